@@ -1,0 +1,79 @@
+//! The two shapes of SubjectPublicKeyInfo that are supported, read strictly as DER.
+
+use super::{Curve, KeyError};
+
+/// What the info holds.
+pub(super) enum Parts<'a> {
+    Point(Curve, &'a [u8]),
+    Rsa { modulus: &'a [u8], exponent: &'a [u8] },
+}
+
+const SEQUENCE: u8 = 0x30;
+const INTEGER: u8 = 0x02;
+const BIT_STRING: u8 = 0x03;
+
+// The content of AlgorithmIdentifier: 1.2.840.10045.2.1 with its named curve, 1.2.840.113549.1.1.1 with NULL.
+const EC_P256: &[u8] =
+    b"\x06\x07\x2a\x86\x48\xce\x3d\x02\x01\x06\x08\x2a\x86\x48\xce\x3d\x03\x01\x07";
+const EC_P384: &[u8] = b"\x06\x07\x2a\x86\x48\xce\x3d\x02\x01\x06\x05\x2b\x81\x04\x00\x22";
+const RSA: &[u8] = b"\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x01\x01\x05\x00";
+
+pub(super) fn read(der: &[u8]) -> Result<Parts<'_>, KeyError> {
+    let mut outer = Reader(der);
+    let mut info = Reader(outer.value(SEQUENCE)?);
+    outer.end()?;
+    let algorithm = info.value(SEQUENCE)?;
+    let bits = info.value(BIT_STRING)?;
+    info.end()?;
+    let Some((0, key)) = bits.split_first().map(|(unused, key)| (*unused, key)) else {
+        return Err(KeyError::Der);
+    };
+    match algorithm {
+        EC_P256 => Ok(Parts::Point(Curve::P256, key)),
+        EC_P384 => Ok(Parts::Point(Curve::P384, key)),
+        RSA => {
+            let mut outer = Reader(key);
+            let mut numbers = Reader(outer.value(SEQUENCE)?);
+            outer.end()?;
+            let (modulus, exponent) = (numbers.unsigned()?, numbers.unsigned()?);
+            numbers.end()?;
+            Ok(Parts::Rsa { modulus, exponent })
+        }
+        _ => Err(KeyError::Unsupported { kind: "of the certificate".to_owned() }),
+    }
+}
+
+/// The rest of some DER.
+struct Reader<'a>(&'a [u8]);
+
+impl<'a> Reader<'a> {
+    /// The content of the next value, which has this tag and a minimal definite length below 64 KiB.
+    fn value(&mut self, tag: u8) -> Result<&'a [u8], KeyError> {
+        let (length, rest) = match self.0 {
+            [found, length @ 0..=0x7f, rest @ ..] if *found == tag => (usize::from(*length), rest),
+            [found, 0x81, length @ 0x80..=0xff, rest @ ..] if *found == tag => {
+                (usize::from(*length), rest)
+            }
+            [found, 0x82, high @ 1..=0xff, low, rest @ ..] if *found == tag => {
+                (usize::from(u16::from_be_bytes([*high, *low])), rest)
+            }
+            _ => return Err(KeyError::Der),
+        };
+        let (content, rest) = rest.split_at_checked(length).ok_or(KeyError::Der)?;
+        self.0 = rest;
+        Ok(content)
+    }
+
+    /// A positive INTEGER without its sign byte.
+    fn unsigned(&mut self) -> Result<&'a [u8], KeyError> {
+        match self.value(INTEGER)? {
+            [0, rest @ ..] if rest.first().is_some_and(|byte| *byte >= 0x80) => Ok(rest),
+            number @ [1..=0x7f, ..] => Ok(number),
+            _ => Err(KeyError::Der),
+        }
+    }
+
+    fn end(self) -> Result<(), KeyError> {
+        if self.0.is_empty() { Ok(()) } else { Err(KeyError::Der) }
+    }
+}
