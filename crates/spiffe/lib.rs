@@ -1,0 +1,71 @@
+//! SPIFFE words: trust domains, IDs, selectors, bundle documents and SVIDs.
+//!
+//! The shared vocabulary of every room. Names are parsed once and never folded or normalised. An SVID that was only
+//! parsed and one that was verified are two types, and an SVID is verified by the bundle of its own trust domain alone.
+//! Deliberately absent: keys at rest, minting, sockets, files, and a clock of its own (the [`Clock`] is handed in).
+
+mod bundle;
+mod clock;
+mod dns_name;
+mod environment;
+mod hint;
+mod jwt;
+mod pattern;
+mod random;
+mod selector;
+mod spiffe_id;
+mod trust_domain;
+mod x509;
+
+pub use bundle::{Bundle, BundleBuilder, BundleError, BundleSource, SequenceError};
+pub use clock::Clock;
+pub use dns_name::{DnsName, DnsNameError};
+pub use environment::{Environment, UnknownEnvironment};
+pub use hint::{Hint, HintError};
+pub use jwt::{JwtSvid, JwtSvidError, UnverifiedJwtSvid};
+pub use pattern::{SpiffeIdPattern, SpiffeIdPatternError};
+pub use random::{Random, RandomError};
+pub use selector::{Selector, SelectorError, SelectorSet};
+pub use spiffe_id::{SpiffeId, SpiffeIdError};
+pub use trust_domain::{TrustDomain, TrustDomainError};
+pub use x509::{UnverifiedX509Svid, X509Svid, X509SvidError};
+
+/// Serde, `TryFrom` and `Display` of a type that is one checked string with `as_str` and `FromStr`.
+macro_rules! checked_string {
+    ($type:ident, $error:ident) => {
+        impl TryFrom<&str> for $type {
+            type Error = $error;
+
+            fn try_from(text: &str) -> Result<Self, Self::Error> {
+                text.parse()
+            }
+        }
+
+        impl TryFrom<String> for $type {
+            type Error = $error;
+
+            fn try_from(text: String) -> Result<Self, Self::Error> {
+                text.parse()
+            }
+        }
+
+        impl From<$type> for String {
+            fn from(value: $type) -> Self {
+                value.as_str().to_owned()
+            }
+        }
+
+        impl std::fmt::Display for $type {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str(self.as_str())
+            }
+        }
+
+        impl std::fmt::Debug for $type {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                write!(f, "{}({:?})", stringify!($type), self.as_str())
+            }
+        }
+    };
+}
+use checked_string;
