@@ -1,0 +1,200 @@
+//! The names of keys: what one is for, which of the two slots it sits in, and which generation it is.
+
+use std::{fmt, num::NonZeroU32, str::FromStr};
+
+/// What a key is used for. No key ever serves two purposes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum KeyPurpose {
+    /// Signs X.509-SVIDs; its certificate is the trust domain's root.
+    X509Authority,
+    /// Signs JWT-SVIDs.
+    JwtSvid,
+    /// Signs WIT-SVIDs.
+    WitSvid,
+    /// Signs access tokens; never part of the SPIFFE bundle.
+    AccessToken,
+    /// Signs the checkpoints of the audit log.
+    AuditCheckpoint,
+}
+
+impl KeyPurpose {
+    /// Every purpose there is.
+    pub const ALL: [Self; 5] = [
+        Self::X509Authority,
+        Self::JwtSvid,
+        Self::WitSvid,
+        Self::AccessToken,
+        Self::AuditCheckpoint,
+    ];
+
+    /// The purpose as it is written in key ids, e.g. `jwt-svid`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::X509Authority => "x509-authority",
+            Self::JwtSvid => "jwt-svid",
+            Self::WitSvid => "wit-svid",
+            Self::AccessToken => "access-token",
+            Self::AuditCheckpoint => "audit-checkpoint",
+        }
+    }
+
+    /// The algorithm of every key with this purpose.
+    pub fn algorithm(self) -> KeyAlgorithm {
+        match self {
+            Self::AuditCheckpoint => KeyAlgorithm::Ed25519,
+            Self::X509Authority | Self::JwtSvid | Self::WitSvid | Self::AccessToken => {
+                KeyAlgorithm::EcdsaP256
+            }
+        }
+    }
+}
+
+impl fmt::Display for KeyPurpose {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// The signature algorithm of a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum KeyAlgorithm {
+    /// ECDSA over P-256 with SHA-256 (FIPS 186-5).
+    EcdsaP256,
+    /// Ed25519 (RFC 8032).
+    Ed25519,
+}
+
+impl KeyAlgorithm {
+    /// The algorithm as it is written in errors and key files, e.g. `ecdsa-p256`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::EcdsaP256 => "ecdsa-p256",
+            Self::Ed25519 => "ed25519",
+        }
+    }
+}
+
+impl fmt::Display for KeyAlgorithm {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// One of the two places that take turns in holding the active key of a purpose.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Slot {
+    /// The first one used.
+    A,
+    /// The one that is prepared while A is active, and the other way round.
+    B,
+}
+
+impl Slot {
+    /// The slot as it is written in key ids: `a` or `b`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::A => "a",
+            Self::B => "b",
+        }
+    }
+}
+
+/// The name of one key pair: purpose, slot and generation, written `jwt-svid-a-1`.
+///
+/// Generations count from 1 and are never used again, so a name means one key for ever.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SlotId {
+    purpose: KeyPurpose,
+    slot: Slot,
+    generation: NonZeroU32,
+}
+
+impl SlotId {
+    /// The name of a key pair.
+    pub fn new(purpose: KeyPurpose, slot: Slot, generation: NonZeroU32) -> Self {
+        Self { purpose, slot, generation }
+    }
+
+    /// The name of the first key pair of a purpose: slot A, generation 1.
+    pub fn first(purpose: KeyPurpose) -> Self {
+        Self::new(purpose, Slot::A, NonZeroU32::MIN)
+    }
+
+    /// What the key is for.
+    pub fn purpose(&self) -> KeyPurpose {
+        self.purpose
+    }
+
+    /// Which of the two slots holds it.
+    pub fn slot(&self) -> Slot {
+        self.slot
+    }
+
+    /// Which generation it is; at least 1.
+    pub fn generation(&self) -> u32 {
+        self.generation.get()
+    }
+}
+
+impl fmt::Display for SlotId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-{}-{}", self.purpose.as_str(), self.slot.as_str(), self.generation)
+    }
+}
+
+impl FromStr for SlotId {
+    type Err = SlotIdError;
+
+    fn from_str(text: &str) -> Result<Self, SlotIdError> {
+        let (rest, generation) = text.rsplit_once('-').ok_or(SlotIdError::Shape)?;
+        let (purpose, slot) = rest.rsplit_once('-').ok_or(SlotIdError::Shape)?;
+        let slot = match slot {
+            "a" => Slot::A,
+            "b" => Slot::B,
+            _ => return Err(SlotIdError::Slot),
+        };
+        let purpose = KeyPurpose::ALL
+            .into_iter()
+            .find(|known| known.as_str() == purpose)
+            .ok_or(SlotIdError::Purpose)?;
+        // One name has one spelling: `parse` alone would also take `+1` and `01`.
+        if !generation.starts_with(|first: char| matches!(first, '1'..='9')) {
+            return Err(SlotIdError::Generation);
+        }
+        let generation = generation.parse().map_err(|_parse_error| SlotIdError::Generation)?;
+        Ok(Self { purpose, slot, generation })
+    }
+}
+
+impl serde::Serialize for SlotId {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> serde::Deserialize<'de> for SlotId {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
+        text.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+/// Why a text is not the name of a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SlotIdError {
+    /// Fewer than three parts.
+    #[error("a key's name has the form `<purpose>-<a|b>-<generation>`")]
+    Shape,
+    /// The purpose is none of [`KeyPurpose::ALL`].
+    #[error("the purpose in a key's name is not known")]
+    Purpose,
+    /// The slot is neither `a` nor `b`.
+    #[error("the slot in a key's name is neither `a` nor `b`")]
+    Slot,
+    /// The generation is not a decimal number from 1 to 4294967295 without sign or leading zeros.
+    #[error("the generation in a key's name is not a number from 1 to 4294967295")]
+    Generation,
+}
+
+#[cfg(test)]
+mod tests;
