@@ -1,0 +1,214 @@
+//! The authorities of one trust domain, opened and ready to mint.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use marque_jose::{JwkSet, Signer};
+use marque_keys::{KeyManager, KeyPurpose, SigningKey, SlotId};
+use marque_spiffe::{Bundle, Environment, Random, TrustDomain};
+use rustls_pki_types::CertificateDer;
+
+use crate::{
+    AuthorityConfig, AuthorityError, AuthorityStore, JwtSvidTemplate, MintedJwtSvid,
+    MintedX509Svid, P256PublicKey, PrivateKeyPkcs8, X509SvidTemplate,
+    certificate::{Validity, plus_seconds, whole_second},
+    jwt::JwtAuthority,
+    open::{Active, Opening},
+    signer::{CertificateSigner, TokenSigner},
+    x509::{Leaf, X509Authority},
+};
+
+/// The active authorities of one trust domain.
+#[derive(Debug)]
+pub struct Authority {
+    config: AuthorityConfig,
+    bundle: Arc<Bundle>,
+    x509: X509Authority,
+    jwt: JwtAuthority,
+    access_token: Arc<TokenSigner>,
+    checkpoint: SigningKey,
+    random: Arc<dyn Random>,
+    created: Vec<SlotId>,
+}
+
+impl Authority {
+    /// Opens the authorities of a trust domain: makes the keys that are not there yet, and takes up the others.
+    ///
+    /// Opening is idempotent, also after it was interrupted. Each record is saved before its key signs for anybody.
+    ///
+    /// # Errors
+    /// Settings that cannot be used, a failing key manager or store, and records, keys or roots that do not belong
+    /// together: the messages say what to do.
+    pub async fn open(
+        config: AuthorityConfig,
+        keys: Arc<dyn KeyManager>,
+        store: &dyn AuthorityStore,
+        random: Arc<dyn Random>,
+        now: Timestamp,
+    ) -> Result<Self, AuthorityError> {
+        let now = whole_second(now)?;
+        let mut opening =
+            Opening::begin(&config, keys.as_ref(), store, random.as_ref(), now).await?;
+        let x509 = opening.active(KeyPurpose::X509Authority).await?;
+        let jwt = opening.active(KeyPurpose::JwtSvid).await?;
+        let access_token = opening.active(KeyPurpose::AccessToken).await?;
+        let checkpoint = opening.active(KeyPurpose::AuditCheckpoint).await?;
+        let bundle = Arc::new(opening.bundle()?);
+        let root = opening.root(&x509.record)?;
+        let created = opening.into_created();
+        let authority = Self {
+            x509: X509Authority::new(x509.record.slot, root, CertificateSigner(x509.key))?,
+            jwt: jwt_authority(&config, jwt)?,
+            access_token: Arc::new(TokenSigner::new(access_token.key)?),
+            checkpoint: checkpoint.key,
+            bundle,
+            random,
+            created,
+            config,
+        };
+        authority.check_has_not_ended(now)?;
+        Ok(authority)
+    }
+
+    /// The trust domain.
+    pub fn trust_domain(&self) -> &TrustDomain {
+        &self.config.trust_domain
+    }
+
+    /// The trust domain's environment.
+    pub fn environment(&self) -> Environment {
+        self.config.environment
+    }
+
+    /// The bundle: the root and the key for JWT-SVIDs. Keys for access tokens and checkpoints are never part of it.
+    pub fn bundle(&self) -> Arc<Bundle> {
+        Arc::clone(&self.bundle)
+    }
+
+    /// The slots whose keys were made when this authority was opened; empty when all were found again.
+    pub fn created(&self) -> &[SlotId] {
+        &self.created
+    }
+
+    /// When the first of the authorities ends. Nothing that they mint lasts longer.
+    pub fn ends_at(&self) -> Timestamp {
+        self.x509.ends_at().min(self.jwt.ends_at())
+    }
+
+    /// Makes a key pair and mints an X.509-SVID for it.
+    ///
+    /// # Errors
+    /// [`AuthorityError::Template`], [`AuthorityError::Ended`], or whatever kept the SVID from being made or from passing
+    /// the check after minting.
+    pub fn mint_x509_svid(
+        &self,
+        template: &X509SvidTemplate,
+        now: Timestamp,
+    ) -> Result<MintedX509Svid, AuthorityError> {
+        let validity = self.x509_validity(template, now)?;
+        let (private_key, public_key) = PrivateKeyPkcs8::generate()?;
+        let chain = self.sign_x509_svid(template, &public_key, validity, now)?;
+        let Validity { not_before, not_after } = validity;
+        Ok(MintedX509Svid {
+            spiffe_id: template.spiffe_id.clone(),
+            chain,
+            private_key,
+            not_before,
+            not_after,
+        })
+    }
+
+    /// Mints an X.509-SVID for a public key whose private half is elsewhere, with a node for example. That the caller
+    /// holds the private half is the caller's channel to prove. The chain is leaf first, without the root.
+    ///
+    /// # Errors
+    /// As [`Authority::mint_x509_svid`].
+    pub fn mint_x509_svid_for(
+        &self,
+        template: &X509SvidTemplate,
+        public_key: &P256PublicKey,
+        now: Timestamp,
+    ) -> Result<Vec<CertificateDer<'static>>, AuthorityError> {
+        let validity = self.x509_validity(template, now)?;
+        self.sign_x509_svid(template, public_key, validity, now)
+    }
+
+    /// Mints a JWT-SVID.
+    ///
+    /// # Errors
+    /// As [`Authority::mint_x509_svid`].
+    pub fn mint_jwt_svid(
+        &self,
+        template: &JwtSvidTemplate,
+        now: Timestamp,
+    ) -> Result<MintedJwtSvid, AuthorityError> {
+        template.check(self.trust_domain()).map_err(AuthorityError::Template)?;
+        self.jwt.mint(
+            template,
+            self.config.max_jwt_svid_lifetime,
+            &self.bundle,
+            self.random.as_ref(),
+            now,
+        )
+    }
+
+    /// The signer of access tokens (ES256).
+    pub fn access_token_signer(&self) -> Arc<dyn Signer> {
+        Arc::clone(&self.access_token) as Arc<dyn Signer>
+    }
+
+    /// The key set of the token endpoint: the keys for access tokens alone, with use `sig`.
+    pub fn access_token_keys(&self) -> JwkSet {
+        JwkSet { keys: vec![self.access_token.jwk()] }
+    }
+
+    /// The key for checkpoints of the audit log (Ed25519).
+    pub fn checkpoint_key(&self) -> &SigningKey {
+        &self.checkpoint
+    }
+
+    fn x509_validity(
+        &self,
+        template: &X509SvidTemplate,
+        now: Timestamp,
+    ) -> Result<Validity, AuthorityError> {
+        template.check(self.trust_domain()).map_err(AuthorityError::Template)?;
+        self.x509.validity(template.lifetime, self.config.max_x509_svid_lifetime, now)
+    }
+
+    fn sign_x509_svid(
+        &self,
+        template: &X509SvidTemplate,
+        public_key: &P256PublicKey,
+        validity: Validity,
+        now: Timestamp,
+    ) -> Result<Vec<CertificateDer<'static>>, AuthorityError> {
+        let leaf = Leaf { template, public_key, validity };
+        Ok(vec![self.x509.mint(&leaf, &self.bundle, self.random.as_ref(), now)?])
+    }
+
+    fn check_has_not_ended(&self, now: Timestamp) -> Result<(), AuthorityError> {
+        for (slot, at) in
+            [(self.x509.slot(), self.x509.ends_at()), (self.jwt.slot(), self.jwt.ends_at())]
+        {
+            if now >= at {
+                return Err(AuthorityError::Ended { slot: slot.clone(), at });
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A key for JWT-SVIDs has no certificate that says when it ends: it lasts as long as a root made at the same time.
+fn jwt_authority(
+    config: &AuthorityConfig,
+    Active { record, key }: Active,
+) -> Result<JwtAuthority, AuthorityError> {
+    let lifetime = i64::try_from(config.ca_lifetime.as_secs())
+        .map_err(|_range| AuthorityError::Time(record.created_at))?;
+    let ends_at = plus_seconds(record.created_at, lifetime)?;
+    Ok(JwtAuthority::new(record.slot, Arc::new(TokenSigner::new(key)?), ends_at))
+}
+
+#[cfg(test)]
+mod tests;

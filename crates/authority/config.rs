@@ -1,0 +1,128 @@
+//! What a trust domain's document says about its authorities.
+
+use std::time::Duration;
+
+use marque_spiffe::{Environment, TrustDomain};
+
+/// The settings of one trust domain's authorities.
+#[derive(Clone, Debug)]
+pub struct AuthorityConfig {
+    /// The trust domain.
+    pub trust_domain: TrustDomain,
+    /// Its environment, which goes into the root's subject.
+    pub environment: Environment,
+    /// How long a root and a key for JWT-SVIDs last, from when they are made.
+    pub ca_lifetime: Duration,
+    /// The longest X.509-SVID; a template that asks for more gets this.
+    pub max_x509_svid_lifetime: Duration,
+    /// The longest JWT-SVID; a template that asks for more gets this.
+    pub max_jwt_svid_lifetime: Duration,
+    /// How often the bundle should be fetched.
+    pub refresh_hint: Duration,
+}
+
+/// Why the settings of an authority cannot be used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ConfigError {
+    /// A lifetime or the refresh hint is below a second, the unit of certificates and tokens.
+    #[error("`{setting}` is shorter than one second")]
+    TooShort {
+        /// The setting's name.
+        setting: &'static str,
+    },
+    /// SVIDs may not last longer than what signs them.
+    #[error("`{setting}` is longer than `ca_lifetime`")]
+    LongerThanRoot {
+        /// The setting's name.
+        setting: &'static str,
+    },
+    /// A root may last [`AuthorityConfig::MAX_CA_LIFETIME`] at most.
+    #[error("`ca_lifetime` is longer than 20 years")]
+    RootTooLong,
+}
+
+impl AuthorityConfig {
+    /// The longest root: 20 years of 365 days.
+    pub const MAX_CA_LIFETIME: Duration = Duration::from_secs(20 * 365 * 24 * 3600);
+
+    pub(crate) fn check(&self) -> Result<(), ConfigError> {
+        let svids = [
+            ("max_x509_svid_lifetime", self.max_x509_svid_lifetime),
+            ("max_jwt_svid_lifetime", self.max_jwt_svid_lifetime),
+        ];
+        for (setting, value) in svids
+            .into_iter()
+            .chain([("ca_lifetime", self.ca_lifetime), ("refresh_hint", self.refresh_hint)])
+        {
+            if value < Duration::from_secs(1) {
+                return Err(ConfigError::TooShort { setting });
+            }
+        }
+        if let Some((setting, _)) = svids.into_iter().find(|(_, value)| *value > self.ca_lifetime) {
+            return Err(ConfigError::LongerThanRoot { setting });
+        }
+        if self.ca_lifetime > Self::MAX_CA_LIFETIME {
+            return Err(ConfigError::RootTooLong);
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::config;
+
+    #[test]
+    fn nothing_is_shorter_than_a_second() {
+        let almost = Duration::from_millis(999);
+        let good = config("example.org");
+        for (setting, config) in [
+            ("ca_lifetime", AuthorityConfig { ca_lifetime: almost, ..good.clone() }),
+            (
+                "max_x509_svid_lifetime",
+                AuthorityConfig { max_x509_svid_lifetime: almost, ..good.clone() },
+            ),
+            (
+                "max_jwt_svid_lifetime",
+                AuthorityConfig { max_jwt_svid_lifetime: almost, ..good.clone() },
+            ),
+            ("refresh_hint", AuthorityConfig { refresh_hint: almost, ..good.clone() }),
+        ] {
+            assert_eq!(config.check(), Err(ConfigError::TooShort { setting }));
+        }
+        let second = Duration::from_secs(1);
+        let shortest = AuthorityConfig {
+            ca_lifetime: second,
+            max_x509_svid_lifetime: second,
+            max_jwt_svid_lifetime: second,
+            refresh_hint: second,
+            ..good
+        };
+        assert_eq!(shortest.check(), Ok(()));
+    }
+
+    #[test]
+    fn an_svid_does_not_outlast_the_root_and_the_root_not_twenty_years() {
+        let mut config = config("example.org");
+        config.max_jwt_svid_lifetime = config.ca_lifetime;
+        config.max_x509_svid_lifetime = config.ca_lifetime;
+        assert_eq!(config.check(), Ok(()));
+        config.max_jwt_svid_lifetime += Duration::from_secs(1);
+        assert_eq!(
+            config.check(),
+            Err(ConfigError::LongerThanRoot { setting: "max_jwt_svid_lifetime" })
+        );
+        config.max_jwt_svid_lifetime = config.ca_lifetime;
+        config.max_x509_svid_lifetime += Duration::from_nanos(1);
+        assert_eq!(
+            config.check(),
+            Err(ConfigError::LongerThanRoot { setting: "max_x509_svid_lifetime" })
+        );
+
+        config.ca_lifetime = AuthorityConfig::MAX_CA_LIFETIME;
+        assert_eq!(config.check(), Ok(()));
+        config.ca_lifetime += Duration::from_secs(1);
+        assert_eq!(config.check(), Err(ConfigError::RootTooLong));
+    }
+}

@@ -1,0 +1,31 @@
+//! The signing authorities of a trust domain, and the minting of every SVID.
+//!
+//! An [`Authority`] holds the active key of each purpose: the self-signed root for X.509-SVIDs, and separate keys for
+//! JWT-SVIDs, access tokens and audit checkpoints. Its records are stored before a key signs anything for anybody.
+//! Whatever it mints is parsed again and verified by its own bundle before it leaves.
+//!
+//! Deliberately absent: sockets, the storage engine (see [`AuthorityStore`]), who is entitled to which SVID, caches, and
+//! the change from one slot to the other. A root carries no URI name constraints, because rustls-webpki refuses every
+//! certificate below one that does.
+
+mod authority;
+mod certificate;
+mod config;
+mod error;
+mod jwt;
+mod open;
+mod record;
+mod root;
+mod signer;
+mod subject_key;
+#[cfg(test)]
+mod testing;
+mod x509;
+
+pub use authority::Authority;
+pub use config::{AuthorityConfig, ConfigError};
+pub use error::{AuthorityError, RootProblem, SelfCheckError, TemplateError};
+pub use jwt::{JwtSvidTemplate, MintedJwtSvid};
+pub use record::{AuthorityRecord, AuthorityState, AuthorityStore, AuthorityStoreError};
+pub use subject_key::{P256PublicKey, PrivateKeyPkcs8};
+pub use x509::{MintedX509Svid, X509SvidTemplate};

@@ -1,0 +1,129 @@
+//! The root of a trust domain: a self-signed P-256 certificate, made here and read again here.
+//!
+//! It names the trust domain by its one URI, the environment in its subject, and has no name constraints.
+
+use jiff::Timestamp;
+use marque_jose::PublicKey;
+use marque_keys::SigningKey;
+use marque_spiffe::{Environment, Random, TrustDomain};
+use rcgen::{
+    BasicConstraints, CertificateParams, DistinguishedName, DnType, IsCa, KeyUsagePurpose, SanType,
+};
+use rustls_pki_types::CertificateDer;
+use x509_parser::{extensions::GeneralName, prelude::X509Certificate};
+
+use crate::{
+    AuthorityConfig, AuthorityError, RootProblem,
+    certificate::{
+        self, BACKDATED_SECONDS, Extensions, Validity, plus_seconds, serial_number, usage,
+    },
+    signer::CertificateSigner,
+};
+
+/// The upper bound of RFC 5280 for the name of an organisation.
+const MAX_ORGANISATION: usize = 64;
+
+/// A root that was read and found right.
+#[derive(Debug)]
+pub(crate) struct Root {
+    pub(crate) certificate: CertificateDer<'static>,
+    pub(crate) validity: Validity,
+    pub(crate) key_id: Vec<u8>,
+}
+
+/// Makes the root certificate of a key, beginning a little before `now`, a whole second.
+pub(crate) fn self_sign(
+    config: &AuthorityConfig,
+    key: &SigningKey,
+    random: &dyn Random,
+    now: Timestamp,
+) -> Result<CertificateDer<'static>, AuthorityError> {
+    let lifetime =
+        i64::try_from(config.ca_lifetime.as_secs()).map_err(|_range| AuthorityError::Time(now))?;
+    let validity = Validity {
+        not_before: plus_seconds(now, -BACKDATED_SECONDS)?,
+        not_after: plus_seconds(now, lifetime)?,
+    };
+    let failed = |source| AuthorityError::Build { what: "a root certificate", source };
+    let mut params = CertificateParams::default();
+    params.serial_number = Some(serial_number(random)?);
+    params.distinguished_name = subject(&config.trust_domain, config.environment, key);
+    params.subject_alt_names =
+        vec![SanType::URI(config.trust_domain.id().as_str().try_into().map_err(failed)?)];
+    // Roots sign SVIDs and nothing in between.
+    params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+    params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+    validity.apply(&mut params)?;
+    Ok(params.self_signed(&CertificateSigner(key.clone())).map_err(failed)?.into())
+}
+
+/// `O=<trust domain>, OU=<environment>, CN=<slot>`. The slot tells two roots of one trust domain apart. A name that is
+/// too long for an organisation is left to the URI.
+fn subject(
+    trust_domain: &TrustDomain,
+    environment: Environment,
+    key: &SigningKey,
+) -> DistinguishedName {
+    let mut subject = DistinguishedName::new();
+    if trust_domain.as_str().len() <= MAX_ORGANISATION {
+        subject.push(DnType::OrganizationName, trust_domain.as_str());
+    }
+    subject.push(DnType::OrganizationalUnitName, environment.as_str());
+    subject.push(DnType::CommonName, key.slot().to_string());
+    subject
+}
+
+impl Root {
+    /// Reads a root, new or from a record, and holds it to everything that [`self_sign`] promises, its end apart.
+    pub(crate) fn read(
+        der: Vec<u8>,
+        trust_domain: &TrustDomain,
+        environment: Environment,
+        public_key: &PublicKey,
+    ) -> Result<Self, RootProblem> {
+        let certificate = certificate::read(&der).ok_or(RootProblem::Malformed)?;
+        if PublicKey::from_spki_der(certificate.public_key().raw).ok().as_ref() != Some(public_key)
+        {
+            return Err(RootProblem::PublicKey);
+        }
+        let is_self_issued = certificate.issuer().as_raw() == certificate.subject().as_raw();
+        if !is_self_issued || certificate.verify_signature(None).is_err() {
+            return Err(RootProblem::Signature);
+        }
+        let extensions = Extensions::read(&certificate).ok_or(RootProblem::Extensions)?;
+        check_usage(&extensions)?;
+        match extensions.names {
+            Some((_, [GeneralName::URI(uri)])) if *uri == trust_domain.id().as_str() => {}
+            _ => return Err(RootProblem::Name(trust_domain.clone())),
+        }
+        if !names_environment(&certificate, environment) {
+            return Err(RootProblem::Environment(environment));
+        }
+        let key_id = extensions.subject_key_id.ok_or(RootProblem::Extensions)?.to_vec();
+        let validity = Validity::read(&certificate).ok_or(RootProblem::Malformed)?;
+        Ok(Self { certificate: der.into(), validity, key_id })
+    }
+}
+
+fn check_usage(extensions: &Extensions<'_>) -> Result<(), RootProblem> {
+    let is_ca = extensions
+        .basic_constraints
+        .is_some_and(|(critical, constraints)| critical && constraints.ca);
+    let signs_certificates = extensions.key_usage.is_some_and(|(critical, key_usage)| {
+        critical && key_usage.flags == usage::KEY_CERT_SIGN | usage::CRL_SIGN
+    });
+    if is_ca && signs_certificates && extensions.extended_key_usage.is_none() {
+        Ok(())
+    } else {
+        Err(RootProblem::Usage)
+    }
+}
+
+fn names_environment(certificate: &X509Certificate<'_>, environment: Environment) -> bool {
+    let mut units = certificate.subject().iter_organizational_unit();
+    let named = units.next().and_then(|unit| unit.as_str().ok());
+    named == Some(environment.as_str()) && units.next().is_none()
+}
+
+#[cfg(test)]
+mod tests;

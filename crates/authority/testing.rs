@@ -1,0 +1,125 @@
+//! What the unit tests of this crate share: settings, a store in memory, and an authority that is opened at once.
+
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use futures::{FutureExt, future::BoxFuture};
+use jiff::Timestamp;
+use marque_keys::{KeyManager, KeyPurpose, MemoryKeys};
+use marque_spiffe::{Environment, SpiffeId};
+use marque_testkit::{START, SeededRandom};
+
+use crate::{
+    Authority, AuthorityConfig, AuthorityError, AuthorityRecord, AuthorityStore,
+    AuthorityStoreError, JwtSvidTemplate, X509SvidTemplate,
+};
+
+pub(crate) const HOUR: Duration = Duration::from_secs(3600);
+
+/// Production, a day, an hour and five minutes.
+pub(crate) fn config(trust_domain: &str) -> AuthorityConfig {
+    AuthorityConfig {
+        trust_domain: trust_domain.parse().unwrap(),
+        environment: Environment::Production,
+        ca_lifetime: 24 * HOUR,
+        max_x509_svid_lifetime: HOUR,
+        max_jwt_svid_lifetime: Duration::from_secs(300),
+        refresh_hint: Duration::from_secs(60),
+    }
+}
+
+pub(crate) fn later(seconds: u64) -> Timestamp {
+    START + Duration::from_secs(seconds)
+}
+
+pub(crate) fn id(path: &str) -> SpiffeId {
+    format!("spiffe://prod.example.org{path}").parse().unwrap()
+}
+
+pub(crate) fn x509_template(path: &str) -> X509SvidTemplate {
+    X509SvidTemplate { spiffe_id: id(path), lifetime: HOUR, dns_names: Vec::new() }
+}
+
+pub(crate) fn jwt_template(path: &str) -> JwtSvidTemplate {
+    let audience = vec!["https://issuer.example.org".to_owned()];
+    JwtSvidTemplate { spiffe_id: id(path), audience, lifetime: Duration::from_secs(300) }
+}
+
+/// Records in memory; saving fails from a chosen save on.
+#[derive(Debug, Default)]
+pub(crate) struct MemoryStore {
+    pub(crate) records: Mutex<Vec<AuthorityRecord>>,
+    pub(crate) saves_left: Mutex<Option<usize>>,
+    /// What another process saves just before the next save.
+    pub(crate) others: Mutex<Vec<AuthorityRecord>>,
+    pub(crate) unreadable: bool,
+}
+
+impl MemoryStore {
+    pub(crate) fn change(&self, purpose: KeyPurpose, change: impl FnOnce(&mut AuthorityRecord)) {
+        let mut records = self.records.lock().unwrap();
+        change(records.iter_mut().find(|record| record.slot.purpose() == purpose).unwrap());
+    }
+
+    pub(crate) fn record(&self, purpose: KeyPurpose) -> AuthorityRecord {
+        let records = self.records.lock().unwrap();
+        records.iter().find(|record| record.slot.purpose() == purpose).unwrap().clone()
+    }
+
+    pub(crate) fn add(&self, record: AuthorityRecord) {
+        self.records.lock().unwrap().push(record);
+    }
+}
+
+impl AuthorityStore for MemoryStore {
+    fn load(&self) -> BoxFuture<'_, Result<Vec<AuthorityRecord>, AuthorityStoreError>> {
+        if self.unreadable {
+            return std::future::ready(Err(AuthorityStoreError::new("unreadable"))).boxed();
+        }
+        std::future::ready(Ok(self.records.lock().unwrap().clone())).boxed()
+    }
+
+    fn save(&self, record: AuthorityRecord) -> BoxFuture<'_, Result<(), AuthorityStoreError>> {
+        if let Some(left) = self.saves_left.lock().unwrap().as_mut() {
+            if *left == 0 {
+                return std::future::ready(Err(AuthorityStoreError::new("full"))).boxed();
+            }
+            *left -= 1;
+        }
+        let mut records = self.records.lock().unwrap();
+        records.extend(self.others.lock().unwrap().drain(..));
+        if records.iter().all(|present| present.slot != record.slot) {
+            records.push(record);
+        }
+        std::future::ready(Ok(())).boxed()
+    }
+}
+
+/// What outlives a process: keys and records.
+#[derive(Debug, Default)]
+pub(crate) struct House {
+    pub(crate) keys: Arc<MemoryKeys>,
+    pub(crate) store: MemoryStore,
+}
+
+impl House {
+    pub(crate) fn open(&self) -> Result<Authority, AuthorityError> {
+        self.open_with(config("prod.example.org"), START)
+    }
+
+    pub(crate) fn open_with(
+        &self,
+        config: AuthorityConfig,
+        now: Timestamp,
+    ) -> Result<Authority, AuthorityError> {
+        let keys = Arc::clone(&self.keys) as Arc<dyn KeyManager>;
+        let random = Arc::new(SeededRandom::new(7));
+        Authority::open(config, keys, &self.store, random, now).now_or_never().unwrap()
+    }
+}
+
+pub(crate) fn authority() -> Authority {
+    House::default().open().unwrap()
+}

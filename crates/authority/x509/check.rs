@@ -1,0 +1,77 @@
+//! The check of an X.509-SVID after it was minted: first as any verifier would, then against what was asked for.
+
+use jiff::Timestamp;
+use marque_spiffe::{Bundle, UnverifiedX509Svid};
+use rustls_pki_types::CertificateDer;
+use x509_parser::extensions::GeneralName;
+
+use super::Leaf;
+use crate::{
+    SelfCheckError,
+    certificate::{self, Extensions, Validity, usage},
+};
+
+/// Whether `der` is exactly the X.509-SVID that `leaf` describes, under the root with the key id `root_key_id`.
+pub(super) fn check(
+    der: &CertificateDer<'static>,
+    leaf: &Leaf<'_>,
+    root_key_id: &[u8],
+    bundle: &Bundle,
+    now: Timestamp,
+) -> Result<(), SelfCheckError> {
+    let svid = UnverifiedX509Svid::parse_chain(vec![der.clone()])
+        .and_then(|svid| svid.verify(bundle, now))
+        .map_err(SelfCheckError::X509)?;
+    let validity = Validity { not_before: svid.not_before(), not_after: svid.not_after() };
+    let certificate = certificate::read(der).ok_or(SelfCheckError::Differs("encoding"))?;
+    let extensions =
+        Extensions::read(&certificate).ok_or(SelfCheckError::Differs("set of extensions"))?;
+    let facts = [
+        ("SPIFFE ID", *svid.id() == leaf.template.spiffe_id),
+        ("public key", svid.public_key().point() == Some(leaf.public_key.as_point())),
+        ("validity", validity == leaf.validity),
+        ("subject", certificate.subject().iter().next().is_none()),
+        ("serial number", certificate.raw_serial().len() == 16),
+        ("set of names", has_names(&extensions, leaf)),
+        ("set of usages", has_usages(&extensions)),
+        ("authority key id", extensions.authority_key_id == Some(root_key_id)),
+        ("subject key id", extensions.subject_key_id.is_some()),
+    ];
+    match facts.into_iter().find(|(_, holds)| !holds) {
+        Some((fact, _)) => Err(SelfCheckError::Differs(fact)),
+        None => Ok(()),
+    }
+}
+
+/// The SPIFFE ID and the DNS names, in order, and nothing else; critical because the subject is empty.
+fn has_names(extensions: &Extensions<'_>, leaf: &Leaf<'_>) -> bool {
+    let Some((true, [GeneralName::URI(uri), others @ ..])) = extensions.names else { return false };
+    let wanted = leaf.template.dns_names.iter().map(|name| Some(name.as_str()));
+    let found = others.iter().map(|name| match name {
+        GeneralName::DNSName(name) => Some(*name),
+        _ => None,
+    });
+    *uri == leaf.template.spiffe_id.as_str() && found.eq(wanted)
+}
+
+fn has_usages(extensions: &Extensions<'_>) -> bool {
+    let is_end_entity = extensions
+        .basic_constraints
+        .is_some_and(|(critical, constraints)| critical && !constraints.ca);
+    let signs_only = extensions.key_usage.is_some_and(|(critical, key_usage)| {
+        critical && key_usage.flags == usage::DIGITAL_SIGNATURE
+    });
+    let both_ends = extensions.extended_key_usage.is_some_and(|purposes| {
+        let rest = purposes.any
+            || purposes.code_signing
+            || purposes.email_protection
+            || purposes.time_stamping
+            || purposes.ocsp_signing
+            || !purposes.other.is_empty();
+        purposes.server_auth && purposes.client_auth && !rest
+    });
+    is_end_entity && signs_only && both_ends
+}
+
+#[cfg(test)]
+mod tests;
