@@ -1,0 +1,364 @@
+//! What happened, in the words of the log: one [`Event`] per grant, use, denial, revocation, kill and entry.
+//!
+//! An event carries identifiers, digests and decisions. It never carries a token, a key, a prompt or any other
+//! secret: `token_id` is the `jti`, not the token.
+
+use std::fmt;
+use std::str::FromStr;
+
+use jiff::Timestamp;
+use marque_spiffe::SpiffeId;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+/// The kinds of events, each a CloudEvents `type`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum EventKind {
+    /// An agent asked for a playbook.
+    #[serde(rename = "org.marque.intent.requested")]
+    IntentRequested,
+    /// The request waits for approvers.
+    #[serde(rename = "org.marque.intent.pending")]
+    IntentPending,
+    /// Policy or an approver refused the request.
+    #[serde(rename = "org.marque.intent.denied")]
+    IntentDenied,
+    /// The grant may be used from now on.
+    #[serde(rename = "org.marque.intent.approved")]
+    IntentApproved,
+    /// The requester or an operator withdrew the intent.
+    #[serde(rename = "org.marque.intent.cancelled")]
+    IntentCancelled,
+    /// The agent reported how it went.
+    #[serde(rename = "org.marque.intent.completed")]
+    IntentCompleted,
+    /// A clock of the intent ran out.
+    #[serde(rename = "org.marque.intent.expired")]
+    IntentExpired,
+    /// An operator ended the intent.
+    #[serde(rename = "org.marque.intent.revoked")]
+    IntentRevoked,
+    /// One approver approved this digest; the intent may need more.
+    #[serde(rename = "org.marque.approval.recorded")]
+    ApprovalRecorded,
+    /// Somebody who may not approve tried to.
+    #[serde(rename = "org.marque.approval.refused")]
+    ApprovalRefused,
+    /// An operator or an agent asked for a change of an intent that its rules do not allow.
+    #[serde(rename = "org.marque.change.refused")]
+    ChangeRefused,
+    /// A use was redeemed for a token.
+    #[serde(rename = "org.marque.token.issued")]
+    TokenIssued,
+    /// The token service refused an exchange.
+    #[serde(rename = "org.marque.token.refused")]
+    TokenRefused,
+    /// The kill switch was thrown.
+    #[serde(rename = "org.marque.kill")]
+    Kill,
+    /// An identity document was minted.
+    #[serde(rename = "org.marque.svid.issued")]
+    SvidIssued,
+    /// A registration entry was added.
+    #[serde(rename = "org.marque.entry.created")]
+    EntryCreated,
+    /// A registration entry was removed.
+    #[serde(rename = "org.marque.entry.deleted")]
+    EntryDeleted,
+    /// A signing authority was made.
+    #[serde(rename = "org.marque.authority.created")]
+    AuthorityCreated,
+}
+
+impl EventKind {
+    /// Every kind, in the order of declaration.
+    pub const ALL: [Self; 18] = [
+        Self::IntentRequested,
+        Self::IntentPending,
+        Self::IntentDenied,
+        Self::IntentApproved,
+        Self::IntentCancelled,
+        Self::IntentCompleted,
+        Self::IntentExpired,
+        Self::IntentRevoked,
+        Self::ApprovalRecorded,
+        Self::ApprovalRefused,
+        Self::ChangeRefused,
+        Self::TokenIssued,
+        Self::TokenRefused,
+        Self::Kill,
+        Self::SvidIssued,
+        Self::EntryCreated,
+        Self::EntryDeleted,
+        Self::AuthorityCreated,
+    ];
+
+    /// The CloudEvents `type`.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::IntentRequested => "org.marque.intent.requested",
+            Self::IntentPending => "org.marque.intent.pending",
+            Self::IntentDenied => "org.marque.intent.denied",
+            Self::IntentApproved => "org.marque.intent.approved",
+            Self::IntentCancelled => "org.marque.intent.cancelled",
+            Self::IntentCompleted => "org.marque.intent.completed",
+            Self::IntentExpired => "org.marque.intent.expired",
+            Self::IntentRevoked => "org.marque.intent.revoked",
+            Self::ApprovalRecorded => "org.marque.approval.recorded",
+            Self::ApprovalRefused => "org.marque.approval.refused",
+            Self::ChangeRefused => "org.marque.change.refused",
+            Self::TokenIssued => "org.marque.token.issued",
+            Self::TokenRefused => "org.marque.token.refused",
+            Self::Kill => "org.marque.kill",
+            Self::SvidIssued => "org.marque.svid.issued",
+            Self::EntryCreated => "org.marque.entry.created",
+            Self::EntryDeleted => "org.marque.entry.deleted",
+            Self::AuthorityCreated => "org.marque.authority.created",
+        }
+    }
+}
+
+impl fmt::Display for EventKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// The text names no kind of event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("not a kind of event")]
+pub struct UnknownEventKind;
+
+impl FromStr for EventKind {
+    type Err = UnknownEventKind;
+
+    fn from_str(text: &str) -> Result<Self, UnknownEventKind> {
+        Self::ALL.into_iter().find(|kind| kind.as_str() == text).ok_or(UnknownEventKind)
+    }
+}
+
+/// The playbook that an event is about, pinned by its content.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PlaybookPin {
+    /// The playbook's id.
+    pub id: String,
+    /// Its version.
+    pub version: u64,
+    /// SHA-256 of its canonical document.
+    pub digest: String,
+}
+
+/// What policy said, and which policies.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PolicyPin {
+    /// SHA-256 of the policy set that decided.
+    pub digest: String,
+    /// The ids of the determining policies.
+    pub rules: Vec<String>,
+}
+
+/// One thing that happened. What an event does not say is left out of the log, not written as null.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Event {
+    /// What happened.
+    pub kind: EventKind,
+    /// When it happened, by the clock of the room that saw it.
+    pub time: Timestamp,
+    /// The agent whose request, grant or identity it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub agent: Option<SpiffeId>,
+    /// The intent's id.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub intent: Option<String>,
+    /// The playbook, pinned.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub playbook: Option<PlaybookPin>,
+    /// The grant's digest (specs/intents.md 3).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub grant_digest: Option<String>,
+    /// The change ticket.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ticket: Option<String>,
+    /// The approver or operator who did it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub actor: Option<String>,
+    /// The audiences of the grant or token.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub audience: Vec<String>,
+    /// The stable code of a refusal.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub code: Option<String>,
+    /// The class of a refusal.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub class: Option<String>,
+    /// The `jti` of the token; never the token.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub token_id: Option<String>,
+    /// When the thing recorded ends: an issued token; an approved intent's grant, which no token of it outlives; in any
+    /// other state the clock that runs in it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_at: Option<Timestamp>,
+    /// Uses left after this event.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub uses_left: Option<u32>,
+    /// The kill switch's epoch at this event.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub epoch: Option<u64>,
+    /// What policy said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub policy: Option<PolicyPin>,
+    /// What else operators need: no secrets, no free text of agents beyond what the room bounded.
+    #[serde(default, skip_serializing_if = "Map::is_empty")]
+    pub detail: Map<String, Value>,
+}
+
+impl Event {
+    /// An event that says only what happened and when; the `with_…` methods add the rest.
+    #[must_use]
+    pub fn new(kind: EventKind, time: Timestamp) -> Self {
+        Self {
+            kind,
+            time,
+            agent: None,
+            intent: None,
+            playbook: None,
+            grant_digest: None,
+            ticket: None,
+            actor: None,
+            audience: Vec::new(),
+            code: None,
+            class: None,
+            token_id: None,
+            expires_at: None,
+            uses_left: None,
+            epoch: None,
+            policy: None,
+            detail: Map::new(),
+        }
+    }
+
+    /// Names the agent.
+    #[must_use]
+    pub fn with_agent(mut self, agent: SpiffeId) -> Self {
+        self.agent = Some(agent);
+        self
+    }
+
+    /// Names the intent.
+    #[must_use]
+    pub fn with_intent(mut self, intent: impl Into<String>) -> Self {
+        self.intent = Some(intent.into());
+        self
+    }
+
+    /// Pins the playbook.
+    #[must_use]
+    pub fn with_playbook(mut self, playbook: PlaybookPin) -> Self {
+        self.playbook = Some(playbook);
+        self
+    }
+
+    /// Pins the grant.
+    #[must_use]
+    pub fn with_grant_digest(mut self, digest: impl Into<String>) -> Self {
+        self.grant_digest = Some(digest.into());
+        self
+    }
+
+    /// Names the change ticket.
+    #[must_use]
+    pub fn with_ticket(mut self, ticket: impl Into<String>) -> Self {
+        self.ticket = Some(ticket.into());
+        self
+    }
+
+    /// Names the approver or operator.
+    #[must_use]
+    pub fn with_actor(mut self, actor: impl Into<String>) -> Self {
+        self.actor = Some(actor.into());
+        self
+    }
+
+    /// Names the audiences.
+    #[must_use]
+    pub fn with_audience(mut self, audience: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        self.audience = audience.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// Gives the code and class of a refusal.
+    #[must_use]
+    pub fn with_denial(mut self, code: impl Into<String>, class: impl Into<String>) -> Self {
+        self.code = Some(code.into());
+        self.class = Some(class.into());
+        self
+    }
+
+    /// Names the token by its `jti`.
+    #[must_use]
+    pub fn with_token_id(mut self, token_id: impl Into<String>) -> Self {
+        self.token_id = Some(token_id.into());
+        self
+    }
+
+    /// Says when the token or grant ends, or the clock that runs in the intent's state.
+    #[must_use]
+    pub fn with_expires_at(mut self, expires_at: Timestamp) -> Self {
+        self.expires_at = Some(expires_at);
+        self
+    }
+
+    /// Says how many uses are left.
+    #[must_use]
+    pub fn with_uses_left(mut self, uses_left: u32) -> Self {
+        self.uses_left = Some(uses_left);
+        self
+    }
+
+    /// Gives the kill switch's epoch.
+    #[must_use]
+    pub fn with_epoch(mut self, epoch: u64) -> Self {
+        self.epoch = Some(epoch);
+        self
+    }
+
+    /// Says what policy said.
+    #[must_use]
+    pub fn with_policy(mut self, policy: PolicyPin) -> Self {
+        self.policy = Some(policy);
+        self
+    }
+
+    /// Adds one member to the detail.
+    #[must_use]
+    pub fn with_detail(mut self, name: impl Into<String>, value: impl Into<Value>) -> Self {
+        self.detail.insert(name.into(), value.into());
+        self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_kind_reads_back_its_own_name_and_serde_agrees() {
+        for kind in EventKind::ALL {
+            assert_eq!(kind.as_str().parse::<EventKind>().unwrap(), kind);
+            assert_eq!(serde_json::to_value(kind).unwrap(), Value::from(kind.as_str()));
+        }
+        assert!("org.marque.unheard".parse::<EventKind>().is_err());
+    }
+
+    #[test]
+    fn what_an_event_does_not_say_is_left_out() {
+        let event = Event::new(EventKind::Kill, Timestamp::UNIX_EPOCH);
+        let json = serde_json::to_value(&event).unwrap();
+        assert_eq!(json.as_object().unwrap().len(), 2);
+        assert_eq!(serde_json::from_value::<Event>(json).unwrap(), event);
+    }
+}

@@ -1,0 +1,34 @@
+//! The verifiable log: leaves, Merkle tree, checkpoints, proofs and the folder that anyone can check.
+//!
+//! An [`Event`] says what happened; sealed at its place in the log it is a [`Leaf`], canonical JSON in a CloudEvents
+//! envelope. Leaf hashes form an RFC 6962 tree ([`merkle`]), a [`Checkpoint`] states its size and root, and a
+//! [`SignedCheckpoint`] is that statement as a C2SP signed note. [`verify_log`] recomputes all of it and names what
+//! was tampered with; [`folder`] lays the same log out as C2SP tlog-tiles.
+//!
+//! Deliberately absent: who writes what (the rooms that own the effects build their events), where leaves are kept
+//! ([`LogStore`] is implemented elsewhere), where the signing key lives ([`CheckpointSigner`] is handed in), and time.
+
+pub mod checkpoint;
+pub mod event;
+pub mod folder;
+pub mod hash;
+pub mod leaf;
+pub mod log;
+pub mod merkle;
+pub mod note;
+pub mod sequencer;
+pub mod verify;
+
+mod error;
+#[cfg(test)]
+mod testing;
+
+pub use checkpoint::Checkpoint;
+pub use error::AuditError;
+pub use event::{Event, EventKind, PlaybookPin, PolicyPin};
+pub use hash::Hash;
+pub use leaf::Leaf;
+pub use log::{LogError, LogStore, StoredCheckpoint};
+pub use note::{CheckpointSigner, SignedCheckpoint, VerifierKey};
+pub use sequencer::Sequencer;
+pub use verify::{LogVerifier, VerifiedLog, VerifyError, verify_log};

@@ -1,0 +1,186 @@
+//! Is this log what it was? Recomputes everything that a checkpoint and the leaves claim, and names what is wrong.
+//!
+//! The leaves pass through one at a time: what stays in memory is the tree's right edge and one small record for each
+//! intent that may still be used.
+
+mod error;
+mod uses;
+
+use jiff::Timestamp;
+use marque_spiffe::SpiffeId;
+
+pub use error::VerifyError;
+
+use crate::merkle::Frontier;
+use crate::{Checkpoint, Hash, Leaf, LogError, LogStore, SignedCheckpoint, VerifierKey};
+use uses::Uses;
+
+/// How many leaves are read from a store at a time.
+const PAGE: usize = 1024;
+
+/// A log that is what its checkpoint says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct VerifiedLog {
+    /// The checkpoint that was verified.
+    pub checkpoint: Checkpoint,
+    /// How many leaves were read: those behind the checkpoint's size are well formed but not yet signed for.
+    pub leaves: u64,
+}
+
+/// Verifies `leaves`, all of them from number 0, against a checkpoint that `key` signed, and against an `older` one
+/// that was kept outside the host.
+///
+/// Checked are the signatures, that nothing before the older checkpoint changed, the root, that numbers are dense and
+/// recorded times do not go back, and that every token was issued under an approved intent with a use left.
+///
+/// # Errors
+/// The first thing that is wrong, with the leaf's number where one can be named.
+pub fn verify_log(
+    leaves: impl Iterator<Item = Result<Leaf, LogError>>,
+    checkpoint: &str,
+    key: &VerifierKey,
+    older: Option<&str>,
+) -> Result<VerifiedLog, VerifyError> {
+    let mut verifier = LogVerifier::new(checkpoint, key, older)?;
+    for leaf in leaves {
+        verifier.push(&leaf?)?;
+    }
+    verifier.finish()
+}
+
+/// Verifies a stored log against the checkpoint stored with it; otherwise as [`verify_log`].
+///
+/// # Errors
+/// As [`verify_log`]; also when the store has no checkpoint yet.
+pub async fn verify_store(
+    store: &dyn LogStore,
+    key: &VerifierKey,
+    older: Option<&str>,
+) -> Result<VerifiedLog, VerifyError> {
+    let stored = store.checkpoint().await?.ok_or(VerifyError::NoCheckpoint)?;
+    let mut verifier = LogVerifier::new(&stored.text, key, older)?;
+    loop {
+        let page = store.leaves(verifier.size(), PAGE).await?;
+        if page.is_empty() {
+            return verifier.finish();
+        }
+        for leaf in &page {
+            verifier.push(leaf)?;
+        }
+    }
+}
+
+/// The same verification for callers that get their leaves in their own way.
+#[derive(Debug)]
+pub struct LogVerifier {
+    checkpoint: Checkpoint,
+    older: Option<Checkpoint>,
+    frontier: Frontier,
+    root_at_checkpoint: Option<Hash>,
+    last_recorded: Option<Timestamp>,
+    source: Option<SpiffeId>,
+    uses: Uses,
+}
+
+impl LogVerifier {
+    /// Starts with the checkpoints; see [`verify_log`].
+    ///
+    /// # Errors
+    /// When a checkpoint is not signed by `key`, or the older one is the larger.
+    pub fn new(
+        checkpoint: &str,
+        key: &VerifierKey,
+        older: Option<&str>,
+    ) -> Result<Self, VerifyError> {
+        let checkpoint = verified(checkpoint, key).map_err(VerifyError::Checkpoint)?;
+        let older = older
+            .map(|text| verified(text, key))
+            .transpose()
+            .map_err(VerifyError::OlderCheckpoint)?;
+        if let Some(older) = &older
+            && older.size > checkpoint.size
+        {
+            return Err(VerifyError::Shrunk { older: older.size, newer: checkpoint.size });
+        }
+        let mut verifier = Self {
+            checkpoint,
+            older,
+            frontier: Frontier::new(),
+            root_at_checkpoint: None,
+            last_recorded: None,
+            source: None,
+            uses: Uses::default(),
+        };
+        verifier.compare_with_checkpoints()?;
+        Ok(verifier)
+    }
+
+    /// Takes the next leaf.
+    ///
+    /// # Errors
+    /// When the leaf is not the next one, or says what it cannot say here; see [`VerifyError`].
+    pub fn push(&mut self, leaf: &Leaf) -> Result<(), VerifyError> {
+        let seq = leaf.seq();
+        if seq != self.frontier.size() {
+            return Err(VerifyError::Gap { expected: self.frontier.size(), found: seq });
+        }
+        if self.source.get_or_insert_with(|| leaf.source().clone()) != leaf.source() {
+            return Err(VerifyError::OtherLog { seq });
+        }
+        if self.last_recorded.is_some_and(|last| leaf.recorded() < last) {
+            return Err(VerifyError::TimeWentBack { seq });
+        }
+        self.last_recorded = Some(leaf.recorded());
+        self.frontier.append(leaf.hash());
+        self.compare_with_checkpoints()?;
+        self.uses.record(leaf)
+    }
+
+    /// How many leaves were taken.
+    #[must_use]
+    pub fn size(&self) -> u64 {
+        self.frontier.size()
+    }
+
+    /// Says that there are no more leaves.
+    ///
+    /// # Errors
+    /// When the checkpoint covers more leaves than came.
+    pub fn finish(self) -> Result<VerifiedLog, VerifyError> {
+        match self.root_at_checkpoint {
+            Some(_) => {
+                Ok(VerifiedLog { leaves: self.frontier.size(), checkpoint: self.checkpoint })
+            }
+            None => Err(VerifyError::Truncated {
+                covered: self.checkpoint.size,
+                found: self.frontier.size(),
+            }),
+        }
+    }
+
+    /// Compares roots at the two sizes for which one was signed.
+    fn compare_with_checkpoints(&mut self) -> Result<(), VerifyError> {
+        let size = self.frontier.size();
+        if let Some(older) = self.older.as_ref().filter(|older| older.size == size)
+            && older.root != self.frontier.root()
+        {
+            return Err(VerifyError::Rewritten { before: size });
+        }
+        if self.checkpoint.size == size {
+            let root = self.frontier.root();
+            if root != self.checkpoint.root {
+                let from = self.older.as_ref().map_or(0, |older| older.size);
+                return Err(VerifyError::Root { from, to: size });
+            }
+            self.root_at_checkpoint = Some(root);
+        }
+        Ok(())
+    }
+}
+
+fn verified(text: &str, key: &VerifierKey) -> Result<Checkpoint, crate::AuditError> {
+    SignedCheckpoint::verify(text, key).map(|signed| signed.checkpoint().clone())
+}
+
+#[cfg(test)]
+mod tests;
