@@ -1,0 +1,263 @@
+//! `trust-domain.toml`: what a trust domain is, and the ceilings over everything in it.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::str::FromStr;
+use std::time::Duration;
+
+use marque_spiffe::{Environment, SpiffeId, TrustDomain};
+
+use crate::entry::Entry;
+use crate::error::RegistryError;
+use crate::finding::Finding;
+use crate::lifetime::Lifetime;
+
+mod read;
+
+/// The document of one trust domain, checked.
+///
+/// ```toml
+/// name = "prod.example.org"            # the name alone, without `spiffe://`
+/// environment = "production"           # or "non-production"; read from nowhere else
+/// tenant = "example"                   # [a-z0-9-]{1,63}
+///
+/// [lifetimes]                          # all required; "30s", "5m", "1h", "30d"
+/// authority = "30d"                    # of the root; at most 3650d
+/// x509_svid = "1h"                     # ceiling and default; at most 1/6 of the authority's and 24h
+/// jwt_svid = "5m"                      # ceiling and default; at most 1h
+/// refresh_hint = "5m"                  # how often others fetch the bundle; at most 24h
+///
+/// [issuer]
+/// listen = "127.0.0.1:8443"            # of the HTTPS edge: an address and a port
+/// url = "https://issuer.example.org"   # how clients name it; may be absent: https://localhost:<port>
+///
+/// [tokens]
+/// max_lifetime = "10m"                 # of an access token; at most 1h
+///
+/// [[operators]]                        # who may use the admin socket beside the daemon's own user
+/// user = "alice"                       # or `uid = 1000`; exactly one of the two
+/// groups = ["platform-sre"]            # the approver groups of this operator; may be absent
+///
+/// [[resource_servers]]                 # who may be the audience of a token
+/// audience = "https://gateway.prod.example.org/k8s"          # an absolute URI, unique
+/// spiffe_ids = ["spiffe://prod.example.org/service/gateway"]   # who may introspect for it
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TrustDomainDocument {
+    name: TrustDomain,
+    environment: Environment,
+    tenant: Tenant,
+    lifetimes: LifetimeSettings,
+    hosts: HostSettings,
+    operators: Vec<OperatorRule>,
+    resource_servers: Vec<ResourceServer>,
+    max_access_token_lifetime: Lifetime,
+}
+
+/// `[lifetimes]`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LifetimeSettings {
+    authority: Lifetime,
+    x509_svid: Lifetime,
+    jwt_svid: Lifetime,
+    refresh_hint: Lifetime,
+}
+
+/// `[issuer]`: where the issuer is to be found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HostSettings {
+    listen: SocketAddr,
+    url: Option<String>,
+}
+
+/// One of `[[operators]]`: a local user who may use the admin socket.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OperatorRule {
+    principal: OperatorPrincipal,
+    groups: Vec<String>,
+}
+
+/// How an operator is named.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum OperatorPrincipal {
+    /// By numeric user id.
+    Uid(u32),
+    /// By user name.
+    User(String),
+}
+
+/// One of `[[resource_servers]]`: an audience, and who may introspect tokens for it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ResourceServer {
+    audience: String,
+    spiffe_ids: Vec<SpiffeId>,
+}
+
+/// The tenant that a trust domain belongs to: `[a-z0-9-]{1,63}`.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Tenant(String);
+
+/// Why a text is not a tenant.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("a tenant is 1 to 63 characters of `a-z`, `0-9` and `-`")]
+pub struct TenantError;
+
+impl TrustDomainDocument {
+    /// Reads a document; `file` is what findings call it.
+    ///
+    /// # Errors
+    /// Everything that is wrong in it.
+    pub fn parse(file: &Path, text: &str) -> Result<Self, Vec<Finding>> {
+        read::read(file, text)
+    }
+
+    /// The trust domain's name.
+    pub fn name(&self) -> &TrustDomain {
+        &self.name
+    }
+
+    /// Which side of the firebreak it is on.
+    pub fn environment(&self) -> Environment {
+        self.environment
+    }
+
+    /// The tenant.
+    pub fn tenant(&self) -> &Tenant {
+        &self.tenant
+    }
+
+    /// How long the root lives.
+    pub fn ca_lifetime(&self) -> Duration {
+        self.lifetimes.authority.as_duration()
+    }
+
+    /// Ceiling and default for X.509-SVIDs.
+    pub fn x509_svid_lifetime(&self) -> Duration {
+        self.lifetimes.x509_svid.as_duration()
+    }
+
+    /// Ceiling and default for JWT-SVIDs.
+    pub fn jwt_svid_lifetime(&self) -> Duration {
+        self.lifetimes.jwt_svid.as_duration()
+    }
+
+    /// How often others should fetch the bundle (TB-3).
+    pub fn refresh_hint(&self) -> Duration {
+        self.lifetimes.refresh_hint.as_duration()
+    }
+
+    /// Where the issuer is to be found.
+    pub fn hosts(&self) -> &HostSettings {
+        &self.hosts
+    }
+
+    /// Who may use the admin socket beside the daemon's own user.
+    pub fn operators(&self) -> &[OperatorRule] {
+        &self.operators
+    }
+
+    /// Who may be the audience of a token.
+    pub fn resource_servers(&self) -> &[ResourceServer] {
+        &self.resource_servers
+    }
+
+    /// The ceiling for access tokens.
+    pub fn max_access_token_lifetime(&self) -> Duration {
+        self.max_access_token_lifetime.as_duration()
+    }
+
+    /// Whether an entry keeps the trust domain's rules.
+    ///
+    /// # Errors
+    /// When it names an identity of another trust domain or asks for more than a ceiling.
+    pub fn check(&self, entry: &Entry) -> Result<(), RegistryError> {
+        let spiffe_id = entry.spiffe_id();
+        if spiffe_id.trust_domain() != &self.name {
+            let (spiffe_id, trust_domain) = (spiffe_id.clone(), self.name.clone());
+            return Err(RegistryError::ForeignTrustDomain { spiffe_id, trust_domain });
+        }
+        let content = entry.content();
+        let limits = [
+            ("x509_lifetime", content.x509_lifetime, self.lifetimes.x509_svid),
+            ("jwt_lifetime", content.jwt_lifetime, self.lifetimes.jwt_svid),
+        ];
+        for (what, asked, ceiling) in limits {
+            if let Some(asked) = asked.filter(|asked| *asked > ceiling) {
+                return Err(RegistryError::LifetimeTooLong { what, asked, ceiling });
+            }
+        }
+        Ok(())
+    }
+}
+
+impl HostSettings {
+    /// The address and port of the issuer's HTTPS edge.
+    pub fn listen(&self) -> SocketAddr {
+        self.listen
+    }
+
+    /// The issuer identifier (RFC 8414), where others reach the listener under another name than
+    /// `localhost`. Text here; whoever serves it checks its form.
+    pub fn url(&self) -> Option<&str> {
+        self.url.as_deref()
+    }
+}
+
+impl OperatorRule {
+    /// Who it is.
+    pub fn principal(&self) -> &OperatorPrincipal {
+        &self.principal
+    }
+
+    /// The approver groups of this operator.
+    pub fn groups(&self) -> &[String] {
+        &self.groups
+    }
+
+    /// Whether the rule is about the user with this id and, where it is known, this name.
+    pub fn matches(&self, uid: u32, user: Option<&str>) -> bool {
+        match &self.principal {
+            OperatorPrincipal::Uid(own) => *own == uid,
+            OperatorPrincipal::User(own) => Some(own.as_str()) == user,
+        }
+    }
+}
+
+impl ResourceServer {
+    /// The audience: an absolute URI.
+    pub fn audience(&self) -> &str {
+        &self.audience
+    }
+
+    /// Who may introspect tokens for it.
+    pub fn spiffe_ids(&self) -> &[SpiffeId] {
+        &self.spiffe_ids
+    }
+}
+
+impl Tenant {
+    /// The tenant as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for Tenant {
+    type Err = TenantError;
+
+    fn from_str(text: &str) -> Result<Self, TenantError> {
+        let allowed = |byte: u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-');
+        if (1..=63).contains(&text.len()) && text.bytes().all(allowed) {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(TenantError)
+        }
+    }
+}
+
+impl fmt::Display for Tenant {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}

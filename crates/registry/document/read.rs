@@ -1,0 +1,185 @@
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::str::FromStr;
+use std::time::Duration;
+
+use marque_spiffe::SpiffeId;
+
+use super::{
+    HostSettings, LifetimeSettings, OperatorPrincipal, OperatorRule, ResourceServer,
+    TrustDomainDocument,
+};
+use crate::fields::{Fields, Lined, Log, parse};
+use crate::finding::Finding;
+use crate::lifetime::Lifetime;
+
+const MAX_AUTHORITY: Duration = Duration::from_hours(3_650 * 24);
+const MAX_X509_SVID: Duration = Duration::from_hours(24);
+const MAX_JWT_SVID: Duration = Duration::from_hours(1);
+const MAX_REFRESH_HINT: Duration = Duration::from_hours(24);
+const MAX_ACCESS_TOKEN: Duration = Duration::from_hours(1);
+
+/// An X.509-SVID at most this part of its authority's life is never cut short by a rotation that
+/// starts when a sixth is left.
+const SVIDS_PER_AUTHORITY: u32 = 6;
+
+/// Reads `trust-domain.toml`; the document is there only when nothing is wrong.
+pub(super) fn read(file: &Path, text: &str) -> Result<TrustDomainDocument, Vec<Finding>> {
+    let mut log = Log::new(file, text);
+    let document = parse(&mut log).and_then(|table| document(Fields::top(&table), &mut log));
+    let findings = log.into_findings();
+    match document {
+        Some(document) if findings.is_empty() => Ok(document),
+        _incomplete => Err(findings),
+    }
+}
+
+fn document(mut top: Fields<'_, '_>, log: &mut Log<'_>) -> Option<TrustDomainDocument> {
+    let name = top.text("name", log);
+    let environment = top.text("environment", log);
+    let tenant = top.text("tenant", log);
+    let lifetimes = top.table("lifetimes", log).and_then(|table| lifetimes(table, log));
+    let hosts = top.table("issuer", log).and_then(|table| hosts(table, log));
+    let tokens = top.table("tokens", log).and_then(|table| tokens(table, log));
+    let operators = top.tables("operators", log).into_iter();
+    let operators = operators.filter_map(|table| operator(table, log)).collect();
+    let mut audiences = BTreeSet::new();
+    let servers = top.tables("resource_servers", log).into_iter();
+    let resource_servers =
+        servers.filter_map(|table| resource_server(table, &mut audiences, log)).collect();
+    top.finish(log);
+    Some(TrustDomainDocument {
+        name: name?,
+        environment: environment?,
+        tenant: tenant?,
+        lifetimes: lifetimes?,
+        hosts: hosts?,
+        operators,
+        resource_servers,
+        max_access_token_lifetime: tokens?,
+    })
+}
+
+fn lifetimes(mut table: Fields<'_, '_>, log: &mut Log<'_>) -> Option<LifetimeSettings> {
+    let authority = lifetime(&mut table, "authority", MAX_AUTHORITY, log);
+    let x509_svid = lifetime(&mut table, "x509_svid", MAX_X509_SVID, log);
+    let jwt_svid = lifetime(&mut table, "jwt_svid", MAX_JWT_SVID, log);
+    let refresh_hint = lifetime(&mut table, "refresh_hint", MAX_REFRESH_HINT, log);
+    table.finish(log);
+    let (authority, x509_svid) = (authority?, x509_svid?);
+    if x509_svid.value.as_duration().saturating_mul(SVIDS_PER_AUTHORITY)
+        > authority.value.as_duration()
+    {
+        let message = "`x509_svid` in [lifetimes] must be at most a sixth of `authority`";
+        log.at(x509_svid.line, message);
+    }
+    let jwt_svid = jwt_svid?;
+    if jwt_svid.value.as_duration() > authority.value.as_duration() {
+        log.at(jwt_svid.line, "`jwt_svid` in [lifetimes] must not be longer than `authority`");
+    }
+    Some(LifetimeSettings {
+        authority: authority.value,
+        x509_svid: x509_svid.value,
+        jwt_svid: jwt_svid.value,
+        refresh_hint: refresh_hint?.value,
+    })
+}
+
+fn hosts(mut table: Fields<'_, '_>, log: &mut Log<'_>) -> Option<HostSettings> {
+    let listen: Option<SocketAddr> = table.text("listen", log);
+    let url: Option<String> = table.optional_text("url", log);
+    table.finish(log);
+    Some(HostSettings { listen: listen?, url })
+}
+
+fn tokens(mut table: Fields<'_, '_>, log: &mut Log<'_>) -> Option<Lifetime> {
+    let max_lifetime = lifetime(&mut table, "max_lifetime", MAX_ACCESS_TOKEN, log);
+    table.finish(log);
+    max_lifetime.map(|field| field.value)
+}
+
+fn lifetime(
+    table: &mut Fields<'_, '_>,
+    key: &'static str,
+    limit: Duration,
+    log: &mut Log<'_>,
+) -> Option<Lined<Lifetime>> {
+    let field = table.lined_text::<Lifetime>(key, log)?;
+    if field.value.as_duration() <= limit {
+        return Some(field);
+    }
+    let limit = Lifetime::try_from(limit).map_or_else(|e| e.to_string(), |l| l.to_string());
+    log.at(field.line, format!("`{key}` must be at most {limit}"));
+    None
+}
+
+fn operator(mut table: Fields<'_, '_>, log: &mut Log<'_>) -> Option<OperatorRule> {
+    let user: Option<Name> = table.optional_text("user", log);
+    let uid = table.optional_number("uid", log);
+    let groups: Vec<Name> = table.texts("groups", log);
+    let line = table.line();
+    table.finish(log);
+    let principal = match (user, uid) {
+        (Some(Name(user)), None) => OperatorPrincipal::User(user),
+        (None, Some(uid)) => OperatorPrincipal::Uid(uid),
+        _both_or_none => {
+            log.at(line, "[operators] needs exactly one of `user` and `uid`");
+            return None;
+        }
+    };
+    let groups = groups.into_iter().map(|Name(group)| group).collect();
+    Some(OperatorRule { principal, groups })
+}
+
+fn resource_server(
+    mut table: Fields<'_, '_>,
+    audiences: &mut BTreeSet<String>,
+    log: &mut Log<'_>,
+) -> Option<ResourceServer> {
+    let audience: Option<Lined<Audience>> = table.lined_text("audience", log);
+    let spiffe_ids: Vec<SpiffeId> = table.texts("spiffe_ids", log);
+    table.finish(log);
+    let Lined { value: Audience(audience), line } = audience?;
+    if !audiences.insert(audience.clone()) {
+        log.at(line, "`audience` in [resource_servers] is used twice");
+        return None;
+    }
+    Some(ResourceServer { audience, spiffe_ids })
+}
+
+/// A user or group name.
+struct Name(String);
+
+impl FromStr for Name {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let refused = |c: char| c.is_control() || c.is_whitespace();
+        if text.is_empty() || text.len() > 256 || text.contains(refused) {
+            return Err("is not a name of 1 to 256 bytes without blanks");
+        }
+        Ok(Self(text.to_owned()))
+    }
+}
+
+/// An absolute URI, as far as an audience needs it: a scheme, a colon, and visible ASCII without a
+/// fragment (RFC 8707 2, RFC 3986 4.3). Compared as text, never normalised.
+struct Audience(String);
+
+impl FromStr for Audience {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        const REFUSED: &str = "is not an absolute URI without a fragment";
+        let (scheme, rest) = text.split_once(':').ok_or(REFUSED)?;
+        let scheme_is_good = scheme.starts_with(|c: char| c.is_ascii_alphabetic())
+            && scheme.bytes().all(|b| b.is_ascii_alphanumeric() || b"+-.".contains(&b));
+        let rest_is_good = !rest.is_empty()
+            && rest.bytes().all(|b| b.is_ascii_graphic() && !b"#\"<>\\^`{|}".contains(&b));
+        if text.len() > 2048 || !scheme_is_good || !rest_is_good {
+            return Err(REFUSED);
+        }
+        Ok(Self(text.to_owned()))
+    }
+}

@@ -1,0 +1,351 @@
+//! One registration entry: which selectors earn which SPIFFE ID, and who answers for it.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use jiff::Timestamp;
+use marque_spiffe::{DnsName, Hint, SelectorSet, SpiffeId};
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::error::RegistryError;
+use crate::lifetime::Lifetime;
+
+/// How many selectors an entry may have.
+pub const MAX_SELECTORS: usize = 64;
+
+/// How many DNS names an entry may have.
+pub const MAX_DNS_NAMES: usize = 32;
+
+/// The id of an entry: 1 to 128 of `a-z0-9.-_`, unique in its trust domain.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct EntryId(String);
+
+/// Why a text is not an entry id.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("an entry id is 1 to 128 characters of `a-z`, `0-9`, `.`, `-` and `_`")]
+pub struct EntryIdError;
+
+/// Who answers for an entry: a person, a group or a team, as the organisation names it.
+/// 1 to 256 characters, none of them a control character.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Owner(String);
+
+/// Why a text is not an owner.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("an owner is 1 to 256 characters without control characters or blanks around it")]
+pub struct OwnerError;
+
+/// What the holder of an identity is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum EntryRole {
+    /// An AI agent: may ask for intents and never approves.
+    Agent,
+    /// A service, for example a resource server: may introspect tokens.
+    Service,
+}
+
+/// Why a text is not a role.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("a role is `agent` or `service`")]
+pub struct EntryRoleError;
+
+/// Where an entry was written. The order is that of answers: files first.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum EntrySource {
+    /// In the trust domain's folder; reviewed there and read at start.
+    File {
+        /// The file below `entries/`.
+        path: PathBuf,
+        /// The line on which the entry begins.
+        line: usize,
+    },
+    /// Over the admin API; kept in the store.
+    Admin,
+}
+
+/// An entry as somebody asks for it, before it has an id.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NewEntry {
+    /// The identity; with a path.
+    pub spiffe_id: SpiffeId,
+    /// What a process must have, all of it; at least one.
+    pub selectors: SelectorSet,
+    /// What the holder is.
+    pub role: EntryRole,
+    /// Who answers for it.
+    pub owner: Owner,
+    /// Tells a workload with several identities which this one is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hint: Option<Hint>,
+    /// Lifetime of its X.509-SVIDs, if shorter than the trust domain's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub x509_lifetime: Option<Lifetime>,
+    /// Lifetime of its JWT-SVIDs, if shorter than the trust domain's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub jwt_lifetime: Option<Lifetime>,
+    /// DNS names of its X.509-SVIDs.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub dns_names: Vec<DnsName>,
+    /// When the entry ends by itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_at: Option<Timestamp>,
+}
+
+/// A registration entry that keeps every rule which needs no other entry to check.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "StoredEntry", into = "StoredEntry")]
+pub struct Entry {
+    id: EntryId,
+    source: EntrySource,
+    content: NewEntry,
+}
+
+/// The form in storage; reading it back checks it again.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct StoredEntry {
+    id: EntryId,
+    source: EntrySource,
+    entry: NewEntry,
+}
+
+impl NewEntry {
+    /// Makes it an entry. What needs the trust domain or the other entries is checked by
+    /// [`crate::Registry`].
+    ///
+    /// # Errors
+    /// When the SPIFFE ID has no path, there is no selector, or a list is too long.
+    pub fn into_entry(self, id: EntryId, source: EntrySource) -> Result<Entry, RegistryError> {
+        if !self.spiffe_id.has_path() {
+            return Err(RegistryError::NoPath(self.spiffe_id));
+        }
+        match self.selectors.iter().count() {
+            0 => return Err(RegistryError::NoSelectors),
+            found if found > MAX_SELECTORS => {
+                return Err(RegistryError::TooManySelectors { found, limit: MAX_SELECTORS });
+            }
+            _enough => {}
+        }
+        if self.dns_names.len() > MAX_DNS_NAMES {
+            let (found, limit) = (self.dns_names.len(), MAX_DNS_NAMES);
+            return Err(RegistryError::TooManyDnsNames { found, limit });
+        }
+        Ok(Entry { id, source, content: self })
+    }
+}
+
+impl Entry {
+    /// Its id.
+    pub fn id(&self) -> &EntryId {
+        &self.id
+    }
+
+    /// Where it was written.
+    pub fn source(&self) -> &EntrySource {
+        &self.source
+    }
+
+    /// The identity.
+    pub fn spiffe_id(&self) -> &SpiffeId {
+        &self.content.spiffe_id
+    }
+
+    /// What a process must have, all of it.
+    pub fn selectors(&self) -> &SelectorSet {
+        &self.content.selectors
+    }
+
+    /// What the holder is.
+    pub fn role(&self) -> EntryRole {
+        self.content.role
+    }
+
+    /// Who answers for it.
+    pub fn owner(&self) -> &str {
+        &self.content.owner.0
+    }
+
+    /// Tells a workload with several identities which this one is.
+    pub fn hint(&self) -> Option<&Hint> {
+        self.content.hint.as_ref()
+    }
+
+    /// Lifetime of its X.509-SVIDs, if shorter than the trust domain's.
+    pub fn x509_lifetime(&self) -> Option<std::time::Duration> {
+        self.content.x509_lifetime.map(Lifetime::as_duration)
+    }
+
+    /// Lifetime of its JWT-SVIDs, if shorter than the trust domain's.
+    pub fn jwt_lifetime(&self) -> Option<std::time::Duration> {
+        self.content.jwt_lifetime.map(Lifetime::as_duration)
+    }
+
+    /// DNS names of its X.509-SVIDs.
+    pub fn dns_names(&self) -> &[DnsName] {
+        &self.content.dns_names
+    }
+
+    /// When the entry ends by itself.
+    pub fn expires_at(&self) -> Option<Timestamp> {
+        self.content.expires_at
+    }
+
+    /// Whether the entry has ended by itself.
+    pub fn has_expired(&self, now: Timestamp) -> bool {
+        self.content.expires_at.is_some_and(|end| end <= now)
+    }
+
+    /// What was asked for, for showing it again.
+    pub fn content(&self) -> &NewEntry {
+        &self.content
+    }
+
+    /// The order of answers: as written in files, then by id (ids made by [`EntryId::generate`]
+    /// sort by the time of their making).
+    pub(crate) fn rank(&self) -> (&EntrySource, &EntryId) {
+        (&self.source, &self.id)
+    }
+}
+
+impl TryFrom<StoredEntry> for Entry {
+    type Error = RegistryError;
+
+    fn try_from(stored: StoredEntry) -> Result<Self, RegistryError> {
+        let StoredEntry { id, source, entry } = stored;
+        entry.into_entry(id, source)
+    }
+}
+
+impl From<Entry> for StoredEntry {
+    fn from(entry: Entry) -> Self {
+        let Entry { id, source, content } = entry;
+        Self { id, source, entry: content }
+    }
+}
+
+impl EntryId {
+    /// An id for an entry made at `now`: a UUID version 7 (RFC 9562 5.7), which sorts by time.
+    pub fn generate(now: Timestamp, random: &[u8; 10]) -> Self {
+        let millis = u64::try_from(now.as_millisecond()).unwrap_or_default();
+        let id = uuid::Builder::from_unix_timestamp_millis(millis, random).into_uuid();
+        Self(Uuid::to_string(&id))
+    }
+
+    /// The id as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for EntryId {
+    type Err = EntryIdError;
+
+    fn from_str(text: &str) -> Result<Self, EntryIdError> {
+        let allowed = |byte: u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'.' | b'-' | b'_');
+        if (1..=128).contains(&text.len()) && text.bytes().all(allowed) {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(EntryIdError)
+        }
+    }
+}
+
+impl TryFrom<String> for EntryId {
+    type Error = EntryIdError;
+
+    fn try_from(text: String) -> Result<Self, EntryIdError> {
+        text.parse()
+    }
+}
+
+impl From<EntryId> for String {
+    fn from(id: EntryId) -> Self {
+        id.0
+    }
+}
+
+impl fmt::Display for EntryId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl Owner {
+    /// The owner as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for Owner {
+    type Err = OwnerError;
+
+    fn from_str(text: &str) -> Result<Self, OwnerError> {
+        let characters = text.chars().count();
+        if !(1..=256).contains(&characters)
+            || text.chars().any(char::is_control)
+            || text.trim() != text
+        {
+            return Err(OwnerError);
+        }
+        Ok(Self(text.to_owned()))
+    }
+}
+
+impl TryFrom<String> for Owner {
+    type Error = OwnerError;
+
+    fn try_from(text: String) -> Result<Self, OwnerError> {
+        text.parse()
+    }
+}
+
+impl From<Owner> for String {
+    fn from(owner: Owner) -> Self {
+        owner.0
+    }
+}
+
+impl fmt::Display for Owner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl EntryRole {
+    /// The role as text.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Agent => "agent",
+            Self::Service => "service",
+        }
+    }
+}
+
+impl FromStr for EntryRole {
+    type Err = EntryRoleError;
+
+    fn from_str(text: &str) -> Result<Self, EntryRoleError> {
+        match text {
+            "agent" => Ok(Self::Agent),
+            "service" => Ok(Self::Service),
+            _other => Err(EntryRoleError),
+        }
+    }
+}
+
+impl fmt::Display for EntryRole {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+#[cfg(test)]
+mod tests;

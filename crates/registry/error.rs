@@ -1,0 +1,72 @@
+use std::path::PathBuf;
+
+use marque_spiffe::{SpiffeId, TrustDomain};
+
+use crate::entry::EntryId;
+use crate::lifetime::Lifetime;
+
+/// Why a registration entry is refused.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum RegistryError {
+    /// The SPIFFE ID has no path, which is the trust domain's own id (X5-2).
+    #[error("SPIFFE ID `{0}` has no path: that is the trust domain itself")]
+    NoPath(SpiffeId),
+    /// An entry without selectors would match every process.
+    #[error("an entry needs at least one selector")]
+    NoSelectors,
+    /// More selectors than an entry may have.
+    #[error("an entry has at most {limit} selectors, not {found}")]
+    TooManySelectors {
+        /// How many there are.
+        found: usize,
+        /// How many are allowed.
+        limit: usize,
+    },
+    /// More DNS names than an entry may have.
+    #[error("an entry has at most {limit} DNS names, not {found}")]
+    TooManyDnsNames {
+        /// How many there are.
+        found: usize,
+        /// How many are allowed.
+        limit: usize,
+    },
+    /// The SPIFFE ID belongs to another trust domain.
+    #[error("SPIFFE ID `{spiffe_id}` is not of trust domain `{trust_domain}`")]
+    ForeignTrustDomain {
+        /// The entry's SPIFFE ID.
+        spiffe_id: SpiffeId,
+        /// The registry's trust domain.
+        trust_domain: TrustDomain,
+    },
+    /// The entry asks for a longer lifetime than the trust domain allows.
+    #[error("{what} of {asked} is longer than the trust domain's {ceiling}")]
+    LifetimeTooLong {
+        /// `x509_lifetime` or `jwt_lifetime`.
+        what: &'static str,
+        /// What the entry asks for.
+        asked: Lifetime,
+        /// What the trust domain allows.
+        ceiling: Lifetime,
+    },
+    /// Another entry has this id.
+    #[error("entry `{0}` exists already")]
+    DuplicateId(EntryId),
+    /// Another entry has this SPIFFE ID: two agents would share one identity.
+    #[error("SPIFFE ID `{spiffe_id}` belongs to entry `{holder}` already")]
+    DuplicateSpiffeId {
+        /// The SPIFFE ID.
+        spiffe_id: SpiffeId,
+        /// The entry that has it.
+        holder: EntryId,
+    },
+    /// The entry is written in the trust domain's folder, and ends there.
+    #[error("entry `{id}` comes from `{}` line {line}: remove it there", .path.display())]
+    FromFile {
+        /// The entry.
+        id: EntryId,
+        /// The file.
+        path: PathBuf,
+        /// The line.
+        line: usize,
+    },
+}

@@ -1,0 +1,244 @@
+//! Reads a TOML table field by field and keeps going after a mistake, so that one run names all of
+//! them with their lines. A field that nobody asked for is a finding: a misspelt security setting
+//! is never silently ignored.
+
+use std::collections::BTreeSet;
+use std::fmt::Display;
+use std::path::Path;
+use std::str::FromStr;
+
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+use crate::finding::Finding;
+
+/// What is wrong in one file so far.
+#[derive(Debug)]
+pub(crate) struct Log<'a> {
+    file: &'a Path,
+    text: &'a str,
+    findings: Vec<Finding>,
+}
+
+/// A table whose fields are taken one by one.
+#[derive(Debug)]
+pub(crate) struct Fields<'t, 'i> {
+    table: &'t DeTable<'i>,
+    /// How findings call the table: empty at the top, else `[name]`.
+    name: String,
+    line: usize,
+    asked: BTreeSet<&'static str>,
+}
+
+/// A value and the line it stands on.
+#[derive(Debug, Clone)]
+pub(crate) struct Lined<T> {
+    pub(crate) value: T,
+    pub(crate) line: usize,
+}
+
+impl<'a> Log<'a> {
+    pub(crate) fn new(file: &'a Path, text: &'a str) -> Self {
+        Self { file, text, findings: Vec::new() }
+    }
+
+    pub(crate) fn at(&mut self, line: usize, message: impl Into<String>) {
+        self.findings.push(Finding::at(self.file, line, message));
+    }
+
+    pub(crate) fn into_findings(self) -> Vec<Finding> {
+        self.findings
+    }
+
+    /// The line, counted from 1, on which a byte of the file stands.
+    fn line_of(&self, offset: usize) -> usize {
+        1 + self.text.bytes().take(offset).filter(|byte| *byte == b'\n').count()
+    }
+}
+
+/// Parses a file. Every syntax error is a finding, and then there is nothing to read.
+pub(crate) fn parse<'i>(log: &mut Log<'i>) -> Option<DeTable<'i>> {
+    let (table, errors) = DeTable::parse_recoverable(log.text);
+    for error in &errors {
+        let line = error.span().map_or(1, |span| log.line_of(span.start));
+        log.at(line, error.message().trim());
+    }
+    errors.is_empty().then(|| table.into_inner())
+}
+
+impl<'t, 'i> Fields<'t, 'i> {
+    pub(crate) fn top(table: &'t DeTable<'i>) -> Self {
+        Self { table, name: String::new(), line: 1, asked: BTreeSet::new() }
+    }
+
+    /// The line on which the table begins.
+    pub(crate) fn line(&self) -> usize {
+        self.line
+    }
+
+    /// A text field that must be there.
+    pub(crate) fn text<T>(&mut self, key: &'static str, log: &mut Log<'_>) -> Option<T>
+    where
+        T: FromStr<Err: Display>,
+    {
+        self.lined_text(key, log).map(|field| field.value)
+    }
+
+    /// A text field that must be there, with its line.
+    pub(crate) fn lined_text<T>(&mut self, key: &'static str, log: &mut Log<'_>) -> Option<Lined<T>>
+    where
+        T: FromStr<Err: Display>,
+    {
+        match self.take(key) {
+            Some(value) => self.parse_text(key, value, log),
+            None => {
+                self.missing(key, log);
+                None
+            }
+        }
+    }
+
+    /// A text field that may be absent.
+    pub(crate) fn optional_text<T>(&mut self, key: &'static str, log: &mut Log<'_>) -> Option<T>
+    where
+        T: FromStr<Err: Display>,
+    {
+        let value = self.take(key)?;
+        self.parse_text(key, value, log).map(|field| field.value)
+    }
+
+    /// A list of texts; absent is empty.
+    pub(crate) fn texts<T>(&mut self, key: &'static str, log: &mut Log<'_>) -> Vec<T>
+    where
+        T: FromStr<Err: Display>,
+    {
+        let Some(value) = self.take(key) else { return Vec::new() };
+        let Some(items) = value.get_ref().as_array() else {
+            self.mistyped(key, "a list of texts", value, log);
+            return Vec::new();
+        };
+        let parsed = items.iter().filter_map(|item| self.parse_text(key, item, log));
+        parsed.map(|field| field.value).collect()
+    }
+
+    /// A list of texts that must be there.
+    pub(crate) fn required_texts<T>(&mut self, key: &'static str, log: &mut Log<'_>) -> Vec<T>
+    where
+        T: FromStr<Err: Display>,
+    {
+        if !self.table.contains_key(key) {
+            self.missing(key, log);
+        }
+        self.texts(key, log)
+    }
+
+    /// A non-negative whole number that may be absent.
+    pub(crate) fn optional_number(&mut self, key: &'static str, log: &mut Log<'_>) -> Option<u32> {
+        let value = self.take(key)?;
+        let integer = value.get_ref().as_integer();
+        let number = integer.and_then(|i| u32::from_str_radix(i.as_str(), i.radix()).ok());
+        if number.is_none() {
+            self.mistyped(key, "a whole number from 0 to 4294967295", value, log);
+        }
+        number
+    }
+
+    /// A table that must be there.
+    pub(crate) fn table(&mut self, key: &'static str, log: &mut Log<'_>) -> Option<Self> {
+        let Some(value) = self.take(key) else {
+            self.missing(key, log);
+            return None;
+        };
+        let table = self.inner(key, value, log);
+        if table.is_none() {
+            self.mistyped(key, "a table", value, log);
+        }
+        table
+    }
+
+    /// A list of tables; absent is empty.
+    pub(crate) fn tables(&mut self, key: &'static str, log: &mut Log<'_>) -> Vec<Self> {
+        let Some(value) = self.take(key) else { return Vec::new() };
+        let items: Option<Vec<_>> = value
+            .get_ref()
+            .as_array()
+            .and_then(|items| items.iter().map(|item| self.inner(key, item, log)).collect());
+        items.unwrap_or_else(|| {
+            self.mistyped(key, "a list of tables", value, log);
+            Vec::new()
+        })
+    }
+
+    /// Reports every field that was not asked for.
+    pub(crate) fn finish(self, log: &mut Log<'_>) {
+        for key in self.table.keys().filter(|key| !self.asked.contains(key.get_ref().as_ref())) {
+            let line = log.line_of(key.span().start);
+            log.at(line, format!("unknown field `{}`{}", bounded(key.get_ref()), self.place()));
+        }
+    }
+
+    fn take(&mut self, key: &'static str) -> Option<&'t Spanned<DeValue<'i>>> {
+        self.asked.insert(key);
+        self.table.get(key)
+    }
+
+    fn parse_text<T>(
+        &self,
+        key: &'static str,
+        value: &Spanned<DeValue<'i>>,
+        log: &mut Log<'_>,
+    ) -> Option<Lined<T>>
+    where
+        T: FromStr<Err: Display>,
+    {
+        let line = log.line_of(value.span().start);
+        let Some(text) = value.get_ref().as_str() else {
+            self.mistyped(key, "a text", value, log);
+            return None;
+        };
+        match text.parse() {
+            Ok(value) => Some(Lined { value, line }),
+            Err(error) => {
+                let text = bounded(text);
+                log.at(line, format!("`{key}`{}: `{text}`: {error}", self.place()));
+                None
+            }
+        }
+    }
+
+    fn inner(
+        &self,
+        key: &'static str,
+        value: &'t Spanned<DeValue<'i>>,
+        log: &Log<'_>,
+    ) -> Option<Self> {
+        let name = format!("[{key}]");
+        let line = log.line_of(value.span().start);
+        let table = value.get_ref().as_table()?;
+        Some(Self { table, name, line, asked: BTreeSet::new() })
+    }
+
+    fn missing(&self, key: &'static str, log: &mut Log<'_>) {
+        log.at(self.line, format!("`{key}`{} is missing", self.place()));
+    }
+
+    fn mistyped(
+        &self,
+        key: &'static str,
+        expected: &str,
+        value: &Spanned<DeValue<'i>>,
+        log: &mut Log<'_>,
+    ) {
+        let line = log.line_of(value.span().start);
+        log.at(line, format!("`{key}`{} must be {expected}", self.place()));
+    }
+
+    fn place(&self) -> String {
+        if self.name.is_empty() { String::new() } else { format!(" in {}", self.name) }
+    }
+}
+
+/// At most 80 characters of what somebody wrote.
+fn bounded(text: &str) -> String {
+    text.chars().take(80).collect()
+}

@@ -1,0 +1,187 @@
+use std::collections::HashMap;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use jiff::Timestamp;
+use marque_spiffe::Selector;
+
+use crate::document::TrustDomainDocument;
+use crate::entry::{Entry, EntrySource, NewEntry};
+use crate::fields::{Fields, Log, parse};
+use crate::finding::Finding;
+
+/// Files of a trust domain's folder are read up to this size.
+const MAX_FILE: u64 = 1024 * 1024;
+
+/// A trust domain's folder: the document and the entries.
+///
+/// Entries are written in `entries/*.toml`, any number per file:
+///
+/// ```toml
+/// [[entry]]
+/// id = "cert-rotator"                  # unique in the trust domain
+/// spiffe_id = "spiffe://prod.example.org/agent/cert-rotator"   # unique in the trust domain
+/// role = "agent"                       # or "service"
+/// owner = "group:platform-sre"         # who answers for it
+/// selectors = [                        # all must be true of a process; at least one
+///     "unix:user:marque-cert-rotator",
+///     "unix:path:/usr/local/bin/cert-rotator",
+/// ]
+/// hint = "rotator"                     # may be absent, as all below
+/// x509_lifetime = "30m"                # at most the trust domain's
+/// jwt_lifetime = "2m"                  # at most the trust domain's
+/// dns_names = ["rotator.prod.example.org"]
+/// expires_at = "2027-03-01T00:00:00Z"
+/// ```
+///
+/// The default identity of a process with several is the first: files in the order of their
+/// names, entries in the order of their lines.
+#[derive(Debug, Clone)]
+pub struct TrustDomainFolder {
+    /// The folder.
+    pub path: PathBuf,
+    /// `trust-domain.toml`.
+    pub document: TrustDomainDocument,
+    /// `entries/*.toml`, in the order of answers.
+    pub entries: Vec<Entry>,
+}
+
+impl TrustDomainFolder {
+    /// Reads a folder. Only `trust-domain.toml` and `entries/*.toml` are looked at.
+    ///
+    /// # Errors
+    /// Everything that is wrong in any of the files, in the order of files and lines.
+    pub fn load(path: &Path) -> Result<Self, Vec<Finding>> {
+        let mut findings = Vec::new();
+        let document = load_document(path, &mut findings);
+        let entries = load_entries(path, &mut findings);
+        if let Some(document) = &document {
+            check_together(document, &entries, &mut findings);
+        }
+        match document {
+            Some(document) if findings.is_empty() => {
+                Ok(Self { path: path.to_owned(), document, entries })
+            }
+            _incomplete => {
+                findings.sort();
+                findings.dedup();
+                Err(findings)
+            }
+        }
+    }
+}
+
+fn load_document(path: &Path, findings: &mut Vec<Finding>) -> Option<TrustDomainDocument> {
+    let file = path.join("trust-domain.toml");
+    let text = read(&file, findings)?;
+    let document = TrustDomainDocument::parse(&file, &text);
+    document.map_err(|more| findings.extend(more)).ok()
+}
+
+fn load_entries(path: &Path, findings: &mut Vec<Finding>) -> Vec<Entry> {
+    let mut entries = Vec::new();
+    for file in entry_files(&path.join("entries"), findings) {
+        let Some(text) = read(&file, findings) else { continue };
+        let mut log = Log::new(&file, &text);
+        if let Some(table) = parse(&mut log) {
+            let mut top = Fields::top(&table);
+            let tables = top.tables("entry", &mut log).into_iter();
+            entries.extend(tables.filter_map(|table| entry(table, &file, &mut log)));
+            top.finish(&mut log);
+        }
+        findings.extend(log.into_findings());
+    }
+    entries
+}
+
+/// The `*.toml` files of a folder by name; a folder that is not there has none.
+fn entry_files(folder: &Path, findings: &mut Vec<Finding>) -> Vec<PathBuf> {
+    let listing = match std::fs::read_dir(folder) {
+        Ok(listing) => listing,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Vec::new(),
+        Err(error) => {
+            findings.push(Finding::about(folder, format!("cannot be read: {error}")));
+            return Vec::new();
+        }
+    };
+    let mut files = Vec::new();
+    for item in listing {
+        match item {
+            Ok(item) => files.push(item.path()),
+            Err(error) => {
+                findings.push(Finding::about(folder, format!("cannot be read: {error}")));
+            }
+        }
+    }
+    files.retain(|file| file.extension().is_some_and(|extension| extension == "toml"));
+    files.sort();
+    files
+}
+
+fn entry(mut table: Fields<'_, '_>, file: &Path, log: &mut Log<'_>) -> Option<Entry> {
+    let line = table.line();
+    let id = table.text("id", log);
+    let spiffe_id = table.text("spiffe_id", log);
+    let role = table.text("role", log);
+    let owner = table.text("owner", log);
+    let selectors: Vec<Selector> = table.required_texts("selectors", log);
+    let hint = table.optional_text("hint", log);
+    let x509_lifetime = table.optional_text("x509_lifetime", log);
+    let jwt_lifetime = table.optional_text("jwt_lifetime", log);
+    let dns_names = table.texts("dns_names", log);
+    let expires_at: Option<Timestamp> = table.optional_text("expires_at", log);
+    table.finish(log);
+    let content = NewEntry {
+        spiffe_id: spiffe_id?,
+        selectors: selectors.into_iter().collect(),
+        role: role?,
+        owner: owner?,
+        hint,
+        x509_lifetime,
+        jwt_lifetime,
+        dns_names,
+        expires_at,
+    };
+    let source = EntrySource::File { path: file.to_owned(), line };
+    content.into_entry(id?, source).map_err(|error| log.at(line, error.to_string())).ok()
+}
+
+/// The rules that need the document or the other entries.
+fn check_together(document: &TrustDomainDocument, entries: &[Entry], findings: &mut Vec<Finding>) {
+    let mut ids: HashMap<_, String> = HashMap::new();
+    let mut spiffe_ids: HashMap<_, String> = HashMap::new();
+    for entry in entries {
+        let EntrySource::File { path, line } = entry.source() else { continue };
+        let mut report = |message: String| findings.push(Finding::at(path, *line, message));
+        if let Err(error) = document.check(entry) {
+            report(error.to_string());
+        }
+        let here = format!("{}:{line}", path.display());
+        if let Some(first) = ids.insert(entry.id(), here.clone()) {
+            report(format!("entry `{}` exists already at {first}", entry.id()));
+        }
+        if let Some(first) = spiffe_ids.insert(entry.spiffe_id(), here) {
+            report(format!("SPIFFE ID `{}` exists already at {first}", entry.spiffe_id()));
+        }
+    }
+}
+
+fn read(file: &Path, findings: &mut Vec<Finding>) -> Option<String> {
+    let mut text = String::new();
+    let result = std::fs::File::open(file)
+        .and_then(|source| source.take(MAX_FILE + 1).read_to_string(&mut text));
+    match result {
+        Ok(_) if text.len() as u64 > MAX_FILE => {
+            findings.push(Finding::about(file, format!("is larger than {MAX_FILE} bytes")));
+            None
+        }
+        Ok(_) => Some(text),
+        Err(error) => {
+            findings.push(Finding::about(file, format!("cannot be read: {error}")));
+            None
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

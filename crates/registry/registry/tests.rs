@@ -1,0 +1,175 @@
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use marque_spiffe::{Selector, SelectorSet};
+use serde_json::json;
+
+use super::Registry;
+use crate::{Entry, EntryId, EntrySource, NewEntry, RegistryError, TrustDomainDocument};
+
+const DOCUMENT: &str = include_str!("../folder/tests/trust-domain.toml");
+
+fn document() -> Arc<TrustDomainDocument> {
+    Arc::new(TrustDomainDocument::parse("trust-domain.toml".as_ref(), DOCUMENT).unwrap())
+}
+
+fn new_entry(path: &str, selectors: &[&str]) -> NewEntry {
+    serde_json::from_value(json!({
+        "spiffe_id": format!("spiffe://example.org/{path}"),
+        "selectors": selectors,
+        "role": "agent",
+        "owner": "tests",
+    }))
+    .unwrap()
+}
+
+fn entry(id: &str, path: &str) -> Entry {
+    let selector = format!("unix:path:/{path}");
+    let new = new_entry(path, &["unix:uid:1000", &selector]);
+    new.into_entry(id.parse().unwrap(), EntrySource::Admin).unwrap()
+}
+
+fn from_file(id: &str, path: &str, line: usize) -> Entry {
+    let source = EntrySource::File { path: PathBuf::from("entries/a.toml"), line };
+    new_entry(path, &["unix:uid:1000"]).into_entry(id.parse().unwrap(), source).unwrap()
+}
+
+fn id(id: &str) -> EntryId {
+    id.parse().unwrap()
+}
+
+fn selectors(texts: &[&str]) -> SelectorSet {
+    texts.iter().map(|text| text.parse::<Selector>().unwrap()).collect()
+}
+
+#[test]
+fn a_caller_earns_the_entries_whose_selectors_it_has_all() {
+    let registry = Registry::new(document(), vec![entry("a", "x"), entry("b", "y")]).unwrap();
+    let found = |texts: &[&str]| -> Vec<String> {
+        let entries = registry.snapshot().entries_for(&selectors(texts));
+        entries.iter().map(|entry| entry.id().to_string()).collect()
+    };
+    assert_eq!(found(&["unix:uid:1000", "unix:path:/x", "unix:gid:5"]), ["a"]);
+    assert_eq!(found(&["unix:uid:1000", "unix:path:/x", "unix:path:/y"]), ["a", "b"]);
+    assert_eq!(found(&["unix:path:/x"]), [""; 0]);
+    assert_eq!(found(&["unix:uid:1000"]), [""; 0]);
+    assert_eq!(found(&[]), [""; 0]);
+}
+
+#[test]
+fn the_default_identity_comes_from_the_files_in_their_order() {
+    let entries = vec![entry("a", "x"), from_file("z", "first", 9), from_file("b", "second", 10)];
+    let registry = Registry::new(document(), entries).unwrap();
+    let caller = selectors(&["unix:uid:1000", "unix:path:/x"]);
+    let found = registry.snapshot().entries_for(&caller);
+    let ids: Vec<_> = found.iter().map(|entry| entry.id().as_str()).collect();
+    assert_eq!(ids, ["z", "b", "a"]);
+}
+
+#[test]
+fn an_entry_is_found_by_its_id_and_by_its_spiffe_id() {
+    let registry = Registry::new(document(), vec![entry("a", "x")]).unwrap();
+    let snapshot = registry.snapshot();
+    let found = snapshot.entry(&id("a")).unwrap();
+    assert_eq!(snapshot.entry_by_spiffe_id(found.spiffe_id()).unwrap(), found);
+    assert_eq!(snapshot.entry(&id("b")), None);
+}
+
+#[test]
+fn two_entries_never_share_an_identity() {
+    let registry = Registry::new(document(), vec![entry("a", "x")]).unwrap();
+    for (refused, expected) in [
+        (entry("b", "x"), "SPIFFE ID `spiffe://example.org/x` belongs to entry `a` already"),
+        (entry("a", "y"), "entry `a` exists already"),
+    ] {
+        assert_eq!(registry.check(&refused).unwrap_err().to_string(), expected);
+        assert_eq!(registry.add(refused.clone()).unwrap_err().to_string(), expected);
+        let both = vec![entry("a", "x"), refused];
+        assert_eq!(registry.replace_all(both.clone()).unwrap_err().to_string(), expected);
+        assert_eq!(Registry::new(document(), both).unwrap_err().to_string(), expected);
+    }
+    assert_eq!(registry.snapshot().entries().len(), 1);
+    registry.check(&entry("b", "y")).unwrap();
+}
+
+#[test]
+fn an_entry_of_another_trust_domain_is_refused() {
+    let registry = Registry::new(document(), vec![]).unwrap();
+    let mut foreign = new_entry("x", &["unix:uid:1"]);
+    foreign.spiffe_id = "spiffe://other.org/x".parse().unwrap();
+    let foreign = foreign.into_entry(id("a"), EntrySource::Admin).unwrap();
+    let error = registry.add(foreign).unwrap_err();
+    assert!(matches!(error, RegistryError::ForeignTrustDomain { .. }), "{error}");
+}
+
+#[test]
+fn an_entry_at_the_ceiling_is_taken_and_one_past_it_is_not() {
+    let registry = Registry::new(document(), vec![]).unwrap();
+    for (x509, jwt, taken) in [("1h", "5m", true), ("3601s", "5m", false), ("1h", "301s", false)] {
+        let mut new = new_entry("x", &["unix:uid:1"]);
+        new.x509_lifetime = Some(x509.parse().unwrap());
+        new.jwt_lifetime = Some(jwt.parse().unwrap());
+        let entry = new.into_entry(id("a"), EntrySource::Admin).unwrap();
+        assert_eq!(registry.check(&entry).is_ok(), taken, "{x509} {jwt}");
+    }
+}
+
+#[test]
+fn every_change_reaches_the_feed_with_a_revision_of_its_own() {
+    let registry = Registry::new(document(), vec![entry("a", "x")]).unwrap();
+    let mut feed = registry.subscribe();
+    let mut revisions = vec![feed.borrow_and_update().revision()];
+    let mut see = |what: &str| {
+        assert!(feed.has_changed().unwrap(), "{what}");
+        let snapshot = Arc::clone(&feed.borrow_and_update());
+        assert!(Arc::ptr_eq(&snapshot, &registry.snapshot()), "{what}");
+        revisions.push(snapshot.revision());
+    };
+    registry.add(entry("b", "y")).unwrap();
+    see("add");
+    assert_eq!(registry.remove(&id("b")).unwrap().unwrap().id(), &id("b"));
+    see("remove");
+    registry.add(entry("b", "y")).unwrap();
+    see("add again");
+    registry.replace_all(vec![entry("c", "z")]).unwrap();
+    see("replace");
+    assert!(revisions.is_sorted_by(|a, b| a < b), "{revisions:?}");
+}
+
+#[test]
+fn what_changes_nothing_reaches_nobody() {
+    let registry = Registry::new(document(), vec![entry("a", "x"), entry("b", "y")]).unwrap();
+    let feed = registry.subscribe();
+    let before = registry.snapshot();
+    registry.replace_all(vec![entry("b", "y"), entry("a", "x")]).unwrap();
+    assert_eq!(registry.remove(&id("c")).unwrap(), None);
+    registry.add(entry("a", "z")).unwrap_err();
+    assert!(!feed.has_changed().unwrap());
+    assert!(Arc::ptr_eq(&before, &registry.snapshot()));
+}
+
+#[test]
+fn an_entry_from_a_file_is_removed_in_its_file() {
+    let registry = Registry::new(document(), vec![from_file("a", "x", 3)]).unwrap();
+    let error = registry.remove(&id("a")).unwrap_err();
+    assert_eq!(error.to_string(), "entry `a` comes from `entries/a.toml` line 3: remove it there");
+    assert_eq!(registry.snapshot().entries().len(), 1);
+}
+
+#[test]
+fn changes_from_many_threads_are_all_kept() {
+    let registry = Registry::new(document(), vec![]).unwrap();
+    std::thread::scope(|scope| {
+        for thread in 0..4 {
+            let registry = &registry;
+            scope.spawn(move || {
+                for n in 0..25 {
+                    let name = format!("{thread}-{n}");
+                    registry.add(entry(&name, &name)).unwrap();
+                }
+            });
+        }
+    });
+    assert_eq!(registry.snapshot().entries().len(), 100);
+    assert_eq!(registry.snapshot().revision(), 101);
+}
