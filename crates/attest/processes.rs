@@ -1,0 +1,28 @@
+//! Tests against real processes: this test binary plays every part by starting itself again.
+
+mod descriptors;
+mod lineage;
+mod pin;
+mod role;
+mod unix;
+
+use nix::unistd::Uid;
+
+use crate::attestor::Attestors;
+use crate::unix::{UnixAttestor, UnixAttestorConfig};
+
+/// A user id that owns nothing on any host.
+const NOBODY: u32 = 51_234;
+
+fn unix_attestors() -> Attestors {
+    Attestors::new(vec![Box::new(UnixAttestor::new(UnixAttestorConfig::default()))])
+}
+
+/// Some parts can only be played by changing the user, which only root may.
+fn is_root() -> bool {
+    let root = Uid::effective().is_root();
+    if !root {
+        eprintln!("skipped: needs root");
+    }
+    root
+}
