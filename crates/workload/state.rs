@@ -1,0 +1,109 @@
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::sync::Arc;
+
+use futures::future::BoxFuture;
+use marque_registry::{EntryId, Snapshot};
+use marque_spiffe::{Bundle, BundleSource, SpiffeId, TrustDomain};
+use tokio::sync::watch;
+
+use crate::error::WorkloadError;
+use crate::material::{JwtSvidMaterial, X509SvidMaterial};
+
+/// Whoever holds the authorities of one trust domain.
+///
+/// Identity comes from the entry and never from a request: a caller of `mint` names an entry, and the
+/// implementation takes SPIFFE ID, names and lifetimes from its own copy of it.
+pub trait Issuer: fmt::Debug + Send + Sync {
+    /// The issuer's state: always the newest, none in between is promised.
+    fn state(&self) -> watch::Receiver<Arc<IssuerState>>;
+
+    /// Mints an X.509-SVID with a fresh key for an entry.
+    ///
+    /// [`WorkloadError::NotEntitled`] means that the entry may not be served any more; then
+    /// nothing older is served either.
+    fn mint_x509_svid<'a>(
+        &'a self,
+        entry: &'a EntryId,
+    ) -> BoxFuture<'a, Result<Arc<X509SvidMaterial>, WorkloadError>>;
+
+    /// Mints a JWT-SVID for an entry; errors as above.
+    fn mint_jwt_svid<'a>(
+        &'a self,
+        entry: &'a EntryId,
+        audience: &'a [String],
+    ) -> BoxFuture<'a, Result<Arc<JwtSvidMaterial>, WorkloadError>>;
+}
+
+/// Everything that decides what callers get, at one moment.
+#[derive(Debug, Clone)]
+pub struct IssuerState {
+    /// The entries.
+    pub registry: Arc<Snapshot>,
+    /// The trust domain's own bundle and those of others.
+    pub bundles: Arc<BundleSet>,
+    /// Who is stopped.
+    pub stops: Stops,
+    /// The kill epoch: grows with every kill.
+    pub epoch: u64,
+}
+
+/// Who is stopped by the kill switch: no entitlement, and streams end.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Stops {
+    /// Everybody in the trust domain.
+    pub all: bool,
+    /// These agents.
+    pub agents: BTreeSet<SpiffeId>,
+}
+
+/// The bundle of the own trust domain and those of others, never merged (TB-7).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BundleSet {
+    own: Arc<Bundle>,
+    federated: BTreeMap<TrustDomain, Arc<Bundle>>,
+}
+
+impl Stops {
+    /// Whether the holder of this SPIFFE ID is stopped.
+    pub fn stop(&self, spiffe_id: &SpiffeId) -> bool {
+        self.all || self.agents.contains(spiffe_id)
+    }
+}
+
+impl BundleSet {
+    /// A set with the own bundle and those of other trust domains. A federated bundle that claims
+    /// to be of the own trust domain is left out: nobody else speaks for it.
+    pub fn new(own: Arc<Bundle>, federated: impl IntoIterator<Item = Arc<Bundle>>) -> Self {
+        let federated = federated
+            .into_iter()
+            .map(|bundle| (bundle.trust_domain().clone(), bundle))
+            .filter(|(trust_domain, _)| trust_domain != own.trust_domain())
+            .collect();
+        Self { own, federated }
+    }
+
+    /// The bundle of the own trust domain.
+    pub fn own(&self) -> &Arc<Bundle> {
+        &self.own
+    }
+
+    /// The bundles of other trust domains, in the order of their names.
+    pub fn federated(&self) -> impl Iterator<Item = &Arc<Bundle>> {
+        self.federated.values()
+    }
+
+    /// The bundle of exactly this trust domain.
+    pub fn find(&self, trust_domain: &TrustDomain) -> Option<&Arc<Bundle>> {
+        if trust_domain == self.own.trust_domain() {
+            return Some(&self.own);
+        }
+        self.federated.get(trust_domain)
+    }
+}
+
+impl BundleSource for BundleSet {
+    fn bundle(&self, trust_domain: &TrustDomain) -> Option<Arc<Bundle>> {
+        self.find(trust_domain).cloned()
+    }
+}
