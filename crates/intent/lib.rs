@@ -1,0 +1,58 @@
+//! Playbooks, intents, approvals, denials and grants: what an agent may ask for, what that means exactly, and how it
+//! ends.
+//!
+//! Everything here is pure; time and randomness are handed in. Absent: HTTP, tokens, storage engines, and deciding,
+//! which is the decision point's ([`Ruling`] is its answer).
+
+mod approval;
+mod denial;
+mod digest;
+#[cfg(test)]
+mod fixtures;
+mod grant;
+mod id;
+pub mod kill;
+mod lifecycle;
+mod playbook;
+mod request;
+mod resolve;
+mod ruling;
+mod store;
+mod text;
+
+pub use self::approval::{
+    Approval, ApprovalRule, Approver, GroupName, GroupNameError, MAX_APPROVALS, OPERATORS, Person,
+    PersonError,
+};
+pub use self::denial::{
+    Denial, DenialClass, DenialCode, MAX_DETAIL_CHARS, Problem, ProblemPolicy, ProblemRemediation,
+    ProblemRetry, Remediation, Retry, UnknownDenialCode,
+};
+pub use self::digest::{CanonicalError, Digest, DigestSyntaxError};
+pub use self::grant::{
+    APPROVAL_TAG, AuthorizationDetail, Delivery, Grant, GrantError, GrantTerms, MAX_GRANT_BYTES,
+    PinnedPlaybook, Scope, ScopeError,
+};
+pub use self::id::{IntentId, IntentIdError};
+pub use self::kill::{Kill, KillScope, KillState, NewKill};
+pub use self::lifecycle::{
+    Intent, IntentChange, MAX_CLOCK_STEP_BACK, Outcome, RedeemedUse, State, UnknownState, Use,
+    refused_request,
+};
+pub use self::playbook::{
+    ApprovalMode, MAX_CLOCK, MAX_PLAYBOOK_BYTES, MAX_TOKEN_LIFETIME, MAX_USES, Playbook,
+    PlaybookError, PlaybookFinding, PlaybookId, PlaybookIdError, PlaybookSet, PlaybookStatus,
+    PlaybookSummary, TicketSummary, Times,
+};
+pub use self::request::{
+    IntentRequest, MAX_PARAMETERS, MAX_REQUEST_BYTES, MAX_REQUEST_DEPTH, TicketRef, TicketRefError,
+};
+pub use self::resolve::{Circumstances, Requester, resolve};
+pub use self::ruling::Ruling;
+pub use self::store::{
+    ChangeError, IdempotencyKey, IdempotencyKeyError, IntentFilter, IntentStore, IntentStoreError,
+    MAX_LISTED, Submitted,
+};
+pub use self::text::{
+    Justification, MAX_JUSTIFICATION_CHARS, MAX_REASON_CHARS, Reason, TextTooLong,
+};

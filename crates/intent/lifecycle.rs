@@ -1,0 +1,318 @@
+//! The life of an intent: pure transitions, with time handed in (specs/intents.md 2).
+//!
+//! ```text
+//! open ──► denied
+//!      ├─► pending  ──► approved | denied | cancelled | expired (request_ttl)
+//!      └─► approved ──► consumed (last use) | completed | revoked | cancelled (unused) | expired (start_within, max_duration)
+//!                       consumed ──► completed | revoked
+//! ```
+//!
+//! Denied, cancelled, expired, completed and revoked are ends: no edge leaves them. A transition never changes the intent
+//! it is asked of; it returns the next one and the events that belong in the same transaction. Absent: storage, kills
+//! (the store looks at them in the same transaction) and tokens.
+
+mod change;
+mod events;
+mod redeem;
+mod state;
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use marque_audit::Event;
+use marque_spiffe::SpiffeId;
+use serde::{Deserialize, Serialize};
+
+pub use self::change::IntentChange;
+pub use self::events::refused_request;
+pub use self::redeem::Use;
+pub use self::state::{Outcome, State, UnknownState};
+use crate::approval::{Approval, Approver};
+use crate::denial::{Denial, DenialCode};
+use crate::grant::Grant;
+use crate::id::IntentId;
+use crate::ruling::Ruling;
+use crate::text::{Justification, Reason};
+
+/// How far the clock may step back before nothing is granted any more.
+pub const MAX_CLOCK_STEP_BACK: Duration = Duration::from_secs(10);
+
+/// One use, redeemed for one token.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RedeemedUse {
+    /// The token's `jti`.
+    pub token_id: String,
+    /// When.
+    pub at: Timestamp,
+    /// When the token ends.
+    pub token_expires_at: Timestamp,
+}
+
+/// One agent's request and everything that became of it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Intent {
+    state: State,
+    state_version: u64,
+    grant: Grant,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    justification: Option<Justification>,
+    ruling: Ruling,
+    created_at: Timestamp,
+    changed_at: Timestamp,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    approvals: Vec<Approval>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    approved_at: Option<Timestamp>,
+    uses_left: u32,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    uses: Vec<RedeemedUse>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    denial: Option<Denial>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    ended_by: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    reason: Option<Reason>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    outcome: Option<Outcome>,
+}
+
+impl Intent {
+    /// The first state of an intent, by the ruling of policy: approved, pending or denied. A grant that needs a person
+    /// and names no rule by which one could approve is denied (`quorum_unreachable`).
+    #[must_use]
+    pub fn open(
+        grant: Grant,
+        justification: Option<Justification>,
+        ruling: Ruling,
+        now: Timestamp,
+    ) -> (Self, Vec<Event>) {
+        let denial = match &ruling {
+            Ruling::Deny { code, rules } => {
+                let denial = Denial::new(*code, "refused by policy");
+                Some(denial.by_policy(grant.policy_set_digest, rules.clone()))
+            }
+            Ruling::AskApproval { .. } if grant.approval.is_none() => {
+                let detail = "policy wants an approver and the playbook has no approval level";
+                Some(Denial::new(DenialCode::QuorumUnreachable, detail))
+            }
+            Ruling::Approve { .. } | Ruling::AskApproval { .. } => None,
+        };
+        let state = match (&denial, &ruling) {
+            (Some(_), _) | (None, Ruling::Deny { .. }) => State::Denied,
+            (None, Ruling::Approve { .. }) => State::Approved,
+            (None, Ruling::AskApproval { .. }) => State::Pending,
+        };
+        let intent = Self {
+            state,
+            state_version: 1,
+            justification,
+            ruling,
+            created_at: now,
+            changed_at: now,
+            approvals: Vec::new(),
+            approved_at: (state == State::Approved).then_some(now),
+            uses_left: grant.uses,
+            uses: Vec::new(),
+            denial,
+            ended_by: None,
+            reason: None,
+            outcome: None,
+            grant,
+        };
+        let events = vec![intent.requested_event(now), intent.state_event(now)];
+        (intent, events)
+    }
+
+    /// The id.
+    #[must_use]
+    pub fn id(&self) -> &IntentId {
+        &self.grant.intent_id
+    }
+
+    /// The only agent that may use it.
+    #[must_use]
+    pub fn agent(&self) -> &SpiffeId {
+        &self.grant.agent
+    }
+
+    /// Where it stands, as last stored; a clock may have run out since ([`Self::expire_if_due`]).
+    #[must_use]
+    pub const fn state(&self) -> State {
+        self.state
+    }
+
+    /// Rises by one with every transition; a store writes only over the version that it read.
+    #[must_use]
+    pub const fn state_version(&self) -> u64 {
+        self.state_version
+    }
+
+    /// What it permits.
+    #[must_use]
+    pub const fn grant(&self) -> &Grant {
+        &self.grant
+    }
+
+    /// What the agent says about it; untrusted.
+    #[must_use]
+    pub const fn justification(&self) -> Option<&Justification> {
+        self.justification.as_ref()
+    }
+
+    /// What policy said.
+    #[must_use]
+    pub const fn ruling(&self) -> &Ruling {
+        &self.ruling
+    }
+
+    /// When it was asked for.
+    #[must_use]
+    pub const fn created_at(&self) -> Timestamp {
+        self.created_at
+    }
+
+    /// When it last changed.
+    #[must_use]
+    pub const fn changed_at(&self) -> Timestamp {
+        self.changed_at
+    }
+
+    /// The approvals so far.
+    #[must_use]
+    pub fn approvals(&self) -> &[Approval] {
+        &self.approvals
+    }
+
+    /// How many more different approvers it needs; zero unless it is pending.
+    #[must_use]
+    pub fn approvals_missing(&self) -> u32 {
+        let needed = match (self.state, &self.grant.approval) {
+            (State::Pending, Some(rule)) => rule.approve.get(),
+            _ => return 0,
+        };
+        needed.saturating_sub(u32::try_from(self.approvals.len()).unwrap_or(u32::MAX))
+    }
+
+    /// When it was approved, if it was.
+    #[must_use]
+    pub const fn approved_at(&self) -> Option<Timestamp> {
+        self.approved_at
+    }
+
+    /// How many uses are left.
+    #[must_use]
+    pub const fn uses_left(&self) -> u32 {
+        self.uses_left
+    }
+
+    /// The uses that were redeemed.
+    #[must_use]
+    pub fn uses(&self) -> &[RedeemedUse] {
+        &self.uses
+    }
+
+    /// Why it was denied, if it was.
+    #[must_use]
+    pub const fn denial(&self) -> Option<&Denial> {
+        self.denial.as_ref()
+    }
+
+    /// Who ended it, if somebody did.
+    #[must_use]
+    pub fn ended_by(&self) -> Option<&str> {
+        self.ended_by.as_deref()
+    }
+
+    /// Why it was ended, in a person's words.
+    #[must_use]
+    pub const fn reason(&self) -> Option<&Reason> {
+        self.reason.as_ref()
+    }
+
+    /// How it went, if the agent said so.
+    #[must_use]
+    pub const fn outcome(&self) -> Option<Outcome> {
+        self.outcome
+    }
+
+    /// The instant at which its running clock ends it; `None` if no clock runs (it has ended, or is consumed).
+    #[must_use]
+    pub fn expires_at(&self) -> Option<Timestamp> {
+        let end = match (self.state, self.approved_at, self.uses.first()) {
+            (State::Pending, _, _) => plus(self.created_at, self.grant.request_ttl),
+            (State::Approved, _, Some(first)) => plus(first.at, self.grant.max_duration),
+            (State::Approved, Some(approved), None) => plus(approved, self.grant.start_within),
+            _ => return None,
+        };
+        Some(end.min(self.grant.not_after))
+    }
+
+    /// The expired intent, if a clock of it has run out.
+    #[must_use]
+    pub fn expire_if_due(&self, now: Timestamp) -> Option<(Self, Event)> {
+        if self.expires_at().is_none_or(|end| now < end) {
+            return None;
+        }
+        let next = self.step(State::Expired, now);
+        let event = next.state_event(now);
+        Some((next, event))
+    }
+
+    /// Why an intent in this state (with every clock that is due applied) lets nothing more happen; `None` for pending
+    /// and approved intents. What its own agent ended is `grant_completed`, withdrawn before any use or not; what an
+    /// operator ended is `grant_revoked`.
+    #[must_use]
+    pub fn ended_code(&self, now: Timestamp) -> Option<DenialCode> {
+        let due = self.expires_at().is_some_and(|end| now >= end);
+        match if due { State::Expired } else { self.state } {
+            State::Pending | State::Approved => None,
+            State::Consumed => Some(DenialCode::GrantConsumed),
+            State::Denied => {
+                Some(self.denial.as_ref().map_or(DenialCode::ApprovalDenied, Denial::code))
+            }
+            State::Expired if self.approved_at.is_none() => Some(DenialCode::ApprovalExpired),
+            State::Expired => Some(DenialCode::GrantExpired),
+            State::Cancelled | State::Completed => Some(DenialCode::GrantCompleted),
+            State::Revoked => Some(DenialCode::GrantRevoked),
+        }
+    }
+
+    /// Refuses if the clock stepped back behind what was already recorded: nothing is granted on such a clock.
+    fn clock_is_safe(&self, now: Timestamp) -> Result<(), Denial> {
+        if plus(now, MAX_CLOCK_STEP_BACK) < self.changed_at {
+            return Err(Denial::new(
+                DenialCode::ClockUnsafe,
+                "the clock is behind the intent's last change",
+            ));
+        }
+        Ok(())
+    }
+
+    fn still_open(&self, now: Timestamp) -> Result<(), Denial> {
+        match self.ended_code(now) {
+            None => Ok(()),
+            Some(code) => Err(Denial::new(code, format!("the intent is {}", self.state))),
+        }
+    }
+
+    fn step(&self, state: State, now: Timestamp) -> Self {
+        Self {
+            state,
+            state_version: self.state_version.saturating_add(1),
+            changed_at: now.max(self.changed_at),
+            ..self.clone()
+        }
+    }
+}
+
+/// `start + length`, or the end of time.
+pub(crate) fn plus(start: Timestamp, length: Duration) -> Timestamp {
+    start.checked_add(length).unwrap_or(Timestamp::MAX)
+}
+
+#[cfg(test)]
+mod model;
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,247 @@
+//! The transitions that people and agents ask for, save the use itself.
+
+use jiff::Timestamp;
+use marque_audit::{Event, EventKind};
+use marque_spiffe::SpiffeId;
+use serde::{Deserialize, Serialize};
+
+use super::{Approval, Approver, Intent, Outcome, Reason, State};
+use crate::denial::{Denial, DenialCode};
+
+/// One change that somebody asks for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "change", rename_all = "snake_case", deny_unknown_fields)]
+pub enum IntentChange {
+    /// An approver approves a digest.
+    Approve {
+        /// Who, and what exactly.
+        approval: Approval,
+    },
+    /// An approver refuses.
+    Deny {
+        /// Who.
+        approver: Approver,
+        /// Why.
+        reason: Reason,
+    },
+    /// The agent withdraws.
+    Cancel {
+        /// The caller, who must be the intent's agent.
+        by: SpiffeId,
+    },
+    /// The agent reports the outcome.
+    Complete {
+        /// The caller, who must be the intent's agent.
+        by: SpiffeId,
+        /// How it went.
+        outcome: Outcome,
+    },
+    /// An operator ends it.
+    Revoke {
+        /// Who.
+        actor: String,
+        /// Why.
+        reason: Reason,
+    },
+    /// A clock may have run out.
+    Expire,
+}
+
+impl Intent {
+    /// Applies one change. No event means that nothing changed and nothing is to be stored: an agent whose answer was
+    /// lost says the same again and is told the same. A clock that is due is
+    /// looked at first, whatever the change; the store keeps that expiry ([`Intent::expire_if_due`]).
+    ///
+    /// # Errors
+    /// The change is not allowed in this state, to this caller, or for this digest.
+    pub fn apply(
+        &self,
+        change: &IntentChange,
+        now: Timestamp,
+    ) -> Result<(Self, Vec<Event>), Denial> {
+        if self.is_already(change) {
+            return Ok((self.clone(), Vec::new()));
+        }
+        let one = |(intent, event): (Self, Event)| (intent, vec![event]);
+        match change {
+            IntentChange::Approve { approval } => self.approve(approval, now),
+            IntentChange::Deny { approver, reason } => {
+                self.deny(approver, reason.clone(), now).map(one)
+            }
+            IntentChange::Cancel { by } => self.cancel(by, now).map(one),
+            IntentChange::Complete { by, outcome } => self.complete(by, *outcome, now).map(one),
+            IntentChange::Revoke { actor, reason } => {
+                self.revoke(actor, reason.clone(), now).map(one)
+            }
+            IntentChange::Expire => {
+                Ok(self.expire_if_due(now).map_or_else(|| (self.clone(), Vec::new()), one))
+            }
+        }
+    }
+
+    /// Records an approval; the last one that is needed approves the intent. The same approver's second word for the
+    /// same digest changes nothing, in whatever state.
+    ///
+    /// # Errors
+    /// The digest is another one, the approver is not eligible, or the intent is not pending.
+    pub fn approve(
+        &self,
+        approval: &Approval,
+        now: Timestamp,
+    ) -> Result<(Self, Vec<Event>), Denial> {
+        if approval.digest() != self.grant.digest() {
+            let detail =
+                format!("approved {}, the grant is {}", approval.digest(), self.grant.digest());
+            return Err(Denial::new(DenialCode::ApprovalDigestMismatch, detail));
+        }
+        if self.approvals.iter().any(|earlier| earlier.approver().is(approval.approver())) {
+            return Ok((self.clone(), Vec::new()));
+        }
+        self.still_open(now)?;
+        self.clock_is_safe(now)?;
+        let (State::Pending, Some(rule)) = (self.state, &self.grant.approval) else {
+            let detail = "the intent is approved and needs no further approval";
+            return Err(Denial::new(DenialCode::InvalidRequest, detail));
+        };
+        if !rule.admits(approval) {
+            let detail =
+                format!("{} is in none of the playbook's approver groups", approval.approver());
+            return Err(Denial::new(DenialCode::ApproverNotEligible, detail));
+        }
+        let mut next = self.step(State::Pending, now);
+        next.approvals.push(approval.clone());
+        let recorded = next
+            .event(EventKind::ApprovalRecorded, now)
+            .with_actor(approval.approver().to_string());
+        let mut events = vec![recorded];
+        if next.approvals_missing() == 0 {
+            next.state = State::Approved;
+            next.approved_at = Some(now);
+            events.push(next.state_event(now));
+        }
+        Ok((next, events))
+    }
+
+    /// Refuses a pending intent for good.
+    ///
+    /// # Errors
+    /// The intent is not pending; an approved one is revoked instead.
+    pub fn deny(
+        &self,
+        approver: &Approver,
+        reason: Reason,
+        now: Timestamp,
+    ) -> Result<(Self, Event), Denial> {
+        self.still_open(now)?;
+        if self.state != State::Pending {
+            return Err(Denial::new(
+                DenialCode::InvalidRequest,
+                "the intent is approved; revoke it instead",
+            ));
+        }
+        let mut next = self.step(State::Denied, now);
+        next.denial =
+            Some(Denial::new(DenialCode::ApprovalDenied, format!("refused by {approver}")));
+        next.ended_by = Some(approver.to_string());
+        next.reason = Some(reason);
+        let event = next.state_event(now);
+        Ok((next, event))
+    }
+
+    /// Withdraws an intent of which nothing was used.
+    ///
+    /// # Errors
+    /// The caller is another agent, the intent has ended, or a use was redeemed: then it is completed instead.
+    pub fn cancel(&self, by: &SpiffeId, now: Timestamp) -> Result<(Self, Event), Denial> {
+        self.is_own(by)?;
+        self.still_open(now)?;
+        if !self.uses.is_empty() {
+            let detail = "a use was redeemed; report the outcome instead";
+            return Err(Denial::new(DenialCode::InvalidRequest, detail));
+        }
+        Ok(self.end(State::Cancelled, by.as_str(), now))
+    }
+
+    /// Ends an intent with the agent's report; its tokens end with it.
+    ///
+    /// # Errors
+    /// The caller is another agent, the intent has ended, or no use was redeemed: then it is cancelled instead.
+    pub fn complete(
+        &self,
+        by: &SpiffeId,
+        outcome: Outcome,
+        now: Timestamp,
+    ) -> Result<(Self, Event), Denial> {
+        self.is_own(by)?;
+        if self.state != State::Consumed {
+            self.still_open(now)?;
+        }
+        if self.uses.is_empty() {
+            return Err(Denial::new(
+                DenialCode::GrantNotStarted,
+                "no use was redeemed; cancel it instead",
+            ));
+        }
+        let (mut next, _) = self.end(State::Completed, by.as_str(), now);
+        next.outcome = Some(outcome);
+        let event = next.state_event(now);
+        Ok((next, event))
+    }
+
+    /// Ends an approved or consumed intent; its tokens end with it.
+    ///
+    /// # Errors
+    /// The intent has ended, or is still pending: then it is denied instead.
+    pub fn revoke(
+        &self,
+        actor: &str,
+        reason: Reason,
+        now: Timestamp,
+    ) -> Result<(Self, Event), Denial> {
+        if self.state != State::Consumed {
+            self.still_open(now)?;
+        }
+        if self.state == State::Pending {
+            return Err(Denial::new(
+                DenialCode::ApprovalPending,
+                "the intent is pending; deny it instead",
+            ));
+        }
+        let (mut next, _) = self.end(State::Revoked, actor, now);
+        next.reason = Some(reason);
+        let event = next.state_event(now);
+        Ok((next, event))
+    }
+
+    /// Whether the intent's own agent ended it by this very change before.
+    fn is_already(&self, change: &IntentChange) -> bool {
+        match change {
+            IntentChange::Cancel { by } => self.state == State::Cancelled && by == self.agent(),
+            IntentChange::Complete { by, outcome } => {
+                self.state == State::Completed
+                    && self.outcome == Some(*outcome)
+                    && by == self.agent()
+            }
+            IntentChange::Approve { .. }
+            | IntentChange::Deny { .. }
+            | IntentChange::Revoke { .. }
+            | IntentChange::Expire => false,
+        }
+    }
+
+    fn end(&self, state: State, by: &str, now: Timestamp) -> (Self, Event) {
+        let mut next = self.step(state, now);
+        next.ended_by = Some(by.to_owned());
+        let event = next.state_event(now);
+        (next, event)
+    }
+
+    /// Only the intent's own agent; an edge answers a stranger as if the intent did not exist.
+    pub(super) fn is_own(&self, by: &SpiffeId) -> Result<(), Denial> {
+        if by == self.agent() {
+            return Ok(());
+        }
+        let detail = format!("the intent belongs to `{}`, not to `{by}`", self.agent());
+        Err(Denial::new(DenialCode::AgentNotAllowed, detail))
+    }
+}

@@ -1,0 +1,133 @@
+//! What the log is told about an intent.
+
+use jiff::Timestamp;
+use marque_audit::{Event, EventKind, PlaybookPin, PolicyPin};
+use marque_spiffe::SpiffeId;
+use serde_json::json;
+
+use super::{Intent, State};
+use crate::denial::Denial;
+use crate::request::IntentRequest;
+
+/// The event of a refusal of which no intent came: nobody could tell what it would have permitted.
+#[must_use]
+pub fn refused_request(
+    agent: &SpiffeId,
+    request: Option<&IntentRequest>,
+    denial: &Denial,
+    now: Timestamp,
+) -> Event {
+    let mut event = Event::new(EventKind::IntentDenied, now)
+        .with_agent(agent.clone())
+        .with_denial(denial.code().as_str(), denial.class().as_str())
+        .with_detail("reason", denial.detail());
+    if let Some(request) = request {
+        event = event.with_detail("playbook", request.playbook().as_str());
+        if let Some(ticket) = request.ticket() {
+            event = event.with_ticket(ticket.as_str());
+        }
+    }
+    match denial.policy_set() {
+        Some(set) => {
+            event.with_policy(PolicyPin { digest: set.to_string(), rules: denial.rules().to_vec() })
+        }
+        None => event,
+    }
+}
+
+impl Intent {
+    /// What was asked for, and how it was translated (M 30, M 46).
+    pub(super) fn requested_event(&self, now: Timestamp) -> Event {
+        let grant = &self.grant;
+        let mut event = self
+            .event(EventKind::IntentRequested, now)
+            .with_audience(grant.audiences.iter().cloned())
+            .with_detail("parameters", grant.parameters.clone())
+            .with_detail("resources", grant.resources.clone())
+            .with_detail("scope", grant.scope())
+            .with_detail("risk", grant.risk)
+            .with_detail("title", grant.playbook.title.clone())
+            .with_detail("owner", grant.playbook.owner.clone())
+            .with_detail("data_classes", grant.playbook.data_classes.clone());
+        if let Ok(details) = serde_json::to_value(&grant.authorization_details) {
+            event = event.with_detail("authorization_details", details);
+        }
+        if let Some(attestation) = &grant.attestation {
+            event = event.with_detail("attestation", attestation.to_string());
+        }
+        if let Some(purpose) = &grant.playbook.purpose {
+            event = event.with_detail("purpose", purpose.clone());
+        }
+        event
+    }
+
+    /// The state that the intent has come to.
+    pub(super) fn state_event(&self, now: Timestamp) -> Event {
+        let kind = match self.state {
+            State::Pending => EventKind::IntentPending,
+            // Nothing but a redeemed use consumes, and that event says how many are left.
+            State::Consumed => EventKind::TokenIssued,
+            State::Approved => EventKind::IntentApproved,
+            State::Denied => EventKind::IntentDenied,
+            State::Cancelled => EventKind::IntentCancelled,
+            State::Expired => EventKind::IntentExpired,
+            State::Completed => EventKind::IntentCompleted,
+            State::Revoked => EventKind::IntentRevoked,
+        };
+        let mut event = self.event(kind, now).with_uses_left(self.uses_left);
+        if matches!(self.state, State::Pending | State::Approved | State::Denied) {
+            let set = self.grant.policy_set_digest.to_string();
+            event =
+                event.with_policy(PolicyPin { digest: set, rules: self.ruling.rules().to_vec() });
+        }
+        let end = match self.state {
+            // The end of everything that may come of it: whoever checks the log holds each token against this.
+            State::Approved => Some(self.grant.not_after),
+            _ => self.expires_at(),
+        };
+        if let Some(end) = end {
+            event = event.with_expires_at(end);
+        }
+        if let Some(denial) = &self.denial {
+            event = event
+                .with_denial(denial.code().as_str(), denial.class().as_str())
+                .with_detail("reason", denial.detail());
+        }
+        if let Some(actor) = &self.ended_by {
+            event = event.with_actor(actor.clone());
+        }
+        if let Some(reason) = &self.reason {
+            event = event.with_detail("reason", reason.as_str());
+        }
+        if let Some(outcome) = self.outcome {
+            event = event.with_detail("outcome", outcome.as_str());
+        }
+        if self.state == State::Approved {
+            let approvers: Vec<String> =
+                self.approvals.iter().map(|approval| approval.approver().to_string()).collect();
+            event = event
+                .with_detail("approvers", json!(approvers))
+                .with_detail("owner", self.grant.playbook.owner.clone())
+                .with_detail("data_classes", self.grant.playbook.data_classes.clone());
+        }
+        event
+    }
+
+    /// An event about this intent, with everything that pins it.
+    pub(super) fn event(&self, kind: EventKind, now: Timestamp) -> Event {
+        let grant = &self.grant;
+        let event = Event::new(kind, now)
+            .with_agent(grant.agent.clone())
+            .with_intent(grant.intent_id.as_str())
+            .with_playbook(PlaybookPin {
+                id: grant.playbook.id.to_string(),
+                version: grant.playbook.version,
+                digest: grant.playbook.digest.to_string(),
+            })
+            .with_grant_digest(grant.digest().to_string());
+        match &grant.ticket {
+            Some(ticket) => event.with_ticket(ticket.as_str()),
+            None => event,
+        }
+    }
+}

@@ -1,0 +1,90 @@
+//! The use of a grant: one token for one use, never more.
+
+use jiff::Timestamp;
+use marque_audit::{Event, EventKind};
+use marque_spiffe::SpiffeId;
+
+use super::{Intent, RedeemedUse, State, plus};
+use crate::denial::{Denial, DenialCode};
+use crate::digest::Digest;
+
+/// A use that somebody wants to redeem.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Use<'a> {
+    /// The caller, who must be the intent's agent.
+    pub agent: &'a SpiffeId,
+    /// The digest of the grant that the caller's token was built from.
+    pub grant_digest: &'a Digest,
+    /// The token's `jti`, new with every token.
+    pub token_id: &'a str,
+    /// When the token ends.
+    pub token_expires_at: Timestamp,
+    /// The kill switch's epoch at which it is redeemed.
+    pub epoch: u64,
+}
+
+impl Intent {
+    /// The latest instant at which a token that is issued now may end: its life time, cut by the end of the grant.
+    #[must_use]
+    pub fn token_deadline(&self, now: Timestamp) -> Timestamp {
+        let first = self.uses.first().map_or(now, |first| first.at);
+        plus(now, self.grant.token_lifetime)
+            .min(plus(first, self.grant.max_duration))
+            .min(self.grant.not_after)
+    }
+
+    /// Redeems one use for one token. The last use consumes the intent.
+    ///
+    /// # Errors
+    /// The intent is not approved any more or not yet, belongs to another agent, was approved in another form, or the
+    /// token would live too long.
+    pub fn redeem(&self, wanted: &Use<'_>, now: Timestamp) -> Result<(Self, Event), Denial> {
+        self.is_own(wanted.agent)?;
+        self.still_open(now)?;
+        if self.state == State::Pending {
+            return Err(Denial::new(DenialCode::ApprovalPending, "nobody has approved it yet"));
+        }
+        self.clock_is_safe(now)?;
+        self.is_what_was_approved(wanted.grant_digest)?;
+        if plus(now, super::MAX_CLOCK_STEP_BACK) < self.grant.not_before {
+            return Err(Denial::new(DenialCode::GrantNotStarted, "the grant has not begun"));
+        }
+        if wanted.token_expires_at > self.token_deadline(now) {
+            let detail = format!("a token may live until {} at most", self.token_deadline(now));
+            return Err(Denial::new(DenialCode::ExceedsPlaybookCeiling, detail));
+        }
+        if self.uses.iter().any(|earlier| earlier.token_id == wanted.token_id) {
+            return Err(Denial::new(
+                DenialCode::IdempotencyConflict,
+                "the token id was used before",
+            ));
+        }
+        let Some(left) = self.uses_left.checked_sub(1) else {
+            return Err(Denial::new(DenialCode::GrantConsumed, "no use is left"));
+        };
+        let mut next = self.step(if left == 0 { State::Consumed } else { State::Approved }, now);
+        next.uses_left = left;
+        next.uses.push(RedeemedUse {
+            token_id: wanted.token_id.to_owned(),
+            at: now,
+            token_expires_at: wanted.token_expires_at,
+        });
+        let event = next
+            .event(EventKind::TokenIssued, now)
+            .with_audience(next.grant.audiences.iter().cloned())
+            .with_token_id(wanted.token_id)
+            .with_expires_at(wanted.token_expires_at)
+            .with_uses_left(left)
+            .with_epoch(wanted.epoch);
+        Ok((next, event))
+    }
+
+    /// The grant at rest, the caller's copy of it and every approval name one digest.
+    fn is_what_was_approved(&self, presented: &Digest) -> Result<(), Denial> {
+        let own = self.grant.digest();
+        if presented == own && self.approvals.iter().all(|approval| approval.digest() == own) {
+            return Ok(());
+        }
+        Err(Denial::new(DenialCode::ApprovalDigestMismatch, format!("the grant is {own}")))
+    }
+}

@@ -1,0 +1,392 @@
+//! A playbook: a reviewed, versioned procedure. Who may ask, with which parameters, what it permits, for how long, who
+//! approves (specs/intents.md 1).
+//!
+//! A playbook is read from TOML without defaults: a field that is missing, unknown, or part of the format and not
+//! enforced yet is an error with its line. Absent: deciding; a playbook is a ceiling, policy says yes or no.
+
+mod checks;
+mod document;
+mod lines;
+mod parameters;
+mod pattern;
+mod set;
+mod template;
+mod unsupported;
+
+use std::fmt;
+use std::num::NonZeroU64;
+use std::str::FromStr;
+use std::time::Duration;
+
+use jiff::civil::Date;
+use marque_spiffe::{SpiffeId, SpiffeIdPattern, TrustDomain};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+pub use self::document::{ApprovalMode, PlaybookStatus};
+pub(crate) use self::parameters::Parameters;
+pub(crate) use self::pattern::LinearPattern;
+pub use self::set::{PlaybookFinding, PlaybookSet};
+pub(crate) use self::template::{Template, Variable};
+use crate::approval::ApprovalRule;
+use crate::digest::Digest;
+use crate::grant::{Delivery, PinnedPlaybook, Scope};
+
+/// The largest playbook file, in bytes.
+pub const MAX_PLAYBOOK_BYTES: usize = 64 * 1024;
+/// The longest life of one token that a playbook may give.
+pub const MAX_TOKEN_LIFETIME: Duration = Duration::from_secs(60 * 60);
+/// The longest that any clock of a playbook may run.
+pub const MAX_CLOCK: Duration = Duration::from_secs(24 * 60 * 60);
+/// The most uses that a playbook may give.
+pub const MAX_USES: u32 = 100;
+/// The domain tag of a playbook's digest: none, the digest is the plain SHA-256 of the canonical document.
+const DOCUMENT_TAG: &str = "";
+
+/// A playbook's id: 1 to 63 of `a-z 0-9 -`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct PlaybookId(String);
+
+/// The text is not the id of a playbook.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a playbook id has 1 to 63 of the characters `a-z`, `0-9` and `-`")]
+pub struct PlaybookIdError;
+
+impl PlaybookId {
+    /// The id as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for PlaybookId {
+    type Err = PlaybookIdError;
+
+    fn from_str(text: &str) -> Result<Self, PlaybookIdError> {
+        let fits = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+        if (1..=63).contains(&text.len()) && text.bytes().all(fits) {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(PlaybookIdError)
+        }
+    }
+}
+
+impl TryFrom<String> for PlaybookId {
+    type Error = PlaybookIdError;
+
+    fn try_from(text: String) -> Result<Self, PlaybookIdError> {
+        text.parse()
+    }
+}
+
+impl From<PlaybookId> for String {
+    fn from(id: PlaybookId) -> Self {
+        id.0
+    }
+}
+
+impl fmt::Display for PlaybookId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// One thing that is wrong with a playbook.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct PlaybookError {
+    line: Option<usize>,
+    message: String,
+}
+
+impl PlaybookError {
+    pub(crate) fn new(line: Option<usize>, message: impl Into<String>) -> Self {
+        Self { line, message: message.into() }
+    }
+
+    /// The line, from 1, where it is known.
+    #[must_use]
+    pub const fn line(&self) -> Option<usize> {
+        self.line
+    }
+
+    /// What is wrong.
+    #[must_use]
+    pub fn message(&self) -> &str {
+        &self.message
+    }
+}
+
+/// A playbook that passed every check.
+#[derive(Debug, Clone)]
+pub struct Playbook {
+    id: PlaybookId,
+    version: NonZeroU64,
+    digest: Digest,
+    title: String,
+    owner: String,
+    review_by: Date,
+    tenant: String,
+    trust_domain: TrustDomain,
+    status: PlaybookStatus,
+    purpose: Option<String>,
+    data_classes: Vec<String>,
+    risk: u32,
+    agents: Vec<SpiffeIdPattern>,
+    pub(crate) parameters: Parameters,
+    pub(crate) resources: Vec<Template>,
+    pub(crate) audience: Template,
+    pub(crate) scopes: Vec<Scope>,
+    pub(crate) details: Vec<DetailTemplate>,
+    delivery: Delivery,
+    time: Times,
+    pub(crate) ticket: Option<TicketDemand>,
+    approval_mode: ApprovalMode,
+    approval: Option<ApprovalRule>,
+}
+
+/// One object of `authorization_details` before its values are filled in.
+#[derive(Debug, Clone)]
+pub(crate) struct DetailTemplate {
+    pub(crate) kind: String,
+    pub(crate) locations: Vec<Template>,
+    pub(crate) actions: Vec<String>,
+    pub(crate) datatypes: Vec<String>,
+    pub(crate) identifier: Option<Template>,
+    pub(crate) privileges: Vec<String>,
+}
+
+/// The clocks and counts of a playbook.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Times {
+    /// How long the work takes.
+    pub expected_runtime: Duration,
+    /// What is added for a retry.
+    pub retry_buffer: Duration,
+    /// How long after the first use everything ends.
+    pub max_duration: Duration,
+    /// How many tokens one grant gives.
+    pub uses: u32,
+    /// How long a request may wait for approval.
+    pub request_ttl: Duration,
+    /// How long after approval the first use may be.
+    pub start_within: Duration,
+}
+
+impl Times {
+    /// How long one token lives at most: expected run time plus retry buffer (M 62).
+    #[must_use]
+    pub const fn token_lifetime(&self) -> Duration {
+        self.expected_runtime.saturating_add(self.retry_buffer)
+    }
+}
+
+/// What a playbook wants of change tickets.
+#[derive(Debug, Clone)]
+pub(crate) struct TicketDemand {
+    pub(crate) required: bool,
+    pub(crate) pattern: LinearPattern,
+}
+
+impl Playbook {
+    /// Reads one playbook.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it, at least one thing.
+    pub fn parse(text: &str) -> Result<Self, Vec<PlaybookError>> {
+        checks::parse(text)
+    }
+
+    /// The id.
+    #[must_use]
+    pub const fn id(&self) -> &PlaybookId {
+        &self.id
+    }
+
+    /// The version.
+    #[must_use]
+    pub const fn version(&self) -> u64 {
+        self.version.get()
+    }
+
+    /// SHA-256 over the canonical JSON of the whole document.
+    #[must_use]
+    pub const fn digest(&self) -> &Digest {
+        &self.digest
+    }
+
+    /// The title, for people.
+    #[must_use]
+    pub fn title(&self) -> &str {
+        &self.title
+    }
+
+    /// Who answers for it.
+    #[must_use]
+    pub fn owner(&self) -> &str {
+        &self.owner
+    }
+
+    /// The day on which its review is due.
+    #[must_use]
+    pub const fn review_by(&self) -> Date {
+        self.review_by
+    }
+
+    /// The tenant's label.
+    #[must_use]
+    pub fn tenant(&self) -> &str {
+        &self.tenant
+    }
+
+    /// The trust domain that it belongs to.
+    #[must_use]
+    pub const fn trust_domain(&self) -> &TrustDomain {
+        &self.trust_domain
+    }
+
+    /// Whether it is in use.
+    #[must_use]
+    pub const fn status(&self) -> PlaybookStatus {
+        self.status
+    }
+
+    /// What it is for.
+    #[must_use]
+    pub fn purpose(&self) -> Option<&str> {
+        self.purpose.as_deref()
+    }
+
+    /// The classes of data that it touches.
+    #[must_use]
+    pub fn data_classes(&self) -> &[String] {
+        &self.data_classes
+    }
+
+    /// The risk score that it starts from, 0 to 100.
+    #[must_use]
+    pub const fn risk(&self) -> u32 {
+        self.risk
+    }
+
+    /// Who may ask for it.
+    #[must_use]
+    pub fn agents(&self) -> &[SpiffeIdPattern] {
+        &self.agents
+    }
+
+    /// The JSON Schema of its parameters.
+    #[must_use]
+    pub const fn parameter_schema(&self) -> &Value {
+        self.parameters.schema()
+    }
+
+    /// How its grants are delivered.
+    #[must_use]
+    pub const fn delivery(&self) -> Delivery {
+        self.delivery
+    }
+
+    /// Its clocks and counts.
+    #[must_use]
+    pub const fn times(&self) -> &Times {
+        &self.time
+    }
+
+    /// How it is approved.
+    #[must_use]
+    pub const fn approval_mode(&self) -> ApprovalMode {
+        self.approval_mode
+    }
+
+    /// Who approves where a person has to; absent if nobody can.
+    #[must_use]
+    pub const fn approval(&self) -> Option<&ApprovalRule> {
+        self.approval.as_ref()
+    }
+
+    /// Whether this agent may ask for it: its patterns match and it is in use.
+    #[must_use]
+    pub fn is_for(&self, agent: &SpiffeId) -> bool {
+        self.status.is_requestable() && self.agents.iter().any(|pattern| pattern.matches(agent))
+    }
+
+    /// The pin that a grant carries.
+    #[must_use]
+    pub fn pin(&self) -> PinnedPlaybook {
+        PinnedPlaybook {
+            id: self.id.clone(),
+            version: self.version.get(),
+            digest: self.digest,
+            title: self.title.clone(),
+            owner: self.owner.clone(),
+            data_classes: self.data_classes.clone(),
+            purpose: self.purpose.clone(),
+        }
+    }
+
+    /// What an agent learns about a playbook that it may ask for.
+    #[must_use]
+    pub fn summary(&self) -> PlaybookSummary {
+        PlaybookSummary {
+            id: self.id.clone(),
+            version: self.version.get(),
+            digest: self.digest,
+            title: self.title.clone(),
+            status: self.status,
+            purpose: self.purpose.clone(),
+            parameters: self.parameters.schema().clone(),
+            ticket: self.ticket.as_ref().map(|ticket| TicketSummary {
+                required: ticket.required,
+                pattern: ticket.pattern.as_str().to_owned(),
+            }),
+            approval: self.approval_mode,
+            uses: self.time.uses,
+            token_lifetime_s: self.time.token_lifetime().as_secs(),
+        }
+    }
+}
+
+/// What an agent learns about a playbook that it may ask for: how to ask, not what it would get.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct PlaybookSummary {
+    /// The id.
+    pub id: PlaybookId,
+    /// The version.
+    pub version: u64,
+    /// The digest of the document.
+    pub digest: Digest,
+    /// The title.
+    pub title: String,
+    /// Whether it is in use.
+    pub status: PlaybookStatus,
+    /// What it is for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub purpose: Option<String>,
+    /// The JSON Schema of its parameters.
+    pub parameters: Value,
+    /// Whether it takes a change ticket; absent if it takes none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ticket: Option<TicketSummary>,
+    /// How it is approved.
+    pub approval: ApprovalMode,
+    /// How many tokens one grant gives.
+    pub uses: u32,
+    /// How long one token lives at most, in seconds.
+    pub token_lifetime_s: u64,
+}
+
+/// What a playbook wants of change tickets.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TicketSummary {
+    /// Whether a ticket must be named.
+    pub required: bool,
+    /// The pattern that its name fits.
+    pub pattern: String,
+}
+
+#[cfg(test)]
+mod tests;

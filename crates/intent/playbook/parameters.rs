@@ -1,0 +1,410 @@
+//! The parameters of a playbook: a JSON Schema 2020-12 of which every part is bounded, and the values that fit it.
+//!
+//! The keywords are a list, because a keyword that a validator ignores (`format`, a misspelt `patern`) would be a
+//! control that is not there. Absent: references, defaults, numbers with fractions (two spellings of one number would
+//! have one digest).
+
+use std::fmt;
+use std::sync::Arc;
+
+use jsonschema::{PatternOptions, Validator};
+use serde_json::{Map, Value};
+
+use super::pattern::{PATTERN_SIZE_LIMIT, check_anchored};
+use crate::text::bounded;
+
+/// Integers beyond this have no exact canonical JSON form (RFC 8785 section 3.2.2.3).
+pub(super) const MAX_SAFE_INTEGER: u64 = (1 << 53) - 1;
+const MAX_SCHEMA_DEPTH: usize = 4;
+
+const KEYWORDS: &[&str] = &[
+    "additionalProperties",
+    "const",
+    "description",
+    "enum",
+    "items",
+    "maxItems",
+    "maxLength",
+    "maximum",
+    "minItems",
+    "minLength",
+    "minimum",
+    "pattern",
+    "properties",
+    "required",
+    "title",
+    "type",
+    "uniqueItems",
+];
+
+/// A checked schema.
+#[derive(Clone)]
+pub(crate) struct Parameters {
+    schema: Value,
+    validator: Arc<Validator>,
+}
+
+impl fmt::Debug for Parameters {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Parameters({})", self.schema)
+    }
+}
+
+/// Something wrong with a schema, at a path below `parameters`.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct SchemaFault {
+    pub(super) path: String,
+    pub(super) message: String,
+}
+
+/// What a template may know of a parameter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Shape {
+    /// Its values are a list of the playbook's own.
+    pub(super) closed: bool,
+    /// It is one value and no array or object.
+    pub(super) scalar: bool,
+    /// A request always has it.
+    pub(super) required: bool,
+}
+
+impl Parameters {
+    pub(super) fn parse(schema: Value) -> Result<Self, Vec<SchemaFault>> {
+        let mut faults = Vec::new();
+        match schema.as_object() {
+            Some(object) if object.get("type").and_then(Value::as_str) == Some("object") => {
+                check_schema(object, "", 0, &mut faults);
+            }
+            _ => faults.push(fault("type", "the schema of the parameters has `type = \"object\"`")),
+        }
+        if !faults.is_empty() {
+            return Err(faults);
+        }
+        let validator = jsonschema::draft202012::options()
+            .with_pattern_options(PatternOptions::regex().size_limit(PATTERN_SIZE_LIMIT))
+            .build(&schema)
+            .map_err(|error| {
+                vec![fault("", format!("not a JSON Schema: {}", bounded(&error.to_string(), 200)))]
+            })?;
+        Ok(Self { schema, validator: Arc::new(validator) })
+    }
+
+    pub(crate) const fn schema(&self) -> &Value {
+        &self.schema
+    }
+
+    pub(super) fn shape(&self, name: &str) -> Option<Shape> {
+        let property = self.schema.get("properties")?.get(name)?;
+        let kind = property.get("type").and_then(Value::as_str);
+        Some(Shape {
+            closed: property.get("enum").is_some() || property.get("const").is_some(),
+            scalar: !matches!(kind, Some("array" | "object")),
+            required: self
+                .schema
+                .get("required")
+                .and_then(Value::as_array)
+                .is_some_and(|names| names.iter().any(|required| required == name)),
+        })
+    }
+
+    pub(crate) fn declares(&self, name: &str) -> bool {
+        self.schema.get("properties").and_then(|properties| properties.get(name)).is_some()
+    }
+
+    /// Checks values; the message names the place and never repeats a value.
+    pub(crate) fn check(&self, values: &Map<String, Value>) -> Result<(), String> {
+        let instance = Value::Object(values.clone());
+        check_numbers(&instance).map_err(|path| {
+            format!("`{path}` is a number that is no integer, or one beyond 2^53 - 1")
+        })?;
+        self.validator.validate(&instance).map_err(|error| {
+            let place = error.instance_path().to_string();
+            let place = if place.is_empty() { "/".to_owned() } else { place };
+            format!("`{}`: {}", bounded(&place, 64), bounded(&error.masked().to_string(), 160))
+        })
+    }
+}
+
+fn fault(path: impl Into<String>, message: impl Into<String>) -> SchemaFault {
+    SchemaFault { path: path.into(), message: message.into() }
+}
+
+fn check_schema(
+    schema: &Map<String, Value>,
+    path: &str,
+    depth: usize,
+    faults: &mut Vec<SchemaFault>,
+) {
+    let at = |name: &str| if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") };
+    if depth > MAX_SCHEMA_DEPTH {
+        faults.push(fault(path, format!("is nested deeper than {MAX_SCHEMA_DEPTH} levels")));
+        return;
+    }
+    for keyword in schema.keys().filter(|keyword| !KEYWORDS.contains(&keyword.as_str())) {
+        let why = match keyword.as_str() {
+            "format" => "`format` is not checked by JSON Schema; use `pattern`".to_owned(),
+            "default" => {
+                "`default` is not filled in by JSON Schema; make the parameter required".to_owned()
+            }
+            other => format!("`{other}` is not a keyword that playbooks may use"),
+        };
+        faults.push(fault(at(keyword), why));
+    }
+    let closed = schema.contains_key("enum") || schema.contains_key("const");
+    check_listed_values(schema, &at, faults);
+    match schema.get("type").and_then(Value::as_str) {
+        Some("object") => check_object(schema, path, depth, faults),
+        Some("array") => check_array(schema, path, depth, faults),
+        Some("string") => check_string(schema, closed, path, faults),
+        Some("integer") => {
+            let ranged = schema.contains_key("minimum") && schema.contains_key("maximum");
+            if !closed && !ranged {
+                faults.push(fault(
+                    path,
+                    "an integer has `minimum` and `maximum`, or `enum` or `const`",
+                ));
+            }
+        }
+        Some("boolean") => {}
+        None if closed => {}
+        Some(other) => {
+            let message =
+                format!("the type `{other}` is none of string, integer, boolean, array and object");
+            faults.push(fault(at("type"), message));
+        }
+        None => faults.push(fault(path, "has `type` as one string, or `enum` or `const`")),
+    }
+}
+
+fn check_object(
+    schema: &Map<String, Value>,
+    path: &str,
+    depth: usize,
+    faults: &mut Vec<SchemaFault>,
+) {
+    let at = |name: &str| if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") };
+    if schema.get("additionalProperties") != Some(&Value::Bool(false)) {
+        faults.push(fault(path, "an object has `additionalProperties = false`"));
+    }
+    let Some(properties) = schema.get("properties").and_then(Value::as_object) else {
+        faults.push(fault(path, "an object has `properties`, which may be empty"));
+        return;
+    };
+    for (name, property) in properties {
+        let place = at(&format!("properties.{name}"));
+        if !is_parameter_name(name) {
+            faults.push(fault(
+                &place,
+                "a parameter's name has 1 to 64 of `a-z`, `0-9` and `_`, a letter first",
+            ));
+        }
+        match property.as_object() {
+            Some(inner) => check_schema(inner, &place, depth + 1, faults),
+            None => faults.push(fault(place, "a parameter is described by a table")),
+        }
+    }
+    let required = schema.get("required").and_then(Value::as_array);
+    for name in required.into_iter().flatten().filter_map(Value::as_str) {
+        if !properties.contains_key(name) {
+            faults.push(fault(at("required"), format!("`{name}` is required and not declared")));
+        }
+    }
+}
+
+fn check_array(
+    schema: &Map<String, Value>,
+    path: &str,
+    depth: usize,
+    faults: &mut Vec<SchemaFault>,
+) {
+    if !schema.contains_key("maxItems") {
+        faults.push(fault(path, "an array has `maxItems`"));
+    }
+    match schema.get("items").and_then(Value::as_object) {
+        Some(items) => check_schema(items, &format!("{path}.items"), depth + 1, faults),
+        None => faults.push(fault(path, "an array has `items`")),
+    }
+}
+
+fn check_string(
+    schema: &Map<String, Value>,
+    closed: bool,
+    path: &str,
+    faults: &mut Vec<SchemaFault>,
+) {
+    match schema.get("pattern").map(Value::as_str) {
+        Some(Some(pattern)) => {
+            if let Err(why) = check_anchored(pattern) {
+                faults.push(fault(format!("{path}.pattern"), format!("`pattern` {why}")));
+            }
+        }
+        Some(None) => faults.push(fault(format!("{path}.pattern"), "`pattern` is a string")),
+        None if closed || schema.contains_key("maxLength") => {}
+        None => faults.push(fault(path, "a string has `pattern`, `enum`, `const` or `maxLength`")),
+    }
+}
+
+fn check_listed_values(
+    schema: &Map<String, Value>,
+    at: &dyn Fn(&str) -> String,
+    faults: &mut Vec<SchemaFault>,
+) {
+    let listed = schema.get("enum").and_then(Value::as_array).into_iter().flatten();
+    for value in listed.chain(schema.get("const")) {
+        let scalar = value.is_string() || value.is_boolean() || value.is_i64() || value.is_u64();
+        if !scalar {
+            faults.push(fault(at("enum"), "listed values are strings, integers or booleans"));
+        }
+    }
+}
+
+fn is_parameter_name(name: &str) -> bool {
+    (1..=64).contains(&name.len())
+        && name.starts_with(|c: char| c.is_ascii_lowercase())
+        && name
+            .bytes()
+            .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_')
+}
+
+/// Refuses every number that is no integer, or one that canonical JSON could not keep apart from its neighbour.
+pub(super) fn check_numbers(value: &Value) -> Result<(), String> {
+    match value {
+        Value::Number(number) => {
+            let safe =
+                number.as_i64().is_some_and(|integer| integer.unsigned_abs() <= MAX_SAFE_INTEGER);
+            if safe { Ok(()) } else { Err(String::new()) }
+        }
+        Value::Array(items) => items.iter().enumerate().try_for_each(|(index, item)| {
+            check_numbers(item).map_err(|path| format!("/{index}{path}"))
+        }),
+        Value::Object(members) => members.iter().try_for_each(|(name, member)| {
+            check_numbers(member).map_err(|path| format!("/{name}{path}"))
+        }),
+        Value::Null | Value::Bool(_) | Value::String(_) => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    use super::*;
+
+    fn with(property: &Value) -> Value {
+        json!({
+            "type": "object", "additionalProperties": false, "required": ["a"], "properties": {"a": property},
+        })
+    }
+
+    fn faults(schema: Value) -> Vec<String> {
+        let faults = Parameters::parse(schema).unwrap_err();
+        faults.into_iter().map(|fault| format!("{}: {}", fault.path, fault.message)).collect()
+    }
+
+    fn values(value: &Value) -> Map<String, Value> {
+        value.as_object().cloned().unwrap()
+    }
+
+    #[test]
+    fn every_parameter_is_bounded() {
+        for bounded in [
+            json!({"type": "string", "pattern": "^[a-z]{1,4}$"}),
+            json!({"type": "string", "maxLength": 4}),
+            json!({"type": "string", "enum": ["a"]}),
+            json!({"enum": ["a", 1, true]}),
+            json!({"const": "a"}),
+            json!({"type": "boolean"}),
+            json!({"type": "integer", "minimum": 0, "maximum": 9}),
+            json!({"type": "array", "maxItems": 2, "items": {"type": "boolean"}}),
+            json!({"type": "object", "additionalProperties": false, "properties": {}}),
+        ] {
+            assert!(Parameters::parse(with(&bounded)).is_ok(), "{bounded}");
+        }
+        for open in [
+            json!({"type": "string"}),
+            json!({"type": "string", "minLength": 1}),
+            json!({"type": "string", "pattern": "[a-z]+"}),
+            json!({"type": "string", "pattern": "^(?=a)a$"}),
+            json!({"type": "string", "pattern": 7}),
+            json!({"type": "integer"}),
+            json!({"type": "integer", "minimum": 0}),
+            json!({"type": "number", "minimum": 0, "maximum": 1}),
+            json!({"type": ["string", "null"], "maxLength": 3}),
+            json!({"type": "array", "items": {"type": "boolean"}}),
+            json!({"type": "array", "maxItems": 2}),
+            json!({"type": "array", "maxItems": 2, "items": {"type": "string"}}),
+            json!({"type": "object", "properties": {}}),
+            json!({"type": "object", "additionalProperties": true, "properties": {}}),
+            json!({"enum": [["a"]]}),
+            json!({}),
+            json!(true),
+        ] {
+            assert!(Parameters::parse(with(&open)).is_err(), "{open}");
+        }
+    }
+
+    #[test]
+    fn a_pattern_that_takes_too_much_memory_is_refused() {
+        let pattern =
+            |text: &str| Parameters::parse(with(&json!({"type": "string", "pattern": text})));
+        assert!(pattern("^(a{20}){20}$").is_ok());
+        assert!(pattern("^(a{200}){200}$").is_err());
+    }
+
+    #[test]
+    fn a_keyword_that_would_not_be_enforced_is_refused() {
+        for keyword in ["format", "default", "$ref", "patern", "oneOf", "$id", "contentEncoding"] {
+            let mut property = json!({"type": "string", "maxLength": 4});
+            property[keyword] = json!("x");
+            let found = faults(with(&property));
+            assert!(found.iter().any(|fault| fault.contains(&format!("`{keyword}`"))), "{found:?}");
+        }
+    }
+
+    #[test]
+    fn undeclared_parameters_and_open_schemas_are_refused() {
+        assert!(Parameters::parse(json!({"type": "object", "properties": {}})).is_err());
+        assert!(Parameters::parse(json!({"type": "string", "maxLength": 1})).is_err());
+        let missing = json!({
+            "type": "object", "additionalProperties": false, "required": ["b"], "properties": {},
+        });
+        assert_eq!(faults(missing), ["required: `b` is required and not declared"]);
+    }
+
+    #[test]
+    fn values_are_checked_and_never_repeated_in_the_message() {
+        let parameters =
+            Parameters::parse(with(&json!({"type": "string", "pattern": "^[a-z]{1,4}$"}))).unwrap();
+        assert_eq!(parameters.check(&values(&json!({"a": "abcd"}))), Ok(()));
+        for bad in [
+            json!({}),
+            json!({"a": "abcde"}),
+            json!({"a": "s3cr3t"}),
+            json!({"a": "ab", "b": 1}),
+            json!({"a": 1}),
+        ] {
+            let message = parameters.check(&values(&bad)).unwrap_err();
+            assert!(!message.contains("s3cr3t"), "{bad}: {message}");
+        }
+    }
+
+    #[test]
+    fn numbers_that_two_digests_could_not_tell_apart_are_refused() {
+        let schema = with(&json!({"type": "integer", "minimum": 0, "maximum": u64::MAX}));
+        let parameters = Parameters::parse(schema).unwrap();
+        assert!(parameters.check(&values(&json!({"a": MAX_SAFE_INTEGER}))).is_ok());
+        for bad in [json!(MAX_SAFE_INTEGER + 1), json!(1.0), json!(-0.0), json!(u64::MAX)] {
+            assert!(parameters.check(&values(&json!({"a": bad}))).is_err(), "{bad}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_schema_makes_the_parser_panic(key in "[a-zA-Z$]{1,12}", text in any::<String>()) {
+            let mut property = json!({"type": "string"});
+            property[key] = json!(text);
+            let _outcome = Parameters::parse(with(&property));
+        }
+    }
+}

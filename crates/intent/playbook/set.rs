@@ -1,0 +1,176 @@
+//! The playbooks of one trust domain's folder.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use marque_spiffe::{Environment, SpiffeId, TrustDomain};
+
+use super::{ApprovalMode, MAX_PLAYBOOK_BYTES, Playbook, PlaybookError, PlaybookId};
+
+/// The most playbooks that one folder may hold.
+const MAX_PLAYBOOKS: usize = 10_000;
+
+/// Something wrong with a file of the folder.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PlaybookFinding {
+    /// The file or folder.
+    pub file: PathBuf,
+    /// The line, from 1, where it is known.
+    pub line: Option<usize>,
+    /// What is wrong.
+    pub message: String,
+}
+
+impl fmt::Display for PlaybookFinding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.line {
+            Some(line) => write!(f, "{}:{line}: {}", self.file.display(), self.message),
+            None => write!(f, "{}: {}", self.file.display(), self.message),
+        }
+    }
+}
+
+/// Every playbook of one trust domain, by id.
+#[derive(Debug, Clone)]
+pub struct PlaybookSet {
+    trust_domain: TrustDomain,
+    environment: Environment,
+    playbooks: BTreeMap<PlaybookId, Arc<Playbook>>,
+}
+
+impl PlaybookSet {
+    /// No playbooks: every request is for an unknown one.
+    #[must_use]
+    pub const fn empty(trust_domain: TrustDomain, environment: Environment) -> Self {
+        Self { trust_domain, environment, playbooks: BTreeMap::new() }
+    }
+
+    /// Reads `<id>.toml` for every playbook in `dir`. A folder that is not there holds none.
+    ///
+    /// # Errors
+    /// Everything that is wrong in the folder. One bad file refuses the whole set: a playbook that silently fell out
+    /// would be missed only when it is needed.
+    pub fn load(
+        dir: &Path,
+        trust_domain: &TrustDomain,
+        environment: Environment,
+    ) -> Result<Self, Vec<PlaybookFinding>> {
+        let mut set = Self::empty(trust_domain.clone(), environment);
+        let mut findings = Vec::new();
+        for file in toml_files(dir)? {
+            match read(&file) {
+                Ok(playbook) => findings.extend(set.add(&file, playbook)),
+                Err(errors) => findings.extend(errors),
+            }
+        }
+        if findings.is_empty() { Ok(set) } else { Err(findings) }
+    }
+
+    /// The trust domain.
+    #[must_use]
+    pub const fn trust_domain(&self) -> &TrustDomain {
+        &self.trust_domain
+    }
+
+    /// Its environment, as the trust domain's document declares it.
+    #[must_use]
+    pub const fn environment(&self) -> Environment {
+        self.environment
+    }
+
+    /// One playbook, whatever its status.
+    #[must_use]
+    pub fn find(&self, id: &PlaybookId) -> Option<&Arc<Playbook>> {
+        self.playbooks.get(id)
+    }
+
+    /// Every playbook, by id.
+    pub fn iter(&self) -> impl Iterator<Item = &Arc<Playbook>> {
+        self.playbooks.values()
+    }
+
+    /// The playbooks that this agent may ask for (M 4).
+    pub fn visible_to<'a>(
+        &'a self,
+        agent: &'a SpiffeId,
+    ) -> impl Iterator<Item = &'a Arc<Playbook>> {
+        self.iter().filter(move |playbook| playbook.is_for(agent))
+    }
+
+    fn add(&mut self, file: &Path, playbook: Playbook) -> Vec<PlaybookFinding> {
+        let mut findings = Vec::new();
+        let mut finding = |message: String| {
+            findings.push(PlaybookFinding { file: file.to_owned(), line: None, message });
+        };
+        if *playbook.trust_domain() != self.trust_domain {
+            finding(format!(
+                "`trust_domain` is `{}`, the folder belongs to `{}`",
+                playbook.trust_domain(),
+                self.trust_domain
+            ));
+        }
+        if file.file_stem().is_none_or(|stem| stem != playbook.id().as_str()) {
+            finding(format!("the file is named after its playbook: `{}.toml`", playbook.id()));
+        }
+        if self.environment == Environment::Production
+            && playbook.approval_mode() == ApprovalMode::Auto
+        {
+            finding(
+                "`approval.mode = \"auto\"` is not for production; use `rule` or `always`"
+                    .to_owned(),
+            );
+        }
+        if self.playbooks.len() >= MAX_PLAYBOOKS {
+            finding(format!("the folder has more than {MAX_PLAYBOOKS} playbooks"));
+        }
+        if findings.is_empty() {
+            // File names are unique, and so are the ids that they are named after.
+            self.playbooks.insert(playbook.id().clone(), Arc::new(playbook));
+        }
+        findings
+    }
+}
+
+fn toml_files(dir: &Path) -> Result<Vec<PathBuf>, Vec<PlaybookFinding>> {
+    let failed = |error: std::io::Error| {
+        vec![PlaybookFinding {
+            file: dir.to_owned(),
+            line: None,
+            message: format!("cannot be read: {error}"),
+        }]
+    };
+    let entries = match std::fs::read_dir(dir) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(failed(error)),
+    };
+    let mut files = Vec::new();
+    for entry in entries {
+        let path = entry.map_err(failed)?.path();
+        if path.extension().is_some_and(|extension| extension == "toml") {
+            files.push(path);
+        }
+    }
+    files.sort();
+    Ok(files)
+}
+
+fn read(file: &Path) -> Result<Playbook, Vec<PlaybookFinding>> {
+    let finding = |line: Option<usize>, message: String| PlaybookFinding {
+        file: file.to_owned(),
+        line,
+        message,
+    };
+    let failed = |error: std::io::Error| vec![finding(None, format!("cannot be read: {error}"))];
+    let size = std::fs::metadata(file).map_err(failed)?.len();
+    if size > MAX_PLAYBOOK_BYTES as u64 {
+        return Err(vec![finding(None, format!("has more than {MAX_PLAYBOOK_BYTES} bytes"))]);
+    }
+    let text = std::fs::read_to_string(file).map_err(failed)?;
+    Playbook::parse(&text).map_err(|errors| {
+        let of = |error: PlaybookError| finding(error.line(), error.message().to_owned());
+        errors.into_iter().map(of).collect()
+    })
+}

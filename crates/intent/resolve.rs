@@ -1,0 +1,201 @@
+//! From a request to a grant: exact audience, scopes, details, resources, uses and times (M 30).
+//!
+//! The translation is ours alone; nothing in it is text of the agent's but checked parameters. Absent: policy, which sees
+//! the result.
+
+use std::collections::BTreeSet;
+
+use jiff::Timestamp;
+use marque_spiffe::SpiffeId;
+use serde_json::{Map, Value};
+
+use crate::denial::{Denial, DenialCode};
+use crate::digest::Digest;
+use crate::grant::{AuthorizationDetail, Grant, GrantTerms};
+use crate::id::IntentId;
+use crate::lifecycle::plus;
+use crate::playbook::{DetailTemplate, Playbook, Template, Variable};
+use crate::request::{IntentRequest, TicketRef, is_raw_permission, raw_permissions};
+use crate::text::bounded;
+
+/// Who asks, as authenticated.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Requester {
+    /// The agent.
+    pub agent: SpiffeId,
+    /// The digest of what it attested as, where the edge knows it.
+    pub attestation: Option<Digest>,
+}
+
+/// What a grant records beside the request and the playbook.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Circumstances {
+    /// The id that the intent will have.
+    pub intent_id: IntentId,
+    /// The digest of the policy set that will decide.
+    pub policy_set_digest: Digest,
+    /// Now.
+    pub now: Timestamp,
+}
+
+/// Resolves a request against a playbook.
+///
+/// # Errors
+/// The playbook is not for this agent or not in use, has another version, or the parameters or the ticket do not fit.
+pub fn resolve(
+    playbook: &Playbook,
+    request: &IntentRequest,
+    requester: &Requester,
+    circumstances: Circumstances,
+) -> Result<Grant, Denial> {
+    check_who(playbook, request, &requester.agent)?;
+    check_parameters(playbook, request.parameters())?;
+    let ticket = ticket(playbook, request.ticket())?;
+    let filled = Filled { playbook, parameters: request.parameters(), agent: &requester.agent };
+    let times = playbook.times();
+    let Circumstances { intent_id, policy_set_digest, now } = circumstances;
+    let not_after =
+        plus(plus(plus(now, times.request_ttl), times.start_within), times.max_duration);
+    let terms = GrantTerms {
+        intent_id,
+        trust_domain: playbook.trust_domain().clone(),
+        tenant: playbook.tenant().to_owned(),
+        agent: requester.agent.clone(),
+        attestation: requester.attestation,
+        playbook: playbook.pin(),
+        parameters: request.parameters().clone(),
+        audiences: vec![filled.text(&playbook.audience)?],
+        scopes: playbook.scopes.clone(),
+        authorization_details: playbook
+            .details
+            .iter()
+            .map(|detail| filled.detail(detail))
+            .collect::<Result<_, _>>()?,
+        resources: filled.texts(&playbook.resources)?,
+        delivery: playbook.delivery(),
+        uses: times.uses,
+        token_lifetime: times.token_lifetime(),
+        request_ttl: times.request_ttl,
+        start_within: times.start_within,
+        max_duration: times.max_duration,
+        not_before: now,
+        not_after,
+        ticket,
+        approval: playbook.approval().cloned(),
+        policy_set_digest,
+        risk: playbook.risk(),
+    };
+    Grant::seal(terms).map_err(|error| Denial::new(DenialCode::InvalidRequest, error.to_string()))
+}
+
+fn check_who(playbook: &Playbook, request: &IntentRequest, agent: &SpiffeId) -> Result<(), Denial> {
+    if request.playbook() != playbook.id() || !playbook.status().is_requestable() {
+        let detail = format!("no playbook `{}` is in use", request.playbook());
+        return Err(Denial::new(DenialCode::UnknownPlaybook, detail));
+    }
+    if agent.trust_domain() != playbook.trust_domain() {
+        let detail = format!("`{agent}` is not of `{}`", playbook.trust_domain());
+        return Err(Denial::new(DenialCode::TrustDomainMismatch, detail));
+    }
+    if !playbook.is_for(agent) {
+        let detail = format!("`{agent}` matches none of the playbook's agents");
+        return Err(Denial::new(DenialCode::AgentNotAllowed, detail));
+    }
+    match request.version() {
+        Some(version) if version != playbook.version() => {
+            let detail = format!("asked for version {version}, current is {}", playbook.version());
+            Err(Denial::new(DenialCode::PlaybookVersionStale, detail))
+        }
+        Some(_) | None => Ok(()),
+    }
+}
+
+fn check_parameters(playbook: &Playbook, parameters: &Map<String, Value>) -> Result<(), Denial> {
+    let undeclared = parameters.keys().filter(|name| !playbook.parameters.declares(name));
+    if let Some(raw) = undeclared.clone().find(|name| is_raw_permission(name)) {
+        return Err(raw_permissions(raw));
+    }
+    if let Some(name) = undeclared.clone().next() {
+        let detail = format!("the playbook has no parameter `{}`", bounded(name, 64));
+        return Err(Denial::new(DenialCode::ParamsSchemaInvalid, detail));
+    }
+    playbook
+        .parameters
+        .check(parameters)
+        .map_err(|why| Denial::new(DenialCode::ParamsSchemaInvalid, why))
+}
+
+fn ticket(playbook: &Playbook, ticket: Option<&TicketRef>) -> Result<Option<TicketRef>, Denial> {
+    match (&playbook.ticket, ticket) {
+        (Some(demand), Some(ticket)) if demand.pattern.is_match(ticket.as_str()) => {
+            Ok(Some(ticket.clone()))
+        }
+        (Some(demand), Some(_)) => {
+            let detail = format!("the ticket does not fit `{}`", demand.pattern.as_str());
+            Err(Denial::new(DenialCode::TicketFormat, detail))
+        }
+        (Some(demand), None) if demand.required => {
+            Err(Denial::new(DenialCode::TicketMissing, "the request names no ticket"))
+        }
+        (Some(_) | None, None) => Ok(None),
+        // Nothing would check it, and policy would take it for one that somebody did.
+        (None, Some(_)) => {
+            Err(Denial::new(DenialCode::TicketFormat, "this playbook takes no ticket"))
+        }
+    }
+}
+
+/// The values for the templates.
+struct Filled<'a> {
+    playbook: &'a Playbook,
+    parameters: &'a Map<String, Value>,
+    agent: &'a SpiffeId,
+}
+
+impl Filled<'_> {
+    fn text(&self, template: &Template) -> Result<String, Denial> {
+        template.render(|variable| self.value(variable)).map_err(|error| {
+            Denial::new(
+                DenialCode::ParamsSchemaInvalid,
+                format!("the parameters name no resource: {error}"),
+            )
+        })
+    }
+
+    fn texts<T: FromIterator<String>>(&self, templates: &[Template]) -> Result<T, Denial> {
+        templates.iter().map(|template| self.text(template)).collect()
+    }
+
+    fn value(&self, variable: &Variable) -> Option<String> {
+        match variable {
+            Variable::Parameter(name) => match self.parameters.get(name)? {
+                Value::String(text) => Some(text.clone()),
+                Value::Number(number) => Some(number.to_string()),
+                Value::Bool(value) => Some(value.to_string()),
+                Value::Null | Value::Array(_) | Value::Object(_) => None,
+            },
+            Variable::AgentId => Some(self.agent.to_string()),
+            Variable::AgentTrustDomain => Some(self.agent.trust_domain().to_string()),
+            Variable::Tenant => Some(self.playbook.tenant().to_owned()),
+        }
+    }
+
+    fn detail(&self, template: &DetailTemplate) -> Result<AuthorizationDetail, Denial> {
+        let words = |words: &[String]| words.iter().cloned().collect::<BTreeSet<_>>();
+        Ok(AuthorizationDetail {
+            kind: template.kind.clone(),
+            locations: self.texts(&template.locations)?,
+            actions: words(&template.actions),
+            datatypes: words(&template.datatypes),
+            identifier: template
+                .identifier
+                .as_ref()
+                .map(|identifier| self.text(identifier))
+                .transpose()?,
+            privileges: words(&template.privileges),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests;

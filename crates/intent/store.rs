@@ -1,0 +1,203 @@
+//! What the elevation side needs of storage. Each method is one transaction, with its audit leaves in it.
+//!
+//! An implementation reads a row, applies the pure transition of [`Intent`], writes back where `state_version` is still
+//! the one that it read, and appends the events, all or nothing. Absent: engines.
+
+use std::sync::Arc;
+
+use futures::future::BoxFuture;
+use jiff::Timestamp;
+use marque_audit::Event;
+use marque_spiffe::SpiffeId;
+use serde::{Deserialize, Serialize};
+use tokio::sync::watch;
+
+use crate::denial::{Denial, DenialCode};
+use crate::digest::Digest;
+use crate::id::IntentId;
+use crate::kill::{KillState, NewKill};
+use crate::lifecycle::{Intent, IntentChange, State};
+
+/// How many intents one listing may return.
+pub const MAX_LISTED: usize = 1000;
+
+/// Intents at rest.
+pub trait IntentStore: std::fmt::Debug + Send + Sync {
+    /// Keeps a new intent, unless the same key came with the same body before. A kill that stops the grant refuses it
+    /// in the same transaction.
+    fn submit(
+        &self,
+        intent: Intent,
+        events: Vec<Event>,
+        idempotency: Option<IdempotencyKey>,
+    ) -> BoxFuture<'_, Result<Submitted, IntentStoreError>>;
+
+    /// Records a refusal of which no intent came.
+    fn record_denial(&self, event: Event) -> BoxFuture<'_, Result<(), IntentStoreError>>;
+
+    /// One intent.
+    fn find(&self, id: &IntentId) -> BoxFuture<'_, Result<Option<Intent>, IntentStoreError>>;
+
+    /// Intents, newest first.
+    fn list(&self, filter: IntentFilter) -> BoxFuture<'_, Result<Vec<Intent>, IntentStoreError>>;
+
+    /// Applies one change. The store first keeps an expiry that is due ([`Intent::expire_if_due`]), also when the
+    /// change itself is then refused.
+    fn change(
+        &self,
+        id: IntentId,
+        change: IntentChange,
+        now: Timestamp,
+    ) -> BoxFuture<'_, Result<Intent, ChangeError>>;
+
+    /// Stops somebody and begins an epoch.
+    fn kill(
+        &self,
+        kill: NewKill,
+        now: Timestamp,
+    ) -> BoxFuture<'_, Result<KillState, IntentStoreError>>;
+
+    /// Who is stopped, now and whenever that changes.
+    fn kill_state(&self) -> watch::Receiver<Arc<KillState>>;
+}
+
+/// An idempotency key, scoped to one agent (specs/intents.md 7).
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct IdempotencyKey {
+    agent: SpiffeId,
+    key: String,
+    body: Digest,
+}
+
+/// The key cannot be used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("an idempotency key has 1 to 128 printable ASCII characters")]
+pub struct IdempotencyKeyError;
+
+impl IdempotencyKey {
+    /// The longest key, in characters.
+    pub const MAX_LEN: usize = 128;
+
+    /// A key that `agent` sent with `body`.
+    ///
+    /// # Errors
+    /// The key is empty, too long or not printable.
+    pub fn new(agent: SpiffeId, key: &str, body: &[u8]) -> Result<Self, IdempotencyKeyError> {
+        if (1..=Self::MAX_LEN).contains(&key.len())
+            && key.bytes().all(|byte| byte.is_ascii_graphic())
+        {
+            Ok(Self { agent, key: key.to_owned(), body: Digest::of(body) })
+        } else {
+            Err(IdempotencyKeyError)
+        }
+    }
+
+    /// The agent whose key it is.
+    #[must_use]
+    pub const fn agent(&self) -> &SpiffeId {
+        &self.agent
+    }
+
+    /// The key as sent.
+    #[must_use]
+    pub fn key(&self) -> &str {
+        &self.key
+    }
+
+    /// The digest of the body that came with it.
+    #[must_use]
+    pub const fn body(&self) -> &Digest {
+        &self.body
+    }
+}
+
+/// What became of a submission.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Submitted {
+    /// It is new.
+    Created(Intent),
+    /// The same request was here before; this is what came of it.
+    Replayed(Intent),
+}
+
+impl Submitted {
+    /// The intent, new or old.
+    #[must_use]
+    pub fn into_intent(self) -> Intent {
+        match self {
+            Self::Created(intent) | Self::Replayed(intent) => intent,
+        }
+    }
+}
+
+/// Which intents to list.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct IntentFilter {
+    /// Only in this state.
+    pub state: Option<State>,
+    /// Only of this agent.
+    pub agent: Option<SpiffeId>,
+    /// At most so many; `None` and anything above are [`MAX_LISTED`].
+    pub limit: Option<usize>,
+}
+
+impl IntentFilter {
+    /// How many to return at most.
+    #[must_use]
+    pub fn effective_limit(&self) -> usize {
+        self.limit.unwrap_or(MAX_LISTED).min(MAX_LISTED)
+    }
+}
+
+/// Why storage did not do it.
+#[derive(Debug, thiserror::Error)]
+pub enum IntentStoreError {
+    /// The key came with another body before.
+    #[error("the idempotency key came with another request before")]
+    IdempotencyConflict,
+    /// A kill stops the grant.
+    #[error("stopped by the kill switch: {0}")]
+    Killed(DenialCode),
+    /// Storage cannot be read or written.
+    #[error("the intent store is not available")]
+    Unavailable(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+/// Why a change was not made.
+#[derive(Debug, thiserror::Error)]
+pub enum ChangeError {
+    /// There is no such intent.
+    #[error("no such intent")]
+    NotFound,
+    /// The change is not allowed.
+    #[error("the change was refused")]
+    Refused(#[source] Denial),
+    /// Storage failed.
+    #[error("the change could not be stored")]
+    Store(#[source] IntentStoreError),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_idempotency_key_has_its_limits() {
+        let agent: SpiffeId = "spiffe://prod.example.org/agent/a".parse().unwrap();
+        let key = |text: &str| IdempotencyKey::new(agent.clone(), text, b"body");
+        assert!(key(&"k".repeat(IdempotencyKey::MAX_LEN)).is_ok());
+        for bad in ["", "a b", "ä", &"k".repeat(IdempotencyKey::MAX_LEN + 1)] {
+            assert!(key(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_listing_is_bounded_whatever_is_asked() {
+        assert_eq!(IntentFilter::default().effective_limit(), MAX_LISTED);
+        assert_eq!(
+            IntentFilter { limit: Some(usize::MAX), ..Default::default() }.effective_limit(),
+            MAX_LISTED
+        );
+        assert_eq!(IntentFilter { limit: Some(3), ..Default::default() }.effective_limit(), 3);
+    }
+}
