@@ -1,0 +1,379 @@
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use jiff::Timestamp;
+use marque_intent::{
+    Circumstances, Digest, Grant, GrantTerms, Intent, IntentRequest, Playbook, Requester, State,
+    resolve,
+};
+use marque_spiffe::Environment;
+use serde_json::json;
+
+use super::*;
+
+const PLAYBOOK: &str =
+    include_str!("../../../trust-domains/prod.example.org/playbooks/ingress-cert-rotation.toml");
+
+fn shipped(trust_domain: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../../trust-domains")
+        .join(trust_domain)
+        .join("policy")
+}
+
+fn prod() -> CedarDecisionPoint {
+    CedarDecisionPoint::load(&shipped("prod.example.org")).unwrap()
+}
+
+fn dev() -> CedarDecisionPoint {
+    CedarDecisionPoint::load(&shipped("dev.example.org")).unwrap()
+}
+
+fn playbook(mode: &str) -> Playbook {
+    Playbook::parse(&PLAYBOOK.replace("mode = \"always\"", &format!("mode = \"{mode}\""))).unwrap()
+}
+
+fn grant(playbook: &Playbook) -> Grant {
+    let request = json!({
+        "playbook": "ingress-cert-rotation",
+        "parameters": {"service": "checkout", "region": "eu-west-1"},
+        "ticket": "CHG-1842",
+    });
+    let request = IntentRequest::from_object(request.as_object().unwrap().clone()).unwrap();
+    let requester = Requester {
+        agent: "spiffe://prod.example.org/agent/cert-rotator".parse().unwrap(),
+        attestation: None,
+    };
+    let circumstances = Circumstances {
+        intent_id: "int_00000000000000000000000000".parse().unwrap(),
+        policy_set_digest: Digest::of(b"set"),
+        now: Timestamp::UNIX_EPOCH,
+    };
+    resolve(playbook, &request, &requester, circumstances).unwrap()
+}
+
+/// The ruling on the shipped production grant after one change.
+fn rule(
+    point: &CedarDecisionPoint,
+    mode: &str,
+    environment: Environment,
+    change: impl FnOnce(&mut GrantTerms),
+) -> Ruling {
+    let playbook = playbook(mode);
+    let mut terms = grant(&playbook).terms().clone();
+    change(&mut terms);
+    let grant = Grant::seal(terms).unwrap();
+    let now = Timestamp::UNIX_EPOCH;
+    point.decide(&Question { grant: &grant, playbook: &playbook, environment, now }).unwrap()
+}
+
+fn in_prod(change: impl FnOnce(&mut GrantTerms)) -> Ruling {
+    rule(&prod(), "rule", Environment::Production, change)
+}
+
+fn denied(code: DenialCode, rule: &str) -> Ruling {
+    Ruling::Deny { code, rules: vec![rule.to_owned()] }
+}
+
+/// A folder with the shipped schema and these policies.
+fn folder(hard: &str, gate: &str) -> tempfile::TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    fs::copy(
+        shipped("prod.example.org").join("schema.cedarschema"),
+        dir.path().join("schema.cedarschema"),
+    )
+    .unwrap();
+    fs::write(dir.path().join("hard.cedar"), hard).unwrap();
+    fs::write(dir.path().join("gate.cedar"), gate).unwrap();
+    dir
+}
+
+fn point(hard: &str, gate: &str) -> CedarDecisionPoint {
+    CedarDecisionPoint::load(folder(hard, gate).path()).unwrap()
+}
+
+/// The findings, as `file:line: message` without the folder.
+fn findings(hard: &str, gate: &str) -> Vec<String> {
+    let dir = folder(hard, gate);
+    let found = CedarDecisionPoint::load(dir.path()).unwrap_err();
+    let prefix = format!("{}/", dir.path().display());
+    found.iter().map(|finding| finding.to_string().replace(&prefix, "")).collect()
+}
+
+#[track_caller]
+fn refused(hard: &str, gate: &str, expected: &str) {
+    let found = findings(hard, gate);
+    assert!(found.iter().any(|finding| finding.contains(expected)), "{found:?}");
+}
+
+const AUTO: &str = "@id(\"auto\")\n@tier(\"auto\")\npermit (principal, action, resource);\n";
+const ASK: &str = "@id(\"ask\")\n@tier(\"ask\")\npermit (principal, action, resource);\n";
+
+#[test]
+fn production_always_asks_a_person() {
+    let ask = Ruling::AskApproval { rules: vec!["prod-ask-for-reviewed-playbooks".to_owned()] };
+    for mode in ["auto", "rule", "always"] {
+        assert_eq!(rule(&prod(), mode, Environment::Production, |_| {}), ask, "{mode}");
+    }
+}
+
+#[test]
+fn no_policy_of_production_is_automatic() {
+    let point = prod();
+    assert!(point.gate.tiers.values().all(|tier| *tier == Tier::Ask));
+}
+
+#[test]
+fn m_32_the_environment_is_decided_by_the_trust_domain_and_not_by_a_name() {
+    let ruling = rule(&prod(), "rule", Environment::NonProduction, |_| {});
+    assert_eq!(ruling, denied(DenialCode::EnvironmentBoundary, "prod-only-production"));
+    let ruling = rule(&dev(), "rule", Environment::Production, |_| {});
+    assert_eq!(ruling, denied(DenialCode::EnvironmentBoundary, "dev-only-non-production"));
+}
+
+#[test]
+fn an_agent_of_another_trust_domain_is_forbidden_whatever_else_holds() {
+    let ruling = in_prod(|terms| {
+        terms.agent = "spiffe://dev.example.org/agent/cert-rotator".parse().unwrap()
+    });
+    assert_eq!(ruling, denied(DenialCode::TrustDomainMismatch, "prod-own-agents-only"));
+}
+
+#[test]
+fn m_34_production_needs_a_ticket() {
+    let ruling = in_prod(|terms| terms.ticket = None);
+    assert_eq!(ruling, denied(DenialCode::TicketMissing, "prod-needs-a-ticket"));
+}
+
+#[test]
+fn m_36_risk_has_a_ceiling() {
+    assert_eq!(
+        in_prod(|terms| terms.risk = 90),
+        denied(DenialCode::RiskTooHigh, "prod-risk-ceiling")
+    );
+    assert!(matches!(in_prod(|terms| terms.risk = 89), Ruling::AskApproval { .. }));
+}
+
+#[test]
+fn m_63_production_tokens_and_uses_have_a_ceiling() {
+    let over = denied(DenialCode::ExceedsPlaybookCeiling, "prod-tokens-are-short");
+    assert_eq!(in_prod(|terms| terms.token_lifetime = std::time::Duration::from_secs(601)), over);
+    assert_eq!(in_prod(|terms| terms.uses = 6), over);
+    assert!(matches!(in_prod(|terms| terms.uses = 5), Ruling::AskApproval { .. }));
+}
+
+#[test]
+fn what_nothing_permits_is_refused() {
+    let ruling = in_prod(|terms| terms.approval = None);
+    assert_eq!(ruling, Ruling::Deny { code: DenialCode::AgentNotAllowed, rules: Vec::new() });
+    let ruling = rule(&point("", ""), "rule", Environment::Production, |_| {});
+    assert_eq!(ruling, Ruling::Deny { code: DenialCode::AgentNotAllowed, rules: Vec::new() });
+}
+
+#[test]
+fn outside_production_low_risk_goes_ahead_and_the_rest_asks() {
+    let in_dev = |risk| rule(&dev(), "rule", Environment::NonProduction, |terms| terms.risk = risk);
+    assert_eq!(in_dev(29), Ruling::Approve { rules: vec!["dev-auto-low-risk".to_owned()] });
+    assert_eq!(in_dev(30), Ruling::AskApproval { rules: vec!["dev-ask-for-the-rest".to_owned()] });
+    assert_eq!(in_dev(90), denied(DenialCode::RiskTooHigh, "dev-risk-ceiling"));
+}
+
+#[test]
+fn a_playbook_that_always_wants_a_person_gets_one_though_policy_would_approve() {
+    let point = point("", &format!("{AUTO}{ASK}"));
+    let ruling = |mode| rule(&point, mode, Environment::NonProduction, |_| {});
+    assert_eq!(ruling("auto"), Ruling::Approve { rules: vec!["auto".to_owned()] });
+    assert_eq!(ruling("rule"), Ruling::Approve { rules: vec!["auto".to_owned()] });
+    assert_eq!(ruling("always"), Ruling::AskApproval { rules: vec!["ask".to_owned()] });
+    let only_auto = self::point("", AUTO);
+    let ruling = rule(&only_auto, "always", Environment::NonProduction, |_| {});
+    assert_eq!(ruling, Ruling::AskApproval { rules: vec!["auto".to_owned()] });
+}
+
+#[test]
+fn a_forbid_overrides_every_permit_and_the_first_in_the_file_gives_the_code() {
+    let hard = "@id(\"z-first\")\n@code(\"blackout\")\nforbid (principal, action, resource);\n\
+                @id(\"a-second\")\n@code(\"risk_too_high\")\nforbid (principal, action, resource);\n";
+    let ruling = rule(&point(hard, AUTO), "auto", Environment::NonProduction, |_| {});
+    let rules = vec!["a-second".to_owned(), "z-first".to_owned()];
+    assert_eq!(ruling, Ruling::Deny { code: DenialCode::Blackout, rules });
+}
+
+#[test]
+fn the_questions_facts_reach_the_policies() {
+    for (fact, holds) in [
+        ("context.ticket == \"CHG-1842\"", true),
+        ("context.scopes == [\"secrets.update\"]", true),
+        ("context.audiences.contains(\"https://ingress.prod.example.org\")", true),
+        ("context.resources == [\"k8s://eu-west-1/ns/ingress/secret/checkout-tls\"]", true),
+        ("context.actions.containsAll([\"get\", \"patch\"])", true),
+        ("context.detail_types == [\"k8s_object\"]", true),
+        ("context.token_lifetime_seconds == 300 && context.max_duration_seconds == 600", true),
+        ("context.uses == 1 && context.risk == 40 && context.approvals_needed == 1", true),
+        ("context.now == datetime(\"1970-01-01\")", true),
+        ("principal.path == \"/agent/cert-rotator\"", true),
+        ("principal == Marque::Agent::\"spiffe://prod.example.org/agent/cert-rotator\"", true),
+        ("resource == Marque::Playbook::\"ingress-cert-rotation\" && resource.version == 1", true),
+        ("resource.data_classes.contains(\"tls_material\")", true),
+        ("resource.owner == \"group:platform-sre\" && resource.tenant == \"example\"", true),
+        ("resource.approval_mode == \"rule\"", true),
+        ("context.scopes.contains(\"secrets.delete\")", false),
+        ("context.now > datetime(\"1970-01-01T00:00:00Z\")", false),
+    ] {
+        let gate = format!(
+            "@id(\"x\")\n@tier(\"auto\")\npermit (principal, action == Marque::Action::\"request\", resource)\n\
+             when {{ {fact} }};"
+        );
+        let ruling = rule(&point("", &gate), "rule", Environment::Production, |_| {});
+        assert_eq!(matches!(ruling, Ruling::Approve { .. }), holds, "{fact}");
+    }
+}
+
+#[test]
+fn a_policy_that_fails_to_evaluate_refuses_everything() {
+    let hard = "@id(\"overflow\")\n@code(\"risk_too_high\")\nforbid (principal, action == Marque::Action::\"request\", \
+                resource)\nwhen { context.risk + 9223372036854775807 > 0 };\n";
+    let point = point(hard, AUTO);
+    let playbook = playbook("rule");
+    let grant = grant(&playbook);
+    let question = Question {
+        grant: &grant,
+        playbook: &playbook,
+        environment: Environment::NonProduction,
+        now: Timestamp::UNIX_EPOCH,
+    };
+    let error = point.decide(&question).unwrap_err();
+    assert!(matches!(&error, PolicyError::Evaluation(why) if why.contains("overflow")), "{error}");
+}
+
+#[test]
+fn every_policy_has_an_id_of_its_own_and_a_finding_names_file_and_line() {
+    refused("", "\npermit (principal, action, resource);", "gate.cedar:2: the policy has no `@id");
+    let twice = format!("{AUTO}{AUTO}");
+    let found = findings("", &twice);
+    assert!(found[0].starts_with("gate.cedar:4: the id `auto` is taken by "), "{found:?}");
+    let across = "@id(\"auto\")\n@code(\"blackout\")\nforbid (principal, action, resource);";
+    refused(across, AUTO, "gate.cedar:1: the id `auto` is taken by");
+    refused(
+        "",
+        "@id(\"No Spaces\")\n@tier(\"ask\")\npermit (principal, action, resource);",
+        "an id has 1 to 64",
+    );
+}
+
+#[test]
+fn annotations_are_required_and_checked() {
+    refused(
+        "",
+        "@id(\"x\")\npermit (principal, action, resource);",
+        "gate.cedar:1: `x` has no `@tier",
+    );
+    refused(
+        "",
+        "@id(\"x\")\n@tier(\"maybe\")\npermit (principal, action, resource);",
+        "`maybe` is no tier",
+    );
+    refused(
+        "@id(\"x\")\nforbid (principal, action, resource);",
+        "",
+        "hard.cedar:1: `x` has no `@code",
+    );
+    refused(
+        "@id(\"x\")\n@code(\"because\")\nforbid (principal, action, resource);",
+        "",
+        "`because` is no denial code",
+    );
+}
+
+#[test]
+fn each_file_has_its_own_effect() {
+    refused(&AUTO.replace("@tier", "@code"), "", "hard.cedar:1: `auto` permits");
+    let forbid = "@id(\"x\")\n@tier(\"auto\")\nforbid (principal, action, resource);";
+    refused("", forbid, "gate.cedar:1: `x` forbids");
+}
+
+#[test]
+fn a_policy_that_does_not_validate_strictly_refuses_the_folder() {
+    let gate = |condition: &str| {
+        format!(
+            "\n\n@id(\"x\")\n@tier(\"ask\")\npermit (principal, action == Marque::Action::\"request\", resource)\n\
+             when {{ {condition} }};"
+        )
+    };
+    refused("", &gate("context.riks < 30"), "gate.cedar:3: ");
+    refused("", &gate("context.risk < \"30\""), "gate.cedar:3: ");
+    refused("", &gate("resource.secret"), "gate.cedar:3: ");
+    refused("", &gate("principal == Marque::Human::\"alice\""), "gate.cedar:3: ");
+    // A policy that can never hold is a mistake, although Cedar only warns of it.
+    refused("", &gate("context.risk < 1 && false"), "gate.cedar:3: ");
+    refused(
+        "",
+        "@id(\"x\")\n@tier(\"ask\")\npermit (principal, action, resource",
+        "gate.cedar:1: ",
+    );
+    refused(
+        "",
+        "@id(\"x\")\n@tier(\"ask\")\npermit (principal == ?principal, action, resource);",
+        "gate.cedar:1: ",
+    );
+}
+
+#[test]
+fn a_folder_without_its_files_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let found = CedarDecisionPoint::load(dir.path()).unwrap_err();
+    assert_eq!(found.len(), 3, "{found:?}");
+    let dir = folder("", "");
+    fs::write(dir.path().join("schema.cedarschema"), "entity Agent = {").unwrap();
+    assert!(CedarDecisionPoint::load(dir.path()).is_err());
+}
+
+#[test]
+fn files_and_policies_have_their_limits() {
+    let dir = folder("", "");
+    fs::write(dir.path().join("hard.cedar"), format!("//{}", "x".repeat(256 * 1024 - 2))).unwrap();
+    assert!(CedarDecisionPoint::load(dir.path()).is_ok());
+    fs::write(dir.path().join("hard.cedar"), format!("//{}", "x".repeat(256 * 1024 - 1))).unwrap();
+    assert!(CedarDecisionPoint::load(dir.path()).is_err());
+
+    let many = |count: usize| {
+        (0..count).map(|n| ASK.replace("ask\")\n@", &format!("p{n}\")\n@"))).collect::<String>()
+    };
+    assert!(CedarDecisionPoint::load(folder("", &many(500)).path()).is_ok());
+    refused("", &many(501), "more than 500 policies");
+}
+
+#[test]
+fn the_digest_is_over_every_file() {
+    let digest = |hard: &str, gate: &str| *point(hard, gate).set_digest();
+    assert_eq!(digest("", AUTO), digest("", AUTO));
+    assert_ne!(digest("", AUTO), digest("", &format!("{AUTO}// edited\n")));
+    assert_ne!(digest("", AUTO), digest("// edited\n", AUTO));
+    assert_ne!(prod().set_digest(), dev().set_digest());
+}
+
+#[test]
+fn the_ids_of_every_policy_can_be_listed() {
+    let point =
+        point("@id(\"h\")\n@code(\"blackout\")\nforbid (principal, action, resource);", AUTO);
+    assert_eq!(point.policy_ids().collect::<Vec<_>>(), ["auto", "h"]);
+}
+
+#[test]
+fn m_29_the_good_request_waits_for_an_approver_and_m_31_the_bad_one_is_nothing() {
+    let playbook = playbook("always");
+    let grant = grant(&playbook);
+    let question = Question {
+        grant: &grant,
+        playbook: &playbook,
+        environment: Environment::Production,
+        now: Timestamp::UNIX_EPOCH,
+    };
+    let ruling = prod().decide(&question).unwrap();
+    let (intent, _) = Intent::open(grant, None, ruling, Timestamp::UNIX_EPOCH);
+    assert_eq!((intent.state(), intent.approvals_missing()), (State::Pending, 1));
+
+    let bad = json!({"access": "write", "target": "networking", "environment": "production", "minutes": 60});
+    let denial = IntentRequest::from_object(bad.as_object().unwrap().clone()).unwrap_err();
+    assert_eq!(denial.code(), DenialCode::RawPermissionsNotRequestable);
+}
