@@ -1,0 +1,252 @@
+//! What the token endpoint says when it refuses (RFC 6749 §5.2, RFC 8693 §2.2.2, RFC 8707 §2, RFC 9396 §5).
+//!
+//! An [`OAuthError`] has two readers: the client learns a code from a fixed list, a sentence that is a constant of this
+//! program (so that no answer ever echoes input) and, where an intent is refused, the denial's stable code; operators
+//! learn the source from the log. Deliberately absent: HTTP types.
+
+use std::{error::Error, fmt};
+
+use marque_intent::{DenialCode, ProblemRetry};
+use serde_json::{Map, Value};
+
+/// The error codes of the token endpoint.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum OAuthErrorCode {
+    /// Malformed, repeated or missing parameters; also a subject or actor token that is unacceptable for any reason.
+    InvalidRequest,
+    /// The client could not be authenticated.
+    InvalidClient,
+    /// The client is known and may not use this grant type.
+    UnauthorizedClient,
+    /// Another grant type than token exchange.
+    UnsupportedGrantType,
+    /// The scope is malformed or wider than what was granted.
+    InvalidScope,
+    /// The audience or resource is malformed, unknown or outside of what was granted.
+    InvalidTarget,
+    /// The authorization details are malformed or of an unknown type.
+    InvalidAuthorizationDetails,
+    /// The intent does not permit a token, now or at all; [`OAuthError::denial`] says why.
+    AccessDenied,
+    /// A fault of ours.
+    ServerError,
+    /// Storage or signing is out of reach; nothing was issued.
+    TemporarilyUnavailable,
+}
+
+impl OAuthErrorCode {
+    /// Every code.
+    pub const ALL: [Self; 10] = [
+        Self::InvalidRequest,
+        Self::InvalidClient,
+        Self::UnauthorizedClient,
+        Self::UnsupportedGrantType,
+        Self::InvalidScope,
+        Self::InvalidTarget,
+        Self::InvalidAuthorizationDetails,
+        Self::AccessDenied,
+        Self::ServerError,
+        Self::TemporarilyUnavailable,
+    ];
+
+    /// The code on the wire.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::InvalidRequest => "invalid_request",
+            Self::InvalidClient => "invalid_client",
+            Self::UnauthorizedClient => "unauthorized_client",
+            Self::UnsupportedGrantType => "unsupported_grant_type",
+            Self::InvalidScope => "invalid_scope",
+            Self::InvalidTarget => "invalid_target",
+            Self::InvalidAuthorizationDetails => "invalid_authorization_details",
+            Self::AccessDenied => "access_denied",
+            Self::ServerError => "server_error",
+            Self::TemporarilyUnavailable => "temporarily_unavailable",
+        }
+    }
+}
+
+/// How a client that tried the `Authorization` header is told which scheme failed (RFC 6749 §5.2).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Challenge {
+    /// The client sent `Basic`.
+    Basic,
+    /// The client sent `Bearer` or something else.
+    Bearer,
+}
+
+impl Challenge {
+    /// The value of `WWW-Authenticate`.
+    pub const fn header_value(self) -> &'static str {
+        match self {
+            Self::Basic => "Basic realm=\"marque\"",
+            Self::Bearer => "Bearer realm=\"marque\"",
+        }
+    }
+}
+
+/// A refusal of the token service.
+pub struct OAuthError {
+    code: OAuthErrorCode,
+    description: &'static str,
+    denial: Option<DenialCode>,
+    challenge: Option<Challenge>,
+    source: Option<Box<dyn Error + Send + Sync>>,
+}
+
+impl OAuthError {
+    /// A refusal. The description is for developers: `%x20-21 / %x23-5B / %x5D-7E` only.
+    pub const fn new(code: OAuthErrorCode, description: &'static str) -> Self {
+        Self { code, description, denial: None, challenge: None, source: None }
+    }
+
+    /// Adds why the intent does not permit it.
+    #[must_use]
+    pub fn with_denial(mut self, denial: DenialCode) -> Self {
+        self.denial = Some(denial);
+        self
+    }
+
+    /// Adds the challenge for the `Authorization` header that the client sent.
+    #[must_use]
+    pub fn with_challenge(mut self, challenge: Challenge) -> Self {
+        self.challenge = Some(challenge);
+        self
+    }
+
+    /// Adds what operators should know.
+    #[must_use]
+    pub fn with_source(mut self, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        self.source = Some(source.into());
+        self
+    }
+
+    /// The code.
+    pub const fn code(&self) -> OAuthErrorCode {
+        self.code
+    }
+
+    /// The sentence for developers.
+    pub const fn description(&self) -> &'static str {
+        self.description
+    }
+
+    /// Why the intent does not permit it, when an intent or the firebreak is what refused.
+    pub const fn denial(&self) -> Option<DenialCode> {
+        self.denial
+    }
+
+    /// The challenge to send, when the client used the `Authorization` header.
+    pub const fn challenge(&self) -> Option<Challenge> {
+        self.challenge
+    }
+
+    /// The HTTP status: 400, but 401 with a challenge when the client used the `Authorization` header (RFC 6749 §5.2),
+    /// and 500 or 503 for our own faults. A failed assertion in the body stays 400: HTTP wants a challenge with every
+    /// 401, and there is none to name for it.
+    pub const fn http_status(&self) -> u16 {
+        match (self.code, self.challenge) {
+            (OAuthErrorCode::ServerError, _) => 500,
+            (OAuthErrorCode::TemporarilyUnavailable, _) => 503,
+            (OAuthErrorCode::InvalidClient, Some(_)) => 401,
+            (
+                OAuthErrorCode::InvalidRequest
+                | OAuthErrorCode::InvalidClient
+                | OAuthErrorCode::UnauthorizedClient
+                | OAuthErrorCode::UnsupportedGrantType
+                | OAuthErrorCode::InvalidScope
+                | OAuthErrorCode::InvalidTarget
+                | OAuthErrorCode::InvalidAuthorizationDetails
+                | OAuthErrorCode::AccessDenied,
+                _,
+            ) => 400,
+        }
+    }
+
+    /// The answer's body: `error`, `error_description` and, with a denial, the extension members `code`, `class` and
+    /// `retry`.
+    pub fn to_json(&self) -> Value {
+        let mut members = Map::new();
+        members.insert("error".to_owned(), self.code.as_str().into());
+        members.insert("error_description".to_owned(), self.description.into());
+        if let Some(code) = self.denial {
+            members.insert("code".to_owned(), code.as_str().into());
+            members.insert("class".to_owned(), code.class().as_str().into());
+            let retry = serde_json::to_value(ProblemRetry::of(code)).unwrap_or_default();
+            members.insert("retry".to_owned(), retry);
+        }
+        Value::Object(members)
+    }
+}
+
+impl fmt::Display for OAuthError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.code.as_str(), self.description)?;
+        if let Some(denial) = self.denial {
+            write!(f, " ({})", denial.as_str())?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for OAuthError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("OAuthError")
+            .field("code", &self.code)
+            .field("description", &self.description)
+            .field("denial", &self.denial)
+            .field("challenge", &self.challenge)
+            .field("source", &self.source)
+            .finish()
+    }
+}
+
+impl Error for OAuthError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.source.as_deref().map(|source| source as &(dyn Error + 'static))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_about_an_intent_carries_code_class_and_retry() {
+        let error = OAuthError::new(OAuthErrorCode::AccessDenied, "waiting")
+            .with_denial(DenialCode::ApprovalPending);
+        let json = error.to_json();
+        assert_eq!(json["error"], "access_denied");
+        assert_eq!(json["code"], "approval_pending");
+        assert_eq!(json["class"], "approval");
+        assert_eq!(json["retry"]["allowed"], true);
+        assert_eq!(error.http_status(), 400);
+    }
+
+    #[test]
+    fn a_plain_refusal_has_two_members_only() {
+        let json = OAuthError::new(OAuthErrorCode::InvalidRequest, "no").to_json();
+        assert_eq!(
+            json,
+            serde_json::json!({"error": "invalid_request", "error_description": "no"})
+        );
+    }
+
+    #[test]
+    fn only_a_failed_authorization_header_answers_401() {
+        for code in OAuthErrorCode::ALL {
+            let status = OAuthError::new(code, "x").http_status();
+            assert_ne!(status, 401, "{}", code.as_str());
+        }
+        let error =
+            OAuthError::new(OAuthErrorCode::InvalidClient, "x").with_challenge(Challenge::Basic);
+        assert_eq!(error.http_status(), 401);
+    }
+
+    #[test]
+    fn codes_are_distinct_on_the_wire() {
+        let codes: std::collections::BTreeSet<_> =
+            OAuthErrorCode::ALL.iter().map(|code| code.as_str()).collect();
+        assert_eq!(codes.len(), OAuthErrorCode::ALL.len());
+    }
+}

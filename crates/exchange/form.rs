@@ -1,0 +1,200 @@
+//! `application/x-www-form-urlencoded` bodies, read strictly (RFC 6749 §3.2 and appendix B).
+//!
+//! Limits are checked before anything is decoded, percent-encoding and UTF-8 must be exact, and a name may appear once
+//! unless the caller says otherwise. Deliberately absent: lossy decoding, query strings, and every notion of what a
+//! parameter means.
+
+use std::collections::BTreeSet;
+
+use zeroize::Zeroizing;
+
+/// The largest form body that is read, in bytes.
+pub const MAX_FORM_BYTES: usize = 64 * 1024;
+/// The most fields that a form may have.
+pub const MAX_FORM_FIELDS: usize = 64;
+
+/// A decoded form: fields in the order sent, those without a value left out. Values are wiped when it is dropped and its
+/// `Debug` shows names only by count, since any of them may be a credential.
+pub(crate) struct Form {
+    fields: Vec<(String, Zeroizing<String>)>,
+}
+
+/// Why a form was refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum FormError {
+    /// More than [`MAX_FORM_BYTES`].
+    #[error("the form is too large")]
+    TooLarge,
+    /// More than [`MAX_FORM_FIELDS`].
+    #[error("the form has too many fields")]
+    TooManyFields,
+    /// A raw byte that a form never carries unencoded, a broken percent escape or text that is not UTF-8.
+    #[error("the form is not properly encoded")]
+    Encoding,
+    /// A parameter that may appear once appeared again.
+    #[error("a parameter is repeated")]
+    Repeated,
+}
+
+impl Form {
+    /// Decodes a body. `repeatable` names the parameters that may appear more than once.
+    pub(crate) fn parse(body: &[u8], repeatable: &[&str]) -> Result<Self, FormError> {
+        if body.len() > MAX_FORM_BYTES {
+            return Err(FormError::TooLarge);
+        }
+        if body.split(|byte| *byte == b'&').nth(MAX_FORM_FIELDS).is_some() {
+            return Err(FormError::TooManyFields);
+        }
+        let mut seen = BTreeSet::new();
+        let mut fields = Vec::new();
+        for field in body.split(|byte| *byte == b'&').filter(|field| !field.is_empty()) {
+            let mut halves = field.splitn(2, |byte| *byte == b'=');
+            let name = decode(halves.next().unwrap_or_default())?.to_string();
+            let value = decode(halves.next().unwrap_or_default())?;
+            if !repeatable.contains(&name.as_str()) && !seen.insert(name.clone()) {
+                return Err(FormError::Repeated);
+            }
+            // RFC 6749 §3.2: a parameter without a value is one that was not sent.
+            if !value.is_empty() {
+                fields.push((name, value));
+            }
+        }
+        Ok(Self { fields })
+    }
+
+    /// The value of a parameter that appears at most once.
+    pub(crate) fn value(&self, name: &'static str) -> Option<&str> {
+        self.values(name).next()
+    }
+
+    /// All values of a parameter, in the order sent.
+    pub(crate) fn values(&self, name: &'static str) -> impl Iterator<Item = &str> {
+        self.fields.iter().filter(move |(known, _)| known == name).map(|(_, value)| value.as_str())
+    }
+}
+
+impl std::fmt::Debug for Form {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Form").field("fields", &self.fields.len()).finish_non_exhaustive()
+    }
+}
+
+fn decode(encoded: &[u8]) -> Result<Zeroizing<String>, FormError> {
+    let mut decoded = Zeroizing::new(Vec::with_capacity(encoded.len()));
+    let mut bytes = encoded.iter().copied();
+    while let Some(byte) = bytes.next() {
+        decoded.push(match byte {
+            b'+' => b' ',
+            b'%' => {
+                let high = bytes.next().and_then(hex_digit).ok_or(FormError::Encoding)?;
+                let low = bytes.next().and_then(hex_digit).ok_or(FormError::Encoding)?;
+                high << 4 | low
+            }
+            b' '..=b'~' => byte,
+            _ => return Err(FormError::Encoding),
+        });
+    }
+    // Copied rather than converted in place, so that a failed conversion leaves no unwiped bytes behind.
+    match std::str::from_utf8(&decoded) {
+        Ok(text) => Ok(Zeroizing::new(text.to_owned())),
+        Err(_not_utf8) => Err(FormError::Encoding),
+    }
+}
+
+fn hex_digit(byte: u8) -> Option<u8> {
+    match byte {
+        b'0'..=b'9' => Some(byte - b'0'),
+        b'a'..=b'f' => Some(byte - b'a' + 10),
+        b'A'..=b'F' => Some(byte - b'A' + 10),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn parse(body: &[u8]) -> Result<Form, FormError> {
+        Form::parse(body, &["audience", "resource"])
+    }
+
+    #[test]
+    fn values_are_decoded_and_kept_in_order() {
+        let form = parse(b"a=1+2&audience=x&audience=%C3%A9&b=%3d%26").unwrap();
+        assert_eq!(form.value("a"), Some("1 2"));
+        assert_eq!(form.values("audience").collect::<Vec<_>>(), ["x", "é"]);
+        assert_eq!(form.value("b"), Some("=&"));
+        assert_eq!(form.value("c"), None);
+    }
+
+    #[test]
+    fn a_parameter_without_a_value_counts_as_not_sent() {
+        let form = parse(b"scope=&grant_type&=x&&").unwrap();
+        assert_eq!(form.value("scope"), None);
+        assert_eq!(form.value("grant_type"), None);
+    }
+
+    #[test]
+    fn broken_encoding_is_refused() {
+        for body in [
+            &b"a=%"[..],
+            b"a=%4",
+            b"a=%zz",
+            b"a=%ff",
+            b"a=%c3%28",
+            b"a=\xc3\xa9",
+            b"a=b\n",
+            b"a\0=b",
+            b"%=b",
+        ] {
+            assert_eq!(parse(body).unwrap_err(), FormError::Encoding, "{body:?}");
+        }
+    }
+
+    #[test]
+    fn repeated_parameters_are_refused_even_when_empty_or_unknown() {
+        for body in [&b"scope=a&scope=b"[..], b"scope=&scope=b", b"x=1&x=1", b"scope=a&sc%6fpe=b"] {
+            assert_eq!(parse(body).unwrap_err(), FormError::Repeated, "{body:?}");
+        }
+    }
+
+    #[test]
+    fn one_field_past_the_limit_is_refused() {
+        let body =
+            |count: usize| (0..count).map(|n| format!("f{n}=v")).collect::<Vec<_>>().join("&");
+        assert!(parse(body(MAX_FORM_FIELDS).as_bytes()).is_ok());
+        assert_eq!(
+            parse(body(MAX_FORM_FIELDS + 1).as_bytes()).unwrap_err(),
+            FormError::TooManyFields
+        );
+    }
+
+    #[test]
+    fn one_byte_past_the_limit_is_refused() {
+        let body = |length: usize| format!("a={}", "x".repeat(length - 2));
+        assert!(parse(body(MAX_FORM_BYTES).as_bytes()).is_ok());
+        assert_eq!(parse(body(MAX_FORM_BYTES + 1).as_bytes()).unwrap_err(), FormError::TooLarge);
+    }
+
+    #[test]
+    fn the_debug_form_shows_no_value() {
+        let form = parse(b"client_assertion=secret").unwrap();
+        assert!(!format!("{form:?}").contains("secret"));
+    }
+
+    proptest! {
+        #[test]
+        fn what_a_serializer_writes_is_read_back(value in "\\PC{1,40}") {
+            let body: String = form_urlencoded::Serializer::new(String::new()).append_pair("v", &value).finish();
+            let form = parse(body.as_bytes()).unwrap();
+            prop_assert_eq!(form.value("v"), Some(value.as_str()));
+        }
+
+        #[test]
+        fn no_body_makes_the_parser_panic(body in proptest::collection::vec(any::<u8>(), 0..300)) {
+            drop(parse(&body));
+        }
+    }
+}
