@@ -1,0 +1,151 @@
+//! Reads, on pooled connections.
+
+use deadpool_postgres::{Object, Pool};
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use marque_audit::{Leaf, LogError, StoredCheckpoint};
+use marque_authority::AuthorityRecord;
+use marque_exchange::{TokenId, TokenRecord};
+use marque_intent::{Intent, IntentFilter, IntentId, KillState};
+use marque_registry::Entry;
+use serde::de::DeserializeOwned;
+use tokio_postgres::Row;
+use tokio_postgres::types::ToSql;
+
+use super::load::{self, intent_row};
+use crate::Failure;
+use crate::reader::{Reader, unavailable};
+use crate::rows::{CheckpointRow, Head, IntentRow, LeafRow, leaves, read, signed};
+
+/// The pool that the writer uses too.
+#[derive(Debug)]
+pub(super) struct PooledReader {
+    pool: Pool,
+}
+
+impl PooledReader {
+    pub(super) fn new(pool: Pool) -> Self {
+        Self { pool }
+    }
+
+    async fn query(
+        &self,
+        query: &str,
+        parameters: &[&(dyn ToSql + Sync)],
+    ) -> Result<Vec<Row>, Failure> {
+        let client: Object = self.pool.get().await?;
+        let statement = client.prepare_cached(query).await?;
+        Ok(client.query(&statement, parameters).await?)
+    }
+
+    async fn documents<T: DeserializeOwned>(
+        &self,
+        table: &'static str,
+        query: &str,
+    ) -> Result<Vec<T>, Failure> {
+        let rows = self.query(query, &[]).await?;
+        rows.iter().map(|row| read(table, row.try_get(0)?, row.try_get(1)?)).collect()
+    }
+}
+
+impl Reader for PooledReader {
+    fn head(&self) -> BoxFuture<'_, Result<Head, Failure>> {
+        async move {
+            let rows = self.query("SELECT size, recorded, kill_epoch FROM head", &[]).await?;
+            rows.first().map_or_else(
+                || Err(Failure::damaged("head", "1", "the row is not there")),
+                load::head,
+            )
+        }
+        .boxed()
+    }
+
+    fn kills(&self) -> BoxFuture<'_, Result<KillState, Failure>> {
+        async move {
+            load::kills(
+                &self.query("SELECT epoch, document::text FROM kills ORDER BY epoch", &[]).await?,
+            )
+        }
+        .boxed()
+    }
+
+    fn intent(&self, id: &IntentId) -> BoxFuture<'_, Result<Option<Intent>, Failure>> {
+        let id = id.clone();
+        async move {
+            let query =
+                "SELECT id, state, state_version, document::text FROM intents WHERE id = $1";
+            let rows = self.query(query, &[&id.as_str()]).await?;
+            rows.first().map(|row| intent_row(row).and_then(IntentRow::into_intent)).transpose()
+        }
+        .boxed()
+    }
+
+    fn intents(&self, filter: IntentFilter) -> BoxFuture<'_, Result<Vec<Intent>, Failure>> {
+        async move {
+            let state = filter.state.map(marque_intent::State::as_str);
+            let agent = filter.agent.as_ref().map(marque_spiffe::SpiffeId::as_str);
+            let limit = signed(filter.effective_limit() as u64);
+            let query = "SELECT id, state, state_version, document::text FROM intents
+                         WHERE ($1::text IS NULL OR state = $1) AND ($2::text IS NULL OR agent = $2)
+                         ORDER BY created_at DESC, id DESC LIMIT $3";
+            let rows = self.query(query, &[&state, &agent, &limit]).await?;
+            rows.iter().map(|row| intent_row(row).and_then(IntentRow::into_intent)).collect()
+        }
+        .boxed()
+    }
+
+    fn token(&self, id: &TokenId) -> BoxFuture<'_, Result<Option<(TokenRecord, Intent)>, Failure>> {
+        let id = id.clone();
+        async move {
+            let query = "SELECT intents.id, state, state_version, intents.document::text, tokens.document::text
+                         FROM tokens JOIN intents ON intents.id = tokens.intent WHERE tokens.id = $1";
+            let rows = self.query(query, &[&id.as_str()]).await?;
+            let Some(row) = rows.first() else { return Ok(None) };
+            let token = read("tokens", id.as_str(), row.try_get(4)?)?;
+            Ok(Some((token, intent_row(row)?.into_intent()?)))
+        }
+        .boxed()
+    }
+
+    fn leaves(&self, from: u64, limit: usize) -> BoxFuture<'_, Result<Vec<Leaf>, LogError>> {
+        async move {
+            let query = "SELECT seq, hash, leaf FROM leaves WHERE seq >= $1 ORDER BY seq LIMIT $2";
+            let rows = self
+                .query(query, &[&signed(from), &signed(limit as u64)])
+                .await
+                .map_err(unavailable)?;
+            let rows = rows.iter().map(leaf_row).collect::<Result<_, _>>().map_err(unavailable)?;
+            leaves(from, rows)
+        }
+        .boxed()
+    }
+
+    fn checkpoint(&self) -> BoxFuture<'_, Result<Option<StoredCheckpoint>, LogError>> {
+        async move {
+            let rows = self
+                .query("SELECT size, text, peaks FROM checkpoints", &[])
+                .await
+                .map_err(unavailable)?;
+            let row = rows.first().map(checkpoint_row).transpose().map_err(unavailable)?;
+            row.map(CheckpointRow::into_checkpoint).transpose()
+        }
+        .boxed()
+    }
+
+    fn authorities(&self) -> BoxFuture<'_, Result<Vec<AuthorityRecord>, Failure>> {
+        self.documents("authorities", "SELECT slot, document::text FROM authorities ORDER BY slot")
+            .boxed()
+    }
+
+    fn entries(&self) -> BoxFuture<'_, Result<Vec<Entry>, Failure>> {
+        self.documents("entries", "SELECT id, document::text FROM entries ORDER BY id").boxed()
+    }
+}
+
+fn leaf_row(row: &Row) -> Result<LeafRow, Failure> {
+    Ok(LeafRow { seq: row.try_get(0)?, hash: row.try_get(1)?, leaf: row.try_get(2)? })
+}
+
+fn checkpoint_row(row: &Row) -> Result<CheckpointRow, Failure> {
+    Ok(CheckpointRow { size: row.try_get(0)?, text: row.try_get(1)?, peaks: row.try_get(2)? })
+}

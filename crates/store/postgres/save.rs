@@ -1,0 +1,224 @@
+//! Writing what came out of a batch, inside its transaction: one statement per table, whatever the number of rows.
+
+use deadpool_postgres::Transaction;
+use tokio_postgres::types::ToSql;
+
+use super::SchemaName;
+use crate::Failure;
+use crate::rows::{CheckpointRow, document, micros, signed};
+use crate::transaction::{Batch, Changes};
+use crate::transactions::IDEMPOTENCY_LIFETIME;
+
+pub(super) async fn save(
+    transaction: &Transaction<'_>,
+    schema: &SchemaName,
+    batch: &Batch,
+) -> Result<(), Failure> {
+    let changes = batch.changes();
+    // Tokens refer to intents. Everything else is sent at once, without waiting for each answer.
+    new_intents(transaction, changes).await?;
+    futures::try_join!(
+        changed_intents(transaction, changes),
+        tokens(transaction, changes),
+        idempotency(transaction, batch),
+        kills(transaction, changes),
+        authorities(transaction, changes),
+        entries(transaction, changes),
+        checkpoint(transaction, changes),
+        leaves(transaction, changes),
+        head(transaction, schema, batch),
+    )?;
+    Ok(())
+}
+
+async fn execute(
+    transaction: &Transaction<'_>,
+    statement: &str,
+    parameters: &[&(dyn ToSql + Sync)],
+) -> Result<u64, Failure> {
+    let statement = transaction.prepare_cached(statement).await?;
+    Ok(transaction.execute(&statement, parameters).await?)
+}
+
+/// Every row or none: a row that is missing was changed by somebody who does not wait for the head.
+fn all(written: u64, wanted: usize, table: &'static str) -> Result<(), Failure> {
+    if written == wanted as u64 { Ok(()) } else { Err(Failure::Conflict { table }) }
+}
+
+async fn new_intents(transaction: &Transaction<'_>, changes: &Changes) -> Result<(), Failure> {
+    let new: Vec<_> = changes
+        .intents
+        .values()
+        .filter(|row| row.replaces.is_none())
+        .map(|row| &row.intent)
+        .collect();
+    if new.is_empty() {
+        return Ok(());
+    }
+    let ids: Vec<&str> = new.iter().map(|intent| intent.id().as_str()).collect();
+    let agents: Vec<&str> = new.iter().map(|intent| intent.grant().agent.as_str()).collect();
+    let playbooks: Vec<&str> =
+        new.iter().map(|intent| intent.grant().playbook.id.as_str()).collect();
+    let states: Vec<&str> = new.iter().map(|intent| intent.state().as_str()).collect();
+    let versions: Vec<i64> = new.iter().map(|intent| signed(intent.state_version())).collect();
+    let created: Vec<i64> = new.iter().map(|intent| micros(intent.created_at())).collect();
+    let documents = new.iter().map(document).collect::<Result<Vec<_>, _>>()?;
+    let written = execute(
+        transaction,
+        "INSERT INTO intents (id, agent, playbook, state, state_version, created_at, document)
+         SELECT id, agent, playbook, state, state_version, created_at, document::json
+         FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::bigint[], $6::bigint[], $7::text[])
+         AS new (id, agent, playbook, state, state_version, created_at, document)",
+        &[&ids, &agents, &playbooks, &states, &versions, &created, &documents],
+    )
+    .await?;
+    all(written, new.len(), "intents")
+}
+
+async fn changed_intents(transaction: &Transaction<'_>, changes: &Changes) -> Result<(), Failure> {
+    let changed: Vec<_> = changes
+        .intents
+        .values()
+        .filter_map(|row| row.replaces.map(|before| (signed(before), &row.intent)))
+        .collect();
+    if changed.is_empty() {
+        return Ok(());
+    }
+    let ids: Vec<&str> = changed.iter().map(|(_, intent)| intent.id().as_str()).collect();
+    let before: Vec<i64> = changed.iter().map(|(before, _)| *before).collect();
+    let states: Vec<&str> = changed.iter().map(|(_, intent)| intent.state().as_str()).collect();
+    let versions: Vec<i64> =
+        changed.iter().map(|(_, intent)| signed(intent.state_version())).collect();
+    let documents =
+        changed.iter().map(|(_, intent)| document(intent)).collect::<Result<Vec<_>, _>>()?;
+    let written = execute(
+        transaction,
+        "UPDATE intents
+         SET state = next.state, state_version = next.state_version, document = next.document::json
+         FROM unnest($1::text[], $2::bigint[], $3::text[], $4::bigint[], $5::text[])
+         AS next (id, replaces, state, state_version, document)
+         WHERE intents.id = next.id AND intents.state_version = next.replaces",
+        &[&ids, &before, &states, &versions, &documents],
+    )
+    .await?;
+    all(written, changed.len(), "intents")
+}
+
+async fn tokens(transaction: &Transaction<'_>, changes: &Changes) -> Result<(), Failure> {
+    let tokens = &changes.tokens;
+    if tokens.is_empty() {
+        return Ok(());
+    }
+    let ids: Vec<&str> = tokens.iter().map(|token| token.id.as_str()).collect();
+    let intents: Vec<&str> = tokens.iter().map(|token| token.intent.as_str()).collect();
+    let expires: Vec<i64> = tokens.iter().map(|token| micros(token.expires_at)).collect();
+    let documents = tokens.iter().map(document).collect::<Result<Vec<_>, _>>()?;
+    let written = execute(
+        transaction,
+        "INSERT INTO tokens (id, intent, expires_at, document)
+         SELECT id, intent, expires_at, document::json
+         FROM unnest($1::text[], $2::text[], $3::bigint[], $4::text[]) AS new (id, intent, expires_at, document)",
+        &[&ids, &intents, &expires, &documents],
+    )
+    .await?;
+    all(written, tokens.len(), "tokens")
+}
+
+async fn idempotency(transaction: &Transaction<'_>, batch: &Batch) -> Result<(), Failure> {
+    let rows = &batch.changes().idempotency;
+    if rows.is_empty() {
+        return Ok(());
+    }
+    let oldest =
+        batch.view().now().checked_sub(IDEMPOTENCY_LIFETIME).unwrap_or(jiff::Timestamp::MIN);
+    execute(transaction, "DELETE FROM idempotency WHERE created_at <= $1", &[&micros(oldest)])
+        .await?;
+    let agents: Vec<&str> = rows.iter().map(|row| row.agent.as_str()).collect();
+    let keys: Vec<&str> = rows.iter().map(|row| row.key.as_str()).collect();
+    let bodies: Vec<String> = rows.iter().map(|row| row.body.to_string()).collect();
+    let intents: Vec<&str> = rows.iter().map(|row| row.intent.as_str()).collect();
+    let created: Vec<i64> = rows.iter().map(|row| micros(row.created_at)).collect();
+    let written = execute(
+        transaction,
+        "INSERT INTO idempotency (agent, key, body, intent, created_at)
+         SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::bigint[])",
+        &[&agents, &keys, &bodies, &intents, &created],
+    )
+    .await?;
+    all(written, rows.len(), "idempotency")
+}
+
+async fn kills(transaction: &Transaction<'_>, changes: &Changes) -> Result<(), Failure> {
+    for kill in &changes.kills {
+        let insert = "INSERT INTO kills (epoch, document) VALUES ($1, $2::text::json)";
+        execute(transaction, insert, &[&signed(kill.epoch), &document(kill)?]).await?;
+    }
+    Ok(())
+}
+
+async fn authorities(transaction: &Transaction<'_>, changes: &Changes) -> Result<(), Failure> {
+    for (slot, record) in &changes.authorities {
+        let insert = "INSERT INTO authorities (slot, document) VALUES ($1, $2::text::json)
+                      ON CONFLICT (slot) DO NOTHING";
+        execute(transaction, insert, &[slot, &document(record)?]).await?;
+    }
+    Ok(())
+}
+
+async fn entries(transaction: &Transaction<'_>, changes: &Changes) -> Result<(), Failure> {
+    for id in &changes.deleted_entries {
+        execute(transaction, "DELETE FROM entries WHERE id = $1", &[&id.as_str()]).await?;
+    }
+    for entry in &changes.created_entries {
+        let insert =
+            "INSERT INTO entries (id, spiffe_id, document) VALUES ($1, $2, $3::text::json)";
+        let (id, spiffe_id) = (entry.id().as_str(), entry.spiffe_id().as_str());
+        execute(transaction, insert, &[&id, &spiffe_id, &document(entry)?]).await?;
+    }
+    Ok(())
+}
+
+async fn checkpoint(transaction: &Transaction<'_>, changes: &Changes) -> Result<(), Failure> {
+    if let Some(checkpoint) = &changes.checkpoint {
+        let CheckpointRow { size, text, peaks } = CheckpointRow::of(checkpoint);
+        let upsert = "INSERT INTO checkpoints (one, size, text, peaks) VALUES (1, $1, $2, $3)
+             ON CONFLICT (one) DO UPDATE SET size = excluded.size, text = excluded.text, peaks = excluded.peaks
+             WHERE excluded.size > checkpoints.size";
+        execute(transaction, upsert, &[&size, &text, &peaks]).await?;
+    }
+    Ok(())
+}
+
+async fn leaves(transaction: &Transaction<'_>, changes: &Changes) -> Result<(), Failure> {
+    let leaves = &changes.leaves;
+    if leaves.is_empty() {
+        return Ok(());
+    }
+    let numbers: Vec<i64> = leaves.iter().map(|leaf| signed(leaf.seq())).collect();
+    let hashes: Vec<Vec<u8>> = leaves.iter().map(|leaf| leaf.hash().as_bytes().to_vec()).collect();
+    let bytes: Vec<&[u8]> = leaves.iter().map(marque_audit::Leaf::bytes).collect();
+    let written = execute(
+        transaction,
+        "INSERT INTO leaves (seq, hash, leaf) SELECT * FROM unnest($1::bigint[], $2::bytea[], $3::bytea[])",
+        &[&numbers, &hashes, &bytes],
+    )
+    .await?;
+    all(written, leaves.len(), "leaves")
+}
+
+/// The new head, told to every replica when it is committed.
+async fn head(
+    transaction: &Transaction<'_>,
+    schema: &SchemaName,
+    batch: &Batch,
+) -> Result<(), Failure> {
+    let head = batch.view().head();
+    let (size, epoch) = (signed(head.size), signed(head.kill_epoch));
+    let update = "UPDATE head SET size = $1, recorded = $2, kill_epoch = $3";
+    let written =
+        execute(transaction, update, &[&size, &head.recorded.map(micros), &epoch]).await?;
+    all(written, 1, "head")?;
+    let payload = format!("{size} {epoch}");
+    execute(transaction, "SELECT pg_notify($1, $2)", &[&schema.as_str(), &payload]).await?;
+    Ok(())
+}

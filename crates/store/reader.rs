@@ -1,0 +1,31 @@
+//! What is read outside of transactions, whatever the engine.
+
+use std::fmt::Debug;
+
+use futures::future::BoxFuture;
+use marque_audit::{Leaf, LogError, StoredCheckpoint};
+use marque_authority::AuthorityRecord;
+use marque_exchange::{TokenId, TokenRecord};
+use marque_intent::{Intent, IntentFilter, IntentId, KillState};
+use marque_registry::Entry;
+
+use crate::Failure;
+use crate::rows::Head;
+
+/// Reads of committed rows.
+pub(crate) trait Reader: Debug + Send + Sync {
+    fn head(&self) -> BoxFuture<'_, Result<Head, Failure>>;
+    fn kills(&self) -> BoxFuture<'_, Result<KillState, Failure>>;
+    fn intent(&self, id: &IntentId) -> BoxFuture<'_, Result<Option<Intent>, Failure>>;
+    fn intents(&self, filter: IntentFilter) -> BoxFuture<'_, Result<Vec<Intent>, Failure>>;
+    fn token(&self, id: &TokenId) -> BoxFuture<'_, Result<Option<(TokenRecord, Intent)>, Failure>>;
+    fn leaves(&self, from: u64, limit: usize) -> BoxFuture<'_, Result<Vec<Leaf>, LogError>>;
+    fn checkpoint(&self) -> BoxFuture<'_, Result<Option<StoredCheckpoint>, LogError>>;
+    fn authorities(&self) -> BoxFuture<'_, Result<Vec<AuthorityRecord>, Failure>>;
+    fn entries(&self) -> BoxFuture<'_, Result<Vec<Entry>, Failure>>;
+}
+
+/// Storage failed, in the words of the log.
+pub(crate) fn unavailable(failure: Failure) -> LogError {
+    LogError::Unavailable(Box::new(failure))
+}

@@ -1,0 +1,203 @@
+//! Rows as both engines hand them out, and the domain values that they must still be.
+//!
+//! A document column holds the value's JSON; the columns beside it repeat what the database must find or compare. A
+//! row whose columns and document disagree is damaged.
+
+use std::error::Error;
+
+use jiff::Timestamp;
+use marque_audit::log::AlteredLeaf;
+use marque_audit::merkle::Frontier;
+use marque_audit::{AuditError, Hash, Leaf, LogError, StoredCheckpoint};
+use marque_intent::{Digest, Intent, IntentId, Kill, KillState};
+use marque_spiffe::SpiffeId;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::Failure;
+
+/// The end of the log, and the newest epoch: the one row that every transaction begins with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Head {
+    pub(crate) size: u64,
+    pub(crate) recorded: Option<Timestamp>,
+    pub(crate) kill_epoch: u64,
+}
+
+impl Head {
+    pub(crate) fn of_columns(
+        size: i64,
+        recorded: Option<i64>,
+        kill_epoch: i64,
+    ) -> Result<Self, Failure> {
+        Ok(Self {
+            size: count("head", "size", size)?,
+            recorded: recorded.map(|at| instant("head", "recorded", at)).transpose()?,
+            kill_epoch: count("head", "kill_epoch", kill_epoch)?,
+        })
+    }
+}
+
+/// An idempotency key and what came of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Idempotency {
+    pub(crate) agent: SpiffeId,
+    pub(crate) key: String,
+    pub(crate) body: Digest,
+    pub(crate) intent: IntentId,
+    pub(crate) created_at: Timestamp,
+}
+
+impl Idempotency {
+    const TABLE: &'static str = "idempotency";
+
+    pub(crate) fn of_columns(
+        agent: &str,
+        key: &str,
+        body: &str,
+        intent: &str,
+        created_at: i64,
+    ) -> Result<Self, Failure> {
+        Ok(Self {
+            agent: name(Self::TABLE, key, agent)?,
+            key: key.to_owned(),
+            body: name(Self::TABLE, key, body)?,
+            intent: name(Self::TABLE, key, intent)?,
+            created_at: instant(Self::TABLE, key, created_at)?,
+        })
+    }
+}
+
+/// The JSON of a value.
+pub(crate) fn document<T: Serialize>(value: &T) -> Result<String, Failure> {
+    serde_json::to_string(value).map_err(Failure::encode)
+}
+
+/// The value of a JSON document.
+pub(crate) fn read<T: DeserializeOwned>(
+    table: &'static str,
+    key: &str,
+    document: &str,
+) -> Result<T, Failure> {
+    serde_json::from_str(document).map_err(|error| Failure::damaged(table, key, error))
+}
+
+/// An instant as the database keeps it: microseconds since 1970.
+pub(crate) fn micros(at: Timestamp) -> i64 {
+    at.as_microsecond()
+}
+
+/// The instant of a column.
+pub(crate) fn instant(table: &'static str, key: &str, micros: i64) -> Result<Timestamp, Failure> {
+    Timestamp::from_microsecond(micros).map_err(|error| Failure::damaged(table, key, error))
+}
+
+/// A count that the database keeps as a signed number.
+pub(crate) fn count(table: &'static str, key: &str, number: i64) -> Result<u64, Failure> {
+    u64::try_from(number).map_err(|error| Failure::damaged(table, key, error))
+}
+
+/// A count as the database keeps it. No count comes near the end of the signed range.
+pub(crate) fn signed(count: u64) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
+}
+
+/// A name of a domain type in a column.
+pub(crate) fn name<T>(table: &'static str, key: &str, text: &str) -> Result<T, Failure>
+where
+    T: std::str::FromStr<Err: Error + Send + Sync + 'static>,
+{
+    text.parse().map_err(|error: T::Err| Failure::damaged(table, key, error))
+}
+
+/// The columns of an intent.
+#[derive(Debug)]
+pub(crate) struct IntentRow {
+    pub(crate) id: String,
+    pub(crate) state: String,
+    pub(crate) state_version: i64,
+    pub(crate) document: String,
+}
+
+impl IntentRow {
+    pub(crate) const TABLE: &'static str = "intents";
+
+    pub(crate) fn into_intent(self) -> Result<Intent, Failure> {
+        let Self { id, state, state_version, document } = self;
+        let intent: Intent = read(Self::TABLE, &id, &document)?;
+        let agree = intent.id().as_str() == id
+            && intent.state().as_str() == state
+            && count(Self::TABLE, &id, state_version)? == intent.state_version();
+        if agree {
+            Ok(intent)
+        } else {
+            Err(Failure::damaged(Self::TABLE, id, "its document and its columns disagree"))
+        }
+    }
+}
+
+/// The columns of a leaf.
+#[derive(Debug)]
+pub(crate) struct LeafRow {
+    pub(crate) seq: i64,
+    pub(crate) hash: Vec<u8>,
+    pub(crate) leaf: Vec<u8>,
+}
+
+/// Leaves from number `from` on, which must be dense and must be what was stored.
+pub(crate) fn leaves(from: u64, rows: Vec<LeafRow>) -> Result<Vec<Leaf>, LogError> {
+    (from..).zip(rows).map(|(expected, row)| leaf(expected, row)).collect()
+}
+
+fn leaf(expected: u64, row: LeafRow) -> Result<Leaf, LogError> {
+    let LeafRow { seq, hash, leaf } = row;
+    let found = u64::try_from(seq).unwrap_or(u64::MAX);
+    if found != expected {
+        return Err(LogError::Gap { expected, found });
+    }
+    let altered = |source| LogError::Altered { seq: expected, source };
+    if Hash::of_leaf(&leaf).as_bytes().as_slice() != hash {
+        return Err(altered(AlteredLeaf::Hash));
+    }
+    Leaf::from_bytes(expected, leaf).map_err(|form| altered(AlteredLeaf::Form(form)))
+}
+
+/// The columns of the newest checkpoint.
+#[derive(Debug)]
+pub(crate) struct CheckpointRow {
+    pub(crate) size: i64,
+    pub(crate) text: String,
+    pub(crate) peaks: Vec<u8>,
+}
+
+impl CheckpointRow {
+    pub(crate) fn of(checkpoint: &StoredCheckpoint) -> Self {
+        let StoredCheckpoint { text, frontier } = checkpoint;
+        let peaks = frontier.peaks().iter().flat_map(|peak| *peak.as_bytes()).collect();
+        Self { size: signed(frontier.size()), text: text.clone(), peaks }
+    }
+
+    pub(crate) fn into_checkpoint(self) -> Result<StoredCheckpoint, LogError> {
+        let size = u64::try_from(self.size)
+            .map_err(|_negative| LogError::Damaged(AuditError::Sequence(0)))?;
+        let peaks: Result<Vec<_>, _> = self.peaks.chunks(32).map(Hash::try_from).collect();
+        let frontier =
+            peaks.and_then(|peaks| Frontier::from_parts(size, peaks)).map_err(LogError::Damaged)?;
+        Ok(StoredCheckpoint { text: self.text, frontier })
+    }
+}
+
+/// The kills of the database, whose epochs count up from 1 without a gap.
+pub(crate) fn kill_state(rows: Vec<(i64, String)>) -> Result<KillState, Failure> {
+    let mut state = KillState::default();
+    for (epoch, document) in rows {
+        let key = epoch.to_string();
+        let kill: Kill = read("kills", &key, &document)?;
+        if Ok(kill.epoch) != u64::try_from(epoch) || kill.epoch != state.epoch + 1 {
+            return Err(Failure::damaged("kills", key, "its epoch is not the next one"));
+        }
+        state.epoch = kill.epoch;
+        state.kills.push(kill);
+    }
+    Ok(state)
+}

@@ -1,0 +1,183 @@
+//! The embedded engine: one file, one writing thread, a few reading connections.
+
+mod load;
+mod read;
+mod save;
+mod writer;
+
+use std::collections::BTreeMap;
+use std::fs::OpenOptions;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, mpsc};
+use std::time::Duration;
+
+use marque_spiffe::{Clock, TrustDomain};
+use refinery::{Migration, Runner};
+use rusqlite::{Connection, OptionalExtension};
+use tokio::sync::watch;
+
+use crate::journal::Journal;
+use crate::kills::KillBoard;
+use crate::queue::{Mailbox, Queue};
+use crate::rows::{Head, kill_state};
+use crate::writer::Shared;
+use crate::{Durability, Failure, Store, StoreError};
+use read::Readers;
+
+/// How long a writer waits for a lock that somebody else holds on the file.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+/// Prepared statements kept by each connection: more than there are.
+const STATEMENTS: usize = 64;
+
+/// Opens stores in a file of their own.
+#[derive(Debug)]
+pub struct SqliteStore;
+
+impl SqliteStore {
+    /// Opens or creates the store of a trust domain. The kill journal is the file beside it that ends in `.kills`.
+    ///
+    /// # Errors
+    /// When the file cannot be opened or is of another trust domain, the engine would not be durable (WAL and
+    /// `synchronous=FULL` are read back), or the journal cannot be read.
+    pub async fn open(
+        path: &Path,
+        trust_domain: &TrustDomain,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Store, StoreError> {
+        let (path, trust_domain) = (path.to_owned(), trust_domain.clone());
+        let failed = path.clone();
+        tokio::task::spawn_blocking(move || open(&path, trust_domain, clock))
+            .await
+            .map_err(|stopped| StoreError::File { path: failed, source: Box::new(stopped) })?
+    }
+}
+
+fn open(
+    path: &Path,
+    trust_domain: TrustDomain,
+    clock: Arc<dyn Clock>,
+) -> Result<Store, StoreError> {
+    let file = |source: Box<dyn std::error::Error + Send + Sync>| StoreError::File {
+        path: path.to_owned(),
+        source,
+    };
+    // The file, and with it the write-ahead log beside it, is its owner's alone.
+    OpenOptions::new()
+        .append(true)
+        .create(true)
+        .mode(0o600)
+        .open(path)
+        .map_err(|error| file(Box::new(error)))?;
+    let mut connection = Connection::open(path).map_err(|error| file(Box::new(error)))?;
+    configure(&connection).map_err(|error| file(Box::new(error)))?;
+    let durability = durability(&connection)?;
+    migrations().run(&mut connection).map_err(|error| StoreError::Migrate(Box::new(error)))?;
+    belongs_to(&connection, &trust_domain)?;
+    let head = head(&connection)?;
+    let kills = kills(&connection)?;
+    let (journal, orders) = Journal::open(&journal_path(path), &trust_domain)?;
+    let shared = Arc::new(Shared {
+        trust_domain,
+        clock,
+        kills: KillBoard::new(journal, orders, kills),
+        size: watch::Sender::new(head.size),
+    });
+    let (sender, receiver) = mpsc::channel();
+    let writing = shared.clone();
+    std::thread::Builder::new()
+        .name("store-writer".to_owned())
+        .spawn(move || writer::run(connection, &writing, &receiver))
+        .map_err(StoreError::Writer)?;
+    let reader = Arc::new(Readers::new(path.to_owned()));
+    Ok(Store {
+        queue: Queue::new(Mailbox::Thread(sender)),
+        reader,
+        shared,
+        durability,
+        _listener: None,
+    })
+}
+
+fn journal_path(path: &Path) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".kills");
+    name.into()
+}
+
+fn migrations() -> Runner {
+    let begin = include_str!("migrations/sqlite/V1__begin.sql");
+    Runner::new(&Migration::unapplied("V1__begin", begin).into_iter().collect::<Vec<_>>())
+}
+
+/// Makes a writing connection durable (<https://sqlite.org/pragma.html#pragma_synchronous>): with a write-ahead log only
+/// FULL syncs it at every commit.
+fn configure(connection: &Connection) -> rusqlite::Result<()> {
+    connection.busy_timeout(BUSY_TIMEOUT)?;
+    connection.set_prepared_statement_cache_capacity(STATEMENTS);
+    connection.pragma_update(None, "journal_mode", "WAL")?;
+    connection.pragma_update(None, "synchronous", "FULL")?;
+    connection.pragma_update(None, "foreign_keys", true)?;
+    connection.pragma_update(None, "trusted_schema", false)?;
+    connection.pragma_update(None, "cell_size_check", true)
+}
+
+fn durability(connection: &Connection) -> Result<Durability, StoreError> {
+    let setting = |name| -> Result<_, StoreError> {
+        let read = |row: &rusqlite::Row<'_>| row.get::<_, rusqlite::types::Value>(0);
+        let value = connection.pragma_query_value(None, name, read).map_err(Failure::from)?;
+        let text = match value {
+            rusqlite::types::Value::Text(text) => text,
+            rusqlite::types::Value::Integer(number) => number.to_string(),
+            other => format!("{other:?}"),
+        };
+        Ok((name, text))
+    };
+    let found: BTreeMap<_, _> = ["journal_mode", "synchronous", "foreign_keys"]
+        .into_iter()
+        .map(setting)
+        .collect::<Result<_, _>>()?;
+    let required: [(&'static str, &[&str]); 3] =
+        [("journal_mode", &["wal"]), ("synchronous", &["2"]), ("foreign_keys", &["1"])];
+    Durability::required(found, required)
+}
+
+/// Writes the trust domain into a new store, and refuses one of another.
+fn belongs_to(connection: &Connection, trust_domain: &TrustDomain) -> Result<(), StoreError> {
+    let owner = || -> Result<String, Failure> {
+        let insert =
+            "INSERT INTO store (name, value) VALUES ('trust_domain', ?1) ON CONFLICT DO NOTHING";
+        connection.execute(insert, [trust_domain.as_str()])?;
+        Ok(connection.query_row(
+            "SELECT value FROM store WHERE name = 'trust_domain'",
+            [],
+            |row| row.get(0),
+        )?)
+    };
+    let found = owner()?;
+    if found == trust_domain.as_str() {
+        Ok(())
+    } else {
+        Err(StoreError::OtherTrustDomain { found })
+    }
+}
+
+/// The end of the log and the newest epoch.
+fn head(connection: &Connection) -> Result<Head, Failure> {
+    let mut statement = connection.prepare_cached("SELECT size, recorded, kill_epoch FROM head")?;
+    let row =
+        statement.query_row([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?))).optional()?;
+    let (size, recorded, kill_epoch) =
+        row.ok_or_else(|| Failure::damaged("head", "1", "the row is not there"))?;
+    Head::of_columns(size, recorded, kill_epoch)
+}
+
+fn kills(connection: &Connection) -> Result<marque_intent::KillState, Failure> {
+    let mut statement =
+        connection.prepare_cached("SELECT epoch, document FROM kills ORDER BY epoch")?;
+    let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    kill_state(rows.collect::<Result<_, _>>()?)
+}
+
+#[cfg(test)]
+mod tests;

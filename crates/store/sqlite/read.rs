@@ -1,0 +1,198 @@
+//! Reads, on a few connections of their own, away from the threads that serve requests.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use marque_audit::{Leaf, LogError, StoredCheckpoint};
+use marque_authority::AuthorityRecord;
+use marque_exchange::{TokenId, TokenRecord};
+use marque_intent::{Intent, IntentFilter, IntentId, KillState};
+use marque_registry::Entry;
+use rusqlite::{Connection, OpenFlags, OptionalExtension, params};
+use serde::de::DeserializeOwned;
+use tokio::sync::Semaphore;
+
+use super::load::intent_row;
+use super::{BUSY_TIMEOUT, STATEMENTS, head, kills};
+use crate::Failure;
+use crate::reader::{Reader, unavailable};
+use crate::rows::{CheckpointRow, Head, IntentRow, LeafRow, leaves, read, signed};
+
+/// How many reads run at a time.
+const MAX_READERS: usize = 8;
+
+/// Reading connections, opened when they are first needed.
+#[derive(Debug)]
+pub(super) struct Readers {
+    pool: Arc<Pool>,
+    places: Semaphore,
+}
+
+#[derive(Debug)]
+struct Pool {
+    path: PathBuf,
+    idle: Mutex<Vec<Connection>>,
+}
+
+impl Readers {
+    pub(super) fn new(path: PathBuf) -> Self {
+        let pool = Arc::new(Pool { path, idle: Mutex::default() });
+        Self { pool, places: Semaphore::new(MAX_READERS) }
+    }
+
+    async fn run<T: Send + 'static>(
+        &self,
+        query: impl FnOnce(&Connection) -> Result<T, Failure> + Send + 'static,
+    ) -> Result<T, Failure> {
+        let place = self.places.acquire().await.map_err(|_closed| Failure::Stopped)?;
+        let pool = self.pool.clone();
+        let result = tokio::task::spawn_blocking(move || pool.run(query)).await;
+        drop(place);
+        result.map_err(Failure::engine)?
+    }
+}
+
+impl Pool {
+    fn run<T>(&self, query: impl FnOnce(&Connection) -> Result<T, Failure>) -> Result<T, Failure> {
+        let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let connection = match idle {
+            Some(connection) => connection,
+            None => open(&self.path)?,
+        };
+        let result = query(&connection)?;
+        // A connection that failed is not used again.
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(connection);
+        Ok(result)
+    }
+}
+
+fn open(path: &Path) -> Result<Connection, Failure> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags)?;
+    connection.busy_timeout(BUSY_TIMEOUT)?;
+    connection.set_prepared_statement_cache_capacity(STATEMENTS);
+    connection.pragma_update(None, "query_only", true)?;
+    Ok(connection)
+}
+
+impl Reader for Readers {
+    fn head(&self) -> BoxFuture<'_, Result<Head, Failure>> {
+        self.run(head).boxed()
+    }
+
+    fn kills(&self) -> BoxFuture<'_, Result<KillState, Failure>> {
+        self.run(kills).boxed()
+    }
+
+    fn intent(&self, id: &IntentId) -> BoxFuture<'_, Result<Option<Intent>, Failure>> {
+        let id = id.clone();
+        self.run(move |connection| intent(connection, &id)).boxed()
+    }
+
+    fn intents(&self, filter: IntentFilter) -> BoxFuture<'_, Result<Vec<Intent>, Failure>> {
+        self.run(move |connection| intents(connection, &filter)).boxed()
+    }
+
+    fn token(&self, id: &TokenId) -> BoxFuture<'_, Result<Option<(TokenRecord, Intent)>, Failure>> {
+        let id = id.clone();
+        self.run(move |connection| token(connection, &id)).boxed()
+    }
+
+    fn leaves(&self, from: u64, limit: usize) -> BoxFuture<'_, Result<Vec<Leaf>, LogError>> {
+        async move {
+            let rows = self.run(move |connection| leaf_rows(connection, from, limit)).await;
+            leaves(from, rows.map_err(unavailable)?)
+        }
+        .boxed()
+    }
+
+    fn checkpoint(&self) -> BoxFuture<'_, Result<Option<StoredCheckpoint>, LogError>> {
+        async move {
+            let row = self.run(checkpoint_row).await.map_err(unavailable)?;
+            row.map(CheckpointRow::into_checkpoint).transpose()
+        }
+        .boxed()
+    }
+
+    fn authorities(&self) -> BoxFuture<'_, Result<Vec<AuthorityRecord>, Failure>> {
+        self.run(|connection| {
+            documents(
+                connection,
+                "authorities",
+                "SELECT slot, document FROM authorities ORDER BY slot",
+            )
+        })
+        .boxed()
+    }
+
+    fn entries(&self) -> BoxFuture<'_, Result<Vec<Entry>, Failure>> {
+        self.run(|connection| {
+            documents(connection, "entries", "SELECT id, document FROM entries ORDER BY id")
+        })
+        .boxed()
+    }
+}
+
+fn intent(connection: &Connection, id: &IntentId) -> Result<Option<Intent>, Failure> {
+    let mut statement = connection
+        .prepare_cached("SELECT id, state, state_version, document FROM intents WHERE id = ?1")?;
+    let row = statement.query_row([id.as_str()], intent_row).optional()?;
+    row.map(IntentRow::into_intent).transpose()
+}
+
+fn intents(connection: &Connection, filter: &IntentFilter) -> Result<Vec<Intent>, Failure> {
+    let mut statement = connection.prepare_cached(
+        "SELECT id, state, state_version, document FROM intents
+         WHERE (?1 IS NULL OR state = ?1) AND (?2 IS NULL OR agent = ?2)
+         ORDER BY created_at DESC, id DESC LIMIT ?3",
+    )?;
+    let state = filter.state.map(marque_intent::State::as_str);
+    let agent = filter.agent.as_ref().map(marque_spiffe::SpiffeId::as_str);
+    let limit = signed(filter.effective_limit() as u64);
+    let rows = statement.query_map(params![state, agent, limit], intent_row)?;
+    rows.map(|row| row?.into_intent()).collect()
+}
+
+fn token(connection: &Connection, id: &TokenId) -> Result<Option<(TokenRecord, Intent)>, Failure> {
+    let mut statement = connection.prepare_cached(
+        "SELECT intents.id, state, state_version, intents.document, tokens.document
+         FROM tokens JOIN intents ON intents.id = tokens.intent WHERE tokens.id = ?1",
+    )?;
+    let found = statement
+        .query_row([id.as_str()], |row| Ok((intent_row(row)?, row.get::<_, String>(4)?)))
+        .optional()?;
+    let Some((intent, document)) = found else { return Ok(None) };
+    Ok(Some((read("tokens", id.as_str(), &document)?, intent.into_intent()?)))
+}
+
+fn leaf_rows(connection: &Connection, from: u64, limit: usize) -> Result<Vec<LeafRow>, Failure> {
+    let mut statement = connection.prepare_cached(
+        "SELECT seq, hash, leaf FROM leaves WHERE seq >= ?1 ORDER BY seq LIMIT ?2",
+    )?;
+    let rows = statement.query_map([signed(from), signed(limit as u64)], |row| {
+        Ok(LeafRow { seq: row.get(0)?, hash: row.get(1)?, leaf: row.get(2)? })
+    })?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+fn checkpoint_row(connection: &Connection) -> Result<Option<CheckpointRow>, Failure> {
+    let mut statement = connection.prepare_cached("SELECT size, text, peaks FROM checkpoints")?;
+    let row = statement.query_row([], |row| {
+        Ok(CheckpointRow { size: row.get(0)?, text: row.get(1)?, peaks: row.get(2)? })
+    });
+    Ok(row.optional()?)
+}
+
+fn documents<T: DeserializeOwned>(
+    connection: &Connection,
+    table: &'static str,
+    query: &str,
+) -> Result<Vec<T>, Failure> {
+    let mut statement = connection.prepare_cached(query)?;
+    let rows =
+        statement.query_map([], |row| Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?)))?;
+    rows.map(|row| row.map_err(Failure::from).and_then(|(key, text)| read(table, &key, &text)))
+        .collect()
+}

@@ -1,0 +1,271 @@
+//! The store: every storage trait of the rooms, over a queue of transactions and a reader.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use jiff::Timestamp;
+use marque_audit::{Event, Leaf, LogError, LogStore, StoredCheckpoint};
+use marque_authority::{AuthorityRecord, AuthorityStore, AuthorityStoreError};
+use marque_exchange::{
+    RedeemError, Redeemed, Redemption, TokenId, TokenRecord, TokenStore, TokenStoreError,
+};
+use marque_intent::{
+    ChangeError, IdempotencyKey, Intent, IntentChange, IntentFilter, IntentId, IntentStore,
+    IntentStoreError, KillState, NewKill, Submitted,
+};
+use marque_registry::{Entry, EntryId, EntryStore, EntryStoreError};
+use tokio::sync::watch;
+
+use crate::journal::Order;
+use crate::queue::Queue;
+use crate::reader::{Reader, unavailable};
+use crate::transactions::{
+    Append, Change, CreateEntry, DeleteEntry, RecordKill, Redeem, SaveAuthority, SaveCheckpoint,
+    Submit, SubmitRefusal,
+};
+use crate::writer::Shared;
+use crate::{Durability, Failure};
+
+/// Everything that one trust domain keeps. Opened by [`crate::SqliteStore`] or [`crate::PostgresStore`]; from there on
+/// the engines do not differ.
+#[derive(Debug)]
+pub struct Store {
+    pub(crate) queue: Queue,
+    pub(crate) reader: Arc<dyn Reader>,
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) durability: Durability,
+    pub(crate) _listener: Option<Listener>,
+}
+
+/// How long a kill that is in force and journaled waits for the database before it is answered.
+const RECORDED_WITHIN: Duration = Duration::from_secs(2);
+
+/// A background task that ends with the store.
+#[derive(Debug)]
+pub(crate) struct Listener(pub(crate) tokio::task::JoinHandle<()>);
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+impl Store {
+    /// The engine's settings on which durability rests, as they were read back from the writing connection.
+    #[must_use]
+    pub fn durability(&self) -> &Durability {
+        &self.durability
+    }
+
+    async fn record(&self, event: Event) -> Result<(), Failure> {
+        self.queue.run(Append { event }).await.map(drop)
+    }
+
+    /// Journal and memory first, then the database: what is in force does not depend on the database.
+    async fn throw_kill_switch(&self, kill: NewKill, now: Timestamp) -> Result<KillState, Failure> {
+        let order = Order { kill, at: now };
+        let (shared, journaled) = (self.shared.clone(), order.clone());
+        let journaled = tokio::task::spawn_blocking(move || shared.kills.order(journaled)).await;
+        let journaled = match journaled {
+            Ok(Ok(())) => true,
+            Ok(Err(error)) => {
+                tracing::error!(
+                    error = &error as &dyn std::error::Error,
+                    "a kill is in force but not journaled"
+                );
+                false
+            }
+            Err(stopped) => return Err(Failure::engine(stopped)),
+        };
+        let recorded = self.queue.run(RecordKill { order });
+        if journaled {
+            match tokio::time::timeout(RECORDED_WITHIN, recorded).await {
+                Ok(Ok(())) => {}
+                Ok(Err(failure)) => {
+                    let error = &failure as &dyn std::error::Error;
+                    tracing::warn!(
+                        error,
+                        "a kill is in force and journaled; the database does not take it"
+                    );
+                }
+                Err(_) => {
+                    tracing::warn!("a kill is in force and journaled; the database does not answer")
+                }
+            }
+        } else {
+            recorded.await?;
+        }
+        Ok(self.shared.kills.state().as_ref().clone())
+    }
+}
+
+impl IntentStore for Store {
+    fn submit(
+        &self,
+        intent: Intent,
+        events: Vec<Event>,
+        idempotency: Option<IdempotencyKey>,
+    ) -> BoxFuture<'_, Result<Submitted, IntentStoreError>> {
+        async move {
+            match self.queue.run(Submit { intent, events, idempotency }).await.map_err(intents)? {
+                Ok(submitted) => Ok(submitted),
+                Err(SubmitRefusal::IdempotencyConflict) => {
+                    Err(IntentStoreError::IdempotencyConflict)
+                }
+                Err(SubmitRefusal::Killed(code)) => Err(IntentStoreError::Killed(code)),
+            }
+        }
+        .boxed()
+    }
+
+    fn record_denial(&self, event: Event) -> BoxFuture<'_, Result<(), IntentStoreError>> {
+        async move { self.record(event).await.map_err(intents) }.boxed()
+    }
+
+    fn find(&self, id: &IntentId) -> BoxFuture<'_, Result<Option<Intent>, IntentStoreError>> {
+        let read = self.reader.intent(id);
+        async move { read.await.map_err(intents) }.boxed()
+    }
+
+    fn list(&self, filter: IntentFilter) -> BoxFuture<'_, Result<Vec<Intent>, IntentStoreError>> {
+        async move { self.reader.intents(filter).await.map_err(intents) }.boxed()
+    }
+
+    fn change(
+        &self,
+        id: IntentId,
+        change: IntentChange,
+        now: Timestamp,
+    ) -> BoxFuture<'_, Result<Intent, ChangeError>> {
+        async move {
+            let changed = self.queue.run(Change { id, change, now }).await;
+            match changed.map_err(|failure| ChangeError::Store(intents(failure)))? {
+                Some(answer) => answer.map_err(ChangeError::Refused),
+                None => Err(ChangeError::NotFound),
+            }
+        }
+        .boxed()
+    }
+
+    fn kill(
+        &self,
+        kill: NewKill,
+        now: Timestamp,
+    ) -> BoxFuture<'_, Result<KillState, IntentStoreError>> {
+        async move { self.throw_kill_switch(kill, now).await.map_err(intents) }.boxed()
+    }
+
+    fn kill_state(&self) -> watch::Receiver<Arc<KillState>> {
+        self.shared.kills.subscribe()
+    }
+}
+
+impl TokenStore for Store {
+    fn intent(&self, id: &IntentId) -> BoxFuture<'_, Result<Option<Intent>, TokenStoreError>> {
+        let read = self.reader.intent(id);
+        async move { read.await.map_err(TokenStoreError::new) }.boxed()
+    }
+
+    fn redeem(&self, redemption: Redemption) -> BoxFuture<'_, Result<Redeemed, RedeemError>> {
+        async move {
+            let redeemed = self.queue.run(Redeem { redemption }).await;
+            let answer =
+                redeemed.map_err(|failure| RedeemError::Store(TokenStoreError::new(failure)))?;
+            answer.map(|intent| Redeemed { intent }).map_err(RedeemError::Refused)
+        }
+        .boxed()
+    }
+
+    fn record_refusal(&self, event: Event) -> BoxFuture<'_, Result<(), TokenStoreError>> {
+        async move { self.record(event).await.map_err(TokenStoreError::new) }.boxed()
+    }
+
+    fn token(
+        &self,
+        id: &TokenId,
+    ) -> BoxFuture<'_, Result<Option<(TokenRecord, Intent)>, TokenStoreError>> {
+        let read = self.reader.token(id);
+        async move { read.await.map_err(TokenStoreError::new) }.boxed()
+    }
+
+    fn kill_state(&self) -> Arc<KillState> {
+        self.shared.kills.state()
+    }
+}
+
+impl LogStore for Store {
+    fn size(&self) -> BoxFuture<'_, Result<u64, LogError>> {
+        async move { self.reader.head().await.map(|head| head.size).map_err(unavailable) }.boxed()
+    }
+
+    fn leaves(&self, from: u64, limit: usize) -> BoxFuture<'_, Result<Vec<Leaf>, LogError>> {
+        self.reader.leaves(from, limit)
+    }
+
+    fn checkpoint(&self) -> BoxFuture<'_, Result<Option<StoredCheckpoint>, LogError>> {
+        self.reader.checkpoint()
+    }
+
+    fn save_checkpoint(&self, checkpoint: StoredCheckpoint) -> BoxFuture<'_, Result<(), LogError>> {
+        async move { self.queue.run(SaveCheckpoint { checkpoint }).await.map_err(unavailable) }
+            .boxed()
+    }
+
+    fn append(&self, event: Event) -> BoxFuture<'_, Result<u64, LogError>> {
+        async move {
+            self.queue.run(Append { event }).await.map_err(|failure| match failure {
+                Failure::Event(error) => LogError::Refused(Box::new(error)),
+                other => unavailable(other),
+            })
+        }
+        .boxed()
+    }
+
+    fn changed(&self) -> watch::Receiver<u64> {
+        self.shared.size.subscribe()
+    }
+}
+
+impl AuthorityStore for Store {
+    fn load(&self) -> BoxFuture<'_, Result<Vec<AuthorityRecord>, AuthorityStoreError>> {
+        async move { self.reader.authorities().await.map_err(AuthorityStoreError::new) }.boxed()
+    }
+
+    fn save(&self, record: AuthorityRecord) -> BoxFuture<'_, Result<(), AuthorityStoreError>> {
+        async move { self.queue.run(SaveAuthority { record }).await.map_err(AuthorityStoreError::new) }.boxed()
+    }
+}
+
+impl EntryStore for Store {
+    fn entries(&self) -> BoxFuture<'_, Result<Vec<Entry>, EntryStoreError>> {
+        async move { self.reader.entries().await.map_err(entries) }.boxed()
+    }
+
+    fn create(&self, entry: Entry) -> BoxFuture<'_, Result<(), EntryStoreError>> {
+        async move {
+            let id = entry.id().clone();
+            let free = self.queue.run(CreateEntry { entry }).await.map_err(entries)?;
+            if free { Ok(()) } else { Err(EntryStoreError::Duplicate(id)) }
+        }
+        .boxed()
+    }
+
+    fn delete<'a>(&'a self, id: &'a EntryId) -> BoxFuture<'a, Result<bool, EntryStoreError>> {
+        async move { self.queue.run(DeleteEntry { id: id.clone() }).await.map_err(entries) }.boxed()
+    }
+}
+
+fn intents(failure: Failure) -> IntentStoreError {
+    IntentStoreError::Unavailable(Box::new(failure))
+}
+
+fn entries(failure: Failure) -> EntryStoreError {
+    match failure {
+        Failure::Damaged { table: _, key, source } => {
+            EntryStoreError::Unreadable { id: key, source: Box::new(source) }
+        }
+        other => EntryStoreError::Unavailable(Box::new(other)),
+    }
+}

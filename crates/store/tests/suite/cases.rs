@@ -1,0 +1,8 @@
+//! What a store promises, by subject.
+
+pub(crate) mod durability;
+pub(crate) mod intents;
+pub(crate) mod kills;
+pub(crate) mod log;
+pub(crate) mod rows;
+pub(crate) mod uses;

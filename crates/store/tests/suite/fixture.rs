@@ -1,0 +1,162 @@
+//! Intents, tokens and orders to store.
+
+use std::sync::LazyLock;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use marque_audit::{Event, EventKind};
+use marque_exchange::{Redemption, TokenId, TokenRecord};
+use marque_intent::{
+    Approval, ApprovalRule, Approver, Delivery, Digest, Grant, GrantTerms, Intent, IntentChange,
+    IntentId, KillScope, NewKill, PinnedPlaybook, Reason, Ruling,
+};
+use marque_registry::{Entry, EntryId, EntrySource};
+use marque_spiffe::SpiffeId;
+use marque_store::Store;
+pub(crate) use marque_testkit::START;
+use marque_testkit::SeededRandom;
+
+static RANDOM: LazyLock<SeededRandom> = LazyLock::new(|| SeededRandom::new(7));
+
+/// An intent with its events, before it is stored.
+pub(crate) type Opened = (Intent, Vec<Event>);
+
+pub(crate) fn after(seconds: u64) -> Timestamp {
+    START.checked_add(Duration::from_secs(seconds)).unwrap()
+}
+
+pub(crate) fn agent(name: &str) -> SpiffeId {
+    format!("spiffe://prod.example.org/agent/{name}").parse().unwrap()
+}
+
+pub(crate) fn reason() -> Reason {
+    Reason::new("drill").unwrap()
+}
+
+pub(crate) fn alice() -> Approver {
+    Approver::Operator { uid: 1000, user: "alice".to_owned() }
+}
+
+fn grant(agent: SpiffeId, uses: u32) -> Grant {
+    Grant::seal(GrantTerms {
+        intent_id: IntentId::generate(&*RANDOM).unwrap(),
+        trust_domain: "prod.example.org".parse().unwrap(),
+        tenant: "example".to_owned(),
+        agent,
+        attestation: None,
+        playbook: PinnedPlaybook {
+            id: "ingress-cert-rotation".parse().unwrap(),
+            version: 7,
+            digest: Digest::of(b"playbook"),
+            title: "Rotate the certificate of one ingress".to_owned(),
+            owner: "group:platform-sre".to_owned(),
+            data_classes: vec!["tls_material".to_owned()],
+            purpose: None,
+        },
+        parameters: serde_json::Map::new(),
+        audiences: vec!["https://k8s.example.org".to_owned()],
+        scopes: vec!["secrets.update".parse().unwrap()],
+        authorization_details: Vec::new(),
+        resources: Vec::new(),
+        delivery: Delivery::Token,
+        uses,
+        token_lifetime: Duration::from_secs(300),
+        request_ttl: Duration::from_secs(1800),
+        start_within: Duration::from_secs(900),
+        max_duration: Duration::from_secs(600),
+        not_before: START,
+        not_after: after(7200),
+        ticket: None,
+        approval: Some(ApprovalRule {
+            approve: std::num::NonZeroU32::MIN,
+            groups: std::iter::empty().collect(),
+        }),
+        policy_set_digest: Digest::of(b"policy"),
+        risk: 10,
+    })
+    .unwrap()
+}
+
+/// An intent that policy approved.
+pub(crate) fn approved(agent: SpiffeId, uses: u32) -> Opened {
+    approved_at(agent, uses, START)
+}
+
+pub(crate) fn approved_at(agent: SpiffeId, uses: u32, now: Timestamp) -> Opened {
+    Intent::open(
+        grant(agent, uses),
+        None,
+        Ruling::Approve { rules: vec!["low-risk".to_owned()] },
+        now,
+    )
+}
+
+/// An intent that waits for one approver.
+pub(crate) fn pending(agent: SpiffeId) -> Opened {
+    Intent::open(grant(agent, 1), None, Ruling::AskApproval { rules: Vec::new() }, START)
+}
+
+pub(crate) fn approval(intent: &Intent) -> IntentChange {
+    IntentChange::Approve { approval: Approval::new(alice(), *intent.grant().digest(), START) }
+}
+
+/// A use of the intent by its own agent, for a token with an id of its own.
+pub(crate) fn redemption(intent: &Intent, now: Timestamp) -> Redemption {
+    Redemption {
+        intent: intent.id().clone(),
+        agent: intent.agent().clone(),
+        grant_digest: *intent.grant().digest(),
+        token: TokenRecord {
+            id: TokenId::generate(&*RANDOM).unwrap(),
+            intent: intent.id().clone(),
+            client: intent.agent().clone(),
+            audiences: intent.grant().audiences.clone(),
+            issued_at: now,
+            expires_at: now.checked_add(Duration::from_secs(60)).unwrap(),
+            epoch: 0,
+            revoked_at: None,
+        },
+        now,
+    }
+}
+
+/// An order to stop an agent, unlike every other order.
+pub(crate) fn kill(scope: KillScope) -> NewKill {
+    NewKill { scope, reason: reason(), actor: "operator:alice(1000)".to_owned() }
+}
+
+/// An event with no other effect.
+pub(crate) fn refusal() -> Event {
+    Event::new(EventKind::TokenRefused, START)
+        .with_agent(agent("a"))
+        .with_denial("grant_consumed", "grant")
+}
+
+pub(crate) fn entry(id: &str, path: &str) -> Entry {
+    let content = serde_json::json!({
+        "spiffe_id": format!("spiffe://prod.example.org{path}"),
+        "selectors": ["unix:uid:1000"],
+        "role": "agent",
+        "owner": "group:platform",
+    });
+    let content: marque_registry::NewEntry = serde_json::from_value(content).unwrap();
+    let id: EntryId = id.parse().unwrap();
+    content.into_entry(id, EntrySource::Admin).unwrap()
+}
+
+/// Stores an intent.
+pub(crate) async fn submit(store: &Store, (intent, events): Opened) -> Intent {
+    use marque_intent::IntentStore as _;
+    store.submit(intent, events, None).await.unwrap().into_intent()
+}
+
+/// Every leaf of the log.
+pub(crate) async fn leaves(store: &Store) -> Vec<marque_audit::Leaf> {
+    use marque_audit::LogStore as _;
+    store.leaves(0, 100_000).await.unwrap()
+}
+
+/// How many leaves of a kind the log has.
+pub(crate) async fn count(store: &Store, kind: EventKind) -> usize {
+    leaves(store).await.iter().filter(|leaf| leaf.event().kind == kind).count()
+}

@@ -1,0 +1,81 @@
+//! One suite for both engines: what a store promises, whatever keeps it.
+//!
+//! SQLite always runs. PostgreSQL runs where `MARQUE_TEST_POSTGRES_URL` names a database in which schemas may be made; with
+//! `MARQUE_REQUIRE_POSTGRES=1` a missing address is a failure and not a skip.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test that fails panics"
+)]
+
+mod cases;
+mod engine;
+mod fixture;
+mod replicas;
+
+/// Runs every case on every engine.
+macro_rules! on_both_engines {
+    ($($module:ident :: $case:ident),+ $(,)?) => {
+        mod on_sqlite {
+            $(
+                #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+                async fn $case() {
+                    crate::cases::$module::$case(crate::engine::Sqlite::new()).await;
+                }
+            )+
+        }
+        mod on_postgres {
+            $(
+                #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+                async fn $case() {
+                    if let Some(engine) = crate::engine::Postgres::new().await {
+                        crate::cases::$module::$case(engine).await;
+                    }
+                }
+            )+
+        }
+    };
+}
+
+on_both_engines! {
+    durability::what_is_answered_is_durable_by_the_engines_own_word,
+    durability::the_commit_comes_before_the_answer,
+    durability::a_commit_that_fails_answers_nobody_and_leaves_no_gap,
+    durability::one_refused_transaction_takes_nobody_else_down,
+    durability::everything_is_there_after_opening_again,
+    durability::the_store_of_another_trust_domain_is_refused,
+    intents::an_intent_is_found_listed_and_changed,
+    intents::a_listing_is_filtered_bounded_and_newest_first,
+    intents::a_change_that_is_refused_changes_nothing,
+    intents::an_expiry_that_is_due_is_kept_although_the_change_is_refused,
+    intents::an_intent_id_is_given_once,
+    intents::the_same_request_is_answered_with_the_same_intent,
+    intents::an_idempotency_key_with_another_body_conflicts,
+    intents::an_idempotency_key_belongs_to_one_agent,
+    intents::an_idempotency_key_ends_after_a_day,
+    intents::many_at_once_with_one_key_make_one_intent,
+    uses::of_64_who_redeem_a_single_use_one_wins,
+    uses::a_use_gives_one_token_and_one_leaf,
+    uses::a_use_whose_row_is_not_the_one_that_was_read_is_not_redeemed,
+    uses::a_token_id_is_given_once,
+    uses::an_unknown_intent_and_a_foreign_one_are_refused,
+    uses::a_use_after_the_end_is_refused_and_the_end_is_kept,
+    kills::a_kill_refuses_redeeming_and_asking_from_then_on,
+    kills::what_a_kill_stops_is_not_approved_any_more,
+    kills::after_the_leaf_of_a_kill_no_use_follows,
+    kills::a_kill_holds_while_the_database_takes_nothing_and_is_recorded_later,
+    kills::a_kill_that_only_the_journal_has_is_recorded_after_opening_again,
+    kills::two_kills_at_once_are_two_epochs,
+    log::numbers_are_dense_under_mixed_load_and_the_log_verifies,
+    log::an_event_that_cannot_be_recorded_is_refused_alone,
+    log::recorded_time_does_not_go_back_with_the_clock,
+    log::a_newer_checkpoint_is_not_replaced_by_an_older_one,
+    log::the_size_is_told_to_whoever_watches,
+    log::an_altered_leaf_and_a_missing_one_are_named,
+    rows::a_damaged_intent_is_a_clear_error_and_its_neighbours_live,
+    rows::authorities_are_kept_by_slot,
+    rows::entries_are_unique_by_id_and_by_spiffe_id,
+    rows::an_entry_may_come_and_go_in_one_batch,
+}

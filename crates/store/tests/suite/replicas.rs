@@ -1,0 +1,96 @@
+//! Two replicas over one database.
+
+use futures::future::join_all;
+use marque_audit::{EventKind, LogStore};
+use marque_exchange::{RedeemError, TokenStore};
+use marque_intent::{DenialCode, IntentStore, KillScope};
+
+use crate::engine::{Engine, Postgres};
+use crate::fixture::*;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_64_who_redeem_a_single_use_at_two_replicas_one_wins() {
+    let Some(engine) = Postgres::new().await else { return };
+    let here = engine.open().await;
+    let (there, _journal) = engine.replica().await;
+    let intent = submit(&here, approved(agent("a"), 1)).await;
+    let tasks = (0..64).map(|n| {
+        let store = if n % 2 == 0 { here.clone() } else { there.clone() };
+        let redemption = redemption(&intent, START);
+        tokio::spawn(async move { store.redeem(redemption).await.is_ok() })
+    });
+    let won = join_all(tasks).await.into_iter().filter(|won| *won.as_ref().unwrap()).count();
+    assert_eq!(won, 1);
+    assert_eq!(count(&there, EventKind::TokenIssued).await, 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_replicas_write_one_dense_log_and_both_learn_its_size() {
+    let Some(engine) = Postgres::new().await else { return };
+    let here = engine.open().await;
+    let (there, _journal) = engine.replica().await;
+    let tasks = (0..200).map(|n| {
+        let store = if n % 2 == 0 { here.clone() } else { there.clone() };
+        tokio::spawn(async move { store.append(refusal()).await.unwrap() })
+    });
+    let mut numbers: Vec<_> = join_all(tasks).await.into_iter().map(Result::unwrap).collect();
+    numbers.sort_unstable();
+    assert_eq!(numbers, (0..200).collect::<Vec<_>>());
+    for store in [&here, &there] {
+        store.changed().wait_for(|size| *size == 200).await.unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_kill_at_one_replica_reaches_the_other() {
+    let Some(engine) = Postgres::new().await else { return };
+    let here = engine.open().await;
+    let (there, _journal) = engine.replica().await;
+    let intent = submit(&there, approved(agent("a"), 1)).await;
+    let state = here.kill(kill(KillScope::Agent(agent("a"))), START).await.unwrap();
+    // In the transaction the kill counts at once, whether or not it was heard of by now.
+    match there.redeem(redemption(&intent, START)).await {
+        Err(RedeemError::Refused(denial)) => assert_eq!(denial.code(), DenialCode::KillSwitchAgent),
+        other => panic!("{other:?}"),
+    }
+    let mut watch = IntentStore::kill_state(&*there);
+    watch.wait_for(|heard| **heard == state).await.unwrap();
+    assert_eq!(*TokenStore::kill_state(&*there), state);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn kills_at_both_replicas_get_one_order() {
+    let Some(engine) = Postgres::new().await else { return };
+    let here = engine.open().await;
+    let (there, _journal) = engine.replica().await;
+    join_all((0..10).map(|n| {
+        let store = if n % 2 == 0 { &here } else { &there };
+        store.kill(kill(KillScope::Agent(agent(&format!("a{n}")))), START)
+    }))
+    .await;
+    for store in [&here, &there] {
+        let mut watch = IntentStore::kill_state(&**store);
+        watch.wait_for(|heard| heard.epoch == 10).await.unwrap();
+    }
+    assert_eq!(TokenStore::kill_state(&*here), TokenStore::kill_state(&*there));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_replica_that_lost_its_connections_hears_and_writes_again() {
+    let Some(engine) = Postgres::new().await else { return };
+    let here = engine.open().await;
+    let (there, _journal) = engine.replica().await;
+    here.append(refusal()).await.unwrap();
+    let schema = marque_store::SchemaName::of(engine.trust_domain());
+    let of_both = format!(
+        "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE application_name = '{schema}'"
+    );
+    assert!(engine.number(&of_both).await >= 4);
+    // Whoever was under way is told that it was not done; soon somebody is told that it was.
+    while there.kill(kill(KillScope::Agent(agent("a"))), START).await.is_err() {}
+    while there.append(refusal()).await.is_err() {}
+    let mut watch = IntentStore::kill_state(&*here);
+    watch.wait_for(|heard| heard.stops_agent(&agent("a")).is_some()).await.unwrap();
+    let size = there.size().await.unwrap();
+    here.changed().wait_for(|heard| *heard >= size).await.unwrap();
+}

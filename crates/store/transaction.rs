@@ -1,0 +1,78 @@
+//! A transaction as pure planning: from what was loaded to what is to be written.
+//!
+//! Both engines run the same plans. An engine opens a database transaction, loads the rows that the waiting plans ask
+//! for, lets [`Batch`] run them one after the other, writes what came out of it and commits; only then is anybody
+//! answered. A plan that refuses has written nothing, because writes exist only once a plan has succeeded.
+//!
+//! Deliberately absent: SQL, threads and waiting.
+
+mod batch;
+mod view;
+
+pub(crate) use batch::{Batch, Changes, IntentChangeRow};
+pub(crate) use view::{Found, Loaded, View};
+
+use std::collections::BTreeSet;
+
+use marque_audit::{Event, StoredCheckpoint};
+use marque_authority::AuthorityRecord;
+use marque_exchange::{TokenId, TokenRecord};
+use marque_intent::{Intent, IntentId};
+use marque_registry::{Entry, EntryId};
+
+use crate::Failure;
+use crate::journal::Order;
+use crate::rows::Idempotency;
+
+/// One operation of the domain, whole or not at all.
+pub(crate) trait Transaction: std::fmt::Debug + Send + 'static {
+    /// What the caller learns, refusals of the domain included.
+    type Answer: Send;
+
+    /// Names the rows that the plan looks at.
+    fn keys(&self, keys: &mut Keys);
+
+    /// Decides. An error writes nothing; a refusal in the answer may come with writes.
+    fn plan(&self, view: &View) -> Result<Plan<Self::Answer>, Failure>;
+}
+
+/// The rows that a batch looks at, in the order in which they are locked.
+#[derive(Debug, Default)]
+pub(crate) struct Keys {
+    pub(crate) intents: BTreeSet<IntentId>,
+    pub(crate) tokens: BTreeSet<TokenId>,
+    /// Agent and key.
+    pub(crate) idempotency: BTreeSet<(String, String)>,
+    /// Whether the ids and SPIFFE IDs of all entries are needed.
+    pub(crate) entries: bool,
+}
+
+/// An answer, and the writes that must be durable before it is given.
+#[derive(Debug)]
+pub(crate) struct Plan<A> {
+    pub(crate) answer: A,
+    pub(crate) writes: Writes,
+}
+
+impl<A> Plan<A> {
+    /// An answer that changes nothing.
+    pub(crate) fn nothing(answer: A) -> Self {
+        Self { answer, writes: Writes::default() }
+    }
+}
+
+/// What one transaction writes.
+#[derive(Debug, Default)]
+pub(crate) struct Writes {
+    /// Become leaves, in this order.
+    pub(crate) events: Vec<Event>,
+    /// New and changed intents; a changed one replaces the version that the view had.
+    pub(crate) intents: Vec<Intent>,
+    pub(crate) tokens: Vec<TokenRecord>,
+    pub(crate) idempotency: Vec<Idempotency>,
+    pub(crate) kills: Vec<Order>,
+    pub(crate) authorities: Vec<AuthorityRecord>,
+    pub(crate) created_entries: Vec<Entry>,
+    pub(crate) deleted_entries: Vec<EntryId>,
+    pub(crate) checkpoint: Option<StoredCheckpoint>,
+}

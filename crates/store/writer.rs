@@ -1,0 +1,66 @@
+//! What both engines' writers share: one attempt for a whole batch, and one for each transaction when that fails.
+
+use std::sync::Arc;
+
+use marque_intent::KillState;
+use marque_spiffe::{Clock, TrustDomain};
+use tokio::sync::watch;
+
+use crate::Failure;
+use crate::kills::KillBoard;
+use crate::queue::Job;
+use crate::transaction::{Batch, Keys, Loaded};
+
+/// What a writer has besides its connection.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) trust_domain: TrustDomain,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) kills: KillBoard,
+    pub(crate) size: watch::Sender<u64>,
+}
+
+impl Shared {
+    /// The rows that the jobs ask for.
+    pub(crate) fn keys(jobs: &[Box<dyn Job>]) -> Keys {
+        let mut keys = Keys::default();
+        jobs.iter().for_each(|job| job.keys(&mut keys));
+        keys
+    }
+
+    /// Runs the jobs' plans on what was loaded. The answers stay with the jobs.
+    pub(crate) fn plan(&self, jobs: &mut [Box<dyn Job>], loaded: Loaded) -> Batch {
+        let mut batch =
+            Batch::new(&self.trust_domain, loaded, self.kills.pending(), self.clock.now());
+        jobs.iter_mut().for_each(|job| job.run(&mut batch));
+        batch
+    }
+
+    /// Tells everybody who watches, once a batch is durable and before its callers are answered.
+    pub(crate) fn committed(&self, batch: &Batch) {
+        self.grown(batch.view().next_seq());
+        self.kills.store(batch.view().recorded_kills().clone());
+    }
+
+    /// The log has this size at least.
+    pub(crate) fn grown(&self, size: u64) {
+        self.size.send_if_modified(|known| {
+            let grown = size > *known;
+            *known = size.max(*known);
+            grown
+        });
+    }
+
+    /// The kills as a writer last knew them, if they are still those of this epoch.
+    pub(crate) fn known_kills(&self, epoch: u64) -> Option<KillState> {
+        Some(self.kills.stored()).filter(|stored| stored.epoch == epoch)
+    }
+}
+
+/// Answers everybody in a batch.
+pub(crate) fn answer(jobs: Vec<Box<dyn Job>>, committed: &Result<(), Failure>) {
+    if let Err(failure) = committed {
+        tracing::error!(error = failure as &dyn std::error::Error, "a transaction was not done");
+    }
+    jobs.into_iter().for_each(|job| job.answer(committed.clone()));
+}
