@@ -1,0 +1,270 @@
+//! The admin API: what operators of one trust domain do, over a Unix socket of its own.
+//!
+//! Nothing in a message says who is asking: the process at the other end was pinned when it connected, and the gate
+//! decides for every call whether it is an operator and no agent. Absent on purpose: every rule about entries, intents
+//! and kills, which are behind [`AdminDoor`].
+
+mod client;
+mod door;
+mod gate;
+mod leaves;
+mod messages;
+mod remote_log;
+mod requests;
+#[cfg(test)]
+mod tests;
+mod view;
+
+use std::sync::Arc;
+
+use futures::stream::BoxStream;
+use marque_attest::Attestors;
+use marque_intent::IntentId;
+use tokio::net::UnixListener;
+use tokio_util::sync::CancellationToken;
+use tonic::service::Routes;
+use tonic::{Request, Response, Status};
+
+use self::gate::Gate;
+use super::connection::peer_of;
+use super::proto::admin as proto;
+use super::proto::admin::admin_server::{Admin, AdminServer};
+use super::serve::{Limits, ServeError, serve};
+use crate::error;
+
+pub use client::{AdminClient, LeafStream};
+pub use door::{AdminDoor, AdminError, DaemonStatus, Operator, Refusal};
+
+pub use remote_log::RemoteLog;
+pub use view::{
+    ApprovalView, DenialView, EntryView, GrantView, IntentView, KillScopeView, KillStateView,
+    KillView, LeafView, LogInfoView, PlaybookView, StatusView, UseView,
+};
+
+/// Serves the admin API on `listener` until `shutdown` is cancelled and the drain is over.
+///
+/// # Errors
+/// When the server cannot be run at all; nothing that a client does ends it.
+pub async fn serve_admin(
+    listener: UnixListener,
+    door: Arc<dyn AdminDoor>,
+    attestors: Arc<Attestors>,
+    limits: Limits,
+    shutdown: CancellationToken,
+) -> Result<(), ServeError> {
+    let gate = Gate::new(Arc::clone(&door), attestors);
+    let service = AdminService { door, gate, shutdown: shutdown.clone() };
+    let server = AdminServer::new(service).max_decoding_message_size(limits.message_bytes);
+    serve(listener, Routes::new(server), None, limits, shutdown).await
+}
+
+#[derive(Debug)]
+struct AdminService {
+    door: Arc<dyn AdminDoor>,
+    gate: Gate,
+    shutdown: CancellationToken,
+}
+
+impl AdminService {
+    /// The operator behind a request that is about no single intent.
+    async fn operator<T>(
+        &self,
+        method: &'static str,
+        request: &Request<T>,
+    ) -> Result<Operator, Status> {
+        self.gate.admit(&*peer_of(request)?, method, None).await
+    }
+
+    /// The operator behind a request about one intent, and that intent's id.
+    async fn operator_for<T>(
+        &self,
+        method: &'static str,
+        request: &Request<T>,
+        id: impl Fn(&T) -> &str,
+    ) -> Result<(Operator, IntentId), Status> {
+        let id = requests::intent_id(id(request.get_ref()))?;
+        let operator = self.gate.admit(&*peer_of(request)?, method, Some(&id)).await?;
+        Ok((operator, id))
+    }
+
+    fn intent(&self, intent: &marque_intent::Intent) -> proto::Intent {
+        let registry = self.door.registry();
+        let owner = registry.entry_by_spiffe_id(intent.agent()).map(|entry| entry.owner());
+        messages::intent(intent, owner)
+    }
+}
+
+#[tonic::async_trait]
+impl Admin for AdminService {
+    type StreamLeavesStream = BoxStream<'static, Result<proto::StreamLeavesResponse, Status>>;
+
+    async fn get_status(
+        &self,
+        request: Request<proto::GetStatusRequest>,
+    ) -> Result<Response<proto::GetStatusResponse>, Status> {
+        self.operator("GetStatus", &request).await?;
+        let log_size = self.door.log().size().await.map_err(error::log)?;
+        Ok(Response::new(messages::status(&*self.door, log_size)))
+    }
+
+    async fn list_entries(
+        &self,
+        request: Request<proto::ListEntriesRequest>,
+    ) -> Result<Response<proto::ListEntriesResponse>, Status> {
+        self.operator("ListEntries", &request).await?;
+        let proto::ListEntriesRequest {} = request.into_inner();
+        let entries =
+            self.door.registry().entries().iter().map(|entry| messages::entry(entry)).collect();
+        Ok(Response::new(proto::ListEntriesResponse { entries }))
+    }
+
+    async fn create_entry(
+        &self,
+        request: Request<proto::CreateEntryRequest>,
+    ) -> Result<Response<proto::CreateEntryResponse>, Status> {
+        let operator = self.operator("CreateEntry", &request).await?;
+        let proto::CreateEntryRequest { spec } = request.into_inner();
+        let entry = requests::new_entry(spec)?;
+        let created = self.door.create_entry(entry, operator).await.map_err(error::admin)?;
+        Ok(Response::new(proto::CreateEntryResponse { entry: Some(messages::entry(&created)) }))
+    }
+
+    async fn delete_entry(
+        &self,
+        request: Request<proto::DeleteEntryRequest>,
+    ) -> Result<Response<proto::DeleteEntryResponse>, Status> {
+        let operator = self.operator("DeleteEntry", &request).await?;
+        let proto::DeleteEntryRequest { id } = request.into_inner();
+        self.door.delete_entry(requests::entry_id(&id)?, operator).await.map_err(error::admin)?;
+        Ok(Response::new(proto::DeleteEntryResponse {}))
+    }
+
+    async fn list_playbooks(
+        &self,
+        request: Request<proto::ListPlaybooksRequest>,
+    ) -> Result<Response<proto::ListPlaybooksResponse>, Status> {
+        self.operator("ListPlaybooks", &request).await?;
+        let proto::ListPlaybooksRequest {} = request.into_inner();
+        let playbooks = self.door.playbooks().iter().map(messages::playbook).collect();
+        Ok(Response::new(proto::ListPlaybooksResponse { playbooks }))
+    }
+
+    async fn get_playbook(
+        &self,
+        request: Request<proto::GetPlaybookRequest>,
+    ) -> Result<Response<proto::GetPlaybookResponse>, Status> {
+        self.operator("GetPlaybook", &request).await?;
+        let proto::GetPlaybookRequest { id } = request.into_inner();
+        let playbooks = self.door.playbooks();
+        let playbook = playbooks
+            .find(&requests::playbook_id(&id)?)
+            .ok_or_else(|| error::admin(AdminError::NotFound { what: "playbook", id }))?;
+        Ok(Response::new(proto::GetPlaybookResponse {
+            playbook: Some(messages::playbook(playbook)),
+        }))
+    }
+
+    async fn list_intents(
+        &self,
+        request: Request<proto::ListIntentsRequest>,
+    ) -> Result<Response<proto::ListIntentsResponse>, Status> {
+        self.operator("ListIntents", &request).await?;
+        let filter = requests::filter(request.into_inner())?;
+        let found = self.door.intents(filter).await.map_err(error::admin)?;
+        let intents = found.iter().map(|intent| self.intent(intent)).collect();
+        Ok(Response::new(proto::ListIntentsResponse { intents }))
+    }
+
+    async fn get_intent(
+        &self,
+        request: Request<proto::GetIntentRequest>,
+    ) -> Result<Response<proto::GetIntentResponse>, Status> {
+        let (_, id) = self.operator_for("GetIntent", &request, |body| &body.id).await?;
+        let intent = self.door.intent(id).await.map_err(error::admin)?;
+        Ok(Response::new(proto::GetIntentResponse { intent: Some(self.intent(&intent)) }))
+    }
+
+    async fn approve_intent(
+        &self,
+        request: Request<proto::ApproveIntentRequest>,
+    ) -> Result<Response<proto::ApproveIntentResponse>, Status> {
+        let (operator, id) = self.operator_for("ApproveIntent", &request, |body| &body.id).await?;
+        let proto::ApproveIntentRequest { id: _, grant_digest } = request.into_inner();
+        let digest = requests::digest(&grant_digest)?;
+        let intent = self.door.approve(operator, id, digest).await.map_err(error::admin)?;
+        Ok(Response::new(proto::ApproveIntentResponse { intent: Some(self.intent(&intent)) }))
+    }
+
+    async fn deny_intent(
+        &self,
+        request: Request<proto::DenyIntentRequest>,
+    ) -> Result<Response<proto::DenyIntentResponse>, Status> {
+        let (operator, id) = self.operator_for("DenyIntent", &request, |body| &body.id).await?;
+        let proto::DenyIntentRequest { id: _, reason } = request.into_inner();
+        let intent =
+            self.door.deny(operator, id, requests::reason(&reason)?).await.map_err(error::admin)?;
+        Ok(Response::new(proto::DenyIntentResponse { intent: Some(self.intent(&intent)) }))
+    }
+
+    async fn revoke_intent(
+        &self,
+        request: Request<proto::RevokeIntentRequest>,
+    ) -> Result<Response<proto::RevokeIntentResponse>, Status> {
+        let (operator, id) = self.operator_for("RevokeIntent", &request, |body| &body.id).await?;
+        let proto::RevokeIntentRequest { id: _, reason } = request.into_inner();
+        let intent = self
+            .door
+            .revoke(operator, id, requests::reason(&reason)?)
+            .await
+            .map_err(error::admin)?;
+        Ok(Response::new(proto::RevokeIntentResponse { intent: Some(self.intent(&intent)) }))
+    }
+
+    async fn kill(
+        &self,
+        request: Request<proto::KillRequest>,
+    ) -> Result<Response<proto::KillResponse>, Status> {
+        let operator = self.operator("Kill", &request).await?;
+        let proto::KillRequest { scope, reason } = request.into_inner();
+        let (scope, reason) = (requests::kill_scope(scope)?, requests::reason(&reason)?);
+        let state = self.door.kill(scope, reason, operator).await.map_err(error::admin)?;
+        Ok(Response::new(proto::KillResponse { state: Some(messages::kill_state(&state)) }))
+    }
+
+    async fn get_kill_state(
+        &self,
+        request: Request<proto::GetKillStateRequest>,
+    ) -> Result<Response<proto::GetKillStateResponse>, Status> {
+        self.operator("GetKillState", &request).await?;
+        let proto::GetKillStateRequest {} = request.into_inner();
+        let state = messages::kill_state(&self.door.kill_state());
+        Ok(Response::new(proto::GetKillStateResponse { state: Some(state) }))
+    }
+
+    async fn get_log_info(
+        &self,
+        request: Request<proto::GetLogInfoRequest>,
+    ) -> Result<Response<proto::GetLogInfoResponse>, Status> {
+        self.operator("GetLogInfo", &request).await?;
+        let proto::GetLogInfoRequest {} = request.into_inner();
+        let log = self.door.log();
+        let checkpoint = log
+            .checkpoint()
+            .await
+            .map_err(error::log)?
+            .map(|stored| stored.text)
+            .unwrap_or_default();
+        let size = log.size().await.map_err(error::log)?;
+        let verifier_key = self.door.log_key().to_string();
+        Ok(Response::new(proto::GetLogInfoResponse { size, checkpoint, verifier_key }))
+    }
+
+    async fn stream_leaves(
+        &self,
+        request: Request<proto::StreamLeavesRequest>,
+    ) -> Result<Response<Self::StreamLeavesStream>, Status> {
+        self.operator("StreamLeaves", &request).await?;
+        let proto::StreamLeavesRequest { from, follow } = request.into_inner();
+        Ok(Response::new(leaves::stream(self.door.log(), from, follow, self.shutdown.clone())))
+    }
+}

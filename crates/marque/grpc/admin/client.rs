@@ -1,0 +1,209 @@
+//! The admin API as the command line uses it.
+
+use std::path::Path;
+
+use futures::stream::BoxStream;
+use futures::{StreamExt, TryStreamExt};
+use marque_intent::State;
+use marque_intent::kill::KillScope;
+use marque_registry::NewEntry;
+use tonic::transport::Channel;
+
+use super::super::client::{CallError, connect};
+use super::super::proto::admin as proto;
+use super::super::proto::admin::admin_client::AdminClient as Client;
+use super::messages;
+use super::view::{
+    EntryView, IntentView, KillStateView, LeafView, LogInfoView, PlaybookView, StatusView,
+};
+
+/// A client of one admin socket.
+#[derive(Debug, Clone)]
+pub struct AdminClient {
+    inner: Client<Channel>,
+}
+
+/// Leaves of the log, in order.
+pub type LeafStream = BoxStream<'static, Result<LeafView, CallError>>;
+
+impl AdminClient {
+    /// Connects to the socket.
+    ///
+    /// # Errors
+    /// When nobody listens there.
+    pub async fn connect(socket: &Path) -> Result<Self, CallError> {
+        Ok(Self { inner: Client::new(connect(socket).await?) })
+    }
+
+    /// How the daemon is.
+    ///
+    /// # Errors
+    /// As every call: a refusal, or an answer that does not read.
+    pub async fn status(&mut self) -> Result<StatusView, CallError> {
+        self.inner.get_status(proto::GetStatusRequest {}).await?.into_inner().try_into()
+    }
+
+    /// The registration entries.
+    ///
+    /// # Errors
+    /// As [`Self::status`].
+    pub async fn entries(&mut self) -> Result<Vec<EntryView>, CallError> {
+        let answer = self.inner.list_entries(proto::ListEntriesRequest {}).await?.into_inner();
+        let proto::ListEntriesResponse { entries } = answer;
+        entries.into_iter().map(TryInto::try_into).collect()
+    }
+
+    /// Adds an entry.
+    ///
+    /// # Errors
+    /// As [`Self::status`].
+    pub async fn create_entry(&mut self, entry: &NewEntry) -> Result<EntryView, CallError> {
+        let request = proto::CreateEntryRequest { spec: Some(messages::entry_spec(entry)) };
+        let proto::CreateEntryResponse { entry } =
+            self.inner.create_entry(request).await?.into_inner();
+        entry.ok_or(CallError::Malformed("entry"))?.try_into()
+    }
+
+    /// Removes an entry.
+    ///
+    /// # Errors
+    /// As [`Self::status`].
+    pub async fn delete_entry(&mut self, id: String) -> Result<(), CallError> {
+        let answer = self.inner.delete_entry(proto::DeleteEntryRequest { id }).await?;
+        let proto::DeleteEntryResponse {} = answer.into_inner();
+        Ok(())
+    }
+
+    /// The playbooks.
+    ///
+    /// # Errors
+    /// As [`Self::status`].
+    pub async fn playbooks(&mut self) -> Result<Vec<PlaybookView>, CallError> {
+        let answer = self.inner.list_playbooks(proto::ListPlaybooksRequest {}).await?.into_inner();
+        let proto::ListPlaybooksResponse { playbooks } = answer;
+        playbooks.into_iter().map(TryInto::try_into).collect()
+    }
+
+    /// One playbook.
+    ///
+    /// # Errors
+    /// As [`Self::status`].
+    pub async fn playbook(&mut self, id: String) -> Result<PlaybookView, CallError> {
+        let answer = self.inner.get_playbook(proto::GetPlaybookRequest { id }).await?.into_inner();
+        let proto::GetPlaybookResponse { playbook } = answer;
+        playbook.ok_or(CallError::Malformed("playbook"))?.try_into()
+    }
+
+    /// Intents, newest first.
+    ///
+    /// # Errors
+    /// As [`Self::status`].
+    pub async fn intents(
+        &mut self,
+        state: Option<State>,
+        agent: Option<String>,
+        limit: Option<u32>,
+    ) -> Result<Vec<IntentView>, CallError> {
+        let request = proto::ListIntentsRequest {
+            state: state.map_or(proto::IntentState::Unspecified, messages::state).into(),
+            agent: agent.unwrap_or_default(),
+            limit: limit.unwrap_or_default(),
+        };
+        let proto::ListIntentsResponse { intents } =
+            self.inner.list_intents(request).await?.into_inner();
+        intents.into_iter().map(TryInto::try_into).collect()
+    }
+
+    /// One intent.
+    ///
+    /// # Errors
+    /// As [`Self::status`].
+    pub async fn intent(&mut self, id: String) -> Result<IntentView, CallError> {
+        let answer = self.inner.get_intent(proto::GetIntentRequest { id }).await?.into_inner();
+        let proto::GetIntentResponse { intent } = answer;
+        one(intent)
+    }
+
+    /// Approves exactly the grant with this digest.
+    ///
+    /// # Errors
+    /// As [`Self::status`].
+    pub async fn approve(
+        &mut self,
+        id: String,
+        grant_digest: String,
+    ) -> Result<IntentView, CallError> {
+        let request = proto::ApproveIntentRequest { id, grant_digest };
+        let proto::ApproveIntentResponse { intent } =
+            self.inner.approve_intent(request).await?.into_inner();
+        one(intent)
+    }
+
+    /// Denies an intent.
+    ///
+    /// # Errors
+    /// As [`Self::status`].
+    pub async fn deny(&mut self, id: String, reason: String) -> Result<IntentView, CallError> {
+        let answer =
+            self.inner.deny_intent(proto::DenyIntentRequest { id, reason }).await?.into_inner();
+        let proto::DenyIntentResponse { intent } = answer;
+        one(intent)
+    }
+
+    /// Ends an intent and its tokens.
+    ///
+    /// # Errors
+    /// As [`Self::status`].
+    pub async fn revoke(&mut self, id: String, reason: String) -> Result<IntentView, CallError> {
+        let answer =
+            self.inner.revoke_intent(proto::RevokeIntentRequest { id, reason }).await?.into_inner();
+        let proto::RevokeIntentResponse { intent } = answer;
+        one(intent)
+    }
+
+    /// Stops issuance and use at once.
+    ///
+    /// # Errors
+    /// As [`Self::status`].
+    pub async fn kill(
+        &mut self,
+        scope: &KillScope,
+        reason: String,
+    ) -> Result<KillStateView, CallError> {
+        let request = proto::KillRequest { scope: Some(messages::kill_scope(scope)), reason };
+        let proto::KillResponse { state } = self.inner.kill(request).await?.into_inner();
+        state.ok_or(CallError::Malformed("state"))?.try_into()
+    }
+
+    /// What is killed now.
+    ///
+    /// # Errors
+    /// As [`Self::status`].
+    pub async fn kill_state(&mut self) -> Result<KillStateView, CallError> {
+        let answer = self.inner.get_kill_state(proto::GetKillStateRequest {}).await?.into_inner();
+        let proto::GetKillStateResponse { state } = answer;
+        state.ok_or(CallError::Malformed("state"))?.try_into()
+    }
+
+    /// How the log stands.
+    ///
+    /// # Errors
+    /// As [`Self::status`].
+    pub async fn log_info(&mut self) -> Result<LogInfoView, CallError> {
+        Ok(self.inner.get_log_info(proto::GetLogInfoRequest {}).await?.into_inner().into())
+    }
+
+    /// The log's leaves from number `from` on; with `follow`, new ones as they come.
+    ///
+    /// # Errors
+    /// As [`Self::status`]; the stream can end with such an error too.
+    pub async fn leaves(&mut self, from: u64, follow: bool) -> Result<LeafStream, CallError> {
+        let request = proto::StreamLeavesRequest { from, follow };
+        let stream = self.inner.stream_leaves(request).await?.into_inner();
+        Ok(stream.map_ok(Into::into).map_err(Into::into).boxed())
+    }
+}
+
+fn one(intent: Option<proto::Intent>) -> Result<IntentView, CallError> {
+    intent.ok_or(CallError::Malformed("intent"))?.try_into()
+}

@@ -1,0 +1,218 @@
+//! What an issuer offers to its operators.
+
+use std::fmt::{self, Debug};
+use std::sync::Arc;
+
+use futures::future::BoxFuture;
+use jiff::Timestamp;
+use marque_audit::{LogStore, VerifierKey};
+use marque_intent::kill::{KillScope, KillState};
+use marque_intent::{
+    Approver, ChangeError, Denial, DenialCode, Digest, GroupName, Intent, IntentFilter, IntentId,
+    IntentStoreError, PlaybookSet, Reason,
+};
+use marque_registry::{Entry, EntryId, NewEntry, RegistryError, Snapshot, TrustDomainDocument};
+use marque_spiffe::{SelectorSet, SpiffeId};
+
+/// One trust domain, as its operators reach it. Whoever implements it trusts its callers: that the caller is an
+/// operator and no agent was decided before.
+pub trait AdminDoor: Debug + Send + Sync {
+    /// The trust domain's document, which says who its operators are.
+    fn document(&self) -> Arc<TrustDomainDocument>;
+
+    /// The registration entries.
+    fn registry(&self) -> Arc<Snapshot>;
+
+    /// The agents that these selectors attest as, in every trust domain that this process serves: an agent of one is no
+    /// operator of another.
+    fn agents_for(&self, selectors: &SelectorSet) -> Vec<SpiffeId>;
+
+    /// The playbooks.
+    fn playbooks(&self) -> Arc<PlaybookSet>;
+
+    /// How the daemon is.
+    fn status(&self) -> DaemonStatus;
+
+    /// Adds an entry.
+    fn create_entry(
+        &self,
+        entry: NewEntry,
+        operator: Operator,
+    ) -> BoxFuture<'_, Result<Arc<Entry>, AdminError>>;
+
+    /// Removes an entry that an operator added.
+    fn delete_entry(
+        &self,
+        id: EntryId,
+        operator: Operator,
+    ) -> BoxFuture<'_, Result<(), AdminError>>;
+
+    /// Intents, newest first.
+    fn intents(&self, filter: IntentFilter) -> BoxFuture<'_, Result<Vec<Intent>, AdminError>>;
+
+    /// One intent.
+    fn intent(&self, id: IntentId) -> BoxFuture<'_, Result<Intent, AdminError>>;
+
+    /// Approves exactly the grant with this digest.
+    fn approve(
+        &self,
+        operator: Operator,
+        id: IntentId,
+        digest: Digest,
+    ) -> BoxFuture<'_, Result<Intent, AdminError>>;
+
+    /// Denies a pending intent.
+    fn deny(
+        &self,
+        operator: Operator,
+        id: IntentId,
+        reason: Reason,
+    ) -> BoxFuture<'_, Result<Intent, AdminError>>;
+
+    /// Ends an intent and its tokens.
+    fn revoke(
+        &self,
+        operator: Operator,
+        id: IntentId,
+        reason: Reason,
+    ) -> BoxFuture<'_, Result<Intent, AdminError>>;
+
+    /// Stops issuance and use at once.
+    fn kill(
+        &self,
+        scope: KillScope,
+        reason: Reason,
+        operator: Operator,
+    ) -> BoxFuture<'_, Result<Arc<KillState>, AdminError>>;
+
+    /// What is killed now.
+    fn kill_state(&self) -> Arc<KillState>;
+
+    /// The log.
+    fn log(&self) -> Arc<dyn LogStore>;
+
+    /// The key that verifies the log's checkpoints.
+    fn log_key(&self) -> VerifierKey;
+
+    /// Records that an agent came to the operators' socket and was refused.
+    fn record_refusal(&self, refusal: Refusal) -> BoxFuture<'_, Result<(), AdminError>>;
+}
+
+/// How a daemon is; the rest of the status comes from what the door shows anyway.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DaemonStatus {
+    /// Since when it runs.
+    pub started_at: Timestamp,
+    /// The sequence number of the trust bundle.
+    pub bundle_sequence: u64,
+}
+
+/// A local user who may use the admin socket.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Operator {
+    uid: u32,
+    user: String,
+    groups: Vec<GroupName>,
+}
+
+impl Operator {
+    /// Only the gate makes one, after it looked at the process.
+    pub(super) fn new(uid: u32, user: String, groups: Vec<GroupName>) -> Self {
+        Self { uid, user, groups }
+    }
+
+    /// The numeric user id, by which operators are told apart.
+    #[must_use]
+    pub fn uid(&self) -> u32 {
+        self.uid
+    }
+
+    /// The approver groups that the document puts the operator in.
+    #[must_use]
+    pub fn groups(&self) -> &[GroupName] {
+        &self.groups
+    }
+
+    /// The operator as the one who approves or denies.
+    #[must_use]
+    pub fn approver(&self) -> Approver {
+        Approver::Operator { uid: self.uid, user: self.user.clone() }
+    }
+}
+
+/// The form in audit records.
+impl fmt::Display for Operator {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.approver(), f)
+    }
+}
+
+/// An agent was refused at the operators' socket.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    /// What it called.
+    pub method: &'static str,
+    /// The local user it ran as.
+    pub user: Approver,
+    /// The agents that the process, or one of its ancestors, attests as; never empty.
+    pub agents: Vec<SpiffeId>,
+    /// The intent that the call was about.
+    pub intent: Option<IntentId>,
+    /// The code that it was told.
+    pub code: DenialCode,
+}
+
+/// Why an operator's wish was not done.
+#[derive(Debug, thiserror::Error)]
+pub enum AdminError {
+    /// There is no such thing.
+    #[error("there is no {what} `{id}`")]
+    NotFound {
+        /// What was asked for.
+        what: &'static str,
+        /// The id that was given.
+        id: String,
+    },
+    /// The intent's rules refuse it.
+    #[error("refused")]
+    Refused(#[source] Denial),
+    /// The registration's rules refuse it.
+    #[error("the entry is refused")]
+    Entry(#[source] RegistryError),
+    /// Nothing was done, because it could not be recorded.
+    #[error("the store is not available, nothing was done")]
+    Unavailable(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+impl AdminError {
+    /// Why storage did not change the intent `id`.
+    #[must_use]
+    pub fn of_change(id: &IntentId, error: ChangeError) -> Self {
+        match error {
+            ChangeError::NotFound => Self::NotFound { what: "intent", id: id.to_string() },
+            ChangeError::Refused(denial) => Self::Refused(denial),
+            ChangeError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<IntentStoreError> for AdminError {
+    fn from(error: IntentStoreError) -> Self {
+        match error {
+            IntentStoreError::Killed(code) => {
+                Self::Refused(Denial::new(code, "stopped by the kill switch"))
+            }
+            IntentStoreError::IdempotencyConflict => Self::Refused(Denial::new(
+                DenialCode::IdempotencyConflict,
+                "the key came with another request",
+            )),
+            IntentStoreError::Unavailable(source) => Self::Unavailable(source),
+        }
+    }
+}
+
+impl From<RegistryError> for AdminError {
+    fn from(error: RegistryError) -> Self {
+        Self::Entry(error)
+    }
+}

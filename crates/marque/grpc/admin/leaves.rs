@@ -1,0 +1,72 @@
+//! The log's leaves as a stream, page by page, and on as they come if asked to.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use futures::stream::BoxStream;
+use marque_audit::{Leaf, LogStore};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use tonic::Status;
+
+use super::super::proto::admin as proto;
+use crate::error;
+
+/// How many leaves are read from the store at a time.
+const PAGE: usize = 256;
+
+/// The leaves from number `from` on; with `follow`, new ones as they come, until `shutdown`.
+pub(super) fn stream(
+    log: Arc<dyn LogStore>,
+    from: u64,
+    follow: bool,
+    shutdown: CancellationToken,
+) -> BoxStream<'static, Result<proto::StreamLeavesResponse, Status>> {
+    let changed = log.changed();
+    let cursor = Cursor { log, next: from, page: VecDeque::new(), changed, follow, shutdown };
+    Box::pin(futures::stream::unfold(Some(cursor), async |cursor| {
+        let mut cursor = cursor?;
+        match cursor.next().await {
+            Ok(Some(leaf)) => Some((Ok(message(&leaf)), Some(cursor))),
+            Ok(None) => None,
+            Err(status) => Some((Err(status), None)),
+        }
+    }))
+}
+
+struct Cursor {
+    log: Arc<dyn LogStore>,
+    next: u64,
+    page: VecDeque<Leaf>,
+    changed: watch::Receiver<u64>,
+    follow: bool,
+    shutdown: CancellationToken,
+}
+
+impl Cursor {
+    async fn next(&mut self) -> Result<Option<Leaf>, Status> {
+        loop {
+            if let Some(leaf) = self.page.pop_front() {
+                self.next = leaf.seq() + 1;
+                return Ok(Some(leaf));
+            }
+            // Seen before the read, so that a leaf which comes in between wakes us.
+            self.changed.mark_unchanged();
+            self.page = self.log.leaves(self.next, PAGE).await.map_err(error::log)?.into();
+            if !self.page.is_empty() {
+                continue;
+            }
+            if !self.follow {
+                return Ok(None);
+            }
+            tokio::select! {
+                () = self.shutdown.cancelled() => return Err(error::shutting_down()),
+                changed = self.changed.changed() => if changed.is_err() { return Ok(None) },
+            }
+        }
+    }
+}
+
+fn message(leaf: &Leaf) -> proto::StreamLeavesResponse {
+    proto::StreamLeavesResponse { seq: leaf.seq(), leaf: leaf.bytes().to_vec() }
+}

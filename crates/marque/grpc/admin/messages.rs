@@ -1,0 +1,262 @@
+//! From the domain's types to messages of the admin API.
+
+use std::sync::Arc;
+
+use marque_intent::kill::{Kill, KillScope, KillState};
+use marque_intent::{
+    Approval, Denial, Grant, GrantTerms, Intent, PinnedPlaybook, Playbook, PlaybookStatus,
+    RedeemedUse, State,
+};
+use marque_registry::{Entry, EntryRole, EntrySource, NewEntry};
+use marque_spiffe::Environment;
+
+use super::super::proto::admin as proto;
+use super::super::time::{duration, timestamp};
+use super::door::{AdminDoor, DaemonStatus};
+
+pub(super) fn status(door: &dyn AdminDoor, log_size: u64) -> proto::GetStatusResponse {
+    let DaemonStatus { started_at, bundle_sequence } = door.status();
+    let (document, registry) = (door.document(), door.registry());
+    let environment = match document.environment() {
+        Environment::Production => proto::Environment::Production,
+        Environment::NonProduction => proto::Environment::NonProduction,
+    };
+    proto::GetStatusResponse {
+        trust_domain: document.name().to_string(),
+        environment: environment.into(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        started_at: Some(timestamp(started_at)),
+        kill_epoch: door.kill_state().epoch,
+        registry_revision: registry.revision(),
+        bundle_sequence,
+        entries: count(registry.entries().len()),
+        playbooks: count(door.playbooks().iter().count()),
+        log_size,
+    }
+}
+
+pub(super) fn entry(entry: &Entry) -> proto::Entry {
+    let source = match entry.source() {
+        EntrySource::File { path, line } => format!("{}:{line}", path.display()),
+        EntrySource::Admin => String::new(),
+    };
+    proto::Entry { id: entry.id().to_string(), spec: Some(entry_spec(entry.content())), source }
+}
+
+/// An entry as it is asked for; the command line sends it so.
+pub(super) fn entry_spec(entry: &NewEntry) -> proto::EntrySpec {
+    let NewEntry {
+        spiffe_id,
+        selectors,
+        role,
+        owner,
+        hint,
+        x509_lifetime,
+        jwt_lifetime,
+        dns_names,
+        expires_at,
+    } = entry;
+    let role = match role {
+        EntryRole::Agent => proto::EntryRole::Agent,
+        EntryRole::Service => proto::EntryRole::Service,
+    };
+    proto::EntrySpec {
+        spiffe_id: spiffe_id.to_string(),
+        selectors: selectors.iter().map(ToString::to_string).collect(),
+        role: role.into(),
+        owner: owner.to_string(),
+        hint: hint.as_ref().map(ToString::to_string).unwrap_or_default(),
+        dns_names: dns_names.iter().map(ToString::to_string).collect(),
+        x509_svid_lifetime: x509_lifetime.map(|lifetime| duration(lifetime.as_duration())),
+        jwt_svid_lifetime: jwt_lifetime.map(|lifetime| duration(lifetime.as_duration())),
+        expires_at: expires_at.map(timestamp),
+    }
+}
+
+pub(super) fn playbook(playbook: &Arc<Playbook>) -> proto::Playbook {
+    let summary = playbook.summary();
+    let (approvals, approver_groups) = approvals(playbook.approval());
+    proto::Playbook {
+        id: playbook.id().to_string(),
+        version: playbook.version(),
+        digest: playbook.digest().to_string(),
+        title: playbook.title().to_owned(),
+        owner: playbook.owner().to_owned(),
+        status: status_name(playbook.status()).to_owned(),
+        agents: playbook.agents().iter().map(ToString::to_string).collect(),
+        purpose: playbook.purpose().unwrap_or_default().to_owned(),
+        parameters_schema_json: summary.parameters.to_string(),
+        approval_mode: playbook.approval_mode().as_str().to_owned(),
+        approvals,
+        approver_groups,
+        uses: playbook.times().uses,
+        token_lifetime: Some(duration(playbook.times().token_lifetime())),
+        review_by: playbook.review_by().to_string(),
+        ticket_required: summary.ticket.as_ref().is_some_and(|ticket| ticket.required),
+        ticket_pattern: summary.ticket.map(|ticket| ticket.pattern).unwrap_or_default(),
+    }
+}
+
+/// An intent, with the owner of its agent's entry as far as there still is one.
+pub(super) fn intent(intent: &Intent, agent_owner: Option<&str>) -> proto::Intent {
+    proto::Intent {
+        id: intent.id().to_string(),
+        state: state(intent.state()).into(),
+        agent: intent.agent().to_string(),
+        agent_owner: agent_owner.unwrap_or_default().to_owned(),
+        grant: Some(grant(intent.grant())),
+        justification: intent.justification().map(ToString::to_string).unwrap_or_default(),
+        created_at: Some(timestamp(intent.created_at())),
+        changed_at: Some(timestamp(intent.changed_at())),
+        expires_at: intent.expires_at().map(timestamp),
+        approvals: intent.approvals().iter().map(approval).collect(),
+        approvals_missing: intent.approvals_missing(),
+        uses_left: intent.uses_left(),
+        uses: intent.uses().iter().map(redeemed).collect(),
+        denial: intent.denial().map(denial),
+        ended_by: intent.ended_by().unwrap_or_default().to_owned(),
+        reason: intent.reason().map(ToString::to_string).unwrap_or_default(),
+        outcome: intent.outcome().map(|outcome| outcome.as_str().to_owned()).unwrap_or_default(),
+    }
+}
+
+pub(super) fn kill_state(state: &KillState) -> proto::KillState {
+    let KillState { epoch, kills } = state;
+    proto::KillState { epoch: *epoch, kills: kills.iter().map(kill).collect() }
+}
+
+fn kill(kill: &Kill) -> proto::KillRecord {
+    let Kill { scope, reason, actor, at, epoch } = kill;
+    proto::KillRecord {
+        scope: Some(kill_scope(scope)),
+        reason: reason.to_string(),
+        actor: actor.clone(),
+        at: Some(timestamp(*at)),
+        epoch: *epoch,
+    }
+}
+
+pub(super) fn kill_scope(scope: &KillScope) -> proto::KillScope {
+    use proto::kill_scope::Scope;
+    let scope = match scope {
+        KillScope::Agent(agent) => Scope::Agent(agent.to_string()),
+        KillScope::Playbook(playbook) => Scope::Playbook(playbook.to_string()),
+        KillScope::TrustDomain => Scope::TrustDomain(proto::TrustDomainScope {}),
+        KillScope::All => Scope::All(proto::AllScope {}),
+    };
+    proto::KillScope { scope: Some(scope) }
+}
+
+fn grant(grant: &Grant) -> proto::Grant {
+    let GrantTerms {
+        intent_id: _, // The intent's own id.
+        trust_domain: _,
+        tenant: _,
+        agent: _, // The intent's own agent.
+        attestation: _,
+        playbook: PinnedPlaybook { id, version, digest, title, owner: _, data_classes: _, purpose },
+        parameters,
+        audiences,
+        scopes,
+        authorization_details,
+        resources,
+        delivery: _,
+        uses,
+        token_lifetime,
+        request_ttl: _, // Shown as the instant at which it ends, in `Intent.expires_at`.
+        start_within,
+        max_duration,
+        not_before,
+        not_after,
+        ticket,
+        approval,
+        policy_set_digest: _,
+        risk,
+    } = grant.terms();
+    let (approvals, approver_groups) = approvals(approval.as_ref());
+    proto::Grant {
+        digest: grant.digest().to_string(),
+        playbook_id: id.to_string(),
+        playbook_version: *version,
+        playbook_digest: digest.to_string(),
+        title: title.clone(),
+        parameters_json: json(parameters),
+        ticket: ticket.as_ref().map(ToString::to_string).unwrap_or_default(),
+        audiences: audiences.clone(),
+        scopes: scopes.iter().map(ToString::to_string).collect(),
+        authorization_details_json: json(authorization_details),
+        resources: resources.clone(),
+        uses: *uses,
+        token_lifetime: Some(duration(*token_lifetime)),
+        not_before: Some(timestamp(*not_before)),
+        not_after: Some(timestamp(*not_after)),
+        risk: *risk,
+        approvals,
+        approver_groups,
+        purpose: purpose.clone().unwrap_or_default(),
+        start_within: Some(duration(*start_within)),
+        max_duration: Some(duration(*max_duration)),
+    }
+}
+
+fn approvals(rule: Option<&marque_intent::ApprovalRule>) -> (u32, Vec<String>) {
+    rule.map_or_else(Default::default, |marque_intent::ApprovalRule { approve, groups }| {
+        (approve.get(), groups.iter().map(ToString::to_string).collect())
+    })
+}
+
+fn approval(approval: &Approval) -> proto::Approval {
+    proto::Approval {
+        approver: approval.approver().to_string(),
+        at: Some(timestamp(approval.at())),
+        digest: approval.digest().to_string(),
+    }
+}
+
+fn redeemed(redeemed: &RedeemedUse) -> proto::Use {
+    let RedeemedUse { token_id, at, token_expires_at } = redeemed;
+    proto::Use {
+        token_id: token_id.clone(),
+        at: Some(timestamp(*at)),
+        token_expires_at: Some(timestamp(*token_expires_at)),
+    }
+}
+
+fn denial(denial: &Denial) -> proto::Denial {
+    proto::Denial {
+        code: denial.code().as_str().to_owned(),
+        class: denial.class().as_str().to_owned(),
+        detail: denial.detail().to_owned(),
+    }
+}
+
+fn status_name(status: PlaybookStatus) -> &'static str {
+    match status {
+        PlaybookStatus::Draft => "draft",
+        PlaybookStatus::Active => "active",
+        PlaybookStatus::Deprecated => "deprecated",
+        PlaybookStatus::Disabled => "disabled",
+    }
+}
+
+pub(super) fn state(state: State) -> proto::IntentState {
+    match state {
+        State::Pending => proto::IntentState::Pending,
+        State::Approved => proto::IntentState::Approved,
+        State::Consumed => proto::IntentState::Consumed,
+        State::Denied => proto::IntentState::Denied,
+        State::Cancelled => proto::IntentState::Cancelled,
+        State::Expired => proto::IntentState::Expired,
+        State::Completed => proto::IntentState::Completed,
+        State::Revoked => proto::IntentState::Revoked,
+    }
+}
+
+/// Maps with text keys, and what is derived from them, always have a JSON form.
+fn json<T: serde::Serialize>(value: &T) -> String {
+    serde_json::to_string(value).unwrap_or_default()
+}
+
+fn count(count: usize) -> u64 {
+    u64::try_from(count).unwrap_or(u64::MAX)
+}

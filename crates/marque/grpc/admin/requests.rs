@@ -1,0 +1,127 @@
+//! From messages of the admin API to the domain's types. What does not parse is refused with the field's name.
+
+use marque_intent::kill::KillScope;
+use marque_intent::{Digest, IntentFilter, IntentId, PlaybookId, Reason, State};
+use marque_registry::{EntryId, EntryRole, NewEntry};
+use tonic::Status;
+
+use super::super::proto::admin as proto;
+use super::super::time::{from_duration, from_timestamp};
+use crate::error;
+
+pub(super) fn intent_id(id: &str) -> Result<IntentId, Status> {
+    parse("id", id)
+}
+
+pub(super) fn entry_id(id: &str) -> Result<EntryId, Status> {
+    parse("id", id)
+}
+
+pub(super) fn playbook_id(id: &str) -> Result<PlaybookId, Status> {
+    parse("id", id)
+}
+
+pub(super) fn digest(digest: &str) -> Result<Digest, Status> {
+    parse("grant_digest", digest)
+}
+
+/// Whatever ends something says why.
+pub(super) fn reason(reason: &str) -> Result<Reason, Status> {
+    if reason.trim().is_empty() {
+        return Err(error::missing_field("reason"));
+    }
+    Reason::new(reason).map_err(|error| error::malformed_field("reason", &error))
+}
+
+pub(super) fn new_entry(spec: Option<proto::EntrySpec>) -> Result<NewEntry, Status> {
+    let proto::EntrySpec {
+        spiffe_id,
+        selectors,
+        role,
+        owner,
+        hint,
+        dns_names,
+        x509_svid_lifetime,
+        jwt_svid_lifetime,
+        expires_at,
+    } = spec.ok_or_else(|| error::missing_field("spec"))?;
+    let role = match proto::EntryRole::try_from(role) {
+        Ok(proto::EntryRole::Agent) => EntryRole::Agent,
+        Ok(proto::EntryRole::Service) => EntryRole::Service,
+        Ok(proto::EntryRole::Unspecified) | Err(_) => return Err(error::missing_field("role")),
+    };
+    Ok(NewEntry {
+        spiffe_id: parse("spiffe_id", &spiffe_id)?,
+        selectors: selectors
+            .iter()
+            .map(|selector| parse("selectors", selector))
+            .collect::<Result<_, _>>()?,
+        role,
+        owner: parse("owner", &owner)?,
+        hint: optional("hint", &hint)?,
+        x509_lifetime: lifetime("x509_svid_lifetime", x509_svid_lifetime)?,
+        jwt_lifetime: lifetime("jwt_svid_lifetime", jwt_svid_lifetime)?,
+        dns_names: dns_names
+            .iter()
+            .map(|name| parse("dns_names", name))
+            .collect::<Result<_, _>>()?,
+        expires_at: expires_at
+            .map(|at| from_timestamp(at).ok_or_else(|| error::missing_field("expires_at")))
+            .transpose()?,
+    })
+}
+
+pub(super) fn filter(request: proto::ListIntentsRequest) -> Result<IntentFilter, Status> {
+    let proto::ListIntentsRequest { state, agent, limit } = request;
+    let state = match proto::IntentState::try_from(state) {
+        Ok(proto::IntentState::Unspecified) => None,
+        Ok(proto::IntentState::Pending) => Some(State::Pending),
+        Ok(proto::IntentState::Approved) => Some(State::Approved),
+        Ok(proto::IntentState::Consumed) => Some(State::Consumed),
+        Ok(proto::IntentState::Denied) => Some(State::Denied),
+        Ok(proto::IntentState::Cancelled) => Some(State::Cancelled),
+        Ok(proto::IntentState::Expired) => Some(State::Expired),
+        Ok(proto::IntentState::Completed) => Some(State::Completed),
+        Ok(proto::IntentState::Revoked) => Some(State::Revoked),
+        Err(unknown) => return Err(error::malformed_field("state", &unknown)),
+    };
+    let limit = usize::try_from(limit).ok().filter(|limit| *limit > 0);
+    Ok(IntentFilter { state, agent: optional("agent", &agent)?, limit })
+}
+
+pub(super) fn kill_scope(scope: Option<proto::KillScope>) -> Result<KillScope, Status> {
+    use proto::kill_scope::Scope;
+    let proto::KillScope { scope } = scope.ok_or_else(|| error::missing_field("scope"))?;
+    match scope.ok_or_else(|| error::missing_field("scope"))? {
+        Scope::Agent(agent) => parse("agent", &agent).map(KillScope::Agent),
+        Scope::Playbook(playbook) => parse("playbook", &playbook).map(KillScope::Playbook),
+        Scope::TrustDomain(proto::TrustDomainScope {}) => Ok(KillScope::TrustDomain),
+        Scope::All(proto::AllScope {}) => Ok(KillScope::All),
+    }
+}
+
+fn lifetime(
+    field: &'static str,
+    length: Option<prost_types::Duration>,
+) -> Result<Option<marque_registry::Lifetime>, Status> {
+    let Some(length) = length else { return Ok(None) };
+    let length = from_duration(length).ok_or_else(|| error::missing_field(field))?;
+    length.try_into().map(Some).map_err(|error| error::malformed_field(field, &error))
+}
+
+fn optional<T>(field: &'static str, text: &str) -> Result<Option<T>, Status>
+where
+    T: std::str::FromStr<Err: std::error::Error + 'static>,
+{
+    if text.is_empty() { Ok(None) } else { parse(field, text).map(Some) }
+}
+
+fn parse<T>(field: &'static str, text: &str) -> Result<T, Status>
+where
+    T: std::str::FromStr<Err: std::error::Error + 'static>,
+{
+    if text.is_empty() {
+        return Err(error::missing_field(field));
+    }
+    text.parse().map_err(|error| error::malformed_field(field, &error))
+}

@@ -1,0 +1,297 @@
+//! A door that applies the domain's rules to what it remembers.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use futures::future::BoxFuture;
+use jiff::Timestamp;
+use marque_audit::{Event, Leaf, LogError, LogStore, StoredCheckpoint, VerifierKey};
+use marque_intent::kill::{KillScope, KillState, NewKill};
+use marque_intent::{
+    Approval, ApprovalRule, Delivery, Digest, Grant, GrantTerms, Intent, IntentChange,
+    IntentFilter, IntentId, Justification, PinnedPlaybook, PlaybookSet, Reason, Ruling,
+};
+use marque_registry::{
+    Entry, EntryId, EntryRole, EntrySource, NewEntry, Registry, Snapshot, TrustDomainDocument,
+};
+use marque_spiffe::{Clock, Environment, SelectorSet, SpiffeId, TrustDomain};
+use marque_testkit::SeededRandom;
+use tokio::sync::watch;
+
+use super::super::door::{AdminDoor, AdminError, DaemonStatus, Operator, Refusal};
+use crate::clock::SystemClock;
+
+#[derive(Debug)]
+pub(in crate::grpc::admin) struct FakeDoor {
+    registry: Arc<Registry>,
+    intents: Mutex<Vec<Intent>>,
+    kills: Mutex<Arc<KillState>>,
+    actors: Mutex<Vec<String>>,
+    refusals: Mutex<Vec<Refusal>>,
+    log: Arc<MemoryLog>,
+}
+
+impl FakeDoor {
+    pub(in crate::grpc::admin) fn new(registry: Arc<Registry>) -> Self {
+        Self {
+            registry,
+            intents: Mutex::default(),
+            kills: Mutex::default(),
+            actors: Mutex::default(),
+            refusals: Mutex::default(),
+            log: Arc::new(MemoryLog { leaves: Mutex::default(), size: watch::Sender::new(0) }),
+        }
+    }
+
+    pub(super) fn keep(&self, intent: Intent) {
+        self.intents.lock().unwrap().push(intent);
+    }
+
+    pub(super) fn stored(&self, id: &IntentId) -> Intent {
+        self.intents.lock().unwrap().iter().find(|intent| intent.id() == id).unwrap().clone()
+    }
+
+    pub(super) fn actors(&self) -> Vec<String> {
+        self.actors.lock().unwrap().clone()
+    }
+
+    pub(super) fn refusals(&self) -> Vec<Refusal> {
+        self.refusals.lock().unwrap().clone()
+    }
+
+    pub(super) fn memory_log(&self) -> Arc<MemoryLog> {
+        Arc::clone(&self.log)
+    }
+
+    pub(super) fn key(&self) -> VerifierKey {
+        VerifierKey::new("test.example.org", [7; 32]).unwrap()
+    }
+
+    fn change(&self, id: &IntentId, change: &IntentChange) -> Result<Intent, AdminError> {
+        let mut intents = self.intents.lock().unwrap();
+        let found = intents.iter_mut().find(|intent| intent.id() == id);
+        let intent =
+            found.ok_or_else(|| AdminError::NotFound { what: "intent", id: id.to_string() })?;
+        let (next, _events) =
+            intent.apply(change, SystemClock.now()).map_err(AdminError::Refused)?;
+        *intent = next;
+        Ok(intent.clone())
+    }
+}
+
+impl AdminDoor for FakeDoor {
+    fn document(&self) -> Arc<TrustDomainDocument> {
+        Arc::clone(self.registry.document())
+    }
+
+    fn registry(&self) -> Arc<Snapshot> {
+        self.registry.snapshot()
+    }
+
+    fn agents_for(&self, selectors: &SelectorSet) -> Vec<SpiffeId> {
+        let entries = self.registry.snapshot().entries_for(selectors);
+        let agents = entries.iter().filter(|entry| entry.role() == EntryRole::Agent);
+        agents.map(|entry| entry.spiffe_id().clone()).collect()
+    }
+
+    fn playbooks(&self) -> Arc<PlaybookSet> {
+        Arc::new(PlaybookSet::empty(
+            "test.example.org".parse().unwrap(),
+            Environment::NonProduction,
+        ))
+    }
+
+    fn status(&self) -> DaemonStatus {
+        DaemonStatus { started_at: SystemClock.now(), bundle_sequence: 7 }
+    }
+
+    fn create_entry(
+        &self,
+        entry: NewEntry,
+        operator: Operator,
+    ) -> BoxFuture<'_, Result<Arc<Entry>, AdminError>> {
+        Box::pin(async move {
+            self.actors.lock().unwrap().push(operator.to_string());
+            let id: EntryId = format!("e{}", self.actors.lock().unwrap().len()).parse().unwrap();
+            let entry = entry.into_entry(id, EntrySource::Admin)?;
+            self.registry.add(entry.clone())?;
+            Ok(Arc::new(entry))
+        })
+    }
+
+    fn delete_entry(
+        &self,
+        id: EntryId,
+        operator: Operator,
+    ) -> BoxFuture<'_, Result<(), AdminError>> {
+        Box::pin(async move {
+            self.actors.lock().unwrap().push(operator.to_string());
+            let removed = self.registry.remove(&id)?;
+            removed
+                .map(|_| ())
+                .ok_or_else(|| AdminError::NotFound { what: "entry", id: id.to_string() })
+        })
+    }
+
+    fn intents(&self, filter: IntentFilter) -> BoxFuture<'_, Result<Vec<Intent>, AdminError>> {
+        Box::pin(async move {
+            let intents = self.intents.lock().unwrap();
+            let fits = |intent: &&Intent| filter.state.is_none_or(|state| state == intent.state());
+            Ok(intents.iter().filter(fits).take(filter.effective_limit()).cloned().collect())
+        })
+    }
+
+    fn intent(&self, id: IntentId) -> BoxFuture<'_, Result<Intent, AdminError>> {
+        Box::pin(async move { self.change(&id, &IntentChange::Expire) })
+    }
+
+    fn approve(
+        &self,
+        operator: Operator,
+        id: IntentId,
+        digest: Digest,
+    ) -> BoxFuture<'_, Result<Intent, AdminError>> {
+        let approval = Approval::new(operator.approver(), digest, SystemClock.now());
+        Box::pin(async move { self.change(&id, &IntentChange::Approve { approval }) })
+    }
+
+    fn deny(
+        &self,
+        operator: Operator,
+        id: IntentId,
+        reason: Reason,
+    ) -> BoxFuture<'_, Result<Intent, AdminError>> {
+        let change = IntentChange::Deny { approver: operator.approver(), reason };
+        Box::pin(async move { self.change(&id, &change) })
+    }
+
+    fn revoke(
+        &self,
+        operator: Operator,
+        id: IntentId,
+        reason: Reason,
+    ) -> BoxFuture<'_, Result<Intent, AdminError>> {
+        let change = IntentChange::Revoke { actor: operator.to_string(), reason };
+        Box::pin(async move { self.change(&id, &change) })
+    }
+
+    fn kill(
+        &self,
+        scope: KillScope,
+        reason: Reason,
+        operator: Operator,
+    ) -> BoxFuture<'_, Result<Arc<KillState>, AdminError>> {
+        Box::pin(async move {
+            let mut kills = self.kills.lock().unwrap();
+            let order = NewKill { scope, reason, actor: operator.to_string() };
+            *kills = Arc::new(kills.after(order, SystemClock.now()));
+            Ok(Arc::clone(&kills))
+        })
+    }
+
+    fn kill_state(&self) -> Arc<KillState> {
+        Arc::clone(&self.kills.lock().unwrap())
+    }
+
+    fn log(&self) -> Arc<dyn LogStore> {
+        self.memory_log()
+    }
+
+    fn log_key(&self) -> VerifierKey {
+        self.key()
+    }
+
+    fn record_refusal(&self, refusal: Refusal) -> BoxFuture<'_, Result<(), AdminError>> {
+        self.refusals.lock().unwrap().push(refusal);
+        Box::pin(std::future::ready(Ok(())))
+    }
+}
+
+#[derive(Debug)]
+pub(super) struct MemoryLog {
+    leaves: Mutex<Vec<Leaf>>,
+    size: watch::Sender<u64>,
+}
+
+impl LogStore for MemoryLog {
+    fn size(&self) -> BoxFuture<'_, Result<u64, LogError>> {
+        Box::pin(std::future::ready(Ok(*self.size.borrow())))
+    }
+
+    fn leaves(&self, from: u64, limit: usize) -> BoxFuture<'_, Result<Vec<Leaf>, LogError>> {
+        let from = usize::try_from(from).unwrap();
+        let page = self.leaves.lock().unwrap().iter().skip(from).take(limit).cloned().collect();
+        Box::pin(std::future::ready(Ok(page)))
+    }
+
+    fn checkpoint(&self) -> BoxFuture<'_, Result<Option<StoredCheckpoint>, LogError>> {
+        Box::pin(std::future::ready(Ok(None)))
+    }
+
+    fn save_checkpoint(
+        &self,
+        _checkpoint: StoredCheckpoint,
+    ) -> BoxFuture<'_, Result<(), LogError>> {
+        unreachable!("nothing here signs checkpoints")
+    }
+
+    fn append(&self, event: Event) -> BoxFuture<'_, Result<u64, LogError>> {
+        let trust_domain: TrustDomain = "test.example.org".parse().unwrap();
+        let mut leaves = self.leaves.lock().unwrap();
+        let seq = leaves.len() as u64;
+        let recorded = event.time;
+        leaves.push(Leaf::seal(event, &trust_domain, seq, recorded).unwrap());
+        self.size.send_replace(seq + 1);
+        Box::pin(std::future::ready(Ok(seq)))
+    }
+
+    fn changed(&self) -> watch::Receiver<u64> {
+        self.size.subscribe()
+    }
+}
+
+/// A pending intent of `agent`.
+pub(in crate::grpc::admin) fn intent(agent: &str, now: Timestamp) -> Intent {
+    let agent: SpiffeId = agent.parse().unwrap();
+    let seed = agent.as_str().bytes().map(u64::from).sum();
+    let id = IntentId::generate(&SeededRandom::new(seed)).unwrap();
+    let terms = GrantTerms {
+        intent_id: id,
+        trust_domain: "test.example.org".parse().unwrap(),
+        tenant: "example".to_owned(),
+        agent,
+        attestation: None,
+        playbook: PinnedPlaybook {
+            id: "rotate".parse().unwrap(),
+            version: 1,
+            digest: Digest::of(b"playbook"),
+            title: "Rotate".to_owned(),
+            owner: "group:platform-sre".to_owned(),
+            data_classes: vec!["tls_material".to_owned()],
+            purpose: None,
+        },
+        parameters: [("service".to_owned(), "shop".into())].into_iter().collect(),
+        audiences: vec!["https://api.example.org".to_owned()],
+        scopes: Vec::new(),
+        authorization_details: Vec::new(),
+        resources: Vec::new(),
+        delivery: Delivery::Token,
+        uses: 1,
+        token_lifetime: Duration::from_secs(300),
+        request_ttl: Duration::from_secs(1800),
+        start_within: Duration::from_secs(900),
+        max_duration: Duration::from_secs(600),
+        not_before: now,
+        not_after: now + Duration::from_secs(3600),
+        ticket: None,
+        approval: Some(ApprovalRule {
+            approve: std::num::NonZeroU32::MIN,
+            groups: Default::default(),
+        }),
+        policy_set_digest: Digest::of(b"policy"),
+        risk: 0,
+    };
+    let justification = Justification::new("please").unwrap();
+    let ruling = Ruling::AskApproval { rules: Vec::new() };
+    Intent::open(Grant::seal(terms).unwrap(), Some(justification), ruling, now).0
+}

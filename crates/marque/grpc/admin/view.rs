@@ -1,0 +1,279 @@
+//! What an operator is shown: the admin API's messages as plain values, which serialize to the command line's JSON.
+//!
+//! Everything in here came over a socket: text is text, to be made visible before it reaches a terminal.
+
+mod from;
+
+use jiff::Timestamp;
+use serde::Serialize;
+use serde_json::Value;
+
+/// How a daemon is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct StatusView {
+    /// The trust domain.
+    pub trust_domain: String,
+    /// `production` or `non-production`.
+    pub environment: &'static str,
+    /// The daemon's version.
+    pub version: String,
+    /// Since when it runs.
+    pub started_at: Option<Timestamp>,
+    /// Rises with every kill.
+    pub kill_epoch: u64,
+    /// Rises with every change of the entries.
+    pub registry_revision: u64,
+    /// Rises with every change of the bundle.
+    pub bundle_sequence: u64,
+    /// How many registration entries there are.
+    pub entries: u64,
+    /// How many playbooks there are.
+    pub playbooks: u64,
+    /// How many leaves the log has.
+    pub log_size: u64,
+}
+
+/// A registration entry.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct EntryView {
+    /// Its id.
+    pub id: String,
+    /// The identity that it gives.
+    pub spiffe_id: String,
+    /// What a caller must have, all of it.
+    pub selectors: Vec<String>,
+    /// `agent` or `service`.
+    pub role: &'static str,
+    /// Who answers for it.
+    pub owner: String,
+    /// What the identity is for; empty when not said.
+    pub hint: String,
+    /// Names in its certificates.
+    pub dns_names: Vec<String>,
+    /// The lifetime of its X.509-SVIDs in seconds, if not the trust domain's.
+    pub x509_svid_lifetime_s: Option<u64>,
+    /// The lifetime of its JWT-SVIDs in seconds, if not the trust domain's.
+    pub jwt_svid_lifetime_s: Option<u64>,
+    /// When it ends by itself.
+    pub expires_at: Option<Timestamp>,
+    /// `file:line` where it is written; empty when an operator added it.
+    pub source: String,
+}
+
+/// A playbook.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct PlaybookView {
+    /// Its id.
+    pub id: String,
+    /// Its version.
+    pub version: u64,
+    /// The digest of the document.
+    pub digest: String,
+    /// What it does, in one line.
+    pub title: String,
+    /// Who answers for it.
+    pub owner: String,
+    /// draft, active, deprecated or disabled.
+    pub status: String,
+    /// Who may ask, as patterns.
+    pub agents: Vec<String>,
+    /// What it is for; empty when not said.
+    pub purpose: String,
+    /// The JSON Schema of the parameters.
+    pub parameters: Value,
+    /// auto, rule or always.
+    pub approval_mode: String,
+    /// How many approvals it needs when a person has to approve.
+    pub approvals: u32,
+    /// Whose approvals count; any operator's when empty.
+    pub approver_groups: Vec<String>,
+    /// How many tokens one intent gives.
+    pub uses: u32,
+    /// How long a token lives at most, in seconds.
+    pub token_lifetime_s: Option<u64>,
+    /// When its owner has to review it.
+    pub review_by: String,
+    /// What a ticket looks like; empty when it takes none.
+    pub ticket_pattern: String,
+    /// Whether a ticket is needed.
+    pub ticket_required: bool,
+}
+
+/// An intent.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct IntentView {
+    /// Its id.
+    pub id: String,
+    /// Where it stands.
+    pub state: &'static str,
+    /// Whose it is.
+    pub agent: String,
+    /// Who answers for the agent; empty when its entry is gone.
+    pub agent_owner: String,
+    /// What it permits.
+    pub grant: GrantView,
+    /// The agent's own words: untrusted.
+    pub justification: String,
+    /// When it was asked for.
+    pub created_at: Option<Timestamp>,
+    /// When it last changed.
+    pub changed_at: Option<Timestamp>,
+    /// When its running clock ends it.
+    pub expires_at: Option<Timestamp>,
+    /// The approvals so far.
+    pub approvals: Vec<ApprovalView>,
+    /// How many more it needs.
+    pub approvals_missing: u32,
+    /// How many uses are left.
+    pub uses_left: u32,
+    /// The uses so far.
+    pub uses: Vec<UseView>,
+    /// Why it was denied.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub denial: Option<DenialView>,
+    /// Who ended it.
+    pub ended_by: String,
+    /// Why it was ended.
+    pub reason: String,
+    /// How it went, by the agent's word.
+    pub outcome: String,
+}
+
+/// What an approved intent permits.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct GrantView {
+    /// What an approval binds to.
+    pub digest: String,
+    /// The playbook.
+    pub playbook: String,
+    /// The playbook's version.
+    pub playbook_version: u64,
+    /// The digest of the playbook's document.
+    pub playbook_digest: String,
+    /// What the playbook does.
+    pub title: String,
+    /// What it is for.
+    pub purpose: String,
+    /// The parameters.
+    pub parameters: Value,
+    /// The change ticket.
+    pub ticket: String,
+    /// Who may be spoken to.
+    pub audiences: Vec<String>,
+    /// What may be done.
+    pub scopes: Vec<String>,
+    /// The RFC 9396 details.
+    pub authorization_details: Value,
+    /// What may be touched.
+    pub resources: Vec<String>,
+    /// How many tokens it gives.
+    pub uses: u32,
+    /// How long one token lives at most, in seconds.
+    pub token_lifetime_s: Option<u64>,
+    /// How long after its approval the first use may be, in seconds.
+    pub start_within_s: Option<u64>,
+    /// How long after the first use everything ends, in seconds.
+    pub max_duration_s: Option<u64>,
+    /// Not before.
+    pub not_before: Option<Timestamp>,
+    /// Not at or after.
+    pub not_after: Option<Timestamp>,
+    /// From 0 to 100.
+    pub risk: u32,
+    /// How many approvals it needs when a person has to approve.
+    pub approvals: u32,
+    /// Whose approvals count; any operator's when empty.
+    pub approver_groups: Vec<String>,
+}
+
+/// One approval.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ApprovalView {
+    /// Who approved.
+    pub approver: String,
+    /// When.
+    pub at: Option<Timestamp>,
+    /// The digest that was approved.
+    pub digest: String,
+}
+
+/// One use, redeemed for one token.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct UseView {
+    /// The token's id.
+    pub token_id: String,
+    /// When.
+    pub at: Option<Timestamp>,
+    /// When the token ends.
+    pub token_expires_at: Option<Timestamp>,
+}
+
+/// Why an intent was denied.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct DenialView {
+    /// The stable code.
+    pub code: String,
+    /// The code's class.
+    pub class: String,
+    /// What failed, for operators.
+    pub detail: String,
+}
+
+/// Every kill that stands.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct KillStateView {
+    /// Rises with every kill.
+    pub epoch: u64,
+    /// Oldest first.
+    pub kills: Vec<KillView>,
+}
+
+/// One kill.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct KillView {
+    /// What it stops.
+    #[serde(flatten)]
+    pub scope: KillScopeView,
+    /// Why.
+    pub reason: String,
+    /// Who ordered it.
+    pub actor: String,
+    /// When.
+    pub at: Option<Timestamp>,
+    /// The epoch that it began.
+    pub epoch: u64,
+}
+
+/// What a kill stops.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(tag = "scope", content = "selector", rename_all = "snake_case")]
+pub enum KillScopeView {
+    /// One agent.
+    Agent(String),
+    /// One playbook.
+    Playbook(String),
+    /// The trust domain.
+    TrustDomain,
+    /// Everything that the daemon serves.
+    All,
+}
+
+/// How the log stands.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct LogInfoView {
+    /// How many leaves it has.
+    pub size: u64,
+    /// The newest signed checkpoint; empty when there is none.
+    pub checkpoint: String,
+    /// The key that verifies checkpoints.
+    pub verifier_key: String,
+}
+
+/// One leaf of the log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LeafView {
+    /// Its number.
+    pub seq: u64,
+    /// Its bytes, exactly as hashed.
+    pub bytes: Vec<u8>,
+}
