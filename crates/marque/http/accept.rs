@@ -1,0 +1,269 @@
+//! The accept loop of the HTTP edge: TCP, TLS, then HTTP/1.1 or HTTP/2 by what ALPN agreed.
+//!
+//! It is our own so that handlers can see the certificate that the client showed ([`PeerCertificate`] among the
+//! request's extensions) and so that every wait has an end: handshake, request head, age of a connection, drain. The
+//! certificate is proven to belong to the client by the handshake and to nobody else; whom it names is for
+//! `marque-exchange` to find out. Deliberately absent: routes, plain HTTP, and proxy headers.
+
+use std::{
+    convert::Infallible,
+    io,
+    net::SocketAddr,
+    pin::pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use axum::{
+    Router,
+    body::Body,
+    http::{StatusCode, header},
+};
+use hyper::{Request, body::Incoming, service::service_fn};
+use hyper_util::{
+    rt::{TokioExecutor, TokioIo, TokioTimer},
+    server::conn::auto::Builder,
+};
+use marque_exchange::PeerCertificate;
+use rustls::ServerConfig;
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::Semaphore,
+    time::{sleep, timeout},
+};
+use tokio_rustls::{TlsAcceptor, server::TlsStream};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tower::Service;
+use tower_http::{set_header::SetResponseHeaderLayer, timeout::TimeoutLayer};
+
+/// What one client, or all of them together, may take of the server.
+#[derive(Debug, Clone)]
+pub struct HttpLimits {
+    /// Connections open at once; more wait in the listener's queue.
+    pub connections: usize,
+    /// How long a TLS handshake may take.
+    pub handshake: Duration,
+    /// How long a request's head may take, which is also how long an HTTP/1.1 connection may idle.
+    pub request_head: Duration,
+    /// How long one request may take, its body included.
+    pub request: Duration,
+    /// The age at which a connection is asked to end.
+    pub connection_age: Duration,
+    /// How long connections may take to end once asked.
+    pub drain: Duration,
+    /// Requests in flight on one HTTP/2 connection.
+    pub streams: u32,
+    /// The most header fields in a request.
+    pub header_fields: usize,
+    /// The largest request head, in bytes.
+    pub header_bytes: u32,
+}
+
+impl Default for HttpLimits {
+    fn default() -> Self {
+        Self {
+            connections: 1024,
+            handshake: Duration::from_secs(5),
+            request_head: Duration::from_secs(10),
+            request: Duration::from_secs(15),
+            connection_age: Duration::from_secs(3600),
+            drain: Duration::from_secs(5),
+            streams: 100,
+            header_fields: 64,
+            header_bytes: 32 * 1024,
+        }
+    }
+}
+
+/// A listener with its TLS settings, bound and not yet serving.
+#[derive(Debug)]
+pub struct HttpServer {
+    listener: TcpListener,
+    address: SocketAddr,
+    tls: Arc<ServerConfig>,
+    limits: HttpLimits,
+}
+
+impl HttpServer {
+    /// Binds the address; port 0 picks a free one.
+    pub async fn bind(
+        address: SocketAddr,
+        tls: Arc<ServerConfig>,
+        limits: HttpLimits,
+    ) -> io::Result<Self> {
+        let listener = TcpListener::bind(address).await?;
+        let address = listener.local_addr()?;
+        Ok(Self { listener, address, tls, limits })
+    }
+
+    /// The address that it listens on.
+    pub fn local_addr(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Serves until `stop` completes, then lets open requests finish for at most [`HttpLimits::drain`] and closes.
+    pub async fn run(self, router: Router, stop: impl Future<Output = ()>) {
+        let Self { listener, address: _, tls, limits } = self;
+        let router = router
+            .layer(TimeoutLayer::with_status_code(StatusCode::REQUEST_TIMEOUT, limits.request))
+            // The router's own layers never see the answer to a request that took too long.
+            .layer(SetResponseHeaderLayer::if_not_present(header::CACHE_CONTROL, super::NO_STORE));
+        let shared = Arc::new(Shared {
+            acceptor: TlsAcceptor::from(tls),
+            router,
+            drain: CancellationToken::new(),
+            close: CancellationToken::new(),
+            limits,
+        });
+        let places = Arc::new(Semaphore::new(shared.limits.connections));
+        let connections = TaskTracker::new();
+        let mut stop = pin!(stop);
+        loop {
+            let place = tokio::select! {
+                () = &mut stop => break,
+                place = Arc::clone(&places).acquire_owned() => place,
+            };
+            let accepted = tokio::select! {
+                () = &mut stop => break,
+                accepted = listener.accept() => accepted,
+            };
+            match accepted {
+                Ok((stream, _client)) => {
+                    let shared = Arc::clone(&shared);
+                    connections.spawn(async move {
+                        shared.connection(stream).await;
+                        drop(place);
+                    });
+                }
+                Err(error) => {
+                    // Out of file descriptors, or a client that left before it was served: neither ends the server.
+                    tracing::warn!(
+                        error = &error as &dyn std::error::Error,
+                        "a connection could not be accepted"
+                    );
+                    sleep(Duration::from_millis(20)).await;
+                }
+            }
+        }
+        drop(listener);
+        connections.close();
+        shared.drain.cancel();
+        if timeout(shared.limits.drain, connections.wait()).await.is_err() {
+            tracing::warn!(
+                open = connections.len(),
+                "the drain's deadline has passed; closing what is still open"
+            );
+            shared.close.cancel();
+            connections.wait().await;
+        }
+    }
+}
+
+struct Shared {
+    acceptor: TlsAcceptor,
+    router: Router,
+    drain: CancellationToken,
+    close: CancellationToken,
+    limits: HttpLimits,
+}
+
+impl Shared {
+    async fn connection(&self, stream: TcpStream) {
+        // Answers are small and complete: nothing is gained by waiting for more of them.
+        if let Err(error) = stream.set_nodelay(true) {
+            tracing::debug!(
+                error = &error as &dyn std::error::Error,
+                "a connection ended before its handshake"
+            );
+            return;
+        }
+        let handshake = timeout(self.limits.handshake, self.acceptor.accept(stream));
+        let stream = tokio::select! {
+            () = self.drain.cancelled() => return,
+            handshake = handshake => match handshake {
+                Ok(Ok(stream)) => stream,
+                Ok(Err(error)) => {
+                    tracing::debug!(error = &error as &dyn std::error::Error, "a TLS handshake failed");
+                    return;
+                }
+                Err(_elapsed) => {
+                    tracing::debug!("a TLS handshake took too long");
+                    return;
+                }
+            },
+        };
+        self.requests(stream).await;
+    }
+
+    async fn requests(&self, stream: TlsStream<TcpStream>) {
+        let (_, session) = stream.get_ref();
+        let peer = session.peer_certificates().and_then(PeerCertificate::from_chain);
+        let builder = self.builder(session.alpn_protocol() == Some(b"h2"));
+        let began = AtomicBool::new(false);
+        let service = service_fn(|mut request: Request<Incoming>| {
+            began.store(true, Ordering::Relaxed);
+            if let Some(peer) = &peer {
+                request.extensions_mut().insert(peer.clone());
+            }
+            let mut router = self.router.clone();
+            async move {
+                let answer: Result<hyper::Response<Body>, Infallible> = router.call(request).await;
+                answer
+            }
+        });
+        let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
+        let mut first_request_due = pin!(sleep(self.limits.request_head));
+        let mut too_old = pin!(sleep(self.limits.connection_age));
+        let mut watched = true;
+        let ended = loop {
+            tokio::select! {
+                ended = connection.as_mut() => break Some(ended),
+                () = self.drain.cancelled() => break None,
+                () = too_old.as_mut() => break None,
+                // HTTP/2 has no limit of its own for a client that connects and stays silent.
+                () = first_request_due.as_mut(), if watched => {
+                    watched = false;
+                    if !began.load(Ordering::Relaxed) {
+                        return;
+                    }
+                }
+            }
+        };
+        let ended = match ended {
+            Some(ended) => ended,
+            None => {
+                connection.as_mut().graceful_shutdown();
+                tokio::select! {
+                    ended = connection.as_mut() => ended,
+                    () = self.close.cancelled() => return,
+                    () = sleep(self.limits.drain) => return,
+                }
+            }
+        };
+        if let Err(error) = ended {
+            tracing::debug!(error = &*error, "a connection ended early");
+        }
+    }
+
+    /// One protocol alone, by what ALPN agreed: guessing from the first bytes would wait for them without an end.
+    fn builder(&self, http2: bool) -> Builder<TokioExecutor> {
+        let mut builder = Builder::new(TokioExecutor::new());
+        builder
+            .http1()
+            .timer(TokioTimer::new())
+            .header_read_timeout(self.limits.request_head)
+            .max_headers(self.limits.header_fields)
+            .max_buf_size(usize::try_from(self.limits.header_bytes).unwrap_or(32 * 1024).max(8192));
+        builder
+            .http2()
+            .timer(TokioTimer::new())
+            .max_concurrent_streams(self.limits.streams)
+            .max_header_list_size(self.limits.header_bytes)
+            .keep_alive_interval(Duration::from_secs(20))
+            .keep_alive_timeout(Duration::from_secs(10));
+        if http2 { builder.http2_only() } else { builder.http1_only() }
+    }
+}

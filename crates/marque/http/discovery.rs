@@ -1,0 +1,54 @@
+//! What anybody may read: metadata, keys, and whether the server is alive and ready.
+//!
+//! Deliberately absent: anything about agents, intents or tokens.
+
+use axum::{
+    Json, Router,
+    extract::State,
+    http::{HeaderValue, StatusCode, header},
+    response::{IntoResponse as _, Response},
+    routing::get,
+};
+use marque_exchange::Endpoint;
+use serde_json::Value;
+
+use super::HttpState;
+
+/// How long the documents may be cached: a rotation announces its keys well before it uses them.
+const CACHED: HeaderValue = HeaderValue::from_static("public, max-age=300");
+
+pub(super) fn routes(path: &str) -> Router<HttpState> {
+    Router::new()
+        // RFC 8414 §3.1 puts the well-known part before the issuer's path, OpenID puts it after.
+        .route(&format!("/.well-known/oauth-authorization-server{path}"), get(metadata))
+        .route(&format!("{path}/.well-known/openid-configuration"), get(openid_configuration))
+        .route(&format!("{path}{}", Endpoint::Jwks.path()), get(jwks))
+        .route("/live", get(async || "alive\n"))
+        .route("/ready", get(ready))
+}
+
+async fn metadata(State(state): State<HttpState>) -> Response {
+    cached(state.issuer.metadata())
+}
+
+async fn openid_configuration(State(state): State<HttpState>) -> Response {
+    cached(state.issuer.openid_configuration())
+}
+
+async fn jwks(State(state): State<HttpState>) -> Response {
+    cached(state.issuer.jwks())
+}
+
+async fn ready(State(state): State<HttpState>) -> Response {
+    if state.issuer.is_ready() {
+        "ready\n".into_response()
+    } else {
+        (StatusCode::SERVICE_UNAVAILABLE, "not ready\n").into_response()
+    }
+}
+
+fn cached(document: Value) -> Response {
+    let mut response = Json(document).into_response();
+    response.headers_mut().insert(header::CACHE_CONTROL, CACHED);
+    response
+}

@@ -1,0 +1,326 @@
+//! The intents API: playbooks to read, intents to ask for, look at, complete and cancel.
+//!
+//! Every request carries a JWT-SVID for the issuer as its bearer token. Refusals are problem documents with a stable
+//! code; an intent that is somebody else's reads as one that is not there. Deliberately absent: approving. No HTTP
+//! request of an agent's ever decides an intent.
+
+use axum::{
+    Json, Router,
+    body::Bytes,
+    extract::{DefaultBodyLimit, FromRequestParts, Path, State, rejection::BytesRejection},
+    http::{HeaderMap, HeaderValue, StatusCode, header, request::Parts},
+    response::{IntoResponse as _, Response},
+    routing::{get, post},
+};
+use jiff::Timestamp;
+use marque_exchange::AuthenticatedClient;
+use marque_intent::{
+    AuthorizationDetail, Denial, DenialCode, Digest, IdempotencyKey, Intent, IntentId,
+    IntentRequest, MAX_REQUEST_BYTES, Outcome, Scope, State as IntentState, TicketRef,
+};
+use marque_jose::json::{Limits, parse_object};
+use marque_spiffe::SpiffeId;
+use serde::Serialize;
+
+use super::{
+    HttpState, IntentError,
+    problem::{self, Unauthenticated},
+};
+
+const IDEMPOTENCY_KEY: &str = "idempotency-key";
+
+pub(super) fn routes(path: &str) -> Router<HttpState> {
+    Router::new()
+        .route(&format!("{path}/v1/playbooks"), get(playbooks))
+        .route(&format!("{path}/v1/intents"), post(request))
+        .route(&format!("{path}/v1/intents/{{id}}"), get(find))
+        .route(&format!("{path}/v1/intents/{{id}}/complete"), post(complete))
+        .route(&format!("{path}/v1/intents/{{id}}/cancel"), post(cancel))
+        .layer(DefaultBodyLimit::max(MAX_REQUEST_BYTES))
+        .layer(axum::middleware::map_response(async |response: Response| {
+            problem::never_stored(response)
+        }))
+}
+
+async fn playbooks(State(state): State<HttpState>, Unstopped(caller): Unstopped) -> Response {
+    Json(serde_json::json!({"playbooks": state.issuer.playbooks(caller.id())})).into_response()
+}
+
+async fn request(
+    State(state): State<HttpState>,
+    Caller(caller): Caller,
+    headers: HeaderMap,
+    body: Result<Bytes, BytesRejection>,
+) -> Response {
+    let body = match json_body(&headers, body) {
+        Ok(body) => body,
+        Err(response) => return *response,
+    };
+    let idempotency = match idempotency(&headers, caller.id(), &body) {
+        Ok(idempotency) => idempotency,
+        Err(denial) => return problem::intent(state.issuer.refuse_intent(caller, denial).await),
+    };
+    let request = match IntentRequest::parse(&body) {
+        Ok(request) => request,
+        Err(denial) => return problem::intent(state.issuer.refuse_intent(caller, denial).await),
+    };
+    match state.issuer.request_intent(caller, request, idempotency).await {
+        Ok(intent) => created(&state, &intent),
+        Err(error) => problem::intent(error),
+    }
+}
+
+async fn find(
+    State(state): State<HttpState>,
+    Unstopped(caller): Unstopped,
+    NamedIntent(id): NamedIntent,
+) -> Response {
+    answer(state.issuer.find_intent(caller, id).await)
+}
+
+async fn complete(
+    State(state): State<HttpState>,
+    Unstopped(caller): Unstopped,
+    NamedIntent(id): NamedIntent,
+    headers: HeaderMap,
+    body: Result<Bytes, BytesRejection>,
+) -> Response {
+    let body = match json_body(&headers, body) {
+        Ok(body) => body,
+        Err(response) => return *response,
+    };
+    match outcome(&body) {
+        Ok(outcome) => answer(state.issuer.complete_intent(caller, id, outcome).await),
+        Err(denial) => problem::intent(IntentError::Denied { denial, intent: None }),
+    }
+}
+
+async fn cancel(
+    State(state): State<HttpState>,
+    Unstopped(caller): Unstopped,
+    NamedIntent(id): NamedIntent,
+    body: Result<Bytes, BytesRejection>,
+) -> Response {
+    match body {
+        Ok(body) if body.is_empty() || &*body == b"{}" => {
+            answer(state.issuer.cancel_intent(caller, id).await)
+        }
+        Ok(_) => {
+            let denial = Denial::new(DenialCode::InvalidRequest, "a cancellation has no body");
+            problem::intent(IntentError::Denied { denial, intent: None })
+        }
+        Err(rejection) => problem::plain(rejection.status(), "the body could not be read"),
+    }
+}
+
+/// The authenticated bearer of a request.
+struct Caller(AuthenticatedClient);
+
+impl FromRequestParts<HttpState> for Caller {
+    type Rejection = Response;
+
+    async fn from_request_parts(parts: &mut Parts, state: &HttpState) -> Result<Self, Response> {
+        let bearer = bearer(&parts.headers)
+            .ok_or_else(|| problem::unauthenticated(&Unauthenticated::NoBearer))?;
+        match state.issuer.authenticate(bearer) {
+            Ok(caller) => Ok(Self(caller)),
+            Err(error) => Err(problem::unauthenticated(&Unauthenticated::Refused(error))),
+        }
+    }
+}
+
+/// The authenticated bearer of a request, whom no kill stops. A request for an intent needs none: the door refuses that
+/// itself, and puts it on record.
+struct Unstopped(AuthenticatedClient);
+
+impl FromRequestParts<HttpState> for Unstopped {
+    type Rejection = Response;
+
+    async fn from_request_parts(parts: &mut Parts, state: &HttpState) -> Result<Self, Response> {
+        let Caller(caller) = Caller::from_request_parts(parts, state).await?;
+        match state.issuer.stopped(caller.id()) {
+            None => Ok(Self(caller)),
+            Some(code) => {
+                let denial = Denial::new(code, "the kill switch stops the agent");
+                Err(problem::intent(IntentError::Denied { denial, intent: None }))
+            }
+        }
+    }
+}
+
+/// The intent that the path names. What cannot be the name of one reads as one that is not there, however it is spelt.
+struct NamedIntent(IntentId);
+
+impl FromRequestParts<HttpState> for NamedIntent {
+    type Rejection = Response;
+
+    async fn from_request_parts(parts: &mut Parts, state: &HttpState) -> Result<Self, Response> {
+        let path = Path::<String>::from_request_parts(parts, state).await;
+        path.ok()
+            .and_then(|Path(id)| id.parse().ok())
+            .map(Self)
+            .ok_or_else(|| problem::intent(IntentError::NotFound))
+    }
+}
+
+/// Exactly one `Authorization` header of exactly the form `Bearer token68` (RFC 6750 §2.1, CVE-2026-0707).
+fn bearer(headers: &HeaderMap) -> Option<&str> {
+    let mut values = headers.get_all(header::AUTHORIZATION).iter();
+    let (scheme, token) = values.next()?.to_str().ok()?.split_once(' ')?;
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~+/=".contains(&byte);
+    let exact =
+        scheme.eq_ignore_ascii_case("bearer") && !token.is_empty() && token.bytes().all(plain);
+    (exact && values.next().is_none()).then_some(token)
+}
+
+fn json_body(
+    headers: &HeaderMap,
+    body: Result<Bytes, BytesRejection>,
+) -> Result<Bytes, Box<Response>> {
+    if !super::is_media_type(headers, "application/json") {
+        return Err(Box::new(problem::plain(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            "the body is application/json",
+        )));
+    }
+    body.map_err(|rejection| {
+        Box::new(problem::plain(rejection.status(), "the body could not be read"))
+    })
+}
+
+fn idempotency(
+    headers: &HeaderMap,
+    agent: &SpiffeId,
+    body: &[u8],
+) -> Result<Option<IdempotencyKey>, Denial> {
+    let mut values = headers.get_all(IDEMPOTENCY_KEY).iter();
+    let Some(value) = values.next() else { return Ok(None) };
+    let refused = |detail: &dyn std::fmt::Display| {
+        Denial::new(DenialCode::InvalidRequest, detail.to_string())
+    };
+    if values.next().is_some() {
+        return Err(refused(&"there is more than one idempotency key"));
+    }
+    let key =
+        value.to_str().map_err(|_not_text| refused(&"the idempotency key is not plain text"))?;
+    IdempotencyKey::new(agent.clone(), key, body).map(Some).map_err(|error| refused(&error))
+}
+
+/// `{"outcome": "success" | "failure" | "partial" | "unknown"}` and nothing else.
+fn outcome(body: &[u8]) -> Result<Outcome, Denial> {
+    let limits = Limits { max_bytes: 1024, max_depth: 2 };
+    let refused = |detail: &str| Denial::new(DenialCode::InvalidRequest, detail);
+    let mut members = parse_object(body, &limits).map_err(|error| refused(&error.to_string()))?;
+    let outcome = members.remove("outcome").ok_or_else(|| refused("`outcome` is missing"))?;
+    if !members.is_empty() {
+        return Err(Denial::new(
+            DenialCode::UnrecognisedField,
+            "a report has the member `outcome` and no other",
+        ));
+    }
+    serde_json::from_value(outcome)
+        .map_err(|_other| refused("`outcome` is success, failure, partial or unknown"))
+}
+
+/// 201 for what can be used, 202 for what waits.
+fn created(state: &HttpState, intent: &Intent) -> Response {
+    let status = if intent.state() == IntentState::Pending {
+        StatusCode::ACCEPTED
+    } else {
+        StatusCode::CREATED
+    };
+    let location = state.issuer.issuer().join(&format!("/v1/intents/{}", intent.id()));
+    let mut response = (status, Json(IntentView::of(intent))).into_response();
+    // Always a header value: an issuer URL and an id are printable ASCII.
+    if let Ok(location) = HeaderValue::try_from(location) {
+        response.headers_mut().insert(header::LOCATION, location);
+    }
+    response
+}
+
+fn answer(intent: Result<Intent, IntentError>) -> Response {
+    match intent {
+        Ok(intent) => Json(IntentView::of(&intent)).into_response(),
+        Err(error) => problem::intent(error),
+    }
+}
+
+/// An intent as its agent sees it. What policy saw, such as the risk, is for operators.
+#[derive(Debug, Serialize)]
+struct IntentView<'a> {
+    id: &'a IntentId,
+    state: IntentState,
+    created_at: Timestamp,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expires_at: Option<Timestamp>,
+    uses_left: u32,
+    approvals_missing: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    outcome: Option<Outcome>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    code: Option<DenialCode>,
+    digest: &'a Digest,
+    grant: GrantView<'a>,
+}
+
+/// What would be, or is, granted.
+#[derive(Debug, Serialize)]
+struct GrantView<'a> {
+    playbook: PlaybookView<'a>,
+    agent: &'a SpiffeId,
+    parameters: &'a serde_json::Map<String, serde_json::Value>,
+    audiences: &'a [String],
+    scopes: &'a [Scope],
+    authorization_details: &'a [AuthorizationDetail],
+    resources: &'a [String],
+    uses: u32,
+    token_lifetime_s: u64,
+    not_before: Timestamp,
+    not_after: Timestamp,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ticket: Option<&'a TicketRef>,
+}
+
+#[derive(Debug, Serialize)]
+struct PlaybookView<'a> {
+    id: String,
+    version: u64,
+    digest: &'a Digest,
+    title: &'a str,
+}
+
+impl<'a> IntentView<'a> {
+    fn of(intent: &'a Intent) -> Self {
+        let grant = intent.grant();
+        Self {
+            id: intent.id(),
+            state: intent.state(),
+            created_at: intent.created_at(),
+            expires_at: intent.expires_at(),
+            uses_left: intent.uses_left(),
+            approvals_missing: intent.approvals_missing(),
+            outcome: intent.outcome(),
+            code: intent.denial().map(Denial::code),
+            digest: grant.digest(),
+            grant: GrantView {
+                playbook: PlaybookView {
+                    id: grant.playbook.id.to_string(),
+                    version: grant.playbook.version,
+                    digest: &grant.playbook.digest,
+                    title: &grant.playbook.title,
+                },
+                agent: &grant.agent,
+                parameters: &grant.parameters,
+                audiences: &grant.audiences,
+                scopes: &grant.scopes,
+                authorization_details: &grant.authorization_details,
+                resources: &grant.resources,
+                uses: grant.uses,
+                token_lifetime_s: grant.token_lifetime.as_secs(),
+                not_before: grant.not_before,
+                not_after: grant.not_after,
+                ticket: grant.ticket.as_ref(),
+            },
+        }
+    }
+}

@@ -1,0 +1,179 @@
+//! The HTTP edge: routes and answers of the token service, the intents API and discovery.
+//!
+//! It reads requests into domain types, asks an [`IssuerDoor`], and writes answers; every rule lives behind the door.
+//! Deliberately absent: which playbook, grant or token is right, plain HTTP, cookies and browsers.
+
+pub mod accept;
+mod discovery;
+mod intents;
+mod problem;
+mod token;
+
+use std::{error::Error, fmt, sync::Arc};
+
+use axum::{
+    Router,
+    http::{HeaderMap, HeaderValue, StatusCode, header},
+};
+use futures::future::BoxFuture;
+use marque_exchange::{
+    AuthenticatedClient, IntrospectionRequest, IssuerUrl, OAuthError, PeerCertificate,
+    TokenRequest, TokenResponse,
+};
+use marque_intent::{
+    Denial, DenialCode, IdempotencyKey, Intent, IntentId, IntentRequest, Outcome, PlaybookSummary,
+};
+use marque_spiffe::SpiffeId;
+use serde_json::Value;
+use tower::ServiceBuilder;
+use tower_http::{catch_panic::CatchPanicLayer, set_header::SetResponseHeaderLayer};
+
+pub use accept::{HttpLimits, HttpServer};
+
+/// One trust domain's issuer as this edge sees it.
+pub trait IssuerDoor: fmt::Debug + Send + Sync {
+    /// The issuer identifier, below which everything is served.
+    fn issuer(&self) -> &IssuerUrl;
+
+    /// Whether requests can be served: authorities open, store readable.
+    fn is_ready(&self) -> bool;
+
+    /// Exchanges tokens.
+    fn token(
+        &self,
+        request: TokenRequest,
+        peer: Option<PeerCertificate>,
+    ) -> BoxFuture<'_, Result<TokenResponse, OAuthError>>;
+
+    /// Answers about a token.
+    fn introspect(
+        &self,
+        request: IntrospectionRequest,
+        peer: Option<PeerCertificate>,
+    ) -> BoxFuture<'_, Result<Value, OAuthError>>;
+
+    /// The RFC 8414 document.
+    fn metadata(&self) -> Value;
+
+    /// The OpenID discovery document.
+    fn openid_configuration(&self) -> Value;
+
+    /// The keys of access tokens.
+    fn jwks(&self) -> Value;
+
+    /// Authenticates the bearer of a JWT-SVID.
+    ///
+    /// # Errors
+    /// The SVID does not authenticate anybody.
+    fn authenticate(&self, bearer: &str) -> Result<AuthenticatedClient, OAuthError>;
+
+    /// Why the kill switch stops this agent, if it does.
+    fn stopped(&self, agent: &SpiffeId) -> Option<DenialCode>;
+
+    /// The playbooks that an agent may ask for.
+    fn playbooks(&self, agent: &SpiffeId) -> Vec<PlaybookSummary>;
+
+    /// Takes an agent's request. Gives the intent, approved or pending.
+    fn request_intent(
+        &self,
+        agent: AuthenticatedClient,
+        request: IntentRequest,
+        idempotency: Option<IdempotencyKey>,
+    ) -> BoxFuture<'_, Result<Intent, IntentError>>;
+
+    /// Records the refusal of a request that could not be read, and gives what to answer.
+    fn refuse_intent(
+        &self,
+        agent: AuthenticatedClient,
+        denial: Denial,
+    ) -> BoxFuture<'_, IntentError>;
+
+    /// The agent's own intent.
+    fn find_intent(
+        &self,
+        agent: AuthenticatedClient,
+        id: IntentId,
+    ) -> BoxFuture<'_, Result<Intent, IntentError>>;
+
+    /// Ends the agent's own intent with its report.
+    fn complete_intent(
+        &self,
+        agent: AuthenticatedClient,
+        id: IntentId,
+        outcome: Outcome,
+    ) -> BoxFuture<'_, Result<Intent, IntentError>>;
+
+    /// Withdraws the agent's own intent.
+    fn cancel_intent(
+        &self,
+        agent: AuthenticatedClient,
+        id: IntentId,
+    ) -> BoxFuture<'_, Result<Intent, IntentError>>;
+}
+
+/// Why the door did not do what an agent asked of an intent.
+#[derive(Debug, thiserror::Error)]
+pub enum IntentError {
+    /// Refused, with a reason that a program can read.
+    #[error("refused")]
+    Denied {
+        /// The reason.
+        #[source]
+        denial: Denial,
+        /// The intent, where one was made.
+        intent: Option<IntentId>,
+    },
+    /// There is no such intent, or it is somebody else's.
+    #[error("no such intent")]
+    NotFound,
+    /// Nothing was done, because it could not be kept.
+    #[error("intents cannot be kept right now")]
+    Unavailable(#[source] Box<dyn Error + Send + Sync>),
+}
+
+/// What handlers share.
+#[derive(Debug, Clone)]
+struct HttpState {
+    issuer: Arc<dyn IssuerDoor>,
+}
+
+/// Every route of one issuer.
+pub fn router(issuer: Arc<dyn IssuerDoor>) -> Router {
+    let state = HttpState { issuer };
+    let url = state.issuer.issuer().clone();
+    let path = url.path();
+    Router::new()
+        .merge(token::routes(path))
+        .merge(intents::routes(path))
+        .merge(discovery::routes(path))
+        .fallback(async || problem::plain(StatusCode::NOT_FOUND, "there is nothing here"))
+        .method_not_allowed_fallback(async || {
+            problem::plain(StatusCode::METHOD_NOT_ALLOWED, "this method is not for this resource")
+        })
+        .layer(
+            ServiceBuilder::new()
+                .layer(SetResponseHeaderLayer::if_not_present(header::CACHE_CONTROL, NO_STORE))
+                .layer(SetResponseHeaderLayer::overriding(
+                    header::X_CONTENT_TYPE_OPTIONS,
+                    HeaderValue::from_static("nosniff"),
+                ))
+                .layer(CatchPanicLayer::custom(problem::panicked)),
+        )
+        .with_state(state)
+}
+
+/// Whether there is exactly one `Content-Type` and it is this one, whatever its parameters.
+fn is_media_type(headers: &HeaderMap, expected: &str) -> bool {
+    let mut values = headers.get_all(header::CONTENT_TYPE).iter();
+    let essence = values
+        .next()
+        .and_then(|value| value.to_str().ok())
+        .and_then(|value| value.split(';').next());
+    essence.is_some_and(|essence| essence.trim().eq_ignore_ascii_case(expected))
+        && values.next().is_none()
+}
+
+const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,171 @@
+use marque_exchange::MAX_FORM_BYTES;
+
+use super::{Answer, HttpLimits, Server, door::FakeDoor};
+
+const TOKEN: &str = "/oauth2/token";
+const INTROSPECT: &str = "/oauth2/introspect";
+const FORM: &str = "content-type: application/x-www-form-urlencoded\r\n";
+
+fn body() -> String {
+    let details = "[{\"type\":\"marque_intent\",\"intent_id\":\"int_00000000000000000000000001\"}]";
+    form_urlencoded::Serializer::new(String::new())
+        .append_pair("grant_type", "urn:ietf:params:oauth:grant-type:token-exchange")
+        .append_pair(
+            "client_assertion_type",
+            "urn:ietf:params:oauth:client-assertion-type:jwt-spiffe",
+        )
+        .append_pair("client_assertion", "x")
+        .append_pair("subject_token", "x")
+        .append_pair("subject_token_type", "urn:ietf:params:oauth:token-type:jwt")
+        .append_pair("authorization_details", details)
+        .finish()
+}
+
+fn assert_invalid_request(answer: &Answer, status: u16) {
+    assert_eq!(answer.status, status, "{answer:?}");
+    assert_eq!(answer.json()["error"], "invalid_request");
+    answer.assert_never_stored();
+}
+
+#[tokio::test]
+async fn a_token_is_answered_as_json_that_nobody_stores() {
+    let server = Server::start().await;
+    let answer = server.post(TOKEN, FORM, &body()).await;
+    assert_eq!(answer.status, 200);
+    assert_eq!(answer.header("content-type"), Some("application/json"));
+    assert_eq!(answer.json()["access_token"], "a.b.c");
+    assert_eq!(answer.json()["expires_in"], 240);
+    answer.assert_never_stored();
+    assert_eq!(server.door.calls(), ["token by nobody"]);
+}
+
+#[tokio::test]
+async fn an_independent_http_client_gets_its_token() {
+    let server = Server::start().await;
+    let ca = std::fs::read(server.folder.path().join("ca.pem")).unwrap();
+    let url = format!("https://localhost:{}{TOKEN}", server.address.port());
+    let status = tokio::task::spawn_blocking(move || {
+        let root = ureq::tls::Certificate::from_pem(&ca).unwrap();
+        let tls = ureq::tls::TlsConfig::builder()
+            .root_certs(ureq::tls::RootCerts::new_with_certs(&[root]))
+            .unversioned_rustls_crypto_provider(std::sync::Arc::new(
+                rustls::crypto::ring::default_provider(),
+            ))
+            .build();
+        let agent = ureq::Agent::config_builder().tls_config(tls).build().new_agent();
+        let fields: Vec<(String, String)> =
+            form_urlencoded::parse(body().as_bytes()).into_owned().collect();
+        agent.post(&url).send_form(fields).unwrap().status().as_u16()
+    });
+    assert_eq!(status.await.unwrap(), 200);
+}
+
+#[tokio::test]
+async fn only_post_is_for_the_token_endpoints() {
+    let server = Server::start().await;
+    for path in [TOKEN, INTROSPECT] {
+        for method in ["GET", "PUT", "DELETE", "HEAD", "PATCH", "OPTIONS"] {
+            let request =
+                format!("{method} {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n");
+            let answer = server.ask(request.as_bytes()).await;
+            assert_eq!(
+                (answer.status, answer.header("allow")),
+                (405, Some("POST")),
+                "{method} {path}"
+            );
+            answer.assert_never_stored();
+        }
+    }
+    assert!(server.door.calls().is_empty());
+}
+
+#[tokio::test]
+async fn another_content_type_than_a_form_is_an_invalid_request() {
+    let server = Server::start().await;
+    for headers in [
+        "",
+        "content-type: application/json\r\n",
+        "content-type: multipart/form-data; boundary=x\r\n",
+        "content-type: text/plain\r\n",
+        "content-type: application/x-www-form-urlencoded-x\r\n",
+        "content-type: application/x-www-form-urlencoded\r\ncontent-type: application/json\r\n",
+    ] {
+        assert_invalid_request(&server.post(TOKEN, headers, &body()).await, 400);
+    }
+    let charset = "content-type: Application/X-WWW-Form-Urlencoded; charset=UTF-8\r\n";
+    assert_eq!(server.post(TOKEN, charset, &body()).await.status, 200);
+}
+
+#[tokio::test]
+async fn parameters_in_the_query_are_refused() {
+    let server = Server::start().await;
+    let answer = server.post(&format!("{TOKEN}?{}", body()), FORM, &body()).await;
+    assert_invalid_request(&answer, 400);
+    assert!(server.door.calls().is_empty());
+}
+
+#[tokio::test]
+async fn a_body_past_the_limit_is_413_however_it_is_sent() {
+    let server = Server::start().await;
+    let filled = |length: usize| {
+        let body = body();
+        format!("{body}&x={}", "x".repeat(length - body.len() - 3))
+    };
+    assert_eq!(server.post(TOKEN, FORM, &filled(MAX_FORM_BYTES)).await.status, 200);
+    let large = filled(MAX_FORM_BYTES + 1);
+    assert_invalid_request(&server.post(TOKEN, FORM, &large).await, 413);
+    let chunked = format!(
+        "POST {TOKEN} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n{FORM}transfer-encoding: chunked\r\n\r\n\
+         {:x}\r\n{large}\r\n0\r\n\r\n",
+        large.len()
+    );
+    assert_invalid_request(&server.ask(chunked.as_bytes()).await, 413);
+}
+
+#[tokio::test]
+async fn a_failed_authorization_header_is_challenged_by_its_own_scheme() {
+    let server = Server::start().await;
+    let anonymous = "grant_type=urn%3Aietf%3Aparams%3Aoauth%3Agrant-type%3Atoken-exchange";
+    for (header, challenge) in
+        [("Basic eDp5", "Basic realm=\"marque\""), ("Bearer x", "Bearer realm=\"marque\"")]
+    {
+        let headers = format!("{FORM}authorization: {header}\r\n");
+        let answer = server.post(TOKEN, &headers, anonymous).await;
+        assert_eq!((answer.status, answer.header("www-authenticate")), (401, Some(challenge)));
+        assert_eq!(answer.json()["error"], "invalid_client");
+    }
+    let beside = format!("{FORM}authorization: Basic eDp5\r\n");
+    assert_invalid_request(&server.post(TOKEN, &beside, &body()).await, 400);
+    let answer = server.post(TOKEN, FORM, anonymous).await;
+    assert_eq!((answer.status, answer.header("www-authenticate")), (400, None));
+}
+
+#[tokio::test]
+async fn no_answer_echoes_input_or_lets_it_into_a_header() {
+    let server = Server::start().await;
+    let hostile =
+        "resource=https%3A%2F%2Fx%0D%0Aset-cookie%3A%20marker&scope=marker%00&grant_type=marker";
+    let answer = server.post(TOKEN, FORM, hostile).await;
+    assert!(!String::from_utf8_lossy(&answer.body).contains("marker"));
+    assert_eq!(answer.header("set-cookie"), None);
+}
+
+#[tokio::test]
+async fn introspection_is_never_stored_either() {
+    let server = Server::start().await;
+    let answer = server.post(INTROSPECT, FORM, &format!("{}&token=x", body())).await;
+    assert_eq!((answer.status, answer.json()), (200, serde_json::json!({"active": false})));
+    answer.assert_never_stored();
+    assert_invalid_request(&server.post(INTROSPECT, FORM, &body()).await, 400);
+    assert_invalid_request(&server.post(INTROSPECT, "", &format!("{}&token=x", body())).await, 400);
+}
+
+#[tokio::test]
+async fn a_panic_is_a_500_that_says_nothing() {
+    let door = FakeDoor { panics: true, ..FakeDoor::default() };
+    let server = Server::with(door, HttpLimits::default()).await;
+    let answer = server.post(TOKEN, FORM, &body()).await;
+    assert_eq!(answer.status, 500);
+    assert!(!String::from_utf8_lossy(&answer.body).contains("secret"));
+    answer.assert_never_stored();
+}
