@@ -1,0 +1,57 @@
+//! The daemon's clock and randomness: the only place that reads the host's. Everything below takes both as parameters.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use marque_spiffe::{Clock, Random, RandomError};
+use ring::rand::{SecureRandom, SystemRandom};
+
+/// The longest single sleep; the wall clock is read again after each, so that a stepped clock is noticed.
+const LONGEST_NAP: Duration = Duration::from_secs(30);
+
+/// The host's wall clock.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct SystemClock;
+
+impl Clock for SystemClock {
+    #[expect(clippy::disallowed_methods, reason = "the daemon's clock is what reads the host's")]
+    fn now(&self) -> Timestamp {
+        Timestamp::now()
+    }
+
+    fn sleep_until(&self, at: Timestamp) -> Pin<Box<dyn Future<Output = ()> + Send + 'static>> {
+        let clock = *self;
+        Box::pin(async move {
+            loop {
+                let left = at.duration_since(clock.now());
+                let Ok(left) = Duration::try_from(left) else { return };
+                if left.is_zero() {
+                    return;
+                }
+                tokio::time::sleep(left.min(LONGEST_NAP)).await;
+            }
+        })
+    }
+}
+
+/// The host's random number generator, through ring.
+#[derive(Clone, Debug)]
+pub struct SystemRandomness(SystemRandom);
+
+impl Default for SystemRandomness {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the daemon's randomness is what reads the host's"
+    )]
+    fn default() -> Self {
+        Self(SystemRandom::new())
+    }
+}
+
+impl Random for SystemRandomness {
+    fn fill(&self, out: &mut [u8]) -> Result<(), RandomError> {
+        self.0.fill(out).map_err(|_unspecified| RandomError)
+    }
+}

@@ -1,0 +1,103 @@
+//! `endpoints.json`: where a running daemon can be reached, one record for each trust domain.
+//!
+//! The daemon writes it once everything listens, and the command line finds the daemon by it. It holds no secret.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use marque_spiffe::{Environment, TrustDomain};
+use serde::{Deserialize, Serialize};
+
+/// The name of the file in the data directory.
+pub const FILE_NAME: &str = "endpoints.json";
+
+/// Everything that one daemon serves.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Endpoints {
+    /// One record for each trust domain.
+    pub trust_domains: Vec<TrustDomainEndpoints>,
+}
+
+/// Where one trust domain is served.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TrustDomainEndpoints {
+    /// The trust domain.
+    pub name: TrustDomain,
+    /// Its side of the firebreak.
+    pub environment: Environment,
+    /// The Unix socket of the SPIFFE Workload API.
+    pub workload_api_socket: PathBuf,
+    /// The Unix socket of the admin API.
+    pub admin_socket: PathBuf,
+    /// The issuer identifier of the token service, which is also the audience of client assertions.
+    pub issuer_url: String,
+    /// The token endpoint.
+    pub token_endpoint: String,
+    /// The intents resource.
+    pub intents_url: String,
+    /// The key set that verifies access tokens.
+    pub jwks_url: String,
+    /// The PEM file with the certificate authority that the URLs above are served under.
+    pub ca_file: PathBuf,
+}
+
+/// `endpoints.json` could not be read.
+#[derive(Debug, thiserror::Error)]
+pub enum EndpointsError {
+    /// There is none: no daemon has run with this data directory.
+    #[error("`{}` does not exist", .0.display())]
+    Missing(PathBuf),
+    /// It could not be read.
+    #[error("cannot read `{}`", .path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// What the file system said.
+        source: io::Error,
+    },
+    /// It is not what this version writes.
+    #[error("`{}` is not an endpoints file", .path.display())]
+    Malformed {
+        /// The file.
+        path: PathBuf,
+        /// What the parser said.
+        source: serde_json::Error,
+    },
+}
+
+impl Endpoints {
+    /// Reads the file at `path`.
+    ///
+    /// # Errors
+    /// When it is missing, cannot be read, or does not have the form of this version.
+    pub fn read(path: &Path) -> Result<Self, EndpointsError> {
+        let text = fs::read(path).map_err(|source| {
+            let path = path.to_owned();
+            match source.kind() {
+                io::ErrorKind::NotFound => EndpointsError::Missing(path),
+                _ => EndpointsError::Unreadable { path, source },
+            }
+        })?;
+        serde_json::from_slice(&text)
+            .map_err(|source| EndpointsError::Malformed { path: path.to_owned(), source })
+    }
+
+    /// Where the trust domain `name` is served, if it is.
+    #[must_use]
+    pub fn find(&self, name: &str) -> Option<&TrustDomainEndpoints> {
+        self.trust_domains.iter().find(|one| one.name.as_str() == name)
+    }
+
+    /// Writes the file at `path`, whole or not at all.
+    ///
+    /// # Errors
+    /// When the folder cannot be written.
+    pub fn write(&self, path: &Path) -> io::Result<()> {
+        let mut text = serde_json::to_vec_pretty(self)?;
+        text.push(b'\n');
+        let partial = path.with_extension("json.partial");
+        fs::write(&partial, text)?;
+        fs::rename(partial, path)
+    }
+}

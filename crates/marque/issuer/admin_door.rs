@@ -1,0 +1,185 @@
+//! The issuer as its operators reach it: the admin socket's door onto this trust domain.
+
+use std::sync::Arc;
+
+use futures::future::BoxFuture;
+use marque_audit::{Event, EventKind, LogStore, VerifierKey};
+use marque_intent::IntentStore as _;
+use marque_intent::kill::{KillScope, KillState};
+use marque_intent::{
+    Approval, Denial, DenialCode, Digest, Intent, IntentChange, IntentFilter, IntentId,
+    PlaybookSet, Reason,
+};
+use marque_registry::{Entry, EntryId, EntryRole, NewEntry, Snapshot, TrustDomainDocument};
+use marque_spiffe::{SelectorSet, SpiffeId};
+
+use super::{Issuer, RegistrarError};
+use crate::grpc::admin::{AdminDoor, AdminError, DaemonStatus, Operator, Refusal};
+
+impl Issuer {
+    async fn change(&self, id: IntentId, change: IntentChange) -> Result<Intent, AdminError> {
+        let changed = self.store.change(id.clone(), change, self.clock.now()).await;
+        changed.map_err(|error| AdminError::of_change(&id, error))
+    }
+}
+
+impl AdminDoor for Issuer {
+    fn document(&self) -> Arc<TrustDomainDocument> {
+        Arc::clone(self.registrar.registry().document())
+    }
+
+    fn registry(&self) -> Arc<Snapshot> {
+        self.registrar.entries()
+    }
+
+    fn agents_for(&self, selectors: &SelectorSet) -> Vec<SpiffeId> {
+        let own = std::slice::from_ref(self.registrar.registry());
+        let registries = self.neighbours.get().map_or(own, |all| all.as_slice());
+        registries
+            .iter()
+            .flat_map(|registry| registry.snapshot().entries_for(selectors))
+            .filter(|entry| entry.role() == EntryRole::Agent)
+            .map(|entry| entry.spiffe_id().clone())
+            .collect()
+    }
+
+    fn playbooks(&self) -> Arc<PlaybookSet> {
+        Arc::clone(&self.intents.playbooks)
+    }
+
+    fn status(&self) -> DaemonStatus {
+        DaemonStatus {
+            started_at: self.started_at,
+            bundle_sequence: self.authority.bundle().sequence(),
+        }
+    }
+
+    fn create_entry(
+        &self,
+        entry: NewEntry,
+        operator: Operator,
+    ) -> BoxFuture<'_, Result<Arc<Entry>, AdminError>> {
+        Box::pin(async move {
+            let created = self.registrar.create(entry, &operator.to_string()).await;
+            created.map(Arc::new).map_err(|error| of_registrar(error, ""))
+        })
+    }
+
+    fn delete_entry(
+        &self,
+        id: EntryId,
+        operator: Operator,
+    ) -> BoxFuture<'_, Result<(), AdminError>> {
+        Box::pin(async move {
+            let deleted = self.registrar.delete(&id, &operator.to_string()).await;
+            deleted.map_err(|error| of_registrar(error, id.as_str()))
+        })
+    }
+
+    fn intents(&self, filter: IntentFilter) -> BoxFuture<'_, Result<Vec<Intent>, AdminError>> {
+        Box::pin(async move { Ok(self.store.list(filter).await?) })
+    }
+
+    fn intent(&self, id: IntentId) -> BoxFuture<'_, Result<Intent, AdminError>> {
+        Box::pin(async move {
+            let found = self.store.find(&id).await?;
+            let intent =
+                found.ok_or_else(|| AdminError::NotFound { what: "intent", id: id.to_string() })?;
+            match intent.expire_if_due(self.clock.now()) {
+                Some(_) => self.change(id, IntentChange::Expire).await,
+                None => Ok(intent),
+            }
+        })
+    }
+
+    fn approve(
+        &self,
+        operator: Operator,
+        id: IntentId,
+        digest: Digest,
+    ) -> BoxFuture<'_, Result<Intent, AdminError>> {
+        let approval = Approval::new(operator.approver(), digest, self.clock.now());
+        let approval = approval.in_groups(operator.groups().iter().cloned());
+        Box::pin(async move {
+            // The gate knows agents by their entries: whoever asked must still have one to be told from an operator.
+            let intent = AdminDoor::intent(self, id.clone()).await?;
+            if self.registrar.entries().entry_by_spiffe_id(intent.agent()).is_none() {
+                let detail = format!("`{}` is not registered any more", intent.agent());
+                return Err(AdminError::Refused(Denial::new(DenialCode::AgentNotAttested, detail)));
+            }
+            self.change(id, IntentChange::Approve { approval }).await
+        })
+    }
+
+    fn deny(
+        &self,
+        operator: Operator,
+        id: IntentId,
+        reason: Reason,
+    ) -> BoxFuture<'_, Result<Intent, AdminError>> {
+        Box::pin(self.change(id, IntentChange::Deny { approver: operator.approver(), reason }))
+    }
+
+    fn revoke(
+        &self,
+        operator: Operator,
+        id: IntentId,
+        reason: Reason,
+    ) -> BoxFuture<'_, Result<Intent, AdminError>> {
+        Box::pin(self.change(id, IntentChange::Revoke { actor: operator.to_string(), reason }))
+    }
+
+    fn kill(
+        &self,
+        scope: KillScope,
+        reason: Reason,
+        operator: Operator,
+    ) -> BoxFuture<'_, Result<Arc<KillState>, AdminError>> {
+        Box::pin(
+            async move { Ok(self.kill_switch.kill(scope, reason, operator.to_string()).await?) },
+        )
+    }
+
+    fn kill_state(&self) -> Arc<KillState> {
+        self.kill_switch.state()
+    }
+
+    fn log(&self) -> Arc<dyn LogStore> {
+        let log: Arc<dyn LogStore> = Arc::clone(&self.store) as _;
+        log
+    }
+
+    fn log_key(&self) -> VerifierKey {
+        self.log_key.clone()
+    }
+
+    fn record_refusal(&self, refusal: Refusal) -> BoxFuture<'_, Result<(), AdminError>> {
+        Box::pin(async move {
+            let Refusal { method, user, agents, intent, code } = refusal;
+            let agents: Vec<String> = agents.iter().map(ToString::to_string).collect();
+            let mut event = Event::new(EventKind::ApprovalRefused, self.clock.now())
+                .with_actor(user.to_string())
+                .with_denial(code.as_str(), code.class().as_str())
+                .with_detail("method", method)
+                .with_detail("attests_as", agents);
+            if let Some(intent) = intent {
+                event = event.with_intent(intent.as_str());
+            }
+            self.store
+                .append(event)
+                .await
+                .map_err(|error| AdminError::Unavailable(Box::new(error)))?;
+            Ok(())
+        })
+    }
+}
+
+fn of_registrar(error: RegistrarError, id: &str) -> AdminError {
+    match error {
+        RegistrarError::Refused(error) => AdminError::Entry(error),
+        RegistrarError::NotFound => AdminError::NotFound { what: "entry", id: id.to_owned() },
+        error @ (RegistrarError::Store(_) | RegistrarError::Log(_) | RegistrarError::Random(_)) => {
+            AdminError::Unavailable(Box::new(error))
+        }
+    }
+}

@@ -1,0 +1,205 @@
+//! The issuer as a node in the same process sees it: its state, and SVIDs for its entries.
+//!
+//! The state is put together anew whenever the registry or the kill switch changes. Nothing is minted for an entry that
+//! is gone, has ended or is stopped, whatever the caller believes; what is minted is recorded before it leaves.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::future::BoxFuture;
+use jiff::Timestamp;
+use marque_audit::{Event, EventKind, LogStore as _};
+use marque_authority::{Authority, JwtSvidTemplate, X509SvidTemplate};
+use marque_intent::kill::{KillScope, KillState};
+use marque_registry::{Entry, EntryId, Registry, Snapshot, TrustDomainDocument};
+use marque_spiffe::{Bundle, Clock};
+use marque_workload::{
+    BundleSet, Issuer, IssuerState, JwtSvidMaterial, PrivateKey, Stops, WorkloadError,
+    X509SvidMaterial,
+};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use zeroize::Zeroizing;
+
+use super::store::kill_watch;
+
+use marque_store::Store;
+
+/// The shortest life that an SVID is worth minting for.
+const SHORTEST_LIFETIME: Duration = Duration::from_secs(1);
+
+/// The in-process issuer of one trust domain.
+#[derive(Debug)]
+pub(super) struct InProcessIssuer {
+    document: Arc<TrustDomainDocument>,
+    authority: Arc<Authority>,
+    registry: Arc<Registry>,
+    store: Arc<Store>,
+    clock: Arc<dyn Clock>,
+    state: watch::Sender<Arc<IssuerState>>,
+}
+
+impl InProcessIssuer {
+    pub(super) fn new(
+        authority: Arc<Authority>,
+        registry: Arc<Registry>,
+        store: Arc<Store>,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
+        let kills = kill_watch(&store).borrow().clone();
+        let (state, _) =
+            watch::channel(Arc::new(state_of(registry.snapshot(), authority.bundle(), &kills)));
+        Self { document: Arc::clone(registry.document()), authority, registry, store, clock, state }
+    }
+
+    /// Follows the registry and the kill switch until `stop`.
+    pub(super) async fn follow(self: Arc<Self>, stop: CancellationToken) {
+        let mut entries = self.registry.subscribe();
+        let mut kills = kill_watch(&self.store);
+        loop {
+            let now = state_of(
+                Arc::clone(&entries.borrow_and_update()),
+                self.authority.bundle(),
+                &kills.borrow_and_update(),
+            );
+            self.state.send_replace(Arc::new(now));
+            let changed = tokio::select! {
+                () = stop.cancelled() => return,
+                changed = entries.changed() => changed,
+                changed = kills.changed() => changed,
+            };
+            if changed.is_err() {
+                return;
+            }
+        }
+    }
+
+    /// The entry, if it may be served right now.
+    fn entry(&self, id: &EntryId) -> Result<Arc<Entry>, WorkloadError> {
+        let snapshot = self.registry.snapshot();
+        let entry = snapshot.entry(id).ok_or(WorkloadError::NotEntitled)?;
+        let stopped = kill_watch(&self.store).borrow().stops_agent(entry.spiffe_id()).is_some();
+        // An SVID that would end within a second is none.
+        let ended = entry.has_expired(self.clock.now() + SHORTEST_LIFETIME);
+        if stopped || ended {
+            return Err(WorkloadError::NotEntitled);
+        }
+        Ok(Arc::clone(entry))
+    }
+
+    /// `wanted`, but never past the end of the entry.
+    fn lifetime(&self, entry: &Entry, wanted: Duration, now: Timestamp) -> Duration {
+        match entry.expires_at() {
+            Some(end) => {
+                Duration::try_from(end.duration_since(now)).unwrap_or_default().min(wanted)
+            }
+            None => wanted,
+        }
+    }
+
+    async fn record(
+        &self,
+        entry: &Entry,
+        kind: &str,
+        audience: &[String],
+        end: Timestamp,
+    ) -> Result<(), WorkloadError> {
+        let event = Event::new(EventKind::SvidIssued, self.clock.now())
+            .with_agent(entry.spiffe_id().clone())
+            .with_audience(audience.iter().cloned())
+            .with_expires_at(end)
+            .with_detail("svid", kind)
+            .with_detail("entry", entry.id().as_str());
+        match self.store.append(event).await {
+            Ok(_) => Ok(()),
+            Err(error) => {
+                tracing::error!(
+                    error = &error as &dyn std::error::Error,
+                    "an SVID could not be recorded"
+                );
+                Err(WorkloadError::Unavailable)
+            }
+        }
+    }
+}
+
+impl Issuer for InProcessIssuer {
+    fn state(&self) -> watch::Receiver<Arc<IssuerState>> {
+        self.state.subscribe()
+    }
+
+    fn mint_x509_svid<'a>(
+        &'a self,
+        entry: &'a EntryId,
+    ) -> BoxFuture<'a, Result<Arc<X509SvidMaterial>, WorkloadError>> {
+        Box::pin(async move {
+            let entry = self.entry(entry)?;
+            let now = self.clock.now();
+            let wanted =
+                entry.x509_lifetime().unwrap_or_else(|| self.document.x509_svid_lifetime());
+            let template = X509SvidTemplate {
+                spiffe_id: entry.spiffe_id().clone(),
+                lifetime: self.lifetime(&entry, wanted, now),
+                dns_names: entry.dns_names().to_vec(),
+            };
+            let minted = self
+                .authority
+                .mint_x509_svid(&template, now)
+                .map_err(|error| WorkloadError::Mint(Box::new(error)))?;
+            self.record(&entry, "x509-svid", &[], minted.not_after).await?;
+            Ok(Arc::new(X509SvidMaterial {
+                spiffe_id: minted.spiffe_id,
+                chain: minted.chain,
+                private_key: PrivateKey::from_pkcs8_der(Zeroizing::new(
+                    minted.private_key.expose_der().to_vec(),
+                )),
+                not_before: minted.not_before,
+                not_after: minted.not_after,
+            }))
+        })
+    }
+
+    fn mint_jwt_svid<'a>(
+        &'a self,
+        entry: &'a EntryId,
+        audience: &'a [String],
+    ) -> BoxFuture<'a, Result<Arc<JwtSvidMaterial>, WorkloadError>> {
+        Box::pin(async move {
+            let entry = self.entry(entry)?;
+            let now = self.clock.now();
+            let wanted = entry.jwt_lifetime().unwrap_or_else(|| self.document.jwt_svid_lifetime());
+            let template = JwtSvidTemplate {
+                spiffe_id: entry.spiffe_id().clone(),
+                audience: audience.to_vec(),
+                lifetime: self.lifetime(&entry, wanted, now),
+            };
+            let minted = self
+                .authority
+                .mint_jwt_svid(&template, now)
+                .map_err(|error| WorkloadError::Mint(Box::new(error)))?;
+            self.record(&entry, "jwt-svid", audience, minted.expires_at).await?;
+            Ok(Arc::new(JwtSvidMaterial {
+                spiffe_id: minted.spiffe_id,
+                token: minted.token,
+                issued_at: minted.issued_at,
+                expires_at: minted.expires_at,
+            }))
+        })
+    }
+}
+
+fn state_of(registry: Arc<Snapshot>, own: Arc<Bundle>, kills: &KillState) -> IssuerState {
+    let mut stops = Stops { all: false, agents: BTreeSet::new() };
+    for kill in &kills.kills {
+        match &kill.scope {
+            KillScope::Agent(agent) => {
+                stops.agents.insert(agent.clone());
+            }
+            KillScope::TrustDomain | KillScope::All => stops.all = true,
+            // A killed playbook ends its grants and tokens; the identity of the agents that ran it stands.
+            KillScope::Playbook(_) => {}
+        }
+    }
+    IssuerState { registry, bundles: Arc::new(BundleSet::new(own, [])), stops, epoch: kills.epoch }
+}

@@ -1,0 +1,249 @@
+//! The issuer role: one trust domain's authorities, registry, intents, token service and log, wired together.
+//!
+//! [`Issuer`] is what the edges see. It is opened from a checked folder, served by [`serve`], and knows no protocol.
+
+mod admin_door;
+pub mod folder;
+mod http_door;
+mod intents;
+mod keys;
+mod kill;
+mod minting;
+mod registrar;
+pub(crate) mod run;
+pub mod serve;
+mod store;
+
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use anyhow::Context as _;
+use jiff::Timestamp;
+use marque_audit::{Event, EventKind, LogStore as _, VerifierKey};
+use marque_authority::{Authority, AuthorityConfig};
+use marque_exchange::{
+    ClientAuthenticator, EnvironmentLookup, IssuerUrl, ResourceServer, TokenService,
+    TokenServiceConfig, TokenServiceParts,
+};
+use marque_keys::KeyManager;
+use marque_registry::{Registry, TrustDomainDocument};
+use marque_spiffe::{Clock, Environment, Random, TrustDomain};
+use marque_store::Store;
+use marque_workload::{BundleSet, Workload};
+use tokio_util::sync::CancellationToken;
+
+pub use self::intents::{DeskError, IntentDesk};
+pub use self::kill::KillSwitch;
+pub use self::registrar::{Registrar, RegistrarError};
+pub use self::run::run;
+
+use self::folder::CheckedFolder;
+use self::keys::CheckpointKey;
+use self::minting::InProcessIssuer;
+
+/// How far a client's clock may differ from ours.
+const LEEWAY: Duration = Duration::from_secs(5);
+
+/// The registries of every trust domain that a process serves, for asking whether a process is an agent of any.
+pub(crate) type Neighbours = Arc<OnceLock<Vec<Arc<Registry>>>>;
+
+/// One trust domain's issuer.
+#[derive(Debug)]
+pub struct Issuer {
+    authority: Arc<Authority>,
+    tokens: TokenService,
+    intents: IntentDesk,
+    registrar: Registrar,
+    kill_switch: KillSwitch,
+    store: Arc<Store>,
+    minting: Arc<InProcessIssuer>,
+    checkpoint_key: Arc<CheckpointKey>,
+    log_key: VerifierKey,
+    clock: Arc<dyn Clock>,
+    neighbours: Neighbours,
+    started_at: Timestamp,
+    issuer_url: IssuerUrl,
+    /// Whether the log could be read and signed when that was last tried.
+    ready: AtomicBool,
+}
+
+/// What an issuer is opened with, beside its folder.
+#[derive(Debug)]
+pub(crate) struct IssuerParts {
+    pub(crate) issuer_url: IssuerUrl,
+    pub(crate) keys: Arc<dyn KeyManager>,
+    pub(crate) store: Arc<Store>,
+    pub(crate) environments: Arc<dyn EnvironmentLookup>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) random: Arc<dyn Random>,
+    pub(crate) neighbours: Neighbours,
+}
+
+impl Issuer {
+    /// Opens the authorities, loads the entries, and wires the rooms.
+    pub(crate) async fn open(checked: CheckedFolder, parts: IssuerParts) -> anyhow::Result<Self> {
+        let CheckedFolder { folder, playbooks, policy } = checked;
+        let IssuerParts { issuer_url, keys, store, environments, clock, random, neighbours } =
+            parts;
+        let document = Arc::new(folder.document);
+        let now = clock.now();
+        let authority =
+            Authority::open(authority_config(&document), keys, &*store, Arc::clone(&random), now)
+                .await;
+        let authority = Arc::new(authority.context("open the signing authorities")?);
+        record_new_authorities(&store, &authority, now).await?;
+        let registrar = Registrar::open(
+            Arc::clone(&document),
+            folder.entries,
+            Arc::clone(&store),
+            Arc::clone(&clock),
+            Arc::clone(&random),
+        );
+        let registrar = registrar.await.context("load the registration entries")?;
+        let bundles = Arc::new(BundleSet::new(authority.bundle(), []));
+        let config = token_config(&document, issuer_url.clone());
+        let tokens = TokenService::new(
+            config,
+            TokenServiceParts {
+                bundles,
+                environments,
+                signer: authority.access_token_signer(),
+                keys: authority.access_token_keys(),
+                store: Arc::clone(&store) as _,
+                random: Arc::clone(&random),
+                clock: Arc::clone(&clock),
+            },
+        );
+        let checkpoint_key =
+            Arc::new(CheckpointKey::new(document.name(), authority.checkpoint_key().clone())?);
+        let minting = InProcessIssuer::new(
+            Arc::clone(&authority),
+            Arc::clone(registrar.registry()),
+            Arc::clone(&store),
+            Arc::clone(&clock),
+        );
+        Ok(Self {
+            intents: IntentDesk {
+                environment: document.environment(),
+                playbooks: Arc::new(playbooks),
+                policy: Arc::new(policy),
+                registry: Arc::clone(registrar.registry()),
+                store: Arc::clone(&store),
+                clock: Arc::clone(&clock),
+                random,
+            },
+            registrar,
+            kill_switch: KillSwitch::new(Arc::clone(&store), Arc::clone(&clock)),
+            log_key: checkpoint_key.verifier_key()?,
+            checkpoint_key,
+            minting: Arc::new(minting),
+            authority,
+            tokens,
+            store,
+            clock,
+            neighbours,
+            started_at: now,
+            issuer_url,
+            ready: AtomicBool::new(true),
+        })
+    }
+
+    /// The trust domain.
+    #[must_use]
+    pub fn trust_domain(&self) -> &TrustDomain {
+        self.authority.trust_domain()
+    }
+
+    /// Its environment.
+    #[must_use]
+    pub fn environment(&self) -> Environment {
+        self.authority.environment()
+    }
+
+    /// The token service.
+    #[must_use]
+    pub fn tokens(&self) -> &TokenService {
+        &self.tokens
+    }
+
+    /// Who authenticates the callers of the HTTP edge.
+    #[must_use]
+    pub fn authenticator(&self) -> &ClientAuthenticator {
+        self.tokens.authenticator()
+    }
+
+    /// Where intents are asked for.
+    #[must_use]
+    pub fn intents(&self) -> &IntentDesk {
+        &self.intents
+    }
+
+    /// Where entries are added and removed.
+    #[must_use]
+    pub fn registrar(&self) -> &Registrar {
+        &self.registrar
+    }
+
+    /// The kill switch.
+    #[must_use]
+    pub fn kill_switch(&self) -> &KillSwitch {
+        &self.kill_switch
+    }
+
+    pub(crate) fn registry(&self) -> &Arc<Registry> {
+        self.registrar.registry()
+    }
+
+    /// The node's half: what local callers are entitled to.
+    fn workload(&self) -> Workload {
+        Workload::new(Arc::clone(&self.minting) as _, Arc::clone(&self.clock))
+    }
+
+    fn follow_changes(&self, stop: CancellationToken) -> impl Future<Output = ()> + use<> {
+        Arc::clone(&self.minting).follow(stop)
+    }
+}
+
+/// Puts it on record when keys were made (M 106: the issuer's own events are in the log too).
+async fn record_new_authorities(
+    store: &Store,
+    authority: &Authority,
+    now: Timestamp,
+) -> anyhow::Result<()> {
+    for slot in authority.created() {
+        let event = Event::new(EventKind::AuthorityCreated, now)
+            .with_expires_at(authority.ends_at())
+            .with_detail("slot", slot.to_string());
+        store.append(event).await.context("record a new signing authority")?;
+    }
+    Ok(())
+}
+
+fn authority_config(document: &TrustDomainDocument) -> AuthorityConfig {
+    AuthorityConfig {
+        trust_domain: document.name().clone(),
+        environment: document.environment(),
+        ca_lifetime: document.ca_lifetime(),
+        max_x509_svid_lifetime: document.x509_svid_lifetime(),
+        max_jwt_svid_lifetime: document.jwt_svid_lifetime(),
+        refresh_hint: document.refresh_hint(),
+    }
+}
+
+fn token_config(document: &TrustDomainDocument, issuer: IssuerUrl) -> TokenServiceConfig {
+    TokenServiceConfig {
+        max_token_lifetime: document.max_access_token_lifetime(),
+        max_assertion_lifetime: document.jwt_svid_lifetime(),
+        leeway: LEEWAY,
+        resource_servers: document
+            .resource_servers()
+            .iter()
+            .map(|server| ResourceServer {
+                audience: server.audience().to_owned(),
+                callers: server.spiffe_ids().iter().cloned().collect(),
+            })
+            .collect(),
+        ..TokenServiceConfig::new(issuer, document.name().clone(), document.environment())
+    }
+}

@@ -1,0 +1,307 @@
+//! Serving one trust domain: build (bind and open everything that can fail), run, drain.
+//!
+//! Layout of a trust domain's data folder: `workload.sock` and `admin.sock`, and `private/` (mode 0700) with the sealed
+//! keys, the SQLite file and the kill journal.
+
+use std::net::SocketAddr;
+use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use anyhow::{Context as _, bail, ensure};
+use jiff::Timestamp;
+use marque_attest::{Attestors, UnixAttestor, UnixAttestorConfig};
+use marque_audit::{LogStore, Sequencer, checkpoint::origin};
+use marque_exchange::{Endpoint, EnvironmentLookup, IssuerUrl};
+use marque_intent::{IntentChange, IntentFilter, IntentStore as _, State};
+use marque_keys::{SealedFileKeys, SealingKey};
+use marque_registry::TrustDomainDocument;
+use marque_spiffe::{Clock, Random};
+use rustls::ServerConfig;
+use tokio::net::UnixListener;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use super::folder::CheckedFolder;
+use super::{Issuer, IssuerParts, Neighbours};
+use crate::cli::StoreOption;
+use crate::endpoints::TrustDomainEndpoints;
+use crate::grpc::admin::serve_admin;
+use crate::grpc::serve::Limits;
+use crate::grpc::workload::{WorkloadDoor, serve_workload};
+use crate::http::{HttpLimits, HttpServer, router};
+
+/// The longest socket path: Linux allows 107 bytes, and clients may add to what they are told.
+const MAX_SOCKET_PATH: usize = 100;
+/// Who may open the Workload API socket: everybody; attestation decides what they get (WE-3).
+const WORKLOAD_SOCKET_MODE: u32 = 0o666;
+/// Who may open the admin socket: the daemon's user and group; the gate decides what they may do.
+const ADMIN_SOCKET_MODE: u32 = 0o660;
+/// How often clocks that ran out and entries that another replica changed are looked for. A reader never sees an intent
+/// that ran out as alive; this tells the log.
+const UPKEEP_INTERVAL: Duration = Duration::from_secs(5);
+/// How long before their end the signing authorities are warned of, and how often.
+const WARNING_AHEAD: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+const WARNING_INTERVAL: Duration = Duration::from_secs(24 * 60 * 60);
+/// How long to wait before the log is sequenced again after a failure.
+const SEQUENCER_RETRY: Duration = Duration::from_secs(1);
+
+/// What every trust domain of a process shares.
+#[derive(Clone, Debug)]
+pub(crate) struct Shared {
+    pub(crate) data_dir: PathBuf,
+    pub(crate) store: StoreOption,
+    pub(crate) tls: Arc<ServerConfig>,
+    pub(crate) ca_file: PathBuf,
+    pub(crate) environments: Arc<dyn EnvironmentLookup>,
+    pub(crate) neighbours: Neighbours,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) random: Arc<dyn Random>,
+}
+
+/// One trust domain with everything bound and open, not yet served.
+#[derive(Debug)]
+pub(crate) struct Built {
+    pub(crate) issuer: Arc<Issuer>,
+    pub(crate) endpoints: TrustDomainEndpoints,
+    https: HttpServer,
+    workload: UnixListener,
+    admin: UnixListener,
+    attestors: Arc<Attestors>,
+}
+
+/// Binds the listeners of a trust domain, opens its keys, store and authorities.
+pub(crate) async fn build(
+    checked: CheckedFolder,
+    listen: Option<SocketAddr>,
+    sealing: &SealingKey,
+    shared: &Shared,
+) -> anyhow::Result<Built> {
+    let document = &checked.folder.document;
+    let name = document.name().clone();
+    let environment = document.environment();
+    let folder = shared.data_dir.join(name.as_str());
+    let private = folder.join("private");
+    make_folder(&folder, 0o755)?;
+    make_folder(&private, 0o700)?;
+
+    let address = listen.unwrap_or_else(|| document.hosts().listen());
+    let https = HttpServer::bind(address, Arc::clone(&shared.tls), HttpLimits::default())
+        .await
+        .with_context(|| format!("listen on {address} for `{name}`; is another marque running?"))?;
+    let issuer_url = issuer_url(document, https.local_addr())?;
+    let workload_api_socket = folder.join("workload.sock");
+    let admin_socket = folder.join("admin.sock");
+    let workload = bind_socket(&workload_api_socket, WORKLOAD_SOCKET_MODE)?;
+    let admin = bind_socket(&admin_socket, ADMIN_SOCKET_MODE)?;
+
+    let keys = SealedFileKeys::open(&private.join("keys"), sealing, name.as_str())
+        .with_context(|| format!("open the sealed keys of `{name}`"))?;
+    let store = super::store::open(&shared.store, &private, &name, Arc::clone(&shared.clock))
+        .await
+        .with_context(|| format!("open the store of `{name}`"))?;
+    let parts = IssuerParts {
+        issuer_url: issuer_url.clone(),
+        keys: Arc::new(keys),
+        store: Arc::new(store),
+        environments: Arc::clone(&shared.environments),
+        clock: Arc::clone(&shared.clock),
+        random: Arc::clone(&shared.random),
+        neighbours: Arc::clone(&shared.neighbours),
+    };
+    let issuer = Issuer::open(checked, parts)
+        .await
+        .with_context(|| format!("open the issuer of `{name}`"))?;
+    let endpoints = TrustDomainEndpoints {
+        name,
+        environment,
+        workload_api_socket,
+        admin_socket,
+        token_endpoint: Endpoint::Token.url(&issuer_url),
+        intents_url: issuer_url.join("/v1/intents"),
+        jwks_url: Endpoint::Jwks.url(&issuer_url),
+        issuer_url: issuer_url.as_str().to_owned(),
+        ca_file: shared.ca_file.clone(),
+    };
+    let attestors =
+        Attestors::new(vec![Box::new(UnixAttestor::new(UnixAttestorConfig::default()))]);
+    Ok(Built {
+        issuer: Arc::new(issuer),
+        endpoints,
+        https,
+        workload,
+        admin,
+        attestors: Arc::new(attestors),
+    })
+}
+
+impl Built {
+    /// Serves until `stop`, drains, and comes back.
+    pub(crate) async fn run(self, stop: CancellationToken) -> anyhow::Result<()> {
+        let Self { issuer, endpoints, https, workload, admin, attestors } = self;
+        let mut tasks: JoinSet<anyhow::Result<()>> = JoinSet::new();
+        let door = WorkloadDoor {
+            attestors: Arc::clone(&attestors),
+            workload: Arc::new(issuer.workload()),
+        };
+        let token = stop.clone();
+        tasks.spawn(
+            async move { Ok(serve_workload(workload, door, Limits::default(), token).await?) },
+        );
+        let (token, door) = (stop.clone(), Arc::clone(&issuer));
+        tasks.spawn(async move {
+            Ok(serve_admin(admin, door, attestors, Limits::default(), token).await?)
+        });
+        let (token, routes) = (stop.clone(), router(Arc::clone(&issuer) as _));
+        tasks.spawn(async move {
+            https.run(routes, token.cancelled_owned()).await;
+            Ok(())
+        });
+        let (token, following) = (stop.clone(), Arc::clone(&issuer));
+        tasks.spawn(async move {
+            following.follow_changes(token).await;
+            Ok(())
+        });
+        tasks.spawn(keep_up(Arc::clone(&issuer), stop.clone()));
+        // The sequencer goes last: what the drain records is signed too.
+        let sequencing = CancellationToken::new();
+        let sequencer = tokio::spawn(sequence(issuer, sequencing.clone()));
+        let mut outcome = Ok(());
+        while let Some(ended) = tasks.join_next().await {
+            let ended = ended.context("a task of the issuer stopped").and_then(|ended| ended);
+            if ended.is_err() {
+                stop.cancel();
+                outcome = outcome.and(ended);
+            }
+        }
+        sequencing.cancel();
+        sequencer.await.context("the sequencer stopped")?;
+        for socket in [&endpoints.workload_api_socket, &endpoints.admin_socket] {
+            std::fs::remove_file(socket)
+                .with_context(|| format!("remove `{}`", socket.display()))?;
+        }
+        outcome
+    }
+}
+
+/// Signs a checkpoint whenever the log has grown; once more at the end.
+async fn sequence(issuer: Arc<Issuer>, stop: CancellationToken) {
+    let log: Arc<dyn LogStore> = Arc::clone(&issuer.store) as _;
+    let mut grown = log.changed();
+    let signer = Arc::clone(&issuer.checkpoint_key) as _;
+    let mut sequencer = Sequencer::new(log, signer, origin(issuer.trust_domain()));
+    loop {
+        let ending = stop.is_cancelled();
+        grown.borrow_and_update();
+        let advanced = sequencer.advance().await;
+        issuer.ready.store(advanced.is_ok(), Ordering::Relaxed);
+        if let Err(error) = advanced {
+            tracing::error!(error = &error as &dyn std::error::Error, "no checkpoint");
+            tokio::select! {
+                () = stop.cancelled() => {}
+                () = issuer.clock.sleep_until(issuer.clock.now() + SEQUENCER_RETRY) => continue,
+            }
+        }
+        if ending {
+            return;
+        }
+        tokio::select! {
+            () = stop.cancelled() => {}
+            changed = grown.changed() => if changed.is_err() { return },
+        }
+    }
+}
+
+/// What needs doing now and then: intents whose clocks ran out are ended, so that the log says so; entries that another
+/// replica changed are read; an end of the authorities that draws near is announced.
+async fn keep_up(issuer: Arc<Issuer>, stop: CancellationToken) -> anyhow::Result<()> {
+    let mut warned: Option<Timestamp> = None;
+    loop {
+        for state in [State::Pending, State::Approved] {
+            if let Err(error) = expire_due(&issuer, state).await {
+                tracing::error!(error = &*error, "intents that ran out could not be ended");
+            }
+        }
+        if let Err(error) = issuer.registrar.reconcile().await {
+            let error = &error as &dyn std::error::Error;
+            tracing::error!(error, "the stored entries could not be read");
+        }
+        let now = issuer.clock.now();
+        if warned.is_none_or(|last| last + WARNING_INTERVAL <= now) {
+            warn_of_the_end(&issuer, now);
+            warned = Some(now);
+        }
+        tokio::select! {
+            () = stop.cancelled() => return Ok(()),
+            () = issuer.clock.sleep_until(now + UPKEEP_INTERVAL) => {}
+        }
+    }
+}
+
+/// There is no rotation yet: a trust domain whose authorities end stops issuing.
+fn warn_of_the_end(issuer: &Issuer, now: Timestamp) {
+    let ends_at = issuer.authority.ends_at();
+    if ends_at <= now + WARNING_AHEAD {
+        let trust_domain = issuer.trust_domain();
+        tracing::warn!(%trust_domain, %ends_at, "the signing authorities end; nothing is issued after that");
+    }
+}
+
+async fn expire_due(issuer: &Issuer, state: State) -> anyhow::Result<()> {
+    let filter = IntentFilter { state: Some(state), ..IntentFilter::default() };
+    for intent in issuer.store.list(filter).await? {
+        let now = issuer.clock.now();
+        if intent.expire_if_due(now).is_some() {
+            issuer.store.change(intent.id().clone(), IntentChange::Expire, now).await?;
+        }
+    }
+    Ok(())
+}
+
+/// The issuer identifier: what the document says, else `localhost` with the listener's port.
+fn issuer_url(document: &TrustDomainDocument, address: SocketAddr) -> anyhow::Result<IssuerUrl> {
+    let url = match document.hosts().url() {
+        Some(url) => url.to_owned(),
+        None => format!("https://localhost:{}", address.port()),
+    };
+    url.parse().with_context(|| format!("`{url}` as an issuer identifier"))
+}
+
+fn make_folder(path: &Path, mode: u32) -> anyhow::Result<()> {
+    let mut builder = std::fs::DirBuilder::new();
+    builder
+        .recursive(true)
+        .mode(mode)
+        .create(path)
+        .with_context(|| format!("create `{}`", path.display()))?;
+    let allowed = std::fs::Permissions::from_mode(mode);
+    std::fs::set_permissions(path, allowed)
+        .with_context(|| format!("set the mode of `{}`", path.display()))
+}
+
+/// Binds a Unix socket; a file that a daemon left behind is replaced, a living daemon's is not.
+fn bind_socket(path: &Path, mode: u32) -> anyhow::Result<UnixListener> {
+    let length = path.as_os_str().len();
+    ensure!(
+        length <= MAX_SOCKET_PATH,
+        "the socket path `{}` has {length} bytes, more than {MAX_SOCKET_PATH}; choose a shorter --data-dir",
+        path.display()
+    );
+    if std::os::unix::net::UnixStream::connect(path).is_ok() {
+        bail!("another marque serves `{}`; stop it or choose another --data-dir", path.display());
+    }
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            return Err(error).with_context(|| format!("replace `{}`", path.display()));
+        }
+        _ => {}
+    }
+    let listener =
+        UnixListener::bind(path).with_context(|| format!("bind `{}`", path.display()))?;
+    let allowed = std::fs::Permissions::from_mode(mode);
+    std::fs::set_permissions(path, allowed)
+        .with_context(|| format!("set the mode of `{}`", path.display()))?;
+    Ok(listener)
+}
