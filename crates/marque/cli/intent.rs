@@ -1,0 +1,232 @@
+//! `marque intent`: what agents asked for, and asking as an agent does.
+
+mod ask;
+
+use clap::{Args, Subcommand};
+use marque_intent::{IntentId, Outcome, PlaybookId, State};
+use marque_spiffe::{Clock, SpiffeId};
+
+use self::ask::{Ask, Parameter};
+use super::Session;
+use super::daemon::Of;
+use super::failure::Failure;
+use super::output::table;
+use super::review;
+use super::text::moment_from;
+use crate::clock::SystemClock;
+use crate::grpc::admin::IntentView;
+
+/// What agents asked for, and asking as an agent does
+///
+/// list, show and revoke are an operator's. request, complete and cancel are an agent's: they fetch a JWT-SVID for this
+/// very process from the Workload API and go to the issuer over HTTPS.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  marque intent list --state pending
+  marque intent show int_01abcdefghjkmnpqrstvwxyz01
+  marque intent request ingress-cert-rotation --param region=eu-west-1 --param service=shop --ticket CHG-1842
+  marque intent complete int_01abcdefghjkmnpqrstvwxyz01 --outcome success
+  marque intent revoke int_01abcdefghjkmnpqrstvwxyz01 --reason 'ticket was closed'")]
+pub(super) struct IntentArgs {
+    #[command(subcommand)]
+    command: IntentCommand,
+}
+
+#[derive(Debug, Subcommand)]
+enum IntentCommand {
+    /// List intents, newest first
+    List {
+        /// Only those in this state: pending, approved, consumed, denied, cancelled, expired, completed or revoked
+        #[arg(long)]
+        state: Option<State>,
+        /// Only those of this agent
+        #[arg(long, value_name = "SPIFFE-ID")]
+        agent: Option<SpiffeId>,
+        /// At most so many of each trust domain
+        #[arg(long, default_value_t = 50)]
+        limit: u32,
+    },
+    /// Show one intent, as an approver sees it
+    Show {
+        /// The intent
+        #[arg(value_name = "INTENT")]
+        id: IntentId,
+    },
+    /// End an intent and its tokens
+    Revoke {
+        /// The intent
+        #[arg(value_name = "INTENT")]
+        id: IntentId,
+        /// Why; operators and the log keep it
+        #[arg(long)]
+        reason: String,
+    },
+    /// Ask for an intent, as the agent that this process is
+    Request(Box<RequestArgs>),
+    /// Report how it went, as the agent that this process is
+    Complete {
+        /// The intent
+        #[arg(value_name = "INTENT")]
+        id: IntentId,
+        /// How it went: success, failure, partial or unknown
+        #[arg(long, value_parser = outcome)]
+        outcome: Outcome,
+        #[command(flatten)]
+        socket: SocketArgs,
+    },
+    /// Withdraw an intent before its first use, as the agent that this process is
+    Cancel {
+        /// The intent
+        #[arg(value_name = "INTENT")]
+        id: IntentId,
+        #[command(flatten)]
+        socket: SocketArgs,
+    },
+}
+
+#[derive(Debug, Args)]
+struct RequestArgs {
+    /// The playbook
+    #[arg(value_name = "PLAYBOOK")]
+    playbook: PlaybookId,
+    /// The version that is meant; refused if another one is in force
+    #[arg(long, value_name = "NUMBER")]
+    playbook_version: Option<u64>,
+    /// A parameter: NAME=TEXT, or NAME:=JSON for what is not text
+    #[arg(long = "param", value_name = "NAME=VALUE")]
+    parameters: Vec<Parameter>,
+    /// The change ticket
+    #[arg(long)]
+    ticket: Option<String>,
+    /// Why, for the people who approve; nothing decides by it
+    #[arg(long)]
+    justification: Option<String>,
+    #[command(flatten)]
+    socket: SocketArgs,
+}
+
+#[derive(Debug, Args)]
+struct SocketArgs {
+    /// The Workload API socket, as unix:/path [default: the trust domain's, or SPIFFE_ENDPOINT_SOCKET]
+    #[arg(long, value_name = "SOCKET")]
+    socket: Option<String>,
+}
+
+impl IntentArgs {
+    pub(super) async fn run(self, session: &mut Session) -> Result<(), Failure> {
+        match self.command {
+            IntentCommand::List { state, agent, limit } => list(session, state, agent, limit).await,
+            IntentCommand::Show { id } => show(session, &id).await,
+            IntentCommand::Revoke { id, reason } => revoke(session, &id, reason).await,
+            IntentCommand::Request(args) => request(session, *args).await,
+            IntentCommand::Complete { id, outcome, socket } => {
+                let body = serde_json::json!({ "outcome": outcome });
+                change(session, socket, &format!("/{id}/complete"), body).await
+            }
+            IntentCommand::Cancel { id, socket } => {
+                change(session, socket, &format!("/{id}/cancel"), serde_json::json!({})).await
+            }
+        }
+    }
+}
+
+async fn list(
+    session: &mut Session,
+    state: Option<State>,
+    agent: Option<SpiffeId>,
+    limit: u32,
+) -> Result<(), Failure> {
+    let mut all = Vec::new();
+    for mut home in session.homes().await? {
+        let agent = agent.as_ref().map(ToString::to_string);
+        let intents = home.admin.intents(state, agent, Some(limit)).await?;
+        all.extend(intents.into_iter().map(|intent| home.of(intent)));
+    }
+    session.output.show(&all, |all| render_list(all, SystemClock.now()))
+}
+
+async fn show(session: &mut Session, id: &IntentId) -> Result<(), Failure> {
+    let (home, intent) = session.intent(id.as_str()).await?;
+    session.output.show(&home.of(intent), |of| {
+        review::render(&of.item, &of.trust_domain, home.at.environment, SystemClock.now())
+    })
+}
+
+async fn revoke(session: &mut Session, id: &IntentId, reason: String) -> Result<(), Failure> {
+    let (mut home, _) = session.intent(id.as_str()).await?;
+    let revoked = home.admin.revoke(id.to_string(), reason).await?;
+    session.output.show(&home.of(revoked), |of| format!("The intent is {}.", of.item.state))
+}
+
+async fn request(session: &mut Session, args: RequestArgs) -> Result<(), Failure> {
+    let RequestArgs { playbook, playbook_version, parameters, ticket, justification, socket } =
+        args;
+    let mut body = serde_json::Map::new();
+    body.insert("playbook".to_owned(), playbook.to_string().into());
+    body.insert("parameters".to_owned(), Parameter::collect(parameters)?.into());
+    let optional = [
+        ("version", playbook_version.map(Into::into)),
+        ("ticket", ticket.map(Into::into)),
+        ("justification", justification.map(Into::into)),
+    ];
+    body.extend(optional.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))));
+    change(session, socket, "", body.into()).await
+}
+
+/// Sends one request of the agent's and shows the intent after it.
+async fn change(
+    session: &mut Session,
+    socket: SocketArgs,
+    path: &str,
+    body: serde_json::Value,
+) -> Result<(), Failure> {
+    let intent = Ask::new(session, socket.socket.as_deref()).await?.post(path, body).await?;
+    session.output.show(&intent, |intent| ask::render(intent, SystemClock.now()))
+}
+
+fn render_list(all: &[Of<IntentView>], now: jiff::Timestamp) -> String {
+    if all.is_empty() {
+        return "No intents.".to_owned();
+    }
+    let rows = all.iter().map(|Of { trust_domain: _, item }| {
+        [
+            item.id.clone(),
+            item.state.to_owned(),
+            item.agent.clone(),
+            review::statement(&item.grant),
+            item.grant.ticket.clone(),
+            moment_from(item.created_at, now),
+        ]
+    });
+    table(["INTENT", "STATE", "AGENT", "WHAT", "TICKET", "ASKED"], rows)
+}
+
+fn outcome(text: &str) -> Result<Outcome, String> {
+    let known = [Outcome::Success, Outcome::Failure, Outcome::Partial, Outcome::Unknown];
+    known
+        .into_iter()
+        .find(|outcome| outcome.as_str() == text)
+        .ok_or_else(|| "expected success, failure, partial or unknown".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_list_says_what_each_intent_would_do() {
+        let of = Of { trust_domain: "prod.example.org".to_owned(), item: review::tests::pending() };
+        let listed = render_list(&[of], "2026-11-22T03:00:00Z".parse().unwrap());
+        insta::assert_snapshot!(listed, @r#"
+        INTENT                          STATE    AGENT                                             WHAT                                                                                    TICKET    ASKED
+        int_01abcdefghjkmnpqrstvwxyz01  pending  spiffe://prod.example.org/agent/cert-rotator/one  Rotate the TLS certificate of one ingress, with region = "eu-west-1", service = "shop"  CHG-1842  2026-11-22 02:58:00 UTC (2m ago)
+        "#);
+    }
+
+    #[test]
+    fn an_outcome_is_one_of_four_words() {
+        assert_eq!(outcome("partial"), Ok(Outcome::Partial));
+        assert!(outcome("done").is_err());
+    }
+}

@@ -1,0 +1,189 @@
+//! Asking the issuer over HTTPS, with a JWT-SVID of this process as the credential.
+
+use std::str::FromStr;
+
+use jiff::Timestamp;
+use marque_intent::Problem;
+use serde_json::{Map, Value};
+use zeroize::Zeroizing;
+
+use super::super::Session;
+use super::super::failure::Failure;
+use super::super::output::{pairs, visible};
+use super::super::text::moment_from;
+use crate::client::HttpClient;
+use crate::endpoints::TrustDomainEndpoints;
+
+/// `NAME=TEXT` or `NAME:=JSON`.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Parameter {
+    name: String,
+    value: Value,
+}
+
+/// A parameter that does not read.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum ParameterError {
+    /// There is no `=`, or no name before it.
+    #[error("expected NAME=TEXT or NAME:=JSON")]
+    Form,
+    /// What stands after `:=` is not JSON.
+    #[error("`{0}` is not JSON")]
+    Json(String),
+}
+
+impl FromStr for Parameter {
+    type Err = ParameterError;
+
+    fn from_str(text: &str) -> Result<Self, ParameterError> {
+        let (name, value) = text.split_once('=').ok_or(ParameterError::Form)?;
+        let (name, value) = match name.strip_suffix(':') {
+            Some(name) => {
+                (name, value.parse().map_err(|_malformed| ParameterError::Json(value.to_owned()))?)
+            }
+            None => (name, Value::String(value.to_owned())),
+        };
+        if name.is_empty() {
+            return Err(ParameterError::Form);
+        }
+        Ok(Self { name: name.to_owned(), value })
+    }
+}
+
+impl Parameter {
+    /// The parameters as one object; none twice.
+    pub(super) fn collect(parameters: Vec<Self>) -> Result<Map<String, Value>, Failure> {
+        let mut members = Map::new();
+        for Self { name, value } in parameters {
+            if members.insert(name.clone(), value).is_some() {
+                return Err(Failure::usage(format!("parameter `{name}` is given twice")));
+            }
+        }
+        Ok(members)
+    }
+}
+
+/// This process as a client of the issuer.
+pub(super) struct Ask {
+    at: TrustDomainEndpoints,
+    svid: Zeroizing<String>,
+}
+
+impl Ask {
+    /// Fetches a JWT-SVID for the issuer.
+    pub(super) async fn new(session: &Session, socket: Option<&str>) -> Result<Self, Failure> {
+        let at = session.home_of_workload(socket)?;
+        let mut workload = session.workload_of(&at, socket).await?;
+        let svids = workload.jwt_svids(vec![at.issuer_url.clone()], None).await?;
+        let first =
+            svids.into_iter().next().ok_or_else(|| Failure::failed("no JWT-SVID was issued"))?;
+        Ok(Self { at, svid: Zeroizing::new(first.svid) })
+    }
+
+    /// Posts to the intents endpoint, or to `path` below it, and gives the intent that is answered.
+    pub(super) async fn post(self, path: &str, body: Value) -> Result<Value, Failure> {
+        let Self { at, svid } = self;
+        let url = format!("{}{path}", at.intents_url);
+        let called = tokio::task::spawn_blocking(move || {
+            HttpClient::new(&at.ca_file)?.post_json(&url, &svid, &body)
+        });
+        let answer = called
+            .await
+            .map_err(|error| Failure::because("the request was interrupted", &error))?
+            .map_err(|error| Failure::because("cannot ask the issuer", &error))?;
+        if answer.is_success() {
+            Ok(answer.body)
+        } else {
+            Err(refusal(answer.status, &answer.body))
+        }
+    }
+}
+
+/// The intent as its agent sees it.
+pub(super) fn render(intent: &Value, now: Timestamp) -> String {
+    let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), ToOwned::to_owned);
+    let member = |name: &str| intent.get(name).map_or_else(|| "-".to_owned(), text);
+    let mut shown = pairs([
+        ("intent", member("id")),
+        ("state", member("state")),
+        ("ends", moment_from(member("expires_at").parse().ok(), now)),
+        ("uses left", member("uses_left")),
+        ("digest", member("digest")),
+    ]);
+    if intent.get("state").is_some_and(|state| state == "pending") {
+        shown
+            .push_str(&format!("\nAn operator decides: marque approve {}", visible(&member("id"))));
+    }
+    shown
+}
+
+/// A refusal in the issuer's words: an RFC 9457 problem, as far as it is one.
+fn refusal(status: u16, body: &Value) -> Failure {
+    match serde_json::from_value::<Problem>(body.clone()) {
+        Ok(problem) => {
+            let Problem { title, detail, code, remediation, .. } = problem;
+            let message =
+                detail.map_or_else(|| title.clone(), |detail| format!("{title}: {detail}"));
+            Failure::failed(message).code(Some(code.as_str().to_owned())).next(remediation.text)
+        }
+        Err(_) => {
+            let told = ["detail", "title", "error_description", "error"];
+            let told = told
+                .iter()
+                .find_map(|name| body.get(name)?.as_str())
+                .unwrap_or("no reason was given");
+            Failure::failed(format!("the issuer answered {status}: {told}"))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_parameter_is_text_or_json() {
+        let text: Parameter = "service=a=b".parse().unwrap();
+        assert_eq!(text, Parameter { name: "service".to_owned(), value: "a=b".into() });
+        let json: Parameter = "count:=3".parse().unwrap();
+        assert_eq!(json, Parameter { name: "count".to_owned(), value: 3.into() });
+        for refused in ["service", "=x", ":=3", "count:=three"] {
+            assert!(refused.parse::<Parameter>().is_err(), "{refused}");
+        }
+    }
+
+    #[test]
+    fn a_parameter_given_twice_is_refused() {
+        let twice = ["a=1", "a=2"].map(|text| text.parse().unwrap());
+        assert!(Parameter::collect(twice.into()).is_err());
+    }
+
+    #[test]
+    fn a_problem_becomes_a_failure_with_its_code_and_its_remedy() {
+        let denial =
+            marque_intent::Denial::new(marque_intent::DenialCode::TicketMissing, "no ticket");
+        let problem = serde_json::to_value(denial.to_problem()).unwrap();
+        let failure = format!("{:?}", refusal(403, &problem));
+        assert!(failure.contains("ticket_missing") && failure.contains("next: Some"), "{failure}");
+        let plain = format!("{:?}", refusal(502, &serde_json::json!({ "title": "bad gateway" })));
+        assert!(plain.contains("502: bad gateway"), "{plain}");
+    }
+
+    #[test]
+    fn a_pending_intent_says_who_decides() {
+        let now = "2026-11-22T03:00:00Z".parse().unwrap();
+        let ends = "2026-11-22T03:30:00.5Z";
+        let pending = serde_json::json!({ "id": "int_1", "state": "pending", "uses_left": 1, "expires_at": ends });
+        insta::assert_snapshot!(render(&pending, now), @r"
+        intent     int_1
+        state      pending
+        ends       2026-11-22 03:30:00 UTC (in 30m)
+        uses left  1
+        digest     -
+
+        An operator decides: marque approve int_1
+        ");
+        let approved = serde_json::json!({ "id": "int_1", "state": "approved" });
+        assert!(!render(&approved, now).contains("marque approve"));
+    }
+}

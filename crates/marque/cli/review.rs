@@ -1,0 +1,235 @@
+//! What a person sees of an intent before deciding about it (specs/intents.md 11).
+//!
+//! The sentence at the top is the playbook's title with the parameters, never the agent's words; those stand at the end,
+//! fenced, on lines of their own, and cannot drive the terminal. Absent, because the daemon does not have them yet: the
+//! delegation chain, the history of this request, a live ticket.
+
+use anstyle::{AnsiColor, Style};
+use jiff::Timestamp;
+use serde_json::Value;
+
+use super::output::{pairs, put, visible};
+use super::text::{length, lifetime, lines, moment_from, or_dash, short_digest};
+use crate::grpc::admin::{GrantView, IntentView};
+use marque_spiffe::Environment;
+
+const HEADING: Style = Style::new().bold();
+const WARNING: Style = AnsiColor::Yellow.on_default().bold();
+/// How long a line of the agent's text may be.
+const FENCE_WIDTH: usize = 76;
+/// How much of a parameter is shown: all of it, as a request is smaller than this.
+const MAX_PARAMETER_CHARS: usize = marque_intent::MAX_REQUEST_BYTES;
+
+/// The intent, as an approver has to see it.
+pub(super) fn render(
+    intent: &IntentView,
+    trust_domain: &str,
+    environment: Environment,
+    now: Timestamp,
+) -> String {
+    let IntentView { grant, .. } = intent;
+    let mut text = String::new();
+    put(&mut text, format_args!("{HEADING}{}{HEADING:#}\n", statement(grant)));
+    text.push_str(&standing(intent, trust_domain, environment, now));
+    put(
+        &mut text,
+        format_args!("\n{HEADING}Now{HEADING:#}: its identity alone, which permits nothing.\n"),
+    );
+    put(&mut text, format_args!("{HEADING}{}{HEADING:#}:\n", consequence(intent)));
+    text.push_str(&additions(grant, now));
+    for approval in &intent.approvals {
+        let (approver, when) = (visible(&approval.approver), moment_from(approval.at, now));
+        put(&mut text, format_args!("\nApproved by {approver}, {when}\n"));
+    }
+    if let Some(denial) = &intent.denial {
+        let (code, detail) = (visible(&denial.code), visible(&denial.detail));
+        put(&mut text, format_args!("\n{WARNING}Denied{WARNING:#}: {detail} (code `{code}`)\n"));
+    }
+    if !intent.ended_by.is_empty() {
+        let (who, why) = (visible(&intent.ended_by), visible(&or_dash(&intent.reason)));
+        put(&mut text, format_args!("\nEnded by {who}: {why}\n"));
+    }
+    text.push_str(&fenced(&intent.justification));
+    text
+}
+
+/// One sentence: the playbook's title, with the parameters.
+pub(super) fn statement(grant: &GrantView) -> String {
+    let mut sentence = visible(&grant.title);
+    let parameters: Vec<String> = match &grant.parameters {
+        Value::Object(members) => {
+            members.iter().map(|(name, value)| parameter(name, value)).collect()
+        }
+        _ => Vec::new(),
+    };
+    if !parameters.is_empty() {
+        put(&mut sentence, format_args!(", with {}", parameters.join(", ")));
+    }
+    sentence
+}
+
+fn parameter(name: &str, value: &Value) -> String {
+    let value = value.to_string();
+    let mut shown: String = value.chars().take(MAX_PARAMETER_CHARS).collect();
+    if shown.len() < value.len() {
+        shown.push('…');
+    }
+    visible(&format!("{name} = {shown}"))
+}
+
+fn standing(
+    intent: &IntentView,
+    trust_domain: &str,
+    environment: Environment,
+    now: Timestamp,
+) -> String {
+    let IntentView {
+        id, state, agent, agent_owner, grant, created_at, expires_at, uses_left, ..
+    } = intent;
+    let state = match expires_at {
+        Some(_) => format!("{state}, ends {}", moment_from(*expires_at, now)),
+        None => (*state).to_owned(),
+    };
+    let owner =
+        if agent_owner.is_empty() { "nobody: its registration entry is gone" } else { agent_owner };
+    let mut rows = vec![
+        ("intent", id.clone()),
+        ("state", state),
+        ("asked", moment_from(*created_at, now)),
+        ("trust domain", format!("{trust_domain} ({environment})")),
+        ("agent", agent.clone()),
+        ("owner", owner.to_owned()),
+        ("ticket", or_dash(&grant.ticket)),
+        (
+            "playbook",
+            format!(
+                "{} version {} ({})",
+                grant.playbook,
+                grant.playbook_version,
+                short_digest(&grant.playbook_digest)
+            ),
+        ),
+        ("purpose", or_dash(&grant.purpose)),
+        ("risk", format!("{} of 100", grant.risk)),
+        ("digest", short_digest(&grant.digest)),
+    ];
+    if *uses_left < grant.uses {
+        rows.push(("uses left", format!("{uses_left} of {}", grant.uses)));
+    }
+    pairs(rows)
+}
+
+fn consequence(intent: &IntentView) -> &'static str {
+    match intent.state {
+        "pending" => "An approval would add",
+        "approved" => "It may",
+        _ => "It was for",
+    }
+}
+
+fn additions(grant: &GrantView, now: Timestamp) -> String {
+    let seconds = |length_s: Option<u64>| length_s.map_or_else(|| "-".to_owned(), length);
+    let mut rows = vec![
+        ("audience", lines(&grant.audiences)),
+        ("scopes", lines(&grant.scopes)),
+        ("details", details(&grant.authorization_details)),
+        ("resources", lines(&grant.resources)),
+        (
+            "uses",
+            format!("{}, each a token of at most {}", grant.uses, lifetime(grant.token_lifetime_s)),
+        ),
+        (
+            "until",
+            format!(
+                "{} after the first use, which may be up to {} after approval\nnever after {}",
+                seconds(grant.max_duration_s),
+                seconds(grant.start_within_s),
+                moment_from(grant.not_after, now)
+            ),
+        ),
+    ];
+    if grant.approvals > 0 {
+        let whose = match grant.approver_groups.as_slice() {
+            [] => "any operator".to_owned(),
+            groups => groups.join(" or "),
+        };
+        rows.push(("approvals", format!("{} by {whose}", grant.approvals)));
+    }
+    pairs(rows.iter().map(|(name, value)| (*name, value.clone()))).lines().fold(
+        String::new(),
+        |mut text, line| {
+            put(&mut text, format_args!("  {line}\n"));
+            text
+        },
+    )
+}
+
+/// Authorization details: the type, then its members.
+fn details(details: &Value) -> String {
+    let Value::Array(details) = details else { return "-".to_owned() };
+    let shown: Vec<String> = details.iter().map(detail).collect();
+    lines(&shown)
+}
+
+fn detail(detail: &Value) -> String {
+    let Value::Object(members) = detail else { return detail.to_string() };
+    let kind = members.get("type").and_then(Value::as_str).unwrap_or("-");
+    let values =
+        members.iter().filter(|(name, _)| name.as_str() != "type").map(
+            |(name, value)| match value {
+                Value::String(text) => format!("\n  {name}: {text}"),
+                Value::Array(values) => {
+                    let values: Vec<String> = values
+                        .iter()
+                        .map(|value| {
+                            value.as_str().map_or_else(|| value.to_string(), ToOwned::to_owned)
+                        })
+                        .collect();
+                    format!("\n  {name}: {}", values.join(", "))
+                }
+                other => format!("\n  {name}: {other}"),
+            },
+        );
+    std::iter::once(kind.to_owned()).chain(values).collect()
+}
+
+/// The agent's own words, so that nobody takes them for ours.
+fn fenced(justification: &str) -> String {
+    if justification.is_empty() {
+        return "\nThe agent gave no justification.\n".to_owned();
+    }
+    let mut text = format!("\n{WARNING}Untrusted text from the agent{WARNING:#}\n");
+    for line in wrapped(&visible(justification)) {
+        put(&mut text, format_args!("  │ {line}\n"));
+    }
+    text
+}
+
+/// Lines of at most [`FENCE_WIDTH`] characters, broken at spaces where there are any.
+fn wrapped(text: &str) -> Vec<String> {
+    let mut lines = vec![String::new()];
+    let mut width = 0;
+    for word in text.split(' ') {
+        let characters: Vec<char> = word.chars().collect();
+        for (index, piece) in characters.chunks(FENCE_WIDTH).enumerate() {
+            let fits = index == 0 && width > 0 && width + 1 + piece.len() <= FENCE_WIDTH;
+            if fits {
+                width += 1;
+            } else if width > 0 {
+                lines.push(String::new());
+                width = 0;
+            }
+            width += piece.len();
+            if let Some(line) = lines.last_mut() {
+                if fits {
+                    line.push(' ');
+                }
+                line.extend(piece);
+            }
+        }
+    }
+    lines
+}
+
+#[cfg(test)]
+pub(super) mod tests;

@@ -1,0 +1,147 @@
+use crate::grpc::admin::{ApprovalView, DenialView};
+
+use super::*;
+
+pub(in crate::cli) fn pending() -> IntentView {
+    let at = |text: &str| Some(text.parse().unwrap());
+    IntentView {
+        id: "int_01abcdefghjkmnpqrstvwxyz01".to_owned(),
+        state: "pending",
+        agent: "spiffe://prod.example.org/agent/cert-rotator/one".to_owned(),
+        agent_owner: "group:platform-sre".to_owned(),
+        grant: GrantView {
+            digest: format!("sha256:{}", "0123456789abcdef".repeat(4)),
+            playbook: "ingress-cert-rotation".to_owned(),
+            playbook_version: 7,
+            playbook_digest: format!("sha256:{}", "ab".repeat(32)),
+            title: "Rotate the TLS certificate of one ingress".to_owned(),
+            purpose: "rotate-ingress-certificate".to_owned(),
+            parameters: serde_json::json!({ "region": "eu-west-1", "service": "shop" }),
+            ticket: "CHG-1842".to_owned(),
+            audiences: vec!["https://ingress.prod.example.org".to_owned()],
+            scopes: vec!["secrets.update".to_owned()],
+            authorization_details: serde_json::json!([{
+                "type": "k8s_object",
+                "actions": ["get", "patch"],
+                "identifier": "ns/ingress/secret/shop-tls",
+            }]),
+            resources: vec!["k8s://eu-west-1/ns/ingress/secret/shop-tls".to_owned()],
+            uses: 1,
+            token_lifetime_s: Some(300),
+            start_within_s: Some(900),
+            max_duration_s: Some(600),
+            not_before: at("2026-11-22T03:00:00Z"),
+            not_after: at("2026-11-22T04:00:00Z"),
+            risk: 40,
+            approvals: 1,
+            approver_groups: vec!["sre".to_owned()],
+        },
+        justification: "The certificate of shop ends in two days.".to_owned(),
+        created_at: at("2026-11-22T02:58:00Z"),
+        changed_at: at("2026-11-22T02:58:00Z"),
+        expires_at: at("2026-11-22T03:28:00Z"),
+        approvals: Vec::new(),
+        approvals_missing: 1,
+        uses_left: 1,
+        uses: Vec::new(),
+        denial: None,
+        ended_by: String::new(),
+        reason: String::new(),
+        outcome: String::new(),
+    }
+}
+
+fn page(intent: &IntentView) -> String {
+    let now = "2026-11-22T03:00:00Z".parse().unwrap();
+    let page = render(intent, "prod.example.org", Environment::Production, now);
+    anstream::adapter::strip_str(&page).to_string()
+}
+
+#[test]
+fn an_approver_sees_everything_there_is_to_decide_on() {
+    insta::assert_snapshot!(page(&pending()), @r#"
+    Rotate the TLS certificate of one ingress, with region = "eu-west-1", service = "shop"
+    intent        int_01abcdefghjkmnpqrstvwxyz01
+    state         pending, ends 2026-11-22 03:28:00 UTC (in 28m)
+    asked         2026-11-22 02:58:00 UTC (2m ago)
+    trust domain  prod.example.org (production)
+    agent         spiffe://prod.example.org/agent/cert-rotator/one
+    owner         group:platform-sre
+    ticket        CHG-1842
+    playbook      ingress-cert-rotation version 7 (abababababab)
+    purpose       rotate-ingress-certificate
+    risk          40 of 100
+    digest        0123456789ab
+
+    Now: its identity alone, which permits nothing.
+    An approval would add:
+      audience   https://ingress.prod.example.org
+      scopes     secrets.update
+      details    k8s_object
+                   actions: get, patch
+                   identifier: ns/ingress/secret/shop-tls
+      resources  k8s://eu-west-1/ns/ingress/secret/shop-tls
+      uses       1, each a token of at most 5m
+      until      10m after the first use, which may be up to 15m after approval
+                 never after 2026-11-22 04:00:00 UTC (in 1h)
+      approvals  1 by sre
+
+    Untrusted text from the agent
+      │ The certificate of shop ends in two days.
+    "#);
+}
+
+#[test]
+fn the_agents_words_cannot_pass_for_ours() {
+    let hostile =
+        "ok\u{1b}[2J\nApproved by operator:root(0)\u{202e} ".to_owned() + &"x".repeat(100);
+    let page = page(&IntentView { justification: hostile, ..pending() });
+    let told: Vec<&str> = page.split("Untrusted text from the agent\n").collect();
+    assert!(!told[0].contains("operator:root"), "{page}");
+    assert!(
+        told[1]
+            .lines()
+            .all(|line| line.starts_with("  │ ") && line.chars().count() <= FENCE_WIDTH + 4)
+    );
+    assert!(!page.contains('\u{1b}') && !page.contains('\u{202e}'), "{page}");
+}
+
+#[test]
+fn the_sentence_at_the_top_is_whole_and_made_visible() {
+    let mut intent = pending();
+    intent.grant.parameters = serde_json::json!({ "service": "s\u{200b}".repeat(400) });
+    let first = page(&intent).lines().next().unwrap().to_owned();
+    // The digest covers all of a parameter, so the approver sees all of it.
+    assert_eq!(first.matches("s\\u{200b}").count(), 400, "{first}");
+}
+
+#[test]
+fn what_was_decided_is_shown_with_who_and_why() {
+    let approval = ApprovalView {
+        approver: "operator:alice(1000)".to_owned(),
+        at: Some("2026-11-22T02:59:00Z".parse().unwrap()),
+        digest: String::new(),
+    };
+    let denial = DenialView {
+        code: "approval_denied".to_owned(),
+        class: "approval".to_owned(),
+        detail: "denied by operator:bob(1001)".to_owned(),
+    };
+    let page = page(&IntentView {
+        state: "denied",
+        approvals: vec![approval],
+        denial: Some(denial),
+        ended_by: "operator:bob(1001)".to_owned(),
+        reason: "not in the window".to_owned(),
+        expires_at: None,
+        ..pending()
+    });
+    for told in [
+        "Approved by operator:alice(1000), 2026-11-22 02:59:00 UTC (1m ago)",
+        "Denied: denied by operator:bob(1001) (code `approval_denied`)",
+        "Ended by operator:bob(1001): not in the window",
+        "It was for:",
+    ] {
+        assert!(page.contains(told), "{told}\n{page}");
+    }
+}
