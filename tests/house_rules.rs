@@ -1,0 +1,201 @@
+//! House rules that no compiler checks: what may stand in the lock file, which licences may come along, that each
+//! package opts in to the workspace lints, and that the requirements map names tests that exist.
+
+#![expect(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    reason = "helpers of tests; the lint settings cover test functions alone"
+)]
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// A second TLS or cryptography stack; ring and rustls are the only ones (docs/adr/0001).
+const BANNED_PACKAGES: &[&str] = &[
+    "aws-lc-rs",
+    "aws-lc-sys",
+    "native-tls",
+    "openssl",
+    "openssl-sys",
+    "openssl-probe",
+    "boring",
+    "boring-sys",
+];
+
+/// RustCrypto pieces that may be in the lock file, each with the dependency that brings it.
+const RUST_CRYPTO: &[(&str, &str)] = &[
+    ("ed25519-dalek", "jsonwebtoken, the verifier of the demo's resource server that is not ours"),
+    ("p256", "jsonwebtoken"),
+    ("p384", "jsonwebtoken"),
+    ("rsa", "jsonwebtoken"),
+];
+
+const ALLOWED_LICENCES: &[&str] = &[
+    "0BSD",
+    "Apache-2.0",
+    "Apache-2.0 WITH LLVM-exception",
+    "BSD-2-Clause",
+    "BSD-3-Clause",
+    "BSL-1.0",
+    "CDLA-Permissive-2.0",
+    "ISC",
+    "MIT",
+    "MIT-0",
+    "Unicode-3.0",
+    "Unlicense",
+    "Zlib",
+];
+
+#[test]
+fn the_lock_file_holds_one_tls_stack() {
+    let names = locked_packages();
+    let banned: Vec<_> = BANNED_PACKAGES.iter().filter(|name| names.contains(**name)).collect();
+    assert!(
+        banned.is_empty(),
+        "banned packages in Cargo.lock: {banned:?}; see `cargo tree -i <name>`"
+    );
+    assert!(
+        names.contains("ring") && names.contains("rustls"),
+        "the lock file was not read as expected"
+    );
+}
+
+#[test]
+fn rust_crypto_signature_crates_are_listed_with_their_reason() {
+    let names = locked_packages();
+    for signature_crate in
+        ["p256", "p384", "p521", "k256", "rsa", "dsa", "ed25519-dalek", "ed448-goldilocks"]
+    {
+        let listed = RUST_CRYPTO.iter().any(|(name, _)| *name == signature_crate);
+        assert!(
+            !names.contains(signature_crate) || listed,
+            "`{signature_crate}` came into Cargo.lock; our own signatures are ring's, list who brings it"
+        );
+    }
+}
+
+#[test]
+fn every_licence_is_on_the_list() {
+    let output = Command::new(env!("CARGO"))
+        .args(["metadata", "--format-version", "1", "--locked"])
+        .current_dir(root())
+        .output()
+        .expect("cargo metadata runs");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let metadata: serde_json::Value =
+        serde_json::from_slice(&output.stdout).expect("metadata is JSON");
+    let packages = metadata["packages"].as_array().expect("packages");
+    assert!(packages.len() > 100, "metadata was not read as expected");
+    for package in packages {
+        let name = package["name"].as_str().unwrap_or_default();
+        let text = package["license"].as_str().unwrap_or_default();
+        let expression = spdx::Expression::parse_mode(text, spdx::ParseMode::LAX)
+            .unwrap_or_else(|error| panic!("licence of `{name}`: {error}"));
+        let allowed = expression
+            .evaluate(|requirement| ALLOWED_LICENCES.contains(&requirement.to_string().as_str()));
+        assert!(allowed, "`{name}` has the licence `{text}`, which is not on the list");
+    }
+}
+
+#[test]
+fn every_package_opts_in_to_the_workspace_lints() {
+    let mut manifests: Vec<PathBuf> = fs::read_dir(root().join("crates"))
+        .expect("crates/")
+        .map(|entry| entry.expect("entry").path().join("Cargo.toml"))
+        .filter(|path| path.exists())
+        .collect();
+    manifests.push(root().join("Cargo.toml"));
+    assert!(manifests.len() > 10, "manifests were not found as expected");
+    for manifest in manifests {
+        let text = fs::read_to_string(&manifest).expect("manifest");
+        let table: toml::Table = text.parse().expect("manifest is TOML");
+        assert_eq!(
+            table
+                .get("lints")
+                .and_then(|lints| lints.get("workspace"))
+                .and_then(toml::Value::as_bool),
+            Some(true),
+            "{} does not opt in to [workspace.lints]",
+            manifest.display()
+        );
+    }
+}
+
+#[test]
+fn every_test_named_in_the_requirements_map_exists() {
+    let map =
+        fs::read_to_string(root().join("docs/requirements.md")).expect("docs/requirements.md");
+    let named = tests_named_in(&map);
+    assert!(named.len() > 20, "the map names only {} tests: was it read as expected?", named.len());
+    let sources = rust_sources();
+    for name in named {
+        let function = name.rsplit("::").next().unwrap_or(&name);
+        let declaration = format!("fn {function}(");
+        let python = format!("def {function}(");
+        assert!(
+            sources.iter().any(|source| source.contains(&declaration) || source.contains(&python)),
+            "docs/requirements.md names the test `{name}`, which does not exist"
+        );
+    }
+}
+
+#[test]
+fn no_private_key_is_committed() {
+    let output = Command::new("git")
+        .args(["grep", "-lE", "BEGIN (EC |RSA |ED25519 |)PRIVATE KEY"])
+        .current_dir(root())
+        .output();
+    let Ok(output) = output else {
+        eprintln!("skipped: git is not at hand");
+        return;
+    };
+    let found = String::from_utf8_lossy(&output.stdout);
+    let found: Vec<_> = found.lines().filter(|file| !file.ends_with("house_rules.rs")).collect();
+    assert!(found.is_empty(), "private keys in the tree: {found:?}");
+}
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn locked_packages() -> BTreeSet<String> {
+    let text = fs::read_to_string(root().join("Cargo.lock")).expect("Cargo.lock");
+    let lock: toml::Table = text.parse().expect("Cargo.lock is TOML");
+    lock["package"]
+        .as_array()
+        .expect("packages")
+        .iter()
+        .map(|package| package["name"].as_str().expect("name").to_owned())
+        .collect()
+}
+
+/// Test names stand in the last column of the map's tables, in backticks.
+fn tests_named_in(map: &str) -> BTreeSet<String> {
+    map.lines()
+        .filter(|line| line.starts_with("| M "))
+        .filter_map(|line| line.trim_end_matches(['|', ' ']).rsplit('|').next())
+        .flat_map(|column| column.split('`').skip(1).step_by(2))
+        .map(ToOwned::to_owned)
+        .collect()
+}
+
+fn rust_sources() -> Vec<String> {
+    let mut sources = Vec::new();
+    let mut folders = vec![root().join("crates"), root().join("tests")];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).expect("folder").map(|entry| entry.expect("entry").path())
+        {
+            if entry.is_dir() {
+                folders.push(entry);
+            } else if entry
+                .extension()
+                .is_some_and(|extension| extension == "rs" || extension == "py")
+            {
+                sources.push(fs::read_to_string(entry).expect("source"));
+            }
+        }
+    }
+    sources
+}
