@@ -1,0 +1,94 @@
+//! `marque check`: what a platform team runs over its folder before it is served.
+
+use std::fs;
+use std::path::Path;
+
+use tempfile::TempDir;
+
+use crate::support::folder;
+use crate::support::operator::{Said, run_marque};
+
+fn copy() -> TempDir {
+    let scratch = tempfile::tempdir().unwrap();
+    folder::copy(&folder::shipped(), scratch.path());
+    scratch
+}
+
+async fn check(folder: &Path) -> Said {
+    run_marque(&["--output", "json", "check", &folder.display().to_string()].map(ToOwned::to_owned))
+        .await
+}
+
+/// Replaces `from` by `to` in one file of the folder.
+fn edit(folder: &Path, file: &str, from: &str, to: &str) {
+    let file = folder.join(file);
+    let text = fs::read_to_string(&file).unwrap();
+    assert!(text.contains(from), "{} does not hold `{from}`", file.display());
+    fs::write(file, text.replacen(from, to, 1)).unwrap();
+}
+
+#[tokio::test]
+async fn the_shipped_folder_has_no_finding() {
+    check(&folder::shipped()).await.succeeded();
+}
+
+#[tokio::test]
+async fn a_finding_names_its_file_and_line() {
+    const PLAYBOOK: &str = "prod.example.org/playbooks/ingress-cert-rotation.toml";
+    const DOCUMENT: &str = "prod.example.org/trust-domain.toml";
+    const POLICY: &str = "prod.example.org/policy/hard.cedar";
+    for (file, from, to) in [
+        (DOCUMENT, "environment = \"production\"", "environment = \"prod\""),
+        (DOCUMENT, "tenant = ", "tenat = "),
+        (PLAYBOOK, "uses = 1", "uses = 0"),
+        (PLAYBOOK, "uses = 1", "uses = 1\nunlimited = true"),
+        (PLAYBOOK, "version = 1", "version = \"one\""),
+        (PLAYBOOK, "additionalProperties = false", "additionalProperties = true"),
+        (PLAYBOOK, "scopes = [\"secrets.update\"]", "scopes = [\"*\"]"),
+        (PLAYBOOK, "retry_buffer = \"2m\"", "retry_buffer = \"57m\""),
+        (POLICY, "context.has_ticket", "context.has_tickets"),
+    ] {
+        let scratch = copy();
+        edit(scratch.path(), file, from, to);
+        let said = check(scratch.path()).await;
+        assert_eq!(said.code, 1, "`{to}` in {file} was accepted: {said:?}");
+        let told = format!("{}{}", said.out, said.err);
+        assert!(told.contains(file), "`{to}`: {file} is not named in {told}");
+        let line = told.contains("\"line\":") || told.contains(&format!("{file}:"));
+        assert!(line, "`{to}`: no line is named in {told}");
+    }
+}
+
+#[tokio::test]
+async fn a_folder_with_a_finding_is_not_served() {
+    let scratch = copy();
+    edit(scratch.path(), "dev.example.org/trust-domain.toml", "tenant = ", "tenat = ");
+    let state = tempfile::Builder::new().prefix("mq").tempdir_in("/tmp").unwrap();
+    let (folder, data) = (scratch.path().display().to_string(), state.path().display().to_string());
+    let arguments = ["dev", "--trust-domains", &folder, "--data-dir", &data, "--certs-dir", &data];
+    let said = run_marque(&arguments.map(ToOwned::to_owned)).await.failed();
+    assert!(said.err.contains("dev.example.org/trust-domain.toml"), "{said:?}");
+}
+
+#[tokio::test]
+async fn a_name_decides_no_environment() {
+    let scratch = tempfile::tempdir().unwrap();
+    let folder = scratch.path().join("prod-like.example.org");
+    folder::copy(&folder::shipped().join("dev.example.org"), &folder);
+    rename(&folder, "dev.example.org", "prod-like.example.org");
+    let told = check(scratch.path()).await.succeeded().json();
+    assert_eq!(told["trust_domains"][0]["name"], "prod-like.example.org", "{told}");
+    assert_eq!(told["trust_domains"][0]["environment"], "non-production", "{told}");
+}
+
+/// Replaces a trust domain's name in every file of the folder.
+fn rename(folder: &Path, from: &str, to: &str) {
+    for entry in fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
+        if entry.is_dir() {
+            rename(&entry, from, to);
+        } else {
+            let text = fs::read_to_string(&entry).unwrap();
+            fs::write(&entry, text.replace(from, to)).unwrap();
+        }
+    }
+}

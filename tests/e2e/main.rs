@@ -1,0 +1,32 @@
+//! The end-to-end tests: stories told with the real binary, real processes and clients that this project did not write.
+//!
+//! Each test starts its own daemon (`support::daemon`) with its own folder, ports, certificates and programs, so that
+//! tests run side by side. Nothing here reaches into the daemon: what a test sees is what any client sees.
+
+#![expect(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::print_stderr,
+    clippy::string_slice,
+    clippy::unwrap_used,
+    reason = "a test fails by a panic that says why, also in what the tests stand on"
+)]
+
+mod approvals;
+mod check;
+mod crash;
+mod exchange;
+mod firebreak;
+mod fleet;
+mod identity;
+mod intents;
+mod kill;
+mod python;
+mod record;
+mod refusals;
+mod secrets;
+mod shutdown;
+mod story;
+mod support;
+mod workload_endpoint;

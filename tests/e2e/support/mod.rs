@@ -1,0 +1,14 @@
+//! What the tests stand on: the real daemon, real processes, an operator's command line, an HTTPS client.
+
+pub(crate) mod agent;
+pub(crate) mod daemon;
+pub(crate) mod folder;
+pub(crate) mod grpc;
+pub(crate) mod http;
+pub(crate) mod log;
+pub(crate) mod oauth;
+pub(crate) mod operator;
+pub(crate) mod place;
+pub(crate) mod programs;
+pub(crate) mod tokens;
+pub(crate) mod wait;
