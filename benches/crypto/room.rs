@@ -1,0 +1,211 @@
+//! What the benchmark of the cryptographic rooms stands on: one trust domain in memory, and a token service over it.
+
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use futures::FutureExt as _;
+use futures::future::{BoxFuture, ready};
+use marque_audit::Event;
+use marque_authority::{
+    Authority, AuthorityConfig, AuthorityRecord, AuthorityStore, AuthorityStoreError,
+    JwtSvidTemplate, X509SvidTemplate,
+};
+use marque_exchange::{
+    ASSERTION_TYPE_JWT_SPIFFE, EnvironmentLookup, GRANT_TYPE_TOKEN_EXCHANGE, RedeemError, Redeemed,
+    Redemption, TOKEN_TYPE_JWT, TokenId, TokenRecord, TokenRequest, TokenResponse, TokenService,
+    TokenServiceConfig, TokenServiceParts, TokenStore, TokenStoreError,
+};
+use marque_intent::{
+    Circumstances, Digest, Intent, IntentId, IntentRequest, KillState, Playbook, Requester, Ruling,
+    Use, resolve,
+};
+use marque_keys::MemoryKeys;
+use marque_spiffe::{Environment, SpiffeId, TrustDomain};
+use marque_testkit::{FixedClock, START, SeededRandom};
+
+/// The issuer identifier, audience of every SVID here.
+pub(crate) const ISSUER: &str = "https://localhost:8444";
+const AGENT: &str = "spiffe://dev.example.org/agent/preview-restarter/one";
+const INTENT: &str = "int_00000000000000000000000000";
+
+/// A trust domain's authorities in memory, and a token service with one approved intent that never runs out.
+pub(crate) struct Room {
+    pub(crate) authority: Authority,
+    service: TokenService,
+}
+
+impl Room {
+    pub(crate) fn new() -> Self {
+        let trust_domain: TrustDomain = "dev.example.org".parse().expect("a trust domain");
+        let config = AuthorityConfig {
+            trust_domain: trust_domain.clone(),
+            environment: Environment::NonProduction,
+            ca_lifetime: Duration::from_secs(86_400),
+            max_x509_svid_lifetime: Duration::from_secs(3_600),
+            max_jwt_svid_lifetime: Duration::from_secs(300),
+            refresh_hint: Duration::from_secs(300),
+        };
+        let random = Arc::new(SeededRandom::new(1));
+        let records = Records::default();
+        let opened = Authority::open(
+            config,
+            Arc::new(MemoryKeys::default()),
+            &records,
+            random.clone(),
+            START,
+        );
+        let authority =
+            opened.now_or_never().expect("memory answers at once").expect("authorities");
+        let issuer = ISSUER.parse().expect("an issuer");
+        let config = TokenServiceConfig::new(issuer, trust_domain, Environment::NonProduction);
+        let parts = TokenServiceParts {
+            bundles: Arc::new(Bundles(authority.bundle())),
+            environments: Arc::new(NoOthers),
+            signer: authority.access_token_signer(),
+            keys: authority.access_token_keys(),
+            store: Arc::new(OneIntent { intent: approved_intent(), kills: Arc::default() }),
+            random,
+            clock: Arc::new(FixedClock::new(START)),
+        };
+        Self { authority, service: TokenService::new(config, parts) }
+    }
+
+    pub(crate) fn x509_template() -> X509SvidTemplate {
+        X509SvidTemplate {
+            spiffe_id: agent(),
+            lifetime: Duration::from_secs(3_600),
+            dns_names: Vec::new(),
+        }
+    }
+
+    pub(crate) fn jwt_template() -> JwtSvidTemplate {
+        let audience = vec![ISSUER.to_owned()];
+        JwtSvidTemplate { spiffe_id: agent(), audience, lifetime: Duration::from_secs(300) }
+    }
+
+    pub(crate) fn jwt_svid(&self) -> String {
+        let minted =
+            self.authority.mint_jwt_svid(&Self::jwt_template(), START).expect("a JWT-SVID");
+        minted.token.expose_token().to_owned()
+    }
+
+    /// The body of a token request that is granted.
+    pub(crate) fn form(&self) -> String {
+        let svid = self.jwt_svid();
+        form_urlencoded::Serializer::new(String::new())
+            .append_pair("grant_type", GRANT_TYPE_TOKEN_EXCHANGE)
+            .append_pair("client_assertion_type", ASSERTION_TYPE_JWT_SPIFFE)
+            .append_pair("client_assertion", &svid)
+            .append_pair("subject_token", &svid)
+            .append_pair("subject_token_type", TOKEN_TYPE_JWT)
+            .append_pair(
+                "authorization_details",
+                &format!(r#"[{{"type":"marque_intent","intent_id":"{INTENT}"}}]"#),
+            )
+            .finish()
+    }
+
+    /// From the bytes of the form to the signed token.
+    pub(crate) fn exchange(&self, form: &str) -> TokenResponse {
+        let request = TokenRequest::parse(form.as_bytes(), None).expect("a token request");
+        let answer =
+            self.service.token(request, None).now_or_never().expect("memory answers at once");
+        answer.expect("a token")
+    }
+}
+
+fn agent() -> SpiffeId {
+    AGENT.parse().expect("a SPIFFE ID")
+}
+
+/// The shipped non-production playbook, asked for and approved.
+fn approved_intent() -> Intent {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("trust-domains/dev.example.org/playbooks/restart-preview.toml");
+    let playbook =
+        Playbook::parse(&std::fs::read_to_string(file).expect("the playbook")).expect("a playbook");
+    let body = br#"{"playbook":"restart-preview","parameters":{"preview":"pr-1207"}}"#;
+    let request = IntentRequest::parse(body).expect("a request");
+    let requester = Requester { agent: agent(), attestation: None };
+    let intent_id = INTENT.parse().expect("an id");
+    let circumstances =
+        Circumstances { intent_id, policy_set_digest: Digest::of(b"policy"), now: START };
+    let grant = resolve(&playbook, &request, &requester, circumstances).expect("a grant");
+    Intent::open(grant, None, Ruling::Approve { rules: vec!["auto".to_owned()] }, START).0
+}
+
+/// Records in memory.
+#[derive(Debug, Default)]
+struct Records(Mutex<Vec<AuthorityRecord>>);
+
+impl AuthorityStore for Records {
+    fn load(&self) -> BoxFuture<'_, Result<Vec<AuthorityRecord>, AuthorityStoreError>> {
+        ready(Ok(self.0.lock().expect("one thread").clone())).boxed()
+    }
+
+    fn save(&self, record: AuthorityRecord) -> BoxFuture<'_, Result<(), AuthorityStoreError>> {
+        self.0.lock().expect("one thread").push(record);
+        ready(Ok(())).boxed()
+    }
+}
+
+#[derive(Debug)]
+struct Bundles(Arc<marque_spiffe::Bundle>);
+
+impl marque_spiffe::BundleSource for Bundles {
+    fn bundle(&self, trust_domain: &TrustDomain) -> Option<Arc<marque_spiffe::Bundle>> {
+        (self.0.trust_domain() == trust_domain).then(|| Arc::clone(&self.0))
+    }
+}
+
+#[derive(Debug)]
+struct NoOthers;
+
+impl EnvironmentLookup for NoOthers {
+    fn environment(&self, _trust_domain: &TrustDomain) -> Option<Environment> {
+        None
+    }
+}
+
+/// Redeems as a real store does, and forgets it, so that a single use can be measured again and again.
+#[derive(Debug)]
+struct OneIntent {
+    intent: Intent,
+    kills: Arc<KillState>,
+}
+
+impl TokenStore for OneIntent {
+    fn intent(&self, _id: &IntentId) -> BoxFuture<'_, Result<Option<Intent>, TokenStoreError>> {
+        ready(Ok(Some(self.intent.clone()))).boxed()
+    }
+
+    fn redeem(&self, redemption: Redemption) -> BoxFuture<'_, Result<Redeemed, RedeemError>> {
+        let Redemption { intent: _, agent, grant_digest, token, now } = redemption;
+        let wanted = Use {
+            agent: &agent,
+            grant_digest: &grant_digest,
+            token_id: token.id.as_str(),
+            token_expires_at: token.expires_at,
+            epoch: self.kills.epoch,
+        };
+        let redeemed = self.intent.clone().redeem(&wanted, now);
+        ready(redeemed.map(|(intent, _event)| Redeemed { intent }).map_err(RedeemError::Refused))
+            .boxed()
+    }
+
+    fn record_refusal(&self, _event: Event) -> BoxFuture<'_, Result<(), TokenStoreError>> {
+        ready(Ok(())).boxed()
+    }
+
+    fn token(
+        &self,
+        _id: &TokenId,
+    ) -> BoxFuture<'_, Result<Option<(TokenRecord, Intent)>, TokenStoreError>> {
+        ready(Ok(None)).boxed()
+    }
+
+    fn kill_state(&self) -> Arc<KillState> {
+        Arc::clone(&self.kills)
+    }
+}
