@@ -2,12 +2,13 @@
 //!
 //! Everything from outside is parsed once into a type with private fields; what was verified and what was not are two
 //! types. Deliberately absent: SPIFFE and OAuth rules, JWE, JSON serialisation, symmetric algorithms, `none`, header
-//! members that carry or point to a key, key storage, and the clock (this crate reads dates and never compares them).
+//! members that carry or point to a key, key storage (a [`HolderKey`] is handed to whom a token is bound to), and the clock (this crate reads dates and never compares them).
 
 mod algorithm;
 pub mod base64url;
 mod claims;
 mod digest;
+mod holder;
 pub mod json;
 mod jwk;
 mod jws;
@@ -18,6 +19,7 @@ mod sign;
 pub use algorithm::{Algorithm, UnknownAlgorithm};
 pub use claims::{Audiences, EmptyAudience, NumericDate, NumericDateError, present};
 pub use digest::sha256;
+pub use holder::{HolderKey, HolderKeyError, PrivateJwk};
 pub use jwk::{Jwk, JwkError, JwkSet};
 pub use jws::{
     ClaimsError, Header, JwsError, MAX_HEADER_MEMBERS, MAX_TOKEN_BYTES, UnverifiedCompact,
