@@ -1,16 +1,20 @@
 //! Trust bundles: the keys by which one trust domain's SVIDs are verified (SPIFFE Trust Domain and Bundle).
 //!
 //! A bundle belongs to exactly one trust domain and is never merged with another (TB-7). Absent: fetching, storing and
-//! choosing bundles, and bundle maps.
+//! choosing bundles.
 
 mod document;
+mod map;
 
 use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
 
 use marque_jose::{Algorithm, Jwk, JwkError, KeyError, KeyId, PublicKey, json::StrictJsonError};
 use rustls_pki_types::CertificateDer;
+use x509_parser::prelude::{FromDer as _, X509Certificate};
 
-use crate::TrustDomain;
+use crate::{Environment, TrustDomain};
+
+pub use map::{BundleMap, BundleMapError};
 
 /// The authorities of one trust domain. No authorities at all means that every SVID of it is untrusted (TB-4).
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -183,8 +187,13 @@ impl Bundle {
     /// A key for JWT-SVIDs and the algorithms that it may be used with: the pinned one, else those of its type.
     #[must_use]
     pub fn jwt_authority(&self, kid: &KeyId) -> Option<(&PublicKey, &[Algorithm])> {
-        let key = self.jwt.keys.get(kid)?;
-        Some((key, self.jwt.pinned.get(kid).map_or_else(|| key.algorithms(), std::slice::from_ref)))
+        self.jwt.find(kid)
+    }
+
+    /// A key for WIT-SVIDs and the algorithms that it may be used with.
+    #[must_use]
+    pub fn wit_authority(&self, kid: &KeyId) -> Option<(&PublicKey, &[Algorithm])> {
+        self.wit.find(kid)
     }
 
     /// The sequence number, which grows with every change; 0 when the document gives none.
@@ -215,6 +224,18 @@ impl Bundle {
             }
             _ => Ok(()),
         }
+    }
+
+    /// Whether an X.509 authority names this environment in its subject, as those of Marque do (`OU=production`).
+    #[must_use]
+    pub fn names_environment(&self, environment: Environment) -> bool {
+        let names = |certificate: &CertificateDer<'_>| {
+            X509Certificate::from_der(certificate).is_ok_and(|(_rest, certificate)| {
+                let mut units = certificate.subject().iter_organizational_unit();
+                units.any(|unit| unit.as_str().is_ok_and(|unit| unit == environment.as_str()))
+            })
+        };
+        self.x509_authorities.iter().any(names)
     }
 
     /// The bundle document (a JWK Set).
@@ -313,6 +334,11 @@ impl TokenKeys {
             self.pinned.insert(kid.clone(), algorithm);
         }
         self.keys.insert(kid, key);
+    }
+
+    fn find(&self, kid: &KeyId) -> Option<(&PublicKey, &[Algorithm])> {
+        let key = self.keys.get(kid)?;
+        Some((key, self.pinned.get(kid).map_or_else(|| key.algorithms(), std::slice::from_ref)))
     }
 
     /// The keys as JWKs, with their use.

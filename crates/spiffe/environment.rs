@@ -30,6 +30,17 @@ impl Environment {
     }
 }
 
+impl Environment {
+    /// The other side of the firebreak.
+    #[must_use]
+    pub const fn other(self) -> Self {
+        match self {
+            Self::Production => Self::NonProduction,
+            Self::NonProduction => Self::Production,
+        }
+    }
+}
+
 impl fmt::Display for Environment {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())

@@ -1,7 +1,7 @@
 //! JWT-SVIDs: parse, then verify by the bundle of the subject's own trust domain (JWT-SVID specification).
 //!
-//! Leeway is zero, except that an `iat` up to 60 seconds ahead is taken for clock skew. Absent: minting, replay caches,
-//! and WIT-SVIDs.
+//! Leeway is zero, except that an `iat` up to 60 seconds ahead is taken for clock skew. Absent: minting and replay
+//! caches.
 
 use std::{fmt, time::Duration};
 

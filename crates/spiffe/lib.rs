@@ -7,27 +7,35 @@
 mod bundle;
 mod clock;
 mod dns_name;
+mod endpoint_url;
 mod environment;
 mod hint;
 mod jwt;
 mod pattern;
 mod random;
+mod revocation;
 mod selector;
 mod spiffe_id;
 mod trust_domain;
+mod wit;
 mod x509;
 
-pub use bundle::{Bundle, BundleBuilder, BundleError, BundleSource, SequenceError};
+pub use bundle::{
+    Bundle, BundleBuilder, BundleError, BundleMap, BundleMapError, BundleSource, SequenceError,
+};
 pub use clock::Clock;
 pub use dns_name::{DnsName, DnsNameError};
+pub use endpoint_url::{BundleEndpointUrl, BundleEndpointUrlError};
 pub use environment::{Environment, UnknownEnvironment};
 pub use hint::{Hint, HintError};
 pub use jwt::{JwtSvid, JwtSvidError, UnverifiedJwtSvid};
 pub use pattern::{SpiffeIdPattern, SpiffeIdPatternError};
 pub use random::{Random, RandomError};
+pub use revocation::{RevocationList, RevocationListError};
 pub use selector::{Selector, SelectorError, SelectorSet};
 pub use spiffe_id::{SpiffeId, SpiffeIdError};
 pub use trust_domain::{TrustDomain, TrustDomainError};
+pub use wit::{UnverifiedWitSvid, WitSvid, WitSvidError};
 pub use x509::{UnverifiedX509Svid, X509Svid, X509SvidError};
 
 /// Serde, `TryFrom` and `Display` of a type that is one checked string with `as_str` and `FromStr`.

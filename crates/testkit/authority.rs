@@ -3,24 +3,26 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use jiff::Timestamp;
-use marque_jose::{CompactToken, Signer as _, sign_compact};
+use marque_jose::{CompactToken, HolderKey, Signer as _, sign_compact};
 use marque_spiffe::{Bundle, BundleSource, SpiffeId, TrustDomain};
 use rcgen::{
-    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa,
-    Issuer, KeyPair, KeyUsagePurpose, SanType,
+    BasicConstraints, CertificateParams, CertificateRevocationListParams, DistinguishedName,
+    DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyIdMethod, KeyPair, KeyUsagePurpose,
+    RevokedCertParams, SanType, SerialNumber,
 };
 use rustls_pki_types::CertificateDer;
 use serde_json::json;
 
 use crate::{START, ScratchSigner};
 
-/// The authorities of one trust domain: an X.509 root and a key for JWT-SVIDs.
+/// The authorities of one trust domain: an X.509 root and keys for JWT-SVIDs and WIT-SVIDs.
 #[derive(Debug)]
 pub struct ScratchTrustDomain {
     trust_domain: TrustDomain,
     now: Timestamp,
     root: ScratchCa,
     signer: Arc<ScratchSigner>,
+    wit_signer: Arc<ScratchSigner>,
 }
 
 /// A certificate authority, root or intermediate.
@@ -63,6 +65,7 @@ impl ScratchTrustDomain {
         Self {
             root: ScratchCa::root(Self::ca_params_of(&trust_domain, now)),
             signer: Arc::new(ScratchSigner::generate("scratch-jwt-1")),
+            wit_signer: Arc::new(ScratchSigner::generate("scratch-wit-1")),
             trust_domain,
             now,
         }
@@ -83,7 +86,7 @@ impl ScratchTrustDomain {
         format!("spiffe://{}{path}", self.trust_domain).parse().expect("a SPIFFE ID")
     }
 
-    /// The bundle of both authorities.
+    /// The bundle of all authorities.
     ///
     /// # Panics
     /// Never for what is made here.
@@ -94,7 +97,11 @@ impl ScratchTrustDomain {
             .and_then(|bundle| {
                 bundle.jwt_authority(self.signer.key_id().clone(), self.signer.public_key().clone())
             })
-            .expect("a certificate and a key");
+            .and_then(|bundle| {
+                let signer = &self.wit_signer;
+                bundle.wit_authority(signer.key_id().clone(), signer.public_key().clone())
+            })
+            .expect("a certificate and two keys");
         Arc::new(bundle.sequence(1).build())
     }
 
@@ -102,6 +109,12 @@ impl ScratchTrustDomain {
     #[must_use]
     pub const fn signer(&self) -> &Arc<ScratchSigner> {
         &self.signer
+    }
+
+    /// The key for WIT-SVIDs.
+    #[must_use]
+    pub const fn wit_signer(&self) -> &Arc<ScratchSigner> {
+        &self.wit_signer
     }
 
     /// The X.509 authority.
@@ -128,6 +141,23 @@ impl ScratchTrustDomain {
         let (iat, exp) = (self.now.as_second(), expires_at.as_second());
         let claims = json!({ "sub": id.as_str(), "aud": audience, "iat": iat, "exp": exp });
         sign_compact(Some("JWT"), &claims, &*self.signer).expect("a signature")
+    }
+
+    /// A WIT-SVID for the holder of this key.
+    ///
+    /// # Panics
+    /// Never for what is made here.
+    #[must_use]
+    pub fn wit_svid(
+        &self,
+        id: &SpiffeId,
+        holder: &HolderKey,
+        expires_at: Timestamp,
+    ) -> CompactToken {
+        let cnf = json!({ "jwk": holder.to_confirmation_jwk().to_value() });
+        let exp = expires_at.as_second();
+        let claims = json!({ "sub": id.as_str(), "cnf": cnf, "exp": exp });
+        sign_compact(Some("wit+jwt"), &claims, &*self.wit_signer).expect("a signature")
     }
 
     /// An X.509-SVID that is valid for an hour, issued by the root.
@@ -209,6 +239,38 @@ impl ScratchCa {
     #[must_use]
     pub fn reissued(&self, params: &CertificateParams) -> CertificateDer<'static> {
         params.self_signed(self.issuer.key()).expect("a certificate").der().clone()
+    }
+
+    /// A revocation list in DER, signed by this authority, that names the certificates with these serial numbers.
+    ///
+    /// # Panics
+    /// The times are before 1970.
+    #[must_use]
+    pub fn revocation_list(
+        &self,
+        serials: &[&[u8]],
+        this_update: Timestamp,
+        next_update: Timestamp,
+    ) -> Vec<u8> {
+        let at = |moment: Timestamp| {
+            let seconds = u64::try_from(moment.as_second()).expect("a time after 1970");
+            rcgen::date_time_ymd(1970, 1, 1) + Duration::from_secs(seconds)
+        };
+        let revoked = |serial: &&[u8]| RevokedCertParams {
+            serial_number: SerialNumber::from_slice(serial),
+            revocation_time: at(this_update),
+            reason_code: None,
+            invalidity_date: None,
+        };
+        let list = CertificateRevocationListParams {
+            this_update: at(this_update),
+            next_update: at(next_update),
+            crl_number: SerialNumber::from(1),
+            issuing_distribution_point: None,
+            revoked_certs: serials.iter().map(revoked).collect(),
+            key_identifier_method: KeyIdMethod::Sha256,
+        };
+        list.signed_by(&self.issuer).expect("a revocation list").der().to_vec()
     }
 
     /// The certificate of the authority.

@@ -1,4 +1,5 @@
-//! For tests only: a clock that stands still, seeded randomness, and scratch authorities.
+//! For tests only: a clock that stands still, seeded randomness, scratch authorities, a log in
+//! memory, and HTTP/2 by hand.
 //!
 //! No security: keys are made on the spot and thrown away. Absent: whatever only one crate's tests need. Everything here
 //! panics on failure, as a test does.
@@ -6,11 +7,14 @@
 
 mod authority;
 mod clock;
+pub mod http2;
+mod log;
 mod random;
 mod signer;
 
 pub use authority::{ScratchBundles, ScratchCa, ScratchTrustDomain, ScratchX509Svid};
 pub use clock::{FixedClock, START};
+pub use log::MemoryLog;
 pub use random::SeededRandom;
 pub use rcgen;
 pub use signer::ScratchSigner;

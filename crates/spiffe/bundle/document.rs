@@ -18,7 +18,14 @@ pub(super) const WIT_SVID: &str = "wit-svid";
 const LIMITS: json::Limits = json::Limits { max_bytes: 1024 * 1024, max_depth: 16 };
 
 pub(super) fn parse(trust_domain: TrustDomain, document: &[u8]) -> Result<Bundle, BundleError> {
-    let document = json::parse_object(document, &LIMITS).map_err(BundleError::Json)?;
+    read(trust_domain, &json::parse_object(document, &LIMITS).map_err(BundleError::Json)?)
+}
+
+/// Reads the members of a document; that no name occurs twice in it is for the caller to have checked.
+pub(super) fn read(
+    trust_domain: TrustDomain,
+    document: &Map<String, Value>,
+) -> Result<Bundle, BundleError> {
     let mut bundle = Bundle::builder(trust_domain).build();
     if let Some(sequence) = document.get("spiffe_sequence") {
         bundle.sequence = Some(sequence.as_u64().ok_or(BundleError::Sequence)?);

@@ -65,6 +65,16 @@ fn a_correct_token_verifies_with_all_its_claims() {
 }
 
 #[test]
+fn jw_10_claims_of_any_other_name_and_type_are_allowed() {
+    for value in [json!(null), json!(1), json!("a"), json!([{}]), json!({ "b": [1.5, true] })] {
+        let svid = verify(&with("https://example.org/claim", value.clone())).unwrap();
+        assert_eq!(svid.claims()["https://example.org/claim"], value);
+    }
+    verify(&with("jti", json!("one"))).unwrap();
+    verify(&without("iat")).unwrap();
+}
+
+#[test]
 fn jw_1_json_serialisation_and_other_shapes_are_refused() {
     let token = sign(domain().signer(), HEADER, &claims().to_string());
     let parts: Vec<_> = token.split('.').collect();

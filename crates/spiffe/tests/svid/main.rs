@@ -7,6 +7,10 @@
 )]
 
 mod bundle;
+mod bundle_map;
 mod jwt;
+mod revocation;
+mod signed_part;
+mod wit;
 mod x509_leaf;
 mod x509_path;
