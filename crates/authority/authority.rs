@@ -9,12 +9,13 @@ use marque_spiffe::{Bundle, Environment, Random, TrustDomain};
 use rustls_pki_types::CertificateDer;
 
 use crate::{
-    AuthorityConfig, AuthorityError, AuthorityStore, JwtSvidTemplate, MintedJwtSvid,
-    MintedX509Svid, P256PublicKey, PrivateKeyPkcs8, X509SvidTemplate,
+    AuthorityConfig, AuthorityError, AuthorityStore, JwtSvidTemplate, MintedJwtSvid, MintedWitSvid,
+    MintedX509Svid, P256PublicKey, PrivateKeyPkcs8, WitSvidTemplate, X509SvidTemplate,
     certificate::{Validity, plus_seconds, whole_second},
     jwt::JwtAuthority,
     open::{Active, Opening},
     signer::{CertificateSigner, TokenSigner},
+    wit::WitAuthority,
     x509::{Leaf, X509Authority},
 };
 
@@ -25,6 +26,7 @@ pub struct Authority {
     bundle: Arc<Bundle>,
     x509: X509Authority,
     jwt: JwtAuthority,
+    wit: Option<WitAuthority>,
     access_token: Arc<TokenSigner>,
     checkpoint: SigningKey,
     random: Arc<dyn Random>,
@@ -53,12 +55,15 @@ impl Authority {
         let jwt = opening.active(KeyPurpose::JwtSvid).await?;
         let access_token = opening.active(KeyPurpose::AccessToken).await?;
         let checkpoint = opening.active(KeyPurpose::AuditCheckpoint).await?;
+        let wit =
+            if config.wit_svids { Some(opening.active(KeyPurpose::WitSvid).await?) } else { None };
         let bundle = Arc::new(opening.bundle()?);
         let root = opening.root(&x509.record)?;
         let created = opening.into_created();
         let authority = Self {
             x509: X509Authority::new(x509.record.slot, root, CertificateSigner(x509.key))?,
             jwt: jwt_authority(&config, jwt)?,
+            wit: wit.map(|wit| wit_authority(&config, wit)).transpose()?,
             access_token: Arc::new(TokenSigner::new(access_token.key)?),
             checkpoint: checkpoint.key,
             bundle,
@@ -80,7 +85,7 @@ impl Authority {
         self.config.environment
     }
 
-    /// The bundle: the root and the key for JWT-SVIDs. Keys for access tokens and checkpoints are never part of it.
+    /// The bundle: the root and the keys for JWT-SVIDs and WIT-SVIDs. Keys for access tokens and checkpoints are never part of it.
     pub fn bundle(&self) -> Arc<Bundle> {
         Arc::clone(&self.bundle)
     }
@@ -90,9 +95,9 @@ impl Authority {
         &self.created
     }
 
-    /// When the first of the authorities ends. Nothing that they mint lasts longer.
+    /// When the first of the authorities ends; it opens no more from then on. No SVID outlasts the key that signed it.
     pub fn ends_at(&self) -> Timestamp {
-        self.x509.ends_at().min(self.jwt.ends_at())
+        self.ends().fold(Timestamp::MAX, |first, (_, at)| first.min(at))
     }
 
     /// Makes a key pair and mints an X.509-SVID for it.
@@ -152,6 +157,21 @@ impl Authority {
         )
     }
 
+    /// Makes the holder's key pair and mints a WIT-SVID that is bound to it.
+    ///
+    /// # Errors
+    /// [`AuthorityError::NoWitSvids`] where none are issued; otherwise as [`Authority::mint_x509_svid`].
+    pub fn mint_wit_svid(
+        &self,
+        template: &WitSvidTemplate,
+        now: Timestamp,
+    ) -> Result<MintedWitSvid, AuthorityError> {
+        let wit = self.wit.as_ref().ok_or(AuthorityError::NoWitSvids)?;
+        template.check(self.trust_domain()).map_err(AuthorityError::Template)?;
+        let ceiling = self.config.max_wit_svid_lifetime;
+        wit.mint(template, ceiling, &self.bundle, self.random.as_ref(), now)
+    }
+
     /// The signer of access tokens (ES256).
     pub fn access_token_signer(&self) -> Arc<dyn Signer> {
         Arc::clone(&self.access_token) as Arc<dyn Signer>
@@ -187,10 +207,16 @@ impl Authority {
         Ok(vec![self.x509.mint(&leaf, &self.bundle, self.random.as_ref(), now)?])
     }
 
+    /// The authorities whose SVIDs end with them.
+    fn ends(&self) -> impl Iterator<Item = (&SlotId, Timestamp)> {
+        let wit = self.wit.as_ref().map(|wit| (wit.slot(), wit.ends_at()));
+        let always =
+            [(self.x509.slot(), self.x509.ends_at()), (self.jwt.slot(), self.jwt.ends_at())];
+        always.into_iter().chain(wit)
+    }
+
     fn check_has_not_ended(&self, now: Timestamp) -> Result<(), AuthorityError> {
-        for (slot, at) in
-            [(self.x509.slot(), self.x509.ends_at()), (self.jwt.slot(), self.jwt.ends_at())]
-        {
+        for (slot, at) in self.ends() {
             if now >= at {
                 return Err(AuthorityError::Ended { slot: slot.clone(), at });
             }
@@ -199,15 +225,30 @@ impl Authority {
     }
 }
 
-/// A key for JWT-SVIDs has no certificate that says when it ends: it lasts as long as a root made at the same time.
 fn jwt_authority(
     config: &AuthorityConfig,
     Active { record, key }: Active,
 ) -> Result<JwtAuthority, AuthorityError> {
-    let lifetime = i64::try_from(config.ca_lifetime.as_secs())
-        .map_err(|_range| AuthorityError::Time(record.created_at))?;
-    let ends_at = plus_seconds(record.created_at, lifetime)?;
+    let ends_at = end_of_token_key(config, record.created_at)?;
     Ok(JwtAuthority::new(record.slot, Arc::new(TokenSigner::new(key)?), ends_at))
+}
+
+fn wit_authority(
+    config: &AuthorityConfig,
+    Active { record, key }: Active,
+) -> Result<WitAuthority, AuthorityError> {
+    let ends_at = end_of_token_key(config, record.created_at)?;
+    Ok(WitAuthority::new(record.slot, Arc::new(TokenSigner::new(key)?), ends_at))
+}
+
+/// A key for tokens has no certificate that says when it ends: it lasts as long as a root made at the same time.
+fn end_of_token_key(
+    config: &AuthorityConfig,
+    created_at: Timestamp,
+) -> Result<Timestamp, AuthorityError> {
+    let lifetime = i64::try_from(config.ca_lifetime.as_secs())
+        .map_err(|_range| AuthorityError::Time(created_at))?;
+    plus_seconds(created_at, lifetime)
 }
 
 #[cfg(test)]

@@ -11,12 +11,17 @@ pub struct AuthorityConfig {
     pub trust_domain: TrustDomain,
     /// Its environment, which goes into the root's subject.
     pub environment: Environment,
-    /// How long a root and a key for JWT-SVIDs last, from when they are made.
+    /// How long a root and the keys for JWT-SVIDs and WIT-SVIDs last, from when they are made.
     pub ca_lifetime: Duration,
     /// The longest X.509-SVID; a template that asks for more gets this.
     pub max_x509_svid_lifetime: Duration,
     /// The longest JWT-SVID; a template that asks for more gets this.
     pub max_jwt_svid_lifetime: Duration,
+    /// The longest WIT-SVID; a template that asks for more gets this.
+    pub max_wit_svid_lifetime: Duration,
+    /// Whether WIT-SVIDs are issued. Where they never were there is no key for them, and the bundle says so by having
+    /// none (WIT-SVID specification, section 6.2); one that was made stays published.
+    pub wit_svids: bool,
     /// How often the bundle should be fetched.
     pub refresh_hint: Duration,
 }
@@ -49,6 +54,7 @@ impl AuthorityConfig {
         let svids = [
             ("max_x509_svid_lifetime", self.max_x509_svid_lifetime),
             ("max_jwt_svid_lifetime", self.max_jwt_svid_lifetime),
+            ("max_wit_svid_lifetime", self.max_wit_svid_lifetime),
         ];
         for (setting, value) in svids
             .into_iter()
@@ -87,6 +93,10 @@ mod tests {
                 "max_jwt_svid_lifetime",
                 AuthorityConfig { max_jwt_svid_lifetime: almost, ..good.clone() },
             ),
+            (
+                "max_wit_svid_lifetime",
+                AuthorityConfig { max_wit_svid_lifetime: almost, ..good.clone() },
+            ),
             ("refresh_hint", AuthorityConfig { refresh_hint: almost, ..good.clone() }),
         ] {
             assert_eq!(config.check(), Err(ConfigError::TooShort { setting }));
@@ -96,6 +106,7 @@ mod tests {
             ca_lifetime: second,
             max_x509_svid_lifetime: second,
             max_jwt_svid_lifetime: second,
+            max_wit_svid_lifetime: second,
             refresh_hint: second,
             ..good
         };
@@ -107,7 +118,14 @@ mod tests {
         let mut config = config("example.org");
         config.max_jwt_svid_lifetime = config.ca_lifetime;
         config.max_x509_svid_lifetime = config.ca_lifetime;
+        config.max_wit_svid_lifetime = config.ca_lifetime;
         assert_eq!(config.check(), Ok(()));
+        config.max_wit_svid_lifetime += Duration::from_secs(1);
+        assert_eq!(
+            config.check(),
+            Err(ConfigError::LongerThanRoot { setting: "max_wit_svid_lifetime" })
+        );
+        config.max_wit_svid_lifetime = config.ca_lifetime;
         config.max_jwt_svid_lifetime += Duration::from_secs(1);
         assert_eq!(
             config.check(),

@@ -2,7 +2,9 @@
 
 use jiff::Timestamp;
 use marque_keys::{KeyError, KeyPurpose, SlotId};
-use marque_spiffe::{JwtSvidError, RandomError, SpiffeId, TrustDomain, X509SvidError};
+use marque_spiffe::{
+    JwtSvidError, RandomError, SpiffeId, TrustDomain, WitSvidError, X509SvidError,
+};
 
 use crate::{AuthorityStoreError, ConfigError};
 
@@ -99,6 +101,9 @@ pub enum AuthorityError {
         /// Its end.
         at: Timestamp,
     },
+    /// The trust domain issues no WIT-SVIDs.
+    #[error("no WIT-SVIDs are issued in this trust domain")]
+    NoWitSvids,
     /// The instant has no form in certificates and tokens.
     #[error("the time {0} is outside of what certificates and tokens can say")]
     Time(Timestamp),
@@ -106,7 +111,7 @@ pub enum AuthorityError {
     #[error("could not draw a serial number")]
     Random(#[source] RandomError),
     /// ring could not make the key pair of an SVID; it never says why.
-    #[error("could not generate the key of an X.509-SVID")]
+    #[error("could not generate the key of an SVID")]
     SubjectKey,
     /// rcgen could not build a certificate.
     #[error("could not build {what}")]
@@ -117,7 +122,7 @@ pub enum AuthorityError {
         source: rcgen::Error,
     },
     /// A token could not be signed.
-    #[error("could not sign a JWT-SVID")]
+    #[error("could not sign a token")]
     Sign(#[source] marque_jose::SignError),
     /// The bundle could not be made of the authorities.
     #[error("could not make the bundle")]
@@ -213,6 +218,9 @@ pub enum SelfCheckError {
     /// The token does not verify as a JWT-SVID by the own bundle.
     #[error("it does not verify by the own bundle")]
     Jwt(#[source] JwtSvidError),
+    /// The token does not verify as a WIT-SVID by the own bundle.
+    #[error("it does not verify by the own bundle")]
+    Wit(#[source] WitSvidError),
     /// It verifies, and says something else than was asked for.
     #[error("its {0} is not what was asked for")]
     Differs(&'static str),

@@ -11,7 +11,7 @@ use serde::Serialize;
 use crate::{
     AuthorityError, SelfCheckError, TemplateError,
     certificate::whole_second,
-    signer::TokenSigner,
+    signer::{TokenSigner, token_id},
     x509::{capped_end, check_id},
 };
 
@@ -175,13 +175,6 @@ impl JwtAuthority {
             None => Ok(()),
         }
     }
-}
-
-/// 122 random bits as a UUID of version 4, so that a token can be named without being shown.
-fn token_id(random: &dyn Random) -> Result<String, AuthorityError> {
-    let mut bytes = [0; 16];
-    random.fill(&mut bytes).map_err(AuthorityError::Random)?;
-    Ok(uuid::Builder::from_random_bytes(bytes).into_uuid().to_string())
 }
 
 #[cfg(test)]

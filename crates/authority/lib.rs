@@ -1,7 +1,7 @@
 //! The signing authorities of a trust domain, and the minting of every SVID.
 //!
 //! An [`Authority`] holds the active key of each purpose: the self-signed root for X.509-SVIDs, and separate keys for
-//! JWT-SVIDs, access tokens and audit checkpoints. Its records are stored before a key signs anything for anybody.
+//! JWT-SVIDs, WIT-SVIDs, access tokens and audit checkpoints. Its records are stored before a key signs anything for anybody.
 //! Whatever it mints is parsed again and verified by its own bundle before it leaves.
 //!
 //! Deliberately absent: sockets, the storage engine (see [`AuthorityStore`]), who is entitled to which SVID, caches, and
@@ -20,6 +20,7 @@ mod signer;
 mod subject_key;
 #[cfg(test)]
 mod testing;
+mod wit;
 mod x509;
 
 pub use authority::Authority;
@@ -28,4 +29,5 @@ pub use error::{AuthorityError, RootProblem, SelfCheckError, TemplateError};
 pub use jwt::{JwtSvidTemplate, MintedJwtSvid};
 pub use record::{AuthorityRecord, AuthorityState, AuthorityStore, AuthorityStoreError};
 pub use subject_key::{P256PublicKey, PrivateKeyPkcs8};
+pub use wit::{MintedWitSvid, WitSvidTemplate};
 pub use x509::{MintedX509Svid, X509SvidTemplate};

@@ -4,6 +4,7 @@ use std::fmt;
 
 use marque_jose::{Algorithm, Jwk, KeyId, PublicKey, SignError, Signer};
 use marque_keys::{SigningKey, SlotId};
+use marque_spiffe::Random;
 
 use crate::AuthorityError;
 
@@ -82,4 +83,25 @@ pub(crate) fn name_key(slot: &SlotId, point: &[u8]) -> Result<(KeyId, PublicKey)
         .parse()
         .map_err(|_key_id_error| refused())?;
     Ok((key_id, public_key))
+}
+
+/// 122 random bits as a UUID of version 4, so that a token can be named without being shown.
+pub(crate) fn token_id(random: &dyn Random) -> Result<String, AuthorityError> {
+    let mut bytes = [0; 16];
+    random.fill(&mut bytes).map_err(AuthorityError::Random)?;
+    Ok(uuid::Builder::from_random_bytes(bytes).into_uuid().to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use marque_testkit::SeededRandom;
+
+    use super::token_id;
+
+    #[test]
+    fn a_token_id_is_drawn_from_the_randomness_handed_in() {
+        let id = |seed| token_id(&SeededRandom::new(seed)).unwrap();
+        assert_eq!(id(1), id(1));
+        assert_ne!(id(1), id(2));
+    }
 }

@@ -13,12 +13,12 @@ use marque_testkit::{START, SeededRandom};
 
 use crate::{
     Authority, AuthorityConfig, AuthorityError, AuthorityRecord, AuthorityStore,
-    AuthorityStoreError, JwtSvidTemplate, X509SvidTemplate,
+    AuthorityStoreError, JwtSvidTemplate, WitSvidTemplate, X509SvidTemplate,
 };
 
 pub(crate) const HOUR: Duration = Duration::from_secs(3600);
 
-/// Production, a day, an hour and five minutes.
+/// Production, a day, an hour, five minutes and an hour.
 pub(crate) fn config(trust_domain: &str) -> AuthorityConfig {
     AuthorityConfig {
         trust_domain: trust_domain.parse().unwrap(),
@@ -26,6 +26,8 @@ pub(crate) fn config(trust_domain: &str) -> AuthorityConfig {
         ca_lifetime: 24 * HOUR,
         max_x509_svid_lifetime: HOUR,
         max_jwt_svid_lifetime: Duration::from_secs(300),
+        max_wit_svid_lifetime: HOUR,
+        wit_svids: true,
         refresh_hint: Duration::from_secs(60),
     }
 }
@@ -45,6 +47,10 @@ pub(crate) fn x509_template(path: &str) -> X509SvidTemplate {
 pub(crate) fn jwt_template(path: &str) -> JwtSvidTemplate {
     let audience = vec!["https://issuer.example.org".to_owned()];
     JwtSvidTemplate { spiffe_id: id(path), audience, lifetime: Duration::from_secs(300) }
+}
+
+pub(crate) fn wit_template(path: &str) -> WitSvidTemplate {
+    WitSvidTemplate { spiffe_id: id(path), lifetime: HOUR }
 }
 
 /// Records in memory; saving fails from a chosen save on.

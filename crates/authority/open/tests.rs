@@ -9,11 +9,12 @@ use crate::testing::{HOUR, House, MemoryStore, config, jwt_template, later, x509
 
 mod at_once;
 
-const PURPOSES: [KeyPurpose; 4] = [
+const PURPOSES: [KeyPurpose; 5] = [
     KeyPurpose::X509Authority,
     KeyPurpose::JwtSvid,
     KeyPurpose::AccessToken,
     KeyPurpose::AuditCheckpoint,
+    KeyPurpose::WitSvid,
 ];
 
 /// The second slot of a purpose.
@@ -202,7 +203,7 @@ fn only_what_signs_svids_is_in_the_bundle() {
     let authority = House::default().open().unwrap();
     let bundle = authority.bundle();
     assert_eq!((bundle.x509_authorities().len(), bundle.jwt_authorities().len()), (1, 1));
-    assert!(bundle.wit_authorities().is_empty());
+    assert_eq!(bundle.wit_authorities().len(), 1);
     let kids: Vec<_> = bundle.jwt_authorities().keys().map(ToString::to_string).collect();
     assert!(
         kids[0].starts_with("jwt-svid-a-1-") && kids[0].len() == "jwt-svid-a-1-".len() + 8,
