@@ -1,10 +1,14 @@
 use std::fmt;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use futures::future::BoxFuture;
 use marque_spiffe::SelectorSet;
 use ring::digest::{Context, SHA256};
 
 use crate::error::AttestError;
+use crate::glance::Glance;
+use crate::object::ObjectAttestor;
 use crate::peer::Peer;
 use crate::pin::ProcessPin;
 
@@ -31,7 +35,7 @@ pub struct Attestation {
     pub selectors: SelectorSet,
     /// A digest of the selectors.
     pub fingerprint: Fingerprint,
-    /// The process, as seen from this process's pid namespace.
+    /// The process, as seen from this process's pid namespace; 0 where no process was looked at.
     pub pid: i32,
 }
 
@@ -40,25 +44,94 @@ pub struct Attestation {
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Fingerprint([u8; 32]);
 
+/// How long a node believes what was gathered about a peer: long enough for a caller that asks again and again, too short for anybody to notice that
+/// a user was renamed or a container got a label.
+pub const FRESH_FOR: Duration = Duration::from_secs(1);
+
 /// Every attestor of a node.
 #[derive(Debug)]
 pub struct Attestors {
-    attestors: Vec<Box<dyn Attestor>>,
+    pub(crate) attestors: Vec<Box<dyn Attestor>>,
+    objects: Option<Arc<dyn ObjectAttestor>>,
+    fresh_for: Duration,
+    /// Tells what these attestors gathered from what others did.
+    own: Arc<()>,
+}
+
+/// What was gathered about a peer, by whom, when, and how its process looked before that.
+#[derive(Debug)]
+pub(crate) struct Gathered {
+    by: Arc<()>,
+    attestation: Attestation,
+    since: Instant,
+    glance: Glance,
 }
 
 impl Attestors {
-    /// A node's attestors, asked in this order.
+    /// A node's attestors, asked in this order, each time anew.
     pub fn new(attestors: Vec<Box<dyn Attestor>>) -> Self {
-        Self { attestors }
+        Self { attestors, objects: None, fresh_for: Duration::ZERO, own: Arc::default() }
     }
 
-    /// Gathers the peer's selectors, then rechecks its pin.
+    /// The same, and what was gathered about a peer is believed for so long as long as nothing about
+    /// its process looks different; see [`Attestors::attest`]. A node takes [`FRESH_FOR`].
+    #[must_use]
+    pub fn fresh_for(self, fresh_for: Duration) -> Self {
+        Self { fresh_for, ..self }
+    }
+
+    /// The same, with one that also knows Kubernetes objects by their names.
+    #[must_use]
+    pub fn with_objects(self, objects: Arc<dyn ObjectAttestor>) -> Self {
+        Self { objects: Some(objects), ..self }
+    }
+
+    /// The kinds of selectors that may be found, in the order in which attestors are asked.
+    pub fn kinds(&self) -> impl Iterator<Item = &'static str> {
+        self.attestors.iter().map(|attestor| attestor.kind())
+    }
+
+    pub(crate) fn objects(&self) -> Option<&dyn ObjectAttestor> {
+        self.objects.as_deref()
+    }
+
+    /// Gathers the peer's selectors, then rechecks its pin. As long as that is fresh
+    /// ([`Attestors::fresh_for`]) it is enough that the process lives, under the same user and
+    /// group, in the same execution of a program whose file was not touched: any difference has
+    /// everything gathered anew.
     ///
     /// # Errors
     /// When an attestor fails (a set in part would let an agent pass for less than it is), or
     /// when the peer is no longer the process that connected.
     pub async fn attest(&self, peer: &Peer) -> Result<Attestation, AttestError> {
+        // Looked at first: whatever changes while selectors are gathered, the next call notices.
+        let glance = Glance::at(peer.process());
+        if let Some(standing) = self.standing(peer, glance.as_ref()) {
+            return Ok(standing);
+        }
+        let since = Instant::now();
+        let attestation = self.attest_process(peer.process()).await?;
+        if let Some(glance) = glance {
+            let by = Arc::clone(&self.own);
+            peer.keep(Gathered { by, attestation: attestation.clone(), since, glance });
+        }
+        Ok(attestation)
+    }
+
+    /// As [`Attestors::attest`], and whatever was gathered before counts for nothing.
+    ///
+    /// # Errors
+    /// As [`Attestors::attest`].
+    pub async fn attest_anew(&self, peer: &Peer) -> Result<Attestation, AttestError> {
         self.attest_process(peer.process()).await
+    }
+
+    /// What was gathered about the peer, if it is fresh and the process looks as it did then.
+    fn standing(&self, peer: &Peer, now: Option<&Glance>) -> Option<Attestation> {
+        let gathered = peer.gathered();
+        let gathered = gathered.as_ref().filter(|gathered| Arc::ptr_eq(&gathered.by, &self.own))?;
+        let stands = gathered.since.elapsed() < self.fresh_for && Some(&gathered.glance) == now;
+        stands.then(|| gathered.attestation.clone())
     }
 
     /// Gathers a pinned process's selectors, then rechecks the pin.
@@ -81,6 +154,19 @@ impl Attestors {
     }
 }
 
+impl<T: Attestor + ?Sized> Attestor for Arc<T> {
+    fn kind(&self) -> &'static str {
+        (**self).kind()
+    }
+
+    fn selectors<'a>(
+        &'a self,
+        process: &'a ProcessPin,
+    ) -> BoxFuture<'a, Result<SelectorSet, AttestError>> {
+        (**self).selectors(process)
+    }
+}
+
 impl fmt::Debug for Attestation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // Selectors may hold what a workload was told in confidence: they are not for logs.
@@ -98,7 +184,7 @@ impl Fingerprint {
     pub fn of(selectors: &SelectorSet) -> Self {
         let mut digest = Context::new(&SHA256);
         for selector in selectors.iter() {
-            digest.update(selector.to_string().as_bytes());
+            digest.update(selector.as_str().as_bytes());
             digest.update(b"\n");
         }
         let mut bytes = [0; 32];

@@ -1,6 +1,11 @@
 use std::io;
+use std::sync::Arc;
 
 use nix::errno::Errno;
+
+use crate::cgroup::CgroupError;
+use crate::source::SourceError;
+use crate::systemd::SystemdError;
 
 /// Why a process could not be pinned or attested. Every variant is a refusal: nothing is
 /// attested in part.
@@ -116,6 +121,25 @@ pub enum AttestError {
         /// The ancestor.
         pid: i32,
     },
+    /// The user has no number in this daemon's user namespace: it shows as the overflow id, as
+    /// every other such user does, and as `nobody`.
+    #[error("user of process {pid} has no number in this daemon's user namespace")]
+    UnmappedUser {
+        /// The process.
+        pid: i32,
+    },
+    /// Which ids this daemon's user namespace has could not be read.
+    #[error("cannot read this daemon's id maps")]
+    IdMaps(#[source] io::Error),
+    /// systemd could not be asked for the unit of a process.
+    #[error("cannot ask systemd for the unit of process {pid}")]
+    Systemd {
+        /// The process.
+        pid: i32,
+        /// What went wrong.
+        #[source]
+        source: SystemdError,
+    },
     /// A user or group name could not be looked up.
     #[error("cannot look up the name of {what} {id}")]
     Names {
@@ -142,6 +166,28 @@ pub enum AttestError {
         /// The process.
         pid: i32,
     },
+    /// The kernel does not say in an unmistakable way which container the process is in.
+    #[error("cannot tell which container process {pid} is in")]
+    Container {
+        /// The process.
+        pid: i32,
+        /// What is wrong with its cgroups.
+        #[source]
+        source: CgroupError,
+    },
+    /// An attestor could not ask, or did not believe, whoever knows about containers. Without its
+    /// selectors the process would pass for less than it is.
+    #[error("the {attestor} attestor cannot attest")]
+    Source {
+        /// The attestor's kind.
+        attestor: &'static str,
+        /// Why.
+        #[source]
+        source: Arc<SourceError>,
+    },
+    /// A broker names an object of a type that no attestor here knows, or does not name it.
+    #[error("no attestor knows such an object")]
+    UnsupportedObject,
     /// The worker that gathered the facts ended early: the daemon is shutting down.
     #[error("attestation of process {pid} was interrupted")]
     Interrupted {

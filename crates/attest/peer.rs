@@ -4,10 +4,12 @@
 //! must be checked for that (sender credentials) belongs to the edge that owns the socket.
 
 use std::os::fd::{AsFd, OwnedFd};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use nix::errno::Errno;
 use nix::sys::socket::{getsockopt, sockopt};
 
+use crate::attestor::Gathered;
 use crate::error::AttestError;
 use crate::pin::ProcessPin;
 
@@ -15,6 +17,8 @@ use crate::pin::ProcessPin;
 #[derive(Debug)]
 pub struct Peer {
     process: ProcessPin,
+    /// By the attestors that looked last.
+    gathered: Mutex<Option<Gathered>>,
 }
 
 impl Peer {
@@ -44,7 +48,7 @@ impl Peer {
         if process.gid() != gid {
             return Err(AttestError::GroupChanged { pid, pinned: gid, found: process.gid() });
         }
-        Ok(Self { process })
+        Ok(Self { process, gathered: Mutex::default() })
     }
 
     /// The process id, as seen from this process's pid namespace.
@@ -73,6 +77,14 @@ impl Peer {
     /// A variant for the first fact that no longer holds.
     pub fn recheck(&self) -> Result<(), AttestError> {
         self.process.recheck()
+    }
+
+    pub(crate) fn gathered(&self) -> MutexGuard<'_, Option<Gathered>> {
+        self.gathered.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn keep(&self, gathered: Gathered) {
+        *self.gathered() = Some(gathered);
     }
 
     /// Whether the process has not exited yet.

@@ -4,8 +4,9 @@
 //! a read below `/proc/PID` followed by a check that it lives was a read about this process. The
 //! rest of the pin notices what a pidfd survives: another executable, another user, other groups.
 
+use std::fmt;
 use std::io::{self, Read};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -17,7 +18,7 @@ use tokio::sync::OnceCell;
 
 use crate::MAX_SUPPLEMENTARY_GROUPS;
 use crate::error::AttestError;
-use crate::proc::{Stat, parse_stat, parse_status};
+use crate::proc::{MemoryLayout, Stat, Status, parse_stat, parse_status};
 
 /// More than `/proc/PID/status` needs with [`MAX_SUPPLEMENTARY_GROUPS`] groups of ten digits.
 const MAX_PROC_FILE: u64 = 64 * 1024;
@@ -29,8 +30,20 @@ pub struct ProcessPin {
     pid: i32,
     pidfd: Arc<OwnedFd>,
     facts: Facts,
+    /// Where the program lay when it was pinned. Another execution lies elsewhere, even one of the
+    /// same program; but the process may move it too, so it is no part of the facts above.
+    layout: Option<MemoryLayout>,
     /// The pidfd once more, registered with the runtime by the first who waits for the exit.
     watched: OnceCell<AsyncFd<Arc<OwnedFd>>>,
+}
+
+/// One process for as long as it runs one program: told from every earlier and later one with its
+/// pid, and from itself after it executed something else.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct ProcessInstance {
+    pid: i32,
+    start_time: u64,
+    executable: Option<FileId>,
 }
 
 /// Which file a process runs.
@@ -71,8 +84,8 @@ impl ProcessPin {
 
     /// Pins the process behind a pidfd.
     pub(crate) fn hold(pid: i32, pidfd: OwnedFd) -> Result<Self, AttestError> {
-        let facts = read_facts(pid).map_err(|error| gone_or(pid, &pidfd, error))?;
-        let pin = Self { pid, pidfd: Arc::new(pidfd), facts, watched: OnceCell::new() };
+        let (facts, layout) = read_facts(pid).map_err(|error| gone_or(pid, &pidfd, error))?;
+        let pin = Self { pid, pidfd: Arc::new(pidfd), facts, layout, watched: OnceCell::new() };
         // Only now is it sure that the facts are those of the process behind the pidfd.
         pin.require_alive()?;
         Ok(pin)
@@ -98,6 +111,12 @@ impl ProcessPin {
         &self.facts.groups
     }
 
+    /// The process as what it was when it was pinned, for telling it from others later.
+    pub fn instance(&self) -> ProcessInstance {
+        let Facts { start_time, executable, .. } = self.facts;
+        ProcessInstance { pid: self.pid, start_time, executable }
+    }
+
     /// Whether the kernel lets this daemon see which executable the process runs. It does not for
     /// processes of other users when the daemon may not trace them, and for processes that made
     /// themselves undumpable.
@@ -107,6 +126,25 @@ impl ProcessPin {
 
     pub(crate) fn executable(&self) -> Option<FileId> {
         self.facts.executable
+    }
+
+    pub(crate) fn layout(&self) -> Option<MemoryLayout> {
+        self.layout
+    }
+
+    /// The pidfd that holds the process.
+    pub fn pidfd(&self) -> BorrowedFd<'_> {
+        self.pidfd.as_fd()
+    }
+
+    /// Reads a small file below `/proc/PID`. What comes back is of this process.
+    ///
+    /// # Errors
+    /// When the process has ended, when the file may not be read, or when it is 64 KiB or longer.
+    pub fn read_proc(&self, file: &'static str) -> Result<Vec<u8>, AttestError> {
+        let bytes = read(self.pid, file).map_err(|error| gone_or(self.pid, &self.pidfd, error))?;
+        self.require_alive()?;
+        Ok(bytes)
     }
 
     /// Whether the process has not exited yet. A zombie has.
@@ -130,7 +168,7 @@ impl ProcessPin {
     pub fn recheck(&self) -> Result<(), AttestError> {
         let pid = self.pid;
         self.require_alive()?;
-        let now = read_facts(pid).map_err(|error| gone_or(pid, &self.pidfd, error))?;
+        let (now, _layout) = read_facts(pid).map_err(|error| gone_or(pid, &self.pidfd, error))?;
         self.require_alive()?;
         let Facts { start_time, uid, gid, groups, executable } = &self.facts;
         if now.start_time != *start_time {
@@ -153,9 +191,25 @@ impl ProcessPin {
 
     /// The id of the process's parent right now; `None` at the top of the visible tree.
     pub(crate) fn parent(&self) -> Result<Option<i32>, AttestError> {
-        let stat = read_stat(self.pid).map_err(|error| gone_or(self.pid, &self.pidfd, error))?;
-        self.require_alive()?;
-        Ok((stat.parent != 0).then_some(stat.parent))
+        let parent = self.stat()?.parent;
+        Ok((parent != 0).then_some(parent))
+    }
+
+    /// `/proc/PID/stat` as it is now.
+    pub(crate) fn stat(&self) -> Result<Stat, AttestError> {
+        let malformed = AttestError::Malformed { pid: self.pid, file: "stat" };
+        parse_stat(&self.read_proc("stat")?).ok_or(malformed)
+    }
+
+    /// `/proc/PID/status` as it is now.
+    pub(crate) fn status(&self) -> Result<Status, AttestError> {
+        let malformed = AttestError::Malformed { pid: self.pid, file: "status" };
+        parse_status(&self.read_proc("status")?).ok_or(malformed)
+    }
+
+    /// When the process started, in clock ticks since the machine did.
+    pub(crate) fn start_time(&self) -> u64 {
+        self.facts.start_time
     }
 
     /// This pin as it were, had its pid belonged to an earlier process.
@@ -164,11 +218,24 @@ impl ProcessPin {
         let start_time = self.facts.start_time - 1;
         let facts = Facts { start_time, ..self.facts.clone() };
         let pidfd = Arc::clone(&self.pidfd);
-        Self { pid: self.pid, pidfd, facts, watched: OnceCell::new() }
+        Self { pid: self.pid, pidfd, facts, layout: self.layout, watched: OnceCell::new() }
     }
 
     fn require_alive(&self) -> Result<(), AttestError> {
         if self.is_alive() { Ok(()) } else { Err(AttestError::Exited { pid: self.pid }) }
+    }
+}
+
+impl ProcessInstance {
+    /// The process with this id that started then (in clock ticks since boot), its program unseen.
+    /// A name, not a pin: that it exists is for a [`ProcessPin`] to say.
+    pub fn named(pid: i32, start_time: u64) -> Self {
+        Self { pid, start_time, executable: None }
+    }
+
+    /// The process id, as seen from this process's pid namespace.
+    pub fn pid(&self) -> i32 {
+        self.pid
     }
 }
 
@@ -185,6 +252,14 @@ impl FileId {
     }
 }
 
+impl fmt::Display for FileId {
+    /// `8:1/4711`: the device, as in `/proc/self/mountinfo`, and the inode.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { device: (major, minor), inode } = self;
+        write!(f, "{major}:{minor}/{inode}")
+    }
+}
+
 fn is_alive(pidfd: &OwnedFd) -> bool {
     let mut fds = [PollFd::from_borrowed_fd(pidfd.as_fd(), PollFlags::IN)];
     // A pidfd becomes readable when its process exits (pidfd_open(2)); an error counts as an exit.
@@ -196,7 +271,7 @@ fn gone_or(pid: i32, pidfd: &OwnedFd, error: AttestError) -> AttestError {
     if is_alive(pidfd) { error } else { AttestError::Exited { pid } }
 }
 
-fn read_facts(pid: i32) -> Result<Facts, AttestError> {
+fn read_facts(pid: i32) -> Result<(Facts, Option<MemoryLayout>), AttestError> {
     let stat = read_stat(pid)?;
     let status = parse_status(&read(pid, "status")?)
         .ok_or(AttestError::Malformed { pid, file: "status" })?;
@@ -204,13 +279,14 @@ fn read_facts(pid: i32) -> Result<Facts, AttestError> {
         let (found, limit) = (status.groups.len(), MAX_SUPPLEMENTARY_GROUPS);
         return Err(AttestError::TooManyGroups { pid, found, limit });
     }
-    Ok(Facts {
+    let facts = Facts {
         start_time: stat.start_time,
-        uid: status.uid,
-        gid: status.gid,
+        uid: status.uids.effective,
+        gid: status.gids.effective,
         groups: status.groups,
         executable: read_executable(pid)?,
-    })
+    };
+    Ok((facts, stat.layout))
 }
 
 fn read_stat(pid: i32) -> Result<Stat, AttestError> {

@@ -1,9 +1,15 @@
 //! Tests against real processes: this test binary plays every part by starting itself again.
 
 mod descriptors;
+mod fresh;
 mod lineage;
+mod namespaces;
+mod parent;
 mod pin;
 mod role;
+mod script;
+mod survey;
+mod systemd;
 mod unix;
 
 use nix::unistd::Uid;

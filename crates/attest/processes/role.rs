@@ -11,7 +11,7 @@ use std::process::{Child, Command, Stdio};
 use nix::unistd::{Gid, Uid, setgroups, setuid};
 use tempfile::TempDir;
 
-use super::{NOBODY, descriptors, lineage};
+use super::{NOBODY, descriptors, lineage, namespaces, parent, unix};
 use crate::peer::Peer;
 
 const PART: &str = "MARQUE_ATTEST_PART";
@@ -140,6 +140,7 @@ fn command(program: &Path, part: &str, socket: &Path) -> Command {
 #[test]
 #[ignore = "played by other tests in processes of their own"]
 #[expect(clippy::disallowed_methods, reason = "how a test tells its process what to play")]
+#[expect(clippy::zombie_processes, reason = "who leaves its child behind is what they play")]
 fn play() {
     let (Ok(part), Ok(socket)) = (std::env::var(PART), std::env::var(SOCKET)) else { return };
     let socket = Path::new(&socket);
@@ -161,6 +162,23 @@ fn play() {
             nix::sys::prctl::set_dumpable(false).unwrap();
             wait_for(&mut itself(rest, socket));
         }
+        // As above, as a child subreaper that stays for whom it adopts.
+        "reaper-of" => {
+            nix::sys::prctl::set_child_subreaper(true).unwrap();
+            wait_for(&mut itself(rest, socket));
+            std::thread::park();
+        }
+        // Starts a process that plays the rest, in a session of its own, and ends at once.
+        "leave" => {
+            nix::unistd::setsid().ok();
+            itself(rest, socket).spawn().unwrap();
+        }
+        // Makes a session of its own, then plays the rest.
+        "in-own-session" => {
+            nix::unistd::setsid().unwrap();
+            let error = itself(rest, socket).exec();
+            panic!("does not run: {error}");
+        }
         // So many processes in a line, the last of which plays the rest.
         "line-of" => {
             let (count, last) = rest.split_once(' ').unwrap();
@@ -169,7 +187,25 @@ fn play() {
                 if left == 1 { last.to_owned() } else { format!("line-of {} {last}", left - 1) };
             wait_for(&mut itself(&next, socket));
         }
+        // As "parent-of", with a saved user id that differs.
+        "reserving-parent-of" => {
+            nix::unistd::setresuid(Uid::from_raw(NOBODY), Uid::from_raw(0), Uid::from_raw(0))
+                .unwrap();
+            wait_for(&mut itself(rest, socket));
+        }
+        // Obeys, and starts a process that plays the rest after it connected.
+        "obey-with-child" => {
+            let stream = UnixStream::connect(socket).unwrap();
+            let _child = itself(rest, socket).spawn().unwrap();
+            obey(&stream);
+        }
+        "judge-own-parent" => parent::judge_own(&UnixStream::connect(socket).unwrap()),
         "judge-own-lineage" => lineage::judge_own(&UnixStream::connect(socket).unwrap()),
+        "look-out" => namespaces::look_out(&UnixStream::connect(socket).unwrap()),
+        "use-ids-twice" => namespaces::use_ids_twice(&UnixStream::connect(socket).unwrap()),
+        "judge" => {
+            unix::judge(&UnixStream::connect(socket).unwrap(), rest.parse().unwrap());
+        }
         "count-descriptors" => descriptors::count(&UnixStream::connect(socket).unwrap()),
         other => panic!("no part `{other}`"),
     }
@@ -189,11 +225,12 @@ fn obey(stream: &UnixStream) {
             "become nobody" => setuid(Uid::from_raw(NOBODY)).unwrap(),
             "leave groups" => setgroups(&[]).unwrap(),
             "exit" => return,
-            "run cat" => {
-                // The descriptor stays open across exec as cat's input and output.
+            "run cat" | "run sh" => {
+                let program = order.trim_start_matches("run ");
+                // The descriptor stays open across exec as the program's input and output.
                 let end = || Stdio::from(OwnedFd::from(stream.try_clone().unwrap()));
-                let error = Command::new("cat").stdin(end()).stdout(end()).exec();
-                panic!("cat does not run: {error}");
+                let error = Command::new(program).stdin(end()).stdout(end()).exec();
+                panic!("{program} does not run: {error}");
             }
             other => panic!("no order `{other}`"),
         }

@@ -1,3 +1,5 @@
+use std::io::Write;
+use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -6,9 +8,9 @@ use marque_spiffe::{Selector, SelectorSet};
 use nix::unistd::{Gid, Group, Uid, User};
 use ring::digest::{SHA256, digest};
 
-use super::role::{Stage, Started};
+use super::role::{Stage, Started, hear};
 use super::{NOBODY, is_root, unix_attestors};
-use crate::hash::ExecutableHashes;
+use crate::hash::{FileHashes, Hashed};
 use crate::{AttestError, Attestors, Fingerprint, ProcessPin, UnixAttestor, UnixAttestorConfig};
 
 fn has(selectors: &SelectorSet, selector: &str) -> bool {
@@ -87,12 +89,51 @@ async fn an_executable_at_the_size_limit_is_hashed_and_one_past_it_is_not() {
         let found = attestors.attest(&actor.peer).await.unwrap();
         assert_eq!(values(&found.selectors, "unix:sha256:").len(), hashed, "{limit}");
         assert_eq!(values(&found.selectors, "unix:path:").len(), 1, "{limit}");
+        let told: &[&str] = if hashed == 1 { &[] } else { &["too_large"] };
+        assert_eq!(values(&found.selectors, "unix:unhashed:"), told, "{limit}");
     }
 }
 
 #[test]
 fn the_size_limit_is_finite_unless_told_otherwise() {
     assert_eq!(UnixAttestorConfig::default().max_executable_size, 256 * 1024 * 1024);
+}
+
+#[test]
+fn a_file_past_the_limit_is_told_of_once() {
+    let file = std::fs::File::open("/bin/sleep").unwrap();
+    let other = std::fs::File::open("/bin/cat").unwrap();
+    let hashes = FileHashes::new(1, 8);
+    for _attestation in 0..3 {
+        assert!(matches!(hashes.file(&file), Ok(Hashed::TooLarge)));
+        assert_eq!(hashes.told(), 1);
+    }
+    assert!(matches!(hashes.file(&other), Ok(Hashed::TooLarge)));
+    assert_eq!((hashes.told(), hashes.remembered()), (2, 0));
+}
+
+#[tokio::test]
+async fn one_user_that_keeps_all_its_workers_busy_does_not_hold_up_another() {
+    if !is_root() {
+        return;
+    }
+    let stage = Stage::new();
+    let program = stage.copy_of_this_binary("actor");
+    let mut command = stage.command(&program, "obey");
+    let _started = Started(command.uid(NOBODY).gid(NOBODY).spawn().unwrap());
+    let busy = stage.accept();
+    let _own = stage.start(&program, "obey");
+    let other = stage.accept();
+    let attestor =
+        UnixAttestor::new(UnixAttestorConfig { max_concurrent: 4, ..Default::default() });
+    let held = attestor.occupy(NOBODY).await;
+    let attestors = Attestors::new(vec![Box::new(attestor)]);
+    let mut waiting = Box::pin(attestors.attest(&busy.peer));
+    assert!(futures::FutureExt::now_or_never(&mut waiting).is_none());
+    attestors.attest(&other.peer).await.unwrap();
+    assert!(futures::FutureExt::now_or_never(&mut waiting).is_none());
+    drop(held);
+    waiting.await.unwrap();
 }
 
 #[tokio::test]
@@ -158,19 +199,21 @@ async fn a_path_in_a_mount_namespace_of_its_own_is_no_path() {
 #[test]
 fn digests_are_remembered_by_file_and_content_and_within_bounds() {
     let stage = Stage::new();
-    let hashes = ExecutableHashes::new(u64::MAX, 1);
+    let hashes = FileHashes::new(u64::MAX, 1);
     let digest_of = |name: &str, content: &str| {
         // Another file at the same path each time, as an upgrade does it.
         let program = stage.copy_of(Path::new("/bin/sleep"), name, content);
         let started = Started(Command::new(&program).arg("1000").spawn().unwrap());
         let pin = ProcessPin::open(i32::try_from(started.0.id()).unwrap()).unwrap();
         let file = pin.executable().unwrap();
-        let found = hashes.digest(pin.pid(), file).unwrap().unwrap();
-        assert_eq!(hashes.digest(pin.pid(), file).unwrap().unwrap(), found);
+        let Hashed::Digest(found) = hashes.executable(pin.pid(), file).unwrap() else {
+            panic!("it is small and readable")
+        };
+        assert_eq!(hashes.executable(pin.pid(), file).unwrap(), Hashed::Digest(found));
         assert_eq!(hex::encode(found), sha256_of(&program));
         assert!(hashes.remembered() <= 1);
         let own = ProcessPin::open(i32::try_from(std::process::id()).unwrap()).unwrap();
-        let error = hashes.digest(pin.pid(), own.executable().unwrap()).unwrap_err();
+        let error = hashes.executable(pin.pid(), own.executable().unwrap()).unwrap_err();
         assert!(matches!(error, AttestError::ExecutableChanged { .. }), "{error}");
         found
     };
@@ -178,4 +221,107 @@ fn digests_are_remembered_by_file_and_content_and_within_bounds() {
     assert_eq!(digest_of("b", ""), first);
     assert_ne!(digest_of("a", "x"), first);
     assert_eq!(hashes.remembered(), 1);
+}
+
+/// A program in a user namespace of its own; `None` where that is not allowed.
+fn unshared(stage: &Stage, options: &[&str], part: &str) -> Option<Started> {
+    let allowed = Command::new("unshare").args(options).arg("true").status();
+    if !allowed.is_ok_and(|status| status.success()) {
+        eprintln!("skipped: needs unshare(1) and the right to use it");
+        return None;
+    }
+    let program = stage.copy_of_this_binary("unshared");
+    let inner = stage.command(&program, part);
+    let mut unshare = Command::new("unshare");
+    unshare.args(options).arg(&program).args(inner.get_args());
+    unshare.stdin(Stdio::null()).stdout(Stdio::null());
+    for (name, value) in inner.get_envs() {
+        unshare.env(name, value.unwrap());
+    }
+    Some(Started(unshare.spawn().unwrap()))
+}
+
+/// What an attestor finds out about a process, played where it sees less than usual.
+pub(super) fn judge(answer: &UnixStream, pid: i32) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let found = ProcessPin::open(pid)
+        .and_then(|process| runtime.block_on(unix_attestors().attest_process(&process)));
+    let verdict = match found {
+        Ok(attestation) => attestation.selectors.iter().map(Selector::as_str).collect(),
+        Err(AttestError::UnmappedUser { .. }) => "unmapped".to_owned(),
+        Err(AttestError::Unreadable { .. }) => "unreadable".to_owned(),
+        Err(other) => other.to_string(),
+    };
+    writeln!(&*answer, "{verdict}").unwrap();
+}
+
+#[test]
+fn a_user_without_a_number_in_the_daemons_namespace_is_not_nobody() {
+    if !is_root() {
+        return;
+    }
+    let stage = Stage::new();
+    let mut command = Command::new("sleep");
+    command.arg("1000").uid(NOBODY).gid(NOBODY);
+    let stranger = Started(command.spawn().unwrap());
+    // The daemon has a namespace in which there is nobody but root, as in a container. The
+    // stranger shows as 65534 there.
+    let part = format!("judge {}", stranger.0.id());
+    let Some(_daemon) = unshared(&stage, &["--user", "--map-root-user"], &part) else { return };
+    assert_eq!(hear(&stage.accept_unpinned()), "unmapped");
+}
+
+#[tokio::test]
+async fn a_process_that_is_nobody_in_a_namespace_of_its_own_is_known_by_its_real_user() {
+    if !is_root() {
+        return;
+    }
+    let stage = Stage::new();
+    // Without a map, the process sees itself as 65534.
+    let Some(_started) = unshared(&stage, &["--user"], "obey") else { return };
+    let found = unix_attestors().attest(&stage.accept().peer).await.unwrap();
+    assert_eq!(values(&found.selectors, "unix:uid:"), [Uid::effective().to_string()]);
+    assert_eq!(values(&found.selectors, "unix:user:"), ["root"]);
+}
+
+#[tokio::test]
+async fn nobody_itself_is_nobody_where_all_users_have_numbers() {
+    if !is_root() {
+        return;
+    }
+    let stage = Stage::new();
+    let program = stage.copy_of_this_binary("actor");
+    let mut command = stage.command(&program, "obey");
+    let _started = Started(command.uid(65_534).gid(65_534).spawn().unwrap());
+    let found = unix_attestors().attest(&stage.accept().peer).await.unwrap();
+    assert_eq!(values(&found.selectors, "unix:uid:"), ["65534"]);
+}
+
+#[test]
+fn a_process_that_procfs_hides_is_refused() {
+    if !is_root() {
+        return;
+    }
+    let stage = Stage::new();
+    let hidden = std::process::id();
+    let script = r#"mount -t proc -o hidepid=2 proc /proc && exec setpriv --reuid "$1" --regid "$1" \
+                    --clear-groups -- "$2" processes::role::play --exact --ignored --test-threads=1"#;
+    let program = stage.copy_of_this_binary("daemon");
+    let inner = stage.command(&program, &format!("judge {hidden}"));
+    let mut unshare = Command::new("unshare");
+    unshare.args(["--mount", "sh", "-c", script, "sh", &NOBODY.to_string()]).arg(&program);
+    unshare.stdin(Stdio::null()).stdout(Stdio::null());
+    for (name, value) in inner.get_envs() {
+        unshare.env(name, value.unwrap());
+    }
+    let allowed = Command::new("unshare")
+        .args(["--mount", "sh", "-c", "mount -t proc -o hidepid=2 proc /proc && setpriv --version"])
+        .stdout(Stdio::null())
+        .status();
+    if !allowed.is_ok_and(|status| status.success()) {
+        eprintln!("skipped: needs unshare(1), setpriv(1) and the right to mount");
+        return;
+    }
+    let _started = Started(unshare.spawn().unwrap());
+    assert_eq!(hear(&stage.accept_unpinned()), "unreadable");
 }
