@@ -13,7 +13,28 @@ use crate::error::RegistryError;
 use crate::finding::Finding;
 use crate::lifetime::Lifetime;
 
+mod attestation;
+mod broker;
+mod federation;
+mod identities;
+mod limits;
 mod read;
+mod workload_api;
+
+pub use workload_api::WorkloadApiSettings;
+
+pub use broker::{BrokerRule, ReferenceType, ReferenceTypeError};
+pub use identities::{IdentitySettings, SharingRule, SharingRuleError};
+
+pub use attestation::{
+    AttestationSettings, EngineSettings, KubeletAuth, KubeletEndpoint, KubernetesSettings,
+    ParentSettings, ScriptSettings, SystemdSettings, UnixSettings,
+};
+
+pub use federation::{
+    BundleEndpoint, BundleEndpointProfile, Federation, MAX_FEDERATIONS, boundary,
+};
+pub use limits::LimitSettings;
 
 /// The document of one trust domain, checked.
 ///
@@ -22,10 +43,11 @@ mod read;
 /// environment = "production"           # or "non-production"; read from nowhere else
 /// tenant = "example"                   # [a-z0-9-]{1,63}
 ///
-/// [lifetimes]                          # all required; "30s", "5m", "1h", "30d"
+/// [lifetimes]                          # required; "30s", "5m", "1h", "30d"
 /// authority = "30d"                    # of the root; at most 3650d
 /// x509_svid = "1h"                     # ceiling and default; at most 1/6 of the authority's and 24h
 /// jwt_svid = "5m"                      # ceiling and default; at most 1h
+/// wit_svid = "1h"                      # may be absent: as `x509_svid`; ceiling and default, with the limits of that
 /// refresh_hint = "5m"                  # how often others fetch the bundle; at most 24h
 ///
 /// [issuer]
@@ -35,6 +57,13 @@ mod read;
 /// [tokens]
 /// max_lifetime = "10m"                 # of an access token; at most 1h
 ///
+/// [workload_api]                       # may be absent; what is switched off answers `Unimplemented`
+/// x509_svid = true
+/// jwt_svid = true
+/// wit_svid = true                      # when absent: true in non-production, false in production
+/// envoy_sds = true
+/// splay = "0s"                         # how far a change for every stream is spread; at most 10s
+///
 /// [[operators]]                        # who may use the admin socket beside the daemon's own user
 /// user = "alice"                       # or `uid = 1000`; exactly one of the two
 /// groups = ["platform-sre"]            # the approver groups of this operator; may be absent
@@ -42,17 +71,42 @@ mod read;
 /// [[resource_servers]]                 # who may be the audience of a token
 /// audience = "https://gateway.prod.example.org/k8s"          # an absolute URI, unique
 /// spiffe_ids = ["spiffe://prod.example.org/service/gateway"]   # who may introspect for it
+///
+/// [[federation]]                       # another trust domain whose bundle some entries get
+/// trust_domain = "partner.example.org"
+/// environment = "production"           # must be the own one
+/// bundle = "federation/partner.example.org.json"   # its SPIFFE bundle document, below the folder
+/// url = "https://partner.example.org/spiffe/bundle"   # where it is fetched; may be absent, then nothing is
+/// profile = "https_web"                # or "https_spiffe"
+/// ca_file = "federation/partner-ca.pem"   # for https_web: PEM, below the folder or absolute
+/// # endpoint_spiffe_id = "spiffe://partner.example.org/bundle"   # for https_spiffe, which needs `bundle`, too
+///
+/// [limits]                             # of each socket; may be absent, see [`LimitSettings`]
+/// connections_per_uid = 256
+/// [[brokers]]                          # who may fetch SVIDs for other workloads; absent: nobody
+/// spiffe_id = "spiffe://prod.example.org/service/supervisor"   # of this trust domain, unique
+/// references = ["pid"]                 # how it may refer to them: "pid", "kubernetes"
+/// identities = ["spiffe://prod.example.org/agent/*"]           # whose SVIDs it may get
+/// audiences = ["https://gateway.prod.example.org/k8s"]         # of JWT-SVIDs; may be absent: none
 /// ```
+///
+/// `[identities]` is described at [`IdentitySettings`], `[attestation]` at [`AttestationSettings`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TrustDomainDocument {
     name: TrustDomain,
     environment: Environment,
     tenant: Tenant,
     lifetimes: LifetimeSettings,
+    workload_api: WorkloadApiSettings,
     hosts: HostSettings,
     operators: Vec<OperatorRule>,
     resource_servers: Vec<ResourceServer>,
+    brokers: Vec<BrokerRule>,
     max_access_token_lifetime: Lifetime,
+    federation: Vec<Federation>,
+    limits: LimitSettings,
+    identities: IdentitySettings,
+    attestation: AttestationSettings,
 }
 
 /// `[lifetimes]`.
@@ -61,6 +115,7 @@ pub struct LifetimeSettings {
     authority: Lifetime,
     x509_svid: Lifetime,
     jwt_svid: Lifetime,
+    wit_svid: Lifetime,
     refresh_hint: Lifetime,
 }
 
@@ -142,6 +197,16 @@ impl TrustDomainDocument {
         self.lifetimes.jwt_svid.as_duration()
     }
 
+    /// Ceiling and default for WIT-SVIDs.
+    pub fn wit_svid_lifetime(&self) -> Duration {
+        self.lifetimes.wit_svid.as_duration()
+    }
+
+    /// Which profiles the sockets serve.
+    pub fn workload_api(&self) -> &WorkloadApiSettings {
+        &self.workload_api
+    }
+
     /// How often others should fetch the bundle (TB-3).
     pub fn refresh_hint(&self) -> Duration {
         self.lifetimes.refresh_hint.as_duration()
@@ -162,15 +227,41 @@ impl TrustDomainDocument {
         &self.resource_servers
     }
 
+    /// The other trust domains whose bundles entries may ask for.
+    pub fn federation(&self) -> &[Federation] {
+        &self.federation
+    }
+
+    /// What happens when one identity is used by more than one program.
+    pub fn identities(&self) -> &IdentitySettings {
+        &self.identities
+    }
+
+    /// Which attestors there are and what each may spend.
+    pub fn attestation(&self) -> &AttestationSettings {
+        &self.attestation
+    }
+
+    /// Who may fetch SVIDs for other workloads (BR-2).
+    pub fn brokers(&self) -> &[BrokerRule] {
+        &self.brokers
+    }
+
     /// The ceiling for access tokens.
     pub fn max_access_token_lifetime(&self) -> Duration {
         self.max_access_token_lifetime.as_duration()
     }
 
+    /// What each socket of the trust domain lets its clients do.
+    pub fn limits(&self) -> &LimitSettings {
+        &self.limits
+    }
+
     /// Whether an entry keeps the trust domain's rules.
     ///
     /// # Errors
-    /// When it names an identity of another trust domain or asks for more than a ceiling.
+    /// When it names an identity of another trust domain, asks for more than a ceiling, or for the bundle of a
+    /// trust domain that is not federated with.
     pub fn check(&self, entry: &Entry) -> Result<(), RegistryError> {
         let spiffe_id = entry.spiffe_id();
         if spiffe_id.trust_domain() != &self.name {
@@ -178,6 +269,10 @@ impl TrustDomainDocument {
             return Err(RegistryError::ForeignTrustDomain { spiffe_id, trust_domain });
         }
         let content = entry.content();
+        let known = |name: &TrustDomain| self.federation.iter().any(|f| f.trust_domain() == name);
+        if let Some(unknown) = content.federates_with.iter().find(|name| !known(name)) {
+            return Err(RegistryError::NotFederated(unknown.clone()));
+        }
         let limits = [
             ("x509_lifetime", content.x509_lifetime, self.lifetimes.x509_svid),
             ("jwt_lifetime", content.jwt_lifetime, self.lifetimes.jwt_svid),

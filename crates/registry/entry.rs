@@ -1,14 +1,16 @@
 //! One registration entry: which selectors earn which SPIFFE ID, and who answers for it.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 
 use jiff::Timestamp;
-use marque_spiffe::{DnsName, Hint, SelectorSet, SpiffeId};
+use marque_spiffe::{DnsName, Hint, SelectorSet, SpiffeId, TrustDomain};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use crate::document::MAX_FEDERATIONS;
 use crate::error::RegistryError;
 use crate::lifetime::Lifetime;
 
@@ -17,6 +19,9 @@ pub const MAX_SELECTORS: usize = 64;
 
 /// How many DNS names an entry may have.
 pub const MAX_DNS_NAMES: usize = 32;
+
+/// The first segment of the paths that the trust domain keeps for its own endpoints.
+pub const RESERVED_SEGMENT: &str = "marque";
 
 /// The id of an entry: 1 to 128 of `a-z0-9.-_`, unique in its trust domain.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -93,6 +98,9 @@ pub struct NewEntry {
     /// DNS names of its X.509-SVIDs.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub dns_names: Vec<DnsName>,
+    /// The other trust domains whose bundles its callers get.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub federates_with: BTreeSet<TrustDomain>,
     /// When the entry ends by itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires_at: Option<Timestamp>,
@@ -121,10 +129,13 @@ impl NewEntry {
     /// [`crate::Registry`].
     ///
     /// # Errors
-    /// When the SPIFFE ID has no path, there is no selector, or a list is too long.
+    /// When the SPIFFE ID has no path or a reserved one, there is no selector, or a list is too long.
     pub fn into_entry(self, id: EntryId, source: EntrySource) -> Result<Entry, RegistryError> {
         if !self.spiffe_id.has_path() {
             return Err(RegistryError::NoPath(self.spiffe_id));
+        }
+        if is_reserved(&self.spiffe_id) {
+            return Err(RegistryError::Reserved(self.spiffe_id));
         }
         match self.selectors.iter().count() {
             0 => return Err(RegistryError::NoSelectors),
@@ -136,6 +147,10 @@ impl NewEntry {
         if self.dns_names.len() > MAX_DNS_NAMES {
             let (found, limit) = (self.dns_names.len(), MAX_DNS_NAMES);
             return Err(RegistryError::TooManyDnsNames { found, limit });
+        }
+        if self.federates_with.len() > MAX_FEDERATIONS {
+            let (found, limit) = (self.federates_with.len(), MAX_FEDERATIONS);
+            return Err(RegistryError::TooManyFederations { found, limit });
         }
         Ok(Entry { id, source, content: self })
     }
@@ -190,6 +205,11 @@ impl Entry {
     /// DNS names of its X.509-SVIDs.
     pub fn dns_names(&self) -> &[DnsName] {
         &self.content.dns_names
+    }
+
+    /// The other trust domains whose bundles its callers get.
+    pub fn federates_with(&self) -> &BTreeSet<TrustDomain> {
+        &self.content.federates_with
     }
 
     /// When the entry ends by itself.
@@ -345,6 +365,11 @@ impl fmt::Display for EntryRole {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
     }
+}
+
+/// Whether the SPIFFE ID is below the path that the trust domain keeps for itself.
+pub(crate) fn is_reserved(spiffe_id: &SpiffeId) -> bool {
+    spiffe_id.segments().next() == Some(RESERVED_SEGMENT)
 }
 
 #[cfg(test)]

@@ -11,6 +11,9 @@ pub enum RegistryError {
     /// The SPIFFE ID has no path, which is the trust domain's own id (X5-2).
     #[error("SPIFFE ID `{0}` has no path: that is the trust domain itself")]
     NoPath(SpiffeId),
+    /// The SPIFFE ID is one of those that the trust domain's own endpoints have.
+    #[error("SPIFFE ID `{0}` is reserved: no workload is below `/marque`")]
+    Reserved(SpiffeId),
     /// An entry without selectors would match every process.
     #[error("an entry needs at least one selector")]
     NoSelectors,
@@ -47,6 +50,17 @@ pub enum RegistryError {
         asked: Lifetime,
         /// What the trust domain allows.
         ceiling: Lifetime,
+    },
+    /// The entry asks for the bundle of a trust domain that the document does not name.
+    #[error("`federates_with` names `{0}`, which is in no [[federation]] of the trust domain")]
+    NotFederated(TrustDomain),
+    /// An entry asks for more bundles than it may.
+    #[error("an entry federates with at most {limit} trust domains, not {found}")]
+    TooManyFederations {
+        /// How many there are.
+        found: usize,
+        /// How many are allowed.
+        limit: usize,
     },
     /// Another entry has this id.
     #[error("entry `{0}` exists already")]

@@ -76,6 +76,11 @@ impl<'t, 'i> Fields<'t, 'i> {
         self.line
     }
 
+    /// Whether a field is there; that alone does not count as asking for it.
+    pub(crate) fn has(&self, key: &str) -> bool {
+        self.table.contains_key(key)
+    }
+
     /// A text field that must be there.
     pub(crate) fn text<T>(&mut self, key: &'static str, log: &mut Log<'_>) -> Option<T>
     where
@@ -141,6 +146,54 @@ impl<'t, 'i> Fields<'t, 'i> {
             self.mistyped(key, "a whole number from 0 to 4294967295", value, log);
         }
         number
+    }
+
+    /// A number that may be absent, with its line.
+    pub(crate) fn optional_lined_number(
+        &mut self,
+        key: &'static str,
+        log: &mut Log<'_>,
+    ) -> Option<Lined<u32>> {
+        let line = log.line_of(self.table.get(key)?.span().start);
+        self.optional_number(key, log).map(|value| Lined { value, line })
+    }
+
+    /// `true` or `false`, with its line; may be absent.
+    pub(crate) fn optional_switch(
+        &mut self,
+        key: &'static str,
+        log: &mut Log<'_>,
+    ) -> Option<Lined<bool>> {
+        let value = self.take(key)?;
+        let switch = value.get_ref().as_bool();
+        if switch.is_none() {
+            self.mistyped(key, "true or false", value, log);
+        }
+        let line = log.line_of(value.span().start);
+        switch.map(|value| Lined { value, line })
+    }
+
+    /// A text field that may be absent, with its line.
+    pub(crate) fn optional_lined_text<T>(
+        &mut self,
+        key: &'static str,
+        log: &mut Log<'_>,
+    ) -> Option<Lined<T>>
+    where
+        T: FromStr<Err: Display>,
+    {
+        let value = self.take(key)?;
+        self.parse_text(key, value, log)
+    }
+
+    /// A table that may be absent.
+    pub(crate) fn optional_table(&mut self, key: &'static str, log: &mut Log<'_>) -> Option<Self> {
+        let value = self.take(key)?;
+        let table = self.inner(key, value, log);
+        if table.is_none() {
+            self.mistyped(key, "a table", value, log);
+        }
+        table
     }
 
     /// A table that must be there.

@@ -1,19 +1,22 @@
 use std::collections::HashMap;
 use std::io::Read;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use jiff::Timestamp;
-use marque_spiffe::Selector;
+use marque_spiffe::{Bundle, RevocationList, Selector, TrustDomain};
 
 use crate::document::TrustDomainDocument;
 use crate::entry::{Entry, EntrySource, NewEntry};
 use crate::fields::{Fields, Log, parse};
 use crate::finding::Finding;
 
+mod trust;
+
 /// Files of a trust domain's folder are read up to this size.
 const MAX_FILE: u64 = 1024 * 1024;
 
-/// A trust domain's folder: the document and the entries.
+/// A trust domain's folder: the document, the entries, the bundles of others and the revocation lists.
 ///
 /// Entries are written in `entries/*.toml`, any number per file:
 ///
@@ -31,6 +34,7 @@ const MAX_FILE: u64 = 1024 * 1024;
 /// x509_lifetime = "30m"                # at most the trust domain's
 /// jwt_lifetime = "2m"                  # at most the trust domain's
 /// dns_names = ["rotator.prod.example.org"]
+/// federates_with = ["partner.example.org"]   # whose bundles its callers get; in [[federation]]
 /// expires_at = "2027-03-01T00:00:00Z"
 /// ```
 ///
@@ -44,10 +48,15 @@ pub struct TrustDomainFolder {
     pub document: TrustDomainDocument,
     /// `entries/*.toml`, in the order of answers.
     pub entries: Vec<Entry>,
+    /// The bundles of the trust domains in `[[federation]]` that have a file there, in its order.
+    pub federated: Vec<Arc<Bundle>>,
+    /// `crls/*.crl` and `crls/*.pem`, in the order of their names.
+    pub revocation_lists: Vec<RevocationList>,
 }
 
 impl TrustDomainFolder {
-    /// Reads a folder. Only `trust-domain.toml` and `entries/*.toml` are looked at.
+    /// Reads a folder. Only `trust-domain.toml`, `entries/*.toml`, the bundles that the document names and `crls/` are
+    /// looked at.
     ///
     /// # Errors
     /// Everything that is wrong in any of the files, in the order of files and lines.
@@ -55,12 +64,17 @@ impl TrustDomainFolder {
         let mut findings = Vec::new();
         let document = load_document(path, &mut findings);
         let entries = load_entries(path, &mut findings);
+        let mut federated = Vec::new();
         if let Some(document) = &document {
             check_together(document, &entries, &mut findings);
+            federated = trust::bundles(path, document, &mut findings);
+            trust::endpoint_authorities(path, document, &mut findings);
         }
+        let revocation_lists = trust::revocation_lists(&path.join("crls"), &mut findings);
         match document {
             Some(document) if findings.is_empty() => {
-                Ok(Self { path: path.to_owned(), document, entries })
+                let path = path.to_owned();
+                Ok(Self { path, document, entries, federated, revocation_lists })
             }
             _incomplete => {
                 findings.sort();
@@ -80,7 +94,7 @@ fn load_document(path: &Path, findings: &mut Vec<Finding>) -> Option<TrustDomain
 
 fn load_entries(path: &Path, findings: &mut Vec<Finding>) -> Vec<Entry> {
     let mut entries = Vec::new();
-    for file in entry_files(&path.join("entries"), findings) {
+    for file in files(&path.join("entries"), &["toml"], findings) {
         let Some(text) = read(&file, findings) else { continue };
         let mut log = Log::new(&file, &text);
         if let Some(table) = parse(&mut log) {
@@ -94,8 +108,8 @@ fn load_entries(path: &Path, findings: &mut Vec<Finding>) -> Vec<Entry> {
     entries
 }
 
-/// The `*.toml` files of a folder by name; a folder that is not there has none.
-fn entry_files(folder: &Path, findings: &mut Vec<Finding>) -> Vec<PathBuf> {
+/// The files of a folder with one of these endings, by name; a folder that is not there has none.
+fn files(folder: &Path, endings: &[&str], findings: &mut Vec<Finding>) -> Vec<PathBuf> {
     let listing = match std::fs::read_dir(folder) {
         Ok(listing) => listing,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Vec::new(),
@@ -113,7 +127,7 @@ fn entry_files(folder: &Path, findings: &mut Vec<Finding>) -> Vec<PathBuf> {
             }
         }
     }
-    files.retain(|file| file.extension().is_some_and(|extension| extension == "toml"));
+    files.retain(|file| file.extension().is_some_and(|found| endings.iter().any(|e| found == *e)));
     files.sort();
     files
 }
@@ -129,6 +143,7 @@ fn entry(mut table: Fields<'_, '_>, file: &Path, log: &mut Log<'_>) -> Option<En
     let x509_lifetime = table.optional_text("x509_lifetime", log);
     let jwt_lifetime = table.optional_text("jwt_lifetime", log);
     let dns_names = table.texts("dns_names", log);
+    let federates_with: Vec<TrustDomain> = table.texts("federates_with", log);
     let expires_at: Option<Timestamp> = table.optional_text("expires_at", log);
     table.finish(log);
     let content = NewEntry {
@@ -140,6 +155,7 @@ fn entry(mut table: Fields<'_, '_>, file: &Path, log: &mut Log<'_>) -> Option<En
         x509_lifetime,
         jwt_lifetime,
         dns_names,
+        federates_with: federates_with.into_iter().collect(),
         expires_at,
     };
     let source = EntrySource::File { path: file.to_owned(), line };
@@ -167,15 +183,22 @@ fn check_together(document: &TrustDomainDocument, entries: &[Entry], findings: &
 }
 
 fn read(file: &Path, findings: &mut Vec<Finding>) -> Option<String> {
-    let mut text = String::new();
+    let bytes = read_bytes(file, findings)?;
+    let unreadable =
+        |error| findings.push(Finding::about(file, format!("cannot be read: {error}")));
+    String::from_utf8(bytes).map_err(unreadable).ok()
+}
+
+fn read_bytes(file: &Path, findings: &mut Vec<Finding>) -> Option<Vec<u8>> {
+    let mut bytes = Vec::new();
     let result = std::fs::File::open(file)
-        .and_then(|source| source.take(MAX_FILE + 1).read_to_string(&mut text));
+        .and_then(|source| source.take(MAX_FILE + 1).read_to_end(&mut bytes));
     match result {
-        Ok(_) if text.len() as u64 > MAX_FILE => {
+        Ok(_) if bytes.len() as u64 > MAX_FILE => {
             findings.push(Finding::about(file, format!("is larger than {MAX_FILE} bytes")));
             None
         }
-        Ok(_) => Some(text),
+        Ok(_) => Some(bytes),
         Err(error) => {
             findings.push(Finding::about(file, format!("cannot be read: {error}")));
             None

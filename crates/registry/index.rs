@@ -1,50 +1,59 @@
 //! From a caller's selectors to the entries that are satisfied by them.
 //!
 //! An entry matches when its selectors are a subset of the caller's. Each entry is filed under
-//! *one* of its selectors, the rarest over all entries, so a lookup visits only entries that share
-//! a distinctive selector with the caller, and each at most once.
+//! *one* of its selectors, that under which the fewest are filed already, so a lookup visits only
+//! entries that share a distinctive selector with the caller, and each at most once.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use marque_spiffe::{Selector, SelectorSet};
 
-use crate::entry::Entry;
+use crate::entry::{Entry, EntryId};
+use crate::shared_map::SharedMap;
 
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct SelectorIndex {
-    /// Positions in the snapshot's list of entries, by the selector an entry is filed under.
-    filed: HashMap<Selector, Vec<usize>>,
+    /// Entries by the selector that they are filed under, in no order.
+    filed: SharedMap<Selector, Vec<Arc<Entry>>>,
+    /// Under which selector an entry is filed.
+    places: SharedMap<EntryId, Selector>,
 }
 
 impl SelectorIndex {
-    pub(crate) fn new(entries: &[Arc<Entry>]) -> Self {
-        let mut uses: HashMap<&Selector, usize> = HashMap::new();
-        for selector in entries.iter().flat_map(|entry| entry.selectors().iter()) {
-            *uses.entry(selector).or_default() += 1;
-        }
-        let mut filed: HashMap<Selector, Vec<usize>> = HashMap::new();
-        for (position, entry) in entries.iter().enumerate() {
-            let rarest = entry.selectors().iter().min_by_key(|selector| uses.get(selector));
-            // INVARIANT: an entry has at least one selector, so none is left out.
-            if let Some(selector) = rarest {
-                filed.entry(selector.clone()).or_default().push(position);
-            }
-        }
-        Self { filed }
+    /// Adds an entry whose id is not in the index.
+    pub(crate) fn add(&mut self, entry: &Arc<Entry>) {
+        let filed = |selector: &&Selector| self.filed.get(*selector).map_or(0, Vec::len);
+        // INVARIANT: an entry has at least one selector, so none is left out.
+        let Some(selector) = entry.selectors().iter().min_by_key(filed).cloned() else { return };
+        let mut list = self.filed.get(&selector).cloned().unwrap_or_default();
+        list.push(Arc::clone(entry));
+        self.places.insert(entry.id().clone(), selector.clone());
+        self.filed.insert(selector, list);
     }
 
-    /// The entries satisfied by the caller's selectors, in the list's order.
-    pub(crate) fn matches(&self, entries: &[Arc<Entry>], caller: &SelectorSet) -> Vec<Arc<Entry>> {
-        let mut positions: Vec<usize> = caller
+    pub(crate) fn remove(&mut self, id: &EntryId) {
+        let Some(selector) = self.places.get(id).cloned() else { return };
+        self.places.remove(id);
+        let mut list = self.filed.get(&selector).cloned().unwrap_or_default();
+        list.retain(|entry| entry.id() != id);
+        if list.is_empty() {
+            self.filed.remove(&selector);
+        } else {
+            self.filed.insert(selector, list);
+        }
+    }
+
+    /// The entries satisfied by the caller's selectors, in the order of answers.
+    pub(crate) fn matches(&self, caller: &SelectorSet) -> Vec<Arc<Entry>> {
+        let mut found: Vec<Arc<Entry>> = caller
             .iter()
             .filter_map(|selector| self.filed.get(selector))
             .flatten()
-            .copied()
-            .filter(|at| entries.get(*at).is_some_and(|e| e.selectors().is_subset(caller)))
+            .filter(|entry| entry.selectors().is_subset(caller))
+            .cloned()
             .collect();
-        positions.sort_unstable();
-        positions.iter().filter_map(|at| entries.get(*at)).cloned().collect()
+        found.sort_unstable_by(|a, b| a.rank().cmp(&b.rank()));
+        found
     }
 }
 

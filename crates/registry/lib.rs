@@ -1,7 +1,7 @@
 //! Trust-domain documents, registration entries and the index from selectors to identities.
 //!
-//! [`TrustDomainFolder::load`] reads what a platform team reviews (`trust-domain.toml` and
-//! `entries/*.toml`), naming every mistake by file and line. [`Registry`] holds the entries of one
+//! [`TrustDomainFolder::load`] reads what a platform team reviews (`trust-domain.toml`,
+//! `entries/*.toml`, the bundles it federates with and `crls/`), naming every mistake by file and line. [`Registry`] holds the entries of one
 //! trust domain and answers, from an immutable [`Snapshot`], which of them a set of selectors earns.
 //!
 //! Deliberately absent: how selectors are found (`marque-attest`), minting (`marque-authority`), the
@@ -16,20 +16,29 @@ mod finding;
 mod folder;
 mod index;
 mod lifetime;
+mod near;
 mod registry;
+mod shared_map;
+mod splay;
 mod store;
 
 pub use document::{
-    HostSettings, LifetimeSettings, OperatorPrincipal, OperatorRule, ResourceServer, Tenant,
-    TenantError, TrustDomainDocument,
+    AttestationSettings, BrokerRule, BundleEndpoint, BundleEndpointProfile, EngineSettings,
+    Federation, HostSettings, IdentitySettings, KubeletAuth, KubeletEndpoint, KubernetesSettings,
+    LifetimeSettings, LimitSettings, MAX_FEDERATIONS, OperatorPrincipal, OperatorRule,
+    ParentSettings, ReferenceType, ReferenceTypeError, ResourceServer, ScriptSettings, SharingRule,
+    SharingRuleError, SystemdSettings, Tenant, TenantError, TrustDomainDocument, UnixSettings,
+    WorkloadApiSettings, boundary,
 };
 pub use entry::{
     Entry, EntryId, EntryIdError, EntryRole, EntryRoleError, EntrySource, MAX_DNS_NAMES,
-    MAX_SELECTORS, NewEntry, Owner, OwnerError,
+    MAX_SELECTORS, NewEntry, Owner, OwnerError, RESERVED_SEGMENT,
 };
 pub use error::RegistryError;
 pub use finding::Finding;
 pub use folder::TrustDomainFolder;
 pub use lifetime::{Lifetime, LifetimeError};
+pub use near::{Missing, NearEntry};
 pub use registry::{Registry, Snapshot};
+pub use splay::{Splay, SplayError};
 pub use store::{EntryStore, EntryStoreError};

@@ -1,4 +1,5 @@
-use std::collections::HashMap;
+use std::cmp::Ordering;
+use std::collections::HashSet;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -10,8 +11,10 @@ use crate::document::TrustDomainDocument;
 use crate::entry::{Entry, EntryId, EntrySource};
 use crate::error::RegistryError;
 use crate::index::SelectorIndex;
+use crate::shared_map::SharedMap;
 
-/// The entries of one trust domain, swapped whole on every change.
+/// The entries of one trust domain, swapped whole on every change. A change costs what it changes: the
+/// new snapshot shares the rest with the old.
 #[derive(Debug)]
 pub struct Registry {
     document: Arc<TrustDomainDocument>,
@@ -22,11 +25,13 @@ pub struct Registry {
 }
 
 /// The entries of one trust domain at one moment.
+#[derive(Clone, Default)]
 pub struct Snapshot {
     revision: u64,
+    /// In the order of answers.
     entries: Vec<Arc<Entry>>,
-    by_id: HashMap<EntryId, Arc<Entry>>,
-    by_spiffe_id: HashMap<SpiffeId, Arc<Entry>>,
+    by_id: SharedMap<EntryId, Arc<Entry>>,
+    by_spiffe_id: SharedMap<SpiffeId, Arc<Entry>>,
     index: SelectorIndex,
 }
 
@@ -39,8 +44,9 @@ impl Registry {
         document: Arc<TrustDomainDocument>,
         entries: Vec<Entry>,
     ) -> Result<Self, RegistryError> {
-        let entries = entries.into_iter().map(Arc::new).collect();
-        let snapshot = Arc::new(Snapshot::build(1, &document, entries)?);
+        let mut snapshot = Snapshot { revision: 1, ..Snapshot::default() };
+        snapshot.change(&document, &[], entries.into_iter().map(Arc::new).collect())?;
+        let snapshot = Arc::new(snapshot);
         let (feed, _) = watch::channel(Arc::clone(&snapshot));
         let current = ArcSwap::new(snapshot);
         Ok(Self { document, current, feed, changing: Mutex::new(()) })
@@ -76,9 +82,7 @@ impl Registry {
     /// When it breaks a rule of the trust domain or repeats an id or SPIFFE ID (M 1).
     pub fn add(&self, entry: Entry) -> Result<Arc<Snapshot>, RegistryError> {
         let _changing = self.lock();
-        let mut entries = self.snapshot().entries.clone();
-        entries.push(Arc::new(entry));
-        self.publish(entries)
+        self.publish(&[], vec![Arc::new(entry)])
     }
 
     /// Removes an entry that came over the admin API; `None` when there is none.
@@ -94,8 +98,7 @@ impl Registry {
             return Err(RegistryError::FromFile { id, path, line });
         }
         let removed = Arc::clone(entry);
-        let rest = snapshot.entries.iter().filter(|entry| entry.id() != id).cloned().collect();
-        self.publish(rest)?;
+        self.publish(std::slice::from_ref(&removed), Vec::new())?;
         Ok(Some(removed))
     }
 
@@ -105,16 +108,32 @@ impl Registry {
     /// As [`Registry::new`]; the entries then stay as they are.
     pub fn replace_all(&self, entries: Vec<Entry>) -> Result<Arc<Snapshot>, RegistryError> {
         let _changing = self.lock();
-        self.publish(entries.into_iter().map(Arc::new).collect())
+        let snapshot = self.snapshot();
+        // An entry that stays as it is stays the same one: nobody takes it for changed.
+        let mut entries: Vec<Arc<Entry>> = entries
+            .into_iter()
+            .map(|entry| match snapshot.entry(entry.id()) {
+                Some(held) if **held == entry => Arc::clone(held),
+                _ => Arc::new(entry),
+            })
+            .collect();
+        entries.sort_by(|a, b| a.rank().cmp(&b.rank()));
+        let (gone, new) = differences(&snapshot.entries, &entries);
+        if gone.is_empty() && new.is_empty() {
+            return Ok(snapshot);
+        }
+        self.publish(&gone, new)
     }
 
-    fn publish(&self, entries: Vec<Arc<Entry>>) -> Result<Arc<Snapshot>, RegistryError> {
-        let current = self.snapshot();
+    fn publish(
+        &self,
+        gone: &[Arc<Entry>],
+        new: Vec<Arc<Entry>>,
+    ) -> Result<Arc<Snapshot>, RegistryError> {
+        let mut next = Snapshot::clone(&self.snapshot());
         // A revision is given once; nothing ever sets it back.
-        let next = Snapshot::build(current.revision + 1, &self.document, entries)?;
-        if next.entries == current.entries {
-            return Ok(current);
-        }
+        next.revision += 1;
+        next.change(&self.document, gone, new)?;
         let next = Arc::new(next);
         self.current.store(Arc::clone(&next));
         self.feed.send_replace(Arc::clone(&next));
@@ -136,7 +155,7 @@ impl Snapshot {
     /// The entries earned by these selectors: those whose selectors are a subset of them. The
     /// first is the default identity (WA-8): as written in files, then by age.
     pub fn entries_for(&self, selectors: &SelectorSet) -> Vec<Arc<Entry>> {
-        self.index.matches(&self.entries, selectors)
+        self.index.matches(selectors)
     }
 
     /// The entry with this id.
@@ -154,27 +173,49 @@ impl Snapshot {
         &self.entries
     }
 
-    fn build(
-        revision: u64,
-        document: &TrustDomainDocument,
-        mut entries: Vec<Arc<Entry>>,
-    ) -> Result<Self, RegistryError> {
-        entries.sort_by(|a, b| a.rank().cmp(&b.rank()));
-        let mut snapshot = Self {
-            revision,
-            index: SelectorIndex::new(&entries),
-            entries: Vec::new(),
-            by_id: HashMap::with_capacity(entries.len()),
-            by_spiffe_id: HashMap::with_capacity(entries.len()),
-        };
-        for entry in &entries {
-            document.check(entry)?;
-            snapshot.check_unique(entry)?;
-            snapshot.by_id.insert(entry.id().clone(), Arc::clone(entry));
-            snapshot.by_spiffe_id.insert(entry.spiffe_id().clone(), Arc::clone(entry));
+    /// The entries in which this snapshot and an older one differ, each as it was and as it is.
+    pub fn changed_since(&self, older: &Self) -> Vec<Arc<Entry>> {
+        if self.revision == older.revision {
+            return Vec::new();
         }
-        snapshot.entries = entries;
-        Ok(snapshot)
+        let (mut gone, new) = differences(&older.entries, &self.entries);
+        gone.extend(new);
+        gone
+    }
+
+    /// Takes out what is gone, then puts in what is new.
+    fn change(
+        &mut self,
+        document: &TrustDomainDocument,
+        gone: &[Arc<Entry>],
+        mut new: Vec<Arc<Entry>>,
+    ) -> Result<(), RegistryError> {
+        for entry in gone {
+            self.by_id.remove(entry.id());
+            self.by_spiffe_id.remove(entry.spiffe_id());
+            self.index.remove(entry.id());
+        }
+        let gone: HashSet<*const Entry> = gone.iter().map(Arc::as_ptr).collect();
+        self.entries.retain(|entry| !gone.contains(&Arc::as_ptr(entry)));
+        new.sort_by(|a, b| a.rank().cmp(&b.rank()));
+        for entry in &new {
+            document.check(entry)?;
+            self.check_unique(entry)?;
+            self.by_id.insert(entry.id().clone(), Arc::clone(entry));
+            self.by_spiffe_id.insert(entry.spiffe_id().clone(), Arc::clone(entry));
+            self.index.add(entry);
+        }
+        match <[Arc<Entry>; 1]>::try_from(new) {
+            Ok([one]) => {
+                let at = self.entries.partition_point(|entry| entry.rank() < one.rank());
+                self.entries.insert(at, one);
+            }
+            Err(several) => {
+                self.entries.extend(several);
+                self.entries.sort_by(|a, b| a.rank().cmp(&b.rank()));
+            }
+        }
+        Ok(())
     }
 
     fn check_unique(&self, entry: &Entry) -> Result<(), RegistryError> {
@@ -196,6 +237,32 @@ impl fmt::Debug for Snapshot {
             .field("revision", &self.revision)
             .field("entries", &self.entries.len())
             .finish_non_exhaustive()
+    }
+}
+
+/// What is in the one list only and what is in the other only, both in order of rank. The very same
+/// entry on both sides is passed over without looking into it.
+fn differences(old: &[Arc<Entry>], new: &[Arc<Entry>]) -> (Vec<Arc<Entry>>, Vec<Arc<Entry>>) {
+    let (mut old, mut new) = (old.iter().peekable(), new.iter().peekable());
+    let (mut gone, mut come) = (Vec::new(), Vec::new());
+    loop {
+        let order = match (old.peek(), new.peek()) {
+            (None, None) => return (gone, come),
+            (Some(_), None) => Ordering::Less,
+            (None, Some(_)) => Ordering::Greater,
+            (Some(a), Some(b)) if Arc::ptr_eq(a, b) => {
+                old.next();
+                new.next();
+                continue;
+            }
+            (Some(a), Some(b)) => a.rank().cmp(&b.rank()),
+        };
+        if order.is_le() {
+            gone.extend(old.next().cloned());
+        }
+        if order.is_ge() {
+            come.extend(new.next().cloned());
+        }
     }
 }
 

@@ -4,11 +4,13 @@ use std::path::Path;
 use std::str::FromStr;
 use std::time::Duration;
 
-use marque_spiffe::SpiffeId;
+use marque_spiffe::{Environment, SpiffeId, TrustDomain};
 
+use super::broker::brokers;
+use super::federation::federations;
 use super::{
     HostSettings, LifetimeSettings, OperatorPrincipal, OperatorRule, ResourceServer,
-    TrustDomainDocument,
+    TrustDomainDocument, attestation, identities, workload_api,
 };
 use crate::fields::{Fields, Lined, Log, parse};
 use crate::finding::Finding;
@@ -36,28 +38,42 @@ pub(super) fn read(file: &Path, text: &str) -> Result<TrustDomainDocument, Vec<F
 }
 
 fn document(mut top: Fields<'_, '_>, log: &mut Log<'_>) -> Option<TrustDomainDocument> {
-    let name = top.text("name", log);
-    let environment = top.text("environment", log);
+    let name: Option<TrustDomain> = top.text("name", log);
+    let environment: Option<Environment> = top.text("environment", log);
     let tenant = top.text("tenant", log);
     let lifetimes = top.table("lifetimes", log).and_then(|table| lifetimes(table, log));
     let hosts = top.table("issuer", log).and_then(|table| hosts(table, log));
     let tokens = top.table("tokens", log).and_then(|table| tokens(table, log));
+    let workload_api =
+        workload_api::read(&mut top, environment.unwrap_or(Environment::Production), log);
     let operators = top.tables("operators", log).into_iter();
     let operators = operators.filter_map(|table| operator(table, log)).collect();
     let mut audiences = BTreeSet::new();
     let servers = top.tables("resource_servers", log).into_iter();
     let resource_servers =
         servers.filter_map(|table| resource_server(table, &mut audiences, log)).collect();
+    let federation = top.tables("federation", log);
+    let federation = federations(federation, (name.as_ref(), environment), log);
+    let limits = top.optional_table("limits", log).map(|table| super::limits::read(table, log));
+    let identities = identities::read(&mut top, log);
+    let attestation = attestation::read(&mut top, log);
+    let brokers = brokers(top.tables("brokers", log), name.as_ref(), log);
     top.finish(log);
     Some(TrustDomainDocument {
         name: name?,
         environment: environment?,
         tenant: tenant?,
         lifetimes: lifetimes?,
+        workload_api,
         hosts: hosts?,
         operators,
         resource_servers,
+        brokers,
         max_access_token_lifetime: tokens?,
+        federation,
+        limits: limits.unwrap_or_default(),
+        identities,
+        attestation: attestation?,
     })
 }
 
@@ -65,14 +81,18 @@ fn lifetimes(mut table: Fields<'_, '_>, log: &mut Log<'_>) -> Option<LifetimeSet
     let authority = lifetime(&mut table, "authority", MAX_AUTHORITY, log);
     let x509_svid = lifetime(&mut table, "x509_svid", MAX_X509_SVID, log);
     let jwt_svid = lifetime(&mut table, "jwt_svid", MAX_JWT_SVID, log);
+    let wit_svid = optional_lifetime(&mut table, "wit_svid", MAX_X509_SVID, log);
     let refresh_hint = lifetime(&mut table, "refresh_hint", MAX_REFRESH_HINT, log);
     table.finish(log);
     let (authority, x509_svid) = (authority?, x509_svid?);
-    if x509_svid.value.as_duration().saturating_mul(SVIDS_PER_AUTHORITY)
-        > authority.value.as_duration()
-    {
-        let message = "`x509_svid` in [lifetimes] must be at most a sixth of `authority`";
-        log.at(x509_svid.line, message);
+    for (name, svid) in [("x509_svid", Some(&x509_svid)), ("wit_svid", wit_svid.as_ref())] {
+        if let Some(svid) = svid.filter(|svid| {
+            svid.value.as_duration().saturating_mul(SVIDS_PER_AUTHORITY)
+                > authority.value.as_duration()
+        }) {
+            let message = format!("`{name}` in [lifetimes] must be at most a sixth of `authority`");
+            log.at(svid.line, message);
+        }
     }
     let jwt_svid = jwt_svid?;
     if jwt_svid.value.as_duration() > authority.value.as_duration() {
@@ -82,6 +102,7 @@ fn lifetimes(mut table: Fields<'_, '_>, log: &mut Log<'_>) -> Option<LifetimeSet
         authority: authority.value,
         x509_svid: x509_svid.value,
         jwt_svid: jwt_svid.value,
+        wit_svid: wit_svid.unwrap_or(x509_svid).value,
         refresh_hint: refresh_hint?.value,
     })
 }
@@ -105,7 +126,27 @@ fn lifetime(
     limit: Duration,
     log: &mut Log<'_>,
 ) -> Option<Lined<Lifetime>> {
-    let field = table.lined_text::<Lifetime>(key, log)?;
+    let field = table.lined_text(key, log)?;
+    within(field, key, limit, log)
+}
+
+/// As [`lifetime`], for a field that may be absent.
+fn optional_lifetime(
+    table: &mut Fields<'_, '_>,
+    key: &'static str,
+    limit: Duration,
+    log: &mut Log<'_>,
+) -> Option<Lined<Lifetime>> {
+    let field = table.optional_lined_text(key, log)?;
+    within(field, key, limit, log)
+}
+
+fn within(
+    field: Lined<Lifetime>,
+    key: &'static str,
+    limit: Duration,
+    log: &mut Log<'_>,
+) -> Option<Lined<Lifetime>> {
     if field.value.as_duration() <= limit {
         return Some(field);
     }

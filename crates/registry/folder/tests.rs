@@ -1,3 +1,5 @@
+mod trust;
+
 use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
@@ -49,8 +51,9 @@ fn the_shipped_trust_domains_load() {
 #[test]
 fn every_field_of_a_folder_is_read() {
     let folder = folder(DOCUMENT, &[("a.toml", ENTRY)]);
-    let TrustDomainFolder { path, document, entries } =
+    let TrustDomainFolder { path, document, entries, federated, revocation_lists } =
         TrustDomainFolder::load(folder.path()).unwrap();
+    assert!(federated.is_empty() && revocation_lists.is_empty());
     assert_eq!(path, folder.path());
     assert_eq!(document.tenant().as_str(), "example");
     assert_eq!(document.ca_lifetime().as_secs(), 30 * 86_400);
@@ -153,6 +156,28 @@ fn an_x509_svid_takes_at_most_a_sixth_of_its_authority() {
 }
 
 #[test]
+fn the_lifetime_of_wit_svids_is_that_of_x509_svids_unless_it_is_said_with_the_same_limits() {
+    let wit_svid = |document: &str| {
+        let folder = TrustDomainFolder::load(folder(document, &[]).path()).unwrap();
+        folder.document.wit_svid_lifetime().as_secs()
+    };
+    let with = |lifetime: &str| {
+        DOCUMENT.replace("jwt_svid =", &format!("wit_svid = \"{lifetime}\"\njwt_svid ="))
+    };
+    assert_eq!(wit_svid(DOCUMENT), 3_600);
+    assert_eq!((wit_svid(&with("5m")), wit_svid(&with("24h"))), (300, 86_400));
+    let found = findings(&folder(&with("86401s"), &[]));
+    assert_eq!(found, ["trust-domain.toml:8: `wit_svid` must be at most 1d"]);
+    let sixth = with("2h").replace("authority = \"30d\"", "authority = \"12h\"");
+    assert_eq!(wit_svid(&sixth), 7_200);
+    let found = findings(&folder(&sixth.replace("\"12h\"", "\"43199s\""), &[]));
+    assert_eq!(
+        found,
+        ["trust-domain.toml:8: `wit_svid` in [lifetimes] must be at most a sixth of `authority`"]
+    );
+}
+
+#[test]
 fn an_operator_is_named_one_way() {
     for (name, good) in [
         ("user = \"bob\"", true),
@@ -217,6 +242,9 @@ fn an_entry_keeps_the_rules_of_its_trust_domain() {
             "is not of trust domain",
         ),
         ("spiffe://example.org/agent/reader", "spiffe://example.org", "has no path"),
+        ("/agent/reader", "/marque", "is reserved"),
+        ("/agent/reader", "/marque/broker", "is reserved"),
+        ("spiffe://example.org/agent/reader", "spiffe://other.org/marqued", "is not of trust"),
         (
             "x509_lifetime = \"30m\"",
             "x509_lifetime = \"3601s\"",

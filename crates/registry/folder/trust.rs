@@ -1,0 +1,106 @@
+//! What others are verified by: the bundles of `[[federation]]` and the revocation lists of `crls/`.
+//!
+//! Both go to workloads in one message together with their SVIDs, and gRPC clients take messages of 4 MiB: hence the
+//! limits on how much there may be in all.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use marque_spiffe::{Bundle, RevocationList};
+use rustls_pki_types::CertificateDer;
+use rustls_pki_types::pem::PemObject as _;
+
+use super::{files, read_bytes};
+use crate::document::{BundleEndpointProfile, TrustDomainDocument, boundary};
+use crate::finding::Finding;
+
+/// How many bytes all bundle documents may have together.
+pub(super) const MAX_BUNDLE_BYTES: usize = 1024 * 1024;
+/// How many bytes all revocation lists may have together.
+pub(super) const MAX_CRL_BYTES: usize = 1024 * 1024;
+/// How many revocation lists there may be.
+pub(super) const MAX_CRLS: usize = 64;
+
+/// The bundles that the document names, in its order; those that are only fetched are not among them.
+pub(super) fn bundles(
+    folder: &Path,
+    document: &TrustDomainDocument,
+    findings: &mut Vec<Finding>,
+) -> Vec<Arc<Bundle>> {
+    let mut bundles = Vec::new();
+    let mut total = 0;
+    for federation in document.federation() {
+        let Some(file) = federation.bundle().map(|file| folder.join(file)) else { continue };
+        let Some(bytes) = read_bytes(&file, findings) else { continue };
+        total += bytes.len();
+        match Bundle::parse(federation.trust_domain().clone(), &bytes) {
+            Ok(bundle) => {
+                let across = document.environment().other();
+                if bundle.names_environment(across) {
+                    let message = boundary(federation.trust_domain(), across);
+                    findings.push(Finding::about(&file, message));
+                }
+                bundles.push(Arc::new(bundle));
+            }
+            Err(error) => findings.push(Finding::about(&file, chain(&error))),
+        }
+    }
+    if total > MAX_BUNDLE_BYTES {
+        let message =
+            format!("the bundles of [federation] have {total} bytes, more than {MAX_BUNDLE_BYTES}");
+        findings.push(Finding::about(&folder.join("trust-domain.toml"), message));
+    }
+    bundles
+}
+
+/// The authorities of `https_web` endpoints that lie in the folder; those elsewhere are of the host that will fetch.
+pub(super) fn endpoint_authorities(
+    folder: &Path,
+    document: &TrustDomainDocument,
+    findings: &mut Vec<Finding>,
+) {
+    for endpoint in document.federation().iter().filter_map(|federation| federation.endpoint()) {
+        let BundleEndpointProfile::HttpsWeb { ca_file } = &endpoint.profile else { continue };
+        if ca_file.is_absolute() {
+            continue;
+        }
+        let file = folder.join(ca_file);
+        let Some(bytes) = read_bytes(&file, findings) else { continue };
+        let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&bytes).collect();
+        if !found.is_ok_and(|found| !found.is_empty()) {
+            findings.push(Finding::about(&file, "holds no certificate in PEM".to_owned()));
+        }
+    }
+}
+
+/// The revocation lists of a folder; one that is not there has none.
+pub(super) fn revocation_lists(folder: &Path, findings: &mut Vec<Finding>) -> Vec<RevocationList> {
+    let mut lists = Vec::new();
+    for file in files(folder, &["crl", "pem"], findings) {
+        let Some(bytes) = read_bytes(&file, findings) else { continue };
+        match RevocationList::parse_file(&bytes) {
+            Ok(found) => lists.extend(found),
+            Err(error) => findings.push(Finding::about(&file, error.to_string())),
+        }
+    }
+    let total: usize = lists.iter().map(|list| list.der().len()).sum();
+    if lists.len() > MAX_CRLS {
+        findings.push(Finding::about(
+            folder,
+            format!("holds {} revocation lists, more than {MAX_CRLS}", lists.len()),
+        ));
+    }
+    if total > MAX_CRL_BYTES {
+        findings.push(Finding::about(
+            folder,
+            format!("the revocation lists have {total} bytes, more than {MAX_CRL_BYTES}"),
+        ));
+    }
+    lists
+}
+
+/// An error with what led to it, on one line.
+fn chain(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(error.source(), |cause| cause.source());
+    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
+}
