@@ -59,6 +59,9 @@ pub enum EventKind {
     /// An identity document was minted.
     #[serde(rename = "org.marque.svid.issued")]
     SvidIssued,
+    /// A broker was given an identity document of another workload.
+    #[serde(rename = "org.marque.svid.brokered")]
+    SvidBrokered,
     /// A registration entry was added.
     #[serde(rename = "org.marque.entry.created")]
     EntryCreated,
@@ -68,11 +71,14 @@ pub enum EventKind {
     /// A signing authority was made.
     #[serde(rename = "org.marque.authority.created")]
     AuthorityCreated,
+    /// One identity was asked for by two programs within one window.
+    #[serde(rename = "org.marque.identity.shared")]
+    IdentityShared,
 }
 
 impl EventKind {
     /// Every kind, in the order of declaration.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 20] = [
         Self::IntentRequested,
         Self::IntentPending,
         Self::IntentDenied,
@@ -88,9 +94,11 @@ impl EventKind {
         Self::TokenRefused,
         Self::Kill,
         Self::SvidIssued,
+        Self::SvidBrokered,
         Self::EntryCreated,
         Self::EntryDeleted,
         Self::AuthorityCreated,
+        Self::IdentityShared,
     ];
 
     /// The CloudEvents `type`.
@@ -112,9 +120,11 @@ impl EventKind {
             Self::TokenRefused => "org.marque.token.refused",
             Self::Kill => "org.marque.kill",
             Self::SvidIssued => "org.marque.svid.issued",
+            Self::SvidBrokered => "org.marque.svid.brokered",
             Self::EntryCreated => "org.marque.entry.created",
             Self::EntryDeleted => "org.marque.entry.deleted",
             Self::AuthorityCreated => "org.marque.authority.created",
+            Self::IdentityShared => "org.marque.identity.shared",
         }
     }
 }

@@ -1,12 +1,11 @@
-use std::fmt;
 use std::sync::Arc;
 
+use jiff::Timestamp;
 use marque_spiffe::{Bundle, SelectorSet};
-use tokio::sync::watch;
 
-use crate::entitlement::{first_end, require_entitled};
 use crate::error::WorkloadError;
-use crate::state::IssuerState;
+use crate::follow::{Following, Update};
+use crate::group::{Answers, Entitlement, Group};
 use crate::workload::Shared;
 use crate::x509::same_authorities;
 
@@ -15,8 +14,10 @@ use crate::x509::same_authorities;
 pub struct BundleUpdate {
     /// The bundle of the own trust domain.
     pub own: Arc<Bundle>,
-    /// The bundles of other trust domains.
+    /// The bundles of the other trust domains that the caller's entries federate with.
     pub federated: Vec<Arc<Bundle>>,
+    /// The certificate revocation lists of the own X.509 authorities, in DER.
+    pub crls: Arc<[Arc<[u8]>]>,
     /// The kill epoch that this state takes into account.
     pub epoch: u64,
 }
@@ -28,30 +29,30 @@ pub enum BundleProfile {
     X509,
     /// Of JWT-SVIDs.
     Jwt,
+    /// Of WIT-SVIDs.
+    Wit,
 }
 
-/// A caller's stream of bundles, for FetchX509Bundles and FetchJWTBundles. It keeps nothing
-/// pending, as [`crate::X509Subscription`].
-pub struct BundleSubscription {
-    shared: Arc<Shared>,
-    state: watch::Receiver<Arc<IssuerState>>,
-    selectors: SelectorSet,
-    profile: Option<BundleProfile>,
-    last: Option<BundleUpdate>,
-    ended: bool,
-}
+/// A caller's stream of bundles, for FetchX509Bundles, FetchJWTBundles and FetchWITBundles. It keeps
+/// nothing pending, as [`crate::X509Subscription`].
+#[derive(Debug)]
+pub struct BundleSubscription(Following<BundleUpdate>);
 
 impl BundleSubscription {
-    pub(crate) fn new(shared: Arc<Shared>, selectors: SelectorSet) -> Self {
-        let state = shared.subscribe();
-        Self { shared, state, selectors, profile: None, last: None, ended: false }
+    pub(crate) fn new(following: Following<BundleUpdate>) -> Self {
+        Self(following)
     }
 
     /// Leaves out updates in which only authorities of another profile changed.
     #[must_use]
     pub fn only(mut self, profile: BundleProfile) -> Self {
-        self.profile = Some(profile);
+        self.0.set_view(Some(profile));
         self
+    }
+
+    /// The profile that it is narrowed to.
+    pub fn profile(&self) -> Option<BundleProfile> {
+        *self.0.view()
     }
 
     /// The next state that differs from the last, the first at once. After an error the stream has
@@ -60,75 +61,70 @@ impl BundleSubscription {
     /// # Errors
     /// [`WorkloadError::NotEntitled`] when the caller has no identity (any more).
     pub async fn next(&mut self) -> Option<Result<BundleUpdate, WorkloadError>> {
-        if self.ended {
-            return None;
-        }
-        let outcome = self.advance().await;
-        self.ended = outcome.is_err();
-        Some(outcome)
+        self.0.next().await
     }
 
-    /// Whether something changed since the last update was made; it may say the same again.
+    /// Whether something that concerns the caller changed since the last update was made; it may
+    /// say the same again.
     #[must_use]
     pub fn is_stale(&self) -> bool {
-        self.state.has_changed().unwrap_or(true)
+        self.0.is_stale()
     }
 
-    async fn advance(&mut self) -> Result<BundleUpdate, WorkloadError> {
-        loop {
-            let state = Arc::clone(&self.state.borrow_and_update());
-            let now = self.shared.clock().now();
-            let entries = require_entitled(&state, &self.selectors, now)?;
-            let update = BundleUpdate {
-                own: Arc::clone(state.bundles.own()),
-                federated: state.bundles.federated().cloned().collect(),
-                epoch: state.epoch,
-            };
-            if !self.last.as_ref().is_some_and(|last| last.says_the_same_as(&update, self.profile))
-            {
-                self.last = Some(update.clone());
-                return Ok(update);
-            }
-            let end = async {
-                match first_end(&entries) {
-                    Some(end) => self.shared.clock().sleep_until(end).await,
-                    None => std::future::pending().await,
-                }
-            };
-            tokio::select! {
-                changed = self.state.changed() => {
-                    changed.map_err(|_gone| WorkloadError::Unavailable)?;
-                }
-                () = end => {}
-            }
-        }
+    /// What the caller attested as when it subscribed.
+    pub fn selectors(&self) -> &SelectorSet {
+        &self.0.who().selectors
     }
 }
 
-impl fmt::Debug for BundleSubscription {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Selectors are not for logs.
-        f.debug_struct("BundleSubscription")
-            .field("profile", &self.profile)
-            .field("ended", &self.ended)
-            .finish_non_exhaustive()
-    }
-}
+impl Update for BundleUpdate {
+    type View = Option<BundleProfile>;
 
-impl BundleUpdate {
-    fn says_the_same_as(&self, other: &Self, profile: Option<BundleProfile>) -> bool {
+    fn says_the_same_as(&self, other: &Self, profile: &Option<BundleProfile>) -> bool {
         let same = |a: &Arc<Bundle>, b: &Arc<Bundle>| match profile {
             Some(BundleProfile::X509) => same_authorities(a, b),
             Some(BundleProfile::Jwt) => same_jwt_authorities(a, b),
-            None => same_authorities(a, b) && same_jwt_authorities(a, b),
+            Some(BundleProfile::Wit) => same_wit_authorities(a, b),
+            None => {
+                same_authorities(a, b) && same_jwt_authorities(a, b) && same_wit_authorities(a, b)
+            }
         };
-        same(&self.own, &other.own)
+        let crls = matches!(profile, Some(BundleProfile::Jwt | BundleProfile::Wit))
+            || self.crls == other.crls;
+        crls && same(&self.own, &other.own)
             && self.federated.len() == other.federated.len()
             && self.federated.iter().zip(&other.federated).all(|(a, b)| same(a, b))
+    }
+
+    fn at_epoch(&self, epoch: u64) -> Self {
+        Self { epoch, ..self.clone() }
+    }
+
+    fn answers(group: &Group) -> &Answers<Self> {
+        &group.bundles
+    }
+
+    async fn make(
+        _shared: &Shared,
+        entitlement: &Entitlement,
+    ) -> Result<(Self, Timestamp), WorkloadError> {
+        let Entitlement { state, entries, first_end, bundles_since: _ } = entitlement;
+        let update = Self {
+            own: Arc::clone(state.bundles.own()),
+            federated: state.bundles.federated_for(entries),
+            crls: state.bundles.shared_crls(),
+            epoch: state.epoch,
+        };
+        Ok((update, first_end.unwrap_or(Timestamp::MAX)))
     }
 }
 
 fn same_jwt_authorities(a: &Arc<Bundle>, b: &Arc<Bundle>) -> bool {
     Arc::ptr_eq(a, b)
         || (a.trust_domain() == b.trust_domain() && a.jwt_authorities() == b.jwt_authorities())
+}
+
+fn same_wit_authorities(a: &Arc<Bundle>, b: &Arc<Bundle>) -> bool {
+    Arc::ptr_eq(a, b)
+        || (a.trust_domain() == b.trust_domain() && a.wit_authorities() == b.wit_authorities())
 }

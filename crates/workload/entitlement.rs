@@ -8,17 +8,23 @@ use marque_registry::Entry;
 use marque_spiffe::{Hint, SelectorSet};
 
 use crate::error::WorkloadError;
+use crate::scope::Scope;
 use crate::state::IssuerState;
 
-/// The entries whose selectors the caller has, without those that ended or are stopped, the
-/// default identity first (WA-8).
+/// The entries in scope whose selectors the caller has, without those that ended or are stopped,
+/// the default identity first (WA-8).
 pub(crate) fn entitled(
     state: &IssuerState,
     selectors: &SelectorSet,
+    scope: &Scope,
     now: Timestamp,
 ) -> Vec<Arc<Entry>> {
     let mut entries = state.registry.entries_for(selectors);
-    entries.retain(|entry| !entry.has_expired(now) && !state.stops.stop(entry.spiffe_id()));
+    entries.retain(|entry| {
+        scope.admits(entry.spiffe_id())
+            && !entry.has_expired(now)
+            && !state.stops.stop(entry.spiffe_id())
+    });
     entries
 }
 
@@ -26,9 +32,10 @@ pub(crate) fn entitled(
 pub(crate) fn require_entitled(
     state: &IssuerState,
     selectors: &SelectorSet,
+    scope: &Scope,
     now: Timestamp,
 ) -> Result<Vec<Arc<Entry>>, WorkloadError> {
-    let entries = entitled(state, selectors, now);
+    let entries = entitled(state, selectors, scope, now);
     if entries.is_empty() { Err(WorkloadError::NotEntitled) } else { Ok(entries) }
 }
 

@@ -12,18 +12,29 @@
 mod bundles;
 mod entitlement;
 mod error;
+mod follow;
+mod group;
+mod groups;
 mod jwt;
 mod material;
+mod profiles;
+mod scope;
+mod sharing;
 mod slot;
 mod state;
+mod turn;
+mod wit;
 mod workload;
 mod x509;
 
 pub use bundles::{BundleProfile, BundleSubscription, BundleUpdate};
 pub use error::{InvalidAudience, WorkloadError};
 pub use jwt::{MAX_AUDIENCE_BYTES, MAX_AUDIENCES, check_audience};
-pub use material::{JwtSvidMaterial, PrivateKey, X509SvidMaterial};
+pub use material::{JwtSvidMaterial, PrivateKey, WitSvidMaterial, X509SvidMaterial};
+pub use profiles::Profiles;
+pub use sharing::{HolderFacts, IdentityUser, Observed, SharedUse, Sharing, SharingLimits, Stay};
 pub use state::{BundleSet, Issuer, IssuerState, Stops};
+pub use wit::{WitIdentity, WitSubscription, WitUpdate};
 pub use workload::{Workload, WorkloadLimits};
 pub use x509::{X509Identity, X509Subscription, X509Update};
 

@@ -1,8 +1,8 @@
 use std::fmt;
 
 use jiff::Timestamp;
-use marque_jose::CompactToken;
-use marque_spiffe::{Bundle, SpiffeId, UnverifiedJwtSvid, UnverifiedX509Svid};
+use marque_jose::{CompactToken, PrivateJwk};
+use marque_spiffe::{Bundle, SpiffeId, UnverifiedJwtSvid, UnverifiedWitSvid, UnverifiedX509Svid};
 use rustls_pki_types::CertificateDer;
 use zeroize::Zeroizing;
 
@@ -32,6 +32,21 @@ pub struct JwtSvidMaterial {
     pub spiffe_id: SpiffeId,
     /// The token.
     pub token: CompactToken,
+    /// When it was issued.
+    pub issued_at: Timestamp,
+    /// When it ends to be valid.
+    pub expires_at: Timestamp,
+}
+
+/// A WIT-SVID with the private key that it is bound to.
+#[derive(Debug, Clone)]
+pub struct WitSvidMaterial {
+    /// Whose it is.
+    pub spiffe_id: SpiffeId,
+    /// The token.
+    pub token: CompactToken,
+    /// The holder's key.
+    pub private_key: PrivateJwk,
     /// When it was issued.
     pub issued_at: Timestamp,
     /// When it ends to be valid.
@@ -96,5 +111,21 @@ impl Material for JwtSvidMaterial {
         // Key ids name their slot and are not used again, so the id is enough.
         UnverifiedJwtSvid::parse(self.token.expose_token())
             .is_ok_and(|svid| bundle.jwt_authorities().contains_key(svid.key_id()))
+    }
+}
+
+impl Material for WitSvidMaterial {
+    fn spiffe_id(&self) -> &SpiffeId {
+        &self.spiffe_id
+    }
+
+    fn ends_at(&self) -> Timestamp {
+        self.expires_at
+    }
+
+    fn is_backed_by(&self, bundle: &Bundle, _now: Timestamp) -> bool {
+        // As for JWT-SVIDs: the id of a key is never another key's.
+        UnverifiedWitSvid::parse(self.token.expose_token())
+            .is_ok_and(|svid| bundle.wit_authorities().contains_key(svid.key_id()))
     }
 }

@@ -1,9 +1,15 @@
 //! Tests against an issuer that does as it is told, with a clock that stands still.
 
+mod authority;
 mod bundles;
 mod issuer;
 mod jwt;
+mod quiescence;
 mod renewal;
+mod scope;
+mod splay;
+mod streams;
+mod wit;
 mod x509;
 
 use std::sync::Arc;
@@ -18,7 +24,11 @@ use serde_json::json;
 use self::issuer::FakeIssuer;
 use crate::{Workload, WorkloadError, WorkloadLimits, X509Subscription, X509Update};
 
-const DOCUMENT: &str = include_str!("../registry/folder/tests/trust-domain.toml");
+const DOCUMENT: &str = concat!(
+    include_str!("../registry/folder/tests/trust-domain.toml"),
+    "[[federation]]\ntrust_domain = \"partner.org\"\nenvironment = \"non-production\"\nbundle = \"x\"\n",
+    "[[federation]]\ntrust_domain = \"other.org\"\nenvironment = \"non-production\"\nbundle = \"y\"\n",
+);
 
 /// One trust domain, its issuer, and what is served of it.
 struct Scene {
@@ -45,6 +55,11 @@ impl Scene {
     /// One agent, `spiffe://example.org/a`, for the selector `unix:uid:1`.
     fn with_one_agent() -> Self {
         Self::new(vec![entry("a", json!({}))])
+    }
+
+    /// The same, and the agent gets the bundle of `partner.org`.
+    fn with_a_federating_agent() -> Self {
+        Self::new(vec![entry("a", json!({"federates_with": ["partner.org"]}))])
     }
 
     fn subscribe(&self) -> X509Subscription {

@@ -138,6 +138,6 @@ fn after(now: Timestamp, duration: Duration) -> Timestamp {
     now.checked_add(duration).unwrap_or(Timestamp::MAX)
 }
 
-fn same_entry(held: &Arc<Entry>, needed: &Arc<Entry>) -> bool {
+pub(crate) fn same_entry(held: &Arc<Entry>, needed: &Arc<Entry>) -> bool {
     Arc::ptr_eq(held, needed) || held == needed
 }

@@ -3,12 +3,12 @@ use std::fmt;
 use std::sync::Arc;
 
 use futures::future::BoxFuture;
-use marque_registry::{EntryId, Snapshot};
+use marque_registry::{Entry, EntryId, Snapshot};
 use marque_spiffe::{Bundle, BundleSource, SpiffeId, TrustDomain};
 use tokio::sync::watch;
 
 use crate::error::WorkloadError;
-use crate::material::{JwtSvidMaterial, X509SvidMaterial};
+use crate::material::{JwtSvidMaterial, WitSvidMaterial, X509SvidMaterial};
 
 /// Whoever holds the authorities of one trust domain.
 ///
@@ -33,6 +33,12 @@ pub trait Issuer: fmt::Debug + Send + Sync {
         entry: &'a EntryId,
         audience: &'a [String],
     ) -> BoxFuture<'a, Result<Arc<JwtSvidMaterial>, WorkloadError>>;
+
+    /// Mints a WIT-SVID with a fresh key for an entry; errors as above.
+    fn mint_wit_svid<'a>(
+        &'a self,
+        entry: &'a EntryId,
+    ) -> BoxFuture<'a, Result<Arc<WitSvidMaterial>, WorkloadError>>;
 }
 
 /// Everything that decides what callers get, at one moment.
@@ -57,11 +63,12 @@ pub struct Stops {
     pub agents: BTreeSet<SpiffeId>,
 }
 
-/// The bundle of the own trust domain and those of others, never merged (TB-7).
+/// The bundle of the own trust domain and those of others, never merged (TB-7), and the own revocation lists.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BundleSet {
     own: Arc<Bundle>,
     federated: BTreeMap<TrustDomain, Arc<Bundle>>,
+    crls: Arc<[Arc<[u8]>]>,
 }
 
 impl Stops {
@@ -80,7 +87,14 @@ impl BundleSet {
             .map(|bundle| (bundle.trust_domain().clone(), bundle))
             .filter(|(trust_domain, _)| trust_domain != own.trust_domain())
             .collect();
-        Self { own, federated }
+        Self { own, federated, crls: Arc::default() }
+    }
+
+    /// The same with these certificate revocation lists, in DER, of the own X.509 authorities.
+    #[must_use]
+    pub fn with_crls(mut self, crls: impl IntoIterator<Item = Arc<[u8]>>) -> Self {
+        self.crls = crls.into_iter().collect();
+        self
     }
 
     /// The bundle of the own trust domain.
@@ -91,6 +105,34 @@ impl BundleSet {
     /// The bundles of other trust domains, in the order of their names.
     pub fn federated(&self) -> impl Iterator<Item = &Arc<Bundle>> {
         self.federated.values()
+    }
+
+    /// The bundles that callers with these entries get beside the own one: of every trust domain that one of the
+    /// entries federates with, in the order of their names.
+    pub fn federated_for(&self, entries: &[Arc<Entry>]) -> Vec<Arc<Bundle>> {
+        let names: BTreeSet<_> = entries.iter().flat_map(|entry| entry.federates_with()).collect();
+        names.into_iter().filter_map(|name| self.federated.get(name)).cloned().collect()
+    }
+
+    /// The certificate revocation lists of the own X.509 authorities, in DER.
+    pub fn crls(&self) -> &[Arc<[u8]>] {
+        &self.crls
+    }
+
+    /// As [`BundleSet::crls`], shared.
+    pub(crate) fn shared_crls(&self) -> Arc<[Arc<[u8]>]> {
+        Arc::clone(&self.crls)
+    }
+
+    /// The bundle by which callers with these entries verify an SVID of this trust domain, if they may at all.
+    pub fn find_for(
+        &self,
+        entries: &[Arc<Entry>],
+        trust_domain: &TrustDomain,
+    ) -> Option<&Arc<Bundle>> {
+        let allowed = trust_domain == self.own.trust_domain()
+            || entries.iter().any(|entry| entry.federates_with().contains(trust_domain));
+        self.find(trust_domain).filter(|_| allowed)
     }
 
     /// The bundle of exactly this trust domain.

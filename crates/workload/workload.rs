@@ -1,28 +1,40 @@
 use std::fmt;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use futures::future::try_join_all;
 use jiff::Timestamp;
 use marque_registry::{Entry, EntryId};
-use marque_spiffe::{Clock, Hint, JwtSvid, SelectorSet, SpiffeId, UnverifiedJwtSvid};
+use marque_spiffe::{
+    Clock, Hint, JwtSvid, SelectorSet, SpiffeId, SpiffeIdPattern, UnverifiedJwtSvid,
+};
 use moka::sync::Cache;
 use tokio::sync::watch;
+use tokio::task::AbortHandle;
 
 use crate::bundles::BundleSubscription;
-use crate::entitlement::{Hints, entitled, first_end, require_entitled};
+use crate::entitlement::{Hints, entitled, require_entitled};
 use crate::error::WorkloadError;
+use crate::follow::{Following, Update};
+use crate::group::{Entitlement, Group, Who, lock};
+use crate::groups::{Groups, drive};
 use crate::jwt::check_audience;
-use crate::material::{JwtSvidMaterial, X509SvidMaterial};
+use crate::material::{JwtSvidMaterial, WitSvidMaterial, X509SvidMaterial};
+use crate::scope::Scope;
 use crate::slot::{Current, Need, Slot};
-use crate::state::{Issuer, IssuerState};
-use crate::x509::{X509Identity, X509Subscription, X509Update};
+use crate::state::{BundleSet, Issuer, IssuerState};
+use crate::turn::Turn;
+use crate::wit::WitSubscription;
+use crate::x509::X509Subscription;
 
 /// How much is kept; whatever is beyond is minted again when it is asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct WorkloadLimits {
     /// How many X.509-SVIDs.
     pub x509_svids: u64,
+    /// How many WIT-SVIDs.
+    pub wit_svids: u64,
     /// How many bytes of JWT-SVIDs and their audiences, which callers choose.
     pub jwt_svid_bytes: u64,
 }
@@ -37,6 +49,7 @@ const FORGET_AFTER: Duration = Duration::from_hours(1);
 #[derive(Debug, Clone)]
 pub struct Workload {
     pub(crate) shared: Arc<Shared>,
+    scope: Scope,
 }
 
 /// What every subscription needs.
@@ -46,11 +59,24 @@ pub(crate) struct Shared {
     state: watch::Receiver<Arc<IssuerState>>,
     x509: Cache<EntryId, Arc<Slot<X509SvidMaterial>>>,
     jwt: Cache<(EntryId, Vec<String>), Arc<Slot<JwtSvidMaterial>>>,
+    wit: Cache<EntryId, Arc<Slot<WitSvidMaterial>>>,
+    groups: Arc<Groups>,
+    /// Started with the first subscription: before that there is nobody to wake.
+    driver: OnceLock<Driver>,
+    splay: Duration,
+    /// How many streams there have been.
+    streams: AtomicU64,
+    /// The newest bundles, and since when they are known.
+    newest_bundles: Mutex<(Arc<BundleSet>, Timestamp)>,
 }
+
+/// The task that wakes groups, for as long as there is somebody to wake.
+#[derive(Debug)]
+struct Driver(AbortHandle);
 
 impl Default for WorkloadLimits {
     fn default() -> Self {
-        Self { x509_svids: 16 * 1024, jwt_svid_bytes: 64 * 1024 * 1024 }
+        Self { x509_svids: 16 * 1024, wit_svids: 16 * 1024, jwt_svid_bytes: 64 * 1024 * 1024 }
     }
 }
 
@@ -66,9 +92,23 @@ impl Workload {
         clock: Arc<dyn Clock>,
         limits: WorkloadLimits,
     ) -> Self {
-        let WorkloadLimits { x509_svids, jwt_svid_bytes } = limits;
+        Self::with_splay(issuer, clock, limits, Duration::ZERO)
+    }
+
+    /// As [`Workload::with_limits`], and a change that concerns every stream, such as one of the
+    /// bundle, is spread over `splay`: each stream hears of it at a time of its own. What concerns a
+    /// caller in particular, be it an entry, a renewal or a kill, never waits, nor does a first
+    /// update.
+    pub fn with_splay(
+        issuer: Arc<dyn Issuer>,
+        clock: Arc<dyn Clock>,
+        limits: WorkloadLimits,
+        splay: Duration,
+    ) -> Self {
+        let WorkloadLimits { x509_svids, wit_svids, jwt_svid_bytes } = limits;
         let state = issuer.state();
         let x509 = Cache::builder().max_capacity(x509_svids).time_to_idle(FORGET_AFTER).build();
+        let wit = Cache::builder().max_capacity(wit_svids).time_to_idle(FORGET_AFTER).build();
         let jwt = Cache::builder()
             .weigher(|(_, audience): &(EntryId, Vec<String>), _| {
                 let bytes = JWT_SVID_BYTES + audience.iter().map(String::len).sum::<usize>();
@@ -77,17 +117,47 @@ impl Workload {
             .max_capacity(jwt_svid_bytes)
             .time_to_idle(FORGET_AFTER)
             .build();
-        Self { shared: Arc::new(Shared { issuer, clock, state, x509, jwt }) }
+        let bundles = Arc::clone(&state.borrow().bundles);
+        let shared = Arc::new(Shared {
+            newest_bundles: Mutex::new((bundles, clock.now())),
+            issuer,
+            clock,
+            state,
+            x509,
+            jwt,
+            wit,
+            groups: Arc::default(),
+            driver: OnceLock::new(),
+            splay,
+            streams: AtomicU64::new(0),
+        });
+        Self { shared, scope: Scope::default() }
+    }
+
+    /// The same, SVIDs that are kept included, for somebody who may see no identity but those that match a pattern: an
+    /// identity that does not is not there, also where the default one is chosen and hints are handed out.
+    #[must_use]
+    pub fn limited_to(&self, identities: Arc<[SpiffeIdPattern]>) -> Self {
+        Self { shared: Arc::clone(&self.shared), scope: Scope::of(identities) }
     }
 
     /// A stream of the caller's X.509-SVIDs.
     pub fn subscribe_x509(&self, selectors: SelectorSet) -> X509Subscription {
-        X509Subscription::new(Arc::clone(&self.shared), selectors)
+        X509Subscription::new(self.follow(selectors, None))
+    }
+
+    /// A stream of the caller's WIT-SVIDs: of the identity named, or of all of them.
+    pub fn subscribe_wit(
+        &self,
+        selectors: SelectorSet,
+        spiffe_id: Option<SpiffeId>,
+    ) -> WitSubscription {
+        WitSubscription::new(self.follow(selectors, spiffe_id))
     }
 
     /// A stream of the bundles that the caller may use.
     pub fn subscribe_bundles(&self, selectors: SelectorSet) -> BundleSubscription {
-        BundleSubscription::new(Arc::clone(&self.shared), selectors)
+        BundleSubscription::new(self.follow(selectors, None))
     }
 
     /// JWT-SVIDs for these audiences: of the identity named, or of all of the caller's (WA-10), the
@@ -104,11 +174,11 @@ impl Workload {
         check_audience(audience)?;
         let shared = &self.shared;
         let state = shared.state();
-        let entries = shared.named(&state, selectors, spiffe_id)?;
+        let entries = self.named(&state, selectors, spiffe_id)?;
         let minted = entries.iter().map(|entry| shared.jwt_svid(&state, entry, audience));
         let minted = try_join_all(minted).await?;
         // Minting takes time: who was stopped meanwhile gets nothing.
-        let still = shared.named(&shared.state(), selectors, spiffe_id)?;
+        let still = self.named(&shared.state(), selectors, spiffe_id)?;
         let mut hints = Hints::default();
         let svids: Vec<_> = entries
             .iter()
@@ -120,7 +190,7 @@ impl Workload {
     }
 
     /// Verifies somebody's JWT-SVID for the caller, by the bundle of the token's own trust domain
-    /// alone (WA-12).
+    /// alone (WA-12): the own one, or one that an entry of the caller federates with.
     ///
     /// # Errors
     /// [`WorkloadError::NotEntitled`] when the caller itself has no identity.
@@ -132,59 +202,92 @@ impl Workload {
     ) -> Result<JwtSvid, WorkloadError> {
         let state = self.shared.state();
         let now = self.shared.clock.now();
-        require_entitled(&state, selectors, now)?;
+        let entries = require_entitled(&state, selectors, &self.scope, now)?;
         let svid = UnverifiedJwtSvid::parse(token).map_err(WorkloadError::InvalidToken)?;
         let bundle = state
             .bundles
-            .find(svid.trust_domain())
+            .find_for(&entries, svid.trust_domain())
             .ok_or_else(|| WorkloadError::UnknownTrustDomain(svid.trust_domain().clone()))?;
         svid.verify(bundle, audience, now).map_err(WorkloadError::InvalidToken)
     }
 
     /// The entries that the caller is entitled to right now, the default first.
     pub fn identities(&self, selectors: &SelectorSet) -> Vec<Arc<Entry>> {
-        entitled(&self.shared.state(), selectors, self.shared.clock.now())
+        entitled(&self.shared.state(), selectors, &self.scope, self.shared.clock.now())
+    }
+
+    fn follow<U: Update>(&self, selectors: SelectorSet, wanted: Option<SpiffeId>) -> Following<U> {
+        let who = Who { selectors, scope: self.scope.clone(), wanted };
+        Following::new(Arc::clone(&self.shared), self.shared.join(who))
+    }
+
+    /// The caller's entries, or the one with this SPIFFE ID among them.
+    fn named(
+        &self,
+        state: &IssuerState,
+        selectors: &SelectorSet,
+        spiffe_id: Option<&SpiffeId>,
+    ) -> Result<Vec<Arc<Entry>>, WorkloadError> {
+        let now = self.shared.clock.now();
+        let mut entries = require_entitled(state, selectors, &self.scope, now)?;
+        if let Some(spiffe_id) = spiffe_id {
+            entries.retain(|entry| entry.spiffe_id() == spiffe_id);
+        }
+        if entries.is_empty() { Err(WorkloadError::NotEntitled) } else { Ok(entries) }
     }
 }
 
 impl Shared {
-    pub(crate) fn subscribe(&self) -> watch::Receiver<Arc<IssuerState>> {
-        self.state.clone()
+    /// The group of whoever is asking like this, which from now on is woken by changes.
+    fn join(&self, who: Who) -> Arc<Group> {
+        self.driver.get_or_init(|| Driver::start(&self.groups, &self.clock, &self.state));
+        self.groups.join(who)
+    }
+
+    /// What a group is entitled to by the newest state.
+    pub(crate) fn entitlement(&self, group: &Group) -> Result<Arc<Entitlement>, WorkloadError> {
+        self.state.has_changed().map_err(|_gone| WorkloadError::Unavailable)?;
+        let now = self.clock.now();
+        let since = |state: &IssuerState| self.bundles_since(state, now);
+        let entitlement = group.entitlement(|| self.state(), now, since);
+        if entitlement.entries.is_empty() {
+            Err(WorkloadError::NotEntitled)
+        } else {
+            Ok(entitlement)
+        }
+    }
+
+    /// Since when the bundles of a state are known here.
+    fn bundles_since(&self, state: &IssuerState, now: Timestamp) -> Timestamp {
+        let mut newest = lock(&self.newest_bundles);
+        let (bundles, since) = &mut *newest;
+        if !Arc::ptr_eq(bundles, &state.bundles) {
+            if *bundles != state.bundles {
+                *since = now;
+            }
+            *bundles = Arc::clone(&state.bundles);
+        }
+        *since
+    }
+
+    /// The next stream's place in the splay.
+    pub(crate) fn next_turn(&self) -> Turn {
+        Turn::of(self.streams.fetch_add(1, Ordering::Relaxed), self.splay)
     }
 
     pub(crate) fn clock(&self) -> &dyn Clock {
         &*self.clock
     }
 
-    /// The caller's X.509 state, and when to look at it again.
-    pub(crate) async fn x509_update(
-        &self,
-        state: &IssuerState,
-        selectors: &SelectorSet,
-    ) -> Result<(X509Update, Timestamp), WorkloadError> {
-        let entries = require_entitled(state, selectors, self.clock.now())?;
-        let minted = entries.iter().map(|entry| self.x509_svid(state, entry));
-        let mut hints = Hints::default();
-        let mut look_again = first_end(&entries).unwrap_or(Timestamp::MAX);
-        let mut svids = Vec::with_capacity(entries.len());
-        for (entry, current) in entries.iter().zip(try_join_all(minted).await?) {
-            let Some(current) = current else { continue };
-            look_again = look_again.min(current.look_again);
-            svids.push(X509Identity { material: current.material, hint: hints.hint(entry) });
-        }
-        if svids.is_empty() {
-            return Err(WorkloadError::NotEntitled);
-        }
-        let update = X509Update {
-            svids,
-            bundle: Arc::clone(state.bundles.own()),
-            federated: state.bundles.federated().cloned().collect(),
-            epoch: state.epoch,
-        };
-        Ok((update, look_again))
+    pub(crate) fn issuer(&self) -> &dyn Issuer {
+        &*self.issuer
     }
 
-    async fn x509_svid(
+    pub(crate) fn wit_slot(&self, entry: &EntryId) -> Arc<Slot<WitSvidMaterial>> {
+        self.wit.get_with_by_ref(entry, || Arc::new(Slot::new()))
+    }
+
+    pub(crate) async fn x509_svid(
         &self,
         state: &IssuerState,
         entry: &Arc<Entry>,
@@ -207,7 +310,7 @@ impl Shared {
         Ok(current.map(|current| current.material))
     }
 
-    fn need<'a>(&'a self, state: &'a IssuerState, entry: &'a Arc<Entry>) -> Need<'a> {
+    pub(crate) fn need<'a>(&'a self, state: &'a IssuerState, entry: &'a Arc<Entry>) -> Need<'a> {
         Need { entry, bundle: state.bundles.own(), clock: &*self.clock }
     }
 
@@ -219,22 +322,34 @@ impl Shared {
         (self.x509.entry_count(), self.jwt.entry_count())
     }
 
+    /// How many groups there are.
+    #[cfg(test)]
+    pub(crate) fn groups(&self) -> usize {
+        self.groups.len()
+    }
+
     fn state(&self) -> Arc<IssuerState> {
         Arc::clone(&self.state.borrow())
     }
+}
 
-    /// The caller's entries, or the one with this SPIFFE ID among them.
-    fn named(
-        &self,
-        state: &IssuerState,
-        selectors: &SelectorSet,
-        spiffe_id: Option<&SpiffeId>,
-    ) -> Result<Vec<Arc<Entry>>, WorkloadError> {
-        let mut entries = require_entitled(state, selectors, self.clock.now())?;
-        if let Some(spiffe_id) = spiffe_id {
-            entries.retain(|entry| entry.spiffe_id() == spiffe_id);
-        }
-        if entries.is_empty() { Err(WorkloadError::NotEntitled) } else { Ok(entries) }
+impl Driver {
+    /// Starts to wake groups for whatever changes from now on.
+    fn start(
+        groups: &Arc<Groups>,
+        clock: &Arc<dyn Clock>,
+        states: &watch::Receiver<Arc<IssuerState>>,
+    ) -> Self {
+        let states = states.clone();
+        let seen = Arc::clone(&states.borrow());
+        let driving = drive(Arc::clone(groups), Arc::clone(clock), states, seen);
+        Self(tokio::spawn(driving).abort_handle())
+    }
+}
+
+impl Drop for Driver {
+    fn drop(&mut self) {
+        self.0.abort();
     }
 }
 
@@ -246,7 +361,9 @@ impl fmt::Debug for Shared {
 }
 
 /// An entry that the issuer no longer serves is left out; every other failure fails the whole.
-fn unless_refused<T>(outcome: Result<T, WorkloadError>) -> Result<Option<T>, WorkloadError> {
+pub(crate) fn unless_refused<T>(
+    outcome: Result<T, WorkloadError>,
+) -> Result<Option<T>, WorkloadError> {
     match outcome {
         Ok(found) => Ok(Some(found)),
         Err(WorkloadError::NotEntitled) => Ok(None),

@@ -1,12 +1,14 @@
-use std::fmt;
 use std::sync::Arc;
 
+use futures::future::try_join_all;
+use jiff::Timestamp;
 use marque_spiffe::{Bundle, Hint, SelectorSet};
-use tokio::sync::watch;
 
+use crate::entitlement::Hints;
 use crate::error::WorkloadError;
+use crate::follow::{Following, Update};
+use crate::group::{Answers, Entitlement, Group};
 use crate::material::X509SvidMaterial;
-use crate::state::IssuerState;
 use crate::workload::Shared;
 
 /// The full state of a caller's X.509-SVIDs (WA-2).
@@ -16,8 +18,10 @@ pub struct X509Update {
     pub svids: Vec<X509Identity>,
     /// The bundle of the own trust domain.
     pub bundle: Arc<Bundle>,
-    /// The bundles of other trust domains.
+    /// The bundles of the other trust domains that the caller's entries federate with.
     pub federated: Vec<Arc<Bundle>>,
+    /// The certificate revocation lists of the own X.509 authorities, in DER.
+    pub crls: Arc<[Arc<[u8]>]>,
     /// The kill epoch that this state takes into account.
     pub epoch: u64,
 }
@@ -33,18 +37,12 @@ pub struct X509Identity {
 
 /// A caller's stream of X.509-SVIDs. It keeps nothing pending: a caller that is slow gets the
 /// newest state, and none that came before it.
-pub struct X509Subscription {
-    shared: Arc<Shared>,
-    state: watch::Receiver<Arc<IssuerState>>,
-    selectors: SelectorSet,
-    last: Option<X509Update>,
-    ended: bool,
-}
+#[derive(Debug)]
+pub struct X509Subscription(Following<X509Update>);
 
 impl X509Subscription {
-    pub(crate) fn new(shared: Arc<Shared>, selectors: SelectorSet) -> Self {
-        let state = shared.subscribe();
-        Self { shared, state, selectors, last: None, ended: false }
+    pub(crate) fn new(following: Following<X509Update>) -> Self {
+        Self(following)
     }
 
     /// The next state that differs from the last: the first at once, then whenever an entry, a
@@ -57,62 +55,71 @@ impl X509Subscription {
     /// an SVID that it should have cannot be had: an update without it would make the caller
     /// take another identity for its default.
     pub async fn next(&mut self) -> Option<Result<X509Update, WorkloadError>> {
-        if self.ended {
-            return None;
-        }
-        let outcome = self.advance().await;
-        self.ended = outcome.is_err();
-        Some(outcome)
+        self.0.next().await
     }
 
-    /// Whether something changed since the last update was made; it may say the same again.
+    /// Whether something that concerns the caller changed since the last update was made; it may
+    /// say the same again.
     #[must_use]
     pub fn is_stale(&self) -> bool {
-        self.state.has_changed().unwrap_or(true)
+        self.0.is_stale()
     }
 
-    async fn advance(&mut self) -> Result<X509Update, WorkloadError> {
-        loop {
-            let state = Arc::clone(&self.state.borrow_and_update());
-            let outcome = self.shared.x509_update(&state, &self.selectors).await;
-            // Minting takes time: what was true before it is checked again (WA-14).
-            if self.state.has_changed().map_err(|_gone| WorkloadError::Unavailable)? {
-                continue;
-            }
-            let (update, look_again) = outcome?;
-            if !self.last.as_ref().is_some_and(|last| last.says_the_same_as(&update)) {
-                self.last = Some(update.clone());
-                return Ok(update);
-            }
-            tokio::select! {
-                changed = self.state.changed() => {
-                    changed.map_err(|_gone| WorkloadError::Unavailable)?;
-                }
-                () = self.shared.clock().sleep_until(look_again) => {}
-            }
-        }
+    /// What the caller attested as when it subscribed.
+    pub fn selectors(&self) -> &SelectorSet {
+        &self.0.who().selectors
     }
 }
 
-impl fmt::Debug for X509Subscription {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Selectors are not for logs.
-        f.debug_struct("X509Subscription").field("ended", &self.ended).finish_non_exhaustive()
-    }
-}
+impl Update for X509Update {
+    type View = ();
 
-impl X509Update {
-    /// Whether a client could tell the two apart. The epoch is not shown to clients.
-    fn says_the_same_as(&self, other: &Self) -> bool {
-        let Self { svids, bundle, federated, epoch: _ } = self;
+    fn says_the_same_as(&self, other: &Self, (): &()) -> bool {
+        let Self { svids, bundle, federated, crls, epoch: _ } = self;
         svids.len() == other.svids.len()
             && svids
                 .iter()
                 .zip(&other.svids)
                 .all(|(a, b)| Arc::ptr_eq(&a.material, &b.material) && a.hint == b.hint)
             && same_authorities(bundle, &other.bundle)
+            && *crls == other.crls
             && federated.len() == other.federated.len()
             && federated.iter().zip(&other.federated).all(|(a, b)| same_authorities(a, b))
+    }
+
+    fn at_epoch(&self, epoch: u64) -> Self {
+        Self { epoch, ..self.clone() }
+    }
+
+    fn answers(group: &Group) -> &Answers<Self> {
+        &group.x509
+    }
+
+    async fn make(
+        shared: &Shared,
+        entitlement: &Entitlement,
+    ) -> Result<(Self, Timestamp), WorkloadError> {
+        let Entitlement { state, entries, first_end, bundles_since: _ } = entitlement;
+        let minted = entries.iter().map(|entry| shared.x509_svid(state, entry));
+        let mut hints = Hints::default();
+        let mut look_again = first_end.unwrap_or(Timestamp::MAX);
+        let mut svids = Vec::with_capacity(entries.len());
+        for (entry, current) in entries.iter().zip(try_join_all(minted).await?) {
+            let Some(current) = current else { continue };
+            look_again = look_again.min(current.look_again);
+            svids.push(X509Identity { material: current.material, hint: hints.hint(entry) });
+        }
+        if svids.is_empty() {
+            return Err(WorkloadError::NotEntitled);
+        }
+        let update = Self {
+            svids,
+            bundle: Arc::clone(state.bundles.own()),
+            federated: state.bundles.federated_for(entries),
+            crls: state.bundles.shared_crls(),
+            epoch: state.epoch,
+        };
+        Ok((update, look_again))
     }
 }
 

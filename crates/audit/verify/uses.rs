@@ -51,9 +51,11 @@ impl Uses {
             | EventKind::ChangeRefused
             | EventKind::TokenRefused
             | EventKind::SvidIssued
+            | EventKind::SvidBrokered
             | EventKind::EntryCreated
             | EventKind::EntryDeleted
-            | EventKind::AuthorityCreated => {}
+            | EventKind::AuthorityCreated
+            | EventKind::IdentityShared => {}
         }
         Ok(())
     }

@@ -1,5 +1,5 @@
 use marque_intent::KillScope;
-use marque_jose::{UnverifiedJws, VerifiedJws, base64url};
+use marque_jose::{HolderKey, UnverifiedJws, VerifiedJws, base64url};
 use marque_testkit::{START, ScratchSigner, ScratchTrustDomain};
 
 use super::*;
@@ -88,6 +88,21 @@ async fn a_client_id_must_be_the_svids_own() {
         assert_eq!(error.code(), OAuthErrorCode::InvalidClient, "{other}");
     }
     rig.exchange(&rig.fields().set("client_id", rig.agent.as_str())).await.unwrap();
+}
+
+#[tokio::test]
+async fn wi_10_a_wit_svid_of_the_agent_is_no_client_assertion_and_no_subject_token() {
+    let rig = Rig::new();
+    let holder = HolderKey::generate().unwrap();
+    let wit = rig.own.wit_svid(&rig.agent, &holder, START + Duration::from_secs(300));
+    let wit = wit.expose_token();
+    let error = rig.exchange(&rig.fields().set("client_assertion", wit)).await.unwrap_err();
+    assert_eq!(error.code(), OAuthErrorCode::InvalidClient);
+    let error = rig.exchange(&rig.fields().set("subject_token", wit)).await.unwrap_err();
+    assert_eq!(error.code(), OAuthErrorCode::InvalidRequest);
+    assert!(rig.introspect(wit, "x").await.is_err());
+    assert!(rig.store.kept().tokens.is_empty());
+    rig.exchange(&rig.fields()).await.unwrap();
 }
 
 /// JWTs that look like an SVID of the agent and are not one, by the name of what is wrong.

@@ -16,7 +16,7 @@ impl Scene {
 }
 
 #[tokio::test]
-async fn the_first_message_comes_at_once_with_the_own_bundle() {
+async fn wa_9_the_first_message_comes_at_once_with_the_own_bundle() {
     let scene = Scene::with_one_agent();
     scene.issuer.publish(|state| state.epoch = 7);
     let update = now(scene.bundles().next()).unwrap();
@@ -34,7 +34,7 @@ async fn a_caller_without_an_identity_is_refused() {
 }
 
 #[tokio::test]
-async fn a_kill_ends_the_stream() {
+async fn wa_14_a_kill_ends_a_stream_of_bundles() {
     let scene = Scene::with_one_agent();
     let mut stream = scene.bundles();
     now(stream.next()).unwrap();
@@ -92,7 +92,7 @@ async fn only_changed_authorities_of_the_wanted_profile_are_sent() {
 
 #[tokio::test]
 async fn federated_bundles_come_and_go() {
-    let scene = Scene::with_one_agent();
+    let scene = Scene::with_a_federating_agent();
     let mut stream = scene.bundles();
     let own = now(stream.next()).unwrap().own;
     let partner = ScratchTrustDomain::new("partner.org");
@@ -100,8 +100,59 @@ async fn federated_bundles_come_and_go() {
         state.bundles = Arc::new(BundleSet::new(own.clone(), [partner.bundle()]));
     });
     assert_eq!(now(stream.next()).unwrap().federated, [partner.bundle()]);
+    // One that no entry of the caller names is no news to it.
+    let other = ScratchTrustDomain::new("other.org");
+    scene.issuer.publish(|state| {
+        let federated = [partner.bundle(), other.bundle()];
+        state.bundles = Arc::new(BundleSet::new(own.clone(), federated));
+    });
+    assert!(is_quiet(stream.next()));
     scene.issuer.publish(|state| state.bundles = Arc::new(BundleSet::new(own.clone(), [])));
     assert_eq!(now(stream.next()).unwrap().federated.len(), 0);
+}
+
+#[tokio::test]
+async fn the_bundles_of_a_caller_are_the_union_over_its_entries_and_follow_them() {
+    let scene = Scene::new(vec![entry("a", json!({"federates_with": ["partner.org"]}))]);
+    let (partner, other) =
+        (ScratchTrustDomain::new("partner.org"), ScratchTrustDomain::new("other.org"));
+    let own = scene.issuer.domain.lock().unwrap().bundle();
+    scene.issuer.publish(|state| {
+        let federated = [partner.bundle(), other.bundle()];
+        state.bundles = Arc::new(BundleSet::new(own.clone(), federated));
+    });
+    let mut stream = scene.bundles();
+    assert_eq!(now(stream.next()).unwrap().federated, [partner.bundle()]);
+    let both = json!({"federates_with": ["partner.org", "other.org"]});
+    scene.issuer.registry.add(entry("b", both)).unwrap();
+    scene.issuer.publish(|_| {});
+    let update = now(stream.next()).unwrap();
+    assert_eq!(update.federated, [other.bundle(), partner.bundle()], "each once, by name");
+    scene.issuer.kill(&id("b"));
+    assert_eq!(now(stream.next()).unwrap().federated, [partner.bundle()]);
+    // A caller with another entry gets nothing of it.
+    let elsewhere = entry("c", json!({"selectors": ["unix:uid:2"]}));
+    scene.issuer.registry.add(elsewhere).unwrap();
+    scene.issuer.publish(|_| {});
+    let mut other_caller = scene.workload.subscribe_bundles(selectors(&["unix:uid:2"]));
+    assert_eq!(now(other_caller.next()).unwrap().federated.len(), 0);
+}
+
+#[tokio::test]
+async fn revocation_lists_are_news_for_x509_and_none_for_jwt() {
+    let scene = Scene::with_one_agent();
+    let mut x509 = scene.bundles().only(BundleProfile::X509);
+    let mut jwt = scene.bundles().only(BundleProfile::Jwt);
+    let mut svids = scene.subscribe();
+    let own = now(x509.next()).unwrap().own;
+    now(jwt.next()).unwrap();
+    now(svids.next()).unwrap();
+    let list: Arc<[u8]> = [1, 2, 3].into();
+    let with = BundleSet::new(own, []).with_crls([Arc::clone(&list)]);
+    scene.issuer.publish(|state| state.bundles = Arc::new(with));
+    assert_eq!(*now(x509.next()).unwrap().crls, [Arc::clone(&list)]);
+    assert_eq!(*now(svids.next()).unwrap().crls, [list]);
+    assert!(is_quiet(jwt.next()));
 }
 
 #[tokio::test]

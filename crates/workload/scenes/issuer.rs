@@ -3,6 +3,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures::future::BoxFuture;
+use marque_jose::HolderKey;
 use marque_registry::{EntryId, Registry};
 use marque_spiffe::{Bundle, Clock, SpiffeId};
 use marque_testkit::{FixedClock, ScratchTrustDomain, rcgen};
@@ -10,8 +11,8 @@ use tokio::sync::{Semaphore, watch};
 use zeroize::Zeroizing;
 
 use crate::{
-    BundleSet, Issuer, IssuerState, JwtSvidMaterial, PrivateKey, Stops, WorkloadError,
-    X509SvidMaterial,
+    BundleSet, Issuer, IssuerState, JwtSvidMaterial, PrivateKey, Stops, WitSvidMaterial,
+    WorkloadError, X509SvidMaterial,
 };
 
 /// How minting goes.
@@ -152,6 +153,22 @@ impl Issuer for FakeIssuer {
             let domain = Arc::clone(&self.domain.lock().unwrap());
             let token = domain.jwt_svid(&spiffe_id, &audience, expires_at);
             Ok(Arc::new(JwtSvidMaterial { spiffe_id, token, issued_at, expires_at }))
+        })
+    }
+
+    fn mint_wit_svid<'a>(
+        &'a self,
+        entry: &'a EntryId,
+    ) -> BoxFuture<'a, Result<Arc<WitSvidMaterial>, WorkloadError>> {
+        Box::pin(async move {
+            let spiffe_id = self.for_whom(entry).await?;
+            let issued_at = self.clock.now();
+            let expires_at = issued_at + *self.lifetime.lock().unwrap();
+            let holder = HolderKey::generate().unwrap();
+            let domain = Arc::clone(&self.domain.lock().unwrap());
+            let token = domain.wit_svid(&spiffe_id, &holder, expires_at);
+            let private_key = holder.to_private_jwk();
+            Ok(Arc::new(WitSvidMaterial { spiffe_id, token, private_key, issued_at, expires_at }))
         })
     }
 }

@@ -54,7 +54,7 @@ async fn a_jwt_svid_is_minted_again_at_half_life() {
 }
 
 #[tokio::test]
-async fn each_audience_and_each_entry_has_its_own() {
+async fn wa_10_each_audience_and_each_entry_has_its_own() {
     let scene = Scene::new(vec![entry("a", json!({})), entry("b", json!({}))]);
     let both = scene.jwt_of(&["db"], None).unwrap();
     let ids: Vec<_> = both.iter().map(|svid| &svid.spiffe_id).collect();
@@ -83,7 +83,7 @@ async fn the_last_valid_one_is_served_while_the_issuer_fails_and_never_past_its_
 }
 
 #[tokio::test]
-async fn a_caller_is_refused_what_it_is_not_entitled_to() {
+async fn wa_10_a_caller_is_refused_what_it_is_not_entitled_to() {
     let scene =
         Scene::new(vec![entry("a", json!({})), entry("b", json!({"selectors": ["unix:uid:2"]}))]);
     assert!(is_refused(&scene.jwt_of(&["db"], Some(&id("b")))));
@@ -219,14 +219,15 @@ async fn no_more_tokens_are_kept_than_the_limit() {
 }
 
 #[tokio::test]
-async fn a_token_is_verified_by_the_bundle_of_its_own_trust_domain_alone() {
-    let scene = Scene::with_one_agent();
+async fn wa_12_a_token_is_verified_by_the_bundle_of_its_own_trust_domain_alone() {
+    let scene = Scene::with_a_federating_agent();
     let caller = selectors(&["unix:uid:1"]);
     let (partner, stranger) =
         (ScratchTrustDomain::new("partner.org"), ScratchTrustDomain::new("stranger.org"));
     let own = Arc::clone(&scene.issuer.domain.lock().unwrap());
     scene.issuer.publish(|state| {
-        state.bundles = Arc::new(BundleSet::new(own.bundle(), [partner.bundle()]));
+        state.bundles =
+            Arc::new(BundleSet::new(own.bundle(), [partner.bundle(), stranger.bundle()]));
     });
     let end = START + Duration::from_secs(60);
     let validate =

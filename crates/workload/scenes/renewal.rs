@@ -44,7 +44,7 @@ async fn a_renewal_reaches_every_stream_and_is_minted_once() {
         now(stream.next()).unwrap();
         waiting.push(tokio::spawn(async move { stream.next().await.unwrap().unwrap() }));
     }
-    until(|| scene.clock.sleepers() == 5).await;
+    until(|| scene.clock.sleepers() == 1).await;
     scene.at_per_cent(56);
     for stream in waiting {
         assert!(

@@ -10,7 +10,7 @@ use super::{Scene, entry, id, is_quiet, is_refused, names, now, selectors, until
 use crate::{BundleSet, WorkloadError};
 
 #[tokio::test]
-async fn the_first_message_comes_at_once_and_is_the_full_state() {
+async fn wa_2_the_first_message_comes_at_once_and_is_the_full_state() {
     let scene = Scene::with_one_agent();
     let update = now(scene.subscribe().next()).unwrap();
     assert_eq!(names(&update), ["/a"]);
@@ -22,7 +22,7 @@ async fn the_first_message_comes_at_once_and_is_the_full_state() {
 }
 
 #[tokio::test]
-async fn a_caller_without_an_identity_is_refused_and_its_stream_ends() {
+async fn wa_7_a_caller_without_an_identity_is_refused_and_its_stream_ends() {
     let scene = Scene::with_one_agent();
     let mut stream = scene.workload.subscribe_x509(selectors(&["unix:uid:2"]));
     assert!(is_refused(&now(stream.next())));
@@ -31,7 +31,7 @@ async fn a_caller_without_an_identity_is_refused_and_its_stream_ends() {
 }
 
 #[tokio::test]
-async fn a_new_entry_reaches_an_open_stream() {
+async fn wa_2_a_new_entry_reaches_an_open_stream_while_the_clock_stands_still() {
     let scene = Scene::with_one_agent();
     let mut stream = scene.subscribe();
     now(stream.next()).unwrap();
@@ -43,7 +43,7 @@ async fn a_new_entry_reaches_an_open_stream() {
 }
 
 #[tokio::test]
-async fn a_removed_entry_ends_the_stream() {
+async fn wa_7_the_stream_of_a_caller_that_lost_its_last_identity_ends() {
     let scene = Scene::with_one_agent();
     let mut stream = scene.subscribe();
     now(stream.next()).unwrap();
@@ -54,7 +54,7 @@ async fn a_removed_entry_ends_the_stream() {
 }
 
 #[tokio::test]
-async fn a_kill_ends_the_streams_of_the_agent_and_no_others() {
+async fn wa_14_a_kill_ends_the_streams_of_the_agent_and_no_others() {
     let scene =
         Scene::new(vec![entry("a", json!({})), entry("b", json!({"selectors": ["unix:uid:2"]}))]);
     let mut killed = scene.subscribe();
@@ -82,7 +82,7 @@ async fn a_kill_takes_one_identity_of_several() {
 }
 
 #[tokio::test]
-async fn a_kill_that_comes_while_minting_is_heeded() {
+async fn wa_14_a_kill_that_comes_while_minting_is_heeded() {
     let scene = Scene::with_one_agent();
     let closed = scene.issuer.gate.acquire().await.unwrap();
     let mut stream = scene.subscribe();
@@ -112,7 +112,7 @@ async fn what_does_not_change_a_callers_state_is_not_sent() {
 }
 
 #[tokio::test]
-async fn a_slow_subscriber_gets_the_newest_state_alone() {
+async fn wa_2_a_slow_subscriber_gets_the_newest_state_alone() {
     let scene = Scene::with_one_agent();
     let mut stream = scene.subscribe();
     now(stream.next()).unwrap();
@@ -127,7 +127,7 @@ async fn a_slow_subscriber_gets_the_newest_state_alone() {
 
 #[tokio::test]
 async fn new_bundles_are_sent_and_foreign_ones_beside_the_own() {
-    let scene = Scene::with_one_agent();
+    let scene = Scene::with_a_federating_agent();
     let mut stream = scene.subscribe();
     let own = now(stream.next()).unwrap().bundle;
     let (partner, impostor) =
@@ -145,7 +145,7 @@ async fn new_bundles_are_sent_and_foreign_ones_beside_the_own() {
 }
 
 #[tokio::test]
-async fn the_order_is_that_of_the_entries_and_each_hint_is_given_once() {
+async fn wa_8_the_order_is_that_of_the_entries_and_each_hint_is_given_once() {
     let scene = Scene::new(vec![
         entry("c", json!({"hint": "one"})),
         entry("b", json!({"hint": "one"})),
@@ -203,7 +203,7 @@ async fn an_entry_that_ends_by_itself_ends_its_stream() {
 }
 
 #[tokio::test]
-async fn one_svid_that_cannot_be_minted_fails_the_whole() {
+async fn wa_5_one_svid_that_cannot_be_minted_fails_the_whole() {
     let scene = Scene::with_one_agent();
     now(scene.subscribe().next()).unwrap();
     scene.issuer.registry.add(entry("b", json!({}))).unwrap();
