@@ -5,15 +5,11 @@
 //! SPIFFE clients would get a word. Nothing here uses the authority. In it, `%` and `/` become `-`: byte by byte, so that
 //! lengths and the header compression's tables (RFC 7541) stay as the client believes them to be.
 //!
-//! Deliberately absent: understanding anything else. What is not a header block in one piece goes through as it came.
+//! Deliberately absent: understanding anything else. A block that does not read goes through as it came: whoever parses
+//! it knows how to refuse it.
 
-/// What every HTTP/2 connection begins with (RFC 9113 §3.4).
-const PREFACE_BYTES: usize = 24;
-/// The header of a frame (RFC 9113 §4.1).
-const FRAME_HEADER_BYTES: usize = 9;
-/// The largest frame that a client may send, as we never announce more (RFC 9113 §6.5.2).
-const MAX_FRAME_BYTES: usize = 16_384;
-const HEADERS: u8 = 1;
+use super::incoming::FRAME_HEADER_BYTES;
+
 const PADDED: u8 = 0x08;
 const PRIORITY: u8 = 0x20;
 const PRIORITY_BYTES: usize = 5;
@@ -23,105 +19,10 @@ const AUTHORITY: &[u8] = b":authority";
 /// `:authority` in the Huffman code (RFC 7541, appendix B).
 const AUTHORITY_HUFFMAN: &[u8] = &[0xb8, 0x3b, 0x53, 0x39, 0xec, 0x32, 0x7d, 0x7f];
 
-/// The bytes of one connection on their way from the client.
-#[derive(Debug)]
-pub(super) struct AuthorityRepair {
-    state: State,
-    held: Vec<u8>,
-}
-
-#[derive(Debug, Clone, Copy)]
-enum State {
-    /// In the preface.
-    Preface { left: usize },
-    /// In the header of a frame, which is held until it is whole.
-    FrameHeader,
-    /// In a frame that goes through.
-    Through { left: usize },
-    /// In a HEADERS frame, which is held until it is whole.
-    Headers { whole: usize },
-}
-
-impl AuthorityRepair {
-    pub(super) fn new() -> Self {
-        Self { state: State::Preface { left: PREFACE_BYTES }, held: Vec::new() }
-    }
-
-    /// Takes what came and appends to `out` what may be read of it by now.
-    pub(super) fn push(&mut self, mut input: &[u8], out: &mut Vec<u8>) {
-        while !input.is_empty() {
-            input = match self.state {
-                State::Preface { left } => {
-                    self.pass(input, left, |left| State::Preface { left }, out)
-                }
-                State::Through { left } => {
-                    self.pass(input, left, |left| State::Through { left }, out)
-                }
-                State::FrameHeader => self.hold(input, FRAME_HEADER_BYTES, Self::begin_frame, out),
-                State::Headers { whole } => self.hold(input, whole, Self::repair, out),
-            };
-        }
-    }
-
-    /// Passes on up to `left` bytes; gives what is beyond them.
-    fn pass<'a>(
-        &mut self,
-        input: &'a [u8],
-        left: usize,
-        state: fn(usize) -> State,
-        out: &mut Vec<u8>,
-    ) -> &'a [u8] {
-        let (own, rest) = input.split_at(left.min(input.len()));
-        out.extend_from_slice(own);
-        self.state = if own.len() == left { State::FrameHeader } else { state(left - own.len()) };
-        rest
-    }
-
-    /// Holds bytes until there are `whole`, and then does `finish`; gives what is beyond them.
-    fn hold<'a>(
-        &mut self,
-        input: &'a [u8],
-        whole: usize,
-        finish: fn(&mut Self, &mut Vec<u8>),
-        out: &mut Vec<u8>,
-    ) -> &'a [u8] {
-        let missing = whole.saturating_sub(self.held.len());
-        let (own, rest) = input.split_at(missing.min(input.len()));
-        self.held.extend_from_slice(own);
-        if own.len() == missing {
-            finish(self, out);
-        }
-        rest
-    }
-
-    fn begin_frame(&mut self, out: &mut Vec<u8>) {
-        let length = match self.held.first_chunk() {
-            Some([high, middle, low]) => {
-                usize::from(*high) << 16 | usize::from(*middle) << 8 | usize::from(*low)
-            }
-            None => 0,
-        };
-        self.state = match (self.held.get(3), length) {
-            (Some(&HEADERS), 1..=MAX_FRAME_BYTES) => {
-                State::Headers { whole: FRAME_HEADER_BYTES + length }
-            }
-            (_, 0) => State::FrameHeader,
-            (_, left) => State::Through { left },
-        };
-        if !matches!(self.state, State::Headers { .. }) {
-            out.append(&mut self.held);
-        }
-    }
-
-    fn repair(&mut self, out: &mut Vec<u8>) {
-        if let Some(block) = header_block(&mut self.held) {
-            // A block that does not read goes through: whoever parses it knows how to refuse it.
-            let _unread = repair_block(block);
-        }
-        out.append(&mut self.held);
-        // A connection that waits should not keep what its last request needed.
-        self.held = Vec::new();
-        self.state = State::FrameHeader;
+/// Repairs the authority in a whole HEADERS frame.
+pub(super) fn repair(frame: &mut [u8]) {
+    if let Some(block) = header_block(frame) {
+        let _unread = repair_block(block);
     }
 }
 

@@ -1,73 +1,50 @@
-//! Serving gRPC on a Unix socket: accept, pin the peer, count it, serve, drain for a bounded time, then close.
+//! Serving gRPC on a Unix socket: accept, count, pin the peer, have it prove itself, serve, drain for a bounded time.
 //!
-//! Absent on purpose: what the services do, and where the sockets are (see `node.rs` and `issuer/`).
+//! Absent on purpose: what the services do, and where the sockets are (see `issuer/`).
 
 use std::convert::Infallible;
+use std::io;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::Stream;
+use futures::{Stream, StreamExt as _};
+use http::{Request, Response};
+use hyper::server::conn::http2;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use marque_attest::Peer;
-use tokio::net::UnixListener;
+pub use marque_registry::LimitSettings as Limits;
+use nix::sys::socket::{getsockopt, sockopt};
+use tokio::net::{UnixListener, UnixStream};
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tonic::body::Body;
 use tonic::service::Routes;
+use tower::{Layer as _, Service};
 
-use super::connection::{Connection, Slots};
+use super::accounts::{Accounts, ConnectionPlace};
+use super::admission::{Admission, Arrival};
+use super::challenge::Challenge;
+use super::connection::{Carrier, ConnectedPeer, Connection};
 use super::header::RequireHeader;
+use super::limit::Limit;
+use super::pinned::Pinned;
+pub(crate) use super::received::ask_for_senders;
+use super::standing::{Reason, Standing};
+use crate::clock::SystemRandomness;
 
-/// The largest message that a client may send.
-pub const MAX_MESSAGE_BYTES: usize = 64 * 1024;
-/// How many calls one connection may have open.
-pub const MAX_CONCURRENT_STREAMS: u32 = 100;
-/// The largest list of request headers, as HTTP/2 counts it.
-pub const MAX_HEADER_LIST_BYTES: u32 = 16 * 1024;
-/// How many streams a client may reset before they were accepted (rapid reset).
-pub const MAX_PENDING_RESETS: usize = 20;
-/// How many connections one uid may hold.
-pub const MAX_CONNECTIONS_PER_UID: usize = 256;
-/// How many connections a socket holds in all.
-pub const MAX_CONNECTIONS: usize = 4096;
-/// How long a drain waits for open calls before it closes their connections.
-pub const DRAIN: Duration = Duration::from_secs(5);
 /// How long to wait after an accept that failed, so that running out of descriptors does not spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
-/// How often an idle connection is asked whether it is still there, and how long it may take to answer.
-const KEEPALIVE: Duration = Duration::from_secs(30);
-
-/// What one socket lets its clients do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Limits {
-    /// See [`MAX_MESSAGE_BYTES`].
-    pub message_bytes: usize,
-    /// See [`MAX_CONCURRENT_STREAMS`].
-    pub concurrent_streams: u32,
-    /// See [`MAX_HEADER_LIST_BYTES`].
-    pub header_list_bytes: u32,
-    /// See [`MAX_CONNECTIONS_PER_UID`].
-    pub connections_per_uid: usize,
-    /// See [`MAX_CONNECTIONS`].
-    pub connections: usize,
-    /// See [`DRAIN`].
-    pub drain: Duration,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self {
-            message_bytes: MAX_MESSAGE_BYTES,
-            concurrent_streams: MAX_CONCURRENT_STREAMS,
-            header_list_bytes: MAX_HEADER_LIST_BYTES,
-            connections_per_uid: MAX_CONNECTIONS_PER_UID,
-            connections: MAX_CONNECTIONS,
-            drain: DRAIN,
-        }
-    }
-}
+/// How long a connection that is refused may take to read why.
+const REFUSAL_GRACE: Duration = Duration::from_secs(1);
+/// How many bytes a client may send ahead on a call, and on all calls of a connection together: one message of the usual
+/// size; more is asked for as it is read.
+const WINDOW_BYTES: u32 = 65_535;
 
 /// Serving a socket failed.
 #[derive(Debug, thiserror::Error)]
 #[error("serving gRPC on a Unix socket failed")]
-pub struct ServeError(#[from] tonic::transport::Error);
+pub struct ServeError(#[from] io::Error);
 
 /// Serves `routes` on `listener` until `shutdown` is cancelled and the drain is over.
 ///
@@ -80,65 +57,195 @@ pub(super) async fn serve(
     limits: Limits,
     shutdown: CancellationToken,
 ) -> Result<(), ServeError> {
-    let close = CancellationToken::new();
-    let server = tonic::transport::Server::builder()
-        .max_concurrent_streams(limits.concurrent_streams)
-        .http2_max_header_list_size(limits.header_list_bytes)
-        .http2_max_pending_accept_reset_streams(Some(MAX_PENDING_RESETS))
-        .http2_keepalive_interval(Some(KEEPALIVE))
-        .layer(RequireHeader::new(header))
-        .add_routes(routes)
-        .serve_with_incoming_shutdown(
-            accept(listener, limits, close.clone()),
-            shutdown.clone().cancelled_owned(),
-        );
-    let closing = async {
-        shutdown.cancelled().await;
-        tokio::time::sleep(limits.drain).await;
-        close.cancel();
-        std::future::pending::<Infallible>().await
-    };
-    tokio::select! {
-        served = server => Ok(served?),
-        never = closing => match never {},
+    ask_for_senders(&listener)?;
+    let random = SystemRandomness::default();
+    let guests = accept(listener, limits)
+        .filter_map(|accepted| std::future::ready(pinned(accepted, limits, &random)));
+    serve_guests(guests, routes, header, limits, shutdown).await;
+    Ok(())
+}
+
+/// A connection that may be served, and what is known of it.
+#[derive(Debug)]
+pub(super) struct Guest<C, W> {
+    pub(super) connection: Connection<C>,
+    pub(super) arrival: Arrival<W>,
+}
+
+/// As [`serve`], for connections that are accepted elsewhere.
+pub(super) async fn serve_guests<C, W>(
+    guests: impl Stream<Item = Guest<C, W>>,
+    routes: Routes,
+    header: Option<&'static str>,
+    limits: Limits,
+    shutdown: CancellationToken,
+) where
+    C: Carrier + Send + 'static,
+    W: Clone + Send + Sync + 'static,
+{
+    let services = RequireHeader::new(header).layer(routes.prepare());
+    let (http2, connections) = (http2(&limits), TaskTracker::new());
+    {
+        let mut guests = pin!(guests);
+        loop {
+            let guest = tokio::select! {
+                () = shutdown.cancelled() => break,
+                guest = guests.next() => guest,
+            };
+            let Some(guest) = guest else { break };
+            let attended = attend(http2.clone(), guest, services.clone(), shutdown.clone());
+            connections.spawn(attended);
+        }
+        // The listener closes here.
     }
+    connections.close();
+    connections.wait().await;
+}
+
+fn http2(limits: &Limits) -> http2::Builder<TokioExecutor> {
+    let count = |limit: u32| usize::try_from(limit).unwrap_or(usize::MAX);
+    let mut http2 = http2::Builder::new(TokioExecutor::new());
+    http2
+        .timer(TokioTimer::new())
+        .initial_stream_window_size(WINDOW_BYTES)
+        .initial_connection_window_size(WINDOW_BYTES)
+        .max_concurrent_streams(limits.streams_per_connection)
+        // HTTP/2's own limit knows no gRPC status: it is for those who go far beyond ours (`admission.rs`).
+        .max_header_list_size(limits.header_list_bytes.saturating_mul(2))
+        .max_pending_accept_reset_streams(count(limits.pending_resets))
+        .max_local_error_reset_streams(count(limits.local_error_resets))
+        .keep_alive_interval(limits.keepalive_interval)
+        .keep_alive_timeout(limits.keepalive_timeout);
+    http2
+}
+
+/// A connection whose peer is pinned and which is counted; no byte of it has been read.
+#[derive(Debug)]
+pub(super) struct Accepted {
+    pub(super) stream: UnixStream,
+    pub(super) peer: Arc<Peer>,
+    pub(super) place: ConnectionPlace,
 }
 
 /// The connections of a listener whose peer could be pinned and which are within the limits.
 ///
 /// A connection that is refused is closed without a word: there is no protocol before HTTP/2's first frames.
-fn accept(
-    listener: UnixListener,
-    limits: Limits,
-    close: CancellationToken,
-) -> impl Stream<Item = Result<Connection, Infallible>> {
-    let slots = Slots::new(limits.connections, limits.connections_per_uid);
-    futures::stream::unfold((listener, slots, close), |(listener, slots, close)| async move {
+pub(super) fn accept(listener: UnixListener, limits: Limits) -> impl Stream<Item = Accepted> {
+    let accounts = Accounts::new(limits);
+    futures::stream::unfold((listener, accounts), |(listener, accounts)| async move {
         loop {
-            let stream = match listener.accept().await {
-                Ok((stream, _)) => stream,
+            match listener.accept().await {
+                Ok((stream, _)) => {
+                    if let Some(accepted) = arrive(stream, &accounts) {
+                        return Some((accepted, (listener, accounts)));
+                    }
+                }
                 Err(error) => {
                     tracing::warn!(%error, "accepting a connection failed");
                     tokio::time::sleep(ACCEPT_PAUSE).await;
-                    continue;
                 }
-            };
-            let peer = match Peer::capture(&stream) {
-                Ok(peer) => Arc::new(peer),
-                Err(error) => {
-                    tracing::warn!(
-                        error = &error as &dyn std::error::Error,
-                        "refused a peer that cannot be pinned"
-                    );
-                    continue;
-                }
-            };
-            let Some(slot) = slots.take(peer.uid()) else {
-                tracing::warn!(uid = peer.uid(), "refused a connection over the limit");
-                continue;
-            };
-            let connection = Connection::new(stream, peer, slot, close.clone());
-            return Some((Ok(connection), (listener, slots, close)));
+            }
         }
     })
+}
+
+/// Counts a connection and pins its peer.
+fn arrive(stream: UnixStream, accounts: &Arc<Accounts>) -> Option<Accepted> {
+    let Ok(credentials) = getsockopt(&stream, sockopt::PeerCredentials) else {
+        tracing::warn!("refused a peer without credentials");
+        Reason::Capture.count();
+        return None;
+    };
+    // Counted before it is looked at, because the look costs more.
+    let uid = credentials.uid();
+    let place = match accounts.connect(uid) {
+        Ok(place) => place,
+        Err(limit) => {
+            tracing::warn!(uid, limit = limit.as_str(), "refused a connection over the limit");
+            limit.count();
+            return None;
+        }
+    };
+    match Peer::capture(&stream) {
+        Ok(peer) => Some(Accepted { stream, peer: Arc::new(peer), place }),
+        Err(error) => {
+            let error = &error as &dyn std::error::Error;
+            tracing::warn!(error, "refused a peer that cannot be pinned");
+            Reason::Capture.count();
+            None
+        }
+    }
+}
+
+/// A connection that only the pinned process may speak on, once it has answered a challenge.
+fn pinned(
+    accepted: Accepted,
+    limits: Limits,
+    random: &SystemRandomness,
+) -> Option<Guest<Pinned, ConnectedPeer>> {
+    let Accepted { stream, peer, place } = accepted;
+    // Set again for each: the listener may have been bound before it asked.
+    let asked = ask_for_senders(&stream);
+    let (Ok(()), Ok(challenge)) = (asked, Challenge::draw(random)) else {
+        tracing::error!("refused a connection: neither sender credentials nor randomness may lack");
+        return None;
+    };
+    let standing = Arc::new(Standing::default());
+    let carrier = Pinned::new(stream, peer.pid(), Arc::clone(&standing), challenge);
+    let connection = Connection::new(carrier, Arc::clone(&standing), Some(challenge));
+    let arrival = Arrival { who: ConnectedPeer(peer), standing, place, limits };
+    Some(Guest { connection, arrival })
+}
+
+/// Serves one connection until its end.
+async fn attend<S, C, W>(
+    http2: http2::Builder<TokioExecutor>,
+    guest: Guest<C, W>,
+    services: S,
+    shutdown: CancellationToken,
+) where
+    C: Carrier + Send + 'static,
+    W: Clone + Send + Sync + 'static,
+    S: Service<Request<Body>, Response = Response<Body>, Error = Infallible>,
+    S: Clone + Send + 'static,
+    S::Future: Send,
+{
+    let Guest { connection, arrival } = guest;
+    let (standing, limits) = (Arc::clone(&arrival.standing), arrival.limits);
+    let services = Admission::new(Arc::new(arrival), services);
+    let mut connection = pin!(http2.serve_connection(TokioIo::new(connection), services));
+    let ended = tokio::select! {
+        ended = connection.as_mut() => ended,
+        grace = end(&standing, &limits, &shutdown) => {
+            connection.as_mut().graceful_shutdown();
+            match tokio::time::timeout(grace, connection).await {
+                Ok(ended) => ended,
+                Err(_elapsed) => return,
+            }
+        }
+    };
+    if let Err(error) = ended {
+        let error = &error as &dyn std::error::Error;
+        tracing::debug!(error, "a connection ended with an error");
+    }
+}
+
+/// Completes when the connection has to end; says how long it may take.
+async fn end(standing: &Standing, limits: &Limits, shutdown: &CancellationToken) -> Duration {
+    let refused = async {
+        tokio::select! {
+            _either = standing.proven() => {}
+            () = tokio::time::sleep(limits.handshake) => {
+                if standing.require_proof() {
+                    tracing::warn!("refused a connection whose process did not prove itself");
+                    Limit::Handshake.count();
+                }
+            }
+        }
+        standing.refused().await;
+    };
+    tokio::select! {
+        () = refused => REFUSAL_GRACE,
+        () = shutdown.cancelled() => limits.drain,
+    }
 }

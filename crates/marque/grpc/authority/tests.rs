@@ -2,8 +2,11 @@
 
 use proptest::prelude::*;
 
+use super::super::incoming::Incoming;
 use super::*;
 
+const HEADERS: u8 = 1;
+const MAX_FRAME_BYTES: usize = 16_384;
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 fn frame(kind: u8, flags: u8, payload: &[u8]) -> Vec<u8> {
@@ -18,10 +21,10 @@ fn plain(name: &[u8], value: &[u8]) -> Vec<u8> {
 }
 
 fn through(bytes: &[u8], piece: usize) -> Vec<u8> {
-    let mut repair = AuthorityRepair::new();
+    let mut incoming = Incoming::new(None);
     let mut out = Vec::new();
     for piece in bytes.chunks(piece) {
-        repair.push(piece, &mut out);
+        incoming.push(piece, &mut out);
     }
     out
 }
