@@ -4,6 +4,7 @@
 //! Deliberately absent: which playbook, grant or token is right, plain HTTP, cookies and browsers.
 
 pub mod accept;
+pub mod bundle;
 mod discovery;
 mod intents;
 mod problem;
@@ -23,7 +24,7 @@ use marque_exchange::{
 use marque_intent::{
     Denial, DenialCode, IdempotencyKey, Intent, IntentId, IntentRequest, Outcome, PlaybookSummary,
 };
-use marque_spiffe::SpiffeId;
+use marque_spiffe::{Bundle, SpiffeId};
 use serde_json::Value;
 use tower::ServiceBuilder;
 use tower_http::{catch_panic::CatchPanicLayer, set_header::SetResponseHeaderLayer};
@@ -57,6 +58,9 @@ pub trait IssuerDoor: fmt::Debug + Send + Sync {
 
     /// The OpenID discovery document.
     fn openid_configuration(&self) -> Value;
+
+    /// The newest bundle of the trust domain.
+    fn bundle(&self) -> Arc<Bundle>;
 
     /// The keys of access tokens.
     fn jwks(&self) -> Value;
@@ -146,6 +150,7 @@ pub fn router(issuer: Arc<dyn IssuerDoor>) -> Router {
         .merge(token::routes(path))
         .merge(intents::routes(path))
         .merge(discovery::routes(path))
+        .merge(bundle::routes(path))
         .fallback(async || problem::plain(StatusCode::NOT_FOUND, "there is nothing here"))
         .method_not_allowed_fallback(async || {
             problem::plain(StatusCode::METHOD_NOT_ALLOWED, "this method is not for this resource")

@@ -1,6 +1,7 @@
 //! The HTTP edge over real TLS sockets, with an issuer that only pretends.
 
 mod accept;
+mod bundle;
 mod discovery;
 mod door;
 mod intents;

@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeSet,
     sync::{
-        Mutex,
+        Arc, Mutex,
         atomic::{AtomicBool, Ordering},
     },
     time::Duration,
@@ -20,8 +20,8 @@ use marque_intent::{
     Ruling,
 };
 use marque_jose::CompactToken;
-use marque_spiffe::SpiffeId;
-use marque_testkit::START;
+use marque_spiffe::{Bundle, SpiffeId};
+use marque_testkit::{START, ScratchTrustDomain};
 use serde_json::{Value, json};
 use tokio::sync::Notify;
 
@@ -46,6 +46,7 @@ pub(super) struct FakeDoor {
     pub(super) arrived: Notify,
     pub(super) released: Notify,
     pub(super) panics: bool,
+    pub(super) bundle: Mutex<Arc<Bundle>>,
 }
 
 impl Default for FakeDoor {
@@ -67,6 +68,7 @@ impl FakeDoor {
             arrived: Notify::new(),
             released: Notify::new(),
             panics: false,
+            bundle: Mutex::new(ScratchTrustDomain::new("prod.example.org").bundle()),
         }
     }
 
@@ -139,6 +141,10 @@ impl IssuerDoor for FakeDoor {
 
     fn openid_configuration(&self) -> Value {
         json!({"issuer": self.issuer.as_str(), "authorization_endpoint": ""})
+    }
+
+    fn bundle(&self) -> Arc<Bundle> {
+        self.bundle.lock().unwrap().clone()
     }
 
     fn jwks(&self) -> Value {

@@ -1,0 +1,165 @@
+//! One fetch of a bundle document over HTTPS: a `GET` without credentials, redirects followed by hand.
+//!
+//! Every hop keeps the rules of the configured URL and proves itself by the same TLS settings (FE-5). Nothing is remembered
+//! from one fetch to the next: no connection, no session, no cookie, no redirect.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{ACCEPT, HOST, LOCATION};
+use http::{Request, Response, StatusCode};
+use http_body_util::{BodyExt as _, Empty, Limited};
+use hyper::body::Incoming;
+use hyper_util::rt::TokioIo;
+use marque_spiffe::{BundleEndpointUrl, BundleEndpointUrlError};
+use rustls::ClientConfig;
+use tokio::net::TcpStream;
+use tokio::task::JoinSet;
+use tokio_rustls::TlsConnector;
+
+/// How many redirects are followed.
+pub(super) const MAX_REDIRECTS: usize = 3;
+
+/// What one fetch may cost.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct FetchLimits {
+    /// How long it may take, redirects included.
+    pub(super) time: Duration,
+    /// How many bytes the document may have.
+    pub(super) bytes: usize,
+}
+
+impl Default for FetchLimits {
+    fn default() -> Self {
+        Self { time: Duration::from_secs(30), bytes: super::bundles::MAX_BYTES }
+    }
+}
+
+/// Why there is no document.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum FetchError {
+    /// The time was up.
+    #[error("no answer within {0:?}")]
+    TimedOut(Duration),
+    /// No connection, or the endpoint did not prove who it is.
+    #[error("connect to `{authority}`")]
+    Connect {
+        /// Host and port.
+        authority: String,
+        /// What failed, TLS included.
+        #[source]
+        source: io::Error,
+    },
+    /// The URL cannot be asked for.
+    #[error("make a request")]
+    Request(#[source] http::Error),
+    /// The connection broke, or what came was not HTTP.
+    #[error("speak HTTP")]
+    Http(#[source] hyper::Error),
+    /// Another status than 200.
+    #[error("the answer has status {0}")]
+    Status(StatusCode),
+    /// A redirect that does not say where to.
+    #[error("redirected to nowhere")]
+    NoLocation,
+    /// A redirect to where nothing may be fetched.
+    #[error("redirected to a URL from which no bundle may be fetched")]
+    Redirect(#[source] BundleEndpointUrlError),
+    /// More than [`MAX_REDIRECTS`].
+    #[error("redirected more than {MAX_REDIRECTS} times")]
+    TooManyRedirects,
+    /// The body broke off, or is larger than the limit.
+    #[error("read the document of at most {limit} bytes")]
+    Body {
+        /// The limit.
+        limit: usize,
+        /// What failed.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+}
+
+enum Hop {
+    Document(Bytes),
+    Redirect(BundleEndpointUrl),
+}
+
+/// Fetches the document at `url`.
+pub(super) async fn fetch(
+    url: &BundleEndpointUrl,
+    tls: &Arc<ClientConfig>,
+    limits: FetchLimits,
+) -> Result<Bytes, FetchError> {
+    let fetching = async {
+        let mut at = url.clone();
+        for _hop in 0..=MAX_REDIRECTS {
+            match hop(&at, tls, limits.bytes).await? {
+                Hop::Document(document) => return Ok(document),
+                Hop::Redirect(to) => at = to,
+            }
+        }
+        Err(FetchError::TooManyRedirects)
+    };
+    let timed = tokio::time::timeout(limits.time, fetching).await;
+    timed.unwrap_or(Err(FetchError::TimedOut(limits.time)))
+}
+
+async fn hop(
+    url: &BundleEndpointUrl,
+    tls: &Arc<ClientConfig>,
+    limit: usize,
+) -> Result<Hop, FetchError> {
+    // Ends the connection when this function does, however it does.
+    let mut driver = JoinSet::new();
+    let answer = ask(url, tls, &mut driver).await?;
+    let status = answer.status();
+    if is_redirect(status) {
+        let location = answer.headers().get(LOCATION).and_then(|location| location.to_str().ok());
+        let to = url.redirected(location.ok_or(FetchError::NoLocation)?);
+        return Ok(Hop::Redirect(to.map_err(FetchError::Redirect)?));
+    }
+    if status != StatusCode::OK {
+        return Err(FetchError::Status(status));
+    }
+    let body = Limited::new(answer.into_body(), limit).collect().await;
+    let body = body.map_err(|source| FetchError::Body { limit, source })?;
+    Ok(Hop::Document(body.to_bytes()))
+}
+
+async fn ask(
+    url: &BundleEndpointUrl,
+    tls: &Arc<ClientConfig>,
+    driver: &mut JoinSet<()>,
+) -> Result<Response<Incoming>, FetchError> {
+    let unreachable =
+        |source| FetchError::Connect { authority: url.authority().to_owned(), source };
+    let host = url.host();
+    let stream = TcpStream::connect((&*host.to_str(), url.port())).await.map_err(unreachable)?;
+    let stream = TlsConnector::from(Arc::clone(tls)).connect(host.clone(), stream).await;
+    let stream = TokioIo::new(stream.map_err(unreachable)?);
+    let (mut sender, connection) =
+        hyper::client::conn::http1::handshake(stream).await.map_err(FetchError::Http)?;
+    driver.spawn(async move {
+        // What breaks the connection breaks the request, too, which tells it.
+        drop(connection.await);
+    });
+    let request = Request::get(url.target())
+        .header(HOST, url.authority())
+        .header(ACCEPT, "application/json")
+        .body(Empty::<Bytes>::new())
+        .map_err(FetchError::Request)?;
+    sender.send_request(request).await.map_err(FetchError::Http)
+}
+
+fn is_redirect(status: StatusCode) -> bool {
+    matches!(
+        status,
+        StatusCode::MOVED_PERMANENTLY
+            | StatusCode::FOUND
+            | StatusCode::SEE_OTHER
+            | StatusCode::TEMPORARY_REDIRECT
+            | StatusCode::PERMANENT_REDIRECT
+    )
+}

@@ -1,0 +1,84 @@
+//! The last good bundle of each trust domain on disk, so that a restart does not fall back to older ones.
+
+use std::collections::BTreeSet;
+use std::io::{self, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+
+use marque_jose::sha256;
+use marque_registry::Federation;
+use marque_spiffe::{Bundle, TrustDomain};
+
+/// Names are shortened past this, because file systems take 255 bytes.
+const MAX_STEM: usize = 200;
+
+/// The folder with the bundles that were fetched, one file for each trust domain.
+#[derive(Debug, Clone)]
+pub(crate) struct KeptBundles(PathBuf);
+
+impl KeptBundles {
+    /// The bundles kept in `folder`, which need not be there.
+    pub(crate) fn new(folder: PathBuf) -> Self {
+        Self(folder)
+    }
+
+    /// The bundle that was fetched last; `None` where none was. One that cannot be read is told and left alone.
+    pub(super) fn load(&self, trust_domain: &TrustDomain) -> Option<Bundle> {
+        let file = self.file(trust_domain);
+        let document = match std::fs::read(&file) {
+            Ok(document) => document,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return None,
+            Err(error) => {
+                let error = &error as &dyn std::error::Error;
+                tracing::warn!(%trust_domain, error, "the bundle fetched last cannot be read");
+                return None;
+            }
+        };
+        let bundle = Bundle::parse(trust_domain.clone(), &document);
+        if let Err(error) = &bundle {
+            let error = error as &dyn std::error::Error;
+            tracing::warn!(%trust_domain, error, "the bundle fetched last is not one");
+        }
+        bundle.ok()
+    }
+
+    /// Keeps a bundle, whole or not at all.
+    pub(super) fn save(&self, bundle: &Bundle) -> io::Result<()> {
+        std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&self.0)?;
+        let file = self.file(bundle.trust_domain());
+        let partial = file.with_extension("partial");
+        let mut options = std::fs::OpenOptions::new();
+        options.create(true).truncate(true).write(true).mode(0o600);
+        let mut writer = options.open(&partial)?;
+        writer.write_all(bundle.to_document().to_string().as_bytes())?;
+        writer.sync_all()?;
+        std::fs::rename(partial, file)
+    }
+
+    /// Forgets every trust domain that is not fetched any more, so that it does not come back with old keys (FE-8).
+    pub(crate) fn prune(&self, federation: &[Federation]) -> io::Result<()> {
+        let fetched = federation.iter().filter(|federation| federation.endpoint().is_some());
+        let wanted: BTreeSet<_> = fetched.map(|one| self.file(one.trust_domain())).collect();
+        let listing = match std::fs::read_dir(&self.0) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            listing => listing?,
+        };
+        for item in listing {
+            let file = item?.path();
+            if !wanted.contains(&file) {
+                std::fs::remove_file(file)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn file(&self, trust_domain: &TrustDomain) -> PathBuf {
+        let name = trust_domain.as_str();
+        let stem = if name.len() > MAX_STEM {
+            hex::encode(sha256(name.as_bytes()))
+        } else {
+            name.to_owned()
+        };
+        Path::new(&self.0).join(format!("{stem}.json"))
+    }
+}

@@ -1,0 +1,31 @@
+//! The trust domain's own bundle for everybody who asks: a bundle endpoint of profile `https_web` (SPIFFE Federation).
+//!
+//! Nobody has to say who they are (FE-6). Deliberately absent: profile `https_spiffe`, and the bundles of others.
+
+use axum::{
+    Json, Router,
+    extract::State,
+    http::{HeaderValue, header},
+    response::{IntoResponse as _, Response},
+    routing::get,
+};
+
+use super::HttpState;
+
+/// Where the bundle is, below the issuer.
+pub const PATH: &str = "/spiffe/bundle";
+
+pub(super) fn routes(path: &str) -> Router<HttpState> {
+    Router::new().route(&format!("{path}{PATH}"), get(bundle))
+}
+
+async fn bundle(State(state): State<HttpState>) -> Response {
+    let bundle = state.issuer.bundle();
+    // A cache on the way may delay a change by a part of what clients wait anyway, no more.
+    let age = bundle.refresh_hint().as_secs() / 4;
+    let mut response = Json(bundle.to_document()).into_response();
+    if let Ok(cached) = HeaderValue::try_from(format!("public, max-age={age}")) {
+        response.headers_mut().insert(header::CACHE_CONTROL, cached);
+    }
+    response
+}
