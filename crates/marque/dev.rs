@@ -3,6 +3,7 @@
 //! The trust domains of each environment are served by issuers of their own, each with its own keys, store, sockets and
 //! listener; all that they share is the process. Registrations from `--agent` live as long as it does.
 
+use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::process::ExitCode;
@@ -123,6 +124,7 @@ async fn register(built: &[Built], binding: &AgentBinding) -> anyhow::Result<()>
             x509_lifetime: None,
             jwt_lifetime: None,
             dns_names: Vec::new(),
+            federates_with: BTreeSet::new(),
             expires_at: None,
         };
         let created = one.issuer.registrar().create_for_this_run(entry, OWNER).await;

@@ -30,6 +30,9 @@ pub struct TrustDomainEndpoints {
     pub workload_api_socket: PathBuf,
     /// The Unix socket of the admin API.
     pub admin_socket: PathBuf,
+    /// The Unix socket of the SPIFFE Broker API, where the trust domain lists brokers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub broker_api_socket: Option<PathBuf>,
     /// The issuer identifier of the token service, which is also the audience of client assertions.
     pub issuer_url: String,
     /// The token endpoint.
@@ -38,6 +41,8 @@ pub struct TrustDomainEndpoints {
     pub intents_url: String,
     /// The key set that verifies access tokens.
     pub jwks_url: String,
+    /// The trust domain's bundle, as a SPIFFE bundle endpoint of profile `https_web`.
+    pub bundle_url: String,
     /// The PEM file with the certificate authority that the URLs above are served under.
     pub ca_file: PathBuf,
 }

@@ -1,11 +1,15 @@
 //! Errors become gRPC statuses here and nowhere else.
 //!
 //! A caller of the Workload API learns what it can act on and no more; operators, who read the admin API, also learn
-//! why. What is told to neither goes to the log. Refusals with a stable code carry it in the metadata
-//! [`CODE_METADATA`] and its class in [`CLASS_METADATA`].
+//! why. What is told to neither goes to the log. Refusals carry a stable code in the metadata [`CODE_METADATA`], and
+//! those of the table of denials its class in [`CLASS_METADATA`]. `docs/workload-api.md` lists what a workload can be told:
+//! clients match on these texts and codes, so they stay.
 
 #![expect(clippy::disallowed_methods, reason = "the one file that makes a Status")]
 #![expect(clippy::needless_pass_by_value, reason = "made to be handed to `map_err`")]
+
+pub(crate) mod broker;
+pub(crate) mod explain;
 
 use std::error::Error;
 
@@ -19,22 +23,32 @@ use tonic::metadata::{MetadataMap, MetadataValue};
 use tonic::{Code, Status};
 
 use crate::grpc::admin::AdminError;
+use crate::grpc::limit::Limit;
+use crate::identities::IDENTITY_SHARED;
 
 /// The metadata that carries a refusal's stable code.
 pub(crate) const CODE_METADATA: &str = "marque-code";
 /// The metadata that carries the class of a refusal's code.
 pub(crate) const CLASS_METADATA: &str = "marque-class";
 
+/// What every caller without an identity is told, whatever the reason: clients match on it.
+pub(crate) const NO_IDENTITY_ISSUED: &str = "no identity issued";
+/// The stable code of [`NO_IDENTITY_ISSUED`] where no entry fits the caller.
+pub(crate) const NO_IDENTITY: &str = "no_identity";
+const ISSUER_UNAVAILABLE: &str = "issuer_unavailable";
+
 /// The request did not prove that it was meant for this socket (WE-2).
 pub(crate) fn missing_security_header(name: &str) -> Status {
-    Status::invalid_argument(format!(
-        "the metadata `{name}` must be there once, with the value `true`"
-    ))
+    coded(
+        Code::InvalidArgument,
+        format!("the metadata `{name}` must be there once, with the value `true`"),
+        "security_header_missing",
+    )
 }
 
 /// A request field that has to be there is not (WA-4).
 pub(crate) fn missing_field(field: &str) -> Status {
-    Status::invalid_argument(format!("`{field}` is missing"))
+    coded(Code::InvalidArgument, format!("`{field}` is missing"), "field_missing")
 }
 
 /// The SPIFFE ID that was asked for is none.
@@ -44,17 +58,43 @@ pub(crate) fn malformed_spiffe_id(error: SpiffeIdError) -> Status {
 
 /// A request field does not read.
 pub(crate) fn malformed_field(field: &str, error: &dyn Error) -> Status {
-    Status::invalid_argument(format!("`{field}` is malformed: {}", chain(error)))
+    let message = format!("`{field}` is malformed: {}", chain(error));
+    coded(Code::InvalidArgument, message, "field_malformed")
 }
 
-/// WIT-SVIDs are not served (WA-1).
-pub(crate) fn no_wit_svids() -> Status {
-    Status::unimplemented("WIT-SVIDs are not served here")
+/// The trust domain does not serve this profile (WA-1).
+pub(crate) fn not_served(profile: &str) -> Status {
+    coded(Code::Unimplemented, format!("{profile} are not served here"), "profile_disabled")
+}
+
+/// Envoy's secret discovery service is switched off in the trust domain's document.
+pub(crate) fn no_envoy_sds() -> Status {
+    Status::unimplemented("Envoy SDS is not served here")
+}
+
+/// The discovery service was asked for something else than secrets.
+pub(crate) fn other_resource_type() -> Status {
+    Status::invalid_argument("`type_url` names a resource type that is not served here")
+}
+
+/// More names than one stream may ask for.
+pub(crate) fn too_many_resource_names(limit: usize) -> Status {
+    Status::invalid_argument(format!("more than {limit} resource names"))
+}
+
+/// No secret has such a name.
+pub(crate) fn resource_name_too_long(limit: usize) -> Status {
+    Status::invalid_argument(format!("a resource name is longer than {limit} bytes"))
+}
+
+/// The caller has none of the secrets that it names. Whether somebody else has is not told.
+pub(crate) fn no_such_resources() -> Status {
+    Status::not_found("none of the secrets that are named is issued to the caller")
 }
 
 /// The daemon stops; another one will answer (WE-5).
 pub(crate) fn shutting_down() -> Status {
-    Status::unavailable("shutting down")
+    coded(Code::Unavailable, "shutting down", "shutting_down")
 }
 
 /// A request without a pinned peer: it did not come through our accept loop.
@@ -62,9 +102,40 @@ pub(crate) fn no_peer() -> Status {
     Status::internal("the connection has no pinned peer")
 }
 
+/// The connection's process has not proved that it is the one that speaks, or somebody else spoke.
+pub(crate) fn unproven_peer() -> Status {
+    Status::unauthenticated(
+        "the process that connected has not proved that it is the one that speaks",
+    )
+}
+
+/// More than the limit allows; later there may be room (WE-5).
+pub(crate) fn over_limit(limit: Limit) -> Status {
+    limited(Code::Unavailable, format!("over the limit `{}`", limit.as_str()), limit)
+}
+
+/// The headers of the request are larger than the limit.
+pub(crate) fn headers_too_large(bytes: u32) -> Status {
+    let limit = Limit::HeaderListBytes;
+    limited(Code::ResourceExhausted, format!("the headers have more than {bytes} bytes"), limit)
+}
+
+/// A message is larger than the limit.
+pub(crate) fn message_too_large(bytes: usize) -> Status {
+    let limit = Limit::MessageBytes;
+    limited(Code::ResourceExhausted, format!("the message has more than {bytes} bytes"), limit)
+}
+
+fn limited(code: Code, message: String, limit: Limit) -> Status {
+    limit.count();
+    let mut metadata = MetadataMap::new();
+    metadata.insert(CODE_METADATA, MetadataValue::from_static(limit.as_str()));
+    Status::with_metadata(code, message, metadata)
+}
+
 /// The process at the other end is gone, whoever holds its connection now.
 pub(crate) fn peer_exited() -> Status {
-    Status::unauthenticated("the process that connected has exited")
+    coded(Code::Unauthenticated, "the process that connected has exited", "caller_exited")
 }
 
 /// The caller could not be attested. Pins that do not hold are `Unauthenticated`; facts that could not be gathered are
@@ -82,18 +153,28 @@ pub(crate) fn attest(error: AttestError) -> Status {
         | AttestError::ExecutableChanged { .. }
         | AttestError::ParentChanged { .. }
         | AttestError::LineageTooLong { .. }
+        | AttestError::UnmappedUser { .. }
         | AttestError::HiddenAncestor { .. } => {
-            Status::unauthenticated("the caller is not, or no longer, the process that connected")
+            let message = "the caller is not, or no longer, the process that connected";
+            coded(Code::Unauthenticated, message, "caller_changed")
         }
         AttestError::Pidfd { .. }
         | AttestError::Unreadable { .. }
         | AttestError::Malformed { .. }
         | AttestError::TooManyGroups { .. }
+        | AttestError::IdMaps(_)
+        | AttestError::Systemd { .. }
         | AttestError::Names { .. }
         | AttestError::Hash { .. }
         | AttestError::ChangedWhileHashed { .. }
+        | AttestError::UnsupportedObject
+        | AttestError::Source { .. }
         | AttestError::Interrupted { .. } => {
-            Status::unavailable("the caller cannot be attested now")
+            let message = "the caller cannot be attested now";
+            coded(Code::Unavailable, message, "attestation_unavailable")
+        }
+        AttestError::Container { .. } => {
+            Status::failed_precondition("the caller's cgroups do not tell its container")
         }
     }
 }
@@ -137,17 +218,33 @@ pub(crate) fn agent_at_the_admin_socket(agents: &[SpiffeId], code: DenialCode) -
 /// What a workload is told (WE-5, WA-*).
 pub(crate) fn workload(error: WorkloadError) -> Status {
     match error {
-        WorkloadError::NotEntitled => Status::permission_denied("no identity issued"),
-        WorkloadError::Unavailable => Status::unavailable("identities cannot be issued now"),
+        WorkloadError::NotEntitled => {
+            coded(Code::PermissionDenied, NO_IDENTITY_ISSUED, NO_IDENTITY)
+        }
+        WorkloadError::Unavailable => issuer_unavailable(),
         // Which rule is broken helps whoever checks a token; the token itself is in no error.
-        WorkloadError::InvalidAudience(_)
-        | WorkloadError::InvalidToken(_)
-        | WorkloadError::UnknownTrustDomain(_) => Status::invalid_argument(chain(&error)),
+        WorkloadError::InvalidAudience(_) => invalid(&error, "audience_invalid"),
+        WorkloadError::InvalidToken(_) => invalid(&error, "token_invalid"),
+        WorkloadError::UnknownTrustDomain(_) => invalid(&error, "trust_domain_unknown"),
         WorkloadError::Mint(_) | WorkloadError::WrongSvid => {
             tracing::error!(error = &error as &dyn Error, "minting failed");
-            Status::unavailable("identities cannot be issued now")
+            issuer_unavailable()
         }
     }
+}
+
+/// Another program holds every identity that the caller would get (M 3). It reads like any other refusal; the code is
+/// for whoever looks closer.
+pub(crate) fn identity_shared() -> Status {
+    coded(Code::PermissionDenied, NO_IDENTITY_ISSUED, IDENTITY_SHARED)
+}
+
+fn issuer_unavailable() -> Status {
+    coded(Code::Unavailable, "identities cannot be issued now", ISSUER_UNAVAILABLE)
+}
+
+fn invalid(error: &WorkloadError, code: &'static str) -> Status {
+    coded(Code::InvalidArgument, chain(error), code)
 }
 
 /// What an operator is told.
@@ -192,9 +289,12 @@ fn entry(error: &RegistryError) -> Status {
         }
         RegistryError::FromFile { .. } => Status::failed_precondition(chain(error)),
         RegistryError::NoPath(_)
+        | RegistryError::Reserved(_)
         | RegistryError::NoSelectors
         | RegistryError::TooManySelectors { .. }
         | RegistryError::TooManyDnsNames { .. }
+        | RegistryError::TooManyFederations { .. }
+        | RegistryError::NotFederated(_)
         | RegistryError::ForeignTrustDomain { .. }
         | RegistryError::LifetimeTooLong { .. } => Status::invalid_argument(chain(error)),
     }
@@ -204,6 +304,18 @@ fn refused(code: Code, message: String, denial: DenialCode) -> Status {
     let mut metadata = MetadataMap::new();
     metadata.insert(CODE_METADATA, MetadataValue::from_static(denial.as_str()));
     metadata.insert(CLASS_METADATA, MetadataValue::from_static(denial.class().as_str()));
+    Status::with_metadata(code, message, metadata)
+}
+
+/// An error as operators are told of it.
+pub(crate) fn told(error: &AttestError) -> String {
+    chain(error)
+}
+
+/// A status with a stable code that is in no table of denials: workloads are told nothing of those.
+fn coded(code: Code, message: impl Into<String>, stable: &'static str) -> Status {
+    let mut metadata = MetadataMap::new();
+    metadata.insert(CODE_METADATA, MetadataValue::from_static(stable));
     Status::with_metadata(code, message, metadata)
 }
 

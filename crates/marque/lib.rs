@@ -1,5 +1,6 @@
 //! The daemon `marque`: the command line, the roles, and the edges. Protocol rules live in the rooms below.
 
+mod attestors;
 pub mod cli;
 pub mod client;
 pub mod clock;
@@ -9,9 +10,12 @@ pub mod demo;
 pub mod dev;
 pub mod endpoints;
 mod error;
+mod federation;
 pub mod grpc;
 pub mod http;
+pub mod identities;
 pub mod issuer;
+mod pem;
 mod process;
 mod telemetry;
 pub mod tls;

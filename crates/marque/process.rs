@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 use crate::cli::OutputFormat;
 use crate::endpoints::{Endpoints, FILE_NAME};
 use crate::issuer::serve::{Built, Shared};
+use crate::telemetry;
 
 /// Raises the soft limit of open files to the hard one: each connection and each attested process is a descriptor, and
 /// the usual soft limit of 1024 is far below what the connection limits allow.
@@ -52,8 +53,10 @@ pub(crate) async fn serve_all(
     endpoints.write(&file).with_context(|| format!("write `{}`", file.display()))?;
     say_ready(&endpoints, &file, output)?;
     let mut outcome = Ok(ExitCode::SUCCESS);
+    let mut upkeep = std::pin::pin!(telemetry::keep_up());
     loop {
         tokio::select! {
+            never = upkeep.as_mut() => match never {},
             _ = terminate.recv() => stop.cancel(),
             _ = interrupt.recv() => stop.cancel(),
             ended = tasks.join_next() => match ended {
@@ -86,6 +89,9 @@ fn say_ready(
             for one in &endpoints.trust_domains {
                 writeln!(out, "{} ({})", one.name, one.environment)?;
                 writeln!(out, "  workload api  unix:{}", one.workload_api_socket.display())?;
+                if let Some(socket) = &one.broker_api_socket {
+                    writeln!(out, "  broker api    unix:{}", socket.display())?;
+                }
                 writeln!(out, "  issuer        {}", one.issuer_url)?;
             }
             writeln!(out, "ready, see {}", file.display())?;

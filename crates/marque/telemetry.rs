@@ -1,13 +1,36 @@
-//! The daemon's own log: one line an event on standard error, at the levels that `RUST_LOG` names, `info` unless it does.
+//! The daemon's own log and its metrics.
 //!
-//! It is for the people who run the daemon and holds no token and no key; what was decided is in the audit log.
+//! The log is one line an event on standard error, at the levels that `RUST_LOG` names, `info` unless it does. It is for
+//! the people who run the daemon and holds no token and no key; what was decided is in the audit log. Metrics are those of
+//! the process and are read over an admin socket; no port is opened for them, and no label names a workload.
 
 use std::io::IsTerminal as _;
+use std::sync::OnceLock;
+use std::time::Duration;
 
+use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
 
-/// Begins to write the log. For commands that serve; the others say what they have to say as their answer.
+/// What is counted in this process.
+static COUNTED: OnceLock<PrometheusHandle> = OnceLock::new();
+
+/// How often what was measured is put together, so that it does not pile up while nobody reads it.
+const UPKEEP: Duration = Duration::from_secs(5);
+
+/// What the metrics are about.
+const DESCRIPTIONS: [(&str, &str); 2] = [
+    (
+        "marque_limit_refusals_total",
+        "What a limit of a socket has refused, by the name of the limit",
+    ),
+    (
+        "marque_pin_refusals_total",
+        "Connections whose process was not, or no longer, the one that connected",
+    ),
+];
+
+/// Begins to count and to write the log. For commands that serve; the others say what they have to say as their answer.
 pub(crate) fn start() {
     let filter =
         EnvFilter::builder().with_default_directive(LevelFilter::INFO.into()).from_env_lossy();
@@ -19,4 +42,28 @@ pub(crate) fn start() {
         .try_init();
     // Only a test that serves twice in one process comes here a second time.
     drop(started);
+    let counting = PrometheusBuilder::new().install_recorder();
+    if let Some(handle) = counting.ok().filter(|_handle| COUNTED.get().is_none()) {
+        COUNTED.get_or_init(|| handle);
+        for (name, description) in DESCRIPTIONS {
+            metrics::describe_counter!(name, description);
+        }
+        metrics::describe_gauge!("marque_connections_open", "Connections that are open");
+        metrics::describe_gauge!("marque_calls_open", "Calls that are open");
+    }
+}
+
+/// Everything that is counted and measured, in the Prometheus text format; empty where nothing is.
+pub(crate) fn metrics() -> String {
+    COUNTED.get().map(PrometheusHandle::render).unwrap_or_default()
+}
+
+/// Keeps what is measured small, for as long as it is polled.
+pub(crate) async fn keep_up() -> std::convert::Infallible {
+    loop {
+        tokio::time::sleep(UPKEEP).await;
+        if let Some(counted) = COUNTED.get() {
+            counted.run_upkeep();
+        }
+    }
 }

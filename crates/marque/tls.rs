@@ -16,12 +16,13 @@ use std::{
 };
 
 use jiff::Timestamp;
+use marque_spiffe::X509SvidError;
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa,
     KeyPair, KeyUsagePurpose,
 };
 use rustls::{
-    DistinguishedName, RootCertStore, ServerConfig, SignatureScheme,
+    CertificateError, DistinguishedName, OtherError, RootCertStore, ServerConfig, SignatureScheme,
     client::{
         WebPkiServerVerifier, danger::HandshakeSignatureValid, danger::ServerCertVerifier as _,
     },
@@ -187,6 +188,19 @@ impl ClientCertVerifier for AnyHeldCertificate {
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         self.algorithms.supported_schemes()
     }
+}
+
+/// An X.509-SVID that was refused, in the words of TLS: the peer gets one of its alerts; which rule was broken is in the log.
+pub(crate) fn refused_svid(error: X509SvidError) -> rustls::Error {
+    let certificate = match error {
+        X509SvidError::Expired { .. } => CertificateError::Expired,
+        X509SvidError::NotYetValid { .. } => CertificateError::NotValidYet,
+        X509SvidError::OtherTrustDomain(_)
+        | X509SvidError::UnknownAuthority(_)
+        | X509SvidError::NotIssued(_) => CertificateError::UnknownIssuer,
+        other => CertificateError::Other(OtherError(Arc::new(other))),
+    };
+    rustls::Error::InvalidCertificate(certificate)
 }
 
 fn lock(path: &Path) -> Result<File, TlsError> {

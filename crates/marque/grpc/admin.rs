@@ -7,6 +7,7 @@
 mod client;
 mod door;
 mod gate;
+mod inquiries;
 mod leaves;
 mod messages;
 mod remote_log;
@@ -30,15 +31,17 @@ use super::connection::peer_of;
 use super::proto::admin as proto;
 use super::proto::admin::admin_server::{Admin, AdminServer};
 use super::serve::{Limits, ServeError, serve};
-use crate::error;
+use crate::{error, telemetry};
 
 pub use client::{AdminClient, LeafStream};
 pub use door::{AdminDoor, AdminError, DaemonStatus, Operator, Refusal};
 
 pub use remote_log::RemoteLog;
 pub use view::{
-    ApprovalView, DenialView, EntryView, GrantView, IntentView, KillScopeView, KillStateView,
-    KillView, LeafView, LogInfoView, PlaybookView, StatusView, UseView,
+    ApprovalView, DenialView, EarnedView, EntryView, ExplanationView, FindingView, GrantView,
+    HolderView, IntentView, KillScopeView, KillStateView, KillView, LeafView, LogInfoView,
+    MissingView, NearView, PlaybookView, ProfilesView, RefusedCallerView, SharedIdentityView,
+    StatusView, UseView,
 };
 
 /// Serves the admin API on `listener` until `shutdown` is cancelled and the drain is over.
@@ -105,6 +108,15 @@ impl Admin for AdminService {
         self.operator("GetStatus", &request).await?;
         let log_size = self.door.log().size().await.map_err(error::log)?;
         Ok(Response::new(messages::status(&*self.door, log_size)))
+    }
+
+    async fn get_metrics(
+        &self,
+        request: Request<proto::GetMetricsRequest>,
+    ) -> Result<Response<proto::GetMetricsResponse>, Status> {
+        self.operator("GetMetrics", &request).await?;
+        let proto::GetMetricsRequest {} = request.into_inner();
+        Ok(Response::new(proto::GetMetricsResponse { text: telemetry::metrics() }))
     }
 
     async fn list_entries(
@@ -266,5 +278,26 @@ impl Admin for AdminService {
         self.operator("StreamLeaves", &request).await?;
         let proto::StreamLeavesRequest { from, follow } = request.into_inner();
         Ok(Response::new(leaves::stream(self.door.log(), from, follow, self.shutdown.clone())))
+    }
+
+    async fn explain_process(
+        &self,
+        request: Request<proto::ExplainProcessRequest>,
+    ) -> Result<Response<proto::ExplainProcessResponse>, Status> {
+        self.explain(request).await
+    }
+
+    async fn list_denials(
+        &self,
+        request: Request<proto::ListDenialsRequest>,
+    ) -> Result<Response<proto::ListDenialsResponse>, Status> {
+        self.denials(request).await
+    }
+
+    async fn list_shared_identities(
+        &self,
+        request: Request<proto::ListSharedIdentitiesRequest>,
+    ) -> Result<Response<proto::ListSharedIdentitiesResponse>, Status> {
+        self.shared_identities(request).await
     }
 }

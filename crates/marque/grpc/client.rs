@@ -32,6 +32,9 @@ pub enum CallError {
         /// The stable code, where it gave one.
         code: Option<String>,
     },
+    /// A stream ended without a reason.
+    #[error("the daemon ended the stream")]
+    Ended,
     /// The answer is not one that this version understands.
     #[error("the daemon's answer has no valid `{0}`")]
     Malformed(&'static str),

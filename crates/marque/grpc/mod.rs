@@ -1,17 +1,29 @@
-//! The gRPC edge: the SPIFFE Workload API and the admin API, each on a Unix socket of its own.
+//! The gRPC edge: the SPIFFE Workload API, the SPIFFE Broker API and the admin API, each on a Unix socket of its own.
 //!
 //! Generated message types stop in this folder: nothing outside it names one. Absent on purpose: every rule. What a
 //! caller is entitled to, what an intent may become and who may approve is decided in the domain crates.
 
+mod accounts;
 pub mod admin;
+mod admission;
 mod authority;
+pub mod broker;
+mod challenge;
 mod client;
 mod connection;
 mod header;
+mod incoming;
+mod inspection;
+pub(crate) mod limit;
+mod outgoing;
+mod pinned;
 mod proto;
+mod received;
+mod sds;
 pub mod serve;
 #[cfg(test)]
 mod stage;
+mod standing;
 mod time;
 pub mod workload;
 

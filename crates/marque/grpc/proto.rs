@@ -16,11 +16,15 @@ mod generated {
     pub mod admin {
         tonic::include_proto!("marque.admin.v1");
     }
+
+    pub mod broker {
+        tonic::include_proto!("spiffe.broker");
+    }
 }
 
 use std::fmt;
 
-pub(super) use generated::{admin, workload};
+pub(super) use generated::{admin, broker, workload};
 
 impl fmt::Debug for workload::X509svid {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -33,6 +37,26 @@ impl fmt::Debug for workload::X509svid {
 }
 
 impl fmt::Debug for workload::Jwtsvid {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { spiffe_id, svid: _, hint } = self;
+        f.debug_struct("JWTSVID")
+            .field("spiffe_id", spiffe_id)
+            .field("hint", hint)
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for broker::X509svid {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { spiffe_id, x509_svid: _, x509_svid_key: _, bundle: _, hint } = self;
+        f.debug_struct("X509SVID")
+            .field("spiffe_id", spiffe_id)
+            .field("hint", hint)
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for broker::Jwtsvid {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { spiffe_id, svid: _, hint } = self;
         f.debug_struct("JWTSVID")

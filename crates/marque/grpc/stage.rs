@@ -1,18 +1,21 @@
 //! For tests: a trust domain with a scratch authority, served on real sockets to this very process.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use futures::future::BoxFuture;
 use jiff::Timestamp;
 use marque_attest::{Attestation, Attestors, Peer, UnixAttestor, UnixAttestorConfig};
+use marque_jose::HolderKey;
 use marque_registry::{EntryId, EntryRole, EntrySource, NewEntry, Registry, TrustDomainFolder};
 use marque_spiffe::{Clock, SelectorSet, SpiffeId};
-use marque_testkit::{ScratchTrustDomain, TempDir};
+use marque_testkit::{MemoryLog, ScratchTrustDomain, TempDir};
 use marque_workload::{
-    BundleSet, Issuer, IssuerState, JwtSvidMaterial, PrivateKey, Stops, Workload, WorkloadError,
-    X509SvidMaterial,
+    BundleSet, Issuer, IssuerState, JwtSvidMaterial, PrivateKey, Profiles, Stops, WitSvidMaterial,
+    Workload, WorkloadError, X509SvidMaterial,
 };
 use nix::unistd::Uid;
 use tokio::net::{UnixListener, UnixStream};
@@ -23,11 +26,12 @@ use tokio_util::sync::CancellationToken;
 use super::serve::{Limits, ServeError};
 use super::workload::{WorkloadDoor, serve_workload};
 use crate::clock::SystemClock;
+use crate::identities::{Denials, SharedIdentities};
 
 /// No test waits longer for anything.
 pub(super) const PATIENCE: Duration = Duration::from_secs(20);
 
-const DOCUMENT: &str = r#"
+pub(super) const DOCUMENT: &str = r#"
 name = "test.example.org"
 environment = "non-production"
 tenant = "example"
@@ -47,14 +51,32 @@ max_lifetime = "10m"
 [[operators]]
 uid = 4294967290
 groups = ["sre"]
+
+[[federation]]
+trust_domain = "partner.example.org"
+environment = "non-production"
+bundle = "partner.json"
+
+[[federation]]
+trust_domain = "stranger.example.org"
+environment = "non-production"
+bundle = "stranger.json"
 "#;
 
 pub(super) struct Stage {
     pub(super) folder: TempDir,
     pub(super) scratch: Arc<ScratchTrustDomain>,
+    /// A trust domain that entries may federate with. There is another one, `stranger.example.org`.
+    pub(super) partner: ScratchTrustDomain,
     pub(super) registry: Arc<Registry>,
     pub(super) attestors: Arc<Attestors>,
+    pub(super) log: Arc<MemoryLog>,
+    pub(super) sharing: Arc<SharedIdentities>,
+    pub(super) denials: Arc<Denials>,
     state: watch::Sender<Arc<IssuerState>>,
+    /// How long SVIDs live, in seconds.
+    lifetime: Arc<AtomicU64>,
+    began: Timestamp,
 }
 
 /// A socket that is being served.
@@ -73,20 +95,51 @@ impl Served {
 
 impl Stage {
     pub(super) fn new() -> Self {
+        let unix = UnixAttestor::new(UnixAttestorConfig::default());
+        Self::with("", Attestors::new(vec![Box::new(unix)]))
+    }
+
+    /// With more in the document, and attestors of the test's own.
+    pub(super) fn with(sections: &str, attestors: Attestors) -> Self {
         let folder = marque_testkit::temp_dir();
-        std::fs::write(folder.path().join("trust-domain.toml"), DOCUMENT).unwrap();
+        let document = format!("{DOCUMENT}\n{sections}");
+        std::fs::write(folder.path().join("trust-domain.toml"), document).unwrap();
+        let at = |name: &str| ScratchTrustDomain::at(name, SystemClock.now());
+        let (partner, stranger) = (at("partner.example.org"), at("stranger.example.org"));
+        for (file, other) in [("partner.json", &partner), ("stranger.json", &stranger)] {
+            let document = other.bundle().to_document().to_string();
+            std::fs::write(folder.path().join(file), document).unwrap();
+        }
         let loaded = TrustDomainFolder::load(folder.path()).unwrap();
+        let federated = loaded.federated;
         let registry = Arc::new(Registry::new(Arc::new(loaded.document), Vec::new()).unwrap());
-        let scratch = ScratchTrustDomain::at("test.example.org", SystemClock.now());
+        let began = SystemClock.now();
+        let scratch = ScratchTrustDomain::at("test.example.org", began);
         let (state, _) = watch::channel(Arc::new(IssuerState {
             registry: registry.snapshot(),
-            bundles: Arc::new(BundleSet::new(scratch.bundle(), [])),
+            bundles: Arc::new(BundleSet::new(scratch.bundle(), federated)),
             stops: Stops::default(),
             epoch: 0,
         }));
-        let unix = UnixAttestor::new(UnixAttestorConfig::default());
-        let attestors = Arc::new(Attestors::new(vec![Box::new(unix)]));
-        Self { folder, scratch: Arc::new(scratch), registry, attestors, state }
+        let log = Arc::new(MemoryLog::of("test.example.org"));
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let document = registry.document();
+        let sharing =
+            SharedIdentities::new(Arc::clone(document), Arc::clone(&log) as _, Arc::clone(&clock));
+        let denials = Denials::new(Arc::clone(document), clock);
+        Self {
+            folder,
+            scratch: Arc::new(scratch),
+            attestors: Arc::new(attestors),
+            log,
+            sharing: Arc::new(sharing),
+            denials: Arc::new(denials),
+            registry,
+            partner,
+            state,
+            lifetime: Arc::new(AtomicU64::new(300)),
+            began,
+        }
     }
 
     /// Registers an identity for the user that the test runs as.
@@ -94,19 +147,41 @@ impl Stage {
         self.register_for(path, role, &format!("unix:uid:{}", Uid::effective()))
     }
 
+    /// The same, for an identity that gets the bundles of these trust domains, too.
+    pub(super) fn register_federating(&self, path: &str, with: &[&str]) -> SpiffeId {
+        let federates_with = with.iter().map(|name| name.parse().unwrap()).collect();
+        self.add(path, NewEntry { federates_with, ..self.entry(path) })
+    }
+
+    /// The same, with this hint.
+    pub(super) fn register_hinted(&self, path: &str, hint: Option<&str>) -> SpiffeId {
+        let hint = hint.map(|hint| hint.parse().unwrap());
+        self.add(path, NewEntry { hint, ..self.entry(path) })
+    }
+
     pub(super) fn register_for(&self, path: &str, role: EntryRole, selector: &str) -> SpiffeId {
-        let spiffe_id = self.scratch.id(path);
-        let entry = NewEntry {
-            spiffe_id: spiffe_id.clone(),
+        let selectors = [selector.parse().unwrap()].into_iter().collect();
+        self.add(path, NewEntry { role, selectors, ..self.entry(path) })
+    }
+
+    fn entry(&self, path: &str) -> NewEntry {
+        let selector = format!("unix:uid:{}", Uid::effective());
+        NewEntry {
+            spiffe_id: self.scratch.id(path),
             selectors: [selector.parse().unwrap()].into_iter().collect(),
-            role,
+            role: EntryRole::Agent,
             owner: "group:tests".parse().unwrap(),
             hint: Some(path.trim_start_matches('/').replace('/', "-").parse().unwrap()),
             x509_lifetime: None,
             jwt_lifetime: None,
             dns_names: Vec::new(),
+            federates_with: BTreeSet::new(),
             expires_at: None,
-        };
+        }
+    }
+
+    fn add(&self, path: &str, entry: NewEntry) -> SpiffeId {
+        let spiffe_id = entry.spiffe_id.clone();
         let entry = entry.into_entry(entry_id(path), EntrySource::Admin).unwrap();
         self.registry.add(entry).unwrap();
         self.push(|_| ());
@@ -132,11 +207,37 @@ impl Stage {
         });
     }
 
+    /// From now on SVIDs live this long.
+    pub(super) fn set_lifetime(&self, lifetime: Duration) {
+        self.lifetime.store(lifetime.as_secs(), Ordering::Relaxed);
+    }
+
     pub(super) fn kill(&self, agent: &SpiffeId) {
         self.push(|state| {
             state.stops.agents.insert(agent.clone());
             state.epoch += 1;
         });
+    }
+
+    /// What callers are entitled to.
+    pub(super) fn workload(&self) -> Workload {
+        let issuer = ScratchIssuer {
+            scratch: Arc::clone(&self.scratch),
+            registry: Arc::clone(&self.registry),
+            state: self.state.subscribe(),
+            lifetime: Arc::clone(&self.lifetime),
+        };
+        Workload::new(Arc::new(issuer), Arc::new(SystemClock))
+    }
+
+    /// The last second of what the scratch authority issues for this stage.
+    pub(super) fn scratch_end(&self) -> Timestamp {
+        Timestamp::from_second(self.began.as_second() + 3600).unwrap()
+    }
+
+    /// The issuer's state as it changes.
+    pub(super) fn state(&self) -> watch::Receiver<Arc<IssuerState>> {
+        self.state.subscribe()
     }
 
     pub(super) fn listen(&self, name: &str) -> (PathBuf, UnixListener) {
@@ -146,14 +247,30 @@ impl Stage {
     }
 
     pub(super) fn serve_workload(&self, limits: Limits) -> Served {
+        self.serve_door(limits, Profiles::ALL, true)
+    }
+
+    /// As [`Stage::serve_workload`], with these profiles alone.
+    pub(super) fn serve_profiles(&self, limits: Limits, profiles: Profiles) -> Served {
+        self.serve_door(limits, profiles, true)
+    }
+
+    /// The same, where Envoy's secret discovery service is switched off.
+    pub(super) fn serve_without_sds(&self) -> Served {
+        self.serve_door(Limits::default(), Profiles::ALL, false)
+    }
+
+    fn serve_door(&self, limits: Limits, profiles: Profiles, envoy_sds: bool) -> Served {
         let (socket, listener) = self.listen("w.sock");
-        let issuer = ScratchIssuer {
-            scratch: Arc::clone(&self.scratch),
-            registry: Arc::clone(&self.registry),
-            state: self.state.subscribe(),
+        let workload = Arc::new(self.workload());
+        let door = WorkloadDoor {
+            attestors: Arc::clone(&self.attestors),
+            workload,
+            profiles,
+            envoy_sds,
+            sharing: Arc::clone(&self.sharing),
+            denials: Arc::clone(&self.denials),
         };
-        let workload = Arc::new(Workload::new(Arc::new(issuer), Arc::new(SystemClock)));
-        let door = WorkloadDoor { attestors: Arc::clone(&self.attestors), workload };
         let shutdown = CancellationToken::new();
         let task = tokio::spawn(serve_workload(listener, door, limits, shutdown.clone()));
         Served { socket, shutdown, task }
@@ -183,9 +300,15 @@ struct ScratchIssuer {
     scratch: Arc<ScratchTrustDomain>,
     registry: Arc<Registry>,
     state: watch::Receiver<Arc<IssuerState>>,
+    lifetime: Arc<AtomicU64>,
 }
 
 impl ScratchIssuer {
+    fn times(&self) -> (Timestamp, Timestamp) {
+        let now = SystemClock.now();
+        (now, now + Duration::from_secs(self.lifetime.load(Ordering::Relaxed)))
+    }
+
     fn spiffe_id(&self, entry: &EntryId) -> Result<SpiffeId, WorkloadError> {
         let snapshot = self.registry.snapshot();
         snapshot
@@ -210,7 +333,7 @@ impl Issuer for ScratchIssuer {
             // The crates.io client wants the extension to be there.
             params.is_ca = marque_testkit::rcgen::IsCa::ExplicitNoCa;
             let svid = self.scratch.root().issue(&params);
-            let (not_before, not_after) = lifetime();
+            let (not_before, not_after) = self.times();
             Ok(Arc::new(X509SvidMaterial {
                 spiffe_id,
                 chain: svid.chain,
@@ -229,14 +352,23 @@ impl Issuer for ScratchIssuer {
         Box::pin(async move {
             let spiffe_id = self.spiffe_id(entry)?;
             let audience: Vec<&str> = audience.iter().map(String::as_str).collect();
-            let (issued_at, expires_at) = lifetime();
+            let (issued_at, expires_at) = self.times();
             let token = self.scratch.jwt_svid(&spiffe_id, &audience, expires_at);
             Ok(Arc::new(JwtSvidMaterial { spiffe_id, token, issued_at, expires_at }))
         })
     }
-}
 
-fn lifetime() -> (Timestamp, Timestamp) {
-    let now = SystemClock.now();
-    (now, now + Duration::from_secs(300))
+    fn mint_wit_svid<'a>(
+        &'a self,
+        entry: &'a EntryId,
+    ) -> BoxFuture<'a, Result<Arc<WitSvidMaterial>, WorkloadError>> {
+        Box::pin(async move {
+            let spiffe_id = self.spiffe_id(entry)?;
+            let (issued_at, expires_at) = self.times();
+            let holder = HolderKey::generate().unwrap();
+            let token = self.scratch.wit_svid(&spiffe_id, &holder, expires_at);
+            let private_key = holder.to_private_jwk();
+            Ok(Arc::new(WitSvidMaterial { spiffe_id, token, private_key, issued_at, expires_at }))
+        })
+    }
 }

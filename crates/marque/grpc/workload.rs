@@ -2,16 +2,17 @@
 //!
 //! Reading a status (WE-5, WA-*): `InvalidArgument` for a request that can never work, whoever sends it;
 //! `PermissionDenied` when the caller has no identity here, or none that fits; `Unauthenticated` when the process at
-//! the other end is not, or is no longer, the one that connected; `Unavailable` when asking again may help.
+//! the other end is not, or is no longer, the one that connected; `Unavailable` when asking again may help;
+//! `Unimplemented` for a profile that the trust domain does not serve, whoever asks (WA-1).
 //!
 //! A stream is attested when it opens and again before each of its messages, and ends when its process exits: what a
 //! caller no longer is entitled to is not sent (WA-14).
 //!
-//! Absent on purpose: WIT-SVIDs (`Unimplemented`, WA-1), reflection, and every rule about entitlement.
+//! Absent on purpose: every rule about entitlement.
 
 mod client;
-mod messages;
-mod streams;
+pub(super) mod messages;
+pub(super) mod streams;
 #[cfg(test)]
 mod tests;
 
@@ -19,23 +20,26 @@ use std::sync::Arc;
 
 use futures::stream::BoxStream;
 use marque_attest::{Attestation, Attestors, Peer};
-use marque_spiffe::SpiffeId;
-use marque_workload::{Workload, check_audience};
+use marque_spiffe::{SelectorSet, SpiffeId};
+use marque_workload::{Profiles, Workload, WorkloadError, check_audience};
 use tokio::net::UnixListener;
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
 use tonic::{Request, Response, Status};
 
-use self::streams::Watch;
+pub(super) use self::streams::{Caller, Watch};
 use super::connection::peer_of;
+use super::inspection;
 use super::proto::workload as proto;
 use super::proto::workload::spiffe_workload_api_server::{
     SpiffeWorkloadApi, SpiffeWorkloadApiServer,
 };
+use super::sds;
 use super::serve::{Limits, ServeError, serve};
 use crate::error;
+use crate::identities::{Denials, IDENTITY_SHARED, Refused, SharedIdentities, user_of};
 
-pub use client::{FetchedJwtSvid, FetchedX509, FetchedX509Svid, WorkloadClient};
+pub use client::{FetchedJwtSvid, FetchedWitSvid, FetchedX509, FetchedX509Svid, WorkloadClient};
 
 /// The metadata that every request to a Workload API socket carries, with the value `true`.
 pub const SECURITY_HEADER: &str = "workload.spiffe.io";
@@ -47,10 +51,18 @@ pub struct WorkloadDoor {
     pub attestors: Arc<Attestors>,
     /// What the answer is.
     pub workload: Arc<Workload>,
+    /// Whether Envoy's secret discovery service is served too.
+    pub envoy_sds: bool,
+    /// Which questions are answered at all.
+    pub profiles: Profiles,
+    /// What every SVID passes on its way out.
+    pub sharing: Arc<SharedIdentities>,
+    /// Who is told whom was refused.
+    pub denials: Arc<Denials>,
 }
 
-/// Serves the Workload API on `listener` until `shutdown` is cancelled; open streams then end with `Unavailable`, and
-/// connections that are still open after the drain are closed.
+/// Serves the Workload API, and Envoy's secret discovery service, on `listener` until `shutdown` is cancelled; open
+/// streams then end with `Unavailable`, and connections that are still open after the drain are closed.
 ///
 /// # Errors
 /// When the server cannot be run at all; nothing that a client does ends it.
@@ -60,10 +72,14 @@ pub async fn serve_workload(
     limits: Limits,
     shutdown: CancellationToken,
 ) -> Result<(), ServeError> {
+    let sds = sds::server(door.clone(), &limits, shutdown.clone());
     let service = WorkloadService { door, shutdown: shutdown.clone() };
     let server =
         SpiffeWorkloadApiServer::new(service).max_decoding_message_size(limits.message_bytes);
-    serve(listener, Routes::new(server), Some(SECURITY_HEADER), limits, shutdown).await
+    let routes = Routes::new(server).add_service(sds);
+    let (served, bytes) = (inspection::WORKLOAD_API, limits.message_bytes);
+    let routes = inspection::add_to(routes, served, bytes, shutdown.clone()).await?;
+    serve(listener, routes, Some(SECURITY_HEADER), limits, shutdown).await
 }
 
 #[derive(Debug)]
@@ -84,37 +100,55 @@ impl SpiffeWorkloadApi for WorkloadService {
         &self,
         request: Request<proto::X509svidRequest>,
     ) -> Result<Response<Self::FetchX509SVIDStream>, Status> {
+        self.serves_x509()?;
         let peer = peer_of(&request)?;
         let proto::X509svidRequest {} = request.into_inner();
         let watch = self.watch(peer).await?;
-        Ok(Response::new(watch.x509_svids()))
+        Ok(Response::new(watch.x509_svids(messages::x509_svids)))
     }
 
     async fn fetch_x509_bundles(
         &self,
         request: Request<proto::X509BundlesRequest>,
     ) -> Result<Response<Self::FetchX509BundlesStream>, Status> {
+        self.serves_x509()?;
         let peer = peer_of(&request)?;
         let proto::X509BundlesRequest {} = request.into_inner();
         let watch = self.watch(peer).await?;
-        Ok(Response::new(watch.x509_bundles()))
+        Ok(Response::new(watch.x509_bundles(messages::x509_bundles)))
     }
 
     async fn fetch_jwtsvid(
         &self,
         request: Request<proto::JwtsvidRequest>,
     ) -> Result<Response<proto::JwtsvidResponse>, Status> {
+        self.serves_jwt()?;
         let peer = peer_of(&request)?;
         let proto::JwtsvidRequest { audience, spiffe_id } = request.into_inner();
         check_audiences(&audience)?;
         let wanted = parse_wanted(&spiffe_id)?;
         let caller = self.attest(&peer).await?;
-        let svids = self
+        let asked = Asked {
+            door: &self.door,
+            method: "FetchJWTSVID",
+            peer: &peer,
+            selectors: &caller.selectors,
+        };
+        let mut svids = self
             .door
             .workload
             .jwt_svids(&caller.selectors, &audience, wanted.as_ref())
             .await
-            .map_err(error::workload)?;
+            .map_err(|error| asked.failed(error))?;
+        asked.admit(&mut svids, |(svid, _hint)| &svid.spiffe_id).await?;
+        // Minting and recording take time, in which a kill may come, an entry may go and the process may become another.
+        let now = self.attest(&peer).await?;
+        let still = self.door.workload.identities(&now.selectors);
+        svids
+            .retain(|(svid, _hint)| still.iter().any(|entry| entry.spiffe_id() == &svid.spiffe_id));
+        if svids.is_empty() || now.selectors != caller.selectors {
+            return Err(asked.failed(WorkloadError::NotEntitled));
+        }
         Ok(Response::new(messages::jwt_svids(&svids)))
     }
 
@@ -122,16 +156,18 @@ impl SpiffeWorkloadApi for WorkloadService {
         &self,
         request: Request<proto::JwtBundlesRequest>,
     ) -> Result<Response<Self::FetchJWTBundlesStream>, Status> {
+        self.serves_jwt()?;
         let peer = peer_of(&request)?;
         let proto::JwtBundlesRequest {} = request.into_inner();
         let watch = self.watch(peer).await?;
-        Ok(Response::new(watch.jwt_bundles()))
+        Ok(Response::new(watch.jwt_bundles(messages::jwt_bundles)))
     }
 
     async fn validate_jwtsvid(
         &self,
         request: Request<proto::ValidateJwtsvidRequest>,
     ) -> Result<Response<proto::ValidateJwtsvidResponse>, Status> {
+        self.serves_jwt()?;
         let peer = peer_of(&request)?;
         let proto::ValidateJwtsvidRequest { audience, svid } = request.into_inner();
         check_audiences(std::slice::from_ref(&audience))?;
@@ -139,37 +175,110 @@ impl SpiffeWorkloadApi for WorkloadService {
             return Err(error::missing_field("svid"));
         }
         let caller = self.attest(&peer).await?;
+        let asked = Asked {
+            door: &self.door,
+            method: "ValidateJWTSVID",
+            peer: &peer,
+            selectors: &caller.selectors,
+        };
         let valid = self
             .door
             .workload
             .validate_jwt_svid(&caller.selectors, &svid, &audience)
-            .map_err(error::workload)?;
+            .map_err(|error| asked.failed(error))?;
         Ok(Response::new(messages::validated(&valid)))
     }
 
     async fn fetch_witsvid(
         &self,
-        _request: Request<proto::WitsvidRequest>,
+        request: Request<proto::WitsvidRequest>,
     ) -> Result<Response<Self::FetchWITSVIDStream>, Status> {
-        Err(error::no_wit_svids())
+        self.serves_wit()?;
+        let peer = peer_of(&request)?;
+        let proto::WitsvidRequest { spiffe_id } = request.into_inner();
+        let wanted = parse_wanted(&spiffe_id)?;
+        let watch = self.watch(peer).await?;
+        Ok(Response::new(watch.wit_svids(wanted, messages::wit_svids)))
     }
 
     async fn fetch_wit_bundles(
         &self,
-        _request: Request<proto::WitBundlesRequest>,
+        request: Request<proto::WitBundlesRequest>,
     ) -> Result<Response<Self::FetchWITBundlesStream>, Status> {
-        Err(error::no_wit_svids())
+        self.serves_wit()?;
+        let peer = peer_of(&request)?;
+        let proto::WitBundlesRequest {} = request.into_inner();
+        let watch = self.watch(peer).await?;
+        Ok(Response::new(watch.wit_bundles(messages::wit_bundles)))
     }
 }
 
 impl WorkloadService {
+    fn serves_x509(&self) -> Result<(), Status> {
+        served(self.door.profiles.x509, "X.509-SVIDs")
+    }
+
+    fn serves_jwt(&self) -> Result<(), Status> {
+        served(self.door.profiles.jwt, "JWT-SVIDs")
+    }
+
+    fn serves_wit(&self) -> Result<(), Status> {
+        served(self.door.profiles.wit, "WIT-SVIDs")
+    }
+
     async fn attest(&self, peer: &Peer) -> Result<Attestation, Status> {
         self.door.attestors.attest(peer).await.map_err(error::attest)
     }
 
-    async fn watch(&self, peer: Arc<Peer>) -> Result<Watch, Status> {
-        let caller = self.attest(&peer).await?;
-        Ok(Watch::new(self.door.clone(), peer, caller.selectors, self.shutdown.clone()))
+    async fn watch(&self, peer: Arc<Peer>) -> Result<Watch<Caller>, Status> {
+        let caller = Caller { door: self.door.clone(), peer };
+        Watch::begin(caller, self.shutdown.clone()).await
+    }
+}
+
+/// Whether a profile is served is nobody's secret, and is said before anybody is attested (WA-1).
+pub(super) fn served(is_served: bool, profile: &str) -> Result<(), Status> {
+    if is_served { Ok(()) } else { Err(error::not_served(profile)) }
+}
+
+/// What one attested caller asked for.
+#[derive(Debug, Clone, Copy)]
+struct Asked<'a> {
+    door: &'a WorkloadDoor,
+    method: &'static str,
+    peer: &'a Peer,
+    selectors: &'a SelectorSet,
+}
+
+impl Asked<'_> {
+    /// The SVIDs' last gate: leaves of them what the caller may have.
+    async fn admit<T>(
+        &self,
+        svids: &mut Vec<T>,
+        spiffe_id: impl Fn(&T) -> &SpiffeId,
+    ) -> Result<(), Status> {
+        let user = user_of(self.peer.process(), self.selectors);
+        let admitted = self.door.sharing.admit(svids, spiffe_id, &user, self.selectors).await;
+        admitted.map_err(|Refused| self.shared())
+    }
+
+    /// What the caller is told when somebody else holds all of its identities.
+    fn shared(&self) -> Status {
+        self.tell(IDENTITY_SHARED);
+        error::identity_shared()
+    }
+
+    /// What the caller is told; operators are told more when it has no identity.
+    fn failed(&self, failure: WorkloadError) -> Status {
+        if matches!(failure, WorkloadError::NotEntitled) {
+            self.tell(error::NO_IDENTITY);
+        }
+        error::workload(failure)
+    }
+
+    fn tell(&self, code: &'static str) {
+        let user = user_of(self.peer.process(), self.selectors);
+        self.door.denials.refused(self.method, code, &user, self.selectors);
     }
 }
 

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use futures::future::BoxFuture;
+use jiff::Timestamp;
 use marque_audit::{Event, EventKind, LogStore, VerifierKey};
 use marque_intent::IntentStore as _;
 use marque_intent::kill::{KillScope, KillState};
@@ -15,6 +16,7 @@ use marque_spiffe::{SelectorSet, SpiffeId};
 
 use super::{Issuer, RegistrarError};
 use crate::grpc::admin::{AdminDoor, AdminError, DaemonStatus, Operator, Refusal};
+use crate::identities::{Denials, SharedIdentities};
 
 impl Issuer {
     async fn change(&self, id: IntentId, change: IntentChange) -> Result<Intent, AdminError> {
@@ -151,6 +153,18 @@ impl AdminDoor for Issuer {
 
     fn log_key(&self) -> VerifierKey {
         self.log_key.clone()
+    }
+
+    fn sharing(&self) -> Arc<SharedIdentities> {
+        Arc::clone(&self.sharing)
+    }
+
+    fn denials(&self) -> Arc<Denials> {
+        Arc::clone(&self.denials)
+    }
+
+    fn now(&self) -> Timestamp {
+        self.clock.now()
     }
 
     fn record_refusal(&self, refusal: Refusal) -> BoxFuture<'_, Result<(), AdminError>> {

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use marque_exchange::IssuerUrl;
 use marque_intent::{GroupName, PlaybookFinding, PlaybookSet};
 use marque_policy::{CaseResult, CedarDecisionPoint, PolicyFinding, run_cases};
-use marque_registry::{Finding, TrustDomainFolder};
+use marque_registry::{Finding, TrustDomainFolder, boundary};
 use marque_spiffe::Environment;
 
 /// The document that makes a folder a trust domain's.
@@ -116,6 +116,25 @@ pub struct MixedEnvironments {
     second: String,
 }
 
+/// Federations across the firebreak between the trust domains of one folder, whatever their documents say of each other.
+pub fn across_the_firebreak(folders: &[CheckedFolder]) -> Vec<Finding> {
+    let environment_of = |name| {
+        let documents = folders.iter().map(|checked| &checked.folder.document);
+        documents.filter(|document| document.name() == name).map(|d| d.environment()).next()
+    };
+    let mut findings = Vec::new();
+    for TrustDomainFolder { path, document, .. } in folders.iter().map(|checked| &checked.folder) {
+        for federation in document.federation() {
+            let other = environment_of(federation.trust_domain());
+            if let Some(other) = other.filter(|other| *other != document.environment()) {
+                let message = boundary(federation.trust_domain(), other);
+                findings.push(Finding::at(&path.join(DOCUMENT), federation.line(), message));
+            }
+        }
+    }
+    findings
+}
+
 fn of_policy(found: PolicyFinding) -> Finding {
     let PolicyFinding { file, line, message } = found;
     Finding { file, line, message }
@@ -219,6 +238,48 @@ mod tests {
             one_environment(checked.iter().take(1)).unwrap(),
             Some(checked[0].folder.document.environment())
         );
+    }
+
+    /// A copy of a shipped trust domain that says it federates with another, with that one's bundle.
+    fn federating(name: &str, with: &str, environment: &str) -> tempfile::TempDir {
+        let tables = format!(
+            "[[federation]]\ntrust_domain = \"{with}\"\nenvironment = \"{environment}\"\nbundle = \"other.json\"\n\n[tokens]"
+        );
+        let folder = changed(name, "[tokens]", &tables);
+        let other = marque_testkit::ScratchTrustDomain::new(with).bundle();
+        fs::write(folder.path().join("other.json"), other.to_document().to_string()).unwrap();
+        folder
+    }
+
+    #[test]
+    fn the_shipped_trust_domains_cannot_federate_whatever_is_said_of_them() {
+        let (production, development) = ("prod.example.org", "dev.example.org");
+        // By what it says of the other.
+        let found = messages(federating(production, development, "non-production").path());
+        assert!(found.contains("environment_boundary"), "{found}");
+        let found = messages(federating(development, production, "production").path());
+        assert!(found.contains("environment_boundary"), "{found}");
+        // By what the other says of itself, where both are at hand.
+        for (name, with, claimed) in
+            [(production, development, "production"), (development, production, "non-production")]
+        {
+            let claiming = federating(name, with, claimed);
+            let both = [check(claiming.path()), check(&shipped().join(with))].map(Result::unwrap);
+            let [finding] = across_the_firebreak(&both).try_into().unwrap();
+            let told = finding.to_string();
+            assert!(told.contains("environment_boundary") && told.contains(with), "{told}");
+            assert!(finding.line.is_some(), "{told}");
+            // With nobody to say otherwise there is none.
+            assert!(across_the_firebreak(&both[..1]).is_empty());
+        }
+    }
+
+    #[test]
+    fn trust_domains_of_one_environment_may_federate() {
+        let folder = federating("prod.example.org", "partner.example.org", "production");
+        let checked = check(folder.path()).unwrap();
+        assert_eq!(checked.folder.federated.len(), 1);
+        assert!(across_the_firebreak(&[checked]).is_empty());
     }
 
     #[test]

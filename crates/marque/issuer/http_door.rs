@@ -1,5 +1,6 @@
 //! The issuer as the HTTP edge reaches it: the token service, and the intent desk for authenticated agents.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use futures::future::BoxFuture;
@@ -10,7 +11,7 @@ use marque_exchange::{
 use marque_intent::{
     Denial, DenialCode, IdempotencyKey, Intent, IntentId, IntentRequest, Outcome, PlaybookSummary,
 };
-use marque_spiffe::SpiffeId;
+use marque_spiffe::{Bundle, SpiffeId};
 use serde_json::Value;
 
 use super::{DeskError, Issuer};
@@ -47,6 +48,10 @@ impl IssuerDoor for Issuer {
 
     fn openid_configuration(&self) -> Value {
         self.tokens.openid_configuration()
+    }
+
+    fn bundle(&self) -> Arc<Bundle> {
+        self.authority.bundle()
     }
 
     fn jwks(&self) -> Value {

@@ -1,6 +1,6 @@
 //! The issuer as a node in the same process sees it: its state, and SVIDs for its entries.
 //!
-//! The state is put together anew whenever the registry or the kill switch changes. Nothing is minted for an entry that
+//! The state is put together anew whenever the registry, the kill switch or a federated bundle changes. Nothing is minted for an entry that
 //! is gone, has ended or is stopped, whatever the caller believes; what is minted is recorded before it leaves.
 
 use std::collections::BTreeSet;
@@ -10,18 +10,21 @@ use std::time::Duration;
 use futures::future::BoxFuture;
 use jiff::Timestamp;
 use marque_audit::{Event, EventKind, LogStore as _};
-use marque_authority::{Authority, JwtSvidTemplate, X509SvidTemplate};
+use marque_authority::{
+    Authority, JwtSvidTemplate, MintedWitSvid, MintedX509Svid, WitSvidTemplate, X509SvidTemplate,
+};
 use marque_intent::kill::{KillScope, KillState};
 use marque_registry::{Entry, EntryId, Registry, Snapshot, TrustDomainDocument};
-use marque_spiffe::{Bundle, Clock};
+use marque_spiffe::{Clock, SpiffeId};
 use marque_workload::{
-    BundleSet, Issuer, IssuerState, JwtSvidMaterial, PrivateKey, Stops, WorkloadError,
-    X509SvidMaterial,
+    BundleSet, Issuer, IssuerState, JwtSvidMaterial, PrivateKey, Stops, WitSvidMaterial,
+    WorkloadError, X509SvidMaterial,
 };
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use zeroize::Zeroizing;
 
+use super::foreign::Foreign;
 use super::store::kill_watch;
 
 use marque_store::Store;
@@ -37,30 +40,40 @@ pub(super) struct InProcessIssuer {
     registry: Arc<Registry>,
     store: Arc<Store>,
     clock: Arc<dyn Clock>,
+    foreign: Foreign,
     state: watch::Sender<Arc<IssuerState>>,
 }
 
 impl InProcessIssuer {
+    /// What goes to workloads beside the own bundle.
+    pub(super) fn foreign(&self) -> &Foreign {
+        &self.foreign
+    }
+
     pub(super) fn new(
         authority: Arc<Authority>,
         registry: Arc<Registry>,
         store: Arc<Store>,
         clock: Arc<dyn Clock>,
+        foreign: Foreign,
     ) -> Self {
         let kills = kill_watch(&store).borrow().clone();
-        let (state, _) =
-            watch::channel(Arc::new(state_of(registry.snapshot(), authority.bundle(), &kills)));
-        Self { document: Arc::clone(registry.document()), authority, registry, store, clock, state }
+        let bundles = foreign.with(authority.bundle());
+        let (state, _) = watch::channel(Arc::new(state_of(registry.snapshot(), bundles, &kills)));
+        let document = Arc::clone(registry.document());
+        Self { document, authority, registry, store, clock, foreign, state }
     }
 
-    /// Follows the registry and the kill switch until `stop`.
+    /// Follows the registry, the kill switch and the bundles of others until `stop`.
     pub(super) async fn follow(self: Arc<Self>, stop: CancellationToken) {
         let mut entries = self.registry.subscribe();
         let mut kills = kill_watch(&self.store);
+        let mut others = self.foreign.bundles().subscribe();
         loop {
+            others.mark_unchanged();
             let now = state_of(
                 Arc::clone(&entries.borrow_and_update()),
-                self.authority.bundle(),
+                self.foreign.with(self.authority.bundle()),
                 &kills.borrow_and_update(),
             );
             self.state.send_replace(Arc::new(now));
@@ -68,6 +81,7 @@ impl InProcessIssuer {
                 () = stop.cancelled() => return,
                 changed = entries.changed() => changed,
                 changed = kills.changed() => changed,
+                changed = others.changed() => changed,
             };
             if changed.is_err() {
                 return;
@@ -98,6 +112,29 @@ impl InProcessIssuer {
         }
     }
 
+    /// Mints an X.509-SVID for an endpoint of the trust domain itself, which no entry names.
+    pub(super) async fn mint_endpoint_svid(
+        &self,
+        spiffe_id: &SpiffeId,
+    ) -> Result<Arc<X509SvidMaterial>, WorkloadError> {
+        let template = X509SvidTemplate {
+            spiffe_id: spiffe_id.clone(),
+            lifetime: self.document.x509_svid_lifetime(),
+            dns_names: Vec::new(),
+        };
+        let minted = self
+            .authority
+            .mint_x509_svid(&template, self.clock.now())
+            .map_err(|error| WorkloadError::Mint(Box::new(error)))?;
+        let event = Event::new(EventKind::SvidIssued, self.clock.now())
+            .with_agent(spiffe_id.clone())
+            .with_expires_at(minted.not_after)
+            .with_detail("svid", "x509-svid")
+            .with_detail("endpoint", "broker");
+        self.append(event).await?;
+        Ok(Arc::new(material(minted)))
+    }
+
     async fn record(
         &self,
         entry: &Entry,
@@ -111,6 +148,10 @@ impl InProcessIssuer {
             .with_expires_at(end)
             .with_detail("svid", kind)
             .with_detail("entry", entry.id().as_str());
+        self.append(event).await
+    }
+
+    async fn append(&self, event: Event) -> Result<(), WorkloadError> {
         match self.store.append(event).await {
             Ok(_) => Ok(()),
             Err(error) => {
@@ -148,15 +189,7 @@ impl Issuer for InProcessIssuer {
                 .mint_x509_svid(&template, now)
                 .map_err(|error| WorkloadError::Mint(Box::new(error)))?;
             self.record(&entry, "x509-svid", &[], minted.not_after).await?;
-            Ok(Arc::new(X509SvidMaterial {
-                spiffe_id: minted.spiffe_id,
-                chain: minted.chain,
-                private_key: PrivateKey::from_pkcs8_der(Zeroizing::new(
-                    minted.private_key.expose_der().to_vec(),
-                )),
-                not_before: minted.not_before,
-                not_after: minted.not_after,
-            }))
+            Ok(Arc::new(material(minted)))
         })
     }
 
@@ -187,9 +220,40 @@ impl Issuer for InProcessIssuer {
             }))
         })
     }
+
+    fn mint_wit_svid<'a>(
+        &'a self,
+        entry: &'a EntryId,
+    ) -> BoxFuture<'a, Result<Arc<WitSvidMaterial>, WorkloadError>> {
+        Box::pin(async move {
+            let entry = self.entry(entry)?;
+            let now = self.clock.now();
+            // An entry whose X.509-SVIDs are to be short means the keys that come with them, and these do as well.
+            let wanted = self.document.wit_svid_lifetime();
+            let wanted = entry.x509_lifetime().map_or(wanted, |own| own.min(wanted));
+            let template = WitSvidTemplate {
+                spiffe_id: entry.spiffe_id().clone(),
+                lifetime: self.lifetime(&entry, wanted, now),
+            };
+            let minted = self
+                .authority
+                .mint_wit_svid(&template, now)
+                .map_err(|error| WorkloadError::Mint(Box::new(error)))?;
+            self.record(&entry, "wit-svid", &[], minted.expires_at).await?;
+            let MintedWitSvid { spiffe_id, token, private_key, issued_at, expires_at } = minted;
+            Ok(Arc::new(WitSvidMaterial { spiffe_id, token, private_key, issued_at, expires_at }))
+        })
+    }
 }
 
-fn state_of(registry: Arc<Snapshot>, own: Arc<Bundle>, kills: &KillState) -> IssuerState {
+fn material(minted: MintedX509Svid) -> X509SvidMaterial {
+    let MintedX509Svid { spiffe_id, chain, private_key, not_before, not_after } = minted;
+    let private_key = Zeroizing::new(private_key.expose_der().to_vec());
+    let private_key = PrivateKey::from_pkcs8_der(private_key);
+    X509SvidMaterial { spiffe_id, chain, private_key, not_before, not_after }
+}
+
+fn state_of(registry: Arc<Snapshot>, bundles: BundleSet, kills: &KillState) -> IssuerState {
     let mut stops = Stops { all: false, agents: BTreeSet::new() };
     for kill in &kills.kills {
         match &kill.scope {
@@ -201,5 +265,5 @@ fn state_of(registry: Arc<Snapshot>, own: Arc<Bundle>, kills: &KillState) -> Iss
             KillScope::Playbook(_) => {}
         }
     }
-    IssuerState { registry, bundles: Arc::new(BundleSet::new(own, [])), stops, epoch: kills.epoch }
+    IssuerState { registry, bundles: Arc::new(bundles), stops, epoch: kills.epoch }
 }

@@ -3,7 +3,9 @@
 //! [`Issuer`] is what the edges see. It is opened from a checked folder, served by [`serve`], and knows no protocol.
 
 mod admin_door;
+mod broker;
 pub mod folder;
+mod foreign;
 mod http_door;
 mod intents;
 mod keys;
@@ -14,13 +16,14 @@ pub(crate) mod run;
 pub mod serve;
 mod store;
 
+use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use anyhow::Context as _;
 use jiff::Timestamp;
-use marque_audit::{Event, EventKind, LogStore as _, VerifierKey};
+use marque_audit::{Event, EventKind, LogStore, VerifierKey};
 use marque_authority::{Authority, AuthorityConfig};
 use marque_exchange::{
     ClientAuthenticator, EnvironmentLookup, IssuerUrl, ResourceServer, TokenService,
@@ -28,9 +31,9 @@ use marque_exchange::{
 };
 use marque_keys::KeyManager;
 use marque_registry::{Registry, TrustDomainDocument};
-use marque_spiffe::{Clock, Environment, Random, TrustDomain};
+use marque_spiffe::{Bundle, BundleSource, Clock, Environment, Random, TrustDomain};
 use marque_store::Store;
-use marque_workload::{BundleSet, Workload};
+use marque_workload::{BundleSet, Profiles, Workload, WorkloadLimits};
 use tokio_util::sync::CancellationToken;
 
 pub use self::intents::{DeskError, IntentDesk};
@@ -38,9 +41,13 @@ pub use self::kill::KillSwitch;
 pub use self::registrar::{Registrar, RegistrarError};
 pub use self::run::run;
 
+use crate::federation::{self, KeptBundles, Relationship};
+
 use self::folder::CheckedFolder;
+use self::foreign::Foreign;
 use self::keys::CheckpointKey;
 use self::minting::InProcessIssuer;
+use crate::identities::{Denials, SharedIdentities};
 
 /// How far a client's clock may differ from ours.
 const LEEWAY: Duration = Duration::from_secs(5);
@@ -58,6 +65,10 @@ pub struct Issuer {
     kill_switch: KillSwitch,
     store: Arc<Store>,
     minting: Arc<InProcessIssuer>,
+    relationships: Vec<Arc<Relationship>>,
+    profiles: Profiles,
+    sharing: Arc<SharedIdentities>,
+    denials: Arc<Denials>,
     checkpoint_key: Arc<CheckpointKey>,
     log_key: VerifierKey,
     clock: Arc<dyn Clock>,
@@ -78,14 +89,24 @@ pub(crate) struct IssuerParts {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) random: Arc<dyn Random>,
     pub(crate) neighbours: Neighbours,
+    /// Where the bundles that were fetched are kept.
+    pub(crate) kept_bundles: PathBuf,
 }
 
 impl Issuer {
     /// Opens the authorities, loads the entries, and wires the rooms.
     pub(crate) async fn open(checked: CheckedFolder, parts: IssuerParts) -> anyhow::Result<Self> {
         let CheckedFolder { folder, playbooks, policy } = checked;
-        let IssuerParts { issuer_url, keys, store, environments, clock, random, neighbours } =
-            parts;
+        let IssuerParts {
+            issuer_url,
+            keys,
+            store,
+            environments,
+            clock,
+            random,
+            neighbours,
+            kept_bundles,
+        } = parts;
         let document = Arc::new(folder.document);
         let now = clock.now();
         let authority =
@@ -101,6 +122,11 @@ impl Issuer {
             Arc::clone(&random),
         );
         let registrar = registrar.await.context("load the registration entries")?;
+        let kept = KeptBundles::new(kept_bundles);
+        let federated = federation::open(&document, folder.federated, &kept)?;
+        let lists = folder.revocation_lists;
+        let foreign = Foreign::new(Arc::clone(&federated), lists, &authority.bundle());
+        // The token endpoint takes SVIDs of the own trust domain alone: federation is for workloads among themselves.
         let bundles = Arc::new(BundleSet::new(authority.bundle(), []));
         let config = token_config(&document, issuer_url.clone());
         let tokens = TokenService::new(
@@ -122,8 +148,17 @@ impl Issuer {
             Arc::clone(registrar.registry()),
             Arc::clone(&store),
             Arc::clone(&clock),
+            foreign,
         );
+        let own = OwnBundle(Arc::clone(&authority));
+        let federation = document.federation();
+        let relationships =
+            federation::relationships(federation, &folder.path, &federated, own, &kept, &clock)?;
+        let log: Arc<dyn LogStore> = Arc::clone(&store) as _;
+        let sharing = SharedIdentities::new(Arc::clone(&document), log, Arc::clone(&clock));
+        let denials = Denials::new(Arc::clone(&document), Arc::clone(&clock));
         Ok(Self {
+            relationships,
             intents: IntentDesk {
                 environment: document.environment(),
                 playbooks: Arc::new(playbooks),
@@ -138,6 +173,9 @@ impl Issuer {
             log_key: checkpoint_key.verifier_key()?,
             checkpoint_key,
             minting: Arc::new(minting),
+            profiles: profiles(&document),
+            sharing: Arc::new(sharing),
+            denials: Arc::new(denials),
             authority,
             tokens,
             store,
@@ -197,11 +235,48 @@ impl Issuer {
 
     /// The node's half: what local callers are entitled to.
     fn workload(&self) -> Workload {
-        Workload::new(Arc::clone(&self.minting) as _, Arc::clone(&self.clock))
+        let splay = self.registry().document().workload_api().splay.as_duration();
+        let (issuer, clock) = (Arc::clone(&self.minting) as _, Arc::clone(&self.clock));
+        Workload::with_splay(issuer, clock, WorkloadLimits::default(), splay)
+    }
+
+    /// Whether Envoy's secret discovery service is served beside the Workload API.
+    fn serves_envoy_sds(&self) -> bool {
+        self.registry().document().workload_api().envoy_sds
+    }
+
+    /// Which profiles of the Workload API are served.
+    fn profiles(&self) -> Profiles {
+        self.profiles
+    }
+
+    /// The bundles that are fetched.
+    fn relationships(&self) -> &[Arc<Relationship>] {
+        &self.relationships
+    }
+
+    /// What every SVID passes on its way out.
+    pub(crate) fn sharing(&self) -> &Arc<SharedIdentities> {
+        &self.sharing
+    }
+
+    /// Whom the doors refused.
+    pub(crate) fn denials(&self) -> &Arc<Denials> {
+        &self.denials
     }
 
     fn follow_changes(&self, stop: CancellationToken) -> impl Future<Output = ()> + use<> {
         Arc::clone(&self.minting).follow(stop)
+    }
+}
+
+/// The own bundle of the moment.
+#[derive(Debug)]
+struct OwnBundle(Arc<Authority>);
+
+impl BundleSource for OwnBundle {
+    fn bundle(&self, trust_domain: &TrustDomain) -> Option<Arc<Bundle>> {
+        (trust_domain == self.0.trust_domain()).then(|| self.0.bundle())
     }
 }
 
@@ -227,8 +302,15 @@ fn authority_config(document: &TrustDomainDocument) -> AuthorityConfig {
         ca_lifetime: document.ca_lifetime(),
         max_x509_svid_lifetime: document.x509_svid_lifetime(),
         max_jwt_svid_lifetime: document.jwt_svid_lifetime(),
+        max_wit_svid_lifetime: document.wit_svid_lifetime(),
+        wit_svids: document.workload_api().wit_svid,
         refresh_hint: document.refresh_hint(),
     }
+}
+
+fn profiles(document: &TrustDomainDocument) -> Profiles {
+    let settings = document.workload_api();
+    Profiles { x509: settings.x509_svid, jwt: settings.jwt_svid, wit: settings.wit_svid }
 }
 
 fn token_config(document: &TrustDomainDocument, issuer: IssuerUrl) -> TokenServiceConfig {

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use marque_attest::Fingerprint;
 use marque_audit::{Event, EventKind, LogError, LogStore as _};
 use marque_registry::EntryStore as _;
 use marque_registry::{
@@ -11,6 +12,8 @@ use marque_registry::{
 use marque_spiffe::{Clock, Random, RandomError};
 use marque_store::Store;
 use tokio::sync::Mutex;
+
+use crate::identities::loggable;
 
 /// Adds and removes registration entries.
 #[derive(Debug)]
@@ -180,12 +183,16 @@ impl Registrar {
         entry: &Entry,
         actor: &str,
     ) -> Result<(), RegistrarError> {
-        let selectors: Vec<String> = entry.selectors().iter().map(ToString::to_string).collect();
+        // Selectors may hold what a workload was told in confidence: the log has those that the document allows, and a
+        // digest by which the whole set can be told from another.
+        let selectors = loggable(self.registry.document(), entry.selectors());
+        let digest = Fingerprint::of(entry.selectors());
         let event = Event::new(kind, self.clock.now())
             .with_agent(entry.spiffe_id().clone())
             .with_actor(actor)
             .with_detail("entry", entry.id().as_str())
             .with_detail("selectors", selectors)
+            .with_detail("selectors_sha256", digest.to_string())
             .with_detail("owner", entry.owner());
         self.store.append(event).await.map_err(RegistrarError::Log)?;
         Ok(())

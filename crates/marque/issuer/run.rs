@@ -79,6 +79,7 @@ pub(crate) fn load(path: &Path, only: &[TrustDomain]) -> anyhow::Result<Vec<Chec
             Err(found) => findings.extend(found),
         }
     }
+    findings.extend(folder::across_the_firebreak(&checked));
     if let Some(first) = findings.first() {
         let count = findings.len();
         bail!(

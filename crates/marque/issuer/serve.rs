@@ -1,7 +1,8 @@
 //! Serving one trust domain: build (bind and open everything that can fail), run, drain.
 //!
-//! Layout of a trust domain's data folder: `workload.sock` and `admin.sock`, and `private/` (mode 0700) with the sealed
-//! keys, the SQLite file and the kill journal.
+//! Layout of a trust domain's data folder: `workload.sock`, `admin.sock` and, where there are brokers, `broker.sock`; and
+//! `private/` (mode 0700) with the sealed
+//! keys, the SQLite file, the kill journal and `federation/`, the bundles that were fetched.
 
 use std::net::SocketAddr;
 use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
@@ -12,31 +13,36 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail, ensure};
 use jiff::Timestamp;
-use marque_attest::{Attestors, UnixAttestor, UnixAttestorConfig};
+use marque_attest::Attestors;
 use marque_audit::{LogStore, Sequencer, checkpoint::origin};
 use marque_exchange::{Endpoint, EnvironmentLookup, IssuerUrl};
 use marque_intent::{IntentChange, IntentFilter, IntentStore as _, State};
 use marque_keys::{SealedFileKeys, SealingKey};
 use marque_registry::TrustDomainDocument;
 use marque_spiffe::{Clock, Random};
+use marque_workload::Workload;
 use rustls::ServerConfig;
 use tokio::net::UnixListener;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use super::broker::BrokerEndpoint;
 use super::folder::CheckedFolder;
 use super::{Issuer, IssuerParts, Neighbours};
+use crate::attestors;
 use crate::cli::StoreOption;
 use crate::endpoints::TrustDomainEndpoints;
 use crate::grpc::admin::serve_admin;
-use crate::grpc::serve::Limits;
+use crate::grpc::serve::ask_for_senders;
 use crate::grpc::workload::{WorkloadDoor, serve_workload};
-use crate::http::{HttpLimits, HttpServer, router};
+use crate::http::{HttpLimits, HttpServer, bundle, router};
 
 /// The longest socket path: Linux allows 107 bytes, and clients may add to what they are told.
 const MAX_SOCKET_PATH: usize = 100;
 /// Who may open the Workload API socket: everybody; attestation decides what they get (WE-3).
 const WORKLOAD_SOCKET_MODE: u32 = 0o666;
+/// Who may open the Broker API socket: everybody; mutual TLS decides who gets further (BR-1).
+const BROKER_SOCKET_MODE: u32 = 0o666;
 /// Who may open the admin socket: the daemon's user and group; the gate decides what they may do.
 const ADMIN_SOCKET_MODE: u32 = 0o660;
 /// How often clocks that ran out and entries that another replica changed are looked for. A reader never sees an intent
@@ -69,6 +75,7 @@ pub(crate) struct Built {
     https: HttpServer,
     workload: UnixListener,
     admin: UnixListener,
+    broker: Option<BrokerEndpoint>,
     attestors: Arc<Attestors>,
 }
 
@@ -80,6 +87,7 @@ pub(crate) async fn build(
     shared: &Shared,
 ) -> anyhow::Result<Built> {
     let document = &checked.folder.document;
+    let attestors = attestors::of(document.attestation(), &shared.clock);
     let name = document.name().clone();
     let environment = document.environment();
     let folder = shared.data_dir.join(name.as_str());
@@ -110,29 +118,35 @@ pub(crate) async fn build(
         clock: Arc::clone(&shared.clock),
         random: Arc::clone(&shared.random),
         neighbours: Arc::clone(&shared.neighbours),
+        kept_bundles: private.join("federation"),
     };
     let issuer = Issuer::open(checked, parts)
         .await
         .with_context(|| format!("open the issuer of `{name}`"))?;
+    let broker = BrokerEndpoint::build(&issuer, folder.join("broker.sock"), |path| {
+        bind_socket(path, BROKER_SOCKET_MODE)
+    })
+    .await?;
     let endpoints = TrustDomainEndpoints {
         name,
         environment,
         workload_api_socket,
         admin_socket,
+        broker_api_socket: broker.as_ref().map(|broker| broker.socket.clone()),
         token_endpoint: Endpoint::Token.url(&issuer_url),
         intents_url: issuer_url.join("/v1/intents"),
         jwks_url: Endpoint::Jwks.url(&issuer_url),
+        bundle_url: issuer_url.join(bundle::PATH),
         issuer_url: issuer_url.as_str().to_owned(),
         ca_file: shared.ca_file.clone(),
     };
-    let attestors =
-        Attestors::new(vec![Box::new(UnixAttestor::new(UnixAttestorConfig::default()))]);
     Ok(Built {
         issuer: Arc::new(issuer),
         endpoints,
         https,
         workload,
         admin,
+        broker,
         attestors: Arc::new(attestors),
     })
 }
@@ -140,20 +154,27 @@ pub(crate) async fn build(
 impl Built {
     /// Serves until `stop`, drains, and comes back.
     pub(crate) async fn run(self, stop: CancellationToken) -> anyhow::Result<()> {
-        let Self { issuer, endpoints, https, workload, admin, attestors } = self;
+        let Self { issuer, endpoints, https, workload, admin, broker, attestors } = self;
         let mut tasks: JoinSet<anyhow::Result<()>> = JoinSet::new();
+        let identities = Arc::new(issuer.workload());
         let door = WorkloadDoor {
             attestors: Arc::clone(&attestors),
-            workload: Arc::new(issuer.workload()),
+            workload: Arc::clone(&identities),
+            profiles: issuer.profiles(),
+            envoy_sds: issuer.serves_envoy_sds(),
+            sharing: Arc::clone(issuer.sharing()),
+            denials: Arc::clone(issuer.denials()),
         };
+        let limits = *issuer.registry().document().limits();
         let token = stop.clone();
-        tasks.spawn(
-            async move { Ok(serve_workload(workload, door, Limits::default(), token).await?) },
-        );
+        tasks.spawn(async move { Ok(serve_workload(workload, door, limits, token).await?) });
+        if let Some(broker) = broker {
+            let (token, attestors) = (stop.clone(), Arc::clone(&attestors));
+            let (issuer, identities) = (Arc::clone(&issuer), Workload::clone(&identities));
+            tasks.spawn(broker.run(issuer, attestors, identities, token));
+        }
         let (token, door) = (stop.clone(), Arc::clone(&issuer));
-        tasks.spawn(async move {
-            Ok(serve_admin(admin, door, attestors, Limits::default(), token).await?)
-        });
+        tasks.spawn(async move { Ok(serve_admin(admin, door, attestors, limits, token).await?) });
         let (token, routes) = (stop.clone(), router(Arc::clone(&issuer) as _));
         tasks.spawn(async move {
             https.run(routes, token.cancelled_owned()).await;
@@ -164,6 +185,13 @@ impl Built {
             following.follow_changes(token).await;
             Ok(())
         });
+        for relationship in issuer.relationships() {
+            let (token, relationship) = (stop.clone(), Arc::clone(relationship));
+            tasks.spawn(async move {
+                relationship.follow(token).await;
+                Ok(())
+            });
+        }
         tasks.spawn(keep_up(Arc::clone(&issuer), stop.clone()));
         // The sequencer goes last: what the drain records is signed too.
         let sequencing = CancellationToken::new();
@@ -178,7 +206,8 @@ impl Built {
         }
         sequencing.cancel();
         sequencer.await.context("the sequencer stopped")?;
-        for socket in [&endpoints.workload_api_socket, &endpoints.admin_socket] {
+        let sockets = [&endpoints.workload_api_socket, &endpoints.admin_socket];
+        for socket in sockets.into_iter().chain(&endpoints.broker_api_socket) {
             std::fs::remove_file(socket)
                 .with_context(|| format!("remove `{}`", socket.display()))?;
         }
@@ -240,12 +269,17 @@ async fn keep_up(issuer: Arc<Issuer>, stop: CancellationToken) -> anyhow::Result
     }
 }
 
-/// There is no rotation yet: a trust domain whose authorities end stops issuing.
+/// There is no rotation yet: a trust domain whose authorities end stops issuing. Nor is a revocation list read again.
 fn warn_of_the_end(issuer: &Issuer, now: Timestamp) {
     let ends_at = issuer.authority.ends_at();
     if ends_at <= now + WARNING_AHEAD {
         let trust_domain = issuer.trust_domain();
         tracing::warn!(%trust_domain, %ends_at, "the signing authorities end; nothing is issued after that");
+    }
+    for list in issuer.minting.foreign().outdated(now) {
+        let (trust_domain, issuer) = (issuer.trust_domain(), list.issuer());
+        let next_update = list.next_update();
+        tracing::warn!(%trust_domain, issuer, %next_update, "a revocation list gets out of date; who uses it then refuses every SVID");
     }
 }
 
@@ -300,6 +334,8 @@ fn bind_socket(path: &Path, mode: u32) -> anyhow::Result<UnixListener> {
     }
     let listener =
         UnixListener::bind(path).with_context(|| format!("bind `{}`", path.display()))?;
+    // At once, so that it holds for every connection that may be queued by now.
+    ask_for_senders(&listener).with_context(|| format!("prepare `{}`", path.display()))?;
     let allowed = std::fs::Permissions::from_mode(mode);
     std::fs::set_permissions(path, allowed)
         .with_context(|| format!("set the mode of `{}`", path.display()))?;

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use futures::stream::BoxStream;
 use futures::{StreamExt, TryStreamExt};
+use jiff::Timestamp;
 use marque_intent::State;
 use marque_intent::kill::KillScope;
 use marque_registry::NewEntry;
@@ -12,9 +13,11 @@ use tonic::transport::Channel;
 use super::super::client::{CallError, connect};
 use super::super::proto::admin as proto;
 use super::super::proto::admin::admin_client::AdminClient as Client;
+use super::super::time::timestamp;
 use super::messages;
 use super::view::{
-    EntryView, IntentView, KillStateView, LeafView, LogInfoView, PlaybookView, StatusView,
+    EntryView, ExplanationView, IntentView, KillStateView, LeafView, LogInfoView, PlaybookView,
+    RefusedCallerView, SharedIdentityView, StatusView,
 };
 
 /// A client of one admin socket.
@@ -41,6 +44,16 @@ impl AdminClient {
     /// As every call: a refusal, or an answer that does not read.
     pub async fn status(&mut self) -> Result<StatusView, CallError> {
         self.inner.get_status(proto::GetStatusRequest {}).await?.into_inner().try_into()
+    }
+
+    /// What the daemon's process counts and measures, in the Prometheus text format.
+    ///
+    /// # Errors
+    /// As [`Self::status`].
+    pub async fn metrics(&mut self) -> Result<String, CallError> {
+        let answer = self.inner.get_metrics(proto::GetMetricsRequest {}).await?.into_inner();
+        let proto::GetMetricsResponse { text } = answer;
+        Ok(text)
     }
 
     /// The registration entries.
@@ -183,6 +196,39 @@ impl AdminClient {
         let answer = self.inner.get_kill_state(proto::GetKillStateRequest {}).await?.into_inner();
         let proto::GetKillStateResponse { state } = answer;
         state.ok_or(CallError::Malformed("state"))?.try_into()
+    }
+
+    /// What a process attests as, and what that earns it.
+    ///
+    /// # Errors
+    /// As [`Self::status`].
+    pub async fn explain(&mut self, pid: i32) -> Result<ExplanationView, CallError> {
+        let request = proto::ExplainProcessRequest { pid };
+        self.inner.explain_process(request).await?.into_inner().try_into()
+    }
+
+    /// Who was refused an identity lately, the last first.
+    ///
+    /// # Errors
+    /// As [`Self::status`].
+    pub async fn denials(&mut self) -> Result<Vec<RefusedCallerView>, CallError> {
+        let answer = self.inner.list_denials(proto::ListDenialsRequest {}).await?.into_inner();
+        let proto::ListDenialsResponse { denials } = answer;
+        denials.into_iter().map(TryInto::try_into).collect()
+    }
+
+    /// The identities that were shared since then.
+    ///
+    /// # Errors
+    /// As [`Self::status`].
+    pub async fn shared_identities(
+        &mut self,
+        since: Option<Timestamp>,
+    ) -> Result<Vec<SharedIdentityView>, CallError> {
+        let request = proto::ListSharedIdentitiesRequest { since: since.map(timestamp) };
+        let answer = self.inner.list_shared_identities(request).await?.into_inner();
+        let proto::ListSharedIdentitiesResponse { identities } = answer;
+        Ok(identities.into_iter().map(Into::into).collect())
     }
 
     /// How the log stands.

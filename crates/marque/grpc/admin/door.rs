@@ -14,6 +14,8 @@ use marque_intent::{
 use marque_registry::{Entry, EntryId, NewEntry, RegistryError, Snapshot, TrustDomainDocument};
 use marque_spiffe::{SelectorSet, SpiffeId};
 
+use crate::identities::{Denials, SharedIdentities};
+
 /// One trust domain, as its operators reach it. Whoever implements it trusts its callers: that the caller is an
 /// operator and no agent was decided before.
 pub trait AdminDoor: Debug + Send + Sync {
@@ -93,6 +95,15 @@ pub trait AdminDoor: Debug + Send + Sync {
 
     /// The key that verifies the log's checkpoints.
     fn log_key(&self) -> VerifierKey;
+
+    /// Which identities are shared.
+    fn sharing(&self) -> Arc<SharedIdentities>;
+
+    /// Whom the doors of the trust domain refused lately.
+    fn denials(&self) -> Arc<Denials>;
+
+    /// The time.
+    fn now(&self) -> Timestamp;
 
     /// Records that an agent came to the operators' socket and was refused.
     fn record_refusal(&self, refusal: Refusal) -> BoxFuture<'_, Result<(), AdminError>>;

@@ -28,6 +28,10 @@ impl Gate {
         Self { door, attestors, own_uid: Uid::effective().as_raw() }
     }
 
+    pub(super) fn attestors(&self) -> &Attestors {
+        &self.attestors
+    }
+
     /// The operator behind a call; `intent` is what the call is about, if it is about one.
     pub(super) async fn admit(
         &self,

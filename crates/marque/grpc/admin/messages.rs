@@ -54,6 +54,7 @@ pub(super) fn entry_spec(entry: &NewEntry) -> proto::EntrySpec {
         x509_lifetime,
         jwt_lifetime,
         dns_names,
+        federates_with,
         expires_at,
     } = entry;
     let role = match role {
@@ -67,6 +68,7 @@ pub(super) fn entry_spec(entry: &NewEntry) -> proto::EntrySpec {
         owner: owner.to_string(),
         hint: hint.as_ref().map(ToString::to_string).unwrap_or_default(),
         dns_names: dns_names.iter().map(ToString::to_string).collect(),
+        federates_with: federates_with.iter().map(ToString::to_string).collect(),
         x509_svid_lifetime: x509_lifetime.map(|lifetime| duration(lifetime.as_duration())),
         jwt_svid_lifetime: jwt_lifetime.map(|lifetime| duration(lifetime.as_duration())),
         expires_at: expires_at.map(timestamp),
@@ -125,7 +127,7 @@ pub(super) fn kill_state(state: &KillState) -> proto::KillState {
     proto::KillState { epoch: *epoch, kills: kills.iter().map(kill).collect() }
 }
 
-fn kill(kill: &Kill) -> proto::KillRecord {
+pub(super) fn kill(kill: &Kill) -> proto::KillRecord {
     let Kill { scope, reason, actor, at, epoch } = kill;
     proto::KillRecord {
         scope: Some(kill_scope(scope)),

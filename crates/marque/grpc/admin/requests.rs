@@ -44,6 +44,7 @@ pub(super) fn new_entry(spec: Option<proto::EntrySpec>) -> Result<NewEntry, Stat
         x509_svid_lifetime,
         jwt_svid_lifetime,
         expires_at,
+        federates_with,
     } = spec.ok_or_else(|| error::missing_field("spec"))?;
     let role = match proto::EntryRole::try_from(role) {
         Ok(proto::EntryRole::Agent) => EntryRole::Agent,
@@ -64,6 +65,10 @@ pub(super) fn new_entry(spec: Option<proto::EntrySpec>) -> Result<NewEntry, Stat
         dns_names: dns_names
             .iter()
             .map(|name| parse("dns_names", name))
+            .collect::<Result<_, _>>()?,
+        federates_with: federates_with
+            .iter()
+            .map(|name| parse("federates_with", name))
             .collect::<Result<_, _>>()?,
         expires_at: expires_at
             .map(|at| from_timestamp(at).ok_or_else(|| error::missing_field("expires_at")))

@@ -1,6 +1,7 @@
 //! The admin API over real sockets, in front of a door that only remembers.
 
 pub(super) mod door;
+mod inquiries;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -77,6 +78,9 @@ async fn every_general_call(client: &mut AdminClient) -> Vec<(Code, Option<Strin
         refusal(client.kill_state().await),
         refusal(client.log_info().await),
         refusal(client.leaves(0, false).await.map(|_| ())),
+        refusal(client.explain(1).await),
+        refusal(client.denials().await),
+        refusal(client.shared_identities(None).await),
     ]
 }
 
@@ -101,6 +105,7 @@ fn new_entry(path: &str) -> NewEntry {
         x509_lifetime: Some("30m".parse().unwrap()),
         jwt_lifetime: None,
         dns_names: vec!["x.example.org".parse().unwrap()],
+        federates_with: Default::default(),
         expires_at: Some("2099-01-01T00:00:00Z".parse().unwrap()),
     }
 }
@@ -207,10 +212,10 @@ async fn an_agent_decides_nothing_and_its_own_intent_least_of_all() {
     let other_calls = every_call_about(&mut desk.client, other.id().as_str()).await;
     assert_eq!(other_calls, vec![denied(DenialCode::ApproverNotEligible); 4]);
     let general = every_general_call(&mut desk.client).await;
-    assert_eq!(general, vec![denied(DenialCode::ApproverNotEligible); 11]);
+    assert_eq!(general, vec![denied(DenialCode::ApproverNotEligible); 14]);
 
     let refusals = desk.door.refusals();
-    assert_eq!(refusals.len(), 19);
+    assert_eq!(refusals.len(), 22);
     assert_eq!(refusals[1].method, "ApproveIntent");
     assert_eq!((&refusals[1].agents, &refusals[1].intent), (&vec![agent], &Some(own.id().clone())));
     assert_eq!(desk.door.stored(own.id()).state(), State::Pending);

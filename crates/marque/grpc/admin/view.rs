@@ -3,6 +3,12 @@
 //! Everything in here came over a socket: text is text, to be made visible before it reaches a terminal.
 
 mod from;
+mod inquiries;
+
+pub use inquiries::{
+    EarnedView, ExplanationView, FindingView, HolderView, MissingView, NearView, ProfilesView,
+    RefusedCallerView, SharedIdentityView,
+};
 
 use jiff::Timestamp;
 use serde::Serialize;
@@ -50,6 +56,8 @@ pub struct EntryView {
     pub hint: String,
     /// Names in its certificates.
     pub dns_names: Vec<String>,
+    /// The other trust domains whose bundles its callers get.
+    pub federates_with: Vec<String>,
     /// The lifetime of its X.509-SVIDs in seconds, if not the trust domain's.
     pub x509_svid_lifetime_s: Option<u64>,
     /// The lifetime of its JWT-SVIDs in seconds, if not the trust domain's.

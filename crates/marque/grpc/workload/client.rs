@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use futures::{Stream, StreamExt};
+use marque_jose::PrivateJwk;
 use rustls_pki_types::CertificateDer;
 use serde::Serialize;
 use tonic::Request;
@@ -69,6 +70,30 @@ impl std::fmt::Debug for FetchedJwtSvid {
     }
 }
 
+/// One WIT-SVID as it came, not yet verified.
+#[derive(Serialize)]
+pub struct FetchedWitSvid {
+    /// Whose it is said to be.
+    pub spiffe_id: String,
+    /// What it is for; empty when not said.
+    pub hint: String,
+    /// The token. It authenticates nobody without a proof of possession by the key (WI-10).
+    pub svid: String,
+    /// The private key that the token is bound to; it does not become part of any output by itself.
+    #[serde(skip)]
+    pub key: PrivateJwk,
+}
+
+impl std::fmt::Debug for FetchedWitSvid {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { spiffe_id, hint, svid: _, key: _ } = self;
+        f.debug_struct("FetchedWitSvid")
+            .field("spiffe_id", spiffe_id)
+            .field("hint", hint)
+            .finish_non_exhaustive()
+    }
+}
+
 impl WorkloadClient {
     /// Connects to the socket.
     ///
@@ -112,36 +137,100 @@ impl WorkloadClient {
             .collect())
     }
 
-    /// The certificates of each trust domain.
+    /// The caller's WIT-SVIDs, at once and on every change: of the identity named, or one for each.
+    ///
+    /// # Errors
+    /// When the caller has no such identity, or the daemon cannot answer; the stream ends with such an error too.
+    pub async fn watch_wit(
+        &mut self,
+        spiffe_id: Option<String>,
+    ) -> Result<impl Stream<Item = Result<Vec<FetchedWitSvid>, CallError>> + Unpin + use<>, CallError>
+    {
+        let request = proto::WitsvidRequest { spiffe_id: spiffe_id.unwrap_or_default() };
+        let stream = self.inner.fetch_witsvid(request).await?.into_inner();
+        Ok(stream.map(|message| Ok(wit(message?))))
+    }
+
+    /// The caller's WIT-SVIDs as they are now, the default first.
+    ///
+    /// # Errors
+    /// As [`WorkloadClient::watch_wit`].
+    pub async fn wit_svids(
+        &mut self,
+        spiffe_id: Option<String>,
+    ) -> Result<Vec<FetchedWitSvid>, CallError> {
+        let mut stream = self.watch_wit(spiffe_id).await?;
+        stream.next().await.ok_or(CallError::Malformed("WIT-SVIDs"))?
+    }
+
+    /// The WIT key set of each trust domain, JSON.
     ///
     /// # Errors
     /// When the caller has no identity, or the daemon cannot answer.
+    pub async fn wit_bundles(&mut self) -> Result<BTreeMap<String, serde_json::Value>, CallError> {
+        let mut stream =
+            self.inner.fetch_wit_bundles(proto::WitBundlesRequest {}).await?.into_inner();
+        let first = stream.message().await?.ok_or(CallError::Malformed("bundles"))?;
+        let proto::WitBundlesResponse { bundles } = first;
+        bundles.into_iter().map(|(name, keys)| key_set(name, keys.as_bytes())).collect()
+    }
+
+    /// The certificates of each trust domain, at once and on every change.
+    ///
+    /// # Errors
+    /// When the caller has no identity, or the daemon cannot answer; the stream ends with such an error too.
+    pub async fn watch_x509_bundles(
+        &mut self,
+    ) -> Result<
+        impl Stream<Item = Result<BTreeMap<String, Vec<CertificateDer<'static>>>, CallError>>
+        + Unpin
+        + use<>,
+        CallError,
+    > {
+        let request = proto::X509BundlesRequest {};
+        let stream = self.inner.fetch_x509_bundles(request).await?.into_inner();
+        Ok(stream.map(|message| {
+            let proto::X509BundlesResponse { crl: _, bundles } = message?;
+            bundles.into_iter().map(|(name, der)| Ok((name, certificates(&der)?))).collect()
+        }))
+    }
+
+    /// The certificates of each trust domain as they are now.
+    ///
+    /// # Errors
+    /// As [`WorkloadClient::watch_x509_bundles`].
     pub async fn x509_bundles(
         &mut self,
     ) -> Result<BTreeMap<String, Vec<CertificateDer<'static>>>, CallError> {
-        let mut stream =
-            self.inner.fetch_x509_bundles(proto::X509BundlesRequest {}).await?.into_inner();
-        let first = stream.message().await?.ok_or(CallError::Malformed("bundles"))?;
-        let proto::X509BundlesResponse { crl: _, bundles } = first;
-        bundles.into_iter().map(|(name, der)| Ok((name, certificates(&der)?))).collect()
+        let mut stream = self.watch_x509_bundles().await?;
+        stream.next().await.ok_or(CallError::Malformed("bundles"))?
     }
 
-    /// The JWT key set of each trust domain, JSON.
+    /// The JWT key set of each trust domain, JSON, at once and on every change.
     ///
     /// # Errors
-    /// When the caller has no identity, or the daemon cannot answer.
+    /// When the caller has no identity, or the daemon cannot answer; the stream ends with such an error too.
+    pub async fn watch_jwt_bundles(
+        &mut self,
+    ) -> Result<
+        impl Stream<Item = Result<BTreeMap<String, serde_json::Value>, CallError>> + Unpin + use<>,
+        CallError,
+    > {
+        let request = proto::JwtBundlesRequest {};
+        let stream = self.inner.fetch_jwt_bundles(request).await?.into_inner();
+        Ok(stream.map(|message| {
+            let proto::JwtBundlesResponse { bundles } = message?;
+            bundles.into_iter().map(|(name, keys)| key_set(name, &keys)).collect()
+        }))
+    }
+
+    /// The JWT key set of each trust domain as it is now, JSON.
+    ///
+    /// # Errors
+    /// As [`WorkloadClient::watch_jwt_bundles`].
     pub async fn jwt_bundles(&mut self) -> Result<BTreeMap<String, serde_json::Value>, CallError> {
-        let mut stream =
-            self.inner.fetch_jwt_bundles(proto::JwtBundlesRequest {}).await?.into_inner();
-        let first = stream.message().await?.ok_or(CallError::Malformed("bundles"))?;
-        let proto::JwtBundlesResponse { bundles } = first;
-        bundles
-            .into_iter()
-            .map(|(name, keys)| match serde_json::from_slice(&keys) {
-                Ok(keys) => Ok((name, keys)),
-                Err(_) => Err(CallError::Malformed("bundles")),
-            })
-            .collect()
+        let mut stream = self.watch_jwt_bundles().await?;
+        stream.next().await.ok_or(CallError::Malformed("bundles"))?
     }
 
     /// Has a JWT-SVID checked: whose it is, and its claims.
@@ -183,6 +272,26 @@ fn x509_svid(message: proto::X509svid) -> Result<FetchedX509Svid, CallError> {
     let key_der = x509_svid_key.into();
     let (chain, bundle) = (certificates(&x509_svid)?, certificates(&bundle)?);
     Ok(FetchedX509Svid { spiffe_id, hint, chain, key_der, bundle })
+}
+
+fn wit(message: proto::WitsvidResponse) -> Vec<FetchedWitSvid> {
+    let proto::WitsvidResponse { svids } = message;
+    svids
+        .into_iter()
+        .map(|proto::Witsvid { spiffe_id, wit_svid, wit_svid_key, hint }| FetchedWitSvid {
+            spiffe_id,
+            hint,
+            svid: wit_svid,
+            key: PrivateJwk::from_string(wit_svid_key),
+        })
+        .collect()
+}
+
+fn key_set(name: String, keys: &[u8]) -> Result<(String, serde_json::Value), CallError> {
+    match serde_json::from_slice(keys) {
+        Ok(keys) => Ok((name, keys)),
+        Err(_) => Err(CallError::Malformed("bundles")),
+    }
 }
 
 /// Splits concatenated DER: each certificate is a SEQUENCE that says how long it is.

@@ -4,36 +4,41 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use marque_spiffe::{Bundle, Hint, JwtSvid, TrustDomain};
-use marque_workload::{BundleUpdate, JwtSvidMaterial, X509Identity, X509SvidMaterial, X509Update};
+use marque_workload::{
+    BundleUpdate, JwtSvidMaterial, WitIdentity, WitSvidMaterial, WitUpdate, X509Identity,
+    X509SvidMaterial, X509Update,
+};
 use prost_types::value::Kind;
 use prost_types::{ListValue, Struct, Value};
 
 use super::super::proto::workload as proto;
 
-pub(super) fn x509_svids(update: &X509Update) -> proto::X509svidResponse {
-    let X509Update { svids, bundle, federated, epoch: _ } = update;
+pub(in super::super) fn x509_svids(update: &X509Update) -> proto::X509svidResponse {
+    let X509Update { svids, bundle, federated, crls, epoch: _ } = update;
     let own = bundle.x509_der();
     proto::X509svidResponse {
         svids: svids.iter().map(|identity| x509_svid(identity, own.clone())).collect(),
-        crl: Vec::new(),
+        crl: revocation_lists(crls),
         federated_bundles: by_trust_domain(federated, Bundle::x509_der),
     }
 }
 
-pub(super) fn x509_bundles(update: &BundleUpdate) -> proto::X509BundlesResponse {
+pub(in super::super) fn x509_bundles(update: &BundleUpdate) -> proto::X509BundlesResponse {
     proto::X509BundlesResponse {
-        crl: Vec::new(),
+        crl: revocation_lists(&update.crls),
         bundles: by_trust_domain(all(update), Bundle::x509_der),
     }
 }
 
-pub(super) fn jwt_bundles(update: &BundleUpdate) -> proto::JwtBundlesResponse {
+pub(in super::super) fn jwt_bundles(update: &BundleUpdate) -> proto::JwtBundlesResponse {
     proto::JwtBundlesResponse {
         bundles: by_trust_domain(all(update), |bundle| bundle.jwt_jwks().to_string().into_bytes()),
     }
 }
 
-pub(super) fn jwt_svids(svids: &[(Arc<JwtSvidMaterial>, Option<Hint>)]) -> proto::JwtsvidResponse {
+pub(in super::super) fn jwt_svids(
+    svids: &[(Arc<JwtSvidMaterial>, Option<Hint>)],
+) -> proto::JwtsvidResponse {
     let svid = |(material, hint): &(Arc<JwtSvidMaterial>, Option<Hint>)| {
         let JwtSvidMaterial { spiffe_id, token, issued_at: _, expires_at: _ } = &**material;
         proto::Jwtsvid {
@@ -43,6 +48,19 @@ pub(super) fn jwt_svids(svids: &[(Arc<JwtSvidMaterial>, Option<Hint>)]) -> proto
         }
     };
     proto::JwtsvidResponse { svids: svids.iter().map(svid).collect() }
+}
+
+pub(in super::super) fn wit_svids(update: &WitUpdate) -> proto::WitsvidResponse {
+    let WitUpdate { svids, epoch: _ } = update;
+    proto::WitsvidResponse { svids: svids.iter().map(wit_svid).collect() }
+}
+
+/// Key ids are unique within each set, which is of one trust domain (WI-11).
+pub(in super::super) fn wit_bundles(update: &BundleUpdate) -> proto::WitBundlesResponse {
+    let bundles = all(update)
+        .map(|bundle| (key(bundle.trust_domain()), bundle.wit_jwks().to_string()))
+        .collect();
+    proto::WitBundlesResponse { bundles }
 }
 
 /// All claims of the token; `aud` is a list even where the token has one text.
@@ -66,8 +84,20 @@ fn x509_svid(identity: &X509Identity, bundle: Vec<u8>) -> proto::X509svid {
     }
 }
 
+fn wit_svid(identity: &WitIdentity) -> proto::Witsvid {
+    let WitIdentity { material, hint } = identity;
+    let WitSvidMaterial { spiffe_id, token, private_key, issued_at: _, expires_at: _ } =
+        &**material;
+    proto::Witsvid {
+        spiffe_id: spiffe_id.to_string(),
+        wit_svid: token.expose_token().to_owned(),
+        wit_svid_key: private_key.expose_json().to_owned(),
+        hint: hint_text(hint.as_ref()),
+    }
+}
+
 fn all(update: &BundleUpdate) -> impl Iterator<Item = &Arc<Bundle>> {
-    let BundleUpdate { own, federated, epoch: _ } = update;
+    let BundleUpdate { own, federated, crls: _, epoch: _ } = update;
     federated.iter().chain([own])
 }
 
@@ -76,6 +106,10 @@ fn by_trust_domain<'a>(
     encode: impl Fn(&Bundle) -> Vec<u8>,
 ) -> HashMap<String, Vec<u8>> {
     bundles.into_iter().map(|bundle| (key(bundle.trust_domain()), encode(bundle))).collect()
+}
+
+fn revocation_lists(crls: &[Arc<[u8]>]) -> Vec<Vec<u8>> {
+    crls.iter().map(|crl| crl.to_vec()).collect()
 }
 
 /// The Workload API names a trust domain by its id (`spiffe://example.org`).

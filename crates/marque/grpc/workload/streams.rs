@@ -5,163 +5,400 @@ use std::sync::Arc;
 
 use futures::stream::BoxStream;
 use marque_attest::Peer;
-use marque_spiffe::SelectorSet;
+use marque_spiffe::{SelectorSet, SpiffeId};
 use marque_workload::{
-    BundleProfile, BundleSubscription, BundleUpdate, WorkloadError, X509Subscription, X509Update,
+    BundleProfile, BundleSubscription, BundleUpdate, IdentityUser, Stay, WitSubscription,
+    WitUpdate, Workload, WorkloadError, X509Identity, X509Subscription, X509Update,
 };
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
 
-use super::super::proto::workload as proto;
-use super::{WorkloadDoor, messages};
+use super::{Asked, WorkloadDoor};
 use crate::error;
+use crate::identities::{SharedIdentities, user_of};
 
-/// One attested caller who wants to hear of changes.
+/// Whose state a stream tells, and what ends it beside the entitlement.
+pub(in super::super) trait Subject: Send + Sync + 'static {
+    /// What is known of the subject's entitlement.
+    fn workload(&self) -> &Workload;
+
+    /// What the subject attests as right now.
+    fn attest(&self) -> impl Future<Output = Result<SelectorSet, Status>> + Send;
+
+    /// The same, and nothing that was gathered before counts: what precedes every update but the first.
+    fn attest_anew(&self) -> impl Future<Output = Result<SelectorSet, Status>> + Send {
+        self.attest()
+    }
+
+    /// Completes when nothing more may be sent, whatever the entitlement says, with the reason.
+    fn ended(&self) -> impl Future<Output = Status> + Send;
+
+    /// The user of what the stream hands out, as long as it attests as these selectors.
+    fn user(&self, selectors: &SelectorSet) -> IdentityUser;
+
+    /// What every SVID passes on its way out.
+    fn sharing(&self) -> &Arc<SharedIdentities>;
+
+    /// How its client is told that there is nothing for it.
+    fn refusal(&self, refusal: Refusal<'_>) -> Status;
+
+    /// Told of SVIDs before they leave; what it refuses stays here.
+    fn release(&self, _svids: &[X509Identity]) -> impl Future<Output = Result<(), Status>> + Send {
+        std::future::ready(Ok(()))
+    }
+}
+
+/// Why there is nothing for a subject.
 #[derive(Debug)]
-pub(super) struct Watch {
-    door: WorkloadDoor,
-    peer: Arc<Peer>,
+pub(in super::super) struct Refusal<'a> {
+    /// What was asked for.
+    pub(in super::super) method: &'static str,
+    /// What the subject attests as.
+    pub(in super::super) selectors: &'a SelectorSet,
+    /// What failed; `None` when somebody else holds every identity.
+    pub(in super::super) error: Option<WorkloadError>,
+}
+
+/// The caller of the Workload API: the process that connected.
+#[derive(Debug)]
+pub(in super::super) struct Caller {
+    pub(in super::super) door: WorkloadDoor,
+    pub(in super::super) peer: Arc<Peer>,
+}
+
+impl Subject for Caller {
+    fn workload(&self) -> &Workload {
+        &self.door.workload
+    }
+
+    async fn attest(&self) -> Result<SelectorSet, Status> {
+        let attestation = self.door.attestors.attest(&self.peer).await.map_err(error::attest)?;
+        Ok(attestation.selectors)
+    }
+
+    async fn attest_anew(&self) -> Result<SelectorSet, Status> {
+        let attested = self.door.attestors.attest_anew(&self.peer).await;
+        Ok(attested.map_err(error::attest)?.selectors)
+    }
+
+    async fn ended(&self) -> Status {
+        self.peer.exited().await;
+        error::peer_exited()
+    }
+
+    fn user(&self, selectors: &SelectorSet) -> IdentityUser {
+        user_of(self.peer.process(), selectors)
+    }
+
+    fn sharing(&self) -> &Arc<SharedIdentities> {
+        &self.door.sharing
+    }
+
+    fn refusal(&self, refusal: Refusal<'_>) -> Status {
+        let Refusal { method, selectors, error } = refusal;
+        let asked = Asked { door: &self.door, method, peer: &self.peer, selectors };
+        match error {
+            Some(error) => asked.failed(error),
+            None => asked.shared(),
+        }
+    }
+}
+
+/// One attested subject whose changes somebody wants to hear of.
+#[derive(Debug)]
+pub(in super::super) struct Watch<S> {
+    subject: S,
     selectors: SelectorSet,
     shutdown: CancellationToken,
 }
 
-impl Watch {
-    pub(super) fn new(
-        door: WorkloadDoor,
-        peer: Arc<Peer>,
-        selectors: SelectorSet,
+impl<S: Subject> Watch<S> {
+    /// Attests the subject, whose streams are then those of what it attested as.
+    pub(in super::super) async fn begin(
+        subject: S,
         shutdown: CancellationToken,
-    ) -> Self {
-        Self { door, peer, selectors, shutdown }
+    ) -> Result<Self, Status> {
+        let selectors = subject.attest().await?;
+        Ok(Self { subject, selectors, shutdown })
     }
 
-    pub(super) fn x509_svids(self) -> BoxStream<'static, Result<proto::X509svidResponse, Status>> {
-        self.stream::<X509Subscription, _>(messages::x509_svids)
-    }
-
-    pub(super) fn x509_bundles(
+    pub(in super::super) fn x509_svids<M: Send + 'static>(
         self,
-    ) -> BoxStream<'static, Result<proto::X509BundlesResponse, Status>> {
-        self.stream::<X509Bundles, _>(messages::x509_bundles)
-    }
-
-    pub(super) fn jwt_bundles(
-        self,
-    ) -> BoxStream<'static, Result<proto::JwtBundlesResponse, Status>> {
-        self.stream::<JwtBundles, _>(messages::jwt_bundles)
-    }
-
-    /// Messages made from updates. The next update is fetched when the client has room for it, so a slow client gets
-    /// the newest state and never a queue of old ones.
-    fn stream<S: Subscription, M: Send + 'static>(
-        self,
-        message: fn(&S::Update) -> M,
+        message: fn(&X509Update) -> M,
     ) -> BoxStream<'static, Result<M, Status>> {
-        let subscription = S::subscribe(&self.door, self.selectors.clone());
-        let state = Some((self, subscription));
-        Box::pin(futures::stream::unfold(state, move |state| async move {
-            let (mut watch, mut subscription) = state?;
-            match watch.next(&mut subscription).await {
-                Some(Ok(update)) => Some((Ok(message(&update)), Some((watch, subscription)))),
+        let Self { subject, selectors, shutdown } = self;
+        let subscription = subject.workload().subscribe_x509(selectors);
+        Open { subject, subscription, shutdown, is_first: true, stay: None }.stream(message)
+    }
+
+    /// Of the identity named, or of all.
+    pub(in super::super) fn wit_svids<M: Send + 'static>(
+        self,
+        wanted: Option<SpiffeId>,
+        message: fn(&WitUpdate) -> M,
+    ) -> BoxStream<'static, Result<M, Status>> {
+        let Self { subject, selectors, shutdown } = self;
+        let subscription = subject.workload().subscribe_wit(selectors, wanted);
+        Open { subject, subscription, shutdown, is_first: true, stay: None }.stream(message)
+    }
+
+    pub(in super::super) fn x509_bundles<M: Send + 'static>(
+        self,
+        message: fn(&BundleUpdate) -> M,
+    ) -> BoxStream<'static, Result<M, Status>> {
+        self.bundles(BundleProfile::X509, message)
+    }
+
+    pub(in super::super) fn jwt_bundles<M: Send + 'static>(
+        self,
+        message: fn(&BundleUpdate) -> M,
+    ) -> BoxStream<'static, Result<M, Status>> {
+        self.bundles(BundleProfile::Jwt, message)
+    }
+
+    pub(in super::super) fn wit_bundles<M: Send + 'static>(
+        self,
+        message: fn(&BundleUpdate) -> M,
+    ) -> BoxStream<'static, Result<M, Status>> {
+        self.bundles(BundleProfile::Wit, message)
+    }
+
+    /// The bundles for whoever verifies SVIDs of one profile.
+    fn bundles<M: Send + 'static>(
+        self,
+        profile: BundleProfile,
+        message: fn(&BundleUpdate) -> M,
+    ) -> BoxStream<'static, Result<M, Status>> {
+        let Self { subject, selectors, shutdown } = self;
+        let subscription = subject.workload().subscribe_bundles(selectors).only(profile);
+        Open { subject, subscription, shutdown, is_first: true, stay: None }.stream(message)
+    }
+}
+
+/// One open stream. What the subject attested as is kept by the subscription, shared with everybody who looks alike.
+#[derive(Debug)]
+struct Open<S, U> {
+    subject: S,
+    subscription: U,
+    shutdown: CancellationToken,
+    /// Whether nothing was sent yet: the attestation that opened the stream is still warm.
+    is_first: bool,
+    /// What was handed out last is in use while the stream is open.
+    stay: Option<Stay>,
+}
+
+impl<S: Subject, U: Subscription> Open<S, U> {
+    /// Messages made from updates. The next update is fetched when the transport has passed on the one before, so a slow
+    /// client gets the newest state and never a queue of old ones; one message may wait in the transport for its window.
+    fn stream<M: Send + 'static>(
+        self,
+        message: fn(&U::Update) -> M,
+    ) -> BoxStream<'static, Result<M, Status>> {
+        Box::pin(futures::stream::unfold(Some(self), move |open| async move {
+            let mut open = open?;
+            match open.next().await {
+                Some(Ok(update)) => Some((Ok(message(&update)), Some(open))),
                 Some(Err(status)) => Some((Err(status), None)),
                 None => None,
             }
         }))
     }
 
-    /// The next update that the caller, attested once more, is still entitled to.
-    async fn next<S: Subscription>(
-        &mut self,
-        subscription: &mut S,
-    ) -> Option<Result<S::Update, Status>> {
-        loop {
-            let update = tokio::select! {
-                biased;
-                () = self.shutdown.cancelled() => return Some(Err(error::shutting_down())),
-                () = self.peer.exited() => return Some(Err(error::peer_exited())),
-                update = subscription.next() => match update? {
-                    Ok(update) => update,
-                    Err(error) => return Some(Err(error::workload(error))),
-                },
-            };
-            let now = match self.door.attestors.attest(&self.peer).await {
-                Ok(attestation) => attestation.selectors,
-                Err(error) => return Some(Err(error::attest(error))),
-            };
-            // Attesting takes time: a kill or a removed entry that came meanwhile counts (WA-14).
-            if now == self.selectors && !subscription.is_stale() {
-                return Some(Ok(update));
-            }
-            // Or the process is the same and what it is has changed, such as its groups. Either way what it gets now is
-            // another question, asked anew so that an answer which says the same is not held back.
-            self.selectors = now;
-            *subscription = S::subscribe(&self.door, self.selectors.clone());
-        }
+    /// The next update that the subject, attested once more, is still entitled to.
+    async fn next(&mut self) -> Option<Result<U::Update, Status>> {
+        let Self { subject, subscription, shutdown, is_first, stay } = self;
+        // Whatever is under way for an update, an end comes first.
+        let outcome = tokio::select! {
+            biased;
+            () = shutdown.cancelled() => Err(error::shutting_down()),
+            status = subject.ended() => Err(status),
+            outcome = advance(subject, subscription, stay, *is_first) => outcome?,
+        };
+        *is_first = false;
+        Some(outcome)
     }
 }
 
+async fn advance<S: Subject, U: Subscription>(
+    subject: &S,
+    subscription: &mut U,
+    stay: &mut Option<Stay>,
+    is_first: bool,
+) -> Option<Result<U::Update, Status>> {
+    loop {
+        let mut update = match subscription.next().await? {
+            Ok(update) => update,
+            Err(error) => {
+                let selectors = subscription.selectors();
+                let refusal = Refusal { method: U::METHOD, selectors, error: Some(error) };
+                return Some(Err(subject.refusal(refusal)));
+            }
+        };
+        let selectors = subscription.selectors();
+        if let Err(status) = admit::<S, U>(subject, selectors, stay, &mut update).await {
+            return Some(Err(status));
+        }
+        if let Err(status) = subject.release(U::svids(&update)).await {
+            return Some(Err(status));
+        }
+        let now = if is_first { subject.attest().await } else { subject.attest_anew().await };
+        let now = match now {
+            Ok(selectors) => selectors,
+            Err(status) => return Some(Err(status)),
+        };
+        // Attesting takes time: a kill or a removed entry that came meanwhile counts (WA-14).
+        if now == *subscription.selectors() && !subscription.is_stale() {
+            return Some(Ok(update));
+        }
+        // Or the process is the same and what it is has changed, such as its groups. Either way what it gets now is
+        // another question, asked anew so that an answer which says the same is not held back.
+        *subscription = subscription.anew(subject.workload(), now);
+    }
+}
+
+/// Leaves of an update that hands out SVIDs those that the subject may have; they are in use from here on.
+async fn admit<S: Subject, U: Subscription>(
+    subject: &S,
+    selectors: &SelectorSet,
+    stay: &mut Option<Stay>,
+    update: &mut U::Update,
+) -> Result<(), Status> {
+    let mut ids = U::identities(update);
+    if ids.is_empty() {
+        return Ok(());
+    }
+    let user = subject.user(selectors);
+    let refused = subject.sharing().observe(&ids, &user, selectors).await;
+    if !refused.is_empty() {
+        U::withhold(update, &refused);
+        ids.retain(|id| !refused.contains(id));
+    }
+    if ids.is_empty() {
+        return Err(subject.refusal(Refusal { method: U::METHOD, selectors, error: None }));
+    }
+    // The new one is there before the old one goes: no moment is without.
+    *stay = Some(subject.sharing().stay(&ids, &user));
+    Ok(())
+}
+
 /// What the streams need of a subscription of `marque-workload`.
-trait Subscription: Send + Sized + 'static {
+trait Subscription: Send + Sync + Sized + 'static {
     type Update: Send;
 
-    fn subscribe(door: &WorkloadDoor, selectors: SelectorSet) -> Self;
+    /// What was called for it.
+    const METHOD: &'static str;
+
+    /// The same question, asked for what the subject is now.
+    fn anew(&self, workload: &Workload, selectors: SelectorSet) -> Self;
 
     fn next(&mut self) -> impl Future<Output = Option<Result<Self::Update, WorkloadError>>> + Send;
 
-    /// Whether something changed since the last update was made.
+    /// What the subject attested as when it was asked.
+    fn selectors(&self) -> &SelectorSet;
+
+    /// Whether something that concerns the subject changed since the last update was made.
     fn is_stale(&self) -> bool;
+
+    /// The SVIDs in an update.
+    fn svids(_update: &Self::Update) -> &[X509Identity] {
+        &[]
+    }
+
+    /// The identities that an update hands out.
+    fn identities(_update: &Self::Update) -> Vec<SpiffeId> {
+        Vec::new()
+    }
+
+    /// Takes these identities out of an update.
+    fn withhold(_update: &mut Self::Update, _refused: &[SpiffeId]) {}
 }
 
 impl Subscription for X509Subscription {
     type Update = X509Update;
 
-    fn subscribe(door: &WorkloadDoor, selectors: SelectorSet) -> Self {
-        door.workload.subscribe_x509(selectors)
+    const METHOD: &'static str = "FetchX509SVID";
+
+    fn anew(&self, workload: &Workload, selectors: SelectorSet) -> Self {
+        workload.subscribe_x509(selectors)
     }
 
     async fn next(&mut self) -> Option<Result<X509Update, WorkloadError>> {
         Self::next(self).await
     }
 
+    fn selectors(&self) -> &SelectorSet {
+        Self::selectors(self)
+    }
+
     fn is_stale(&self) -> bool {
         Self::is_stale(self)
     }
-}
 
-/// Bundles for whoever verifies X.509-SVIDs.
-struct X509Bundles(BundleSubscription);
-
-impl Subscription for X509Bundles {
-    type Update = BundleUpdate;
-
-    fn subscribe(door: &WorkloadDoor, selectors: SelectorSet) -> Self {
-        Self(door.workload.subscribe_bundles(selectors).only(BundleProfile::X509))
+    fn svids(update: &X509Update) -> &[X509Identity] {
+        &update.svids
     }
 
-    async fn next(&mut self) -> Option<Result<BundleUpdate, WorkloadError>> {
-        self.0.next().await
+    fn identities(update: &X509Update) -> Vec<SpiffeId> {
+        update.svids.iter().map(|svid| svid.material.spiffe_id.clone()).collect()
     }
 
-    fn is_stale(&self) -> bool {
-        self.0.is_stale()
+    fn withhold(update: &mut X509Update, refused: &[SpiffeId]) {
+        update.svids.retain(|svid| !refused.contains(&svid.material.spiffe_id));
     }
 }
 
-/// Bundles for whoever verifies JWT-SVIDs.
-struct JwtBundles(BundleSubscription);
+impl Subscription for WitSubscription {
+    type Update = WitUpdate;
 
-impl Subscription for JwtBundles {
-    type Update = BundleUpdate;
+    const METHOD: &'static str = "FetchWITSVID";
 
-    fn subscribe(door: &WorkloadDoor, selectors: SelectorSet) -> Self {
-        Self(door.workload.subscribe_bundles(selectors).only(BundleProfile::Jwt))
+    fn anew(&self, workload: &Workload, selectors: SelectorSet) -> Self {
+        workload.subscribe_wit(selectors, self.wanted().cloned())
     }
 
-    async fn next(&mut self) -> Option<Result<BundleUpdate, WorkloadError>> {
-        self.0.next().await
+    async fn next(&mut self) -> Option<Result<WitUpdate, WorkloadError>> {
+        Self::next(self).await
+    }
+
+    fn selectors(&self) -> &SelectorSet {
+        Self::selectors(self)
     }
 
     fn is_stale(&self) -> bool {
-        self.0.is_stale()
+        Self::is_stale(self)
+    }
+
+    fn identities(update: &WitUpdate) -> Vec<SpiffeId> {
+        update.svids.iter().map(|svid| svid.material.spiffe_id.clone()).collect()
+    }
+
+    fn withhold(update: &mut WitUpdate, refused: &[SpiffeId]) {
+        update.svids.retain(|svid| !refused.contains(&svid.material.spiffe_id));
+    }
+}
+
+impl Subscription for BundleSubscription {
+    type Update = BundleUpdate;
+
+    const METHOD: &'static str = "FetchBundles";
+
+    fn anew(&self, workload: &Workload, selectors: SelectorSet) -> Self {
+        let subscription = workload.subscribe_bundles(selectors);
+        match self.profile() {
+            Some(profile) => subscription.only(profile),
+            None => subscription,
+        }
+    }
+
+    async fn next(&mut self) -> Option<Result<BundleUpdate, WorkloadError>> {
+        Self::next(self).await
+    }
+
+    fn selectors(&self) -> &SelectorSet {
+        Self::selectors(self)
+    }
+
+    fn is_stale(&self) -> bool {
+        Self::is_stale(self)
     }
 }

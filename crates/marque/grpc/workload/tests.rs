@@ -1,8 +1,13 @@
 //! The Workload API over real sockets: with the crates.io client where a client can say it, raw where it would not.
 
+mod endpoint;
+mod federation;
+mod limits;
 mod pin;
+mod profiles;
+mod sharing;
+mod wit;
 
-use std::future::Future;
 use std::time::Duration;
 
 use futures::StreamExt;
@@ -79,7 +84,7 @@ async fn every_rpc(client: &mut Raw) -> [Code; 7] {
 }
 
 /// Waits until `attempt` succeeds.
-async fn eventually<F: Future<Output = bool>>(mut attempt: impl FnMut() -> F) {
+async fn eventually(mut attempt: impl AsyncFnMut() -> bool) {
     let trying = async {
         while !attempt().await {
             tokio::task::yield_now().await;
@@ -89,57 +94,16 @@ async fn eventually<F: Future<Output = bool>>(mut attempt: impl FnMut() -> F) {
 }
 
 #[tokio::test]
-async fn the_security_header_is_required_once_and_exactly_by_every_method() {
-    let stage = Stage::new();
-    stage.register("/agent/a", EntryRole::Agent);
-    let served = stage.serve_workload(Limits::default());
-    let wrong: [Headers; 6] = [
-        Ok,
-        |request| with(request, &["True"]),
-        |request| with(request, &["1"]),
-        |request| with(request, &["true,true"]),
-        |request| with(request, &["true", "true"]),
-        |request| with(request, &["true", "false"]),
-    ];
-    for headers in wrong {
-        let codes = every_rpc(&mut raw(&served, headers).await).await;
-        assert_eq!(codes, [Code::InvalidArgument; 7]);
-    }
-    let codes = every_rpc(&mut raw(&served, proper).await).await;
-    assert_eq!(codes[..4], [Code::Ok; 4]);
-}
-
-#[tokio::test]
-async fn the_security_header_is_required_by_services_that_are_not_there_too() {
-    let stage = Stage::new();
-    let served = stage.serve_workload(Limits::default());
-    let call = async |headers: Headers| {
-        let channel = connect(&served.socket).await.unwrap();
-        let mut grpc = tonic::client::Grpc::new(InterceptedService::new(channel, headers));
-        grpc.ready().await.unwrap();
-        let path = http::uri::PathAndQuery::from_static(
-            "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo",
-        );
-        let codec =
-            tonic_prost::ProstCodec::<proto::X509svidRequest, proto::X509svidRequest>::default();
-        code(grpc.unary(Request::new(proto::X509svidRequest {}), path, codec).await)
-    };
-    assert_eq!(call(Ok).await, Code::InvalidArgument);
-    assert_eq!(call(proper).await, Code::Unimplemented);
-}
-
-#[tokio::test]
-async fn a_caller_without_an_identity_is_refused_and_wit_svids_are_not_served() {
+async fn a_caller_without_an_identity_is_refused_by_every_method() {
     let stage = Stage::new();
     stage.register_for("/agent/a", EntryRole::Agent, "unix:uid:4294967290");
     let served = stage.serve_workload(Limits::default());
     let codes = every_rpc(&mut raw(&served, proper).await).await;
-    let [denied, unimplemented] = [Code::PermissionDenied, Code::Unimplemented];
-    assert_eq!(codes, [denied, denied, denied, denied, denied, unimplemented, unimplemented]);
+    assert_eq!(codes, [Code::PermissionDenied; 7]);
 }
 
 #[tokio::test]
-async fn a_request_that_can_never_work_is_refused_before_anybody_is_attested() {
+async fn wa_4_a_request_that_can_never_work_is_refused_before_anybody_is_attested() {
     // Without an entry, whoever is attested gets PermissionDenied.
     let stage = Stage::new();
     let served = stage.serve_workload(Limits::default());
@@ -306,73 +270,6 @@ async fn a_connection_that_never_ends_does_not_hold_up_the_stop() {
     timeout(PATIENCE, served.task).await.unwrap().unwrap().unwrap();
     let mut rest = Vec::new();
     timeout(PATIENCE, idle.read_to_end(&mut rest)).await.unwrap().unwrap();
-}
-
-#[tokio::test]
-async fn one_user_gets_as_many_connections_as_the_limit_and_a_place_is_given_back() {
-    let stage = Stage::new();
-    let served = stage.serve_workload(Limits { connections_per_uid: 1, ..Limits::default() });
-    let mut first = UnixStream::connect(&served.socket).await.unwrap();
-    first.read_u8().await.unwrap();
-    let mut second = UnixStream::connect(&served.socket).await.unwrap();
-    assert_eq!(timeout(PATIENCE, second.read(&mut [0; 1])).await.unwrap().unwrap(), 0);
-    drop(first);
-    let socket = &served.socket;
-    eventually(|| async move {
-        let mut third = UnixStream::connect(socket).await.unwrap();
-        third.read(&mut [0; 1]).await.unwrap_or(0) == 1
-    })
-    .await;
-}
-
-#[tokio::test]
-async fn a_call_over_the_limit_of_a_connection_waits_until_another_ends() {
-    let stage = Stage::new();
-    stage.register("/agent/a", EntryRole::Agent);
-    let served = stage.serve_workload(Limits { concurrent_streams: 1, ..Limits::default() });
-    let mut client = raw(&served, proper).await;
-    let mut stream = client.fetch_x509svid(proto::X509svidRequest {}).await.unwrap().into_inner();
-    stream.message().await.unwrap().unwrap();
-    let mut second = client.clone();
-    let waits =
-        tokio::spawn(async move { second.fetch_jwtsvid(jwt_request(&[AUDIENCE], "")).await });
-    // Time enough for the connection to serve both, if it would.
-    for path in ["/agent/b", "/agent/c", "/agent/d"] {
-        stage.register(path, EntryRole::Agent);
-        timeout(PATIENCE, stream.message()).await.unwrap().unwrap().unwrap();
-    }
-    assert!(!waits.is_finished());
-    drop(stream);
-    assert_eq!(code(timeout(PATIENCE, waits).await.unwrap().unwrap()), Code::Ok);
-}
-
-#[tokio::test]
-async fn a_message_one_byte_over_the_limit_is_refused() {
-    let stage = Stage::new();
-    let served = stage.serve_workload(Limits { message_bytes: 1000, ..Limits::default() });
-    let mut client = raw(&served, proper).await;
-    // Two field headers and the audience take the rest.
-    let overhead = validation(AUDIENCE, &"x".repeat(900));
-    let overhead = prost::Message::encoded_len(&overhead) - 900;
-    let fits = validation(AUDIENCE, &"x".repeat(1000 - overhead));
-    assert_eq!(code(client.validate_jwtsvid(fits).await), Code::PermissionDenied);
-    let over = validation(AUDIENCE, &"x".repeat(1001 - overhead));
-    assert_eq!(code(client.validate_jwtsvid(over).await), Code::OutOfRange);
-}
-
-#[tokio::test]
-async fn headers_over_the_limit_are_refused() {
-    let stage = Stage::new();
-    stage.register("/agent/a", EntryRole::Agent);
-    let served = stage.serve_workload(Limits { header_list_bytes: 2000, ..Limits::default() });
-    let ask = async |bytes: usize| {
-        let mut client = raw(&served, proper).await;
-        let mut request = Request::new(jwt_request(&[AUDIENCE], ""));
-        request.metadata_mut().insert("filler", "x".repeat(bytes).parse().unwrap());
-        code(client.fetch_jwtsvid(request).await)
-    };
-    assert_eq!(ask(1000).await, Code::Ok);
-    assert_ne!(ask(2000).await, Code::Ok);
 }
 
 #[cfg(feature = "demo")]

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use futures::future::BoxFuture;
 use jiff::Timestamp;
-use marque_audit::{Event, Leaf, LogError, LogStore, StoredCheckpoint, VerifierKey};
+use marque_audit::{LogStore, VerifierKey};
 use marque_intent::kill::{KillScope, KillState, NewKill};
 use marque_intent::{
     Approval, ApprovalRule, Delivery, Digest, Grant, GrantTerms, Intent, IntentChange,
@@ -14,12 +14,12 @@ use marque_intent::{
 use marque_registry::{
     Entry, EntryId, EntryRole, EntrySource, NewEntry, Registry, Snapshot, TrustDomainDocument,
 };
-use marque_spiffe::{Clock, Environment, SelectorSet, SpiffeId, TrustDomain};
-use marque_testkit::SeededRandom;
-use tokio::sync::watch;
+use marque_spiffe::{Clock, Environment, SelectorSet, SpiffeId};
+use marque_testkit::{MemoryLog, SeededRandom};
 
 use super::super::door::{AdminDoor, AdminError, DaemonStatus, Operator, Refusal};
 use crate::clock::SystemClock;
+use crate::identities::{Denials, SharedIdentities};
 
 #[derive(Debug)]
 pub(in crate::grpc::admin) struct FakeDoor {
@@ -29,17 +29,28 @@ pub(in crate::grpc::admin) struct FakeDoor {
     actors: Mutex<Vec<String>>,
     refusals: Mutex<Vec<Refusal>>,
     log: Arc<MemoryLog>,
+    sharing: Arc<SharedIdentities>,
+    denials: Arc<Denials>,
 }
 
 impl FakeDoor {
     pub(in crate::grpc::admin) fn new(registry: Arc<Registry>) -> Self {
+        let log = Arc::new(MemoryLog::of("test.example.org"));
+        let (document, clock) = (registry.document(), Arc::new(SystemClock));
+        let sharing = SharedIdentities::new(
+            Arc::clone(document),
+            Arc::clone(&log) as _,
+            Arc::clone(&clock) as _,
+        );
         Self {
+            sharing: Arc::new(sharing),
+            denials: Arc::new(Denials::new(Arc::clone(document), clock)),
             registry,
             intents: Mutex::default(),
             kills: Mutex::default(),
             actors: Mutex::default(),
             refusals: Mutex::default(),
-            log: Arc::new(MemoryLog { leaves: Mutex::default(), size: watch::Sender::new(0) }),
+            log,
         }
     }
 
@@ -201,52 +212,21 @@ impl AdminDoor for FakeDoor {
         self.key()
     }
 
+    fn sharing(&self) -> Arc<SharedIdentities> {
+        Arc::clone(&self.sharing)
+    }
+
+    fn denials(&self) -> Arc<Denials> {
+        Arc::clone(&self.denials)
+    }
+
+    fn now(&self) -> Timestamp {
+        SystemClock.now()
+    }
+
     fn record_refusal(&self, refusal: Refusal) -> BoxFuture<'_, Result<(), AdminError>> {
         self.refusals.lock().unwrap().push(refusal);
         Box::pin(std::future::ready(Ok(())))
-    }
-}
-
-#[derive(Debug)]
-pub(super) struct MemoryLog {
-    leaves: Mutex<Vec<Leaf>>,
-    size: watch::Sender<u64>,
-}
-
-impl LogStore for MemoryLog {
-    fn size(&self) -> BoxFuture<'_, Result<u64, LogError>> {
-        Box::pin(std::future::ready(Ok(*self.size.borrow())))
-    }
-
-    fn leaves(&self, from: u64, limit: usize) -> BoxFuture<'_, Result<Vec<Leaf>, LogError>> {
-        let from = usize::try_from(from).unwrap();
-        let page = self.leaves.lock().unwrap().iter().skip(from).take(limit).cloned().collect();
-        Box::pin(std::future::ready(Ok(page)))
-    }
-
-    fn checkpoint(&self) -> BoxFuture<'_, Result<Option<StoredCheckpoint>, LogError>> {
-        Box::pin(std::future::ready(Ok(None)))
-    }
-
-    fn save_checkpoint(
-        &self,
-        _checkpoint: StoredCheckpoint,
-    ) -> BoxFuture<'_, Result<(), LogError>> {
-        unreachable!("nothing here signs checkpoints")
-    }
-
-    fn append(&self, event: Event) -> BoxFuture<'_, Result<u64, LogError>> {
-        let trust_domain: TrustDomain = "test.example.org".parse().unwrap();
-        let mut leaves = self.leaves.lock().unwrap();
-        let seq = leaves.len() as u64;
-        let recorded = event.time;
-        leaves.push(Leaf::seal(event, &trust_domain, seq, recorded).unwrap());
-        self.size.send_replace(seq + 1);
-        Box::pin(std::future::ready(Ok(seq)))
-    }
-
-    fn changed(&self) -> watch::Receiver<u64> {
-        self.size.subscribe()
     }
 }
 

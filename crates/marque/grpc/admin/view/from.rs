@@ -63,6 +63,7 @@ impl TryFrom<proto::Entry> for EntryView {
             x509_svid_lifetime,
             jwt_svid_lifetime,
             expires_at,
+            federates_with,
         } = spec.ok_or(CallError::Malformed("spec"))?;
         let role = match proto::EntryRole::try_from(role) {
             Ok(proto::EntryRole::Agent) => "agent",
@@ -77,6 +78,7 @@ impl TryFrom<proto::Entry> for EntryView {
             owner,
             hint,
             dns_names,
+            federates_with,
             x509_svid_lifetime_s: seconds(x509_svid_lifetime),
             jwt_svid_lifetime_s: seconds(jwt_svid_lifetime),
             expires_at: expires_at.and_then(from_timestamp),

@@ -21,11 +21,11 @@ use super::super::super::proto::workload as proto;
 use super::super::super::proto::workload::spiffe_workload_api_client::SpiffeWorkloadApiClient;
 use super::super::super::serve::Limits;
 use super::super::super::stage::{PATIENCE, Stage};
-use super::{AUDIENCE, Raw, code, jwt_request, proper};
+use super::{AUDIENCE, Raw, code, first, jwt_request, proper};
 
 /// Run as a process of its own by the next test: connects, hands the connection over, and exits when it is told to.
 #[test]
-#[ignore = "a process of `a_connection_is_worth_nothing_without_the_process_that_made_it`"]
+#[ignore = "a process of `a_connection_that_another_process_made_is_worth_nothing`"]
 fn connects_hands_over_and_waits() {
     let parent = StdStream::from(std::io::stdin().as_fd().try_clone_to_owned().unwrap());
     if parent.peer_addr().is_err() {
@@ -78,7 +78,7 @@ async fn connection_of_another_process(
 }
 
 #[tokio::test]
-async fn a_connection_is_worth_nothing_without_the_process_that_made_it() {
+async fn a_connection_that_another_process_made_is_worth_nothing() {
     let stage = Stage::new();
     stage.register("/agent/a", EntryRole::Agent);
     let served = stage.serve_workload(Limits::default());
@@ -94,14 +94,12 @@ async fn a_connection_is_worth_nothing_without_the_process_that_made_it() {
         .await
         .unwrap();
     let mut client: Raw = SpiffeWorkloadApiClient::with_interceptor(channel, proper);
-    let mut stream =
-        client.fetch_x509_bundles(proto::X509BundlesRequest {}).await.unwrap().into_inner();
-    assert!(stream.message().await.unwrap().is_some());
-
+    // The process that made the connection lives and is entitled; the one that speaks is not that process.
+    assert_ne!(code(client.fetch_jwtsvid(jwt_request(&[AUDIENCE], "")).await), Code::Ok);
+    assert_ne!(
+        first(client.fetch_x509_bundles(proto::X509BundlesRequest {}).await).await,
+        Code::Ok
+    );
     drop(leash);
     timeout(PATIENCE, child.wait()).await.unwrap().unwrap();
-    let end = timeout(PATIENCE, stream.message()).await.unwrap().unwrap_err();
-    assert_eq!(end.code(), Code::Unauthenticated);
-    let next = client.fetch_jwtsvid(jwt_request(&[AUDIENCE], "")).await;
-    assert_eq!(code(next), Code::Unauthenticated);
 }

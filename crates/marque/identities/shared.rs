@@ -1,0 +1,120 @@
+//! The one gate that SVIDs pass on their way out, whichever API they leave by.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use marque_audit::{LogError, LogStore};
+use marque_registry::TrustDomainDocument;
+use marque_spiffe::{Clock, SelectorSet, SpiffeId};
+use marque_workload::{HolderFacts, IdentityUser, SharedUse, Sharing, Stay};
+
+use super::report::{self, SharedIdentity};
+use super::{loggable, record};
+
+/// The shared identities of one trust domain: noticed, recorded, refused where its document says so.
+#[derive(Debug)]
+pub struct SharedIdentities {
+    sharing: Arc<Sharing>,
+    document: Arc<TrustDomainDocument>,
+    log: Arc<dyn LogStore>,
+}
+
+/// Somebody else holds every identity that was asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Refused;
+
+impl SharedIdentities {
+    /// Nobody has used anything yet.
+    pub fn new(
+        document: Arc<TrustDomainDocument>,
+        log: Arc<dyn LogStore>,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
+        let settings = document.identities();
+        let sharing = Sharing::new(settings.sharing(), settings.sharing_window(), clock);
+        Self { sharing: Arc::new(sharing), document, log }
+    }
+
+    /// Leaves of the SVIDs that are about to leave those that the user may have, and puts on record what has to be.
+    ///
+    /// # Errors
+    /// When there is none that it may have.
+    pub(crate) async fn admit<T>(
+        &self,
+        svids: &mut Vec<T>,
+        spiffe_id: impl Fn(&T) -> &SpiffeId,
+        user: &IdentityUser,
+        selectors: &SelectorSet,
+    ) -> Result<(), Refused> {
+        let ids: Vec<SpiffeId> = svids.iter().map(|svid| spiffe_id(svid).clone()).collect();
+        let refused = self.observe(&ids, user, selectors).await;
+        svids.retain(|svid| !refused.contains(spiffe_id(svid)));
+        if svids.is_empty() { Err(Refused) } else { Ok(()) }
+    }
+
+    /// Says that `user` is about to be handed these identities; gives those that it must not be.
+    pub(crate) async fn observe(
+        &self,
+        ids: &[SpiffeId],
+        user: &IdentityUser,
+        selectors: &SelectorSet,
+    ) -> Vec<SpiffeId> {
+        let observed = self.sharing.observe(ids, user);
+        for shared in &observed.records {
+            self.put_on_record(shared, user, selectors).await;
+        }
+        observed.refused
+    }
+
+    /// Says that `user`, who was just handed these identities, uses them until the answer is dropped.
+    pub(crate) fn stay(&self, ids: &[SpiffeId], user: &IdentityUser) -> Stay {
+        self.sharing.stay(ids, user)
+    }
+
+    /// Who keeps `user` from the identity, and until when at least.
+    pub(crate) fn held_against(
+        &self,
+        spiffe_id: &SpiffeId,
+        user: &IdentityUser,
+    ) -> Option<(HolderFacts, Option<Timestamp>)> {
+        self.sharing.held_against(spiffe_id, user)
+    }
+
+    /// Every identity that was shared since then: what the log says of it, and who holds it now.
+    ///
+    /// # Errors
+    /// When the log cannot be read.
+    pub(crate) async fn report(&self, since: Timestamp) -> Result<Vec<SharedIdentity>, LogError> {
+        report::of(&*self.log, since, self.sharing.shared()).await
+    }
+
+    async fn put_on_record(
+        &self,
+        shared: &SharedUse,
+        user: &IdentityUser,
+        selectors: &SelectorSet,
+    ) {
+        let SharedUse { spiffe_id, earlier, newcomer, refused, at: _ } = shared;
+        tracing::warn!(
+            %spiffe_id,
+            earlier = %earlier.fingerprint,
+            earlier_pids = ?earlier.pids,
+            newcomer = %newcomer.fingerprint,
+            newcomer_pids = ?newcomer.pids,
+            refused,
+            "one identity is used by two programs; see `marque report shared-identities`"
+        );
+        let rule = (self.sharing.rule(), self.sharing.window());
+        let loggable = loggable(&self.document, selectors);
+        let recorded = match record::event(shared, rule, (&user.fingerprint, &loggable)) {
+            Ok(event) => self.log.append(event).await.map(|_seq| ()),
+            Err(error) => Err(LogError::Refused(Box::new(error))),
+        };
+        if let Err(error) = recorded {
+            // Nothing is decided by the record: who is refused stays refused. It is tried again with the next use.
+            self.sharing.not_recorded(shared);
+            let error = &error as &dyn std::error::Error;
+            tracing::error!(error, %spiffe_id, "a shared identity could not be recorded");
+        }
+    }
+}
