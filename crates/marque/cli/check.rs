@@ -72,6 +72,7 @@ fn check(path: &std::path::Path) -> Report {
             return report;
         }
     };
+    let mut sound = Vec::new();
     for path in folders {
         match folder::check(&path) {
             Ok(checked) => {
@@ -87,10 +88,12 @@ fn check(path: &std::path::Path) -> Report {
                     entries: checked.folder.entries.len(),
                     playbooks: checked.playbooks.iter().count(),
                 });
+                sound.push(checked);
             }
             Err(findings) => report.findings.extend(findings.into_iter().map(Into::into)),
         }
     }
+    report.findings.extend(folder::across_the_firebreak(&sound).into_iter().map(Into::into));
     report
 }
 

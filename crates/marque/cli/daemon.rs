@@ -80,11 +80,15 @@ impl Session {
     /// A client of a Workload API socket: the one given (`unix:/…` or a path), else that of the trust domain which was
     /// named, else the one in `SPIFFE_ENDPOINT_SOCKET`, else that of the only trust domain (WE-4).
     pub(super) async fn workload(&self, given: Option<&str>) -> Result<WorkloadClient, Failure> {
-        let socket = match self.environment_socket(given)? {
-            Some(socket) => socket,
-            None => self.place.one()?.workload_api_socket,
-        };
-        Ok(WorkloadClient::connect(&socket).await?)
+        Ok(WorkloadClient::connect(&self.workload_socket(given)?).await?)
+    }
+
+    /// That socket, for whoever connects more than once.
+    pub(super) fn workload_socket(&self, given: Option<&str>) -> Result<PathBuf, Failure> {
+        match self.environment_socket(given)? {
+            Some(socket) => Ok(socket),
+            None => Ok(self.place.one()?.workload_api_socket),
+        }
     }
 
     /// The trust domain of a Workload API socket that was given, or that the environment names; else as for any command.
@@ -116,7 +120,7 @@ impl Session {
 
     fn environment_socket(&self, given: Option<&str>) -> Result<Option<PathBuf>, Failure> {
         if let Some(given) = given {
-            return socket_path(given, "--socket").map(Some);
+            return socket_option(given).map(Some);
         }
         if self.place.is_named() {
             return Ok(None);
@@ -136,13 +140,35 @@ async fn find(at: TrustDomainEndpoints, id: &str) -> Result<Option<(Home, Intent
     }
 }
 
-/// The absolute path in `unix:/path`, `unix:///path` or `/path` (WE-4: no authority).
+/// The socket in `--socket`: as the environment would name it, or a path alone, which a person may type.
+fn socket_option(text: &str) -> Result<PathBuf, Failure> {
+    if text.starts_with('/') { Ok(PathBuf::from(text)) } else { socket_path(text, "--socket") }
+}
+
+/// The absolute path in `unix:/path` or `unix:///path` (WE-4: no authority).
 fn socket_path(text: &str, whence: &str) -> Result<PathBuf, Failure> {
-    let path = text.strip_prefix("unix:").unwrap_or(text);
-    let path = path.strip_prefix("//").unwrap_or(path);
+    let refused = |why: &str| {
+        Err(Failure::usage(format!("{whence} is `{text}`: {why}"))
+            .next("write it as unix:/path/to/workload.sock"))
+    };
+    if text.starts_with("tcp:") {
+        return refused(
+            "a caller over TCP cannot be told from any other, so the Workload API is on Unix sockets alone",
+        );
+    }
+    let Some(path) = text.strip_prefix("unix:") else { return refused("it names no Unix socket") };
+    let path = match path.strip_prefix("//") {
+        Some(path) if path.starts_with('/') => path,
+        Some(_) => {
+            return refused("a Unix socket has no authority (what stands between `//` and `/`)");
+        }
+        None => path,
+    };
+    if path.contains(['?', '#']) {
+        return refused("a Unix socket has neither a query nor a fragment");
+    }
     if !path.starts_with('/') {
-        return Err(Failure::usage(format!("{whence} is `{text}`, which names no Unix socket"))
-            .next("write it as unix:/path/to/workload.sock"));
+        return refused("the path is not absolute");
     }
     Ok(PathBuf::from(path))
 }
@@ -171,16 +197,17 @@ impl From<CallError> for Failure {
             ),
             CallError::Refused { kind: Code::Unavailable, .. } => Some("try again in a moment"),
             CallError::Refused { .. } => None,
+            CallError::Ended => Some("try again in a moment"),
             CallError::Malformed(_) => Some("use the command line of the daemon's own version"),
         };
         let code = match &error {
             CallError::Refused { code, .. } => code.clone(),
-            CallError::Unreachable { .. } | CallError::Malformed(_) => None,
+            CallError::Unreachable { .. } | CallError::Ended | CallError::Malformed(_) => None,
         };
         let failure = match &error {
             CallError::Unreachable { .. } => Self::because("cannot reach the daemon", &error),
             CallError::Refused { message, .. } => Self::failed(message.clone()),
-            CallError::Malformed(_) => Self::failed(error.to_string()),
+            CallError::Ended | CallError::Malformed(_) => Self::failed(error.to_string()),
         };
         let failure = failure.code(code);
         match next {
@@ -202,6 +229,18 @@ fn next_for_code(code: &str) -> Option<&'static str> {
         "approval_digest_mismatch" => {
             Some("look at the intent again: what would be approved has changed")
         }
+        "no_identity" => Some(
+            "no registration entry fits this process: see `marque explain denials`, and `marque entry create --help`",
+        ),
+        "identity_shared" => {
+            Some("another program holds this identity: see `marque report shared-identities`")
+        }
+        "process_not_found" | "process_exited" => {
+            Some("check the id with `ps`; a refusal that is over is in `marque explain denials`")
+        }
+        "shutting_down" | "issuer_unavailable" | "attestation_unavailable" => {
+            Some("try again in a moment")
+        }
         "approval_expired" | "grant_expired" => Some("the agent has to ask again"),
         _ => None,
     }
@@ -211,14 +250,50 @@ fn next_for_code(code: &str) -> Option<&'static str> {
 mod tests {
     use super::*;
 
+    fn refused(text: &str) -> String {
+        format!("{:?}", socket_path(text, "SPIFFE_ENDPOINT_SOCKET").unwrap_err())
+    }
+
     #[test]
-    fn a_socket_is_written_in_three_ways_and_never_relative() {
-        for text in ["/run/a.sock", "unix:/run/a.sock", "unix:///run/a.sock"] {
-            assert_eq!(socket_path(text, "--socket").unwrap(), PathBuf::from("/run/a.sock"));
+    fn we_4_an_endpoint_is_a_unix_socket_by_its_absolute_path_without_authority() {
+        for text in ["unix:/run/a.sock", "unix:///run/a.sock"] {
+            assert_eq!(socket_path(text, "x").unwrap(), PathBuf::from("/run/a.sock"));
         }
-        for text in ["", "a.sock", "unix:a.sock", "unix://host/a.sock", "tcp:127.0.0.1:1"] {
-            assert!(socket_path(text, "--socket").is_err(), "{text}");
+    }
+
+    #[test]
+    fn we_4_an_authority_is_refused() {
+        for text in ["unix://host/a.sock", "unix://localhost/run/a.sock", "unix://a.sock"] {
+            assert!(refused(text).contains("no authority"), "{text}: {}", refused(text));
         }
+    }
+
+    #[test]
+    fn we_4_a_relative_path_is_refused() {
+        for text in ["unix:a.sock", "unix:./a.sock", "unix:"] {
+            assert!(refused(text).contains("not absolute"), "{text}: {}", refused(text));
+        }
+        for text in ["unix:/run/a.sock?x", "unix:/run/a.sock#x"] {
+            assert!(refused(text).contains("neither a query"), "{text}");
+        }
+    }
+
+    #[test]
+    fn we_4_tcp_is_refused_and_says_why() {
+        for text in ["tcp:127.0.0.1:8080", "tcp://127.0.0.1:8080", "tcp:localhost:1"] {
+            assert!(refused(text).contains("over TCP"), "{text}: {}", refused(text));
+        }
+        for text in ["", "/run/a.sock", "http://a/b", "UNIX:/run/a.sock"] {
+            assert!(refused(text).contains("names no Unix socket"), "{text}: {}", refused(text));
+        }
+    }
+
+    #[test]
+    fn the_option_takes_a_path_alone_as_well() {
+        for text in ["/run/a.sock", "unix:/run/a.sock"] {
+            assert_eq!(socket_option(text).unwrap(), PathBuf::from("/run/a.sock"));
+        }
+        assert!(socket_option("a.sock").is_err());
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use clap::{Args, Subcommand};
 use jiff::Timestamp;
 use marque_registry::{EntryId, EntryRole, Lifetime, NewEntry, Owner};
-use marque_spiffe::{DnsName, Hint, Selector, SpiffeId};
+use marque_spiffe::{DnsName, Hint, Selector, SpiffeId, TrustDomain};
 
 use super::Session;
 use super::daemon::{Home, Of};
@@ -59,6 +59,9 @@ struct CreateArgs {
     /// A DNS name for the identity's certificates
     #[arg(long = "dns-name", value_name = "NAME")]
     dns_names: Vec<DnsName>,
+    /// Another trust domain whose bundle its callers get; one that the trust domain's document federates with
+    #[arg(long, value_name = "TRUST-DOMAIN")]
+    federates_with: Vec<TrustDomain>,
     /// The lifetime of its X.509-SVIDs, such as 30m, if shorter than the trust domain's
     #[arg(long, value_name = "LIFETIME")]
     x509_lifetime: Option<Lifetime>,
@@ -97,6 +100,7 @@ async fn create(session: &mut Session, args: CreateArgs) -> Result<(), Failure> 
         role,
         hint,
         dns_names,
+        federates_with,
         x509_lifetime,
         jwt_lifetime,
         expires_at,
@@ -112,6 +116,7 @@ async fn create(session: &mut Session, args: CreateArgs) -> Result<(), Failure> 
         x509_lifetime,
         jwt_lifetime,
         dns_names,
+        federates_with: federates_with.into_iter().collect(),
         expires_at,
     };
     let created = home.admin.create_entry(&entry).await?;
@@ -167,6 +172,7 @@ fn render(entry: &EntryView) -> String {
         ("selectors", lines(&entry.selectors)),
         ("hint", or_dash(&entry.hint)),
         ("DNS names", lines(&entry.dns_names)),
+        ("federates with", lines(&entry.federates_with)),
         ("X.509 lifetime", lifetime(entry.x509_svid_lifetime_s)),
         ("JWT lifetime", lifetime(entry.jwt_svid_lifetime_s)),
         ("expires", moment(entry.expires_at)),
@@ -186,6 +192,7 @@ mod tests {
             owner: owner.to_owned(),
             hint: String::new(),
             dns_names: Vec::new(),
+            federates_with: vec!["partner.example.org".to_owned()],
             x509_svid_lifetime_s: Some(1800),
             jwt_svid_lifetime_s: None,
             expires_at: None,
@@ -213,6 +220,7 @@ mod tests {
                         unix:uid:1000
         hint            -
         DNS names       -
+        federates with  partner.example.org
         X.509 lifetime  30m
         JWT lifetime    -
         expires         -

@@ -10,10 +10,11 @@ use serde::Serialize;
 use super::output::{OutputFormat, visible};
 
 const BAD: Style = AnsiColor::Red.on_default().bold();
+const WARN: Style = AnsiColor::Yellow.on_default().bold();
 const NEXT: Style = Style::new().bold();
 
 /// Ends a command: what failed, the stable code if the daemon gave one, and the next step for whoever reads it.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Failure {
     exit: Exit,
     message: String,
@@ -101,6 +102,15 @@ impl Failure {
             Exit::Usage => ExitCode::from(2),
             Exit::Failed | Exit::Unheard => ExitCode::FAILURE,
         }
+    }
+
+    /// Tells it on standard error as something that the command goes on after; `then` says how.
+    pub(super) fn warn(&self, then: &str) {
+        let Self { exit: _, message, code, next: _ } = self;
+        let code = code.as_ref().map_or_else(String::new, |code| format!(" (code `{code}`)"));
+        let line = visible(&format!("{message}{code}; {then}"));
+        // With standard error closed nobody can be told.
+        drop(writeln!(anstream::stderr(), "{WARN}warning{WARN:#}: {line}"));
     }
 
     fn render(&self, format: OutputFormat) -> String {

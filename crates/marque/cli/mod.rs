@@ -12,13 +12,16 @@ mod demo;
 mod deny;
 mod dev;
 mod entry;
+mod explain;
 mod failure;
 mod intent;
 mod issuer;
 mod kill;
+mod metrics;
 mod output;
 mod place;
 mod playbook;
+mod report;
 mod review;
 mod status;
 mod svid;
@@ -61,6 +64,7 @@ Examples:
   marque intent list --state pending            see what waits for a person
   marque approve int_01…                        review one intent and approve it
   marque kill agent spiffe://prod.example.org/agent/cert-rotator/a
+  marque explain pid 4711                       say why a process gets an identity, or none
   marque audit verify                           prove the log of a running daemon
 
 Exit codes:
@@ -80,8 +84,11 @@ enum Command {
     Dev(dev::DevArgs),
     Issuer(issuer::IssuerArgs),
     Status(status::StatusArgs),
+    Metrics(metrics::MetricsArgs),
     Svid(svid::SvidArgs),
     Entry(entry::EntryArgs),
+    Explain(explain::ExplainArgs),
+    Report(report::ReportArgs),
     Playbook(playbook::PlaybookArgs),
     Intent(intent::IntentArgs),
     Approve(approve::ApproveArgs),
@@ -130,8 +137,11 @@ impl Command {
             Self::Dev(args) => return args.run(session).await,
             Self::Issuer(args) => return args.run(session).await,
             Self::Status(args) => args.run(session).await,
+            Self::Metrics(args) => args.run(session).await,
             Self::Svid(args) => args.run(session).await,
             Self::Entry(args) => args.run(session).await,
+            Self::Explain(args) => args.run(session).await,
+            Self::Report(args) => args.run(session).await,
             Self::Playbook(args) => args.run(session).await,
             Self::Intent(args) => args.run(session).await,
             Self::Approve(args) => args.run(session).await,

@@ -130,10 +130,12 @@ mod tests {
                 environment: marque_spiffe::Environment::NonProduction,
                 workload_api_socket: folder.join("w.sock"),
                 admin_socket: folder.join("a.sock"),
+                broker_api_socket: None,
                 issuer_url: "https://localhost:1".to_owned(),
                 token_endpoint: "https://localhost:1/oauth2/token".to_owned(),
                 intents_url: "https://localhost:1/v1/intents".to_owned(),
                 jwks_url: "https://localhost:1/oauth2/jwks".to_owned(),
+                bundle_url: "https://localhost:1/spiffe/bundle".to_owned(),
                 ca_file: folder.join("ca.pem"),
             })
             .collect();

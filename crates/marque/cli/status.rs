@@ -1,6 +1,9 @@
 //! `marque status`: how the daemon is.
 
+use std::path::PathBuf;
+
 use clap::Args;
+use serde::Serialize;
 
 use super::Session;
 use super::failure::Failure;
@@ -16,21 +19,45 @@ impl StatusArgs {
     pub(super) async fn run(self, session: &mut Session) -> Result<(), Failure> {
         let mut all = Vec::new();
         for mut home in session.homes().await? {
-            all.push(home.admin.status().await?);
+            all.push(Status {
+                daemon: home.admin.status().await?,
+                workload_api_socket: home.at.workload_api_socket,
+                broker_api_socket: home.at.broker_api_socket,
+                bundle_url: home.at.bundle_url,
+            });
         }
         session.output.show(&all, |all| all.iter().map(render).collect::<Vec<_>>().join("\n"))
     }
 }
 
-fn render(status: &StatusView) -> String {
+/// One trust domain: how it is, and where it is served.
+#[derive(Debug, Serialize)]
+struct Status {
+    #[serde(flatten)]
+    daemon: StatusView,
+    workload_api_socket: PathBuf,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    broker_api_socket: Option<PathBuf>,
+    bundle_url: String,
+}
+
+fn render(status: &Status) -> String {
+    let Status { daemon: status, workload_api_socket, broker_api_socket, bundle_url } = status;
+    let broker_api = broker_api_socket.as_ref();
     pairs([
         ("trust domain", status.trust_domain.clone()),
         ("environment", status.environment.to_owned()),
+        ("workload api", format!("unix:{}", workload_api_socket.display())),
+        (
+            "broker api",
+            broker_api
+                .map_or_else(|| "no broker".to_owned(), |path| format!("unix:{}", path.display())),
+        ),
         ("version", status.version.clone()),
         ("running since", moment(status.started_at)),
         ("entries", format!("{} (revision {})", status.entries, status.registry_revision)),
         ("playbooks", status.playbooks.to_string()),
-        ("bundle", format!("sequence {}", status.bundle_sequence)),
+        ("bundle", format!("sequence {} at {bundle_url}", status.bundle_sequence)),
         ("kill epoch", status.kill_epoch.to_string()),
         ("log", format!("{} leaves", status.log_size)),
     ])
