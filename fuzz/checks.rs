@@ -1,0 +1,125 @@
+//! What must hold for any bytes at all, parser by parser. The fuzz targets feed it bytes that a fuzzer makes up, and
+//! `tests/corpora.rs` the corpora that are kept.
+//!
+//! A check panics when a rule is broken. Refusing bytes is always right; what must not happen is a crash, or that what was
+//! accepted reads differently the second time.
+
+#![allow(dead_code, reason = "each fuzz target uses one of the checks")]
+
+use std::str::from_utf8;
+
+use marque_attest::cgroup::{CgroupRoot, Cgroups, ContainerId};
+use marque_spiffe::{
+    Bundle, BundleMap, BundleSource as _, SpiffeId, TrustDomain, UnverifiedJwtSvid,
+    UnverifiedWitSvid, UnverifiedX509Svid,
+};
+
+/// A SPIFFE ID that is accepted is written as it was read, and keeps its limits (ID-7, ID-8, ID-9).
+pub(crate) fn spiffe_id(bytes: &[u8]) {
+    let Ok(text) = from_utf8(bytes) else { return };
+    let Ok(id) = text.parse::<SpiffeId>() else { return };
+    assert_eq!(id.to_string(), text, "nothing is folded or normalised");
+    assert!(text.len() <= 2048 && id.trust_domain().as_str().len() <= 255);
+    let name = id.trust_domain().as_str();
+    assert!(!name.is_empty() && !name.bytes().any(|byte| byte.is_ascii_uppercase()));
+    assert_eq!(id.trust_domain().id().to_string(), format!("spiffe://{name}"));
+    assert!(id.segments().all(|segment| !matches!(segment, "" | "." | "..")));
+    let segments: Vec<_> = id.segments().collect();
+    let again = SpiffeId::from_segments(id.trust_domain(), &segments);
+    assert_eq!(again.as_ref(), Ok(&id), "the parts make the whole");
+}
+
+/// A bundle that is accepted and written is the same bundle (TB-1 to TB-5), and within its limits.
+pub(crate) fn bundle(bytes: &[u8]) {
+    let trust_domain: TrustDomain = "fuzz.example.org".parse().expect("a trust domain");
+    let Ok(bundle) = Bundle::parse(trust_domain.clone(), bytes) else { return };
+    let keys = bundle.x509_authorities().len()
+        + bundle.jwt_authorities().len()
+        + bundle.wit_authorities().len();
+    assert!(keys <= Bundle::MAX_KEYS);
+    assert!(bundle.jwt_authorities().keys().all(|kid| !bundle.wit_authorities().contains_key(kid)));
+    let written = bundle.to_document().to_string();
+    let again = Bundle::parse(trust_domain, written.as_bytes()).expect("what we write we can read");
+    assert_eq!(again, bundle);
+}
+
+/// A chain that is accepted has the identity of its first certificate, whichever way it came in (X5-1, X5-2).
+pub(crate) fn x509_svid(bytes: &[u8]) {
+    let Ok(svid) = UnverifiedX509Svid::parse_der_concat(bytes) else { return };
+    let id = svid.id().clone();
+    assert!(id.has_path(), "a leaf's ID has a path");
+    // No authority stands behind bytes that were made up.
+    let bundle = Bundle::builder(id.trust_domain().clone()).build();
+    assert!(svid.verify(&bundle, jiff::Timestamp::UNIX_EPOCH).is_err());
+}
+
+/// A token that is accepted names a workload and is verified by nobody's key (JW-1 to JW-6).
+pub(crate) fn jwt_svid(bytes: &[u8]) {
+    let Ok(text) = from_utf8(bytes) else { return };
+    let Ok(svid) = UnverifiedJwtSvid::parse(text) else { return };
+    assert!(svid.id().has_path());
+    assert_eq!(text.bytes().filter(|byte| *byte == b'.').count(), 2, "compact serialisation");
+    let bundle = Bundle::builder(svid.trust_domain().clone()).build();
+    assert!(svid.verify(&bundle, "https://fuzz.example.org", jiff::Timestamp::UNIX_EPOCH).is_err());
+}
+
+/// A container that a cgroup file names stands in the file, whole.
+pub(crate) fn cgroup(bytes: &[u8]) {
+    let Ok(cgroups) = Cgroups::parse(bytes) else { return };
+    for root in ["/", "/user.slice/user-1000.slice/user@1000.service"] {
+        let Ok(Some(container)) = cgroups.container(&CgroupRoot::new(root)) else { continue };
+        let id = container.id().as_str();
+        assert!(ContainerId::new(id).is_some());
+        assert!(bytes.windows(id.len()).any(|window| window == id.as_bytes()));
+    }
+}
+
+/// A token that is accepted names a workload and is verified by nobody's key (WI-1 to WI-4).
+pub(crate) fn wit_svid(bytes: &[u8]) {
+    let Ok(text) = from_utf8(bytes) else { return };
+    let Ok(svid) = UnverifiedWitSvid::parse(text) else { return };
+    assert!(svid.id().has_path());
+    assert!(UnverifiedJwtSvid::parse(text).is_err(), "no token is of both kinds");
+    let bundle = Bundle::builder(svid.trust_domain().clone()).build();
+    assert!(svid.verify(&bundle, jiff::Timestamp::UNIX_EPOCH).is_err());
+}
+
+/// A bundle map that is accepted and written is the same map, each bundle under its own name (TB-6, TB-7).
+pub(crate) fn bundle_map(bytes: &[u8]) {
+    let Ok(map) = BundleMap::parse(bytes) else { return };
+    assert!(map.bundles().len() <= BundleMap::MAX_TRUST_DOMAINS);
+    for bundle in map.bundles() {
+        assert_eq!(map.bundle(bundle.trust_domain()).as_ref(), Some(bundle));
+    }
+    let written = map.to_document().to_string();
+    assert_eq!(BundleMap::parse(written.as_bytes()).expect("what we write we can read"), map);
+}
+
+/// The files below `/proc/PID` that pins and attestors read: what parses says what the bytes say.
+pub(crate) fn proc_file(bytes: &[u8]) {
+    use marque_attest::proc;
+    // The name in the file may be anything, so whatever stands before the last `)` changes nothing.
+    let stat = proc::parse_stat(bytes);
+    let named = [b"1 ) S 2 ".as_slice(), bytes].concat();
+    assert!(stat.is_none() || proc::parse_stat(&named) == stat);
+    if let Some(status) = proc::parse_status(bytes) {
+        let more = [bytes, b"\nUid:\t0\t0\t0\t0\n".as_slice()].concat();
+        assert_eq!(proc::parse_status(&more), Some(status), "the first line counts");
+    }
+    if let Some(arguments) = proc::parse_cmdline(bytes) {
+        let again: Vec<u8> = arguments.iter().flat_map(|arg| [*arg, b"\0"].concat()).collect();
+        assert_eq!(again, bytes);
+    }
+    if let Some(variables) = proc::parse_environ(bytes) {
+        let again = variables.iter().flat_map(|one| [one.name, b"=", one.value, b"\0"].concat());
+        assert_eq!(again.collect::<Vec<u8>>(), bytes);
+    }
+    if let Some(auxv) = proc::parse_auxv(bytes) {
+        assert!(auxv.page_size.is_power_of_two());
+        assert_eq!(
+            proc::parse_auxv(&[bytes, &[0xff; 16]].concat()),
+            Some(auxv),
+            "it ends where it ends"
+        );
+    }
+}

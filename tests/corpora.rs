@@ -1,0 +1,76 @@
+//! The corpora of the fuzz targets as ordinary tests: what a fuzzer once found, or a person thought of, is tried each time.
+
+#![expect(
+    clippy::expect_used,
+    reason = "helpers of tests; the lint settings cover test functions alone"
+)]
+
+#[path = "../fuzz/checks.rs"]
+mod checks;
+
+use std::fs;
+use std::path::Path;
+
+/// Runs `check` over every file of a corpus, and over each with a byte missing, doubled or flipped.
+fn over_corpus(name: &str, check: fn(&[u8])) {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus").join(name);
+    let mut files = 0;
+    for file in fs::read_dir(&folder).expect("a corpus") {
+        let bytes = fs::read(file.expect("a file").path()).expect("a file");
+        files += 1;
+        check(&bytes);
+        // The neighbourhood of what is valid is where parsers differ; a large file gets fewer places.
+        let step = (bytes.len() / 256).max(1);
+        for at in (0..bytes.len()).step_by(step) {
+            check(bytes.get(..at).unwrap_or_default());
+            let mut near = bytes.clone();
+            if let Some(byte) = near.get_mut(at) {
+                *byte ^= 1 << (at % 8);
+            }
+            check(&near);
+            near.insert(at, 0x22);
+            check(&near);
+        }
+    }
+    assert!(files >= 3, "{name} has {files} files: was it read as expected?");
+}
+
+#[test]
+fn spiffe_ids() {
+    over_corpus("spiffe_id", checks::spiffe_id);
+}
+
+#[test]
+fn bundles() {
+    over_corpus("bundle", checks::bundle);
+}
+
+#[test]
+fn x509_svids() {
+    over_corpus("x509_svid", checks::x509_svid);
+}
+
+#[test]
+fn wit_svids() {
+    over_corpus("wit_svid", checks::wit_svid);
+}
+
+#[test]
+fn bundle_maps() {
+    over_corpus("bundle_map", checks::bundle_map);
+}
+
+#[test]
+fn jwt_svids() {
+    over_corpus("jwt_svid", checks::jwt_svid);
+}
+
+#[test]
+fn cgroup_files() {
+    over_corpus("cgroup", checks::cgroup);
+}
+
+#[test]
+fn proc_files() {
+    over_corpus("proc_file", checks::proc_file);
+}
