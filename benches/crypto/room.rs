@@ -44,6 +44,8 @@ impl Room {
             ca_lifetime: Duration::from_secs(86_400),
             max_x509_svid_lifetime: Duration::from_secs(3_600),
             max_jwt_svid_lifetime: Duration::from_secs(300),
+            max_wit_svid_lifetime: Duration::from_secs(3_600),
+            wit_svids: true,
             refresh_hint: Duration::from_secs(300),
         };
         let random = Arc::new(SeededRandom::new(1));
