@@ -40,6 +40,8 @@ async fn a_finding_names_its_file_and_line() {
     for (file, from, to) in [
         (DOCUMENT, "environment = \"production\"", "environment = \"prod\""),
         (DOCUMENT, "tenant = ", "tenat = "),
+        (DOCUMENT, "[issuer]", "[attestation.docker]\nsocket = \"docker.sock\"\n[issuer]"),
+        (DOCUMENT, "[issuer]", "[attestation.kubernetes]\ntoken = \"x\"\n[issuer]"),
         (PLAYBOOK, "uses = 1", "uses = 0"),
         (PLAYBOOK, "uses = 1", "uses = 1\nunlimited = true"),
         (PLAYBOOK, "version = 1", "version = \"one\""),

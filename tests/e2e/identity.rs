@@ -48,6 +48,28 @@ async fn an_x509_source_gets_an_svid_and_the_bundle_that_it_chains_to() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn id_10_the_signing_authority_has_an_svid_of_its_own_without_a_path() {
+    let daemon = Daemon::start().await;
+    register_this_process(&daemon, "/service/e2e").await;
+    let bundles = connect(&daemon, PRODUCTION).await.fetch_x509_bundles().await.unwrap();
+    let bundle = bundles.get(&trust_domain()).unwrap();
+    let authority = bundle.authorities().first().unwrap();
+    let (_rest, root) = x509_parser::parse_x509_certificate(authority.as_bytes()).unwrap();
+    let names = root.subject_alternative_name().unwrap().expect("names");
+    let uris: Vec<_> = names
+        .value
+        .general_names
+        .iter()
+        .filter_map(|name| match name {
+            x509_parser::extensions::GeneralName::URI(uri) => Some(*uri),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(uris, [format!("spiffe://{PRODUCTION}")]);
+    assert!(root.is_ca());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_jwt_source_gets_svids_that_its_own_bundle_validates() {
     let daemon = Daemon::start().await;
     let (id, _entry) = register_this_process(&daemon, "/service/e2e").await;
@@ -109,6 +131,22 @@ async fn an_open_stream_gets_a_push_when_an_entry_comes_and_when_it_goes() {
     assert_eq!(identities(&next(&mut stream).await), [first.as_str(), &second]);
     daemon.operator(PRODUCTION).run(&["entry", "delete", &entry]).await.succeeded();
     assert_eq!(identities(&next(&mut stream).await), [first.as_str()]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn wa_3_what_is_gone_is_not_in_the_next_message() {
+    let daemon = Daemon::start().await;
+    let (first, _entry) = register_this_process(&daemon, "/service/e2e").await;
+    let (second, entry) = register_this_process(&daemon, "/service/e2e-two").await;
+    let workload = connect(&daemon, PRODUCTION).await;
+    let mut stream = Box::pin(workload.stream_x509_contexts().await.unwrap());
+    assert_eq!(identities(&next(&mut stream).await), [first.as_str(), &second]);
+    daemon.operator(PRODUCTION).run(&["entry", "delete", &entry]).await.succeeded();
+    let context = next(&mut stream).await;
+    assert_eq!(identities(&context), [first.as_str()]);
+    assert!(context.bundle_set().get(&trust_domain()).is_some(), "the rest is sent again");
+    let error = workload.fetch_jwt_svid([AUDIENCE], Some(&SpiffeId::new(&second).unwrap())).await;
+    assert!(is_permission_denied(&error.unwrap_err()));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -14,19 +14,34 @@
 )]
 
 mod approvals;
+mod broker;
+mod bundle_endpoints;
 mod check;
+mod containers;
 mod crash;
+mod door;
+mod envoy;
 mod exchange;
+mod explain;
+mod federation;
 mod firebreak;
 mod fleet;
 mod identity;
 mod intents;
 mod kill;
+mod mutual_tls;
+mod openssl;
 mod python;
 mod record;
 mod refusals;
+mod rotation;
+mod scripts;
+mod sds;
 mod secrets;
+mod sharing;
 mod shutdown;
 mod story;
 mod support;
+mod svid_files;
+mod wit;
 mod workload_endpoint;

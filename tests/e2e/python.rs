@@ -1,15 +1,15 @@
-//! Clients of another language: PyPI's `spiffe` and `requests-oauth2client`, each in a process that attests like any
-//! agent. `MARQUE_TEST_PYTHON` names an interpreter that has both (see `.ci/requirements.txt`).
+//! Clients of another language: PyPI's `spiffe`, `requests-oauth2client` and `joserfc`, each in a process that attests like any
+//! agent. `MARQUE_TEST_PYTHON` names an interpreter that has them (see `.ci/requirements.txt`).
 
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::io::AsyncWriteExt as _;
 use tokio::process::Command;
 
-use crate::support::daemon::{Daemon, PRODUCTION};
+use crate::support::daemon::{Daemon, NON_PRODUCTION, PRODUCTION};
 use crate::support::oauth::INGRESS;
 use crate::support::place::Place;
 
@@ -88,6 +88,24 @@ async fn the_python_spiffe_client_gets_and_validates_identities() {
     assert_eq!(told["parsed_with_bundle"], id, "{told}");
     assert_eq!(told["trust_domain"], PRODUCTION, "{told}");
     assert_eq!(told["wrong_audience_refused"], true, "{told}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_python_jose_library_verifies_a_wit_svid_and_its_key() {
+    let Some(python) = interpreter() else { return };
+    let daemon = Daemon::start().await;
+    let program = own_interpreter(&python, &daemon.path(""), "python-holder");
+    let place = daemon.place(NON_PRODUCTION);
+    let id = place.id("/service/python");
+    daemon.operator(NON_PRODUCTION).register(&id, "service", &program).await;
+    let told = run(&program, "wit_client.py", place, &[], "").await;
+    assert_eq!((&told["spiffe_id"], &told["subject"]), (&json!(id), &json!(id)), "{told}");
+    assert_eq!((&told["type"], &told["uses"]), (&json!("wit+jwt"), &json!(["wit-svid"])), "{told}");
+    assert_eq!(told["headers"], json!(["alg", "kid", "typ"]), "{told}");
+    assert_eq!(told["claims"], json!(["cnf", "exp", "iat", "jti", "nbf", "sub"]), "{told}");
+    for fact in ["thumbprint_is_kid", "same_thumbprint", "another_holder_refused"] {
+        assert_eq!(told[fact], true, "{fact}: {told}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

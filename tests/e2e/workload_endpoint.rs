@@ -8,6 +8,7 @@ use tonic::{Code, Request};
 
 use crate::support::daemon::{Daemon, PRODUCTION};
 use crate::support::grpc::Client;
+use crate::support::http::Call;
 use crate::support::programs::this_program;
 
 const HEADER: &str = "workload.spiffe.io";
@@ -36,6 +37,33 @@ fn with_header<T>(message: T, value: &'static str) -> Request<T> {
 
 const FETCH_X509: &str = "/SpiffeWorkloadAPI/FetchX509SVID";
 const FETCH_JWT: &str = "/SpiffeWorkloadAPI/FetchJWTSVID";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn we_1_the_endpoint_is_grpc_on_a_unix_socket_and_on_no_port() {
+    let daemon = Daemon::start().await;
+    let place = daemon.place(PRODUCTION);
+    let mut connection = connect(&daemon).await;
+    let code = connection.refused(FETCH_X509, with_header(X509SvidRequest {}, "true")).await;
+    assert_eq!(code.code(), Code::PermissionDenied);
+    let call = Call::post(&format!("{}{FETCH_X509}", place.issuer_url), "application/grpc", "");
+    let answer = daemon.http(PRODUCTION).send(call.header(HEADER, "true")).await;
+    assert_eq!(answer.status, 404, "{answer:?}");
+    assert!(!answer.headers.contains_key("grpc-status"), "{answer:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_limits_refuse_is_counted_where_operators_see_it() {
+    let daemon = Daemon::start().await;
+    let operator = daemon.operator(PRODUCTION);
+    let long = JwtSvidRequest { audience: vec!["a".repeat(100_000)], spiffe_id: String::new() };
+    let refused = connect(&daemon).await.refused(FETCH_JWT, with_header(long, "true")).await;
+    assert_eq!(refused.metadata().get("marque-code").unwrap(), "message_bytes");
+    let told = operator.json(&["metrics"]).await;
+    let text = told["prometheus"].as_str().expect("text");
+    let line = "marque_limit_refusals_total{limit=\"message_bytes\"} 1";
+    assert!(text.lines().any(|counted| counted == line), "{text}");
+    assert!(text.contains("# TYPE marque_connections_open gauge"), "{text}");
+}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_request_without_the_security_header_is_an_invalid_argument() {
@@ -76,11 +104,12 @@ async fn every_method_of_every_service_asks_for_the_security_header() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_not_served_yet_is_unimplemented() {
+async fn what_is_not_served_is_unimplemented() {
     let daemon = Daemon::start().await;
     let id = daemon.place(PRODUCTION).id("/service/e2e");
     daemon.operator(PRODUCTION).register(&id, "service", &this_program()).await;
     let mut client = connect(&daemon).await;
+    // WIT-SVIDs are off in production unless its document says otherwise.
     for method in [
         "/SpiffeWorkloadAPI/FetchWITSVID",
         "/SpiffeWorkloadAPI/FetchWITBundles",
@@ -100,7 +129,7 @@ async fn a_stranger_with_the_security_header_is_denied() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_jwt_svid_request_that_asks_for_nothing_sensible_is_an_invalid_argument() {
+async fn wa_4_a_jwt_svid_request_that_asks_for_nothing_sensible_is_an_invalid_argument() {
     let daemon = Daemon::start().await;
     let id = daemon.place(PRODUCTION).id("/service/e2e");
     let program = this_program();
@@ -120,7 +149,7 @@ async fn a_jwt_svid_request_that_asks_for_nothing_sensible_is_an_invalid_argumen
     }
     let huge = JwtSvidRequest { audience: vec!["a".repeat(1_000); 1_000], ..good };
     let refused = client.refused(FETCH_JWT, with_header(huge, "true")).await;
-    assert_eq!(refused.code(), Code::OutOfRange, "{refused:?}");
+    assert_eq!(refused.code(), Code::ResourceExhausted, "{refused:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

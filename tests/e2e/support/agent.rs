@@ -12,21 +12,30 @@ use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader, Lines};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 use tokio::task::JoinHandle;
 
+use super::mutual_tls;
 use super::place::Place;
+use super::supervisor::{self, Supervisor};
 use super::wait::within;
 
 /// Set for a copy of this program that is to play a workload.
 const SOCKET_VARIABLE: &str = "MARQUE_E2E_WORKLOAD_SOCKET";
 const THIS_TEST: &str = "support::agent::a_workload_plays_its_part";
+/// What makes a copy of this program play a workload.
+pub(crate) const PLAY: [&str; 4] = [THIS_TEST, "--exact", "--ignored", "--nocapture"];
 
 #[derive(Debug, Deserialize, Serialize)]
 #[serde(tag = "order", rename_all = "kebab-case")]
 enum Order {
     JwtSvid { audience: Vec<String> },
     X509Svid,
+    WitSvid,
     Watch,
     WatchEnded,
     Run { program: String, arguments: Vec<String> },
+    ServeTls { peer: String },
+    TlsServed,
+    ConnectTls { port: u16, peer: String },
+    Supervise { part: supervisor::Order },
 }
 
 /// What the workload answers: what it got, or the error's debug text.
@@ -35,7 +44,7 @@ type Outcome = Result<Value, String>;
 /// A running workload; killed when dropped.
 #[derive(Debug)]
 pub(crate) struct Workload {
-    _running: Child,
+    running: Child,
     input: ChildStdin,
     lines: Lines<BufReader<ChildStdout>>,
 }
@@ -51,7 +60,7 @@ impl Workload {
     /// Starts `program`, a copy of this test program, beside the trust domain's Workload API.
     pub(crate) fn start(program: &Path, place: &Place) -> Self {
         let mut child = Command::new(program)
-            .args([THIS_TEST, "--exact", "--ignored", "--nocapture"])
+            .args(PLAY)
             .env(SOCKET_VARIABLE, place.workload_api())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -60,7 +69,12 @@ impl Workload {
             .expect("the workload starts");
         let input = child.stdin.take().expect("standard input");
         let lines = BufReader::new(child.stdout.take().expect("standard output")).lines();
-        Self { _running: child, input, lines }
+        Self { running: child, input, lines }
+    }
+
+    /// The process id.
+    pub(crate) fn pid(&self) -> i32 {
+        self.running.id().and_then(|pid| pid.try_into().ok()).expect("it runs")
     }
 
     /// A JWT-SVID for `audience`, or why there is none.
@@ -78,6 +92,18 @@ impl Workload {
     /// The X.509-SVID: `id`, `certificates` (how many) and `key` (PKCS#8, hexadecimal).
     pub(crate) async fn x509_svid(&mut self) -> Result<Value, String> {
         self.order(&Order::X509Svid).await
+    }
+
+    /// Has the workload act as a supervisor of others.
+    pub(crate) async fn supervise(&mut self, order: supervisor::Order) -> Outcome {
+        self.order(&Order::Supervise { part: order }).await
+    }
+
+    /// A WIT-SVID and the private JWK that comes with it.
+    pub(crate) async fn wit_svid(&mut self) -> (String, String) {
+        let svid = self.order(&Order::WitSvid).await.expect("a WIT-SVID");
+        let text = |name: &str| svid[name].as_str().expect("a text").to_owned();
+        (text("token"), text("key"))
     }
 
     /// Opens a stream of X.509 contexts and reads its first message.
@@ -98,6 +124,23 @@ impl Workload {
             .await
             .expect("it runs");
         Ran { code: outcome["code"].as_i64().unwrap_or(-1), said: outcome["said"].to_string() }
+    }
+
+    /// Waits for one mutual TLS connection of `peer`; the port.
+    pub(crate) async fn serve_tls(&mut self, peer: &str) -> u16 {
+        let port = self.order(&Order::ServeTls { peer: peer.to_owned() }).await.expect("a port");
+        port.as_u64().and_then(|port| u16::try_from(port).ok()).expect("a port")
+    }
+
+    /// How the connection went that it waited for.
+    pub(crate) async fn tls_served(&mut self) -> Result<(), String> {
+        self.order(&Order::TlsServed).await.map(drop)
+    }
+
+    /// Connects by mutual TLS; what the server said.
+    pub(crate) async fn connect_tls(&mut self, port: u16, peer: &str) -> Result<String, String> {
+        let said = self.order(&Order::ConnectTls { port, peer: peer.to_owned() }).await?;
+        Ok(said.as_str().expect("a text").to_owned())
     }
 
     async fn order(&mut self, order: &Order) -> Outcome {
@@ -136,7 +179,9 @@ fn socket() -> Option<String> {
 /// Carries out orders until there are no more.
 pub(crate) async fn play() {
     let socket = socket().expect("the part is handed over");
-    let mut part = Part { workload: WorkloadApiClient::connect_to(&socket).await, stream: None };
+    let workload = WorkloadApiClient::connect_to(&socket).await;
+    let mut part =
+        Part { socket, workload, stream: None, server: None, supervisor: Supervisor::default() };
     let mut lines = BufReader::new(tokio::io::stdin()).lines();
     let mut out = tokio::io::stdout();
     while let Some(line) = lines.next_line().await.expect("an order") {
@@ -151,8 +196,11 @@ pub(crate) async fn play() {
 }
 
 struct Part {
+    socket: String,
     workload: Result<WorkloadApiClient, spiffe::WorkloadApiError>,
     stream: Option<JoinHandle<String>>,
+    server: Option<JoinHandle<Result<(), String>>>,
+    supervisor: Supervisor,
 }
 
 impl Part {
@@ -170,10 +218,30 @@ impl Part {
                     "key": hex::encode(svid.private_key().as_bytes()),
                 }))
             }
+            Order::WitSvid => {
+                let socket = self.socket.strip_prefix("unix:").ok_or("no Unix socket")?;
+                let svids = super::wit::fetch(Path::new(socket)).await.map_err(told)?;
+                let svid = svids.first().ok_or("no WIT-SVID")?;
+                Ok(json!({ "token": svid.wit_svid, "key": svid.wit_svid_key }))
+            }
             Order::Watch => self.watch().await,
             Order::WatchEnded => {
                 let stream = self.stream.take().ok_or("no stream is open")?;
                 Ok(Value::String(within("the end of the stream", stream).await.map_err(told)?))
+            }
+            Order::ServeTls { peer } => {
+                let server = mutual_tls::serve_one(&self.socket, &peer).await?;
+                self.server = Some(server.outcome);
+                Ok(json!(server.port))
+            }
+            Order::TlsServed => {
+                let server = self.server.take().ok_or("nothing is served")?;
+                within("the connection", server).await.map_err(told)??;
+                Ok(Value::Null)
+            }
+            Order::Supervise { part } => self.supervisor.carry_out(part).await,
+            Order::ConnectTls { port, peer } => {
+                Ok(json!(mutual_tls::connect(&self.socket, port, &peer).await?))
             }
             Order::Run { program, arguments } => {
                 let output = Command::new(program).args(arguments).output().await.map_err(told)?;

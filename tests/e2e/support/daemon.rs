@@ -162,6 +162,18 @@ impl Daemon {
         Workload::start(&program, self.place(trust_domain))
     }
 
+    /// The daemon's process.
+    pub(crate) fn pid(&self) -> Pid {
+        let pid = self.child.as_ref().and_then(Child::id).expect("the daemon is running");
+        Pid::from_raw(i32::try_from(pid).expect("a process id"))
+    }
+
+    /// How many descriptors the daemon has open.
+    pub(crate) fn descriptors(&self) -> usize {
+        let folder = format!("/proc/{}/fd", self.pid());
+        fs::read_dir(folder).expect("the daemon's descriptors").count()
+    }
+
     /// Kills the daemon as a crash would, and waits until it is gone.
     pub(crate) async fn kill(&mut self) {
         let mut child = self.child.take().expect("the daemon is running");

@@ -3,6 +3,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use marque_testkit::ScratchTrustDomain;
+
 /// The folder that ships.
 pub(crate) fn shipped() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("trust-domains")
@@ -20,4 +22,20 @@ pub(crate) fn copy(from: &Path, to: &Path) {
             fs::copy(entry.path(), target).expect("copy a file");
         }
     }
+}
+
+/// Has one trust domain of the folder federate with another of its environment.
+pub(crate) fn federate(trust_domains: &Path, own: &str, other: &ScratchTrustDomain) {
+    let folder = trust_domains.join(own);
+    let document = other.bundle().to_document().to_string();
+    fs::write(folder.join("other.json"), document).expect("write the bundle");
+    let file = folder.join("trust-domain.toml");
+    let text = fs::read_to_string(&file).expect("read the document");
+    let production = text.contains("environment = \"production\"");
+    let environment = if production { "production" } else { "non-production" };
+    let name = other.trust_domain();
+    let federation = format!(
+        "\n[[federation]]\ntrust_domain = \"{name}\"\nenvironment = \"{environment}\"\nbundle = \"other.json\"\n"
+    );
+    fs::write(file, text + &federation).expect("write the document");
 }

@@ -8,7 +8,7 @@ use tokio::net::UnixStream;
 use tonic::client::Grpc;
 use tonic::codegen::http::uri::PathAndQuery;
 use tonic::transport::{Channel, Endpoint, Uri};
-use tonic::{Request, Status};
+use tonic::{Request, Status, Streaming};
 use tonic_prost::ProstCodec;
 
 /// A connection that knows no schema.
@@ -18,16 +18,32 @@ pub(crate) struct Client(Grpc<Channel>);
 #[derive(Clone, PartialEq, Message)]
 struct AnyResponse {}
 
+/// A connection to a Unix socket.
+pub(crate) async fn channel(socket: &Path) -> Channel {
+    let socket = socket.to_owned();
+    let connect = tower::service_fn(move |_: Uri| {
+        let socket = socket.clone();
+        async move { UnixStream::connect(socket).await.map(TokioIo::new) }
+    });
+    let endpoint = Endpoint::from_static("http://localhost");
+    endpoint.connect_with_connector(connect).await.expect("the socket")
+}
+
 impl Client {
     pub(crate) async fn connect(socket: &Path) -> Self {
-        let socket = socket.to_owned();
-        let connect = tower::service_fn(move |_: Uri| {
-            let socket = socket.clone();
-            async move { UnixStream::connect(socket).await.map(TokioIo::new) }
-        });
-        let channel =
-            Endpoint::from_static("http://localhost").connect_with_connector(connect).await;
-        Self(Grpc::new(channel.expect("the socket")))
+        Self(Grpc::new(channel(socket).await))
+    }
+
+    /// A stream of messages as the test writes them.
+    pub(crate) async fn stream<T: Message + 'static, R: Message + Default + 'static>(
+        &mut self,
+        method: &'static str,
+        request: Request<T>,
+    ) -> Result<Streaming<R>, Status> {
+        self.0.ready().await.expect("the connection");
+        let path = PathAndQuery::from_static(method);
+        let codec: ProstCodec<T, R> = ProstCodec::default();
+        Ok(self.0.server_streaming(request, path, codec).await?.into_inner())
     }
 
     /// The status that a call ends with; a stream is read to its first message.
@@ -36,10 +52,7 @@ impl Client {
         method: &'static str,
         request: Request<T>,
     ) -> Result<(), Status> {
-        self.0.ready().await.expect("the connection");
-        let path = PathAndQuery::from_static(method);
-        let codec: ProstCodec<T, AnyResponse> = ProstCodec::default();
-        let mut stream = self.0.server_streaming(request, path, codec).await?.into_inner();
+        let mut stream = self.stream::<T, AnyResponse>(method, request).await?;
         stream.message().await.map(|_message| ())
     }
 

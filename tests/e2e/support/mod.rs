@@ -2,13 +2,18 @@
 
 pub(crate) mod agent;
 pub(crate) mod daemon;
+pub(crate) mod envoy;
 pub(crate) mod folder;
 pub(crate) mod grpc;
 pub(crate) mod http;
+pub(crate) mod issuer;
 pub(crate) mod log;
+pub(crate) mod mutual_tls;
 pub(crate) mod oauth;
 pub(crate) mod operator;
 pub(crate) mod place;
 pub(crate) mod programs;
+pub(crate) mod supervisor;
 pub(crate) mod tokens;
 pub(crate) mod wait;
+pub(crate) mod wit;

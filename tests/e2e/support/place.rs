@@ -14,10 +14,12 @@ pub(crate) struct Place {
     pub(crate) environment: String,
     pub(crate) workload_api_socket: PathBuf,
     pub(crate) admin_socket: PathBuf,
+    pub(crate) broker_api_socket: Option<PathBuf>,
     pub(crate) issuer_url: String,
     pub(crate) token_endpoint: String,
     pub(crate) intents_url: String,
     pub(crate) jwks_url: String,
+    pub(crate) bundle_url: String,
     pub(crate) ca_file: PathBuf,
 }
 

@@ -83,3 +83,9 @@ fn part(token: &str, index: usize) -> Value {
     let bytes = URL_SAFE_NO_PAD.decode(text).expect("base64url");
     serde_json::from_slice(&bytes).expect("JSON")
 }
+
+/// The present, as the scratch authorities want it.
+pub(crate) fn timestamp() -> jiff::Timestamp {
+    let seconds = i64::try_from(now()).expect("a time");
+    jiff::Timestamp::from_second(seconds).expect("a time")
+}

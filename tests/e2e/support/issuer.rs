@@ -1,0 +1,79 @@
+//! The real daemon as `marque issuer`, serving one trust domain of a name that does not ship.
+
+use std::fs::{self, File};
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+
+use tempfile::TempDir;
+use tokio::process::{Child, Command};
+
+use super::daemon::NON_PRODUCTION;
+use super::folder;
+use super::operator::Operator;
+use super::place::Place;
+use super::programs::marque;
+use super::wait::until;
+
+/// A running issuer; killed when dropped.
+#[derive(Debug)]
+pub(crate) struct Issuer {
+    _child: Child,
+    folder: TempDir,
+    name: &'static str,
+    pub(crate) place: Place,
+}
+
+impl Issuer {
+    /// Starts the shipped non-production trust domain under another name.
+    pub(crate) async fn start(name: &'static str) -> Self {
+        let folder = tempfile::Builder::new().prefix("mq").tempdir_in("/tmp").expect("a folder");
+        let path = |name: &str| folder.path().join(name);
+        folder::copy(&folder::shipped().join(NON_PRODUCTION), &path("t").join(name));
+        rename(&path("t"), name);
+        fs::write(path("sealing.key"), format!("{}\n", "5a".repeat(32))).expect("a key");
+        fs::set_permissions(path("sealing.key"), fs::Permissions::from_mode(0o600)).expect("0600");
+        let log = File::create(path("log")).expect("a log file");
+        let mut child = Command::new(marque())
+            .arg("issuer")
+            .args([Path::new("--trust-domains"), &path("t"), Path::new("--data-dir"), &path("d")])
+            .args([Path::new("--certs-dir"), &path("c")])
+            .args([Path::new("--sealing-key"), &path("sealing.key")])
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(log)
+            .kill_on_drop(true)
+            .spawn()
+            .expect("the issuer starts");
+        let places = until("the issuer's endpoints", async || {
+            if let Some(status) = child.try_wait().expect("its status") {
+                let said = fs::read_to_string(path("log")).unwrap_or_default();
+                panic!("the issuer ended at once ({status}): {said}");
+            }
+            Place::read_all(&path("d/endpoints.json"))
+        })
+        .await;
+        let place = places.into_iter().next().expect("one trust domain");
+        Self { _child: child, folder, name, place }
+    }
+
+    /// The command line of its operator.
+    pub(crate) fn operator(&self) -> Operator {
+        let endpoints: PathBuf = self.folder.path().join("d/endpoints.json");
+        Operator::new(endpoints, self.name)
+    }
+}
+
+/// Says `name` wherever the shipped trust domain's name stood, and listens on any port.
+fn rename(folder: &Path, name: &str) {
+    for item in fs::read_dir(folder).expect("read a folder") {
+        let path = item.expect("an entry").path();
+        if path.is_dir() {
+            rename(&path, name);
+            continue;
+        }
+        let text = fs::read_to_string(&path).expect("a text");
+        let text = text.replace(NON_PRODUCTION, name).replace("127.0.0.1:8444", "127.0.0.1:0");
+        fs::write(&path, text).expect("write a file");
+    }
+}
