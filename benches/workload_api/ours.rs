@@ -55,7 +55,16 @@ pub(crate) async fn serve(socket: &Path) {
         profiles: Profiles::ALL,
         envoy_sds: false,
     };
-    let limits = Limits { connections: 100_000, connections_per_uid: 100_000, ..Limits::default() };
+    // One user does here what many do elsewhere.
+    let limits = Limits {
+        connections: 100_000,
+        connections_per_uid: 100_000,
+        calls: 100_000,
+        calls_per_uid: 100_000,
+        requests_per_second_per_uid: 1_000_000,
+        request_burst_per_uid: 1_000_000,
+        ..Limits::default()
+    };
     tokio::spawn(serve_workload(listener, door, limits, CancellationToken::new()));
     say("ready");
     let mut commands = commands();
