@@ -1,8 +1,8 @@
 //! Serving one trust domain: build (bind and open everything that can fail), run, drain.
 //!
 //! Layout of a trust domain's data folder: `workload.sock`, `admin.sock` and, where there are brokers, `broker.sock`; and
-//! `private/` (mode 0700) with the sealed
-//! keys, the SQLite file, the kill journal and `federation/`, the bundles that were fetched.
+//! `private/` (mode 0700) with the sealed keys, the SQLite file, the kill journal and `federation/`, the bundles that were
+//! fetched.
 
 use std::net::SocketAddr;
 use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};

@@ -32,8 +32,9 @@ impl Following {
     async fn next_after(&self, wait: Duration, endpoint: &Endpoint) {
         let before = endpoint.asked().len();
         self.clock.advance(wait - Duration::from_secs(1));
-        // Whoever would wake too early has its chance.
-        tokio::time::sleep(Duration::from_millis(50)).await;
+        // Whoever would wake too early has its chance, and is then no longer asleep.
+        tokio::task::yield_now().await;
+        assert_eq!(self.clock.sleepers(), 1, "awake earlier than after {wait:?}");
         assert_eq!(endpoint.asked().len(), before, "earlier than after {wait:?}");
         self.clock.advance(Duration::from_secs(1));
         self.fetched(endpoint, before + 1).await;
