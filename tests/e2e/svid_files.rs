@@ -90,6 +90,13 @@ fn kept(folder: &Path) -> Vec<PathBuf> {
     kept
 }
 
+/// How many certificates those are. A reload may come for a token alone.
+fn leaves(folder: &Path) -> usize {
+    let mut leaves: Vec<_> = kept(folder).iter().map(|folder| fitting_leaf(folder)).collect();
+    leaves.dedup();
+    leaves.len()
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn files_rotate_together_with_a_reload_each_time_and_survive_a_restart_of_the_daemon() {
     let mut daemon = Daemon::start().await;
@@ -118,7 +125,7 @@ async fn files_rotate_together_with_a_reload_each_time_and_survive_a_restart_of_
             &script,
         ],
     );
-    until("three rotations", async || (kept(&record).len() >= 4).then_some(())).await;
+    until("three rotations", async || (leaves(&record) >= 4).then_some(())).await;
     let mode = |name: &str| fs::metadata(dir.join(name)).unwrap().permissions().mode() & 0o777;
     assert_eq!((mode("svid_key.pem"), mode("jwt_svid.token")), (0o600, 0o600));
     assert_eq!(
@@ -135,8 +142,8 @@ async fn files_rotate_together_with_a_reload_each_time_and_survive_a_restart_of_
     .await;
     assert_eq!(fitting_leaf(&dir), before);
     daemon.launch().await;
-    let seen = kept(&record).len();
-    until("rotations after the restart", async || (kept(&record).len() >= seen + 2).then_some(()))
+    let seen = leaves(&record);
+    until("rotations after the restart", async || (leaves(&record) >= seen + 2).then_some(()))
         .await;
 
     terminate(&child);
@@ -147,9 +154,6 @@ async fn files_rotate_together_with_a_reload_each_time_and_survive_a_restart_of_
         fs::read_to_string(daemon.path("write.err")).unwrap()
     );
     let kept = kept(&record);
-    let mut leaves: Vec<_> = kept.iter().map(|folder| fitting_leaf(folder)).collect();
-    leaves.dedup();
-    assert!(leaves.len() >= 5, "{} certificates in {} reloads", leaves.len(), kept.len());
     let token = |folder: &PathBuf| fs::read_to_string(folder.join("jwt_svid.token")).unwrap();
     assert_ne!(token(&kept[0]), token(&kept[kept.len() - 1]), "the token was never renewed");
     // That the reload failed (exit 3) is said and ends nothing.
