@@ -156,14 +156,19 @@ fn play() {
             obey(&UnixStream::connect(socket).unwrap());
         }
         // Starts a process that plays the rest, and waits for it.
-        "parent-of" => wait_for(&mut itself(rest, socket)),
+        "parent-of" => {
+            in_visible_session();
+            wait_for(&mut itself(rest, socket));
+        }
         // As above, but hides its executable from other processes of its user first.
         "hidden-parent-of" => {
+            in_visible_session();
             nix::sys::prctl::set_dumpable(false).unwrap();
             wait_for(&mut itself(rest, socket));
         }
         // As above, as a child subreaper that stays for whom it adopts.
         "reaper-of" => {
+            in_visible_session();
             nix::sys::prctl::set_child_subreaper(true).unwrap();
             wait_for(&mut itself(rest, socket));
             std::thread::park();
@@ -189,12 +194,14 @@ fn play() {
         }
         // As "parent-of", with a saved user id that differs.
         "reserving-parent-of" => {
+            in_visible_session();
             nix::unistd::setresuid(Uid::from_raw(NOBODY), Uid::from_raw(0), Uid::from_raw(0))
                 .unwrap();
             wait_for(&mut itself(rest, socket));
         }
         // Obeys, and starts a process that plays the rest after it connected.
         "obey-with-child" => {
+            in_visible_session();
             let stream = UnixStream::connect(socket).unwrap();
             let _child = itself(rest, socket).spawn().unwrap();
             obey(&stream);
@@ -209,6 +216,12 @@ fn play() {
         "count-descriptors" => descriptors::count(&UnixStream::connect(socket).unwrap()),
         other => panic!("no part `{other}`"),
     }
+}
+
+/// Begins a session, unless the process leads one: that of the tests may be one of another PID namespace, as where a
+/// container runs them, and then nothing tells it from any other.
+fn in_visible_session() {
+    nix::unistd::setsid().ok();
 }
 
 fn itself(part: &str, socket: &Path) -> Command {
