@@ -12,9 +12,10 @@ use marque_authority::{
     JwtSvidTemplate, X509SvidTemplate,
 };
 use marque_exchange::{
-    ASSERTION_TYPE_JWT_SPIFFE, EnvironmentLookup, GRANT_TYPE_TOKEN_EXCHANGE, RedeemError, Redeemed,
-    Redemption, TOKEN_TYPE_JWT, TokenId, TokenRecord, TokenRequest, TokenResponse, TokenService,
-    TokenServiceConfig, TokenServiceParts, TokenStore, TokenStoreError,
+    ASSERTION_TYPE_JWT_SPIFFE, EnvironmentLookup, GRANT_TYPE_TOKEN_EXCHANGE, Presented,
+    RedeemError, Redeemed, Redemption, TOKEN_TYPE_JWT, TokenId, TokenRecord, TokenRequest,
+    TokenResponse, TokenService, TokenServiceConfig, TokenServiceParts, TokenStore,
+    TokenStoreError,
 };
 use marque_intent::{
     Circumstances, Digest, Intent, IntentId, IntentRequest, KillState, Playbook, Requester, Ruling,
@@ -110,9 +111,13 @@ impl Room {
 
     /// From the bytes of the form to the signed token.
     pub(crate) fn exchange(&self, form: &str) -> TokenResponse {
-        let request = TokenRequest::parse(form.as_bytes(), None).expect("a token request");
-        let answer =
-            self.service.token(request, None).now_or_never().expect("memory answers at once");
+        let request =
+            TokenRequest::parse(form.as_bytes(), &Presented::default()).expect("a token request");
+        let answer = self
+            .service
+            .token(request, Presented::default())
+            .now_or_never()
+            .expect("memory answers at once");
         answer.expect("a token")
     }
 }

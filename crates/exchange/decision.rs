@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use marque_intent::{Denial, DenialCode, Digest, Grant, Intent, KillState, Scope, Use};
 use marque_spiffe::TrustDomain;
 
-use crate::{AuthenticatedClient, OAuthError, OAuthErrorCode, TokenId, TokenRequest};
+use crate::{AuthenticatedClient, OAuthError, OAuthErrorCode, TokenId, request::ExchangeRequest};
 
 /// What is told about an intent that does not exist, or is another agent's: the same, so that ids cannot be probed.
 pub(crate) const STRANGER: DenialCode = DenialCode::GrantNotBoundToSession;
@@ -17,7 +17,7 @@ pub(crate) const STRANGER: DenialCode = DenialCode::GrantNotBoundToSession;
 /// Everything that the decision looks at.
 #[derive(Debug)]
 pub(crate) struct Question<'a> {
-    pub(crate) request: &'a TokenRequest,
+    pub(crate) request: &'a ExchangeRequest,
     pub(crate) client: &'a AuthenticatedClient,
     pub(crate) subject: &'a AuthenticatedClient,
     pub(crate) intent: Option<&'a Intent>,

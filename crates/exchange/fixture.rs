@@ -22,9 +22,10 @@ use serde_json::Value;
 
 use crate::{
     ASSERTION_TYPE_JWT_SPIFFE, EnvironmentLookup, GRANT_TYPE_TOKEN_EXCHANGE, IntrospectionRequest,
-    OAuthError, RedeemError, Redeemed, Redemption, ResourceServer, TOKEN_TYPE_JWT, TokenId,
-    TokenRecord, TokenRequest, TokenResponse, TokenService, TokenServiceConfig, TokenServiceParts,
-    TokenStore, TokenStoreError,
+    OAuthError, Presented, RedeemError, Redeemed, Redemption, ResourceServer, TOKEN_TYPE_JWT,
+    TokenId, TokenRecord, TokenRequest, TokenResponse, TokenService, TokenServiceConfig,
+    TokenServiceParts, TokenStore, TokenStoreError,
+    request::{ExchangeRequest, GrantRequest},
 };
 
 pub(crate) const ISSUER: &str = "https://issuer.prod.example.org:8443";
@@ -241,14 +242,15 @@ impl Rig {
     }
 
     pub(crate) async fn exchange(&self, fields: &Fields) -> Result<TokenResponse, OAuthError> {
-        let request = TokenRequest::parse(fields.encode().as_bytes(), None)?;
-        self.service.token(request, None).await
+        let request = TokenRequest::parse(fields.encode().as_bytes(), &Presented::default())?;
+        self.service.token(request, Presented::default()).await
     }
 
     pub(crate) async fn introspect(&self, caller: &str, token: &str) -> Result<Value, OAuthError> {
         let fields = Fields::default().authenticated(caller).set("token", token);
-        let request = IntrospectionRequest::parse(fields.encode().as_bytes(), None)?;
-        self.service.introspect(request, None).await
+        let request =
+            IntrospectionRequest::parse(fields.encode().as_bytes(), &Presented::default())?;
+        self.service.introspect(request, Presented::default()).await
     }
 
     pub(crate) fn kill(&self, scope: KillScope) {
@@ -292,6 +294,13 @@ impl Fields {
     pub(crate) fn set(mut self, name: &str, value: &str) -> Self {
         self.0.retain(|(known, _)| known != name);
         self.add(name, value)
+    }
+
+    /// The request for an exchange that they make.
+    pub(crate) fn exchange(&self) -> Result<ExchangeRequest, OAuthError> {
+        let request = TokenRequest::parse(self.encode().as_bytes(), &Presented::default())?;
+        let GrantRequest::Exchange(exchange) = request.grant;
+        Ok(*exchange)
     }
 
     pub(crate) fn add(mut self, name: &str, value: &str) -> Self {

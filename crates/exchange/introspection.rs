@@ -9,7 +9,7 @@ use marque_jose::UnverifiedJws;
 use serde_json::{Value, json};
 
 use crate::{
-    ACCESS_TOKEN_TYPE, AuthenticatedClient, IntrospectionRequest, OAuthError, PeerCertificate,
+    ACCESS_TOKEN_TYPE, AuthenticatedClient, IntrospectionRequest, OAuthError, Presented,
     TokenRecord, TokenService, is_live, service::unavailable, token::AccessTokenClaims,
 };
 
@@ -21,7 +21,7 @@ impl TokenService {
     pub async fn introspect(
         &self,
         request: IntrospectionRequest,
-        _peer: Option<PeerCertificate>,
+        _presented: Presented,
     ) -> Result<Value, OAuthError> {
         let caller = self.authenticate(&request.client)?;
         let Some(claims) = self.own_token(request.token.expose_token()) else {

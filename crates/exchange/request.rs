@@ -9,7 +9,7 @@ use marque_intent::{IntentId, Scope};
 use marque_jose::CompactToken;
 
 use crate::{
-    Challenge, OAuthError, OAuthErrorCode,
+    Challenge, OAuthError, OAuthErrorCode, Presented,
     details::parse_intent_reference,
     form::{Form, FormError},
 };
@@ -23,13 +23,30 @@ pub const ASSERTION_TYPE_JWT_SPIFFE: &str =
 pub const TOKEN_TYPE_JWT: &str = "urn:ietf:params:oauth:token-type:jwt";
 /// The token type of what is issued.
 pub const TOKEN_TYPE_ACCESS_TOKEN: &str = "urn:ietf:params:oauth:token-type:access_token";
+/// The token type of a transaction token.
+pub const TOKEN_TYPE_TXN_TOKEN: &str = "urn:ietf:params:oauth:token-type:txn_token";
+/// The token type of an identity assertion authorization grant.
+pub const TOKEN_TYPE_ID_JAG: &str = "urn:ietf:params:oauth:token-type:id-jag";
 /// The longest `audience` or `resource`, in bytes.
 pub const MAX_TARGET_BYTES: usize = 2048;
 
-/// A well-formed request for a token exchange.
+/// A well-formed request to the token endpoint.
 #[derive(Debug)]
 pub struct TokenRequest {
     pub(crate) client: ClientCredentials,
+    pub(crate) grant: GrantRequest,
+}
+
+/// What is asked for, by `grant_type`.
+#[derive(Debug)]
+pub(crate) enum GrantRequest {
+    /// RFC 8693.
+    Exchange(Box<ExchangeRequest>),
+}
+
+/// A well-formed request for a token exchange.
+#[derive(Debug)]
+pub(crate) struct ExchangeRequest {
     pub(crate) subject_token: CompactToken,
     pub(crate) audiences: BTreeSet<String>,
     pub(crate) resources: BTreeSet<String>,
@@ -53,26 +70,30 @@ pub(crate) struct ClientCredentials {
 }
 
 impl TokenRequest {
-    /// Reads a request from its form body. `authorization` is the request's `Authorization` header, if it has one; no
-    /// scheme of it is accepted here.
+    /// Reads a request from its form body and what came beside it.
     ///
     /// # Errors
     /// Any code but `access_denied`, by what is wrong.
-    pub fn parse(body: &[u8], authorization: Option<&str>) -> Result<Self, OAuthError> {
+    pub fn parse(body: &[u8], presented: &Presented) -> Result<Self, OAuthError> {
         let form = parse_form(body, &["audience", "resource"])?;
         match form.value("grant_type") {
-            None => return Err(invalid("grant_type is missing")),
-            Some(GRANT_TYPE_TOKEN_EXCHANGE) => {}
-            Some(_) => {
-                return Err(OAuthError::new(
-                    OAuthErrorCode::UnsupportedGrantType,
-                    "the only grant type here is token exchange",
-                ));
-            }
+            None => Err(invalid("grant_type is missing")),
+            Some(GRANT_TYPE_TOKEN_EXCHANGE) => Ok(Self {
+                client: ClientCredentials::read(&form, presented)?,
+                grant: GrantRequest::Exchange(Box::new(ExchangeRequest::read(&form)?)),
+            }),
+            Some(_) => Err(OAuthError::new(
+                OAuthErrorCode::UnsupportedGrantType,
+                "the only grant type here is token exchange",
+            )),
         }
-        let client = ClientCredentials::read(&form, authorization)?;
-        let subject_token = subject(&form)?;
-        refuse_actor(&form)?;
+    }
+}
+
+impl ExchangeRequest {
+    fn read(form: &Form) -> Result<Self, OAuthError> {
+        let subject_token = subject(form)?;
+        refuse_actor(form)?;
         match form.value("requested_token_type") {
             None | Some(TOKEN_TYPE_ACCESS_TOKEN) => {}
             Some(_) => return Err(invalid("only access tokens are issued here")),
@@ -81,10 +102,9 @@ impl TokenRequest {
         let details =
             details.ok_or_else(|| invalid("authorization_details must name an approved intent"))?;
         Ok(Self {
-            client,
             subject_token,
-            audiences: targets(&form, "audience", |_| true)?,
-            resources: targets(&form, "resource", is_absolute_uri)?,
+            audiences: targets(form, "audience", |_| true)?,
+            resources: targets(form, "resource", is_absolute_uri)?,
             scopes: form.value("scope").map(parse_scopes).transpose()?,
             intent: parse_intent_reference(details)?,
         })
@@ -96,9 +116,9 @@ impl IntrospectionRequest {
     ///
     /// # Errors
     /// `invalid_request` or `invalid_client`.
-    pub fn parse(body: &[u8], authorization: Option<&str>) -> Result<Self, OAuthError> {
+    pub fn parse(body: &[u8], presented: &Presented) -> Result<Self, OAuthError> {
         let form = parse_form(body, &[])?;
-        let client = ClientCredentials::read(&form, authorization)?;
+        let client = ClientCredentials::read(&form, presented)?;
         let token = form.value("token").ok_or_else(|| invalid("token is missing"))?;
         Ok(Self { client, token: CompactToken::from_string(token.to_owned()) })
     }
@@ -106,12 +126,12 @@ impl IntrospectionRequest {
 
 impl ClientCredentials {
     /// Exactly one method (RFC 6749 §2.3), and only the one that we know.
-    fn read(form: &Form, authorization: Option<&str>) -> Result<Self, OAuthError> {
+    fn read(form: &Form, presented: &Presented) -> Result<Self, OAuthError> {
         let assertion = form.value("client_assertion");
         let assertion_type = form.value("client_assertion_type");
         let by_assertion = assertion.is_some() || assertion_type.is_some();
         let by_secret = form.value("client_secret").is_some();
-        if [by_assertion, by_secret, authorization.is_some()]
+        if [by_assertion, by_secret, presented.authorization.is_present()]
             .into_iter()
             .filter(|used| *used)
             .count()
@@ -119,7 +139,8 @@ impl ClientCredentials {
         {
             return Err(invalid("a client authenticates by one method alone"));
         }
-        if let Some(header) = authorization {
+        if presented.authorization.is_present() {
+            let header = presented.authorization.one().unwrap_or_default();
             let basic = header.get(..6).is_some_and(|scheme| scheme.eq_ignore_ascii_case("basic "));
             let challenge = if basic { Challenge::Basic } else { Challenge::Bearer };
             return Err(unauthenticated("clients authenticate by a JWT-SVID in client_assertion")

@@ -3,103 +3,21 @@
 //! A use is redeemed and on disk before anything is signed, and a refusal about an intent is on disk before it is
 //! answered. Deliberately absent: HTTP, and how an intent came to be approved.
 
-use std::{collections::BTreeSet, fmt, sync::Arc, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
 use marque_audit::{Event, EventKind, PlaybookPin};
 use marque_intent::{Denial, DenialCode, Intent, IntentId};
-use marque_jose::{Audiences, CompactToken, JwkSet, NumericDate, Signer, sign_compact};
-use marque_spiffe::{BundleSource, Clock, Environment, Random, SpiffeId, TrustDomain};
-use serde_json::{Value, json};
+use marque_jose::{Audiences, JwkSet, NumericDate, Signer, sign_compact};
+use marque_spiffe::{BundleSource, Clock, Random};
 
 use crate::{
     ACCESS_TOKEN_TYPE, AuthenticatedClient, ClientAuthenticator, ClientRules, EnvironmentLookup,
-    IssuerUrl, OAuthError, OAuthErrorCode, PeerCertificate, RedeemError, Redemption,
-    TOKEN_TYPE_ACCESS_TOKEN, TokenId, TokenRecord, TokenRequest, TokenStore,
+    IssuedToken, OAuthError, OAuthErrorCode, Presented, RedeemError, Redemption, TokenId,
+    TokenKind, TokenRecord, TokenRequest, TokenResponse, TokenServiceConfig, TokenStore,
     decision::{Decision, Question, Refusal},
-    request::ClientCredentials,
+    request::{ClientCredentials, ExchangeRequest, GrantRequest},
     token::{AccessTokenClaims, IntentClaim, granted_details},
 };
-
-/// What a token service is told about itself.
-#[derive(Debug, Clone)]
-pub struct TokenServiceConfig {
-    /// The issuer identifier.
-    pub issuer: IssuerUrl,
-    /// The one trust domain that is served.
-    pub trust_domain: TrustDomain,
-    /// Its environment.
-    pub environment: Environment,
-    /// The longest that any access token lives.
-    pub max_token_lifetime: Duration,
-    /// How far in the future a client's SVID may end.
-    pub max_assertion_lifetime: Duration,
-    /// How far clocks may differ.
-    pub leeway: Duration,
-    /// Who may introspect tokens of which audience.
-    pub resource_servers: Vec<ResourceServer>,
-}
-
-impl TokenServiceConfig {
-    /// Tokens of at most an hour, assertions of at most an hour, 10 seconds of leeway and no resource server.
-    pub fn new(issuer: IssuerUrl, trust_domain: TrustDomain, environment: Environment) -> Self {
-        Self {
-            issuer,
-            trust_domain,
-            environment,
-            max_token_lifetime: Duration::from_secs(3600),
-            max_assertion_lifetime: Duration::from_secs(3600),
-            leeway: Duration::from_secs(10),
-            resource_servers: Vec::new(),
-        }
-    }
-}
-
-/// A resource server: the audience that it answers to, and the identities under which it introspects.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ResourceServer {
-    /// The audience, compared as text.
-    pub audience: String,
-    /// Its identities.
-    pub callers: BTreeSet<SpiffeId>,
-}
-
-/// A successful answer of the token endpoint (RFC 8693 §2.2.1).
-#[derive(Debug)]
-pub struct TokenResponse {
-    access_token: CompactToken,
-    expires_in: Duration,
-    scope: String,
-    authorization_details: Vec<Value>,
-}
-
-impl TokenResponse {
-    /// An answer; `expires_in` counts whole seconds.
-    pub const fn new(
-        access_token: CompactToken,
-        expires_in: Duration,
-        scope: String,
-        authorization_details: Vec<Value>,
-    ) -> Self {
-        Self { access_token, expires_in, scope, authorization_details }
-    }
-
-    /// The token.
-    pub const fn access_token(&self) -> &CompactToken {
-        &self.access_token
-    }
-
-    /// The body of the answer. It holds the token: it is for the wire and for nothing else.
-    pub fn expose_json(&self) -> Value {
-        json!({
-            "access_token": self.access_token.expose_token(),
-            "issued_token_type": TOKEN_TYPE_ACCESS_TOKEN,
-            "token_type": "Bearer",
-            "expires_in": self.expires_in.as_secs(),
-            "scope": self.scope,
-            "authorization_details": self.authorization_details,
-        })
-    }
-}
 
 /// The token service of one trust domain.
 pub struct TokenService {
@@ -152,24 +70,37 @@ impl TokenService {
         &self.authenticator
     }
 
-    /// Exchanges an SVID and an approved intent for an access token. Nothing is concluded from the peer's certificate
-    /// yet: it is here so that binding a token to it moves no seam.
+    /// Answers a request to the token endpoint. Whatever came beside its body is in `presented`.
     ///
     /// # Errors
     /// What the client is to be told. Whatever refuses because of the intent is in the audit log by then.
     pub async fn token(
         &self,
         request: TokenRequest,
-        _peer: Option<PeerCertificate>,
+        _presented: Presented,
     ) -> Result<TokenResponse, OAuthError> {
         let client = self.authenticate(&request.client)?;
-        let subject = self.subject(&request, &client)?;
+        match &request.grant {
+            GrantRequest::Exchange(exchange) => {
+                self.exchange(&request.client, client, exchange).await
+            }
+        }
+    }
+
+    /// Exchanges an SVID and an approved intent for an access token.
+    async fn exchange(
+        &self,
+        credentials: &ClientCredentials,
+        client: AuthenticatedClient,
+        request: &ExchangeRequest,
+    ) -> Result<TokenResponse, OAuthError> {
+        let subject = self.subject(credentials, request, &client)?;
         let intent = self.store.intent(&request.intent).await.map_err(unavailable)?;
         let kills = self.store.kill_state();
         let token_id = TokenId::generate(&*self.random).map_err(server_error)?;
         let now = self.clock.now();
         let question = Question {
-            request: &request,
+            request,
             client: &client,
             subject: &subject,
             intent: intent.as_ref(),
@@ -192,7 +123,13 @@ impl TokenService {
             token: TokenRecord {
                 id: token_id.clone(),
                 intent: request.intent.clone(),
+                kind: TokenKind::AccessToken,
                 client: client.id().clone(),
+                through: Vec::new(),
+                parent: None,
+                confirmation: None,
+                single_use: false,
+                used_at: None,
                 audiences: decision.audiences.clone(),
                 issued_at: decision.issued_at,
                 expires_at: decision.expires_at,
@@ -242,11 +179,12 @@ impl TokenService {
     /// The subject is the client itself: an SVID exchanging itself, in place of whose scope the grant stands.
     fn subject(
         &self,
-        request: &TokenRequest,
+        credentials: &ClientCredentials,
+        request: &ExchangeRequest,
         client: &AuthenticatedClient,
     ) -> Result<AuthenticatedClient, OAuthError> {
         // Commonly one SVID plays both parts; it was verified a moment ago, and more strictly.
-        if request.subject_token.expose_token() == request.client.assertion.expose_token() {
+        if request.subject_token.expose_token() == credentials.assertion.expose_token() {
             return Ok(client.clone());
         }
         let subject = self.authenticator.verify_subject(request.subject_token.expose_token())?;
@@ -291,7 +229,7 @@ impl TokenService {
             sign_compact(Some(ACCESS_TOKEN_TYPE), &claims, &*self.signer).map_err(unavailable)?;
         let expires_in =
             Duration::try_from(expires_at.duration_since(issued_at)).map_err(server_error)?;
-        Ok(TokenResponse::new(access_token, expires_in, scope, details))
+        Ok(TokenResponse::new(IssuedToken::Bearer, access_token, expires_in, scope, details))
     }
 
     /// Records a refusal about an intent, and only then lets it be answered.

@@ -14,7 +14,7 @@ use marque_spiffe::{Random, RandomError, SpiffeId};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::details::INTENT_DETAIL_TYPE;
+use crate::{Confirmation, details::INTENT_DETAIL_TYPE};
 
 /// The `typ` of an access token (RFC 9068 §2.1).
 pub const ACCESS_TOKEN_TYPE: &str = "at+jwt";
@@ -80,6 +80,19 @@ impl fmt::Display for TokenId {
     }
 }
 
+/// What kind of token it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TokenKind {
+    /// An access token (RFC 9068).
+    #[default]
+    AccessToken,
+    /// A transaction token.
+    TransactionToken,
+    /// An authorization grant for the authorization server of another domain.
+    AuthorizationGrant,
+}
+
 /// What is kept of an issued token.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -88,8 +101,27 @@ pub struct TokenRecord {
     pub id: TokenId,
     /// The intent of which a use was redeemed for it.
     pub intent: IntentId,
+    /// What it is.
+    #[serde(default)]
+    pub kind: TokenKind,
     /// The client that it was issued to.
     pub client: SpiffeId,
+    /// The agents that it came through, the newest first: of the token that it derives from the client, and so on. Empty
+    /// for a token that an agent got for its own SVID.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub through: Vec<SpiffeId>,
+    /// The token that it derives from. With its parent's end it ends, too.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parent: Option<TokenId>,
+    /// The key that it is bound to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub confirmation: Option<Confirmation>,
+    /// Whether it may be used only once.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub single_use: bool,
+    /// When its only use was made.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub used_at: Option<Timestamp>,
     /// Who it may be shown to.
     pub audiences: Vec<String>,
     /// `iat`.

@@ -19,8 +19,10 @@ mod federation;
 mod identities;
 mod limits;
 mod read;
+mod token_service;
 mod workload_api;
 
+pub use token_service::TokenServiceSettings;
 pub use workload_api::WorkloadApiSettings;
 
 pub use broker::{BrokerRule, ReferenceType, ReferenceTypeError};
@@ -90,7 +92,7 @@ pub use limits::LimitSettings;
 /// audiences = ["https://gateway.prod.example.org/k8s"]         # of JWT-SVIDs; may be absent: none
 /// ```
 ///
-/// `[identities]` is described at [`IdentitySettings`], `[attestation]` at [`AttestationSettings`].
+/// `[token_service]` is described at [`TokenServiceSettings`], `[identities]` at [`IdentitySettings`], `[attestation]` at [`AttestationSettings`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TrustDomainDocument {
     name: TrustDomain,
@@ -98,6 +100,7 @@ pub struct TrustDomainDocument {
     tenant: Tenant,
     lifetimes: LifetimeSettings,
     workload_api: WorkloadApiSettings,
+    token_service: TokenServiceSettings,
     hosts: HostSettings,
     operators: Vec<OperatorRule>,
     resource_servers: Vec<ResourceServer>,
@@ -200,6 +203,11 @@ impl TrustDomainDocument {
     /// Ceiling and default for WIT-SVIDs.
     pub fn wit_svid_lifetime(&self) -> Duration {
         self.lifetimes.wit_svid.as_duration()
+    }
+
+    /// What the token service offers.
+    pub fn token_service(&self) -> &TokenServiceSettings {
+        &self.token_service
     }
 
     /// Which profiles the sockets serve.

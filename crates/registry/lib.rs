@@ -27,8 +27,8 @@ pub use document::{
     Federation, HostSettings, IdentitySettings, KubeletAuth, KubeletEndpoint, KubernetesSettings,
     LifetimeSettings, LimitSettings, MAX_FEDERATIONS, OperatorPrincipal, OperatorRule,
     ParentSettings, ReferenceType, ReferenceTypeError, ResourceServer, ScriptSettings, SharingRule,
-    SharingRuleError, SystemdSettings, Tenant, TenantError, TrustDomainDocument, UnixSettings,
-    WorkloadApiSettings, boundary,
+    SharingRuleError, SystemdSettings, Tenant, TenantError, TokenServiceSettings,
+    TrustDomainDocument, UnixSettings, WorkloadApiSettings, boundary,
 };
 pub use entry::{
     Entry, EntryId, EntryIdError, EntryRole, EntryRoleError, EntrySource, MAX_DNS_NAMES,

@@ -43,7 +43,7 @@ impl Asked {
             START + self.subject_lifetime,
         );
         Question {
-            request: &TokenRequest::parse(self.fields.encode().as_bytes(), None).unwrap(),
+            request: &self.fields.exchange().unwrap(),
             client: &client,
             subject: &subject,
             intent,

@@ -2,16 +2,21 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::{
-    MAX_FORM_BYTES, MAX_FORM_FIELDS,
+    MAX_FORM_BYTES, MAX_FORM_FIELDS, OneHeader,
     fixture::{Fields, Rig, is_plain},
 };
 
-fn parse(fields: &Fields) -> Result<TokenRequest, OAuthError> {
-    TokenRequest::parse(fields.encode().as_bytes(), None)
+fn parse(fields: &Fields) -> Result<ExchangeRequest, OAuthError> {
+    fields.exchange()
 }
 
 fn good() -> Fields {
     Rig::new().fields()
+}
+
+/// What came with an `Authorization` header.
+fn authorized(header: &str) -> Presented {
+    Presented { authorization: OneHeader::of([Some(header)].into_iter()), ..Presented::default() }
 }
 
 #[test]
@@ -45,11 +50,7 @@ fn empty_parameters_count_as_absent() {
         fields = fields.set(name, "");
     }
     let request = parse(&fields).unwrap();
-    assert!(
-        request.scopes.is_none()
-            && request.audiences.is_empty()
-            && request.client.client_id.is_none()
-    );
+    assert!(request.scopes.is_none() && request.audiences.is_empty());
     for name in ["grant_type", "subject_token", "subject_token_type", "authorization_details"] {
         let error = parse(&good().set(name, "")).unwrap_err();
         assert_eq!(error.code(), OAuthErrorCode::InvalidRequest, "{name}");
@@ -207,7 +208,7 @@ fn an_authorization_header_is_answered_by_its_own_challenge() {
         ("Bearer x", Challenge::Bearer),
         ("", Challenge::Bearer),
     ] {
-        let error = TokenRequest::parse(fields.as_bytes(), Some(header)).unwrap_err();
+        let error = TokenRequest::parse(fields.as_bytes(), &authorized(header)).unwrap_err();
         assert_eq!(
             (error.code(), error.challenge()),
             (OAuthErrorCode::InvalidClient, Some(challenge)),
@@ -219,7 +220,8 @@ fn an_authorization_header_is_answered_by_its_own_challenge() {
 
 #[test]
 fn an_authorization_header_beside_an_svid_is_a_second_method() {
-    let error = TokenRequest::parse(good().encode().as_bytes(), Some("Basic eDp5")).unwrap_err();
+    let error =
+        TokenRequest::parse(good().encode().as_bytes(), &authorized("Basic eDp5")).unwrap_err();
     assert_eq!((error.code(), error.http_status()), (OAuthErrorCode::InvalidRequest, 400));
 }
 
@@ -234,7 +236,7 @@ fn oversized_bodies_and_a_hundred_thousand_parameters_are_refused() {
     let large = format!("{}&x={}", good().encode(), "x".repeat(MAX_FORM_BYTES));
     for body in [many, some, large] {
         assert_eq!(
-            TokenRequest::parse(body.as_bytes(), None).unwrap_err().code(),
+            TokenRequest::parse(body.as_bytes(), &Presented::default()).unwrap_err().code(),
             OAuthErrorCode::InvalidRequest
         );
     }
@@ -246,7 +248,7 @@ fn broken_encoding_is_an_invalid_request() {
         let mut body = good().encode().into_bytes();
         body.extend_from_slice(tail);
         assert_eq!(
-            TokenRequest::parse(&body, None).unwrap_err().code(),
+            TokenRequest::parse(&body, &Presented::default()).unwrap_err().code(),
             OAuthErrorCode::InvalidRequest
         );
     }
@@ -259,7 +261,9 @@ fn introspection_wants_a_token_and_a_client() {
         .authenticated(&rig.svid())
         .set("token", "x")
         .set("token_type_hint", "access_token");
-    let parse = |fields: &Fields| IntrospectionRequest::parse(fields.encode().as_bytes(), None);
+    let parse = |fields: &Fields| {
+        IntrospectionRequest::parse(fields.encode().as_bytes(), &Presented::default())
+    };
     assert!(parse(&fields).is_ok());
     assert_eq!(
         parse(&fields.clone().without("token")).unwrap_err().code(),

@@ -1,8 +1,13 @@
+use std::collections::BTreeSet;
+
 use marque_intent::KillScope;
 use marque_jose::{HolderKey, UnverifiedJws, VerifiedJws, base64url};
 use marque_testkit::{START, ScratchSigner, ScratchTrustDomain};
 
+use serde_json::{Value, json};
+
 use super::*;
+use crate::TOKEN_TYPE_ACCESS_TOKEN;
 use crate::fixture::{AUDIENCE, Fields, ISSUER, Rig, SECOND_AUDIENCE, approved, open, terms};
 
 fn verified(rig: &Rig, response: &TokenResponse) -> VerifiedJws {

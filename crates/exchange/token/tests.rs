@@ -36,6 +36,12 @@ fn used(shape: impl FnOnce(&mut GrantTerms)) -> (TokenRecord, Intent) {
         expires_at,
         epoch: 0,
         revoked_at: None,
+        kind: TokenKind::AccessToken,
+        through: Vec::new(),
+        parent: None,
+        confirmation: None,
+        single_use: false,
+        used_at: None,
     };
     (record, intent)
 }

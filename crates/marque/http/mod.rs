@@ -18,8 +18,8 @@ use axum::{
 };
 use futures::future::BoxFuture;
 use marque_exchange::{
-    AuthenticatedClient, IntrospectionRequest, IssuerUrl, OAuthError, PeerCertificate,
-    TokenRequest, TokenResponse,
+    AuthenticatedClient, IntrospectionRequest, IssuerUrl, OAuthError, Presented, TokenRequest,
+    TokenResponse,
 };
 use marque_intent::{
     Denial, DenialCode, IdempotencyKey, Intent, IntentId, IntentRequest, Outcome, PlaybookSummary,
@@ -43,14 +43,14 @@ pub trait IssuerDoor: fmt::Debug + Send + Sync {
     fn token(
         &self,
         request: TokenRequest,
-        peer: Option<PeerCertificate>,
+        presented: Presented,
     ) -> BoxFuture<'_, Result<TokenResponse, OAuthError>>;
 
     /// Answers about a token.
     fn introspect(
         &self,
         request: IntrospectionRequest,
-        peer: Option<PeerCertificate>,
+        presented: Presented,
     ) -> BoxFuture<'_, Result<Value, OAuthError>>;
 
     /// The RFC 8414 document.

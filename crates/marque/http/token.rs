@@ -7,13 +7,13 @@ use axum::{
     Extension, Json, Router,
     body::Bytes,
     extract::{DefaultBodyLimit, RawQuery, State, rejection::BytesRejection},
-    http::{HeaderMap, StatusCode, header},
+    http::{HeaderMap, StatusCode},
     response::{IntoResponse as _, Response},
     routing::post,
 };
 use marque_exchange::{
-    Endpoint, IntrospectionRequest, MAX_FORM_BYTES, OAuthError, OAuthErrorCode, PeerCertificate,
-    TokenRequest,
+    Endpoint, IntrospectionRequest, MAX_FORM_BYTES, OAuthError, OAuthErrorCode, OneHeader,
+    PeerCertificate, Presented, TokenRequest,
 };
 
 use super::{HttpState, problem};
@@ -35,12 +35,13 @@ async fn token(
     headers: HeaderMap,
     body: Result<Bytes, BytesRejection>,
 ) -> Response {
+    let presented = presented(&headers, peer);
     let request = match form(query.as_deref(), &headers, body) {
-        Ok(body) => TokenRequest::parse(&body, authorization(&headers)),
+        Ok(body) => TokenRequest::parse(&body, &presented),
         Err(response) => return *response,
     };
     let answered = match request {
-        Ok(request) => state.issuer.token(request, peer.map(|Extension(peer)| peer)).await,
+        Ok(request) => state.issuer.token(request, presented).await,
         Err(error) => Err(error),
     };
     match answered {
@@ -56,12 +57,13 @@ async fn introspect(
     headers: HeaderMap,
     body: Result<Bytes, BytesRejection>,
 ) -> Response {
+    let presented = presented(&headers, peer);
     let request = match form(query.as_deref(), &headers, body) {
-        Ok(body) => IntrospectionRequest::parse(&body, authorization(&headers)),
+        Ok(body) => IntrospectionRequest::parse(&body, &presented),
         Err(response) => return *response,
     };
     let answered = match request {
-        Ok(request) => state.issuer.introspect(request, peer.map(|Extension(peer)| peer)).await,
+        Ok(request) => state.issuer.introspect(request, presented).await,
         Err(error) => Err(error),
     };
     match answered {
@@ -96,7 +98,17 @@ fn form(
     })
 }
 
-/// The `Authorization` header, if there is one; one that is no text is still one.
-fn authorization(headers: &HeaderMap) -> Option<&str> {
-    headers.get(header::AUTHORIZATION).map(|value| value.to_str().unwrap_or_default())
+/// What came beside the body.
+fn presented(headers: &HeaderMap, peer: Option<Extension<PeerCertificate>>) -> Presented {
+    let header =
+        |name: &str| OneHeader::of(headers.get_all(name).iter().map(|value| value.to_str().ok()));
+    Presented {
+        authorization: header("authorization"),
+        dpop: header("dpop"),
+        client_attestation: header("oauth-client-attestation"),
+        client_attestation_pop: header("oauth-client-attestation-pop"),
+        workload_identity_token: header("workload-identity-token"),
+        workload_proof_token: header("workload-proof-token"),
+        peer: peer.map(|Extension(peer)| peer),
+    }
 }

@@ -5,8 +5,8 @@ use std::sync::atomic::Ordering;
 
 use futures::future::BoxFuture;
 use marque_exchange::{
-    AuthenticatedClient, IntrospectionRequest, IssuerUrl, OAuthError, PeerCertificate,
-    TokenRequest, TokenResponse,
+    AuthenticatedClient, IntrospectionRequest, IssuerUrl, OAuthError, Presented, TokenRequest,
+    TokenResponse,
 };
 use marque_intent::{
     Denial, DenialCode, IdempotencyKey, Intent, IntentId, IntentRequest, Outcome, PlaybookSummary,
@@ -29,17 +29,17 @@ impl IssuerDoor for Issuer {
     fn token(
         &self,
         request: TokenRequest,
-        peer: Option<PeerCertificate>,
+        presented: Presented,
     ) -> BoxFuture<'_, Result<TokenResponse, OAuthError>> {
-        Box::pin(self.tokens.token(request, peer))
+        Box::pin(self.tokens.token(request, presented))
     }
 
     fn introspect(
         &self,
         request: IntrospectionRequest,
-        peer: Option<PeerCertificate>,
+        presented: Presented,
     ) -> BoxFuture<'_, Result<Value, OAuthError>> {
-        Box::pin(self.tokens.introspect(request, peer))
+        Box::pin(self.tokens.introspect(request, presented))
     }
 
     fn metadata(&self) -> Value {

@@ -26,7 +26,7 @@ use jiff::Timestamp;
 use marque_audit::{Event, EventKind, LogStore, VerifierKey};
 use marque_authority::{Authority, AuthorityConfig};
 use marque_exchange::{
-    ClientAuthenticator, EnvironmentLookup, IssuerUrl, ResourceServer, TokenService,
+    ClientAuthenticator, EnvironmentLookup, IssuerUrl, Offers, ResourceServer, TokenService,
     TokenServiceConfig, TokenServiceParts,
 };
 use marque_keys::KeyManager;
@@ -313,6 +313,22 @@ fn profiles(document: &TrustDomainDocument) -> Profiles {
     Profiles { x509: settings.x509_svid, jwt: settings.jwt_svid, wit: settings.wit_svid }
 }
 
+fn offers(document: &TrustDomainDocument) -> Offers {
+    let settings = document.token_service();
+    Offers {
+        dpop: settings.dpop,
+        mutual_tls: settings.mutual_tls,
+        wit_client_authentication: settings.wit_client_authentication,
+        deferred: settings.deferred,
+        ciba: settings.ciba,
+        jwt_introspection: settings.jwt_introspection,
+        token_status_list: settings.token_status_list,
+        transaction_tokens: settings.transaction_tokens,
+        identity_chaining: settings.identity_chaining,
+        id_jag: settings.id_jag,
+    }
+}
+
 fn token_config(document: &TrustDomainDocument, issuer: IssuerUrl) -> TokenServiceConfig {
     TokenServiceConfig {
         max_token_lifetime: document.max_access_token_lifetime(),
@@ -326,6 +342,7 @@ fn token_config(document: &TrustDomainDocument, issuer: IssuerUrl) -> TokenServi
                 callers: server.spiffe_ids().iter().cloned().collect(),
             })
             .collect(),
+        offers: offers(document),
         ..TokenServiceConfig::new(issuer, document.name().clone(), document.environment())
     }
 }

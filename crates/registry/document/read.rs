@@ -10,7 +10,7 @@ use super::broker::brokers;
 use super::federation::federations;
 use super::{
     HostSettings, LifetimeSettings, OperatorPrincipal, OperatorRule, ResourceServer,
-    TrustDomainDocument, attestation, identities, workload_api,
+    TrustDomainDocument, attestation, identities, token_service, workload_api,
 };
 use crate::fields::{Fields, Lined, Log, parse};
 use crate::finding::Finding;
@@ -44,6 +44,8 @@ fn document(mut top: Fields<'_, '_>, log: &mut Log<'_>) -> Option<TrustDomainDoc
     let lifetimes = top.table("lifetimes", log).and_then(|table| lifetimes(table, log));
     let hosts = top.table("issuer", log).and_then(|table| hosts(table, log));
     let tokens = top.table("tokens", log).and_then(|table| tokens(table, log));
+    let token_service =
+        token_service::read(&mut top, environment.unwrap_or(Environment::Production), log);
     let workload_api =
         workload_api::read(&mut top, environment.unwrap_or(Environment::Production), log);
     let operators = top.tables("operators", log).into_iter();
@@ -65,6 +67,7 @@ fn document(mut top: Fields<'_, '_>, log: &mut Log<'_>) -> Option<TrustDomainDoc
         tenant: tenant?,
         lifetimes: lifetimes?,
         workload_api,
+        token_service,
         hosts: hosts?,
         operators,
         resource_servers,

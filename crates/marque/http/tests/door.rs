@@ -11,8 +11,8 @@ use std::{
 
 use futures::future::BoxFuture;
 use marque_exchange::{
-    AuthenticatedClient, IntrospectionRequest, IssuerUrl, OAuthError, OAuthErrorCode,
-    PeerCertificate, TokenRequest, TokenResponse,
+    AuthenticatedClient, IntrospectionRequest, IssuedToken, IssuerUrl, OAuthError, OAuthErrorCode,
+    PeerCertificate, Presented, TokenRequest, TokenResponse,
 };
 use marque_intent::{
     ApprovalRule, AuthorizationDetail, Delivery, Denial, DenialCode, Digest, Grant, GrantTerms,
@@ -107,10 +107,10 @@ impl IssuerDoor for FakeDoor {
     fn token(
         &self,
         _request: TokenRequest,
-        peer: Option<PeerCertificate>,
+        presented: Presented,
     ) -> BoxFuture<'_, Result<TokenResponse, OAuthError>> {
         assert!(!self.panics, "a panic with a secret in it");
-        self.called(format!("token by {}", peer_in_words(peer.as_ref())));
+        self.called(format!("token by {}", peer_in_words(presented.peer.as_ref())));
         Box::pin(async move {
             if self.slow {
                 self.arrived.notify_one();
@@ -118,6 +118,7 @@ impl IssuerDoor for FakeDoor {
             }
             let token = CompactToken::from_string("a.b.c".to_owned());
             Ok(TokenResponse::new(
+                IssuedToken::Bearer,
                 token,
                 Duration::from_secs(240),
                 "secrets.update".to_owned(),
@@ -129,9 +130,9 @@ impl IssuerDoor for FakeDoor {
     fn introspect(
         &self,
         _request: IntrospectionRequest,
-        peer: Option<PeerCertificate>,
+        presented: Presented,
     ) -> BoxFuture<'_, Result<Value, OAuthError>> {
-        self.called(format!("introspect by {}", peer_in_words(peer.as_ref())));
+        self.called(format!("introspect by {}", peer_in_words(presented.peer.as_ref())));
         Box::pin(async { Ok(json!({"active": false})) })
     }
 

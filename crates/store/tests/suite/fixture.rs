@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use marque_audit::{Event, EventKind};
-use marque_exchange::{Redemption, TokenId, TokenRecord};
+use marque_exchange::{Redemption, TokenId, TokenKind, TokenRecord};
 use marque_intent::{
     Approval, ApprovalRule, Approver, Delivery, Digest, Grant, GrantTerms, Intent, IntentChange,
     IntentId, KillScope, NewKill, PinnedPlaybook, Reason, Ruling,
@@ -115,6 +115,12 @@ pub(crate) fn redemption(intent: &Intent, now: Timestamp) -> Redemption {
             expires_at: now.checked_add(Duration::from_secs(60)).unwrap(),
             epoch: 0,
             revoked_at: None,
+            kind: TokenKind::AccessToken,
+            through: Vec::new(),
+            parent: None,
+            confirmation: None,
+            single_use: false,
+            used_at: None,
         },
         now,
     }

@@ -1,0 +1,111 @@
+//! `[token_service]`: which parts of the token service a trust domain uses.
+
+use marque_spiffe::Environment;
+
+use crate::fields::{Fields, Log};
+
+/// What the token service of a trust domain offers. Whatever is off is refused as if it did not exist, and its metadata
+/// does not name it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TokenServiceSettings {
+    /// Tokens bound to the key of a DPoP proof (RFC 9449).
+    pub dpop: bool,
+    /// Client authentication by X.509-SVID, and tokens bound to it (RFC 8705).
+    pub mutual_tls: bool,
+    /// Client authentication by WIT-SVID with a proof of possession: still a draft.
+    pub wit_client_authentication: bool,
+    /// The deferred token response: a draft.
+    pub deferred: bool,
+    /// The polling form of OpenID CIBA.
+    pub ciba: bool,
+    /// Introspection answers as JWT (RFC 9701).
+    pub jwt_introspection: bool,
+    /// Token status lists: a draft.
+    pub token_status_list: bool,
+    /// Transaction tokens: a draft.
+    pub transaction_tokens: bool,
+    /// Identity chaining across domains: a draft.
+    pub identity_chaining: bool,
+    /// Identity assertion authorization grants (ID-JAG): a draft.
+    pub id_jag: bool,
+}
+
+impl TokenServiceSettings {
+    /// What is offered where the document does not say. In production, what is still a draft has to be asked for, but
+    /// for the deferred response, without which nobody could wait for an approval, and the status list.
+    pub const fn of(environment: Environment) -> Self {
+        let drafts = matches!(environment, Environment::NonProduction);
+        Self {
+            dpop: true,
+            mutual_tls: true,
+            wit_client_authentication: drafts,
+            deferred: true,
+            ciba: true,
+            jwt_introspection: true,
+            token_status_list: true,
+            transaction_tokens: drafts,
+            identity_chaining: drafts,
+            id_jag: drafts,
+        }
+    }
+}
+
+/// Reads `[token_service]`, or takes the defaults where it is absent.
+pub(super) fn read(
+    top: &mut Fields<'_, '_>,
+    environment: Environment,
+    log: &mut Log<'_>,
+) -> TokenServiceSettings {
+    let mut settings = TokenServiceSettings::of(environment);
+    let Some(mut table) = top.optional_table("token_service", log) else { return settings };
+    for (key, switch) in [
+        ("dpop", &mut settings.dpop),
+        ("mutual_tls", &mut settings.mutual_tls),
+        ("wit_client_authentication", &mut settings.wit_client_authentication),
+        ("deferred", &mut settings.deferred),
+        ("ciba", &mut settings.ciba),
+        ("jwt_introspection", &mut settings.jwt_introspection),
+        ("token_status_list", &mut settings.token_status_list),
+        ("transaction_tokens", &mut settings.transaction_tokens),
+        ("identity_chaining", &mut settings.identity_chaining),
+        ("id_jag", &mut settings.id_jag),
+    ] {
+        if let Some(field) = table.optional_switch(key, log) {
+            *switch = field.value;
+        }
+    }
+    table.finish(log);
+    settings
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::{Finding, TrustDomainDocument};
+
+    const DOCUMENT: &str = include_str!("../folder/tests/trust-domain.toml");
+
+    fn with(lines: &str) -> Result<TokenServiceSettings, Vec<Finding>> {
+        let document = format!("{DOCUMENT}\n[token_service]\n{lines}\n");
+        let document = TrustDomainDocument::parse(Path::new("trust-domain.toml"), &document)?;
+        Ok(*document.token_service())
+    }
+
+    #[test]
+    fn drafts_are_to_be_asked_for_in_production() {
+        let production = TokenServiceSettings::of(Environment::Production);
+        assert!(!production.transaction_tokens && !production.id_jag && production.dpop);
+        assert!(TokenServiceSettings::of(Environment::NonProduction).transaction_tokens);
+    }
+
+    #[test]
+    fn each_switch_is_its_own_and_an_unknown_one_is_refused() {
+        let all = with("").unwrap();
+        assert!(!with("dpop = false").unwrap().dpop);
+        assert_eq!(with("ciba = false").unwrap(), TokenServiceSettings { ciba: false, ..all });
+        assert!(with("id_jag = 1").is_err());
+        assert!(with("dpopp = true").is_err());
+    }
+}
