@@ -1,9 +1,11 @@
 //! Compact JWS (RFC 7515): what was parsed, and what was verified.
 //!
 //! The order is fixed: size and dots before splitting, canonical base64url, strict JSON, the header, and only then a
-//! key. A header may not say where its key is, nor change how the token is read.
+//! key. A header may not say where its key is, nor change how the token is read; where a token is to carry its own key, it
+//! is read as a [`SelfSignedJws`] and as nothing else.
 
 mod header;
+mod self_signed;
 
 use std::fmt;
 
@@ -11,9 +13,10 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
 use crate::json::{Limits, StrictJsonError, parse_object};
-use crate::{Algorithm, PublicKey, UnknownAlgorithm, base64url, key_id::KeyIdError};
+use crate::{Algorithm, JwkError, PublicKey, UnknownAlgorithm, base64url, key_id::KeyIdError};
 
 pub use header::{Header, MAX_HEADER_MEMBERS};
+pub use self_signed::{MAX_PROOF_BYTES, SelfSignedJws};
 
 /// The longest token that is looked at, in bytes.
 pub const MAX_TOKEN_BYTES: usize = 16 * 1024;
@@ -21,8 +24,8 @@ pub const MAX_TOKEN_BYTES: usize = 16 * 1024;
 /// Why a JWS was refused.
 #[derive(Debug, thiserror::Error)]
 pub enum JwsError {
-    /// Longer than [`MAX_TOKEN_BYTES`].
-    #[error("token is longer than {MAX_TOKEN_BYTES} bytes")]
+    /// Longer than [`MAX_TOKEN_BYTES`], or than what the reader allowed.
+    #[error("token is longer than is allowed")]
     TooLong,
     /// Not three parts: JSON serialisation, JWE and detached content end here too.
     #[error("token does not have exactly three parts")]
@@ -40,6 +43,12 @@ pub enum JwsError {
     /// `x5c`, and those of JWE, `enc` and `zip`.
     #[error("token header has the member `{0}`")]
     ForbiddenMember(&'static str),
+    /// A token that is to carry its key has no `jwk`.
+    #[error("token header has no key")]
+    NoKey,
+    /// The `jwk` is not a public key that is supported.
+    #[error("key in the token header is refused")]
+    Key(#[source] JwkError),
     /// `alg`, `kid` or `typ` is not a string.
     #[error("token header member `{0}` is not a string")]
     MemberType(&'static str),
@@ -103,7 +112,21 @@ impl UnverifiedCompact {
     /// # Errors
     /// See [`JwsError`].
     pub fn parse(token: &str) -> Result<Self, JwsError> {
-        if token.len() > MAX_TOKEN_BYTES {
+        Self::parse_within(token, MAX_TOKEN_BYTES)
+    }
+
+    fn parse_within(token: &str, max_bytes: usize) -> Result<Self, JwsError> {
+        let header = |header: &[u8]| Ok((Header::parse(header)?, ()));
+        Self::parse_by(token, max_bytes, header).map(|(compact, ())| compact)
+    }
+
+    /// Reads a compact JWS whose header is read by `read_header`, which may take something out of it.
+    fn parse_by<T>(
+        token: &str,
+        max_bytes: usize,
+        read_header: impl FnOnce(&[u8]) -> Result<(Header, T), JwsError>,
+    ) -> Result<(Self, T), JwsError> {
+        if token.len() > max_bytes {
             return Err(JwsError::TooLong);
         }
         // Counted first: splitting at ten thousand dots is work for the attacker's benefit (CVE-2025-22868).
@@ -113,14 +136,13 @@ impl UnverifiedCompact {
         let (signing_input, signature) = token.rsplit_once('.').ok_or(JwsError::Parts)?;
         let (header, payload) = signing_input.split_once('.').ok_or(JwsError::Parts)?;
         let header = base64url::decode(header).map_err(|_position| JwsError::Encoding("header"))?;
-        Ok(Self {
-            header: Header::parse(&header)?,
-            signing_input: signing_input.to_owned(),
-            payload: base64url::decode(payload)
-                .map_err(|_position| JwsError::Encoding("payload"))?,
-            signature: base64url::decode(signature)
-                .map_err(|_position| JwsError::Encoding("signature"))?,
-        })
+        let (header, taken) = read_header(&header)?;
+        let payload =
+            base64url::decode(payload).map_err(|_position| JwsError::Encoding("payload"))?;
+        let signature =
+            base64url::decode(signature).map_err(|_position| JwsError::Encoding("signature"))?;
+        let signing_input = signing_input.to_owned();
+        Ok((Self { header, signing_input, payload, signature }, taken))
     }
 
     /// The header, which nobody has verified.
@@ -172,9 +194,20 @@ impl UnverifiedJws {
     /// # Errors
     /// See [`JwsError`].
     pub fn parse(token: &str) -> Result<Self, JwsError> {
-        let compact = UnverifiedCompact::parse(token)?;
-        let claims =
-            parse_object(&compact.payload, &Limits::TOKEN).map_err(JwsError::ClaimsJson)?;
+        Self::parse_within(token, MAX_TOKEN_BYTES)
+    }
+
+    /// Reads a compact JWS that is no credential and may be longer: a document such as a status list.
+    ///
+    /// # Errors
+    /// See [`JwsError`]; `max_bytes` is the longest that is looked at.
+    pub fn parse_within(token: &str, max_bytes: usize) -> Result<Self, JwsError> {
+        Self::of(UnverifiedCompact::parse_within(token, max_bytes)?, max_bytes)
+    }
+
+    fn of(compact: UnverifiedCompact, max_bytes: usize) -> Result<Self, JwsError> {
+        let limits = Limits { max_bytes, ..Limits::TOKEN };
+        let claims = parse_object(&compact.payload, &limits).map_err(JwsError::ClaimsJson)?;
         Ok(Self { compact, claims })
     }
 
@@ -188,6 +221,14 @@ impl UnverifiedJws {
     #[must_use]
     pub const fn dangerous_unverified_claims(&self) -> &Map<String, Value> {
         &self.claims
+    }
+
+    /// The claims as the sender wrote them, as a type: good for refusing early, and for nothing else.
+    ///
+    /// # Errors
+    /// A claim is missing or has another type.
+    pub fn dangerous_unverified_claims_as<T: DeserializeOwned>(&self) -> Result<T, ClaimsError> {
+        typed(self.claims.clone())
     }
 
     /// Verifies the signature: the algorithm must be allowed by the caller and fit the key.
@@ -219,9 +260,13 @@ impl VerifiedJws {
     /// # Errors
     /// A claim is missing or has another type.
     pub fn into_claims<T: DeserializeOwned>(self) -> Result<T, ClaimsError> {
-        serde_json::from_value(Value::Object(self.claims))
-            .map_err(|error| ClaimsError(crate::beginning(&error.to_string(), 160)))
+        typed(self.claims)
     }
+}
+
+fn typed<T: DeserializeOwned>(claims: Map<String, Value>) -> Result<T, ClaimsError> {
+    serde_json::from_value(Value::Object(claims))
+        .map_err(|error| ClaimsError(crate::beginning(&error.to_string(), 160)))
 }
 
 impl fmt::Debug for UnverifiedCompact {

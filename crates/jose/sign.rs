@@ -70,6 +70,19 @@ pub fn sign_compact<C: Serialize>(
     claims: &C,
     signer: &dyn Signer,
 ) -> Result<CompactToken, SignError> {
+    sign_compact_within(typ, claims, signer, MAX_TOKEN_BYTES)
+}
+
+/// Signs what is no credential and may be longer: a document such as a status list. See [`sign_compact`].
+///
+/// # Errors
+/// As [`sign_compact`], with `max_bytes` as the longest.
+pub fn sign_compact_within<C: Serialize>(
+    typ: Option<&str>,
+    claims: &C,
+    signer: &dyn Signer,
+    max_bytes: usize,
+) -> Result<CompactToken, SignError> {
     #[derive(Serialize)]
     struct Header<'a> {
         alg: Algorithm,
@@ -81,17 +94,17 @@ pub fn sign_compact<C: Serialize>(
     let header = base64url::encode(serde_json::to_vec(&header).map_err(SignError::new)?);
     let claims = Zeroizing::new(serde_json::to_vec(claims).map_err(SignError::new)?);
     let claims = Zeroizing::new(base64url::encode(&*claims));
-    let input = join(&header, &claims)?;
+    let input = join(&header, &claims, max_bytes)?;
     let signature = base64url::encode(signer.sign(input.as_bytes())?);
-    join(&input, &signature).map(CompactToken)
+    join(&input, &signature, max_bytes).map(CompactToken)
 }
 
 /// Two parts with a dot between, in exactly the room that they need: a text that grows leaves copies behind, and one with
 /// room to spare takes memory for as long as somebody keeps the token.
-fn join(left: &str, right: &str) -> Result<Zeroizing<String>, SignError> {
+fn join(left: &str, right: &str, max_bytes: usize) -> Result<Zeroizing<String>, SignError> {
     let length = left.len() + 1 + right.len();
-    if length > MAX_TOKEN_BYTES {
-        return Err(SignError::new(format!("token is longer than {MAX_TOKEN_BYTES} bytes")));
+    if length > max_bytes {
+        return Err(SignError::new(format!("token is longer than {max_bytes} bytes")));
     }
     let mut joined = Zeroizing::new(String::with_capacity(length));
     joined.push_str(left);

@@ -48,11 +48,17 @@ impl Header {
     }
 
     pub(super) fn parse(json: &[u8]) -> Result<Self, JwsError> {
-        let members = parse_object(json, &Limits { max_depth: 4, ..Limits::TOKEN })
-            .map_err(JwsError::HeaderJson)?;
-        if members.len() > MAX_HEADER_MEMBERS {
-            return Err(JwsError::HeaderMembers);
-        }
+        Self::of(members(json)?)
+    }
+
+    /// A header that carries the public key of its signature in `jwk` (RFC 7515 section 4.1.3); gives that member too.
+    pub(super) fn parse_with_key(json: &[u8]) -> Result<(Self, Value), JwsError> {
+        let mut members = members(json)?;
+        let key = members.remove("jwk").ok_or(JwsError::NoKey)?;
+        Ok((Self::of(members)?, key))
+    }
+
+    fn of(members: Map<String, Value>) -> Result<Self, JwsError> {
         if let Some(name) = FORBIDDEN.into_iter().find(|name| members.contains_key(*name)) {
             return Err(JwsError::ForbiddenMember(name));
         }
@@ -66,6 +72,15 @@ impl Header {
             members.into_iter().map(|(name, _value)| name).filter(|name| !is_own(name)).collect();
         Ok(Self { alg, kid, typ, other })
     }
+}
+
+fn members(json: &[u8]) -> Result<Map<String, Value>, JwsError> {
+    let members = parse_object(json, &Limits { max_depth: 4, ..Limits::TOKEN })
+        .map_err(JwsError::HeaderJson)?;
+    if members.len() > MAX_HEADER_MEMBERS {
+        return Err(JwsError::HeaderMembers);
+    }
+    Ok(members)
 }
 
 fn is_own(name: &str) -> bool {

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::{JwsError, MAX_TOKEN_BYTES, UnverifiedJws};
 use crate::{
     Algorithm, CompactToken, KeyId, NumericDate, PublicKey, SignError, Signer, base64url, present,
-    sign_compact,
+    sign_compact, sign_compact_within,
 };
 
 #[derive(Debug)]
@@ -87,6 +87,20 @@ fn one_byte_too_long_is_refused_before_anything_is_looked_at() {
         UnverifiedJws::parse(&"A".repeat(MAX_TOKEN_BYTES + 1)),
         Err(JwsError::TooLong)
     ));
+}
+
+#[test]
+fn a_document_may_be_longer_than_a_token_and_no_longer_than_its_reader_allows() {
+    let key = Key::generate();
+    let claims = json!({ "x": "y".repeat(MAX_TOKEN_BYTES) });
+    assert!(sign_compact(None, &claims, &key).is_err());
+    let document = sign_compact_within(None, &claims, &key, 2 * MAX_TOKEN_BYTES).unwrap();
+    let text = document.expose_token();
+    assert!(matches!(UnverifiedJws::parse(text), Err(JwsError::TooLong)));
+    assert!(matches!(UnverifiedJws::parse_within(text, text.len() - 1), Err(JwsError::TooLong)));
+    let read = UnverifiedJws::parse_within(text, text.len()).unwrap();
+    assert!(read.verify(&key.public, &[Algorithm::Es256]).is_ok());
+    assert!(sign_compact_within(None, &claims, &key, text.len() - 1).is_err());
 }
 
 #[test]

@@ -2,6 +2,8 @@
 
 mod ecdsa;
 mod ours;
+mod rsa;
+mod web_key;
 mod web_signature;
 
 use marque_jose::{Algorithm, Jwk, UnverifiedCompact, UnverifiedJws, VerifiedCompact};
