@@ -13,6 +13,10 @@ use crate::{
 pub(crate) const PLAYBOOK: &str =
     include_str!("../../trust-domains/prod.example.org/playbooks/ingress-cert-rotation.toml");
 
+/// The playbook of M 16 and M 21: a renewal review, which may hand parts of its work to other agents.
+pub(crate) const REVIEW: &str = include_str!("testdata/contract-renewal-review.toml");
+pub(crate) const REVIEWER: &str = "spiffe://prod.example.org/agent/renewal-review";
+
 /// The instant at which every story begins.
 pub(crate) fn start() -> Timestamp {
     "2026-03-10T09:00:00Z".parse().unwrap()
@@ -57,6 +61,25 @@ pub(crate) fn circumstances() -> Circumstances {
 
 pub(crate) fn grant() -> Grant {
     resolve(&playbook(), &request(&good_request()), &requester(AGENT), circumstances()).unwrap()
+}
+
+/// The grant of a renewal review.
+pub(crate) fn review() -> Grant {
+    review_of(&Playbook::parse(REVIEW).unwrap(), &json!({})).unwrap()
+}
+
+/// The grant of a renewal review under another playbook, with more parameters.
+pub(crate) fn review_of(playbook: &Playbook, more: &Value) -> Result<Grant, crate::Denial> {
+    let mut parameters =
+        json!({"customer_id": "cust_example_1042", "contract_id": "contract_7781"});
+    parameters.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    let asked = json!({
+        "playbook": "contract-renewal-review",
+        "parameters": parameters,
+        "session": "sess_2026_05_12_001",
+        "task": "task_contract_renewal_review_8842",
+    });
+    resolve(playbook, &request(&asked), &requester(REVIEWER), circumstances())
 }
 
 /// The grant with other counts: so many uses, so many approvals.

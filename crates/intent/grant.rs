@@ -3,7 +3,7 @@
 //! Everything that is enforced is part of the digest. Absent: how a grant comes to be ([`crate::resolve()`]) and how it is
 //! used up ([`crate::Intent`]).
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::ops::Deref;
 use std::str::FromStr;
@@ -19,6 +19,7 @@ use crate::digest::{CanonicalError, Digest};
 use crate::id::IntentId;
 use crate::playbook::PlaybookId;
 use crate::request::TicketRef;
+use crate::rights::{Constraints, Label, Limits, OnBehalf, ToolBounds, ToolId};
 
 /// The domain tag of a grant's digest.
 pub const APPROVAL_TAG: &str = "marque/approval/v1";
@@ -52,10 +53,31 @@ pub struct GrantTerms {
     pub authorization_details: Vec<AuthorizationDetail>,
     /// The resources that may be touched, with every value filled in.
     pub resources: Vec<String>,
+    /// The tools that may be called, and how.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub tools: BTreeMap<ToolId, ToolBounds>,
+    /// What resources are narrowed to, with every value filled in.
+    #[serde(default, skip_serializing_if = "Constraints::is_empty")]
+    pub constraints: Constraints,
+    /// The numbers that bound it in all.
+    #[serde(default, skip_serializing_if = "Limits::is_empty")]
+    pub limits: Limits,
+    /// Whether and to whom it may be handed on; absent if not at all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub on_behalf: Option<OnBehalf>,
+    /// What the agent calls its session.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub session: Option<Label>,
+    /// What the agent calls its task.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub task: Option<Label>,
     /// How it is delivered.
     pub delivery: Delivery,
     /// How many tokens it gives.
     pub uses: u32,
+    /// Whether each of them is used up by the first resource server that introspects it, or by being exchanged.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub single_use_tokens: bool,
     /// How long one token lives at most: expected run time plus retry buffer.
     #[serde(rename = "token_lifetime_s", with = "seconds")]
     pub token_lifetime: Duration,
@@ -256,7 +278,7 @@ impl fmt::Display for Scope {
 }
 
 /// One object of `authorization_details` (RFC 9396 section 2), with the common members only.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct AuthorizationDetail {
     /// The type, which the resource server defines.

@@ -4,9 +4,11 @@
 //! Everything here is pure; time and randomness are handed in. Absent: HTTP, tokens, storage engines, and deciding,
 //! which is the decision point's ([`Ruling`] is its answer).
 
+mod appeal;
 mod approval;
 mod denial;
 mod digest;
+mod envelope;
 #[cfg(test)]
 mod fixtures;
 mod grant;
@@ -16,10 +18,16 @@ mod lifecycle;
 mod playbook;
 mod request;
 mod resolve;
+mod rights;
 mod ruling;
+mod secrets;
 mod store;
 mod text;
 
+pub use self::appeal::{
+    Appeal, AskedOf, AskedOfError, BindingMessage, BindingMessageError, MAX_ASKED_CHARS,
+    MAX_BINDING_MESSAGE_CHARS,
+};
 pub use self::approval::{
     Approval, ApprovalRule, Approver, GroupName, GroupNameError, MAX_APPROVALS, OPERATORS, Person,
     PersonError,
@@ -29,6 +37,9 @@ pub use self::denial::{
     ProblemRetry, Remediation, Retry, UnknownDenialCode,
 };
 pub use self::digest::{CanonicalError, Digest, DigestSyntaxError};
+pub use self::envelope::{
+    Bearings, Claimed, ClaimsError, Envelope, EnvelopeDocument, ResourceConstraints, RightsClaims,
+};
 pub use self::grant::{
     APPROVAL_TAG, AuthorizationDetail, Delivery, Grant, GrantError, GrantTerms, MAX_GRANT_BYTES,
     PinnedPlaybook, Scope, ScopeError,
@@ -36,8 +47,8 @@ pub use self::grant::{
 pub use self::id::{IntentId, IntentIdError};
 pub use self::kill::{Kill, KillScope, KillState, NewKill};
 pub use self::lifecycle::{
-    Intent, IntentChange, MAX_CLOCK_STEP_BACK, Outcome, RedeemedUse, State, UnknownState, Use,
-    refused_request,
+    Derive, Intent, IntentChange, MAX_CLOCK_STEP_BACK, Outcome, RedeemedUse, State, UnknownState,
+    Use, refused_request,
 };
 pub use self::playbook::{
     ApprovalMode, MAX_CLOCK, MAX_PLAYBOOK_BYTES, MAX_TOKEN_LIFETIME, MAX_USES, Playbook,
@@ -48,7 +59,14 @@ pub use self::request::{
     IntentRequest, MAX_PARAMETERS, MAX_REQUEST_BYTES, MAX_REQUEST_DEPTH, TicketRef, TicketRefError,
 };
 pub use self::resolve::{Circumstances, Requester, resolve};
+pub use self::rights::{
+    ConstraintError, ConstraintValue, Constraints, Dimension, Label, LabelError, Limits,
+    MAX_ARGUMENT_SCHEMAS, MAX_CONSTRAINT_TEXT, MAX_CONSTRAINT_VALUES, MAX_CONSTRAINTS,
+    MAX_DELEGATION_DEPTH, MAX_DETAILS, MAX_LABEL_LEN, MAX_TOOLS, OnBehalf, Rights, ToolBounds,
+    ToolId, ToolIdError, Wanted, WantedTool, Widening,
+};
 pub use self::ruling::Ruling;
+pub use self::secrets::{is_secret_name, looks_like_secret};
 pub use self::store::{
     ChangeError, IdempotencyKey, IdempotencyKeyError, IntentFilter, IntentStore, IntentStoreError,
     MAX_LISTED, Submitted,

@@ -12,6 +12,7 @@
 //! (the store looks at them in the same transaction) and tokens.
 
 mod change;
+mod derive;
 mod events;
 mod redeem;
 mod state;
@@ -24,9 +25,11 @@ use marque_spiffe::SpiffeId;
 use serde::{Deserialize, Serialize};
 
 pub use self::change::IntentChange;
+pub use self::derive::Derive;
 pub use self::events::refused_request;
 pub use self::redeem::Use;
 pub use self::state::{Outcome, State, UnknownState};
+use crate::appeal::Appeal;
 use crate::approval::{Approval, Approver};
 use crate::denial::{Denial, DenialCode};
 use crate::grant::Grant;
@@ -58,6 +61,8 @@ pub struct Intent {
     grant: Grant,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     justification: Option<Justification>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    appeal: Option<Appeal>,
     ruling: Ruling,
     created_at: Timestamp,
     changed_at: Timestamp,
@@ -108,6 +113,7 @@ impl Intent {
             state,
             state_version: 1,
             justification,
+            appeal: None,
             ruling,
             created_at: now,
             changed_at: now,
@@ -159,6 +165,18 @@ impl Intent {
     #[must_use]
     pub const fn justification(&self) -> Option<&Justification> {
         self.justification.as_ref()
+    }
+
+    /// Says whom the client asks for an approval.
+    #[must_use]
+    pub fn with_appeal(self, appeal: Option<Appeal>) -> Self {
+        Self { appeal, ..self }
+    }
+
+    /// Whom the client asks for an approval, if it says so; untrusted.
+    #[must_use]
+    pub const fn appeal(&self) -> Option<&Appeal> {
+        self.appeal.as_ref()
     }
 
     /// What policy said.

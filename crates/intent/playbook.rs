@@ -12,7 +12,9 @@ mod pattern;
 mod set;
 mod template;
 mod unsupported;
+mod value;
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::num::NonZeroU64;
 use std::str::FromStr;
@@ -24,13 +26,15 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 pub use self::document::{ApprovalMode, PlaybookStatus};
-pub(crate) use self::parameters::Parameters;
+pub(crate) use self::parameters::{Parameters, is_bounded_schema};
 pub(crate) use self::pattern::LinearPattern;
 pub use self::set::{PlaybookFinding, PlaybookSet};
 pub(crate) use self::template::{Template, Variable};
+pub(crate) use self::value::ValueTemplate;
 use crate::approval::ApprovalRule;
 use crate::digest::Digest;
 use crate::grant::{Delivery, PinnedPlaybook, Scope};
+use crate::rights::{Limits, OnBehalf, ToolId};
 
 /// The largest playbook file, in bytes.
 pub const MAX_PLAYBOOK_BYTES: usize = 64 * 1024;
@@ -146,6 +150,19 @@ pub struct Playbook {
     pub(crate) ticket: Option<TicketDemand>,
     approval_mode: ApprovalMode,
     approval: Option<ApprovalRule>,
+    pub(crate) tools: BTreeMap<ToolId, ToolTemplate>,
+    pub(crate) constraints: BTreeMap<String, ValueTemplate>,
+    limits: Limits,
+    on_behalf: Option<OnBehalf>,
+}
+
+/// How a tool may be called, before values are filled in.
+#[derive(Debug, Clone)]
+pub(crate) struct ToolTemplate {
+    pub(crate) sensitive: bool,
+    pub(crate) destructive: bool,
+    pub(crate) max_calls: Option<u32>,
+    pub(crate) arguments: Option<ValueTemplate>,
 }
 
 /// One object of `authorization_details` before its values are filled in.
@@ -170,6 +187,8 @@ pub struct Times {
     pub max_duration: Duration,
     /// How many tokens one grant gives.
     pub uses: u32,
+    /// Whether each token is used up by the first resource server that introspects it.
+    pub single_use_tokens: bool,
     /// How long a request may wait for approval.
     pub request_ttl: Duration,
     /// How long after approval the first use may be.
@@ -306,6 +325,18 @@ impl Playbook {
     #[must_use]
     pub const fn approval(&self) -> Option<&ApprovalRule> {
         self.approval.as_ref()
+    }
+
+    /// The numbers that bound each of its grants.
+    #[must_use]
+    pub const fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    /// Whether and to whom its grants may be handed on; absent if not at all.
+    #[must_use]
+    pub const fn on_behalf(&self) -> Option<&OnBehalf> {
+        self.on_behalf.as_ref()
     }
 
     /// Whether this agent may ask for it: its patterns match and it is in use.

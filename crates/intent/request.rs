@@ -7,8 +7,11 @@ use marque_jose::json::{Limits, StrictJsonError, parse_object};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use crate::appeal::Appeal;
 use crate::denial::{Denial, DenialCode};
 use crate::playbook::PlaybookId;
+use crate::rights::Label;
+use crate::secrets::looks_like_secret;
 use crate::text::{Justification, bounded};
 
 /// How large a request may be, in bytes.
@@ -98,11 +101,14 @@ pub struct IntentRequest {
     parameters: Map<String, Value>,
     ticket: Option<TicketRef>,
     justification: Option<Justification>,
+    appeal: Option<Appeal>,
+    session: Option<Label>,
+    task: Option<Label>,
 }
 
 impl IntentRequest {
-    /// Reads the body of a request: a JSON object with `playbook` and, where needed, `version`, `parameters`, `ticket`
-    /// and `justification`.
+    /// Reads the body of a request: a JSON object with `playbook` and, where needed, `version`, `parameters`, `ticket`,
+    /// `justification`, `session` and `task`.
     ///
     /// # Errors
     /// `raw_permissions_not_requestable`, `unrecognised_field` or `invalid_request`.
@@ -119,7 +125,8 @@ impl IntentRequest {
     /// # Errors
     /// As for [`Self::parse`].
     pub fn from_object(mut members: Map<String, Value>) -> Result<Self, Denial> {
-        const KNOWN: [&str; 5] = ["playbook", "version", "parameters", "ticket", "justification"];
+        const KNOWN: [&str; 7] =
+            ["playbook", "version", "parameters", "ticket", "justification", "session", "task"];
         if let Some(raw) = members.keys().find(|name| is_raw_permission(name)) {
             return Err(raw_permissions(raw));
         }
@@ -133,6 +140,9 @@ impl IntentRequest {
             parameters: parameters(members.remove("parameters"))?,
             ticket: ticket(members.remove("ticket"))?,
             justification: justification(members.remove("justification"))?,
+            appeal: None,
+            session: label("session", members.remove("session"))?,
+            task: label("task", members.remove("task"))?,
         })
     }
 
@@ -164,6 +174,31 @@ impl IntentRequest {
     #[must_use]
     pub const fn justification(&self) -> Option<&Justification> {
         self.justification.as_ref()
+    }
+
+    /// Says whom the client asks for an approval. No member of a request does: it comes beside one.
+    #[must_use]
+    pub fn with_appeal(mut self, appeal: Appeal) -> Self {
+        self.appeal = Some(appeal);
+        self
+    }
+
+    /// Whom the client asks for an approval; no input to any decision.
+    #[must_use]
+    pub const fn appeal(&self) -> Option<&Appeal> {
+        self.appeal.as_ref()
+    }
+
+    /// What the agent calls its session; shown and logged, and no input to any decision.
+    #[must_use]
+    pub const fn session(&self) -> Option<&Label> {
+        self.session.as_ref()
+    }
+
+    /// What the agent calls its task; shown and logged, and no input to any decision.
+    #[must_use]
+    pub const fn task(&self) -> Option<&Label> {
+        self.task.as_ref()
     }
 }
 
@@ -228,6 +263,19 @@ fn justification(member: Option<Value>) -> Result<Option<Justification>, Denial>
             .map(Some)
             .map_err(|error| invalid(format!("`justification`: {error}"))),
         Some(_) => Err(invalid("`justification` is a string")),
+    }
+}
+
+fn label(name: &str, member: Option<Value>) -> Result<Option<Label>, Denial> {
+    match member {
+        None => Ok(None),
+        Some(Value::String(text)) if looks_like_secret(&text) => {
+            Err(invalid(format!("`{name}` looks like a secret, and tokens show it")))
+        }
+        Some(Value::String(text)) => {
+            text.parse().map(Some).map_err(|error| invalid(format!("`{name}`: {error}")))
+        }
+        Some(_) => Err(invalid(format!("`{name}` is a string"))),
     }
 }
 

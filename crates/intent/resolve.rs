@@ -3,7 +3,7 @@
 //! The translation is ours alone; nothing in it is text of the agent's but checked parameters. Absent: policy, which sees
 //! the result.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use marque_spiffe::SpiffeId;
@@ -14,8 +14,12 @@ use crate::digest::Digest;
 use crate::grant::{AuthorizationDetail, Grant, GrantTerms};
 use crate::id::IntentId;
 use crate::lifecycle::plus;
-use crate::playbook::{DetailTemplate, Playbook, Template, Variable};
+use crate::playbook::{
+    DetailTemplate, Playbook, Template, ValueTemplate, Variable, is_bounded_schema,
+};
 use crate::request::{IntentRequest, TicketRef, is_raw_permission, raw_permissions};
+use crate::rights::{ConstraintValue, Constraints, ToolBounds, ToolId};
+use crate::secrets::secret_in;
 use crate::text::bounded;
 
 /// Who asks, as authenticated.
@@ -72,8 +76,15 @@ pub fn resolve(
             .map(|detail| filled.detail(detail))
             .collect::<Result<_, _>>()?,
         resources: filled.texts(&playbook.resources)?,
+        tools: filled.tools()?,
+        constraints: filled.constraints()?,
+        limits: *playbook.limits(),
+        on_behalf: playbook.on_behalf().cloned(),
+        session: request.session().cloned(),
+        task: request.task().cloned(),
         delivery: playbook.delivery(),
         uses: times.uses,
+        single_use_tokens: times.single_use_tokens,
         token_lifetime: times.token_lifetime(),
         request_ttl: times.request_ttl,
         start_within: times.start_within,
@@ -122,7 +133,14 @@ fn check_parameters(playbook: &Playbook, parameters: &Map<String, Value>) -> Res
     playbook
         .parameters
         .check(parameters)
-        .map_err(|why| Denial::new(DenialCode::ParamsSchemaInvalid, why))
+        .map_err(|why| Denial::new(DenialCode::ParamsSchemaInvalid, why))?;
+    match secret_in(parameters) {
+        None => Ok(()),
+        Some(place) => {
+            let detail = format!("`{}` looks like a secret; name it instead", bounded(&place, 64));
+            Err(Denial::new(DenialCode::ParamsSchemaInvalid, detail))
+        }
+    }
 }
 
 fn ticket(playbook: &Playbook, ticket: Option<&TicketRef>) -> Result<Option<TicketRef>, Denial> {
@@ -159,6 +177,57 @@ impl Filled<'_> {
                 DenialCode::ParamsSchemaInvalid,
                 format!("the parameters name no resource: {error}"),
             )
+        })
+    }
+
+    /// A template's value as it is, not as text.
+    fn given(&self, template: &ValueTemplate) -> Result<Value, Denial> {
+        let whole = |variable: &Variable| match variable {
+            Variable::Parameter(name) => self.parameters.get(name).cloned(),
+            other => self.value(other).map(Value::String),
+        };
+        template.render(&whole, &|variable| self.value(variable)).map_err(|error| {
+            Denial::new(
+                DenialCode::ParamsSchemaInvalid,
+                format!("the parameters do not fit: {error}"),
+            )
+        })
+    }
+
+    fn tools(&self) -> Result<BTreeMap<ToolId, ToolBounds>, Denial> {
+        let tools = self.playbook.tools.iter();
+        tools
+            .map(|(tool, template)| {
+                let arguments = template.arguments.as_ref().map(|schema| self.given(schema));
+                let arguments = arguments.transpose()?;
+                if arguments.as_ref().is_some_and(|schema| !is_bounded_schema(schema)) {
+                    let detail = format!("the parameters make no schema for `{tool}`");
+                    return Err(Denial::new(DenialCode::ParamsSchemaInvalid, detail));
+                }
+                let bounds = ToolBounds {
+                    sensitive: template.sensitive,
+                    destructive: template.destructive,
+                    max_calls: template.max_calls,
+                    arguments: arguments.into_iter().collect(),
+                };
+                Ok((tool.clone(), bounds))
+            })
+            .collect()
+    }
+
+    fn constraints(&self) -> Result<Constraints, Denial> {
+        let invalid = |name: &str| {
+            let detail = format!("the parameters make no constraint `{name}`");
+            Denial::new(DenialCode::ParamsSchemaInvalid, detail)
+        };
+        let mut values = BTreeMap::new();
+        for (name, template) in &self.playbook.constraints {
+            let value: ConstraintValue =
+                serde_json::from_value(self.given(template)?).map_err(|_source| invalid(name))?;
+            values.insert(name.clone(), value);
+        }
+        Constraints::new(values).map_err(|error| {
+            Denial::new(DenialCode::ParamsSchemaInvalid, format!("the constraints: {error}"))
         })
     }
 

@@ -6,7 +6,7 @@ use crate::lifecycle::Intent;
 
 #[test]
 fn everything_that_is_enforced_is_in_the_digest() {
-    let sealed = grant();
+    let sealed = grant_with_everything();
     let terms = serde_json::to_value(sealed.terms()).unwrap();
     let changed = json!({
         "intent_id": "int_00000000000000000000000000",
@@ -20,6 +20,12 @@ fn everything_that_is_enforced_is_in_the_digest() {
         "scopes": ["secrets.delete"],
         "authorization_details": [],
         "resources": ["k8s://eu-west-1/ns/ingress/secret/payments-tls"],
+        "tools": {"k8s-prod.secrets.patch": {}},
+        "constraints": {"cluster": "one"},
+        "limits": {"max_calls": 13},
+        "on_behalf": {"max_depth": 2, "agents": ["spiffe://prod.example.org/agent/helper"]},
+        "session": "s-2",
+        "task": "t-2",
         "uses": 2,
         "token_lifetime_s": 301,
         "request_ttl_s": 1801,
@@ -32,11 +38,11 @@ fn everything_that_is_enforced_is_in_the_digest() {
         "policy_set_digest": Digest::of(b"other"),
         "risk": 41,
     });
-    let names: Vec<&String> =
+    let names: BTreeSet<&String> =
         terms.as_object().unwrap().keys().filter(|name| *name != "delivery").collect();
     assert_eq!(
         names,
-        changed.as_object().unwrap().keys().collect::<Vec<_>>(),
+        changed.as_object().unwrap().keys().collect::<BTreeSet<_>>(),
         "a member is not tested"
     );
     for (name, value) in changed.as_object().unwrap() {
@@ -44,6 +50,33 @@ fn everything_that_is_enforced_is_in_the_digest() {
         other[name] = value.clone();
         let other: Grant = serde_json::from_value(other).unwrap();
         assert_ne!(other.digest(), sealed.digest(), "{name}");
+    }
+}
+
+/// A grant with each optional member.
+fn grant_with_everything() -> Grant {
+    let mut terms = serde_json::to_value(grant().terms()).unwrap();
+    for (name, value) in [
+        ("tools", json!({"k8s-prod.secrets.patch": {"sensitive": true}})),
+        ("constraints", json!({"cluster": "two"})),
+        ("limits", json!({"max_calls": 12})),
+        (
+            "on_behalf",
+            json!({"max_depth": 1, "agents": ["spiffe://prod.example.org/agent/helper"]}),
+        ),
+        ("session", json!("s-1")),
+        ("task", json!("t-1")),
+    ] {
+        terms[name] = value;
+    }
+    serde_json::from_value(terms).unwrap()
+}
+
+#[test]
+fn a_grant_that_says_nothing_of_tools_constraints_and_delegation_keeps_its_digest() {
+    let terms = serde_json::to_value(grant().terms()).unwrap();
+    for absent in ["tools", "constraints", "limits", "on_behalf", "session", "task"] {
+        assert!(terms.get(absent).is_none(), "{absent}");
     }
 }
 

@@ -80,7 +80,7 @@ impl Intent {
     }
 
     /// The grant at rest, the caller's copy of it and every approval name one digest.
-    fn is_what_was_approved(&self, presented: &Digest) -> Result<(), Denial> {
+    pub(super) fn is_what_was_approved(&self, presented: &Digest) -> Result<(), Denial> {
         let own = self.grant.digest();
         if presented == own && self.approvals.iter().all(|approval| approval.digest() == own) {
             return Ok(());

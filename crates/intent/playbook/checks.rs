@@ -1,5 +1,6 @@
 //! From the file to a playbook: every lint rule of specs/intents.md 1 that this version enforces.
 
+mod bounds;
 mod limits;
 mod permits;
 
@@ -19,9 +20,11 @@ use super::{
     unsupported,
 };
 use crate::digest::Digest;
+use crate::secrets::looks_like_secret;
 
 const MAX_TEXT: usize = 200;
 const MAX_ITEMS: usize = 64;
+const LIKE_A_SECRET: &str = "looks like a secret, and tokens, approvers and the log would show it";
 
 pub(super) fn parse(text: &str) -> Result<Playbook, Vec<PlaybookError>> {
     if text.len() > MAX_PLAYBOOK_BYTES {
@@ -124,7 +127,7 @@ fn build(document: Document, json: &Value, report: &mut Report<'_>) -> Option<Pl
     );
     let review_by = report.parse("review_by", &document.review_by);
     let trust_domain: Option<TrustDomain> = report.parse("trust_domain", &document.trust_domain);
-    let agents = agents(&document.who.agents, trust_domain.as_ref(), report);
+    let agents = agents("who.agents", &document.who.agents, trust_domain.as_ref(), report);
     let parameters = parameters(json, report);
     let resources = permits::templates(
         "resources",
@@ -144,6 +147,14 @@ fn build(document: Document, json: &Value, report: &mut Report<'_>) -> Option<Pl
     });
     let approval_mode = document.approval.mode;
     let approval = limits::approval(&document.approval, report);
+    let bounds = bounds::Parts {
+        tools: bounds::tools(document.tools.as_deref(), json, parameters.as_ref(), report),
+        constraints: bounds::constraints(json, parameters.as_ref(), report),
+        limits: bounds::limits(document.limits.as_ref(), report),
+        on_behalf: bounds::on_behalf(document.on_behalf.as_ref(), trust_domain.as_ref(), report),
+    };
+    bounds.check(report);
+    let bounds::Parts { tools, constraints, limits, on_behalf } = bounds;
     let digest = report.keep("id", Digest::of_document(DOCUMENT_TAG, json));
     let (audience, scopes, details) = permit?;
     Some(Playbook {
@@ -170,6 +181,10 @@ fn build(document: Document, json: &Value, report: &mut Report<'_>) -> Option<Pl
         ticket,
         approval_mode,
         approval,
+        tools,
+        constraints,
+        limits,
+        on_behalf,
     })
 }
 
@@ -181,17 +196,16 @@ fn describe(document: &Document, report: &mut Report<'_>) {
         "this version reads `marque/v1`",
     );
     report.require(document.kind == "Playbook", "kind", "must be `Playbook`");
-    for (path, text) in
-        [("title", &document.title), ("owner", &document.owner), ("tenant", &document.tenant)]
-    {
+    for (path, text) in [("title", &document.title), ("owner", &document.owner)] {
         check_text(report, path, text);
     }
     if let Some(purpose) = &document.purpose {
-        check_text(report, "purpose", purpose);
+        check_claim_text(report, "purpose", purpose);
     }
     for class in document.data_classes.iter().flatten() {
-        check_text(report, "data_classes", class);
+        check_claim_text(report, "data_classes", class);
     }
+    check_claim_text(report, "tenant", &document.tenant);
     report.require(
         document.owner.contains(':'),
         "owner",
@@ -207,17 +221,23 @@ fn check_text(report: &mut Report<'_>, path: &str, text: &str) {
     report.require(fits, path, format!("has 1 to {MAX_TEXT} characters on one line"));
 }
 
+/// Text that tokens show.
+fn check_claim_text(report: &mut Report<'_>, path: &str, text: &str) {
+    check_text(report, path, text);
+    report.require(!looks_like_secret(text), path, LIKE_A_SECRET);
+}
+
 fn agents(
+    place: &str,
     patterns: &[String],
     trust_domain: Option<&TrustDomain>,
     report: &mut Report<'_>,
 ) -> Vec<SpiffeIdPattern> {
-    const PATH: &str = "who.agents";
-    report.require(!patterns.is_empty(), PATH, "names at least one agent");
-    report.require(patterns.len() <= MAX_ITEMS, PATH, format!("has at most {MAX_ITEMS} patterns"));
+    report.require(!patterns.is_empty(), place, "names at least one agent");
+    report.require(patterns.len() <= MAX_ITEMS, place, format!("has at most {MAX_ITEMS} patterns"));
     let mut agents = Vec::new();
     for (index, text) in patterns.iter().enumerate() {
-        let path = format!("{PATH}.{index}");
+        let path = format!("{place}.{index}");
         let Some(pattern) = report.parse::<SpiffeIdPattern>(&path, text) else { continue };
         if let Some(own) = trust_domain {
             let message = format!("`{text}` is of another trust domain than `{own}`");

@@ -28,6 +28,11 @@ pub(super) struct Document {
     pub(super) time: Time,
     pub(super) change: Option<Change>,
     pub(super) approval: ApprovalSection,
+    pub(super) tools: Option<Vec<Tool>>,
+    #[expect(dead_code, reason = "read from the untyped document; here so that it may be there")]
+    pub(super) constraints: Option<toml::Table>,
+    pub(super) limits: Option<LimitsSection>,
+    pub(super) on_behalf: Option<OnBehalfSection>,
 }
 
 /// Whether a playbook is in use.
@@ -123,6 +128,8 @@ pub(super) struct Time {
     pub(super) retry_buffer: String,
     pub(super) max_duration: String,
     pub(super) uses: u32,
+    #[serde(default)]
+    pub(super) single_use_tokens: bool,
     pub(super) request_ttl: String,
     pub(super) start_within: String,
 }
@@ -164,4 +171,36 @@ pub(super) struct Rule {
     pub(super) deny: Option<u32>,
     #[serde(default)]
     pub(super) groups: Vec<String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Tool {
+    pub(super) server: String,
+    pub(super) name: String,
+    #[serde(default)]
+    pub(super) sensitive: bool,
+    #[serde(default)]
+    pub(super) destructive: bool,
+    pub(super) max_calls: Option<u32>,
+    pub(super) arguments: Option<toml::Table>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct LimitsSection {
+    pub(super) max_records: Option<u64>,
+    pub(super) max_calls: Option<u64>,
+    pub(super) max_destructive: Option<u64>,
+    pub(super) max_bytes_out: Option<u64>,
+    pub(super) min_interval: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct OnBehalfSection {
+    pub(super) max_depth: u8,
+    pub(super) agents: Vec<String>,
+    #[serde(default)]
+    pub(super) equal: Vec<String>,
 }

@@ -11,6 +11,7 @@ use jsonschema::{PatternOptions, Validator};
 use serde_json::{Map, Value};
 
 use super::pattern::{PATTERN_SIZE_LIMIT, check_anchored};
+use crate::secrets::is_secret_name;
 use crate::text::bounded;
 
 /// Integers beyond this have no exact canonical JSON form (RFC 8785 section 3.2.2.3).
@@ -57,6 +58,15 @@ pub(super) struct SchemaFault {
     pub(super) message: String,
 }
 
+/// Whose schema it is, which says how its members may be called.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Of {
+    /// A playbook's parameters.
+    Parameters,
+    /// The arguments of a tool, which has its own names for them.
+    Arguments,
+}
+
 /// What a template may know of a parameter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Shape {
@@ -70,10 +80,14 @@ pub(super) struct Shape {
 
 impl Parameters {
     pub(super) fn parse(schema: Value) -> Result<Self, Vec<SchemaFault>> {
+        Self::parse_of(schema, Of::Parameters)
+    }
+
+    pub(super) fn parse_of(schema: Value, of: Of) -> Result<Self, Vec<SchemaFault>> {
         let mut faults = Vec::new();
         match schema.as_object() {
             Some(object) if object.get("type").and_then(Value::as_str) == Some("object") => {
-                check_schema(object, "", 0, &mut faults);
+                check_schema(object, "", (of, 0), &mut faults);
             }
             _ => faults.push(fault("type", "the schema of the parameters has `type = \"object\"`")),
         }
@@ -107,6 +121,19 @@ impl Parameters {
         })
     }
 
+    /// Whether a parameter is a list of single values.
+    pub(super) fn is_list(&self, name: &str) -> bool {
+        let property = self.schema.pointer(&format!("/properties/{name}"));
+        let kind = |value: Option<&Value>| value.and_then(Value::as_str).map(str::to_owned);
+        property.is_some_and(|property| {
+            kind(property.get("type")).as_deref() == Some("array")
+                && !matches!(
+                    kind(property.pointer("/items/type")).as_deref(),
+                    Some("array" | "object")
+                )
+        })
+    }
+
     pub(crate) fn declares(&self, name: &str) -> bool {
         self.schema.get("properties").and_then(|properties| properties.get(name)).is_some()
     }
@@ -125,6 +152,11 @@ impl Parameters {
     }
 }
 
+/// Whether the schema is one that a tool's arguments may have in a playbook: an object of which every part is bounded.
+pub(crate) fn is_bounded_schema(schema: &Value) -> bool {
+    Parameters::parse_of(schema.clone(), Of::Arguments).is_ok()
+}
+
 fn fault(path: impl Into<String>, message: impl Into<String>) -> SchemaFault {
     SchemaFault { path: path.into(), message: message.into() }
 }
@@ -132,7 +164,7 @@ fn fault(path: impl Into<String>, message: impl Into<String>) -> SchemaFault {
 fn check_schema(
     schema: &Map<String, Value>,
     path: &str,
-    depth: usize,
+    (of, depth): (Of, usize),
     faults: &mut Vec<SchemaFault>,
 ) {
     let at = |name: &str| if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") };
@@ -153,8 +185,8 @@ fn check_schema(
     let closed = schema.contains_key("enum") || schema.contains_key("const");
     check_listed_values(schema, &at, faults);
     match schema.get("type").and_then(Value::as_str) {
-        Some("object") => check_object(schema, path, depth, faults),
-        Some("array") => check_array(schema, path, depth, faults),
+        Some("object") => check_object(schema, path, (of, depth), faults),
+        Some("array") => check_array(schema, path, (of, depth), faults),
         Some("string") => check_string(schema, closed, path, faults),
         Some("integer") => {
             let ranged = schema.contains_key("minimum") && schema.contains_key("maximum");
@@ -179,7 +211,7 @@ fn check_schema(
 fn check_object(
     schema: &Map<String, Value>,
     path: &str,
-    depth: usize,
+    (of, depth): (Of, usize),
     faults: &mut Vec<SchemaFault>,
 ) {
     let at = |name: &str| if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") };
@@ -192,14 +224,11 @@ fn check_object(
     };
     for (name, property) in properties {
         let place = at(&format!("properties.{name}"));
-        if !is_parameter_name(name) {
-            faults.push(fault(
-                &place,
-                "a parameter's name has 1 to 64 of `a-z`, `0-9` and `_`, a letter first",
-            ));
+        if let Err(why) = of.check_name(name) {
+            faults.push(fault(&place, why));
         }
         match property.as_object() {
-            Some(inner) => check_schema(inner, &place, depth + 1, faults),
+            Some(inner) => check_schema(inner, &place, (of, depth + 1), faults),
             None => faults.push(fault(place, "a parameter is described by a table")),
         }
     }
@@ -214,14 +243,14 @@ fn check_object(
 fn check_array(
     schema: &Map<String, Value>,
     path: &str,
-    depth: usize,
+    (of, depth): (Of, usize),
     faults: &mut Vec<SchemaFault>,
 ) {
     if !schema.contains_key("maxItems") {
         faults.push(fault(path, "an array has `maxItems`"));
     }
     match schema.get("items").and_then(Value::as_object) {
-        Some(items) => check_schema(items, &format!("{path}.items"), depth + 1, faults),
+        Some(items) => check_schema(items, &format!("{path}.items"), (of, depth + 1), faults),
         None => faults.push(fault(path, "an array has `items`")),
     }
 }
@@ -258,12 +287,33 @@ fn check_listed_values(
     }
 }
 
-fn is_parameter_name(name: &str) -> bool {
-    (1..=64).contains(&name.len())
-        && name.starts_with(|c: char| c.is_ascii_lowercase())
-        && name
-            .bytes()
-            .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_')
+impl Of {
+    fn check_name(self, name: &str) -> Result<(), &'static str> {
+        if !(1..=64).contains(&name.len()) {
+            return Err("a name has 1 to 64 characters");
+        }
+        match self {
+            Self::Parameters => {
+                let fits =
+                    |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_';
+                if !name.starts_with(|c: char| c.is_ascii_lowercase()) || !name.bytes().all(fits) {
+                    return Err("a parameter's name has `a-z`, `0-9` and `_`, a letter first");
+                }
+                if is_secret_name(name) {
+                    return Err(
+                        "a parameter is no place for a secret: approvers, the log and tokens show it",
+                    );
+                }
+            }
+            Self::Arguments => {
+                let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"_-.$".contains(&byte);
+                if !name.bytes().all(fits) {
+                    return Err("an argument's name has `A-Z a-z 0-9 _ - . $`");
+                }
+            }
+        }
+        Ok(())
+    }
 }
 
 /// Refuses every number that is no integer, or one that canonical JSON could not keep apart from its neighbour.

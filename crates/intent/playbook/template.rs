@@ -111,6 +111,14 @@ impl Template {
         found
     }
 
+    /// The variable, where there is nothing else.
+    pub(super) fn sole(&self) -> Option<&Variable> {
+        match self.parts.as_slice() {
+            [Part::Value(variable)] => Some(variable),
+            _ => None,
+        }
+    }
+
     /// Fills in every value.
     pub(crate) fn render(
         &self,

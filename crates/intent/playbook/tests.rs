@@ -1,3 +1,5 @@
+mod bounds;
+
 use std::path::PathBuf;
 
 use marque_spiffe::Environment;

@@ -7,8 +7,6 @@ use super::lines::Lines;
 /// The paths; `*` stands for a position in an array.
 const NOT_YET: &[&str] = &[
     "emergency",
-    "limits",
-    "tools",
     "staged",
     "logging",
     "on_complete",

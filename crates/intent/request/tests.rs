@@ -29,6 +29,33 @@ fn a_whole_request_reads_back() {
 }
 
 #[test]
+fn the_labels_of_session_and_task_are_short_printable_and_no_secrets() {
+    let with = |name: &str, value: Value| parse(&json!({"playbook": "p", name: value}));
+    for name in ["session", "task"] {
+        assert!(with(name, json!("sess_2026_05_12_001")).is_ok());
+        assert!(with(name, json!("x".repeat(128))).is_ok());
+        for bad in [
+            json!(""),
+            json!("x".repeat(129)),
+            json!("two words"),
+            json!("li\nne"),
+            json!("ü"),
+            json!(7),
+            json!(null),
+            json!(["a"]),
+            json!("eyJhbGciOiJFUzI1NiJ9.eyJzdWIiOiJ4In0.c2lnbmF0dXJl"),
+        ] {
+            let refused = with(name, bad.clone()).unwrap_err();
+            assert_eq!(refused.code(), DenialCode::InvalidRequest, "{name}: {bad}");
+            assert!(!refused.to_string().contains("eyJ"), "{refused}");
+        }
+    }
+    let request = parse(&json!({"playbook": "p", "session": "s-1", "task": "t-1"})).unwrap();
+    assert_eq!(request.session().unwrap().as_str(), "s-1");
+    assert_eq!(request.task().unwrap().as_str(), "t-1");
+}
+
+#[test]
 fn m_28_a_request_for_raw_permissions_is_refused_by_name() {
     for member in [
         "scope",
@@ -132,8 +159,8 @@ proptest! {
     }
 
     #[test]
-    fn only_the_five_members_are_ever_accepted(name in "[a-zA-Z_-]{1,20}") {
-        prop_assume!(!["playbook", "version", "parameters", "ticket", "justification"].contains(&name.as_str()));
+    fn only_the_seven_members_are_ever_accepted(name in "[a-zA-Z_-]{1,20}") {
+        prop_assume!(!["playbook", "version", "parameters", "ticket", "justification", "session", "task"].contains(&name.as_str()));
         let mut request = json!({"playbook": "p"});
         request[&name] = json!("x");
         let code = code(&request);

@@ -190,3 +190,19 @@ proptest! {
         prop_assert!(outcome.is_ok());
     }
 }
+
+#[test]
+fn m_17_a_parameter_that_looks_like_a_secret_is_refused_and_never_repeated() {
+    let playbook = edited("pattern = \"^[a-z0-9-]{1,40}$\"", "maxLength = 80");
+    for secret in [
+        concat!("ghp", "_0123456789abcdefghij0123456789abcdef"),
+        "eyJhbGciOiJFUzI1NiJ9.eyJzdWIiOiJ4In0.c2lnbmF0dXJl",
+    ] {
+        let mut asked = good_request();
+        asked["parameters"]["service"] = json!(secret);
+        let denial =
+            resolve(&playbook, &request(&asked), &requester(AGENT), circumstances()).unwrap_err();
+        assert_eq!(denial.code(), DenialCode::ParamsSchemaInvalid);
+        assert!(!denial.to_string().contains(secret), "{denial}");
+    }
+}

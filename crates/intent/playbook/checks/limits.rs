@@ -33,6 +33,7 @@ pub(super) fn times(time: &Time, report: &mut Report<'_>) -> Option<Times> {
         retry_buffer: retry_buffer?,
         max_duration: max_duration?,
         uses: time.uses,
+        single_use_tokens: time.single_use_tokens,
         request_ttl: request_ttl?,
         start_within: start_within?,
     };
@@ -59,7 +60,7 @@ pub(super) fn times(time: &Time, report: &mut Report<'_>) -> Option<Times> {
 }
 
 /// A whole number and `s`, `m` or `h`.
-fn duration(text: &str) -> Result<Duration, &'static str> {
+pub(super) fn duration(text: &str) -> Result<Duration, &'static str> {
     const SHAPE: &str = "a duration is a whole number and `s`, `m` or `h`, such as `90s`";
     let (digits, factor) = [('s', 1), ('m', 60), ('h', 3600)]
         .into_iter()
