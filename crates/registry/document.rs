@@ -18,11 +18,12 @@ mod broker;
 mod federation;
 mod identities;
 mod limits;
+mod oidc_issuers;
 mod read;
 mod token_service;
 mod workload_api;
 
-pub use token_service::TokenServiceSettings;
+pub use token_service::{DpopNonce, TokenServiceSettings};
 pub use workload_api::WorkloadApiSettings;
 
 pub use broker::{BrokerRule, ReferenceType, ReferenceTypeError};
@@ -37,6 +38,7 @@ pub use federation::{
     BundleEndpoint, BundleEndpointProfile, Federation, MAX_FEDERATIONS, boundary,
 };
 pub use limits::LimitSettings;
+pub use oidc_issuers::{MAX_ISSUER_NAME, MAX_OIDC_ISSUERS, OidcIssuer, OidcKeys};
 
 /// The document of one trust domain, checked.
 ///
@@ -92,7 +94,7 @@ pub use limits::LimitSettings;
 /// audiences = ["https://gateway.prod.example.org/k8s"]         # of JWT-SVIDs; may be absent: none
 /// ```
 ///
-/// `[token_service]` is described at [`TokenServiceSettings`], `[identities]` at [`IdentitySettings`], `[attestation]` at [`AttestationSettings`].
+/// `[token_service]` is described at [`TokenServiceSettings`], `[[oidc_issuers]]` at [`OidcIssuer`], `[identities]` at [`IdentitySettings`], `[attestation]` at [`AttestationSettings`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TrustDomainDocument {
     name: TrustDomain,
@@ -110,6 +112,7 @@ pub struct TrustDomainDocument {
     limits: LimitSettings,
     identities: IdentitySettings,
     attestation: AttestationSettings,
+    oidc_issuers: Vec<OidcIssuer>,
 }
 
 /// `[lifetimes]`.
@@ -150,6 +153,17 @@ pub enum OperatorPrincipal {
 pub struct ResourceServer {
     audience: String,
     spiffe_ids: Vec<SpiffeId>,
+    binding: TokenBinding,
+}
+
+/// Whether a resource server takes tokens that are bound to no key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum TokenBinding {
+    /// It does.
+    #[default]
+    Optional,
+    /// It does not.
+    Required,
 }
 
 /// The tenant that a trust domain belongs to: `[a-z0-9-]{1,63}`.
@@ -250,6 +264,11 @@ impl TrustDomainDocument {
         &self.attestation
     }
 
+    /// Who vouches for people.
+    pub fn oidc_issuers(&self) -> &[OidcIssuer] {
+        &self.oidc_issuers
+    }
+
     /// Who may fetch SVIDs for other workloads (BR-2).
     pub fn brokers(&self) -> &[BrokerRule] {
         &self.brokers
@@ -336,6 +355,23 @@ impl ResourceServer {
     /// Who may introspect tokens for it.
     pub fn spiffe_ids(&self) -> &[SpiffeId] {
         &self.spiffe_ids
+    }
+
+    /// Whether tokens for it have to be bound to a key.
+    pub const fn binding(&self) -> TokenBinding {
+        self.binding
+    }
+}
+
+impl FromStr for TokenBinding {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "required" => Ok(Self::Required),
+            "optional" => Ok(Self::Optional),
+            _ => Err("is neither `required` nor `optional`"),
+        }
     }
 }
 

@@ -2,7 +2,7 @@
 //! them with their lines. A field that nobody asked for is a finding: a misspelt security setting
 //! is never silently ignored.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Display;
 use std::path::Path;
 use std::str::FromStr;
@@ -222,6 +222,18 @@ impl<'t, 'i> Fields<'t, 'i> {
         })
     }
 
+    /// Every field of a table whose keys are the writer's, each a text.
+    pub(crate) fn all_texts<T>(self, log: &mut Log<'_>) -> BTreeMap<String, T>
+    where
+        T: FromStr<Err: Display>,
+    {
+        let fields = self.table.iter().filter_map(|(key, value)| {
+            let name = bounded(key.get_ref());
+            Some((key.get_ref().to_string(), self.parse_text(&name, value, log)?.value))
+        });
+        fields.collect()
+    }
+
     /// Reports every field that was not asked for.
     pub(crate) fn finish(self, log: &mut Log<'_>) {
         for key in self.table.keys().filter(|key| !self.asked.contains(key.get_ref().as_ref())) {
@@ -237,7 +249,7 @@ impl<'t, 'i> Fields<'t, 'i> {
 
     fn parse_text<T>(
         &self,
-        key: &'static str,
+        key: &str,
         value: &Spanned<DeValue<'i>>,
         log: &mut Log<'_>,
     ) -> Option<Lined<T>>
@@ -275,13 +287,7 @@ impl<'t, 'i> Fields<'t, 'i> {
         log.at(self.line, format!("`{key}`{} is missing", self.place()));
     }
 
-    fn mistyped(
-        &self,
-        key: &'static str,
-        expected: &str,
-        value: &Spanned<DeValue<'i>>,
-        log: &mut Log<'_>,
-    ) {
+    fn mistyped(&self, key: &str, expected: &str, value: &Spanned<DeValue<'i>>, log: &mut Log<'_>) {
         let line = log.line_of(value.span().start);
         log.at(line, format!("`{key}`{} must be {expected}", self.place()));
     }

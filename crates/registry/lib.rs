@@ -23,11 +23,12 @@ mod splay;
 mod store;
 
 pub use document::{
-    AttestationSettings, BrokerRule, BundleEndpoint, BundleEndpointProfile, EngineSettings,
-    Federation, HostSettings, IdentitySettings, KubeletAuth, KubeletEndpoint, KubernetesSettings,
-    LifetimeSettings, LimitSettings, MAX_FEDERATIONS, OperatorPrincipal, OperatorRule,
-    ParentSettings, ReferenceType, ReferenceTypeError, ResourceServer, ScriptSettings, SharingRule,
-    SharingRuleError, SystemdSettings, Tenant, TenantError, TokenServiceSettings,
+    AttestationSettings, BrokerRule, BundleEndpoint, BundleEndpointProfile, DpopNonce,
+    EngineSettings, Federation, HostSettings, IdentitySettings, KubeletAuth, KubeletEndpoint,
+    KubernetesSettings, LifetimeSettings, LimitSettings, MAX_FEDERATIONS, MAX_ISSUER_NAME,
+    MAX_OIDC_ISSUERS, OidcIssuer, OidcKeys, OperatorPrincipal, OperatorRule, ParentSettings,
+    ReferenceType, ReferenceTypeError, ResourceServer, ScriptSettings, SharingRule,
+    SharingRuleError, SystemdSettings, Tenant, TenantError, TokenBinding, TokenServiceSettings,
     TrustDomainDocument, UnixSettings, WorkloadApiSettings, boundary,
 };
 pub use entry::{

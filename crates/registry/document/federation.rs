@@ -238,7 +238,7 @@ impl fmt::Display for Profile {
 }
 
 /// A path below the folder: relative, and nowhere upwards.
-struct Below(PathBuf);
+pub(super) struct Below(pub(super) PathBuf);
 
 impl FromStr for Below {
     type Err = &'static str;
@@ -254,7 +254,7 @@ impl FromStr for Below {
 }
 
 /// A path below the folder, or an absolute one.
-struct Readable(PathBuf);
+pub(super) struct Readable(pub(super) PathBuf);
 
 impl FromStr for Readable {
     type Err = &'static str;

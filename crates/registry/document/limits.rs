@@ -1,4 +1,4 @@
-//! `[limits]`: what one socket lets its clients do.
+//! `[limits]`: what one socket lets its clients do, and how many connections the HTTPS edge takes.
 //!
 //! The names of the fields are the keys of the table, the labels of the metric `marque_limit_refusals_total` and, where a
 //! refusal is answered at all, its stable code.
@@ -8,7 +8,7 @@ use std::time::Duration;
 use crate::fields::{Fields, Lined, Log};
 use crate::lifetime::Lifetime;
 
-/// The limits of one socket. Every one may be absent from the document and then has its default.
+/// The limits of one socket and of the HTTPS edge. Every one may be absent from the document and then has its default.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LimitSettings {
     /// Connections, in all.
@@ -44,6 +44,10 @@ pub struct LimitSettings {
     pub keepalive_timeout: Duration,
     /// How long calls that are open may go on when the daemon stops.
     pub drain: Duration,
+    /// Connections to the HTTPS edge, in all; more wait in the listener's queue.
+    pub https_connections: u32,
+    /// Connections to the HTTPS edge from one IPv4 address or one IPv6 /64.
+    pub https_connections_per_address: u32,
 }
 
 impl Default for LimitSettings {
@@ -65,6 +69,8 @@ impl Default for LimitSettings {
             keepalive_interval: Duration::from_secs(30),
             keepalive_timeout: Duration::from_secs(20),
             drain: Duration::from_secs(5),
+            https_connections: 1024,
+            https_connections_per_address: 256,
         }
     }
 }
@@ -81,7 +87,7 @@ const MAX_DURATION: Duration = Duration::from_hours(1);
 /// Reads the table.
 pub(super) fn read(mut table: Fields<'_, '_>, log: &mut Log<'_>) -> LimitSettings {
     let mut limits = LimitSettings::default();
-    let counts: [(&'static str, &mut u32); 10] = [
+    let counts: [(&'static str, &mut u32); 12] = [
         ("connections", &mut limits.connections),
         ("connections_per_uid", &mut limits.connections_per_uid),
         ("streams_per_connection", &mut limits.streams_per_connection),
@@ -92,6 +98,8 @@ pub(super) fn read(mut table: Fields<'_, '_>, log: &mut Log<'_>) -> LimitSetting
         ("request_burst_per_uid", &mut limits.request_burst_per_uid),
         ("pending_resets", &mut limits.pending_resets),
         ("local_error_resets", &mut limits.local_error_resets),
+        ("https_connections", &mut limits.https_connections),
+        ("https_connections_per_address", &mut limits.https_connections_per_address),
     ];
     for (key, limit) in counts {
         number(&mut table, key, 1..=MAX_COUNT, limit, log);

@@ -9,8 +9,8 @@ use marque_spiffe::{Environment, SpiffeId, TrustDomain};
 use super::broker::brokers;
 use super::federation::federations;
 use super::{
-    HostSettings, LifetimeSettings, OperatorPrincipal, OperatorRule, ResourceServer,
-    TrustDomainDocument, attestation, identities, token_service, workload_api,
+    HostSettings, LifetimeSettings, OperatorPrincipal, OperatorRule, ResourceServer, TokenBinding,
+    TrustDomainDocument, attestation, identities, oidc_issuers, token_service, workload_api,
 };
 use crate::fields::{Fields, Lined, Log, parse};
 use crate::finding::Finding;
@@ -59,6 +59,7 @@ fn document(mut top: Fields<'_, '_>, log: &mut Log<'_>) -> Option<TrustDomainDoc
     let limits = top.optional_table("limits", log).map(|table| super::limits::read(table, log));
     let identities = identities::read(&mut top, log);
     let attestation = attestation::read(&mut top, log);
+    let oidc_issuers = oidc_issuers::read(top.tables("oidc_issuers", log), environment, log);
     let brokers = brokers(top.tables("brokers", log), name.as_ref(), log);
     top.finish(log);
     Some(TrustDomainDocument {
@@ -77,6 +78,7 @@ fn document(mut top: Fields<'_, '_>, log: &mut Log<'_>) -> Option<TrustDomainDoc
         limits: limits.unwrap_or_default(),
         identities,
         attestation: attestation?,
+        oidc_issuers,
     })
 }
 
@@ -183,13 +185,14 @@ fn resource_server(
 ) -> Option<ResourceServer> {
     let audience: Option<Lined<Audience>> = table.lined_text("audience", log);
     let spiffe_ids: Vec<SpiffeId> = table.texts("spiffe_ids", log);
+    let binding: Option<TokenBinding> = table.optional_text("binding", log);
     table.finish(log);
     let Lined { value: Audience(audience), line } = audience?;
     if !audiences.insert(audience.clone()) {
         log.at(line, "`audience` in [resource_servers] is used twice");
         return None;
     }
-    Some(ResourceServer { audience, spiffe_ids })
+    Some(ResourceServer { audience, spiffe_ids, binding: binding.unwrap_or_default() })
 }
 
 /// A user or group name.

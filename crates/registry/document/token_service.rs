@@ -1,5 +1,7 @@
 //! `[token_service]`: which parts of the token service a trust domain uses.
 
+use std::str::FromStr;
+
 use marque_spiffe::Environment;
 
 use crate::fields::{Fields, Log};
@@ -10,6 +12,8 @@ use crate::fields::{Fields, Log};
 pub struct TokenServiceSettings {
     /// Tokens bound to the key of a DPoP proof (RFC 9449).
     pub dpop: bool,
+    /// Whether a DPoP proof needs a nonce of ours.
+    pub dpop_nonce: DpopNonce,
     /// Client authentication by X.509-SVID, and tokens bound to it (RFC 8705).
     pub mutual_tls: bool,
     /// Client authentication by WIT-SVID with a proof of possession: still a draft.
@@ -28,6 +32,30 @@ pub struct TokenServiceSettings {
     pub identity_chaining: bool,
     /// Identity assertion authorization grants (ID-JAG): a draft.
     pub id_jag: bool,
+    /// How many verified JWT-SVIDs are remembered, so that the next request with the same one costs no signature check;
+    /// 0 for none.
+    pub verified_svids: u32,
+}
+
+/// Whether a DPoP proof needs a nonce of the token service (RFC 9449 §8).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DpopNonce {
+    /// It does.
+    Required,
+    /// It may come without.
+    Optional,
+}
+
+impl FromStr for DpopNonce {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "required" => Ok(Self::Required),
+            "optional" => Ok(Self::Optional),
+            _ => Err("is neither `required` nor `optional`"),
+        }
+    }
 }
 
 impl TokenServiceSettings {
@@ -37,6 +65,7 @@ impl TokenServiceSettings {
         let drafts = matches!(environment, Environment::NonProduction);
         Self {
             dpop: true,
+            dpop_nonce: if drafts { DpopNonce::Optional } else { DpopNonce::Required },
             mutual_tls: true,
             wit_client_authentication: drafts,
             deferred: true,
@@ -46,6 +75,7 @@ impl TokenServiceSettings {
             transaction_tokens: drafts,
             identity_chaining: drafts,
             id_jag: drafts,
+            verified_svids: 4096,
         }
     }
 }
@@ -74,6 +104,12 @@ pub(super) fn read(
             *switch = field.value;
         }
     }
+    if let Some(policy) = table.optional_text("dpop_nonce", log) {
+        settings.dpop_nonce = policy;
+    }
+    if let Some(number) = table.optional_number("verified_svids", log) {
+        settings.verified_svids = number;
+    }
     table.finish(log);
     settings
 }
@@ -101,10 +137,26 @@ mod tests {
     }
 
     #[test]
+    fn production_demands_nonces_unless_it_says_otherwise() {
+        let of = |environment| TokenServiceSettings::of(environment).dpop_nonce;
+        assert_eq!(of(Environment::Production), DpopNonce::Required);
+        assert_eq!(of(Environment::NonProduction), DpopNonce::Optional);
+        let chosen = with("dpop_nonce = \"optional\"").unwrap();
+        assert_eq!(chosen.dpop_nonce, DpopNonce::Optional);
+        let chosen = with("dpop_nonce = \"required\"").unwrap();
+        assert_eq!(chosen.dpop_nonce, DpopNonce::Required);
+        for wrong in ["\"Required\"", "\"\"", "true"] {
+            assert!(with(&format!("dpop_nonce = {wrong}")).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
     fn each_switch_is_its_own_and_an_unknown_one_is_refused() {
         let all = with("").unwrap();
         assert!(!with("dpop = false").unwrap().dpop);
         assert_eq!(with("ciba = false").unwrap(), TokenServiceSettings { ciba: false, ..all });
+        assert_eq!(with("verified_svids = 0").unwrap().verified_svids, 0);
+        assert!(with("verified_svids = -1").is_err());
         assert!(with("id_jag = 1").is_err());
         assert!(with("dpopp = true").is_err());
     }

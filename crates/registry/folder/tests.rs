@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 
 use super::TrustDomainFolder;
-use crate::{EntryRole, EntrySource, Finding, OperatorPrincipal};
+use crate::{EntryRole, EntrySource, Finding, OperatorPrincipal, TokenBinding};
 
 const DOCUMENT: &str = include_str!("tests/trust-domain.toml");
 const ENTRY: &str = include_str!("tests/entry.toml");
@@ -51,9 +51,9 @@ fn the_shipped_trust_domains_load() {
 #[test]
 fn every_field_of_a_folder_is_read() {
     let folder = folder(DOCUMENT, &[("a.toml", ENTRY)]);
-    let TrustDomainFolder { path, document, entries, federated, revocation_lists } =
+    let TrustDomainFolder { path, document, entries, federated, oidc_keys, revocation_lists } =
         TrustDomainFolder::load(folder.path()).unwrap();
-    assert!(federated.is_empty() && revocation_lists.is_empty());
+    assert!(federated.is_empty() && oidc_keys.is_empty() && revocation_lists.is_empty());
     assert_eq!(path, folder.path());
     assert_eq!(document.tenant().as_str(), "example");
     assert_eq!(document.ca_lifetime().as_secs(), 30 * 86_400);
@@ -71,6 +71,7 @@ fn every_field_of_a_folder_is_read() {
     let [server] = document.resource_servers() else { panic!("one resource server") };
     assert_eq!(server.audience(), "https://gateway.example.org/k8s");
     assert_eq!(server.spiffe_ids()[0].as_str(), "spiffe://example.org/service/gateway");
+    assert_eq!(server.binding(), TokenBinding::Optional);
 
     let [entry] = entries.as_slice() else { panic!("one entry") };
     assert_eq!(entry.id().as_str(), "reader");
@@ -212,6 +213,18 @@ fn an_audience_is_an_absolute_uri_used_once() {
         let document = DOCUMENT.replace(audience, text);
         let loaded = TrustDomainFolder::load(folder(&document, &[]).path());
         assert_eq!(loaded.is_ok(), good, "{text}: {loaded:?}");
+    }
+    for (text, binding) in [
+        ("\"required\"", Some(TokenBinding::Required)),
+        ("\"optional\"", Some(TokenBinding::Optional)),
+        ("\"dpop\"", None),
+        ("true", None),
+    ] {
+        let server = "[[resource_servers]]\naudience = \"https://x.example.org\"";
+        let document = format!("{DOCUMENT}{server}\nspiffe_ids = []\nbinding = {text}\n");
+        let loaded = TrustDomainFolder::load(folder(&document, &[]).path());
+        let found = loaded.ok().map(|loaded| loaded.document.resource_servers()[1].binding());
+        assert_eq!(found, binding, "{text}");
     }
     let twice = format!("{DOCUMENT}[[resource_servers]]\naudience = \"{audience}\"\n");
     assert!(findings(&folder(&twice, &[]))[0].contains("is used twice"));

@@ -1,17 +1,20 @@
-//! What others are verified by: the bundles of `[[federation]]` and the revocation lists of `crls/`.
+//! What others are verified by: the bundles of `[[federation]]`, the keys of `[[oidc_issuers]]` and the revocation lists of
+//! `crls/`.
 //!
-//! Both go to workloads in one message together with their SVIDs, and gRPC clients take messages of 4 MiB: hence the
+//! Bundles and lists go to workloads in one message together with their SVIDs, and gRPC clients take messages of 4 MiB: hence the
 //! limits on how much there may be in all.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
+use marque_jose::JwkSet;
 use marque_spiffe::{Bundle, RevocationList};
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject as _;
 
 use super::{files, read_bytes};
-use crate::document::{BundleEndpointProfile, TrustDomainDocument, boundary};
+use crate::document::{BundleEndpointProfile, OidcKeys, TrustDomainDocument, boundary};
 use crate::finding::Finding;
 
 /// How many bytes all bundle documents may have together.
@@ -53,17 +56,47 @@ pub(super) fn bundles(
     bundles
 }
 
-/// The authorities of `https_web` endpoints that lie in the folder; those elsewhere are of the host that will fetch.
+/// The keys of the issuers of ID tokens that have them in a file, by the issuer's name.
+pub(super) fn oidc_keys(
+    folder: &Path,
+    document: &TrustDomainDocument,
+    findings: &mut Vec<Finding>,
+) -> BTreeMap<String, JwkSet> {
+    let mut sets = BTreeMap::new();
+    for issuer in document.oidc_issuers() {
+        let Some(file) = issuer.jwks_file().map(|file| folder.join(file)) else { continue };
+        let Some(bytes) = read_bytes(&file, findings) else { continue };
+        match JwkSet::parse(&bytes) {
+            Ok(set) if set.keys.iter().any(|key| key.kid.is_some()) => {
+                sets.insert(issuer.name().to_owned(), set);
+            }
+            Ok(_nameless) => {
+                let message = "holds no key with a `kid` that can be used".to_owned();
+                findings.push(Finding::about(&file, message));
+            }
+            Err(error) => findings.push(Finding::about(&file, chain(&error))),
+        }
+    }
+    sets
+}
+
+/// The authorities of endpoints that lie in the folder; those elsewhere are of the host that will fetch.
 pub(super) fn endpoint_authorities(
     folder: &Path,
     document: &TrustDomainDocument,
     findings: &mut Vec<Finding>,
 ) {
-    for endpoint in document.federation().iter().filter_map(|federation| federation.endpoint()) {
-        let BundleEndpointProfile::HttpsWeb { ca_file } = &endpoint.profile else { continue };
-        if ca_file.is_absolute() {
-            continue;
+    let bundles = document.federation().iter().filter_map(|federation| {
+        match &federation.endpoint()?.profile {
+            BundleEndpointProfile::HttpsWeb { ca_file } => Some(ca_file),
+            BundleEndpointProfile::HttpsSpiffe { .. } => None,
         }
+    });
+    let keys = document.oidc_issuers().iter().filter_map(|issuer| match issuer.keys() {
+        OidcKeys::Fetched { ca_file, .. } => Some(ca_file),
+        OidcKeys::File(_) => None,
+    });
+    for ca_file in bundles.chain(keys).filter(|ca_file| !ca_file.is_absolute()) {
         let file = folder.join(ca_file);
         let Some(bytes) = read_bytes(&file, findings) else { continue };
         let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&bytes).collect();

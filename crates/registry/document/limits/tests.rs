@@ -24,7 +24,8 @@ fn every_limit_is_read() {
                calls_per_uid = 5\nrequests_per_second_per_uid = 6\nrequest_burst_per_uid = 7\n\
                pending_resets = 8\nlocal_error_resets = 9\nmessage_bytes = 1024\n\
                header_list_bytes = 1025\nhandshake = \"1s\"\nkeepalive_interval = \"2s\"\n\
-               keepalive_timeout = \"3s\"\ndrain = \"4s\"\ncalls_per_broker = 10";
+               keepalive_timeout = \"3s\"\ndrain = \"4s\"\ncalls_per_broker = 10\n\
+               https_connections = 11\nhttps_connections_per_address = 12";
     let expected = LimitSettings {
         connections: 1,
         connections_per_uid: 2,
@@ -42,6 +43,8 @@ fn every_limit_is_read() {
         keepalive_interval: Duration::from_secs(2),
         keepalive_timeout: Duration::from_secs(3),
         drain: Duration::from_secs(4),
+        https_connections: 11,
+        https_connections_per_address: 12,
     };
     assert_eq!(read(all), Ok(expected));
 }

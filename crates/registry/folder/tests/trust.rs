@@ -309,3 +309,48 @@ fn an_authority_that_names_the_other_environment_is_a_finding() {
     let found = findings(&folder);
     assert!(found.len() == 1 && found[0].contains("environment_boundary"), "{found:?}");
 }
+
+const ISSUER: &str = "\n[[oidc_issuers]]\nname = \"corp\"\nenvironment = \"non-production\"\nissuer = \"https://login.example.org\"\naudiences = [\"marque\"]\njwks_file = \"oidc/corp.json\"\n";
+
+#[test]
+fn the_keys_of_an_issuer_of_id_tokens_are_read_and_have_names() {
+    let folder = folder(&format!("{DOCUMENT}{ISSUER}"), &[]);
+    let missing = findings(&folder);
+    assert!(missing.len() == 1 && missing[0].contains("cannot be read"), "{missing:?}");
+    std::fs::create_dir(folder.path().join("oidc")).unwrap();
+    let write = |text: &str| std::fs::write(folder.path().join("oidc/corp.json"), text).unwrap();
+    let signer = marque_testkit::ScratchSigner::generate("corp-1");
+    let public = marque_jose::Signer::public_key(&signer).clone();
+    let mut key = marque_jose::Jwk::for_signatures(public, "corp-1".parse().unwrap());
+    let set = |key: &marque_jose::Jwk| {
+        marque_jose::JwkSet { keys: vec![key.clone()] }.to_value().to_string()
+    };
+    write(&set(&key));
+    let loaded = TrustDomainFolder::load(folder.path()).unwrap();
+    assert_eq!(loaded.oidc_keys["corp"].keys, [key.clone()]);
+    key.kid = None;
+    for (text, expected) in [
+        (set(&key), "no key with a `kid`"),
+        ("{\"keys\": []}".to_owned(), "no key with a `kid`"),
+        ("{}".to_owned(), "no array `keys`"),
+        ("[".to_owned(), "strict JSON"),
+    ] {
+        write(&text);
+        let found = findings(&folder);
+        assert!(found.len() == 1 && found[0].contains(expected), "{found:?}");
+        assert!(found[0].starts_with("oidc/corp.json"), "{found:?}");
+    }
+}
+
+#[test]
+fn the_authorities_of_an_issuers_keys_are_looked_at() {
+    let fetched = ISSUER.replace(
+        "jwks_file = \"oidc/corp.json\"",
+        "jwks_uri = \"https://login.example.org/jwks\"\nca_file = \"oidc/ca.pem\"",
+    );
+    let folder = folder(&format!("{DOCUMENT}{fetched}"), &[]);
+    std::fs::create_dir(folder.path().join("oidc")).unwrap();
+    std::fs::write(folder.path().join("oidc/ca.pem"), "nothing").unwrap();
+    let found = findings(&folder);
+    assert!(found.len() == 1 && found[0].contains("no certificate"), "{found:?}");
+}

@@ -1,0 +1,406 @@
+//! `[[oidc_issuers]]`: who vouches for people (OpenID Connect).
+//!
+//! An issuer is one of a trust domain and, with it, of an environment: the environment that is stated has to be the own
+//! one, so that nobody's login to one environment says anything in the other. Where its keys come from is written out;
+//! nothing is discovered. Absent: fetching anything.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::time::Duration;
+
+use marque_spiffe::{BundleEndpointUrl, Environment};
+
+use super::federation::{Below, Readable};
+use crate::fields::{Fields, Lined, Log};
+use crate::lifetime::Lifetime;
+
+/// How many issuers a trust domain may have.
+pub const MAX_OIDC_ISSUERS: usize = 16;
+/// The longest name of an issuer.
+pub const MAX_ISSUER_NAME: usize = 32;
+const MAX_AUDIENCES: usize = 16;
+const MAX_REQUIRED_CLAIMS: usize = 16;
+const MAX_AGE: Duration = Duration::from_hours(24);
+const DEFAULT_AGE: Duration = Duration::from_hours(1);
+const MAX_STALENESS: Duration = Duration::from_hours(24);
+const DEFAULT_STALENESS: Duration = Duration::from_hours(1);
+
+/// One of `[[oidc_issuers]]`.
+///
+/// ```toml
+/// [[oidc_issuers]]
+/// name = "corp"                          # [a-z0-9-]{1,32}, unique: what `sub` and `delegator_id` begin with
+/// environment = "production"             # must be the own one
+/// issuer = "https://login.example.org"   # exactly the `iss` of its ID tokens
+/// audiences = ["marque-prod"]            # whom its ID tokens are for: one of these and nobody else
+/// jwks_uri = "https://login.example.org/jwks"   # or `jwks_file`, below the folder
+/// ca_file = "oidc/ca.pem"                # for `jwks_uri`: PEM, below the folder or absolute
+/// max_age = "1h"                         # since `iat`; may be absent: 1h; at most 24h
+/// max_staleness = "1h"                   # of keys that were fetched; may be absent: 1h; at most 24h
+/// groups_claim = "groups"                # may be absent: then nobody is in a group
+///
+/// [oidc_issuers.required_claims]         # may be absent; each a text that the ID token has exactly
+/// tid = "0190b2f4"
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OidcIssuer {
+    name: String,
+    issuer: String,
+    audiences: BTreeSet<String>,
+    keys: OidcKeys,
+    max_age: Duration,
+    groups_claim: Option<String>,
+    required_claims: BTreeMap<String, String>,
+    line: usize,
+}
+
+/// Where an issuer's keys are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum OidcKeys {
+    /// In a JWK Set below the trust domain's folder.
+    File(PathBuf),
+    /// At a URL.
+    Fetched {
+        /// The URL of the JWK Set.
+        url: BundleEndpointUrl,
+        /// The PEM file with the authorities that are believed: absolute, or below the trust domain's folder.
+        ca_file: PathBuf,
+        /// How old keys may be that could not be fetched again; older ones verify nothing.
+        max_staleness: Duration,
+    },
+}
+
+impl OidcIssuer {
+    /// What it is called here.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Its issuer identifier, compared byte by byte.
+    pub fn issuer(&self) -> &str {
+        &self.issuer
+    }
+
+    /// Whom its ID tokens are for.
+    pub fn audiences(&self) -> &BTreeSet<String> {
+        &self.audiences
+    }
+
+    /// Where its keys are.
+    pub fn keys(&self) -> &OidcKeys {
+        &self.keys
+    }
+
+    /// How long after `iat` an ID token is taken.
+    pub fn max_age(&self) -> Duration {
+        self.max_age
+    }
+
+    /// The claim that lists somebody's groups.
+    pub fn groups_claim(&self) -> Option<&str> {
+        self.groups_claim.as_deref()
+    }
+
+    /// Claims that an ID token must have, as texts.
+    pub fn required_claims(&self) -> &BTreeMap<String, String> {
+        &self.required_claims
+    }
+
+    /// The line of `trust-domain.toml` on which it begins.
+    pub fn line(&self) -> usize {
+        self.line
+    }
+
+    /// The file with its keys, below the folder.
+    pub fn jwks_file(&self) -> Option<&Path> {
+        match &self.keys {
+            OidcKeys::File(file) => Some(file),
+            OidcKeys::Fetched { .. } => None,
+        }
+    }
+}
+
+/// Reads `[[oidc_issuers]]`.
+pub(super) fn read(
+    tables: Vec<Fields<'_, '_>>,
+    environment: Option<Environment>,
+    log: &mut Log<'_>,
+) -> Vec<OidcIssuer> {
+    if let Some(table) = tables.get(MAX_OIDC_ISSUERS) {
+        log.at(table.line(), format!("more than {MAX_OIDC_ISSUERS} tables [oidc_issuers]"));
+    }
+    let mut seen = Seen::default();
+    tables.into_iter().filter_map(|table| issuer(table, environment, &mut seen, log)).collect()
+}
+
+#[derive(Default)]
+struct Seen {
+    names: BTreeSet<String>,
+    issuers: BTreeSet<String>,
+}
+
+fn issuer(
+    mut table: Fields<'_, '_>,
+    own: Option<Environment>,
+    seen: &mut Seen,
+    log: &mut Log<'_>,
+) -> Option<OidcIssuer> {
+    let line = table.line();
+    let name: Option<Lined<Name>> = table.lined_text("name", log);
+    let environment: Option<Lined<Environment>> = table.lined_text("environment", log);
+    let issuer: Option<Lined<BundleEndpointUrl>> = table.lined_text("issuer", log);
+    let audiences: Vec<Text> = table.required_texts("audiences", log);
+    let keys = keys(&mut table, log);
+    let max_age = duration(&mut table, "max_age", (DEFAULT_AGE, MAX_AGE), log);
+    let groups_claim: Option<ClaimName> = table.optional_text("groups_claim", log);
+    let required_claims = table
+        .optional_table("required_claims", log)
+        .map(|table| table.all_texts::<Text>(log))
+        .unwrap_or_default();
+    table.finish(log);
+    let (name, environment, issuer) = (name?, environment?, issuer?);
+    if own.is_some_and(|own| own != environment.value) {
+        let message = format!(
+            "environment_boundary: `{}` is of {}, and nobody's login crosses from one environment to the other",
+            name.value.0, environment.value
+        );
+        log.at(environment.line, message);
+        return None;
+    }
+    if !seen.names.insert(name.value.0.clone()) {
+        log.at(name.line, "`name` in [oidc_issuers] is used twice");
+    }
+    let url = issuer.value.as_str();
+    if url.contains('?') {
+        log.at(issuer.line, "`issuer` in [oidc_issuers] has a query, which no issuer has");
+    }
+    if !seen.issuers.insert(url.to_owned()) {
+        log.at(issuer.line, "`issuer` in [oidc_issuers] is used twice");
+    }
+    if audiences.is_empty() || audiences.len() > MAX_AUDIENCES {
+        log.at(line, format!("`audiences` in [oidc_issuers] has 1 to {MAX_AUDIENCES} entries"));
+    }
+    if required_claims.len() > MAX_REQUIRED_CLAIMS {
+        let message = format!("more than {MAX_REQUIRED_CLAIMS} of [required_claims]");
+        log.at(line, message);
+    }
+    Some(OidcIssuer {
+        name: name.value.0,
+        issuer: url.to_owned(),
+        audiences: audiences.into_iter().map(|Text(audience)| audience).collect(),
+        keys: keys?,
+        max_age: max_age?,
+        groups_claim: groups_claim.map(|ClaimName(claim)| claim),
+        required_claims: required_claims
+            .into_iter()
+            .map(|(claim, Text(value))| (claim, value))
+            .collect(),
+        line,
+    })
+}
+
+/// `jwks_file` alone, or `jwks_uri` with `ca_file`.
+fn keys(table: &mut Fields<'_, '_>, log: &mut Log<'_>) -> Option<OidcKeys> {
+    let line = table.line();
+    let has_staleness = table.has("max_staleness");
+    let has_ca_file = table.has("ca_file");
+    let has = (table.has("jwks_file"), table.has("jwks_uri"));
+    let file: Option<Below> = table.optional_text("jwks_file", log);
+    let url: Option<BundleEndpointUrl> = table.optional_text("jwks_uri", log);
+    let ca_file: Option<Readable> = table.optional_text("ca_file", log);
+    let staleness = (DEFAULT_STALENESS, MAX_STALENESS);
+    let max_staleness = duration(table, "max_staleness", staleness, log);
+    match has {
+        (true, false) if has_ca_file || has_staleness => {
+            log.at(line, "`ca_file` and `max_staleness` in [oidc_issuers] are for a `jwks_uri`");
+            None
+        }
+        (true, false) => Some(OidcKeys::File(file?.0)),
+        (false, true) if !has_ca_file => {
+            log.at(line, "`ca_file` in [oidc_issuers] is missing: `jwks_uri` needs it");
+            None
+        }
+        (false, true) => Some(OidcKeys::Fetched {
+            url: url?,
+            ca_file: ca_file?.0,
+            max_staleness: max_staleness?,
+        }),
+        (true, true) | (false, false) => {
+            log.at(line, "[oidc_issuers] needs exactly one of `jwks_file` and `jwks_uri`");
+            None
+        }
+    }
+}
+
+fn duration(
+    table: &mut Fields<'_, '_>,
+    key: &'static str,
+    (default, most): (Duration, Duration),
+    log: &mut Log<'_>,
+) -> Option<Duration> {
+    if !table.has(key) {
+        return Some(default);
+    }
+    let field: Lined<Lifetime> = table.optional_lined_text(key, log)?;
+    let length = field.value.as_duration();
+    if length > most {
+        let most = Lifetime::try_from(most).map_or_else(|e| e.to_string(), |l| l.to_string());
+        log.at(field.line, format!("`{key}` in [oidc_issuers] must be at most {most}"));
+        return None;
+    }
+    Some(length)
+}
+
+/// The name of an issuer.
+struct Name(String);
+
+impl FromStr for Name {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let fits = |byte: u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-');
+        // `spiffe:…` is how workloads are called.
+        if (1..=MAX_ISSUER_NAME).contains(&text.len()) && text.bytes().all(fits) && text != "spiffe"
+        {
+            return Ok(Self(text.to_owned()));
+        }
+        Err("is not 1 to 32 characters of `a-z`, `0-9` and `-`, or is `spiffe`")
+    }
+}
+
+/// A text of a claim.
+struct Text(String);
+
+impl FromStr for Text {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        if (1..=256).contains(&text.len()) && !text.chars().any(char::is_control) {
+            return Ok(Self(text.to_owned()));
+        }
+        Err("is not a text of 1 to 256 bytes on one line")
+    }
+}
+
+/// The name of a claim.
+struct ClaimName(String);
+
+impl FromStr for ClaimName {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        if (1..=128).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic()) {
+            return Ok(Self(text.to_owned()));
+        }
+        Err("is not the name of a claim")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Finding, TrustDomainDocument};
+
+    const DOCUMENT: &str = include_str!("../folder/tests/trust-domain.toml");
+    const ISSUER: &str = r#"
+[[oidc_issuers]]
+name = "corp"
+environment = "non-production"
+issuer = "https://login.example.org"
+audiences = ["marque-prod"]
+jwks_uri = "https://login.example.org/jwks"
+ca_file = "oidc/ca.pem"
+"#;
+
+    fn parse(lines: &str) -> Result<Vec<OidcIssuer>, Vec<Finding>> {
+        let document = format!("{DOCUMENT}\n{lines}\n");
+        let document = TrustDomainDocument::parse(Path::new("trust-domain.toml"), &document)?;
+        Ok(document.oidc_issuers().to_vec())
+    }
+
+    #[test]
+    fn an_issuer_is_read_with_its_defaults() {
+        let issuers = parse(ISSUER).unwrap();
+        let [issuer] = issuers.as_slice() else { panic!("one issuer") };
+        assert_eq!((issuer.name(), issuer.issuer()), ("corp", "https://login.example.org"));
+        assert_eq!(issuer.max_age(), DEFAULT_AGE);
+        assert_eq!((issuer.groups_claim(), issuer.required_claims().len()), (None, 0));
+        let OidcKeys::Fetched { url, ca_file, max_staleness } = issuer.keys() else { panic!() };
+        assert_eq!(url.as_str(), "https://login.example.org/jwks");
+        assert_eq!(
+            (ca_file.as_path(), *max_staleness),
+            (Path::new("oidc/ca.pem"), DEFAULT_STALENESS)
+        );
+    }
+
+    #[test]
+    fn everything_of_an_issuer_is_read() {
+        let lines = ISSUER.replace(
+            "jwks_uri = \"https://login.example.org/jwks\"\nca_file = \"oidc/ca.pem\"",
+            "jwks_file = \"oidc/corp.json\"\nmax_age = \"5m\"\ngroups_claim = \"roles\"\n\n\
+             [oidc_issuers.required_claims]\ntid = \"0190b2f4\"\n\"https://x/env\" = \"prod\"",
+        );
+        let issuers = parse(&lines).unwrap();
+        let issuer = &issuers[0];
+        assert_eq!(issuer.jwks_file(), Some(Path::new("oidc/corp.json")));
+        assert_eq!(issuer.max_age(), Duration::from_secs(300));
+        assert_eq!(issuer.groups_claim(), Some("roles"));
+        assert_eq!(issuer.required_claims()["https://x/env"], "prod");
+    }
+
+    #[test]
+    fn an_issuer_is_of_the_own_environment() {
+        let findings = parse(&ISSUER.replace("\"non-production\"", "\"production\"")).unwrap_err();
+        assert!(findings[0].to_string().contains("environment_boundary"), "{findings:?}");
+    }
+
+    #[test]
+    fn what_is_no_issuer_is_refused() {
+        for (from, to, because) in [
+            ("name = \"corp\"", "name = \"Corp\"", "a-z"),
+            ("name = \"corp\"", "name = \"spiffe\"", "spiffe"),
+            ("name = \"corp\"", &format!("name = \"{}\"", "a".repeat(33)), "32"),
+            ("name = \"corp\"", "", "`name`"),
+            ("https://login.example.org\"\naud", "http://login.example.org\"\naud", "https"),
+            ("https://login.example.org\"\naud", "https://a@login.example.org\"\naud", "user info"),
+            ("https://login.example.org\"\naud", "https://login.example.org?x=1\"\naud", "query"),
+            ("https://login.example.org\"\naud", "https://login.example.org/#x\"\naud", "fragment"),
+            ("audiences = [\"marque-prod\"]", "audiences = []", "1 to 16"),
+            ("audiences = [\"marque-prod\"]", "", "missing"),
+            ("audiences = [\"marque-prod\"]", "audiences = [\"\"]", "1 to 256"),
+            ("ca_file = \"oidc/ca.pem\"", "", "`ca_file`"),
+            ("ca_file = \"oidc/ca.pem\"", "ca_file = \"../ca.pem\"", "folder"),
+            ("jwks_uri = \"https", "jwks_uri = \"http", "https"),
+            ("ca_file = \"oidc/ca.pem\"", "ca_file = \"a\"\njwks_file = \"b\"", "exactly one"),
+            (
+                "jwks_uri = \"https://login.example.org/jwks\"",
+                "jwks_file = \"a\"",
+                "for a `jwks_uri`",
+            ),
+            (
+                "jwks_uri = \"https://login.example.org/jwks\"\nca_file = \"oidc/ca.pem\"",
+                "",
+                "exactly one",
+            ),
+            ("ca_file", "max_age = \"25h\"\nca_file", "at most"),
+            ("ca_file", "max_staleness = \"25h\"\nca_file", "at most"),
+            ("ca_file", "max_staleness = \"forever\"\nca_file", "max_staleness"),
+            ("ca_file", "discovery = true\nca_file", "unknown field"),
+            ("ca_file", "groups_claim = \"\"\nca_file", "name of a claim"),
+            ("ca_file", "required_claims = {a = 1}\nca_file", "a text"),
+        ] {
+            assert!(ISSUER.contains(from), "{from}");
+            let findings = parse(&ISSUER.replacen(from, to, 1)).unwrap_err();
+            let said = findings.iter().any(|finding| finding.to_string().contains(because));
+            assert!(said, "{to}: {findings:?}");
+        }
+        let twice = format!("{ISSUER}{ISSUER}");
+        let findings = parse(&twice).unwrap_err();
+        assert_eq!(findings.len(), 2, "{findings:?}");
+        let many: String = (0..=MAX_OIDC_ISSUERS)
+            .map(|at| ISSUER.replace("corp", &format!("c{at}")).replace("login", &format!("l{at}")))
+            .collect();
+        assert!(parse(&many).unwrap_err()[0].to_string().contains("more than 16"));
+    }
+}
