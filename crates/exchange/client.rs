@@ -1,19 +1,33 @@
-//! Who is calling: a client is authenticated by its JWT-SVID (draft-ietf-oauth-spiffe-client-auth-02).
+//! Who is calling: a client is authenticated by exactly one SVID (draft-ietf-oauth-spiffe-client-auth-02).
 //!
-//! The signature is checked with the bundle of the trust domain that `sub` names, never with anything that `iss` or a
-//! header points to. An SVID is a cached credential, so its re-use is no replay; its remaining lifetime is bounded
-//! instead. Deliberately absent: X.509-SVID and WIT-SVID authentication.
+//! Keys come from the bundle of the trust domain that the SVID's own SPIFFE ID names, never from anything that `iss`, a
+//! header or a URL in the request points to. Deliberately absent: passwords, secrets and public clients.
+
+mod actor;
+mod attestation_proof;
+mod credentials;
+mod jwt_svid;
+mod known;
+mod proof;
+mod wit_svid;
+mod workload_proof;
+mod x509_svid;
 
 use std::{fmt, sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 use marque_intent::DenialCode;
-use marque_spiffe::{
-    Bundle, BundleSource, Clock, Environment, JwtSvid, SpiffeId, TrustDomain, UnverifiedJwtSvid,
-};
+use marque_spiffe::{Bundle, BundleSource, Clock, Environment, SpiffeId, TrustDomain};
 use rustls_pki_types::CertificateDer;
 
-use crate::{IssuerUrl, OAuthError, OAuthErrorCode};
+use crate::{Endpoint, IssuerUrl, OAuthError, OAuthErrorCode, Offers, ReplayStore, Thumbprint};
+
+use known::KnownSvids;
+
+pub use attestation_proof::UnverifiedAttestationProof;
+pub(crate) use credentials::{ClientCredentials, WitProof};
+pub use proof::{MAX_JTI_BYTES, ProofError, ShownProof};
+pub use workload_proof::UnverifiedWorkloadProof;
 
 /// The environment of trust domains other than the own one.
 ///
@@ -56,12 +70,46 @@ impl fmt::Debug for PeerCertificate {
 pub struct AuthenticatedClient {
     id: SpiffeId,
     svid_expires_at: Timestamp,
+    method: ClientMethod,
+}
+
+/// By what a client proved who it is, and which key it thereby showed to hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ClientMethod {
+    /// A JWT-SVID, which shows no key.
+    JwtSvid,
+    /// An X.509-SVID: the thumbprint of its leaf (RFC 8705 §3.1).
+    X509Svid(Thumbprint),
+    /// A WIT-SVID and a proof by its key: the thumbprint of that key (RFC 7638).
+    WitSvid(Thumbprint),
+}
+
+impl ClientMethod {
+    /// The name of JWT-SVID client authentication in metadata, as deployed servers spell it.
+    pub const JWT_SVID: &str = "spiffe_jwt";
+    /// The name of X.509-SVID client authentication in metadata, as deployed servers spell it.
+    pub const X509_SVID: &str = "spiffe_x509";
+    /// The name of attestation-based client authentication in metadata
+    /// (draft-ietf-oauth-attestation-based-client-auth-10, section 12).
+    pub const WIT_SVID: &str = "attest_jwt_client_auth";
+
+    /// The names of the methods that are offered, for `…_auth_methods_supported`.
+    pub fn offered(offers: &Offers) -> Vec<&'static str> {
+        [
+            (Self::JWT_SVID, true),
+            (Self::X509_SVID, offers.mutual_tls),
+            (Self::WIT_SVID, offers.wit_client_authentication),
+        ]
+        .into_iter()
+        .filter_map(|(name, offered)| offered.then_some(name))
+        .collect()
+    }
 }
 
 impl AuthenticatedClient {
     /// A client that somebody else authenticated: a test's, or one whose proof is not a JWT-SVID.
     pub const fn dangerous_assume(id: SpiffeId, svid_expires_at: Timestamp) -> Self {
-        Self { id, svid_expires_at }
+        Self { id, svid_expires_at, method: ClientMethod::JwtSvid }
     }
 
     /// Its SPIFFE ID, which is also its `client_id`.
@@ -72,6 +120,11 @@ impl AuthenticatedClient {
     /// When the SVID that it showed ends.
     pub const fn svid_expires_at(&self) -> Timestamp {
         self.svid_expires_at
+    }
+
+    /// By what it proved who it is.
+    pub const fn method(&self) -> ClientMethod {
+        self.method
     }
 }
 
@@ -84,74 +137,79 @@ pub struct ClientRules {
     pub trust_domain: TrustDomain,
     /// Its environment.
     pub environment: Environment,
-    /// How far in the future an SVID may end.
+    /// How far in the future an SVID may end, unless it is a certificate.
     pub max_assertion_lifetime: Duration,
     /// How far clocks may differ.
     pub leeway: Duration,
+    /// Which methods are offered beside JWT-SVIDs.
+    pub offers: Offers,
+    /// How many verified JWT-SVIDs are remembered; 0 for none.
+    pub verified_svids: u64,
 }
 
-/// Authenticates clients by JWT-SVID, for the token endpoint and for the intents API alike.
+/// Authenticates clients by their SVIDs, for the token endpoint and for the intents API alike.
 #[derive(Debug, Clone)]
 pub struct ClientAuthenticator {
     rules: ClientRules,
     bundles: Arc<dyn BundleSource>,
     environments: Arc<dyn EnvironmentLookup>,
+    replays: Arc<dyn ReplayStore>,
     clock: Arc<dyn Clock>,
+    known: KnownSvids,
 }
 
 impl ClientAuthenticator {
-    /// An authenticator by these rules and bundles.
+    /// An authenticator by these rules and bundles, which remembers in `replays` what counts once.
     pub fn new(
         rules: ClientRules,
         bundles: Arc<dyn BundleSource>,
         environments: Arc<dyn EnvironmentLookup>,
+        replays: Arc<dyn ReplayStore>,
         clock: Arc<dyn Clock>,
     ) -> Self {
-        Self { rules, bundles, environments, clock }
+        let known = KnownSvids::new(rules.verified_svids);
+        Self { rules, bundles, environments, replays, clock, known }
     }
 
-    /// Authenticates the bearer of a JWT-SVID whose only audience is the issuer.
+    /// Authenticates the client of a request to `endpoint` by the method that it used; a `client_id` must be the SVID's
+    /// own SPIFFE ID.
     ///
     /// # Errors
-    /// `access_denied` with the denial `environment_boundary` for an SVID of the other environment; `invalid_client` for
-    /// everything else.
-    pub fn authenticate(&self, assertion: &str) -> Result<AuthenticatedClient, OAuthError> {
-        let svid = self.verify(assertion, Audience::Sole).map_err(|refusal| {
-            refusal.into_error(
+    /// `access_denied` with the denial `environment_boundary` for an SVID of the other environment;
+    /// `temporarily_unavailable` where nobody knows whether a proof was shown before; `invalid_client_attestation` for a
+    /// client attestation or its proof, and `invalid_client` for everything else.
+    pub(crate) async fn authenticate_client(
+        &self,
+        credentials: &ClientCredentials,
+        endpoint: Endpoint,
+    ) -> Result<AuthenticatedClient, OAuthError> {
+        let client = match credentials {
+            ClientCredentials::JwtSvid { assertion, .. } => {
+                self.authenticate(assertion.expose_token())?
+            }
+            ClientCredentials::X509Svid { client_id, certificate } => {
+                offered(self.rules.offers.mutual_tls)?;
+                self.by_x509_svid(client_id, certificate)?
+            }
+            ClientCredentials::WitSvid { wit, proof, .. } => {
+                offered(self.rules.offers.wit_client_authentication)?;
+                self.by_wit_svid(wit, proof, endpoint).await?
+            }
+        };
+        match credentials.client_id() {
+            Some(client_id) if client_id != client.id().as_str() => Err(OAuthError::new(
                 OAuthErrorCode::InvalidClient,
-                "the JWT-SVID does not authenticate a client",
-            )
-        })?;
-        Ok(AuthenticatedClient { id: svid.id().clone(), svid_expires_at: svid.expires_at() })
-    }
-
-    /// Verifies a subject token: a JWT-SVID with the issuer among its audiences. Gives who it is and when it ends.
-    pub(crate) fn verify_subject(&self, token: &str) -> Result<AuthenticatedClient, OAuthError> {
-        // RFC 8693 §2.2.2: an unacceptable subject token is an invalid request, whatever the reason.
-        let svid = self.verify(token, Audience::Among).map_err(|refusal| {
-            refusal.into_error(
-                OAuthErrorCode::InvalidRequest,
-                "the subject token is not an acceptable JWT-SVID",
-            )
-        })?;
-        Ok(AuthenticatedClient { id: svid.id().clone(), svid_expires_at: svid.expires_at() })
-    }
-
-    fn verify(&self, token: &str, audience: Audience) -> Result<JwtSvid, Refusal> {
-        let now = self.clock.now();
-        let svid =
-            UnverifiedJwtSvid::parse(token).map_err(|source| Refusal::Invalid(source.into()))?;
-        let bundle = self.bundle(svid.trust_domain())?;
-        let issuer = self.rules.issuer.as_str();
-        let svid = match audience {
-            Audience::Sole => svid.verify_sole_audience(&bundle, issuer, now),
-            Audience::Among => svid.verify(&bundle, issuer, now),
+                "client_id is not the SPIFFE ID of the SVID",
+            )),
+            Some(_) | None => Ok(client),
         }
-        .map_err(|source| Refusal::Invalid(source.into()))?;
-        if svid.expires_at() > now + self.rules.max_assertion_lifetime + self.rules.leeway {
+    }
+
+    fn check_remaining_life(&self, expires_at: Timestamp, now: Timestamp) -> Result<(), Refusal> {
+        if expires_at > now + self.rules.max_assertion_lifetime + self.rules.leeway {
             return Err(Refusal::LivesTooLong);
         }
-        Ok(svid)
+        Ok(())
     }
 
     /// The bundle of a trust domain of the same environment. `trust_domain` is what an unverified token claims; all
@@ -169,10 +227,14 @@ impl ClientAuthenticator {
     }
 }
 
-#[derive(Clone, Copy)]
-enum Audience {
-    Sole,
-    Among,
+fn offered(method: bool) -> Result<(), OAuthError> {
+    if method {
+        return Ok(());
+    }
+    Err(OAuthError::new(
+        OAuthErrorCode::InvalidClient,
+        "this method of client authentication is not offered",
+    ))
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -183,11 +245,19 @@ enum Refusal {
     UnknownTrustDomain,
     #[error("the SVID ends too far in the future")]
     LivesTooLong,
+    #[error("client_id is not the SPIFFE ID of the SVID")]
+    OtherClientId,
+    #[error("the proof was shown before")]
+    Replayed,
     #[error("the SVID is not valid")]
     Invalid(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
 
 impl Refusal {
+    fn invalid(source: impl std::error::Error + Send + Sync + 'static) -> Self {
+        Self::Invalid(Box::new(source))
+    }
+
     fn into_error(self, code: OAuthErrorCode, description: &'static str) -> OAuthError {
         match self {
             Self::EnvironmentBoundary => OAuthError::new(
@@ -195,10 +265,15 @@ impl Refusal {
                 "the SVID is of the other environment",
             )
             .with_denial(DenialCode::EnvironmentBoundary),
-            Self::UnknownTrustDomain | Self::LivesTooLong | Self::Invalid(_) => {
-                OAuthError::new(code, description)
-            }
+            Self::UnknownTrustDomain
+            | Self::LivesTooLong
+            | Self::OtherClientId
+            | Self::Replayed
+            | Self::Invalid(_) => OAuthError::new(code, description),
         }
         .with_source(self)
     }
 }
+
+#[cfg(test)]
+mod tests;

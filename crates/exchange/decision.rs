@@ -3,41 +3,55 @@
 //! A token never carries more than request ∩ grant, and an intent that is unknown and one that is somebody else's are
 //! refused alike. Deliberately absent: tokens' signatures, storage and how an intent came to be approved.
 
-use std::{collections::BTreeSet, time::Duration};
+mod derivable;
+mod granted;
 
 use jiff::Timestamp;
-use marque_intent::{Denial, DenialCode, Digest, Grant, Intent, KillState, Scope, Use};
-use marque_spiffe::TrustDomain;
+use marque_intent::{Denial, DenialCode, Digest, Grant, Intent, KillState, Rights, Use};
 
-use crate::{AuthenticatedClient, OAuthError, OAuthErrorCode, TokenId, request::ExchangeRequest};
+pub(crate) use derivable::Derivable;
+
+use crate::{
+    Asked, AuthenticatedClient, OAuthError, OAuthErrorCode, TokenId, TokenServiceConfig,
+    ceilings::Ceilings, chaining::redeem::Within, issuing::Issuing,
+};
+use granted::{Asking, ordered_audiences, ordered_scope};
 
 /// What is told about an intent that does not exist, or is another agent's: the same, so that ids cannot be probed.
 pub(crate) const STRANGER: DenialCode = DenialCode::GrantNotBoundToSession;
 
-/// Everything that the decision looks at.
+/// Everything that the decision about a use looks at.
 #[derive(Debug)]
 pub(crate) struct Question<'a> {
-    pub(crate) request: &'a ExchangeRequest,
+    pub(crate) asked: &'a Asked,
     pub(crate) client: &'a AuthenticatedClient,
-    pub(crate) subject: &'a AuthenticatedClient,
+    /// When the subject token ends.
+    pub(crate) subject_expires_at: Timestamp,
     pub(crate) intent: Option<&'a Intent>,
     pub(crate) kills: &'a KillState,
-    pub(crate) trust_domain: &'a TrustDomain,
-    pub(crate) max_lifetime: Duration,
+    pub(crate) config: &'a TokenServiceConfig,
     pub(crate) token_id: &'a TokenId,
+    pub(crate) issuing: &'a Issuing<'a>,
+    /// The grant of another domain that it comes of.
+    pub(crate) within: Option<&'a Within>,
     pub(crate) now: Timestamp,
 }
 
 /// What the token will carry.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Decision {
     pub(crate) grant_digest: Digest,
+    pub(crate) rights: Rights,
+    /// In the order of the grant.
     pub(crate) audiences: Vec<String>,
+    /// In the order of the grant.
     pub(crate) scope: String,
     /// Whole seconds.
     pub(crate) issued_at: Timestamp,
     /// Whole seconds, after `issued_at`.
     pub(crate) expires_at: Timestamp,
+    /// Whether one of the audiences takes bound tokens only.
+    pub(crate) binding_required: bool,
 }
 
 /// Why there is no token: what the client is told, and what operators and the log learn.
@@ -59,37 +73,46 @@ impl Question<'_> {
         if let Some(code) = self.kills.stops_grant(grant) {
             return Err(Refusal::denied(Denial::new(code, "the kill switch stops the grant")));
         }
-        let issued_at = floor(self.now);
-        let expires_at = self.expires_at(intent);
+        let rights = Rights::of(grant);
+        let client = self.client.id();
+        let ceilings = Ceilings::new(self.config, client, client, self.issuing).within(self.within);
+        let exceeded = DenialCode::ExceedsPlaybookCeiling;
+        // Before the state of the intent: whoever waits for an approver should not learn only then what was wrong.
+        let granted =
+            Asking { asked: self.asked, parent: &rights, ceilings, exceeded }.granted()?;
+        let lifetime = ceilings.max_token_lifetime(&granted.audiences);
+        let binding_required = ceilings.want_binding(&granted.audiences);
+        let ends = [
+            intent.token_deadline(self.now),
+            self.client.svid_expires_at(),
+            self.subject_expires_at,
+            self.now.saturating_add(lifetime).unwrap_or(self.now),
+        ];
+        let times = Times::until(ends, self.now);
         // The intent's own rules, tried here so that a refusal costs no write; storage applies them again.
         let wanted = Use {
-            agent: self.client.id(),
+            agent: client,
             grant_digest: grant.digest(),
             token_id: self.token_id.as_str(),
-            token_expires_at: expires_at,
+            token_expires_at: times.expires_at,
             epoch: self.kills.epoch,
         };
         intent.redeem(&wanted, self.now).map_err(Refusal::denied)?;
-        if expires_at <= self.now {
-            return Err(Refusal::denied(Denial::new(
-                DenialCode::GrantExpired,
-                "no whole second is left for a token",
-            )));
+        times.some_is_left(self.now)?;
+        let rights = granted.rights(times.issued_at, times.expires_at, false)?;
+        if let Some(within) = self.within {
+            within.covers(&rights)?;
         }
-        Ok(Decision {
-            grant_digest: *grant.digest(),
-            audiences: self.audiences(grant)?,
-            scope: self.scope(grant)?,
-            issued_at,
-            expires_at,
-        })
+        Ok(Decision::of(grant, rights, times, binding_required))
     }
 
     fn own_intent(&self) -> Result<&Intent, Refusal> {
         let Some(intent) = self.intent else {
             return Err(Refusal::denied(Denial::new(STRANGER, "there is no such intent")));
         };
-        if intent.agent() != self.client.id() || intent.grant().trust_domain != *self.trust_domain {
+        if intent.agent() != self.client.id()
+            || intent.grant().trust_domain != self.config.trust_domain
+        {
             let detail = format!(
                 "the intent is of `{}` in `{}`",
                 intent.agent(),
@@ -99,60 +122,42 @@ impl Question<'_> {
         }
         Ok(intent)
     }
+}
 
-    /// The minimum of what the grant, the service and both SVIDs allow, cut to whole seconds: a token never outlives
-    /// what it derives from.
-    fn expires_at(&self, intent: &Intent) -> Timestamp {
-        let capped = self.now.saturating_add(self.max_lifetime).unwrap_or(self.now);
-        let end = intent
-            .token_deadline(self.now)
-            .min(capped)
-            .min(self.client.svid_expires_at())
-            .min(self.subject.svid_expires_at());
-        floor(end)
+/// When a token begins and ends.
+#[derive(Debug, Clone, Copy)]
+struct Times {
+    issued_at: Timestamp,
+    expires_at: Timestamp,
+}
+
+impl Times {
+    /// The minimum of all ends, cut to whole seconds: a token never outlives what it derives from.
+    fn until(ends: impl IntoIterator<Item = Timestamp>, now: Timestamp) -> Self {
+        let end = ends.into_iter().fold(Timestamp::MAX, Timestamp::min);
+        Self { issued_at: floor(now), expires_at: floor(end) }
     }
 
-    /// The audiences that were asked for, else all of the grant. A resource of the grant that is no audience cannot
-    /// narrow a token, so it is accepted only where nothing is left out.
-    fn audiences(&self, grant: &Grant) -> Result<Vec<String>, Refusal> {
-        let granted: BTreeSet<&String> = grant.audiences.iter().collect();
-        let (targets, others): (Vec<&String>, Vec<&String>) =
-            self.request.resources.iter().partition(|resource| granted.contains(resource));
-        let asked: BTreeSet<&String> = self.request.audiences.iter().chain(targets).collect();
-        let resources: BTreeSet<&String> = grant.resources.iter().collect();
-        let others: BTreeSet<&String> = others.into_iter().collect();
-        if !asked.is_subset(&granted) || !(others.is_empty() || others == resources) {
-            return Err(Refusal {
-                code: OAuthErrorCode::InvalidTarget,
-                description: "the target is not what the grant is for",
-                denial: Denial::new(
-                    DenialCode::AudienceNotAllowed,
-                    "a target is outside of the grant",
-                ),
-            });
+    fn some_is_left(self, now: Timestamp) -> Result<(), Refusal> {
+        if self.expires_at > now {
+            return Ok(());
         }
-        Ok(grant
-            .audiences
-            .iter()
-            .filter(|audience| asked.is_empty() || asked.contains(audience))
-            .cloned()
-            .collect())
+        let detail = "no whole second is left for a token";
+        Err(Refusal::denied(Denial::new(DenialCode::GrantExpired, detail)))
     }
+}
 
-    fn scope(&self, grant: &Grant) -> Result<String, Refusal> {
-        let Some(asked) = &self.request.scopes else { return Ok(grant.scope()) };
-        let granted: BTreeSet<&Scope> = grant.scopes.iter().collect();
-        if asked.iter().any(|scope| !granted.contains(scope)) {
-            return Err(Refusal {
-                code: OAuthErrorCode::InvalidScope,
-                description: "the scope is wider than the grant",
-                denial: Denial::new(
-                    DenialCode::ExceedsPlaybookCeiling,
-                    "a scope is outside of the grant",
-                ),
-            });
+impl Decision {
+    fn of(grant: &Grant, rights: Rights, times: Times, binding_required: bool) -> Self {
+        Self {
+            grant_digest: *grant.digest(),
+            audiences: ordered_audiences(&rights, grant),
+            scope: ordered_scope(&rights, grant),
+            rights,
+            issued_at: times.issued_at,
+            expires_at: times.expires_at,
+            binding_required,
         }
-        Ok(asked.iter().map(Scope::as_str).collect::<Vec<_>>().join(" "))
     }
 }
 
@@ -161,6 +166,32 @@ impl Refusal {
     pub(crate) const fn denied(denial: Denial) -> Self {
         let description = "the intent does not permit a token";
         Self { code: OAuthErrorCode::AccessDenied, description, denial }
+    }
+
+    /// A refusal by another code.
+    pub(crate) const fn new(
+        code: OAuthErrorCode,
+        description: &'static str,
+        denial: Denial,
+    ) -> Self {
+        Self { code, description, denial }
+    }
+
+    /// The subject token cannot be exchanged, for whatever reason (RFC 8693 §2.2.2).
+    pub(crate) const fn unacceptable(denial: Denial) -> Self {
+        let description = "the subject token is not an acceptable token of this service";
+        Self { code: OAuthErrorCode::InvalidRequest, description, denial }
+    }
+
+    /// The token would have to be bound to a key that was not proven.
+    pub(crate) const fn unbound(denial: Denial) -> Self {
+        let description = "the token is bound to a key, and that key was not proven";
+        Self { code: OAuthErrorCode::InvalidRequest, description, denial }
+    }
+
+    /// Whether an approver's word is all that is missing.
+    pub(crate) fn waits(&self) -> bool {
+        self.denial.code() == DenialCode::ApprovalPending
     }
 
     /// What the client is told; the source is for operators.

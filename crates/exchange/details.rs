@@ -1,23 +1,52 @@
-//! `authorization_details` of a token request (RFC 9396): which approved intent the client wants to use.
+//! `authorization_details` of a request (RFC 9396): which intent the client wants to use, or which playbook it asks for in
+//! the same breath.
 //!
-//! One object of type `marque_intent` and nothing else. Deliberately absent for now: the inline form, which asks for a
-//! playbook in the same breath.
+//! One object of type `marque_intent` and nothing else. What an inline request may say is the intent's own matter: its
+//! members go to the same reader as the body of `POST /v1/intents`. Deliberately absent: deciding about either.
 
-use marque_intent::IntentId;
+use marque_intent::{Denial, IntentId, IntentRequest, MAX_REQUEST_BYTES, MAX_REQUEST_DEPTH};
 use marque_jose::json::{Limits, parse};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use crate::{OAuthError, OAuthErrorCode};
 
 /// The type of the one authorization detail that a request may have.
 pub const INTENT_DETAIL_TYPE: &str = "marque_intent";
 /// The largest `authorization_details`, in bytes.
-pub const MAX_DETAILS_BYTES: usize = 8 * 1024;
-/// The deepest `authorization_details`.
-pub const MAX_DETAILS_DEPTH: usize = 8;
+pub const MAX_DETAILS_BYTES: usize = MAX_REQUEST_BYTES;
+/// The deepest `authorization_details`: an array of what `POST /v1/intents` takes.
+pub const MAX_DETAILS_DEPTH: usize = MAX_REQUEST_DEPTH + 1;
+
+/// Which intent a request is about.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum IntentReference {
+    /// One that exists.
+    Approved(IntentId),
+    /// One that is asked for now.
+    Inline(InlineRequest),
+    /// The one of the subject token.
+    Absent,
+}
+
+/// A request for a playbook inside of a request for a token. Nothing of it was judged yet: a refusal goes on record, and
+/// for that the client must be known first.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct InlineRequest(Map<String, Value>);
+
+impl InlineRequest {
+    /// Reads it as `POST /v1/intents` reads its body.
+    pub(crate) fn read(&self) -> Result<IntentRequest, Denial> {
+        IntentRequest::from_object(self.0.clone())
+    }
+
+    /// The members as they came, without the type.
+    pub(crate) const fn members(&self) -> &Map<String, Value> {
+        &self.0
+    }
+}
 
 /// Reads the parameter's text.
-pub(crate) fn parse_intent_reference(text: &str) -> Result<IntentId, OAuthError> {
+pub(crate) fn parse_intent_reference(text: &str) -> Result<IntentReference, OAuthError> {
     let limits = Limits { max_bytes: MAX_DETAILS_BYTES, max_depth: MAX_DETAILS_DEPTH };
     let value = parse(text.as_bytes(), &limits).map_err(|source| {
         refused("authorization_details is not a plain JSON array").with_source(source)
@@ -25,25 +54,24 @@ pub(crate) fn parse_intent_reference(text: &str) -> Result<IntentId, OAuthError>
     let Value::Array(details) = value else {
         return Err(refused("authorization_details is not a JSON array"));
     };
-    let [Value::Object(members)] = details.as_slice() else {
+    let Ok([Value::Object(mut members)]) = <[Value; 1]>::try_from(details) else {
         return Err(refused("authorization_details holds exactly one object"));
     };
-    if members.get("type").and_then(Value::as_str) != Some(INTENT_DETAIL_TYPE) {
+    if members.remove("type") != Some(Value::from(INTENT_DETAIL_TYPE)) {
         return Err(refused("the only known authorization detail is of type marque_intent"));
     }
-    if members.contains_key("playbook") {
-        return Err(refused(
-            "name an approved intent by its intent_id; the inline playbook form is not accepted here",
-        ));
+    match members.get("intent_id") {
+        // Not both: what an existing intent permits was decided, and nothing beside its id says more about it.
+        Some(id) if members.len() == 1 => {
+            let id = id.as_str().ok_or_else(|| refused("intent_id is not a text"))?;
+            id.parse().map(IntentReference::Approved).map_err(|source| {
+                refused("intent_id is not the id of an intent").with_source(source)
+            })
+        }
+        Some(_) => Err(refused("an intent_id stands alone beside the type")),
+        None if members.is_empty() => Err(refused("there is neither an intent_id nor a playbook")),
+        None => Ok(IntentReference::Inline(InlineRequest(members))),
     }
-    if members.keys().any(|name| name != "type" && name != "intent_id") {
-        return Err(refused("an authorization detail has an unknown member"));
-    }
-    let id = members
-        .get("intent_id")
-        .and_then(Value::as_str)
-        .ok_or_else(|| refused("intent_id is missing"))?;
-    id.parse().map_err(|source| refused("intent_id is not the id of an intent").with_source(source))
 }
 
 fn refused(description: &'static str) -> OAuthError {
@@ -51,58 +79,4 @@ fn refused(description: &'static str) -> OAuthError {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const ID: &str = "int_00000000000000000000000000";
-
-    #[test]
-    fn the_reference_form_names_the_intent() {
-        let text = format!(" [ {{\"type\":\"marque_intent\",\n\"intent_id\":\"{ID}\"}} ]");
-        assert_eq!(parse_intent_reference(&text).unwrap().as_str(), ID);
-    }
-
-    #[test]
-    fn every_other_shape_is_refused() {
-        let deep = format!("{}{}", "[".repeat(50), "]".repeat(50));
-        let long = format!(
-            "[{{\"type\":\"marque_intent\",\"intent_id\":\"{ID}\"}}{}]",
-            " ".repeat(MAX_DETAILS_BYTES)
-        );
-        let detail = format!("{{\"type\":\"marque_intent\",\"intent_id\":\"{ID}\"}}");
-        for text in [
-            "",
-            "null",
-            "{}",
-            "[]",
-            "[null]",
-            "[[]]",
-            &deep,
-            &long,
-            &detail,
-            &format!("[{detail},{detail}]"),
-            &format!("[{detail}] x"),
-            &format!("[{{\"type\":\"other\",\"intent_id\":\"{ID}\"}}]"),
-            &format!("[{{\"type\":[\"marque_intent\"],\"intent_id\":\"{ID}\"}}]"),
-            &format!("[{{\"intent_id\":\"{ID}\"}}]"),
-            "[{\"type\":\"marque_intent\"}]",
-            "[{\"type\":\"marque_intent\",\"intent_id\":7}]",
-            "[{\"type\":\"marque_intent\",\"intent_id\":\"int_*\"}]",
-            &format!("[{{\"type\":\"marque_intent\",\"intent_id\":\"{ID}\",\"actions\":[\"*\"]}}]"),
-            &format!(
-                "[{{\"type\":\"marque_intent\",\"intent_id\":\"{ID}\",\"intent_id\":\"{ID}\"}}]"
-            ),
-            "[{\"type\":\"marque_intent\",\"playbook\":\"p\",\"parameters\":{}}]",
-        ] {
-            let error = parse_intent_reference(text).unwrap_err();
-            assert_eq!(error.code(), OAuthErrorCode::InvalidAuthorizationDetails, "{text}");
-        }
-    }
-
-    #[test]
-    fn the_inline_form_is_told_what_to_do_instead() {
-        let error = parse_intent_reference("[{\"type\":\"marque_intent\",\"playbook\":\"p\"}]")
-            .unwrap_err();
-        assert!(error.description().contains("intent_id"));
-    }
-}
+mod tests;

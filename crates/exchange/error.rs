@@ -4,10 +4,12 @@
 //! program (so that no answer ever echoes input) and, where an intent is refused, the denial's stable code; operators
 //! learn the source from the log. Deliberately absent: HTTP types.
 
-use std::{error::Error, fmt};
+use std::{error::Error, fmt, time::Duration};
 
-use marque_intent::{DenialCode, ProblemRetry};
+use marque_intent::{DenialCode, IntentId, ProblemRetry};
 use serde_json::{Map, Value};
+
+use crate::DeferralCode;
 
 /// The error codes of the token endpoint.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -16,6 +18,15 @@ pub enum OAuthErrorCode {
     InvalidRequest,
     /// The client could not be authenticated.
     InvalidClient,
+    /// The client attestation or the proof of possession beside it is refused
+    /// (draft-ietf-oauth-attestation-based-client-auth-10, section 9.4).
+    InvalidClientAttestation,
+    /// The proof of possession lacks a challenge of ours, or has one that is too old; the answer carries a new one.
+    UseAttestationChallenge,
+    /// The DPoP proof is malformed, not for this request, too old, or was shown before (RFC 9449 §5).
+    InvalidDpopProof,
+    /// The DPoP proof needs the nonce that comes with the answer (RFC 9449 §8).
+    UseDpopNonce,
     /// The client is known and may not use this grant type.
     UnauthorizedClient,
     /// Another grant type than token exchange.
@@ -26,8 +37,22 @@ pub enum OAuthErrorCode {
     InvalidTarget,
     /// The authorization details are malformed or of an unknown type.
     InvalidAuthorizationDetails,
+    /// The token is of a kind that cannot be revoked here (RFC 7009 §2.2.1).
+    UnsupportedTokenType,
     /// The intent does not permit a token, now or at all; [`OAuthError::denial`] says why.
     AccessDenied,
+    /// A code is unknown, another client's, or spent.
+    InvalidGrant,
+    /// The request waits for an approver; with [`OAuthError::deferred`] it is the answer that defers.
+    AuthorizationPending,
+    /// The client polls faster than it may, and waits five seconds longer from now on.
+    SlowDown,
+    /// The code has ended, or nobody decided in time.
+    ExpiredToken,
+    /// The hint names nobody who may approve (CIBA Core 13).
+    UnknownUserId,
+    /// The binding message is too long or not plain (CIBA Core 13).
+    InvalidBindingMessage,
     /// A fault of ours.
     ServerError,
     /// Storage or signing is out of reach; nothing was issued.
@@ -36,15 +61,26 @@ pub enum OAuthErrorCode {
 
 impl OAuthErrorCode {
     /// Every code.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 21] = [
         Self::InvalidRequest,
         Self::InvalidClient,
+        Self::InvalidClientAttestation,
+        Self::InvalidDpopProof,
+        Self::UseDpopNonce,
+        Self::UseAttestationChallenge,
         Self::UnauthorizedClient,
         Self::UnsupportedGrantType,
         Self::InvalidScope,
         Self::InvalidTarget,
         Self::InvalidAuthorizationDetails,
+        Self::UnsupportedTokenType,
         Self::AccessDenied,
+        Self::InvalidGrant,
+        Self::AuthorizationPending,
+        Self::SlowDown,
+        Self::ExpiredToken,
+        Self::UnknownUserId,
+        Self::InvalidBindingMessage,
         Self::ServerError,
         Self::TemporarilyUnavailable,
     ];
@@ -54,12 +90,23 @@ impl OAuthErrorCode {
         match self {
             Self::InvalidRequest => "invalid_request",
             Self::InvalidClient => "invalid_client",
+            Self::InvalidClientAttestation => "invalid_client_attestation",
+            Self::InvalidDpopProof => "invalid_dpop_proof",
+            Self::UseDpopNonce => "use_dpop_nonce",
+            Self::UseAttestationChallenge => "use_attestation_challenge",
             Self::UnauthorizedClient => "unauthorized_client",
             Self::UnsupportedGrantType => "unsupported_grant_type",
             Self::InvalidScope => "invalid_scope",
             Self::InvalidTarget => "invalid_target",
             Self::InvalidAuthorizationDetails => "invalid_authorization_details",
+            Self::UnsupportedTokenType => "unsupported_token_type",
             Self::AccessDenied => "access_denied",
+            Self::InvalidGrant => "invalid_grant",
+            Self::AuthorizationPending => "authorization_pending",
+            Self::SlowDown => "slow_down",
+            Self::ExpiredToken => "expired_token",
+            Self::UnknownUserId => "unknown_user_id",
+            Self::InvalidBindingMessage => "invalid_binding_message",
             Self::ServerError => "server_error",
             Self::TemporarilyUnavailable => "temporarily_unavailable",
         }
@@ -91,13 +138,27 @@ pub struct OAuthError {
     description: &'static str,
     denial: Option<DenialCode>,
     challenge: Option<Challenge>,
+    deferred: Option<Box<Deferred>>,
     source: Option<Box<dyn Error + Send + Sync>>,
+}
+
+/// What the answer that defers carries beside its error: how to collect the token.
+#[derive(Debug)]
+pub struct Deferred {
+    /// What to poll with.
+    pub code: DeferralCode,
+    /// How long it is good.
+    pub expires_in: Duration,
+    /// How long to wait between two polls.
+    pub interval: Duration,
+    /// The intent that waits.
+    pub intent: IntentId,
 }
 
 impl OAuthError {
     /// A refusal. The description is for developers: `%x20-21 / %x23-5B / %x5D-7E` only.
     pub const fn new(code: OAuthErrorCode, description: &'static str) -> Self {
-        Self { code, description, denial: None, challenge: None, source: None }
+        Self { code, description, denial: None, challenge: None, deferred: None, source: None }
     }
 
     /// Adds why the intent does not permit it.
@@ -111,6 +172,13 @@ impl OAuthError {
     #[must_use]
     pub fn with_challenge(mut self, challenge: Challenge) -> Self {
         self.challenge = Some(challenge);
+        self
+    }
+
+    /// Adds how to collect the token.
+    #[must_use]
+    pub fn with_deferred(mut self, deferred: Deferred) -> Self {
+        self.deferred = Some(Box::new(deferred));
         self
     }
 
@@ -136,6 +204,11 @@ impl OAuthError {
         self.denial
     }
 
+    /// How to collect the token, in the answer that defers.
+    pub fn deferred(&self) -> Option<&Deferred> {
+        self.deferred.as_deref()
+    }
+
     /// The challenge to send, when the client used the `Authorization` header.
     pub const fn challenge(&self) -> Option<Challenge> {
         self.challenge
@@ -152,19 +225,31 @@ impl OAuthError {
             (
                 OAuthErrorCode::InvalidRequest
                 | OAuthErrorCode::InvalidClient
+                | OAuthErrorCode::InvalidClientAttestation
+                | OAuthErrorCode::InvalidDpopProof
+                | OAuthErrorCode::UseDpopNonce
+                | OAuthErrorCode::UseAttestationChallenge
                 | OAuthErrorCode::UnauthorizedClient
                 | OAuthErrorCode::UnsupportedGrantType
                 | OAuthErrorCode::InvalidScope
                 | OAuthErrorCode::InvalidTarget
                 | OAuthErrorCode::InvalidAuthorizationDetails
-                | OAuthErrorCode::AccessDenied,
+                | OAuthErrorCode::UnsupportedTokenType
+                | OAuthErrorCode::AccessDenied
+                | OAuthErrorCode::InvalidGrant
+                | OAuthErrorCode::AuthorizationPending
+                | OAuthErrorCode::SlowDown
+                | OAuthErrorCode::ExpiredToken
+                | OAuthErrorCode::UnknownUserId
+                | OAuthErrorCode::InvalidBindingMessage,
                 _,
             ) => 400,
         }
     }
 
     /// The answer's body: `error`, `error_description` and, with a denial, the extension members `code`, `class` and
-    /// `retry`.
+    /// `retry`; in the answer that defers `deferral_code`, `expires_in` and `interval`, in seconds, and `intent_id`. That one
+    /// holds the code: it is for the wire and for nothing else.
     pub fn to_json(&self) -> Value {
         let mut members = Map::new();
         members.insert("error".to_owned(), self.code.as_str().into());
@@ -174,6 +259,12 @@ impl OAuthError {
             members.insert("class".to_owned(), code.class().as_str().into());
             let retry = serde_json::to_value(ProblemRetry::of(code)).unwrap_or_default();
             members.insert("retry".to_owned(), retry);
+        }
+        if let Some(Deferred { code, expires_in, interval, intent }) = self.deferred() {
+            members.insert("deferral_code".to_owned(), code.expose_code().into());
+            members.insert("expires_in".to_owned(), expires_in.as_secs().into());
+            members.insert("interval".to_owned(), interval.as_secs().into());
+            members.insert("intent_id".to_owned(), intent.as_str().into());
         }
         Value::Object(members)
     }
@@ -196,6 +287,7 @@ impl fmt::Debug for OAuthError {
             .field("description", &self.description)
             .field("denial", &self.denial)
             .field("challenge", &self.challenge)
+            .field("deferred", &self.deferred)
             .field("source", &self.source)
             .finish()
     }

@@ -1,5 +1,10 @@
 //! What the unit tests of this crate share: a token service over scratch trust domains and a store in memory.
 
+pub(crate) mod deferrals;
+pub(crate) mod desk;
+mod life;
+pub(crate) mod login;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex, MutexGuard},
@@ -10,7 +15,7 @@ use futures::future::{BoxFuture, FutureExt as _, ready};
 use jiff::Timestamp;
 use marque_audit::Event;
 use marque_intent::{
-    AuthorizationDetail, Delivery, Denial, Digest, Grant, GrantTerms, Intent, IntentChange,
+    AuthorizationDetail, Delivery, Denial, Derive, Digest, Grant, GrantTerms, Intent, IntentChange,
     IntentId, KillScope, KillState, NewKill, Outcome, PinnedPlaybook, Reason, Ruling, Use,
 };
 use marque_jose::{Jwk, JwkSet, Signer as _};
@@ -20,13 +25,18 @@ use marque_testkit::{
 };
 use serde_json::Value;
 
+use self::desk::FakeDesk;
 use crate::{
-    ASSERTION_TYPE_JWT_SPIFFE, EnvironmentLookup, GRANT_TYPE_TOKEN_EXCHANGE, IntrospectionRequest,
-    OAuthError, Presented, RedeemError, Redeemed, Redemption, ResourceServer, TOKEN_TYPE_JWT,
+    ASSERTION_TYPE_JWT_SPIFFE, AnswerForm, Deferral, DeferralState, Derivation, Derived,
+    EnvironmentLookup, Freshness, GRANT_TYPE_TOKEN_EXCHANGE, Introspection, IntrospectionRequest,
+    NonceSecret, OAuthError, OidcKeys, Presented, RedeemError, Redeemed, Redemption, ReplayKey,
+    ReplayStore, ResourceServer, RevocationRequest, SingleUse, SuspectQuery, TOKEN_TYPE_JWT,
     TokenId, TokenRecord, TokenRequest, TokenResponse, TokenService, TokenServiceConfig,
-    TokenServiceParts, TokenStore, TokenStoreError,
+    TokenServiceParts, TokenStore, TokenStoreError, is_live,
     request::{ExchangeRequest, GrantRequest},
 };
+
+pub(crate) use login::{LOGIN, Login};
 
 pub(crate) const ISSUER: &str = "https://issuer.prod.example.org:8443";
 pub(crate) const AUDIENCE: &str = "https://gw.prod.example.org/k8s";
@@ -40,12 +50,21 @@ pub(crate) struct MemoryStore(Mutex<Kept>);
 pub(crate) struct Kept {
     pub(crate) intents: BTreeMap<IntentId, Intent>,
     pub(crate) tokens: BTreeMap<TokenId, TokenRecord>,
+    pub(crate) deferrals: BTreeMap<Digest, Deferral>,
     pub(crate) events: Vec<Event>,
     pub(crate) kills: KillState,
+    pub(crate) replays: BTreeSet<ReplayKey>,
     pub(crate) down: bool,
     pub(crate) log_down: bool,
+    pub(crate) next_place: u64,
+    /// What was asked about status lists.
+    pub(crate) suspect_queries: Vec<SuspectQuery>,
+    /// The newest epoch that is recorded, where it is not the one in force.
+    pub(crate) recorded_epoch: Option<u64>,
     /// Thrown after the service has looked and before it redeems.
     pub(crate) late_kill: Option<KillScope>,
+    /// Put in the place of the intent of its name after the service has looked and before it redeems.
+    pub(crate) late_change: Option<Intent>,
     /// Thrown while the redeemed use is being written.
     pub(crate) later_kill: Option<KillScope>,
 }
@@ -62,13 +81,25 @@ impl MemoryStore {
 
     fn redeem_now(&self, redemption: Redemption) -> Result<Redeemed, RedeemError> {
         let mut kept = self.up().map_err(RedeemError::Store)?;
+        if let Some(intent) = kept.late_change.take() {
+            kept.intents.insert(intent.id().clone(), intent);
+        }
         if let Some(scope) = kept.late_kill.take() {
             kept.kills = kept.kills.after(order(scope), START);
         }
-        let Redemption { intent: id, agent, grant_digest, token, now } = redemption;
+        let Redemption { intent: id, agent, grant_digest, deferral, token, proofs, now } =
+            redemption;
+        if kept.show(&proofs) == Freshness::Replayed {
+            return Err(RedeemError::Replayed);
+        }
         let intent = kept.intents[&id].clone();
         if let Some(code) = kept.kills.stops_grant(intent.grant()) {
             return Err(RedeemError::Refused(Denial::new(code, "killed")));
+        }
+        if let Some(code) = deferral
+            && !kept.deferrals.get(&code).is_some_and(|deferral| deferral.is_open(now))
+        {
+            return Err(RedeemError::Spent);
         }
         let wanted = Use {
             agent: &agent,
@@ -79,12 +110,67 @@ impl MemoryStore {
         };
         let (intent, event) = intent.redeem(&wanted, now).map_err(RedeemError::Refused)?;
         kept.intents.insert(id, intent.clone());
-        kept.tokens.insert(token.id.clone(), token);
+        let token = kept.place(token);
+        kept.tokens.insert(token.id.clone(), token.clone());
+        kept.events.push(event);
+        if let Some(deferral) = deferral.and_then(|code| kept.deferrals.get_mut(&code)) {
+            deferral.state = DeferralState::Redeemed;
+        }
+        if let Some(scope) = kept.later_kill.take() {
+            kept.kills = kept.kills.after(order(scope), START);
+        }
+        Ok(Redeemed { intent, token })
+    }
+
+    fn derive_now(&self, derivation: Derivation) -> Result<Derived, RedeemError> {
+        let mut kept = self.up().map_err(RedeemError::Store)?;
+        if let Some(scope) = kept.late_kill.take() {
+            kept.kills = kept.kills.after(order(scope), START);
+        }
+        let Derivation { grant_digest, token, proofs, now } = derivation;
+        if kept.show(&proofs) == Freshness::Replayed {
+            return Err(RedeemError::Replayed);
+        }
+        let intent = kept.intents[&token.intent].clone();
+        let parent = kept.tokens[token.parent.as_ref().unwrap()].clone();
+        is_live(&parent, &intent, &kept.kills, now).map_err(RedeemError::Refused)?;
+        let wanted = Derive {
+            holder: &token.client,
+            through: &token.through,
+            grant_digest: &grant_digest,
+            token_id: token.id.as_str(),
+            parent: parent.id.as_str(),
+            audiences: &token.audiences,
+            token_expires_at: token.expires_at,
+            epoch: kept.kills.epoch,
+        };
+        let event = intent.derive(&wanted, now).map_err(RedeemError::Refused)?;
+        let token = kept.place(token);
+        kept.tokens.insert(token.id.clone(), token.clone());
         kept.events.push(event);
         if let Some(scope) = kept.later_kill.take() {
             kept.kills = kept.kills.after(order(scope), START);
         }
-        Ok(Redeemed { intent })
+        Ok(Derived { intent, token })
+    }
+}
+
+impl Kept {
+    fn show(&mut self, proofs: &[SingleUse]) -> Freshness {
+        if proofs.iter().any(|proof| self.replays.contains(&proof.key)) {
+            return Freshness::Replayed;
+        }
+        self.replays.extend(proofs.iter().map(|proof| proof.key));
+        Freshness::Fresh
+    }
+}
+
+impl ReplayStore for MemoryStore {
+    fn remember(
+        &self,
+        proofs: Vec<SingleUse>,
+    ) -> BoxFuture<'_, Result<Freshness, TokenStoreError>> {
+        ready(self.up().map(|mut kept| kept.show(&proofs))).boxed()
     }
 }
 
@@ -95,6 +181,10 @@ impl TokenStore for MemoryStore {
 
     fn redeem(&self, redemption: Redemption) -> BoxFuture<'_, Result<Redeemed, RedeemError>> {
         ready(self.redeem_now(redemption)).boxed()
+    }
+
+    fn derive(&self, derivation: Derivation) -> BoxFuture<'_, Result<Derived, RedeemError>> {
+        ready(self.derive_now(derivation)).boxed()
     }
 
     fn record_refusal(&self, event: Event) -> BoxFuture<'_, Result<(), TokenStoreError>> {
@@ -142,6 +232,7 @@ impl EnvironmentLookup for Environments {
 
 /// A token service for `prod.example.org` with one approved intent of one use.
 pub(crate) struct Rig {
+    bundles: Arc<ScratchBundles>,
     pub(crate) clock: FixedClock,
     pub(crate) store: Arc<MemoryStore>,
     pub(crate) own: ScratchTrustDomain,
@@ -152,6 +243,9 @@ pub(crate) struct Rig {
     /// Its bundle is here, its environment is not known.
     pub(crate) undeclared: ScratchTrustDomain,
     pub(crate) signer: Arc<ScratchSigner>,
+    pub(crate) desk: Arc<FakeDesk>,
+    /// Who vouches for people.
+    pub(crate) login: Arc<Login>,
     pub(crate) service: TokenService,
     pub(crate) agent: SpiffeId,
     pub(crate) intent: IntentId,
@@ -166,11 +260,27 @@ impl Rig {
         configure: impl FnOnce(&mut TokenServiceConfig),
         shape: impl FnOnce(&mut GrantTerms),
     ) -> Self {
+        let login = Arc::new(Login::new());
+        Self::of(configure, shape, Arc::clone(&login) as _, login)
+    }
+
+    /// With these keys of the issuer of ID tokens in place of its own.
+    pub(crate) fn with_keys(oidc_keys: Arc<dyn OidcKeys>) -> Self {
+        Self::of(|_| {}, |_| {}, oidc_keys, Arc::new(Login::new()))
+    }
+
+    pub(crate) fn of(
+        configure: impl FnOnce(&mut TokenServiceConfig),
+        shape: impl FnOnce(&mut GrantTerms),
+        oidc_keys: Arc<dyn OidcKeys>,
+        login: Arc<Login>,
+    ) -> Self {
         let own = ScratchTrustDomain::new("prod.example.org");
         let federated = ScratchTrustDomain::new("partner.example.org");
         let other_environment = ScratchTrustDomain::new("dev.example.org");
         let undeclared = ScratchTrustDomain::new("stray.example.org");
-        let bundles = ScratchBundles::of(&[&own, &federated, &other_environment, &undeclared]);
+        let bundles =
+            Arc::new(ScratchBundles::of(&[&own, &federated, &other_environment, &undeclared]));
         let environments = Environments(BTreeMap::from([
             (federated.trust_domain().clone(), Environment::Production),
             (other_environment.trust_domain().clone(), Environment::NonProduction),
@@ -186,19 +296,29 @@ impl Rig {
             own.trust_domain().clone(),
             Environment::Production,
         );
-        config.resource_servers = vec![ResourceServer {
-            audience: AUDIENCE.to_owned(),
-            callers: BTreeSet::from([own.id("/service/k8s-gateway")]),
-        }];
+        let callers = BTreeSet::from([own.id("/service/k8s-gateway")]);
+        config.resource_servers = vec![ResourceServer::new(AUDIENCE.to_owned(), callers)];
+        config.oidc_issuers = vec![Login::issuer()];
         configure(&mut config);
+        let desk = Arc::new(FakeDesk {
+            store: Arc::clone(&store),
+            clock: clock.clone(),
+            asked: Mutex::default(),
+        });
         let service = TokenService::new(
             config,
             TokenServiceParts {
-                bundles: Arc::new(bundles),
+                bundles: Arc::clone(&bundles) as _,
                 environments: Arc::new(environments),
+                oidc_keys,
                 signer: Arc::clone(&signer) as _,
                 keys,
                 store: Arc::clone(&store) as _,
+                deferrals: Arc::clone(&store) as _,
+                desk: Arc::clone(&desk) as _,
+                life: Arc::clone(&store) as _,
+                replays: Arc::clone(&store) as _,
+                nonce_secret: NonceSecret::new([7; 32]),
                 random: Arc::new(SeededRandom::new(7)),
                 clock: Arc::new(clock.clone()),
             },
@@ -211,16 +331,24 @@ impl Rig {
         store.kept().intents.insert(intent.clone(), open(grant, approved()));
         Self {
             clock,
+            bundles,
             store,
             own,
             federated,
             other_environment,
             undeclared,
             signer,
+            desk,
+            login,
             service,
             agent,
             intent,
         }
+    }
+
+    /// Has the own trust domain go on with other keys.
+    pub(crate) fn replace_own_bundle(&self) {
+        self.bundles.replace(&ScratchTrustDomain::new("prod.example.org"));
     }
 
     pub(crate) fn svid(&self) -> String {
@@ -242,15 +370,69 @@ impl Rig {
     }
 
     pub(crate) async fn exchange(&self, fields: &Fields) -> Result<TokenResponse, OAuthError> {
-        let request = TokenRequest::parse(fields.encode().as_bytes(), &Presented::default())?;
-        self.service.token(request, Presented::default()).await
+        self.exchange_with(fields, Presented::default()).await
+    }
+
+    pub(crate) async fn exchange_with(
+        &self,
+        fields: &Fields,
+        presented: Presented,
+    ) -> Result<TokenResponse, OAuthError> {
+        let request = TokenRequest::parse(fields.encode().as_bytes(), &presented)?;
+        self.service.token(request, presented).await
     }
 
     pub(crate) async fn introspect(&self, caller: &str, token: &str) -> Result<Value, OAuthError> {
         let fields = Fields::default().authenticated(caller).set("token", token);
         let request =
             IntrospectionRequest::parse(fields.encode().as_bytes(), &Presented::default())?;
+        match self.service.introspect(request, Presented::default()).await? {
+            Introspection::Json(answer) => Ok(answer),
+            Introspection::Jwt(_) => panic!("nobody asked for a JWT"),
+        }
+    }
+
+    pub(crate) async fn introspect_as_jwt(
+        &self,
+        caller: &str,
+        token: &str,
+    ) -> Result<Introspection, OAuthError> {
+        let fields = Fields::default().authenticated(caller).set("token", token);
+        let request =
+            IntrospectionRequest::parse(fields.encode().as_bytes(), &Presented::default())?
+                .answered_as(AnswerForm::Jwt);
         self.service.introspect(request, Presented::default()).await
+    }
+
+    pub(crate) async fn revoke_token(&self, caller: &str, token: &str) -> Result<(), OAuthError> {
+        let fields = Fields::default().authenticated(caller).set("token", token);
+        let request = RevocationRequest::parse(fields.encode().as_bytes(), &Presented::default())?;
+        self.service.revoke(request, Presented::default()).await
+    }
+
+    /// A token of this agent that derives from another, as an exchange would have made it.
+    pub(crate) fn derived(
+        &self,
+        parent: &TokenRecord,
+        holder: &SpiffeId,
+        number: u8,
+    ) -> TokenRecord {
+        let mut kept = self.store.kept();
+        let token = kept.place(TokenRecord {
+            id: format!("tok_{number:032}").parse().unwrap(),
+            client: holder.clone(),
+            through: parent.holders().cloned().collect(),
+            parent: Some(parent.id.clone()),
+            ..parent.clone()
+        });
+        kept.tokens.insert(token.id.clone(), token.clone());
+        token
+    }
+
+    /// What was kept of the token that was issued first.
+    pub(crate) fn record(&self) -> TokenRecord {
+        let kept = self.store.kept();
+        kept.tokens.values().find(|token| token.parent.is_none()).unwrap().clone()
     }
 
     pub(crate) fn kill(&self, scope: KillScope) {
@@ -299,8 +481,10 @@ impl Fields {
     /// The request for an exchange that they make.
     pub(crate) fn exchange(&self) -> Result<ExchangeRequest, OAuthError> {
         let request = TokenRequest::parse(self.encode().as_bytes(), &Presented::default())?;
-        let GrantRequest::Exchange(exchange) = request.grant;
-        Ok(*exchange)
+        match request.grant {
+            GrantRequest::Exchange(exchange) => Ok(*exchange),
+            other => panic!("{other:?}"),
+        }
     }
 
     pub(crate) fn add(mut self, name: &str, value: &str) -> Self {
@@ -311,6 +495,11 @@ impl Fields {
     pub(crate) fn without(mut self, name: &str) -> Self {
         self.0.retain(|(known, _)| known != name);
         self
+    }
+
+    /// Without the assertion, for a client that authenticates by another method.
+    pub(crate) fn unauthenticated(self) -> Self {
+        self.without("client_assertion").without("client_assertion_type")
     }
 
     pub(crate) fn authenticated(self, svid: &str) -> Self {
@@ -364,8 +553,15 @@ pub(crate) fn terms(agent: &SpiffeId, number: u8) -> GrantTerms {
             privileges: BTreeSet::new(),
         }],
         resources: vec!["k8s://eu-west-1/ns/ingress/secret/web-tls".to_owned()],
+        tools: std::collections::BTreeMap::new(),
+        constraints: marque_intent::Constraints::default(),
+        limits: marque_intent::Limits::default(),
+        on_behalf: None,
+        session: None,
+        task: None,
         delivery: Delivery::Token,
         uses: 1,
+        single_use_tokens: false,
         token_lifetime: Duration::from_secs(240),
         request_ttl: Duration::from_secs(1800),
         start_within: Duration::from_secs(900),

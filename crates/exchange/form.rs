@@ -12,6 +12,10 @@ use zeroize::Zeroizing;
 pub const MAX_FORM_BYTES: usize = 64 * 1024;
 /// The most fields that a form may have.
 pub const MAX_FORM_FIELDS: usize = 64;
+/// The longest name of a field, in bytes.
+pub const MAX_FORM_NAME_BYTES: usize = 128;
+/// The longest value of a field, in bytes: as long as the longest token.
+pub const MAX_FORM_VALUE_BYTES: usize = marque_jose::MAX_TOKEN_BYTES;
 
 /// A decoded form: fields in the order sent, those without a value left out. Values are wiped when it is dropped and its
 /// `Debug` shows names only by count, since any of them may be a credential.
@@ -28,6 +32,9 @@ pub(crate) enum FormError {
     /// More than [`MAX_FORM_FIELDS`].
     #[error("the form has too many fields")]
     TooManyFields,
+    /// A name of more than [`MAX_FORM_NAME_BYTES`] or a value of more than [`MAX_FORM_VALUE_BYTES`].
+    #[error("a field of the form is too large")]
+    FieldTooLarge,
     /// A raw byte that a form never carries unencoded, a broken percent escape or text that is not UTF-8.
     #[error("the form is not properly encoded")]
     Encoding,
@@ -49,8 +56,9 @@ impl Form {
         let mut fields = Vec::new();
         for field in body.split(|byte| *byte == b'&').filter(|field| !field.is_empty()) {
             let mut halves = field.splitn(2, |byte| *byte == b'=');
-            let name = decode(halves.next().unwrap_or_default())?.to_string();
-            let value = decode(halves.next().unwrap_or_default())?;
+            let name = halves.next().unwrap_or_default();
+            let name = decode(name, MAX_FORM_NAME_BYTES)?.to_string();
+            let value = decode(halves.next().unwrap_or_default(), MAX_FORM_VALUE_BYTES)?;
             if !repeatable.contains(&name.as_str()) && !seen.insert(name.clone()) {
                 return Err(FormError::Repeated);
             }
@@ -79,10 +87,14 @@ impl std::fmt::Debug for Form {
     }
 }
 
-fn decode(encoded: &[u8]) -> Result<Zeroizing<String>, FormError> {
-    let mut decoded = Zeroizing::new(Vec::with_capacity(encoded.len()));
+fn decode(encoded: &[u8], most: usize) -> Result<Zeroizing<String>, FormError> {
+    // Never more than needed, so that it never grows and leaves a copy behind.
+    let mut decoded = Zeroizing::new(Vec::with_capacity(encoded.len().min(most)));
     let mut bytes = encoded.iter().copied();
     while let Some(byte) = bytes.next() {
+        if decoded.len() == most {
+            return Err(FormError::FieldTooLarge);
+        }
         decoded.push(match byte {
             b'+' => b' ',
             b'%' => {
@@ -173,9 +185,26 @@ mod tests {
 
     #[test]
     fn one_byte_past_the_limit_is_refused() {
-        let body = |length: usize| format!("a={}", "x".repeat(length - 2));
+        let field = |n: usize| format!("f{n}={}&", "x".repeat(16_000));
+        let body = |length: usize| {
+            let fields: String = (0..4).map(field).collect();
+            format!("{fields}a={}", "x".repeat(length - fields.len() - 2))
+        };
         assert!(parse(body(MAX_FORM_BYTES).as_bytes()).is_ok());
         assert_eq!(parse(body(MAX_FORM_BYTES + 1).as_bytes()).unwrap_err(), FormError::TooLarge);
+    }
+
+    #[test]
+    fn one_byte_past_the_limit_of_a_field_is_refused_however_it_is_written() {
+        for byte in ["x", "%78"] {
+            let name = |length: usize| format!("{}=x", byte.repeat(length));
+            let value = |length: usize| format!("a={}", byte.repeat(length));
+            assert!(parse(name(MAX_FORM_NAME_BYTES).as_bytes()).is_ok());
+            assert!(parse(value(MAX_FORM_VALUE_BYTES).as_bytes()).is_ok());
+            for body in [name(MAX_FORM_NAME_BYTES + 1), value(MAX_FORM_VALUE_BYTES + 1)] {
+                assert_eq!(parse(body.as_bytes()).unwrap_err(), FormError::FieldTooLarge);
+            }
+        }
     }
 
     #[test]

@@ -1,17 +1,62 @@
-//! Introspection (RFC 7662): is this token good, and for what, as far as the caller may know.
+//! Introspection (RFC 7662): is this token good, and for what, as far as the caller may know. As JSON or, where it is
+//! offered and asked for, as a signed JWT (RFC 9701).
 //!
 //! A caller learns about tokens for its own audience and about its own tokens; everything else is
-//! `{"active": false}` and nothing more, whatever the reason (CVE-2026-37979). Deliberately absent: the JWT form of RFC
-//! 9701.
+//! `{"active": false}` and nothing more, whatever the reason (CVE-2026-37979). A token of a single use is used by the first
+//! resource server that is told that it is active. Deliberately absent: encrypted answers.
 
-use marque_intent::KillState;
-use marque_jose::UnverifiedJws;
-use serde_json::{Value, json};
+use marque_jose::{CompactToken, MAX_TOKEN_BYTES, NumericDate, sign_compact_within};
+use marque_spiffe::SpiffeId;
+use serde::Serialize;
+use serde_json::{Map, Value, json};
 
 use crate::{
-    ACCESS_TOKEN_TYPE, AuthenticatedClient, IntrospectionRequest, OAuthError, Presented,
-    TokenRecord, TokenService, is_live, service::unavailable, token::AccessTokenClaims,
+    AuthenticatedClient, Endpoint, IntrospectionRequest, OAuthError, Presented, TokenKind,
+    TokenRecord, TokenService, TokenUse, is_live,
+    service::{server_error, unavailable},
 };
+
+/// The `typ` of a signed answer (RFC 9701 §5).
+pub const INTROSPECTION_TOKEN_TYPE: &str = "token-introspection+jwt";
+/// The media type of a signed answer, by which it is asked for (RFC 9701 §4).
+pub const INTROSPECTION_MEDIA_TYPE: &str = "application/token-introspection+jwt";
+/// The longest signed answer: it holds all that a token says.
+const MAX_ANSWER_BYTES: usize = 2 * MAX_TOKEN_BYTES;
+
+/// The form in which an answer is wanted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum AnswerForm {
+    /// JSON.
+    #[default]
+    Json,
+    /// A signed JWT, where that is offered; else JSON.
+    Jwt,
+}
+
+/// An answer about a token.
+#[derive(Debug)]
+pub enum Introspection {
+    /// As JSON.
+    Json(Value),
+    /// As a signed JWT. It is no access token: its `typ` is [`INTROSPECTION_TOKEN_TYPE`].
+    Jwt(CompactToken),
+}
+
+/// The claims of a signed answer (RFC 9701 §5). Neither `sub` nor `exp`: what is said of the token is inside.
+#[derive(Serialize)]
+struct AnswerClaims<'a> {
+    iss: &'a str,
+    aud: &'a SpiffeId,
+    iat: NumericDate,
+    token_introspection: Value,
+}
+
+/// In which part a caller may know of a token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Part {
+    Holder,
+    ResourceServer,
+}
 
 impl TokenService {
     /// Answers about one token.
@@ -22,52 +67,88 @@ impl TokenService {
         &self,
         request: IntrospectionRequest,
         _presented: Presented,
-    ) -> Result<Value, OAuthError> {
-        let caller = self.authenticate(&request.client)?;
-        let Some(claims) = self.own_token(request.token.expose_token()) else {
-            return Ok(inactive());
-        };
-        let Some((record, intent)) = self.store.token(&claims.jti).await.map_err(unavailable)?
-        else {
-            return Ok(inactive());
+    ) -> Result<Introspection, OAuthError> {
+        let caller = self.authenticate(&request.client, Endpoint::Introspection).await?;
+        let members = self.known_to(&caller, request.token.expose_token()).await?;
+        let answer = members.map_or_else(inactive, active);
+        match request.form {
+            AnswerForm::Jwt if self.config.offers.jwt_introspection => {
+                self.signed_answer(&caller, answer)
+            }
+            AnswerForm::Jwt | AnswerForm::Json => Ok(Introspection::Json(answer)),
+        }
+    }
+
+    /// What a live token says, to a caller that may know it.
+    async fn known_to(
+        &self,
+        caller: &AuthenticatedClient,
+        token: &str,
+    ) -> Result<Option<Map<String, Value>>, OAuthError> {
+        let Some(token) = self.own_access_token(token) else { return Ok(None) };
+        let id = &token.claims.jti;
+        let Some((record, intent)) = self.store.token(id).await.map_err(unavailable)? else {
+            return Ok(None);
         };
         let kills = self.store.kill_state();
-        let stopped = kills.stops_agent(caller.id()).is_some();
-        if stopped || !self.may_know(&caller, &record) || self.is_dead(&record, &intent, &kills) {
-            return Ok(inactive());
+        let part = self.part(caller, &record);
+        if part.is_none()
+            || record.kind != TokenKind::AccessToken
+            || kills.stops_agent(caller.id()).is_some()
+        {
+            return Ok(None);
         }
-        Ok(active(&claims))
+        let now = self.clock.now();
+        let live = match (is_live(&record, &intent, &kills, now), part) {
+            // Whether it is live is asked again where its use is written: of all who ask at once, one is told so.
+            (Ok(()), Some(Part::ResourceServer)) if record.single_use => {
+                let order = TokenUse {
+                    token: record.id.clone(),
+                    intent: record.intent.clone(),
+                    by: caller.id().clone(),
+                    now,
+                };
+                self.life.use_token(order).await.map_err(unavailable)?
+            }
+            (live, _) => live,
+        };
+        Ok(match live {
+            Ok(()) => Some(token.members),
+            Err(denial) => {
+                tracing::debug!(token = %record.id, %denial, "an introspected token is not live");
+                None
+            }
+        })
     }
 
-    /// The claims of an access token of ours: our key by its id, `typ` at+jwt, so that an SVID is never taken for one.
-    fn own_token(&self, token: &str) -> Option<AccessTokenClaims> {
-        let jws = UnverifiedJws::parse(token).ok()?;
-        if jws.header().typ() != Some(ACCESS_TOKEN_TYPE) {
-            return None;
+    fn part(&self, caller: &AuthenticatedClient, record: &TokenRecord) -> Option<Part> {
+        if record.client == *caller.id() {
+            return Some(Part::Holder);
         }
-        let kid = jws.header().kid()?.clone();
-        let key = self.keys.keys.iter().find(|key| key.kid.as_ref() == Some(&kid))?;
-        let claims: AccessTokenClaims =
-            jws.verify(&key.key, key.algorithms()).ok()?.into_claims().ok()?;
-        (claims.iss == self.config.issuer.as_str()).then_some(claims)
+        let answers_to = |audience: &String| {
+            let servers = &self.config.resource_servers;
+            servers
+                .iter()
+                .any(|server| server.audience == *audience && server.callers.contains(caller.id()))
+        };
+        record.audiences.iter().any(answers_to).then_some(Part::ResourceServer)
     }
 
-    fn may_know(&self, caller: &AuthenticatedClient, record: &TokenRecord) -> bool {
-        record.client == *caller.id()
-            || self.config.resource_servers.iter().any(|server| {
-                server.callers.contains(caller.id()) && record.audiences.contains(&server.audience)
-            })
-    }
-
-    fn is_dead(
+    fn signed_answer(
         &self,
-        record: &TokenRecord,
-        intent: &marque_intent::Intent,
-        kills: &KillState,
-    ) -> bool {
-        is_live(record, intent, kills, self.clock.now())
-            .inspect_err(|denial| tracing::debug!(token = %record.id, %denial, "an introspected token is not live"))
-            .is_err()
+        caller: &AuthenticatedClient,
+        answer: Value,
+    ) -> Result<Introspection, OAuthError> {
+        let claims = AnswerClaims {
+            iss: self.config.issuer.as_str(),
+            aud: caller.id(),
+            iat: NumericDate::floor(self.clock.now()).map_err(server_error)?,
+            token_introspection: answer,
+        };
+        let typ = Some(INTROSPECTION_TOKEN_TYPE);
+        sign_compact_within(typ, &claims, &*self.signer, MAX_ANSWER_BYTES)
+            .map(Introspection::Jwt)
+            .map_err(unavailable)
     }
 }
 
@@ -75,24 +156,14 @@ fn inactive() -> Value {
     json!({"active": false})
 }
 
-fn active(claims: &AccessTokenClaims) -> Value {
-    let mut answer = json!({
-        "active": true,
-        "token_type": "Bearer",
-        "iss": claims.iss,
-        "sub": claims.sub,
-        "aud": claims.aud,
-        "client_id": claims.client_id,
-        "iat": claims.iat,
-        "exp": claims.exp,
-        "jti": claims.jti,
-        "authorization_details": claims.authorization_details,
-        "intent": claims.intent,
-    });
-    if let Some(members) = answer.as_object_mut().filter(|_| !claims.scope.is_empty()) {
-        members.insert("scope".to_owned(), claims.scope.as_str().into());
-    }
-    answer
+/// Everything that the token says, with `act`, `may_act`, `cnf`, `status` and the envelope as far as it has them: a resource
+/// server must not learn less from here than from the token (keycloak#53029).
+fn active(mut members: Map<String, Value>) -> Value {
+    let bound_to_a_key = members.get("cnf").is_some_and(|cnf| cnf.get("jkt").is_some());
+    let token_type = if bound_to_a_key { "DPoP" } else { "Bearer" };
+    members.insert("token_type".to_owned(), token_type.into());
+    members.insert("active".to_owned(), true.into());
+    Value::Object(members)
 }
 
 #[cfg(test)]

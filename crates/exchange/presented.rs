@@ -36,6 +36,8 @@ pub struct Presented {
     pub workload_identity_token: OneHeader,
     /// `Workload-Proof-Token` (draft-ietf-wimse-wpt-01).
     pub workload_proof_token: OneHeader,
+    /// `Idempotency-Key`.
+    pub idempotency_key: OneHeader,
     /// The certificate chain of the TLS handshake, if the client showed one.
     pub peer: Option<PeerCertificate>,
 }

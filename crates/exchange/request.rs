@@ -1,20 +1,29 @@
-//! Token and introspection requests, parsed from form bodies into types (RFC 8693 §2.1, RFC 7662 §2.1).
+//! Token, introspection and revocation requests, parsed from form bodies into types (RFC 8693 §2.1, RFC 7662 §2.1, RFC 7009
+//! §2.1).
 //!
 //! Everything that can be refused without a key or a store is refused here. Deliberately absent: verification of any
 //! token; a request holds them unverified.
 
+mod kinds;
+
 use std::collections::BTreeSet;
 
-use marque_intent::{IntentId, Scope};
+use marque_intent::Scope;
 use marque_jose::CompactToken;
 
 use crate::{
-    Challenge, OAuthError, OAuthErrorCode, Presented,
-    details::parse_intent_reference,
+    AnswerForm, Asked, OAuthError, OAuthErrorCode, Presented,
+    chaining::{GRANT_TYPE_JWT_BEARER, redeem::AssertionRequest},
+    client::ClientCredentials,
+    deferral::{CompletionMode, GRANT_TYPE_CIBA, GRANT_TYPE_DEFERRED, PollRequest},
+    details::{IntentReference, parse_intent_reference},
     form::{Form, FormError},
+    txn::TransactionContext,
 };
 
-/// The one grant type.
+pub(crate) use kinds::{RequestedToken, SubjectTokenType};
+
+/// The grant type of token exchange.
 pub const GRANT_TYPE_TOKEN_EXCHANGE: &str = "urn:ietf:params:oauth:grant-type:token-exchange";
 /// The type of a client assertion that is a JWT-SVID.
 pub const ASSERTION_TYPE_JWT_SPIFFE: &str =
@@ -23,6 +32,8 @@ pub const ASSERTION_TYPE_JWT_SPIFFE: &str =
 pub const TOKEN_TYPE_JWT: &str = "urn:ietf:params:oauth:token-type:jwt";
 /// The token type of what is issued.
 pub const TOKEN_TYPE_ACCESS_TOKEN: &str = "urn:ietf:params:oauth:token-type:access_token";
+/// The token type of a person's ID token.
+pub const TOKEN_TYPE_ID_TOKEN: &str = "urn:ietf:params:oauth:token-type:id_token";
 /// The token type of a transaction token.
 pub const TOKEN_TYPE_TXN_TOKEN: &str = "urn:ietf:params:oauth:token-type:txn_token";
 /// The token type of an identity assertion authorization grant.
@@ -42,17 +53,24 @@ pub struct TokenRequest {
 pub(crate) enum GrantRequest {
     /// RFC 8693.
     Exchange(Box<ExchangeRequest>),
+    /// A grant of another domain (RFC 7523 §2.1).
+    Assertion(AssertionRequest),
+    /// The collection of a deferred token, by either protocol.
+    Poll(PollRequest),
 }
 
 /// A well-formed request for a token exchange.
 #[derive(Debug)]
 pub(crate) struct ExchangeRequest {
     pub(crate) subject_token: CompactToken,
-    pub(crate) audiences: BTreeSet<String>,
-    pub(crate) resources: BTreeSet<String>,
-    /// `None` when the parameter was absent: then everything that was granted is meant.
-    pub(crate) scopes: Option<BTreeSet<Scope>>,
-    pub(crate) intent: IntentId,
+    pub(crate) subject_token_type: SubjectTokenType,
+    pub(crate) actor_token: Option<CompactToken>,
+    pub(crate) requested: RequestedToken,
+    pub(crate) asked: Asked,
+    pub(crate) intent: IntentReference,
+    pub(crate) completion: CompletionMode,
+    /// What is said of the transaction that a transaction token is for.
+    pub(crate) transaction: TransactionContext,
 }
 
 /// A well-formed request for introspection.
@@ -60,13 +78,14 @@ pub(crate) struct ExchangeRequest {
 pub struct IntrospectionRequest {
     pub(crate) client: ClientCredentials,
     pub(crate) token: CompactToken,
+    pub(crate) form: AnswerForm,
 }
 
-/// How the client authenticates: by one JWT-SVID, and by nothing else.
+/// A well-formed request for revocation.
 #[derive(Debug)]
-pub(crate) struct ClientCredentials {
-    pub(crate) assertion: CompactToken,
-    pub(crate) client_id: Option<String>,
+pub struct RevocationRequest {
+    pub(crate) client: ClientCredentials,
+    pub(crate) token: CompactToken,
 }
 
 impl TokenRequest {
@@ -82,31 +101,55 @@ impl TokenRequest {
                 client: ClientCredentials::read(&form, presented)?,
                 grant: GrantRequest::Exchange(Box::new(ExchangeRequest::read(&form)?)),
             }),
+            Some(GRANT_TYPE_JWT_BEARER) => Ok(Self {
+                client: ClientCredentials::read(&form, presented)?,
+                grant: GrantRequest::Assertion(AssertionRequest::read(&form)?),
+            }),
+            Some(GRANT_TYPE_DEFERRED) => Ok(Self {
+                client: ClientCredentials::read(&form, presented)?,
+                grant: GrantRequest::Poll(PollRequest::deferred(&form)),
+            }),
+            Some(GRANT_TYPE_CIBA) => Ok(Self {
+                client: ClientCredentials::read(&form, presented)?,
+                grant: GrantRequest::Poll(PollRequest::ciba(&form)),
+            }),
             Some(_) => Err(OAuthError::new(
                 OAuthErrorCode::UnsupportedGrantType,
-                "the only grant type here is token exchange",
+                "this grant type is not offered",
             )),
         }
     }
 }
 
-impl ExchangeRequest {
-    fn read(form: &Form) -> Result<Self, OAuthError> {
-        let subject_token = subject(form)?;
-        refuse_actor(form)?;
-        match form.value("requested_token_type") {
-            None | Some(TOKEN_TYPE_ACCESS_TOKEN) => {}
-            Some(_) => return Err(invalid("only access tokens are issued here")),
-        }
-        let details = form.value("authorization_details");
-        let details =
-            details.ok_or_else(|| invalid("authorization_details must name an approved intent"))?;
+impl Asked {
+    pub(crate) fn read(form: &Form) -> Result<Self, OAuthError> {
         Ok(Self {
-            subject_token,
             audiences: targets(form, "audience", |_| true)?,
             resources: targets(form, "resource", is_absolute_uri)?,
             scopes: form.value("scope").map(parse_scopes).transpose()?,
-            intent: parse_intent_reference(details)?,
+        })
+    }
+}
+
+impl ExchangeRequest {
+    fn read(form: &Form) -> Result<Self, OAuthError> {
+        let (subject_token, subject_token_type) = subject(form)?;
+        let requested = RequestedToken::of(form.value("requested_token_type"))
+            .ok_or_else(|| invalid("tokens of the requested type are not issued here"))?;
+        let details = form.value("authorization_details");
+        Ok(Self {
+            subject_token,
+            subject_token_type,
+            actor_token: actor(form)?,
+            requested,
+            asked: Asked::read(form)?,
+            intent: details.map_or(Ok(IntentReference::Absent), parse_intent_reference)?,
+            completion: CompletionMode::read(form)?,
+            transaction: match requested {
+                RequestedToken::TransactionToken => TransactionContext::read(form)?,
+                // Unknown parameters are ignored (RFC 6749 §3.2).
+                _ => TransactionContext::default(),
+            },
         })
     }
 }
@@ -119,82 +162,79 @@ impl IntrospectionRequest {
     pub fn parse(body: &[u8], presented: &Presented) -> Result<Self, OAuthError> {
         let form = parse_form(body, &[])?;
         let client = ClientCredentials::read(&form, presented)?;
-        let token = form.value("token").ok_or_else(|| invalid("token is missing"))?;
-        Ok(Self { client, token: CompactToken::from_string(token.to_owned()) })
+        Ok(Self { client, token: named_token(&form)?, form: AnswerForm::default() })
+    }
+
+    /// The form in which the answer is wanted.
+    #[must_use]
+    pub const fn form(&self) -> AnswerForm {
+        self.form
+    }
+
+    /// Asks for the answer in this form.
+    #[must_use]
+    pub const fn answered_as(mut self, form: AnswerForm) -> Self {
+        self.form = form;
+        self
     }
 }
 
-impl ClientCredentials {
-    /// Exactly one method (RFC 6749 §2.3), and only the one that we know.
-    fn read(form: &Form, presented: &Presented) -> Result<Self, OAuthError> {
-        let assertion = form.value("client_assertion");
-        let assertion_type = form.value("client_assertion_type");
-        let by_assertion = assertion.is_some() || assertion_type.is_some();
-        let by_secret = form.value("client_secret").is_some();
-        if [by_assertion, by_secret, presented.authorization.is_present()]
-            .into_iter()
-            .filter(|used| *used)
-            .count()
-            > 1
-        {
-            return Err(invalid("a client authenticates by one method alone"));
-        }
-        if presented.authorization.is_present() {
-            let header = presented.authorization.one().unwrap_or_default();
-            let basic = header.get(..6).is_some_and(|scheme| scheme.eq_ignore_ascii_case("basic "));
-            let challenge = if basic { Challenge::Basic } else { Challenge::Bearer };
-            return Err(unauthenticated("clients authenticate by a JWT-SVID in client_assertion")
-                .with_challenge(challenge));
-        }
-        match (assertion, assertion_type) {
-            (Some(assertion), Some(ASSERTION_TYPE_JWT_SPIFFE)) => Ok(Self {
-                assertion: CompactToken::from_string(assertion.to_owned()),
-                client_id: form.value("client_id").map(str::to_owned),
-            }),
-            (Some(_), Some(_)) => {
-                Err(unauthenticated("the only client assertions here are of type jwt-spiffe"))
-            }
-            (Some(_), None) => Err(invalid("client_assertion_type is missing")),
-            (None, Some(_)) => Err(invalid("client_assertion is missing")),
-            (None, None) => {
-                Err(unauthenticated("clients authenticate by a JWT-SVID in client_assertion"))
-            }
-        }
+impl RevocationRequest {
+    /// Reads a request from its form body; see [`TokenRequest::parse`].
+    ///
+    /// # Errors
+    /// `invalid_request` or `invalid_client`.
+    pub fn parse(body: &[u8], presented: &Presented) -> Result<Self, OAuthError> {
+        let form = parse_form(body, &[])?;
+        let client = ClientCredentials::read(&form, presented)?;
+        Ok(Self { client, token: named_token(&form)? })
     }
 }
 
-fn parse_form(body: &[u8], repeatable: &[&str]) -> Result<Form, OAuthError> {
+/// The token of a request about it. `token_type_hint` is for servers that cannot tell what a token is (RFC 7009 §2.1,
+/// RFC 7662 §2.1), so whatever it says is ignored.
+fn named_token(form: &Form) -> Result<CompactToken, OAuthError> {
+    let token = form.value("token").ok_or_else(|| invalid("token is missing"))?;
+    Ok(CompactToken::from_string(token.to_owned()))
+}
+
+pub(crate) fn parse_form(body: &[u8], repeatable: &[&str]) -> Result<Form, OAuthError> {
     Form::parse(body, repeatable).map_err(|error| {
         invalid(match error {
             FormError::TooLarge => "the form is too large",
             FormError::TooManyFields => "the form has too many fields",
+            FormError::FieldTooLarge => "a field of the form is too large",
             FormError::Encoding => "the form is not properly encoded",
             FormError::Repeated => "a parameter is repeated",
         })
     })
 }
 
-fn subject(form: &Form) -> Result<CompactToken, OAuthError> {
+fn subject(form: &Form) -> Result<(CompactToken, SubjectTokenType), OAuthError> {
     match (form.value("subject_token"), form.value("subject_token_type")) {
-        (Some(token), Some(TOKEN_TYPE_JWT)) => Ok(CompactToken::from_string(token.to_owned())),
-        (Some(_), Some(_)) => Err(invalid("the subject token is a JWT-SVID, of token type jwt")),
+        (Some(token), Some(urn)) => match SubjectTokenType::of(urn) {
+            Some(kind) => Ok((CompactToken::from_string(token.to_owned()), kind)),
+            None => Err(invalid("subject tokens of this type are not accepted here")),
+        },
         (Some(_), None) => Err(invalid("subject_token_type is missing")),
         (None, _) => Err(invalid("subject_token is missing")),
     }
 }
 
-fn refuse_actor(form: &Form) -> Result<(), OAuthError> {
+/// An actor is an agent, and shows an SVID. RFC 8693 §2.1: the type with the token and never without it.
+fn actor(form: &Form) -> Result<Option<CompactToken>, OAuthError> {
     match (form.value("actor_token"), form.value("actor_token_type")) {
-        (None, None) => Ok(()),
+        (None, None) => Ok(None),
         (Some(_), None) => Err(invalid("actor_token_type is missing")),
         (None, Some(_)) => Err(invalid("actor_token_type without actor_token")),
-        (Some(_), Some(_)) => {
-            Err(invalid("actor tokens are not accepted: an agent exchanges its own SVID"))
+        (Some(token), Some(TOKEN_TYPE_JWT)) => {
+            Ok(Some(CompactToken::from_string(token.to_owned())))
         }
+        (Some(_), Some(_)) => Err(invalid("the actor token is an SVID, of token type jwt")),
     }
 }
 
-fn parse_scopes(text: &str) -> Result<BTreeSet<Scope>, OAuthError> {
+pub(crate) fn parse_scopes(text: &str) -> Result<BTreeSet<Scope>, OAuthError> {
     let refused = || {
         OAuthError::new(OAuthErrorCode::InvalidScope, "scope is not a list of plain scope tokens")
     };
@@ -238,12 +278,8 @@ fn is_absolute_uri(text: &str) -> bool {
         && authority.is_none_or(|authority| !authority.is_empty() && !authority.contains('@'))
 }
 
-fn invalid(description: &'static str) -> OAuthError {
+pub(crate) fn invalid(description: &'static str) -> OAuthError {
     OAuthError::new(OAuthErrorCode::InvalidRequest, description)
-}
-
-fn unauthenticated(description: &'static str) -> OAuthError {
-    OAuthError::new(OAuthErrorCode::InvalidClient, description)
 }
 
 #[cfg(test)]

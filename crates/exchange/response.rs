@@ -5,7 +5,9 @@ use std::time::Duration;
 use marque_jose::CompactToken;
 use serde_json::{Value, json};
 
-use crate::{TOKEN_TYPE_ACCESS_TOKEN, TOKEN_TYPE_ID_JAG, TOKEN_TYPE_JWT, TOKEN_TYPE_TXN_TOKEN};
+use crate::{
+    Confirmation, TOKEN_TYPE_ACCESS_TOKEN, TOKEN_TYPE_ID_JAG, TOKEN_TYPE_JWT, TOKEN_TYPE_TXN_TOKEN,
+};
 
 /// What was issued: `issued_token_type`, and with it `token_type`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -23,6 +25,15 @@ pub enum IssuedToken {
 }
 
 impl IssuedToken {
+    /// An access token with this binding. One that is bound to a certificate is a bearer token to whoever does not look
+    /// (RFC 8705 §3).
+    pub const fn access_token(confirmation: Option<&Confirmation>) -> Self {
+        match confirmation {
+            Some(Confirmation::Jkt(_)) => Self::Dpop,
+            Some(Confirmation::X5t(_)) | None => Self::Bearer,
+        }
+    }
+
     /// The value of `issued_token_type`.
     pub const fn issued_token_type(self) -> &'static str {
         match self {

@@ -1,33 +1,38 @@
-//! The token service: authenticate, verify, decide, redeem, sign, answer (RFC 8693).
+//! The token service: what it works with, and which path a request takes.
 //!
-//! A use is redeemed and on disk before anything is signed, and a refusal about an intent is on disk before it is
-//! answered. Deliberately absent: HTTP, and how an intent came to be approved.
+//! Deliberately absent: the paths themselves, HTTP, and how an intent came to be approved.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{fmt, sync::Arc};
 
-use marque_audit::{Event, EventKind, PlaybookPin};
-use marque_intent::{Denial, DenialCode, Intent, IntentId};
-use marque_jose::{Audiences, JwkSet, NumericDate, Signer, sign_compact};
+use marque_dpop::Nonces;
+use marque_jose::{JwkSet, Signer};
 use marque_spiffe::{BundleSource, Clock, Random};
 
 use crate::{
-    ACCESS_TOKEN_TYPE, AuthenticatedClient, ClientAuthenticator, ClientRules, EnvironmentLookup,
-    IssuedToken, OAuthError, OAuthErrorCode, Presented, RedeemError, Redemption, TokenId,
-    TokenKind, TokenRecord, TokenRequest, TokenResponse, TokenServiceConfig, TokenStore,
-    decision::{Decision, Question, Refusal},
-    request::{ClientCredentials, ExchangeRequest, GrantRequest},
-    token::{AccessTokenClaims, IntentClaim, granted_details},
+    AuthenticatedClient, ClientAuthenticator, ClientRules, DeferralStore, Endpoint,
+    EnvironmentLookup, IntentDesk, NonceSecret, OAuthError, OAuthErrorCode, OidcKeys, Presented,
+    ReplayStore, TokenLifeStore, TokenRequest, TokenResponse, TokenServiceConfig, TokenStore,
+    client::ClientCredentials, oidc::PersonVerifier, request::GrantRequest, status::StatusLists,
 };
 
 /// The token service of one trust domain.
 pub struct TokenService {
     pub(crate) config: TokenServiceConfig,
     pub(crate) authenticator: ClientAuthenticator,
+    pub(crate) persons: PersonVerifier,
+    /// The keys of authorization servers of other domains.
+    pub(crate) foreign_keys: Arc<dyn OidcKeys>,
     pub(crate) keys: JwkSet,
     pub(crate) store: Arc<dyn TokenStore>,
+    pub(crate) deferrals: Arc<dyn DeferralStore>,
+    pub(crate) desk: Arc<dyn IntentDesk>,
+    pub(crate) life: Arc<dyn TokenLifeStore>,
+    pub(crate) status_lists: StatusLists,
+    pub(crate) replays: Arc<dyn ReplayStore>,
+    pub(crate) nonces: Nonces,
     pub(crate) clock: Arc<dyn Clock>,
-    signer: Arc<dyn Signer>,
-    random: Arc<dyn Random>,
+    pub(crate) signer: Arc<dyn Signer>,
+    pub(crate) random: Arc<dyn Random>,
 }
 
 /// What a [`TokenService`] works with.
@@ -37,13 +42,25 @@ pub struct TokenServiceParts {
     pub bundles: Arc<dyn BundleSource>,
     /// The environments of other trust domains.
     pub environments: Arc<dyn EnvironmentLookup>,
+    /// The keys of the issuers of ID tokens.
+    pub oidc_keys: Arc<dyn OidcKeys>,
     /// The key that signs access tokens.
     pub signer: Arc<dyn Signer>,
     /// The keys that access tokens verify with, the signer's among them.
     pub keys: JwkSet,
     /// Intents and tokens at rest.
     pub store: Arc<dyn TokenStore>,
-    /// Randomness for token ids.
+    /// Deferrals at rest.
+    pub deferrals: Arc<dyn DeferralStore>,
+    /// Where inline requests for an intent go.
+    pub desk: Arc<dyn IntentDesk>,
+    /// Tokens after their issue.
+    pub life: Arc<dyn TokenLifeStore>,
+    /// Which proofs were shown.
+    pub replays: Arc<dyn ReplayStore>,
+    /// What the nonces of DPoP proofs are made with.
+    pub nonce_secret: NonceSecret,
+    /// Randomness for token ids and deferral codes.
     pub random: Arc<dyn Random>,
     /// The time.
     pub clock: Arc<dyn Clock>,
@@ -52,17 +69,58 @@ pub struct TokenServiceParts {
 impl TokenService {
     /// A token service.
     pub fn new(config: TokenServiceConfig, parts: TokenServiceParts) -> Self {
-        let TokenServiceParts { bundles, environments, signer, keys, store, random, clock } = parts;
+        let TokenServiceParts {
+            bundles,
+            environments,
+            oidc_keys,
+            signer,
+            keys,
+            store,
+            deferrals,
+            desk,
+            life,
+            replays,
+            nonce_secret,
+            random,
+            clock,
+        } = parts;
         let rules = ClientRules {
             issuer: config.issuer.clone(),
             trust_domain: config.trust_domain.clone(),
             environment: config.environment,
             max_assertion_lifetime: config.max_assertion_lifetime,
             leeway: config.leeway,
+            offers: config.offers,
+            verified_svids: config.verified_svids,
         };
-        let authenticator =
-            ClientAuthenticator::new(rules, bundles, environments, Arc::clone(&clock));
-        Self { config, authenticator, keys, store, clock, signer, random }
+        let authenticator = ClientAuthenticator::new(
+            rules,
+            bundles,
+            environments,
+            Arc::clone(&replays),
+            Arc::clone(&clock),
+        );
+        let foreign_keys = Arc::clone(&oidc_keys);
+        let persons = PersonVerifier::new(config.oidc_issuers.clone(), oidc_keys, config.leeway);
+        let nonces = nonce_secret.nonces(&config.issuer);
+        let status_lists = StatusLists::default();
+        Self {
+            config,
+            authenticator,
+            persons,
+            foreign_keys,
+            keys,
+            store,
+            life,
+            status_lists,
+            deferrals,
+            desk,
+            replays,
+            nonces,
+            clock,
+            random,
+            signer,
+        }
     }
 
     /// The authenticator that it uses, for other edges that know clients by their SVIDs.
@@ -77,189 +135,28 @@ impl TokenService {
     pub async fn token(
         &self,
         request: TokenRequest,
-        _presented: Presented,
+        presented: Presented,
     ) -> Result<TokenResponse, OAuthError> {
-        let client = self.authenticate(&request.client)?;
+        let client = self.authenticate(&request.client, Endpoint::Token).await?;
+        let proofs = self.proofs(&presented, Endpoint::Token, &client)?;
         match &request.grant {
             GrantRequest::Exchange(exchange) => {
-                self.exchange(&request.client, client, exchange).await
+                self.exchange(&request.client, client, exchange, &presented, &proofs).await
             }
-        }
-    }
-
-    /// Exchanges an SVID and an approved intent for an access token.
-    async fn exchange(
-        &self,
-        credentials: &ClientCredentials,
-        client: AuthenticatedClient,
-        request: &ExchangeRequest,
-    ) -> Result<TokenResponse, OAuthError> {
-        let subject = self.subject(credentials, request, &client)?;
-        let intent = self.store.intent(&request.intent).await.map_err(unavailable)?;
-        let kills = self.store.kill_state();
-        let token_id = TokenId::generate(&*self.random).map_err(server_error)?;
-        let now = self.clock.now();
-        let question = Question {
-            request,
-            client: &client,
-            subject: &subject,
-            intent: intent.as_ref(),
-            kills: &kills,
-            trust_domain: &self.config.trust_domain,
-            max_lifetime: self.config.max_token_lifetime,
-            token_id: &token_id,
-            now,
-        };
-        let decision = match question.decide() {
-            Ok(decision) => decision,
-            Err(refusal) => {
-                return Err(self.refused(&client, &request.intent, intent.as_ref(), refusal).await);
+            GrantRequest::Assertion(assertion) => {
+                self.redeem_grant(&client, assertion, &proofs).await
             }
-        };
-        let redemption = Redemption {
-            intent: request.intent.clone(),
-            agent: client.id().clone(),
-            grant_digest: decision.grant_digest,
-            token: TokenRecord {
-                id: token_id.clone(),
-                intent: request.intent.clone(),
-                kind: TokenKind::AccessToken,
-                client: client.id().clone(),
-                through: Vec::new(),
-                parent: None,
-                confirmation: None,
-                single_use: false,
-                used_at: None,
-                audiences: decision.audiences.clone(),
-                issued_at: decision.issued_at,
-                expires_at: decision.expires_at,
-                epoch: kills.epoch,
-                revoked_at: None,
-            },
-            now,
-        };
-        match self.redeem(redemption).await {
-            // Signed from what was redeemed, not from what was read before.
-            Ok(redeemed) => self.sign(&client, &redeemed, token_id, decision),
-            Err(RedeemError::Refused(denial)) => Err(self
-                .refused(&client, &request.intent, intent.as_ref(), Refusal::denied(denial))
-                .await),
-            Err(RedeemError::Store(source)) => Err(unavailable(source)),
+            GrantRequest::Poll(poll) => self.poll(&client, poll, &proofs).await,
         }
     }
 
-    /// Redeems the use. A kill may come into force while the transaction is being written: it costs the use, and no
-    /// token is signed after it.
-    async fn redeem(&self, redemption: Redemption) -> Result<Intent, RedeemError> {
-        let redeemed = self.store.redeem(redemption).await?;
-        match self.store.kill_state().stops_grant(redeemed.intent.grant()) {
-            Some(code) => Err(RedeemError::Refused(Denial::new(
-                code,
-                "the kill switch was thrown while the use was redeemed",
-            ))),
-            None => Ok(redeemed.intent),
-        }
-    }
-
-    /// Authenticates by the assertion; a `client_id` must be the SVID's own SPIFFE ID.
-    pub(crate) fn authenticate(
+    /// Authenticates the client of a request to `endpoint` by its one method.
+    pub(crate) async fn authenticate(
         &self,
         credentials: &ClientCredentials,
+        endpoint: Endpoint,
     ) -> Result<AuthenticatedClient, OAuthError> {
-        let client = self.authenticator.authenticate(credentials.assertion.expose_token())?;
-        match &credentials.client_id {
-            Some(client_id) if client_id != client.id().as_str() => Err(OAuthError::new(
-                OAuthErrorCode::InvalidClient,
-                "client_id is not the SPIFFE ID of the client assertion",
-            )),
-            Some(_) | None => Ok(client),
-        }
-    }
-
-    /// The subject is the client itself: an SVID exchanging itself, in place of whose scope the grant stands.
-    fn subject(
-        &self,
-        credentials: &ClientCredentials,
-        request: &ExchangeRequest,
-        client: &AuthenticatedClient,
-    ) -> Result<AuthenticatedClient, OAuthError> {
-        // Commonly one SVID plays both parts; it was verified a moment ago, and more strictly.
-        if request.subject_token.expose_token() == credentials.assertion.expose_token() {
-            return Ok(client.clone());
-        }
-        let subject = self.authenticator.verify_subject(request.subject_token.expose_token())?;
-        if subject.id() != client.id() {
-            return Err(OAuthError::new(
-                OAuthErrorCode::InvalidRequest,
-                "the subject token is not the client's own SVID",
-            ));
-        }
-        Ok(subject)
-    }
-
-    fn sign(
-        &self,
-        client: &AuthenticatedClient,
-        intent: &Intent,
-        token_id: TokenId,
-        decision: Decision,
-    ) -> Result<TokenResponse, OAuthError> {
-        let Decision { grant_digest, audiences, scope, issued_at, expires_at } = decision;
-        let grant = intent.grant();
-        let details =
-            granted_details(intent.id(), &grant.authorization_details).map_err(server_error)?;
-        let claims = AccessTokenClaims {
-            iss: self.config.issuer.to_string(),
-            sub: client.id().clone(),
-            aud: Audiences::new(audiences).map_err(server_error)?,
-            client_id: client.id().clone(),
-            iat: NumericDate::floor(issued_at).map_err(server_error)?,
-            exp: NumericDate::floor(expires_at).map_err(server_error)?,
-            jti: token_id,
-            scope: scope.clone(),
-            authorization_details: details.clone(),
-            intent: IntentClaim {
-                id: intent.id().clone(),
-                digest: grant_digest,
-                playbook: grant.playbook.id.clone(),
-                version: grant.playbook.version,
-            },
-        };
-        let access_token =
-            sign_compact(Some(ACCESS_TOKEN_TYPE), &claims, &*self.signer).map_err(unavailable)?;
-        let expires_in =
-            Duration::try_from(expires_at.duration_since(issued_at)).map_err(server_error)?;
-        Ok(TokenResponse::new(IssuedToken::Bearer, access_token, expires_in, scope, details))
-    }
-
-    /// Records a refusal about an intent, and only then lets it be answered.
-    async fn refused(
-        &self,
-        client: &AuthenticatedClient,
-        id: &IntentId,
-        intent: Option<&Intent>,
-        refusal: Refusal,
-    ) -> OAuthError {
-        let denial = &refusal.denial;
-        let mut event = Event::new(EventKind::TokenRefused, self.clock.now())
-            .with_agent(client.id().clone())
-            .with_intent(id.as_str())
-            .with_denial(denial.code().as_str(), denial.class().as_str())
-            .with_detail("reason", denial.detail());
-        if let Some(intent) = intent {
-            let playbook = &intent.grant().playbook;
-            event = event.with_grant_digest(intent.grant().digest().to_string()).with_playbook(
-                PlaybookPin {
-                    id: playbook.id.to_string(),
-                    version: playbook.version,
-                    digest: playbook.digest.to_string(),
-                },
-            );
-        }
-        match self.store.record_refusal(event).await {
-            Ok(()) => refusal.into_error(),
-            Err(source) => unavailable(source).with_denial(DenialCode::AuditUnavailable),
-        }
+        self.authenticator.authenticate_client(credentials, endpoint).await
     }
 }
 
@@ -267,6 +164,11 @@ impl fmt::Debug for TokenService {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("TokenService").field("config", &self.config).finish_non_exhaustive()
     }
+}
+
+/// The code of a deferral was redeemed before.
+pub(crate) fn spent() -> OAuthError {
+    OAuthError::new(OAuthErrorCode::InvalidGrant, "the code was already redeemed")
 }
 
 /// Something that we need is out of reach; nothing was issued.
@@ -278,7 +180,7 @@ pub(crate) fn unavailable(source: impl std::error::Error + Send + Sync + 'static
     .with_source(source)
 }
 
-fn server_error(source: impl std::error::Error + Send + Sync + 'static) -> OAuthError {
+pub(crate) fn server_error(source: impl std::error::Error + Send + Sync + 'static) -> OAuthError {
     OAuthError::new(OAuthErrorCode::ServerError, "the token service failed").with_source(source)
 }
 

@@ -10,16 +10,31 @@ use marque_audit::Event;
 use marque_intent::{Denial, Digest, Intent, IntentId, KillState};
 use marque_spiffe::SpiffeId;
 
-use crate::{TokenId, TokenRecord};
+use crate::{SingleUse, TokenId, TokenRecord};
+
+/// How many tokens of one intent that derive from others may be live at a time.
+pub const MAX_DERIVED_TOKENS: usize = 64;
 
 /// Intents and tokens at rest, as the token service sees them.
 pub trait TokenStore: fmt::Debug + Send + Sync {
     /// One intent as it stands.
     fn intent(&self, id: &IntentId) -> BoxFuture<'_, Result<Option<Intent>, TokenStoreError>>;
 
+    /// An intent as it was last seen here, which may be behind: what it permits is decided again by [`Self::redeem`], and
+    /// what it refuses has to be asked of [`Self::intent`].
+    fn recent_intent(&self, id: &IntentId) -> Option<Arc<Intent>> {
+        let _ = id;
+        None
+    }
+
     /// Redeems one use for one token: in one transaction looks at the kill switch, applies [`Intent::redeem`] by
     /// compare-and-set, keeps the token's record and appends the audit leaf. When it returns, all of it is durable.
     fn redeem(&self, redemption: Redemption) -> BoxFuture<'_, Result<Redeemed, RedeemError>>;
+
+    /// Keeps a token that derives from another: in one transaction looks at the kill switch, sees that the parent is
+    /// live and wide enough, applies [`Intent::derive`], keeps the record and appends the audit leaf. A parent that may be
+    /// used only once is used by it. No use of the intent is spent.
+    fn derive(&self, derivation: Derivation) -> BoxFuture<'_, Result<Derived, RedeemError>>;
 
     /// Appends the record of a refusal.
     fn record_refusal(&self, event: Event) -> BoxFuture<'_, Result<(), TokenStoreError>>;
@@ -43,8 +58,12 @@ pub struct Redemption {
     pub agent: SpiffeId,
     /// The digest of the grant that the token was built from.
     pub grant_digest: Digest,
+    /// The code of the deferral that is collected by it, and spent with it.
+    pub deferral: Option<Digest>,
     /// What will be kept of the token.
     pub token: TokenRecord,
+    /// The proofs that came with the request, to be remembered in the same transaction whatever becomes of the use.
+    pub proofs: Vec<SingleUse>,
     /// The instant of the decision.
     pub now: Timestamp,
 }
@@ -54,16 +73,46 @@ pub struct Redemption {
 pub struct Redeemed {
     /// The intent afterwards.
     pub intent: Intent,
+    /// The token as it is kept.
+    pub token: TokenRecord,
 }
 
-/// Why no use was redeemed.
+/// A token to derive.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Derivation {
+    /// The digest of the grant that the token was built from.
+    pub grant_digest: Digest,
+    /// What will be kept of the token. It names its parent.
+    pub token: TokenRecord,
+    /// The proofs that came with the request; see [`Redemption::proofs`].
+    pub proofs: Vec<SingleUse>,
+    /// The instant of the decision.
+    pub now: Timestamp,
+}
+
+/// A token that derives from another.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Derived {
+    /// Their intent.
+    pub intent: Intent,
+    /// The token as it is kept.
+    pub token: TokenRecord,
+}
+
+/// Why no use was redeemed, or no token derived.
 #[derive(Debug, thiserror::Error)]
 pub enum RedeemError {
     /// The intent does not permit it (any more), or the kill switch stops it.
-    #[error("the use was refused")]
+    #[error("the token was refused")]
     Refused(#[source] Denial),
-    /// Storage failed; nothing was redeemed.
-    #[error("the use could not be stored")]
+    /// The deferral that it would collect was redeemed or cancelled before.
+    #[error("the deferral is not open")]
+    Spent,
+    /// A proof that came with the request had been shown before.
+    #[error("a proof was shown before")]
+    Replayed,
+    /// Storage failed; nothing was redeemed or derived.
+    #[error("the token could not be stored")]
     Store(#[source] TokenStoreError),
 }
 

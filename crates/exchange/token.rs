@@ -1,20 +1,16 @@
-//! Access tokens: their ids, what is kept of them, their claims, and the one answer to "is it still good?".
+//! Issued tokens: their ids, and what is kept of them.
 //!
-//! Deliberately absent: the token itself. It is signed once, handed out and never stored.
+//! Deliberately absent: the token itself, which is signed once, handed out and never stored; and whether it is still good,
+//! which is [`crate::is_live`]'s to say.
 
 use std::{fmt, str::FromStr};
 
 use jiff::Timestamp;
-use marque_intent::{
-    AuthorizationDetail, Denial, DenialCode, Digest, Intent, IntentId, KillState,
-    MAX_CLOCK_STEP_BACK, PlaybookId, State,
-};
-use marque_jose::{Audiences, NumericDate};
+use marque_intent::IntentId;
 use marque_spiffe::{Random, RandomError, SpiffeId};
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
-use crate::{Confirmation, details::INTENT_DETAIL_TYPE};
+use crate::{Confirmation, StatusPlace};
 
 /// The `typ` of an access token (RFC 9068 §2.1).
 pub const ACCESS_TOKEN_TYPE: &str = "at+jwt";
@@ -93,6 +89,23 @@ pub enum TokenKind {
     AuthorizationGrant,
 }
 
+impl TokenKind {
+    /// Whether a token of this kind may derive from `parent` for these audiences: of its own kind for no others; a
+    /// transaction token, whose audience is the trust domain, of an access token as well; anything else of nothing.
+    pub fn may_be_for(self, audiences: &[String], parent: &TokenRecord) -> bool {
+        match (self, parent.kind) {
+            (Self::AccessToken, Self::AccessToken)
+            | (Self::TransactionToken, Self::TransactionToken) => {
+                audiences.iter().all(|one| parent.audiences.contains(one))
+            }
+            (Self::TransactionToken, Self::AccessToken) => true,
+            (Self::AuthorizationGrant, _)
+            | (_, Self::AuthorizationGrant)
+            | (Self::AccessToken, Self::TransactionToken) => false,
+        }
+    }
+}
+
 /// What is kept of an issued token.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -122,6 +135,9 @@ pub struct TokenRecord {
     /// When its only use was made.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub used_at: Option<Timestamp>,
+    /// Its place in the status lists, which storage gives it with its first write.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub status_index: Option<StatusPlace>,
     /// Who it may be shown to.
     pub audiences: Vec<String>,
     /// `iat`.
@@ -135,79 +151,21 @@ pub struct TokenRecord {
     pub revoked_at: Option<Timestamp>,
 }
 
-/// Whether a token may still be used. This is the only place that answers it: the exchange, introspection and whatever
-/// else asks must agree (CVE-2026-8922).
-///
-/// A token ends with its own time, with its revocation, with every end of its intent but the last use, and at once with
-/// a kill that stops its grant. On a clock that stepped back behind its issue it is not live either.
-///
-/// # Errors
-/// Why it may not; where its intent has ended, by [`Intent::ended_code`].
-pub fn is_live(
-    token: &TokenRecord,
-    intent: &Intent,
-    kills: &KillState,
-    now: Timestamp,
-) -> Result<(), Denial> {
-    if token.intent != *intent.id() || token.client != intent.grant().agent {
-        return Err(Denial::new(
-            DenialCode::GrantNotBoundToSession,
-            "the token is not of this intent and agent",
-        ));
+impl TokenRecord {
+    /// Its holder and those before it, the newest first.
+    pub fn holders(&self) -> impl Iterator<Item = &SpiffeId> {
+        std::iter::once(&self.client).chain(&self.through)
     }
-    if let Some(code) = kills.stops_grant(intent.grant()) {
-        return Err(Denial::new(code, "the kill switch stops the grant"));
-    }
-    if token.revoked_at.is_some() {
-        return Err(Denial::new(DenialCode::GrantRevoked, "the token was revoked"));
-    }
-    if token.issued_at.checked_sub(MAX_CLOCK_STEP_BACK).is_ok_and(|earliest| now < earliest) {
-        return Err(Denial::new(DenialCode::ClockUnsafe, "the clock is behind the token's issue"));
-    }
-    if now >= token.expires_at || now >= intent.grant().not_after {
-        return Err(Denial::new(DenialCode::GrantExpired, "the token or its grant has expired"));
-    }
-    let ended = match (intent.state(), intent.ended_code(now)) {
-        // A consumed intent gives no further token; the last one that it gave is good until it ends.
-        (State::Approved, None) | (State::Consumed, _) => return Ok(()),
-        (_, Some(code)) => code,
-        (_, None) => DenialCode::ApprovalPending,
-    };
-    Err(Denial::new(ended, "the intent has ended or was never approved"))
-}
 
-/// The claims of an access token (RFC 9068 §2.2, RFC 9396 §9.1, and ours).
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub(crate) struct AccessTokenClaims {
-    pub(crate) iss: String,
-    pub(crate) sub: SpiffeId,
-    pub(crate) aud: Audiences,
-    pub(crate) client_id: SpiffeId,
-    pub(crate) iat: NumericDate,
-    pub(crate) exp: NumericDate,
-    pub(crate) jti: TokenId,
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub(crate) scope: String,
-    pub(crate) authorization_details: Vec<Value>,
-    pub(crate) intent: IntentClaim,
-}
+    /// The agent that redeemed the use from which it comes.
+    pub fn first_holder(&self) -> &SpiffeId {
+        self.through.last().unwrap_or(&self.client)
+    }
 
-/// The claim `intent`: which grant, by digest, and under which playbook.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct IntentClaim {
-    pub(crate) id: IntentId,
-    pub(crate) digest: Digest,
-    pub(crate) playbook: PlaybookId,
-    pub(crate) version: u64,
-}
-
-/// The details that a token carries: the intent first, then the playbook's own with every value filled in.
-pub(crate) fn granted_details(
-    intent: &IntentId,
-    details: &[AuthorizationDetail],
-) -> Result<Vec<Value>, serde_json::Error> {
-    let reference = serde_json::json!({"type": INTENT_DETAIL_TYPE, "intent_id": intent.as_str()});
-    std::iter::once(Ok(reference)).chain(details.iter().map(serde_json::to_value)).collect()
+    /// When it ended before its time: it was revoked, or its only use was made.
+    pub fn ended_at(&self) -> Option<Timestamp> {
+        self.revoked_at.or(self.used_at)
+    }
 }
 
 #[cfg(test)]

@@ -74,6 +74,23 @@ impl SealingKey {
         hex::encode(tag.as_ref().iter().take(8).copied().collect::<Vec<u8>>())
     }
 
+    /// A key for one purpose in one context, which says nothing about this one: HMAC-SHA-256 of both. Whoever has the
+    /// sealing key, such as every replica of an issuer, derives the same.
+    pub fn derive(&self, purpose: &str, context: &str) -> Zeroizing<[u8; LENGTH]> {
+        let key = hmac::Key::new(hmac::HMAC_SHA256, self.bytes.as_ref());
+        let label = [
+            b"marque/derived-key/v1".as_slice(),
+            &[0],
+            purpose.as_bytes(),
+            &[0],
+            context.as_bytes(),
+        ];
+        let tag = hmac::sign(&key, &label.concat());
+        let mut derived = Zeroizing::new([0; LENGTH]);
+        derived.copy_from_slice(tag.as_ref());
+        derived
+    }
+
     pub(crate) fn expose_bytes(&self) -> &[u8; LENGTH] {
         &self.bytes
     }

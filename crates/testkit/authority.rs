@@ -1,6 +1,10 @@
 //! Trust domains that live as long as one test.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
 
 use jiff::Timestamp;
 use marque_jose::{CompactToken, HolderKey, Signer as _, sign_compact};
@@ -42,8 +46,8 @@ pub struct ScratchX509Svid {
 }
 
 /// A [`BundleSource`] over fixed bundles.
-#[derive(Debug, Clone, Default)]
-pub struct ScratchBundles(BTreeMap<TrustDomain, Arc<Bundle>>);
+#[derive(Debug, Default)]
+pub struct ScratchBundles(Mutex<BTreeMap<TrustDomain, Arc<Bundle>>>);
 
 impl ScratchTrustDomain {
     /// New authorities whose present is [`START`].
@@ -284,18 +288,24 @@ impl ScratchBundles {
     /// The bundles of these trust domains.
     #[must_use]
     pub fn of(trust_domains: &[&ScratchTrustDomain]) -> Self {
-        Self(
-            trust_domains
-                .iter()
-                .map(|domain| (domain.trust_domain.clone(), domain.bundle()))
-                .collect(),
-        )
+        let bundles =
+            trust_domains.iter().map(|domain| (domain.trust_domain.clone(), domain.bundle()));
+        Self(Mutex::new(bundles.collect()))
+    }
+
+    /// Takes the bundle of this trust domain in place of the one that was there.
+    pub fn replace(&self, domain: &ScratchTrustDomain) {
+        self.kept().insert(domain.trust_domain.clone(), domain.bundle());
+    }
+
+    fn kept(&self) -> MutexGuard<'_, BTreeMap<TrustDomain, Arc<Bundle>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl BundleSource for ScratchBundles {
     fn bundle(&self, trust_domain: &TrustDomain) -> Option<Arc<Bundle>> {
-        self.0.get(trust_domain).cloned()
+        self.kept().get(trust_domain).cloned()
     }
 }
 

@@ -90,7 +90,10 @@ impl Frame {
     }
 
     /// Takes the first frame off `bytes`, if it is whole.
-    fn take(bytes: &mut Vec<u8>) -> Option<Self> {
+    ///
+    /// # Panics
+    /// Never on a platform of 32 bits or more.
+    pub fn take(bytes: &mut Vec<u8>) -> Option<Self> {
         let (&[a, b, c, kind, flags, s, t, u, v], _) = bytes.split_first_chunk()?;
         let length = usize::try_from(u32::from_be_bytes([0, a, b, c])).expect("a length");
         let payload = bytes.get(9..9 + length)?.to_vec();

@@ -9,12 +9,14 @@ mod authority;
 mod clock;
 pub mod http2;
 mod log;
+mod proof;
 mod random;
 mod signer;
 
 pub use authority::{ScratchBundles, ScratchCa, ScratchTrustDomain, ScratchX509Svid};
 pub use clock::{FixedClock, START};
 pub use log::MemoryLog;
+pub use proof::ScratchProof;
 pub use random::SeededRandom;
 pub use rcgen;
 pub use signer::ScratchSigner;

@@ -1,3 +1,5 @@
+use std::{collections::BTreeSet, time::Duration};
+
 use marque_intent::{GrantTerms, KillScope, Outcome, Reason, Ruling, State};
 use marque_testkit::START;
 
@@ -42,15 +44,18 @@ impl Asked {
             self.rig.agent.clone(),
             START + self.subject_lifetime,
         );
+        let mut config = self.rig.service.config.clone();
+        config.max_token_lifetime = self.max_lifetime;
         Question {
-            request: &self.fields.exchange().unwrap(),
+            asked: &self.fields.exchange().unwrap().asked,
             client: &client,
-            subject: &subject,
+            subject_expires_at: subject.svid_expires_at(),
             intent,
             kills: &self.kills,
-            trust_domain: self.rig.own.trust_domain(),
-            max_lifetime: self.max_lifetime,
+            config: &config,
             token_id: &"tok_00000000000000000000000000000001".parse().unwrap(),
+            issuing: &crate::issuing::Issuing::Access,
+            within: None,
             now: self.now,
         }
         .decide()
@@ -87,7 +92,7 @@ fn a_request_may_narrow_audience_and_scope_in_any_order() {
         .decide()
         .unwrap();
     assert_eq!(decision.audiences, [SECOND_AUDIENCE]);
-    assert_eq!(decision.scope, "secrets.read secrets.update");
+    assert_eq!(decision.scope, "secrets.update secrets.read");
     let decision =
         asked().with("resource", AUDIENCE).with("scope", "secrets.read").decide().unwrap();
     assert_eq!(
@@ -132,14 +137,18 @@ fn a_target_outside_of_the_grant_is_refused() {
 }
 
 #[test]
-fn the_resources_of_a_grant_may_be_named_only_all_together() {
-    let two = |terms: &mut GrantTerms| {
-        terms.resources.push("k8s://eu-west-1/ns/ingress/secret/api-tls".to_owned())
-    };
-    let one_of_two = shaped(two).with("resource", "k8s://eu-west-1/ns/ingress/secret/web-tls");
-    assert_eq!(one_of_two.decide().unwrap_err().code, OAuthErrorCode::InvalidTarget);
-    let both = one_of_two.with("resource", "k8s://eu-west-1/ns/ingress/secret/api-tls");
-    assert_eq!(both.decide().unwrap().audiences, [AUDIENCE, SECOND_AUDIENCE]);
+fn a_resource_that_is_no_audience_narrows_the_resources() {
+    let (web, api) =
+        ("k8s://eu-west-1/ns/ingress/secret/web-tls", "k8s://eu-west-1/ns/ingress/secret/api-tls");
+    let two = |terms: &mut GrantTerms| terms.resources.push(api.to_owned());
+    let one_of_two = shaped(two).with("resource", web);
+    let decision = one_of_two.decide().unwrap();
+    assert_eq!(decision.rights.resources, BTreeSet::from([web.to_owned()]));
+    assert_eq!(decision.audiences, [AUDIENCE, SECOND_AUDIENCE]);
+    let both = one_of_two.with("resource", api);
+    assert_eq!(both.decide().unwrap().rights.resources.len(), 2);
+    let stray = both.with("resource", "k8s://eu-west-1/ns/ingress/secret/other-tls");
+    assert_eq!(stray.decide().unwrap_err().code, OAuthErrorCode::InvalidTarget);
 }
 
 #[test]

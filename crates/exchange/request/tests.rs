@@ -2,7 +2,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::{
-    MAX_FORM_BYTES, MAX_FORM_FIELDS, OneHeader,
+    Challenge, MAX_FORM_BYTES, MAX_FORM_FIELDS, OneHeader,
     fixture::{Fields, Rig, is_plain},
 };
 
@@ -30,9 +30,9 @@ fn a_complete_request_is_read() {
         .add("resource", "urn:example:thing")
         .set("unknown", "ignored");
     let request = parse(&fields).unwrap();
-    assert_eq!(request.audiences.iter().collect::<Vec<_>>(), ["x", "y"]);
-    assert_eq!(request.resources.len(), 2);
-    assert_eq!(request.scopes.unwrap().len(), 2);
+    assert_eq!(request.asked.audiences.iter().collect::<Vec<_>>(), ["x", "y"]);
+    assert_eq!(request.asked.resources.len(), 2);
+    assert_eq!(request.asked.scopes.unwrap().len(), 2);
 }
 
 #[test]
@@ -50,8 +50,10 @@ fn empty_parameters_count_as_absent() {
         fields = fields.set(name, "");
     }
     let request = parse(&fields).unwrap();
-    assert!(request.scopes.is_none() && request.audiences.is_empty());
-    for name in ["grant_type", "subject_token", "subject_token_type", "authorization_details"] {
+    assert!(request.asked.scopes.is_none() && request.asked.audiences.is_empty());
+    let absent = parse(&good().set("authorization_details", "")).unwrap();
+    assert_eq!(absent.intent, IntentReference::Absent);
+    for name in ["grant_type", "subject_token", "subject_token_type"] {
         let error = parse(&good().set(name, "")).unwrap_err();
         assert_eq!(error.code(), OAuthErrorCode::InvalidRequest, "{name}");
     }
@@ -101,7 +103,7 @@ fn every_malformed_request_is_refused_by_its_code() {
         ("subject_token_type_missing", good().without("subject_token_type"), InvalidRequest),
         (
             "subject_token_type_other",
-            good().set("subject_token_type", access_token),
+            good().set("subject_token_type", &access_token.replace("access", "refresh")),
             InvalidRequest,
         ),
         ("actor_token_without_type", good().set("actor_token", "x"), InvalidRequest),
@@ -111,8 +113,8 @@ fn every_malformed_request_is_refused_by_its_code() {
             InvalidRequest,
         ),
         (
-            "actor_token",
-            good().set("actor_token", "x").set("actor_token_type", TOKEN_TYPE_JWT),
+            "actor_token_type_other",
+            good().set("actor_token", "x").set("actor_token_type", access_token),
             InvalidRequest,
         ),
         (
@@ -120,7 +122,6 @@ fn every_malformed_request_is_refused_by_its_code() {
             good().set("requested_token_type", "urn:ietf:params:oauth:token-type:refresh_token"),
             InvalidRequest,
         ),
-        ("details_missing", good().without("authorization_details"), InvalidRequest),
         ("details_broken", good().set("authorization_details", "[{"), InvalidAuthorizationDetails),
         (
             "details_nested",

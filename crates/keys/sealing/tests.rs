@@ -150,3 +150,22 @@ fn the_id_tells_sealing_keys_apart() {
     assert_ne!(SealingKey::from_hex(HEX).unwrap().id(), SealingKey::from_hex(&other).unwrap().id());
     assert_eq!(SealingKey::from_hex(HEX).unwrap().id().len(), 16);
 }
+
+#[test]
+fn a_derived_key_is_of_its_purpose_context_and_sealing_key_alone() {
+    let (one, two) = (
+        SealingKey::from_hex(&"01".repeat(32)).unwrap(),
+        SealingKey::from_hex(&"02".repeat(32)).unwrap(),
+    );
+    let derived = one.derive("dpop-nonce", "prod.example.org");
+    assert_eq!(derived, one.derive("dpop-nonce", "prod.example.org"));
+    for other in [
+        two.derive("dpop-nonce", "prod.example.org"),
+        one.derive("dpop-nonce", "dev.example.org"),
+        one.derive("status-list", "prod.example.org"),
+        one.derive("dpop-nonce\0prod", "example.org"),
+    ] {
+        assert_ne!(derived, other);
+    }
+    assert_ne!(derived.as_slice(), one.expose_bytes());
+}

@@ -1,0 +1,62 @@
+//! The claims of an access token (RFC 9068 §2.2, RFC 8693 §4, RFC 7800, RFC 9396 §9.1, and ours).
+//!
+//! Deliberately absent: signing, and the judgement what goes into them.
+
+use marque_intent::{AuthorizationDetail, Digest, Envelope, IntentId, PlaybookId, RightsClaims};
+use marque_jose::{Audiences, NumericDate};
+use marque_spiffe::SpiffeId;
+use marque_status_list::StatusClaim;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::{Act, Confirmation, MayAct, Principal, TokenId, details::INTENT_DETAIL_TYPE};
+
+/// The claims of an access token (RFC 9068 §2.2, RFC 9396 §9.1, and ours).
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct AccessTokenClaims {
+    pub(crate) iss: String,
+    pub(crate) sub: Principal,
+    pub(crate) aud: Audiences,
+    pub(crate) client_id: SpiffeId,
+    pub(crate) iat: NumericDate,
+    pub(crate) exp: NumericDate,
+    pub(crate) jti: TokenId,
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub(crate) scope: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) act: Option<Act>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) may_act: Option<MayAct>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) cnf: Option<Confirmation>,
+    pub(crate) authorization_details: Vec<Value>,
+    pub(crate) intent: IntentClaim,
+    /// Where a resource server that does not introspect looks whether the token still stands.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) status: Option<StatusClaim>,
+    /// Whether the first resource server that introspects it uses it up.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) single_use: bool,
+    #[serde(default, skip_serializing_if = "RightsClaims::is_empty")]
+    pub(crate) rights: RightsClaims,
+    #[serde(flatten)]
+    pub(crate) envelope: Envelope,
+}
+
+/// The claim `intent`: which grant, by digest, and under which playbook.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct IntentClaim {
+    pub(crate) id: IntentId,
+    pub(crate) digest: Digest,
+    pub(crate) playbook: PlaybookId,
+    pub(crate) version: u64,
+}
+
+/// The details that a token carries: the intent first, then the playbook's own with every value filled in.
+pub(crate) fn granted_details(
+    intent: &IntentId,
+    details: &[AuthorizationDetail],
+) -> Result<Vec<Value>, serde_json::Error> {
+    let reference = serde_json::json!({"type": INTENT_DETAIL_TYPE, "intent_id": intent.as_str()});
+    std::iter::once(Ok(reference)).chain(details.iter().map(serde_json::to_value)).collect()
+}

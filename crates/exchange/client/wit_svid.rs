@@ -1,0 +1,90 @@
+//! A client by its WIT-SVID and a proof that it holds the key (draft-ietf-oauth-spiffe-client-auth-02, WIT-SVID).
+//!
+//! The WIT-SVID is re-used and its `jti` means nothing; the proof counts once, and its name is remembered before the
+//! client is known. Deliberately absent: a WIT-SVID as an assertion, or on its own.
+
+use jiff::SignedDuration;
+use marque_jose::CompactToken;
+use marque_spiffe::{UnverifiedWitSvid, WitSvid};
+
+use super::{
+    AuthenticatedClient, ClientAuthenticator, ClientMethod, Refusal, ShownProof,
+    UnverifiedAttestationProof, UnverifiedWorkloadProof, WitProof,
+};
+use crate::{
+    Endpoint, Freshness, OAuthError, OAuthErrorCode, ProofKind, ReplayKey, SingleUse, Thumbprint,
+    service::unavailable,
+};
+
+impl ClientAuthenticator {
+    /// Authenticates the holder of a WIT-SVID's key, who made the proof for this very endpoint and shows it for the first
+    /// time.
+    pub(super) async fn by_wit_svid(
+        &self,
+        wit: &CompactToken,
+        proof: &WitProof,
+        endpoint: Endpoint,
+    ) -> Result<AuthenticatedClient, OAuthError> {
+        let refused = |refusal: Refusal| {
+            refusal.into_error(
+                proof.refusal_code(),
+                "the WIT-SVID or the proof for it does not authenticate a client",
+            )
+        };
+        let (svid, shown) = self.verify_wit_svid(wit, proof, endpoint).map_err(refused)?;
+        let holder = Thumbprint::new(svid.holder_key().thumbprint());
+        let key = ReplayKey::new(proof.kind(), &holder, &shown.jti);
+        let once = SingleUse { key, until: shown.until };
+        match self.replays.remember(vec![once]).await {
+            Ok(Freshness::Fresh) => Ok(AuthenticatedClient {
+                id: svid.subject().clone(),
+                svid_expires_at: svid.expires_at(),
+                method: ClientMethod::WitSvid(holder),
+            }),
+            Ok(Freshness::Replayed) => Err(refused(Refusal::Replayed)),
+            // Where nobody knows, the proof does not count.
+            Err(source) => Err(unavailable(source)),
+        }
+    }
+
+    fn verify_wit_svid(
+        &self,
+        wit: &CompactToken,
+        proof: &WitProof,
+        endpoint: Endpoint,
+    ) -> Result<(WitSvid, ShownProof), Refusal> {
+        let now = self.clock.now();
+        let token = wit.expose_token();
+        let svid = UnverifiedWitSvid::parse(token).map_err(Refusal::invalid)?;
+        let bundle = self.bundle(svid.trust_domain())?;
+        let svid = svid.verify(&bundle, now).map_err(Refusal::invalid)?;
+        self.check_remaining_life(svid.expires_at(), now)?;
+        let issuer = &self.rules.issuer;
+        let leeway = SignedDuration::try_from(self.rules.leeway).unwrap_or_default();
+        let shown = match proof {
+            WitProof::Attestation(proof) => UnverifiedAttestationProof::parse(proof.expose_token())
+                .and_then(|proof| proof.verify(&svid, issuer.as_str(), now, leeway)),
+            WitProof::Workload(proof) => UnverifiedWorkloadProof::parse(proof.expose_token())
+                .and_then(|proof| proof.verify(&svid, token, &endpoint.url(issuer), now, leeway)),
+        };
+        Ok((svid, shown.map_err(Refusal::invalid)?))
+    }
+}
+
+impl WitProof {
+    /// What it is remembered as.
+    const fn kind(&self) -> ProofKind {
+        match self {
+            Self::Attestation(_) => ProofKind::AttestationProof,
+            Self::Workload(_) => ProofKind::WorkloadProof,
+        }
+    }
+
+    /// What the client is told when it or the WIT-SVID is refused.
+    const fn refusal_code(&self) -> OAuthErrorCode {
+        match self {
+            Self::Attestation(_) => OAuthErrorCode::InvalidClientAttestation,
+            Self::Workload(_) => OAuthErrorCode::InvalidClient,
+        }
+    }
+}

@@ -1,0 +1,103 @@
+//! Where inline requests for an intent go: the desk that also answers `POST /v1/intents`.
+//!
+//! Deliberately absent: how a request is decided, kept and recorded.
+
+use std::{error::Error, fmt};
+
+use futures::future::BoxFuture;
+use marque_intent::{
+    ApprovalRule, Denial, DenialClass, DenialCode, IdempotencyKey, Intent, IntentId, IntentRequest,
+    PlaybookId,
+};
+use marque_spiffe::SpiffeId;
+
+use crate::{AuthenticatedClient, OAuthError, OAuthErrorCode, service::unavailable};
+
+/// The desk of one trust domain.
+pub trait IntentDesk: fmt::Debug + Send + Sync {
+    /// Takes an agent's request, or records the refusal of one that could not be read. Gives the intent, approved or
+    /// pending.
+    fn ask<'a>(
+        &'a self,
+        agent: &'a AuthenticatedClient,
+        request: Result<IntentRequest, Denial>,
+        idempotency: Option<IdempotencyKey>,
+    ) -> BoxFuture<'a, Result<Intent, AskError>>;
+
+    /// Takes back an intent that the same request has just made and that nobody will collect.
+    fn withdraw<'a>(
+        &'a self,
+        agent: &'a AuthenticatedClient,
+        intent: &'a IntentId,
+    ) -> BoxFuture<'a, ()>;
+
+    /// Who approves what a playbook grants to this agent.
+    fn approval(&self, agent: &SpiffeId, playbook: &PlaybookId) -> PlaybookApproval;
+
+    /// Whether `name` is a group or a user whose approval counts by this rule.
+    fn may_approve(&self, rule: &ApprovalRule, name: &str) -> bool;
+}
+
+/// Who approves what a playbook grants to an agent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PlaybookApproval {
+    /// The agent may not ask for this playbook, or there is none.
+    NotForThisAgent,
+    /// Nobody: it names no approver.
+    ByNobody,
+    /// Those of this rule.
+    By(ApprovalRule),
+}
+
+/// Why the desk made no intent.
+#[derive(Debug, thiserror::Error)]
+pub enum AskError {
+    /// Refused, and on record.
+    #[error("the request was refused")]
+    Refused(#[source] Denial),
+    /// It could not be kept.
+    #[error("intents cannot be kept right now")]
+    Unavailable(#[source] Box<dyn Error + Send + Sync>),
+}
+
+impl AskError {
+    /// What the client is told. What is wrong with the request itself is an invalid detail (RFC 9396 §5); everything else is
+    /// somebody's or some policy's no.
+    pub(crate) fn into_error(self) -> OAuthError {
+        match self {
+            Self::Refused(denial) => refused(denial),
+            Self::Unavailable(source) => {
+                unavailable(Unkept(source)).with_denial(DenialCode::AuditUnavailable)
+            }
+        }
+    }
+}
+
+/// An intent could not be kept.
+#[derive(Debug, thiserror::Error)]
+#[error("the intent desk is not available")]
+struct Unkept(#[source] Box<dyn Error + Send + Sync>);
+
+fn refused(denial: Denial) -> OAuthError {
+    let (code, description) = match denial.class() {
+        DenialClass::Malformed if denial.code() == DenialCode::IdempotencyConflict => {
+            (OAuthErrorCode::InvalidRequest, "the idempotency key came with another request before")
+        }
+        DenialClass::Malformed => (
+            OAuthErrorCode::InvalidAuthorizationDetails,
+            "the authorization detail is no request that the playbook accepts",
+        ),
+        DenialClass::Identity
+        | DenialClass::Boundary
+        | DenialClass::Attenuation
+        | DenialClass::Intent
+        | DenialClass::Change
+        | DenialClass::Risk
+        | DenialClass::Approval
+        | DenialClass::Grant
+        | DenialClass::Stop
+        | DenialClass::Pace
+        | DenialClass::System => (OAuthErrorCode::AccessDenied, "the intent was refused"),
+    };
+    OAuthError::new(code, description).with_denial(denial.code()).with_source(denial)
+}

@@ -1,0 +1,126 @@
+//! A token for a token: narrowed for its holder, or handed on.
+
+use marque_intent::Denial;
+
+use super::invalid;
+use crate::{
+    Asked, AuthenticatedClient, Derivation, Derived, OAuthError, RedeemError, TokenId, TokenRecord,
+    TokenResponse, TokenService,
+    binding::{self, NewHolder, Proofs},
+    decision::{Derivable, Refusal},
+    dpop::replayed,
+    is_live,
+    issuing::Issuing,
+    request::ExchangeRequest,
+    service::{server_error, spent, unavailable},
+    subject::{Actor, SubjectToken},
+};
+
+impl TokenService {
+    /// Decides, keeps and signs a token that derives from `subject`.
+    pub(super) async fn derive_from(
+        &self,
+        subject: &SubjectToken,
+        client: &AuthenticatedClient,
+        actor: &Actor,
+        (request, asked, issuing): (&ExchangeRequest, &Asked, &Issuing<'_>),
+        proofs: &Proofs,
+    ) -> Result<TokenResponse, OAuthError> {
+        let SubjectToken { record: parent, intent, transaction, .. } = subject;
+        let changes = |issuing: &Issuing<'_>| match issuing {
+            Issuing::Transaction { context, .. } => !context.is_empty(),
+            Issuing::Access | Issuing::Grant { .. } => false,
+        };
+        if transaction.is_some() && changes(issuing) {
+            return Err(invalid("what is said of a transaction is said when it begins"));
+        }
+        let kills = self.store.kill_state();
+        let token_id = TokenId::generate(&*self.random).map_err(server_error)?;
+        let now = self.clock.now();
+        let question = Derivable {
+            asked,
+            named: &request.intent,
+            client,
+            actor,
+            subject,
+            kills: &kills,
+            config: &self.config,
+            issuing,
+            now,
+        };
+        let decided = question.decide().and_then(|(decision, chain)| {
+            let own = actor.id == *client.id();
+            let holder = if own { NewHolder::Client } else { NewHolder::Other(actor.key) };
+            let required = decision.binding_required;
+            let bound =
+                binding::confirmation(parent.confirmation.as_ref(), proofs, required, holder)?;
+            Ok((decision, chain, bound))
+        });
+        let (decision, chain, confirmation) = match decided {
+            Ok(decided) => decided,
+            Err(refusal) => {
+                self.remember(proofs).await?;
+                return Err(self.not_derived(client, subject, refusal).await);
+            }
+        };
+        let derivation = Derivation {
+            grant_digest: decision.grant_digest,
+            token: TokenRecord {
+                id: token_id,
+                intent: intent.id().clone(),
+                kind: issuing.kind(),
+                client: chain.holder().clone(),
+                through: chain.through().to_vec(),
+                parent: Some(parent.id.clone()),
+                confirmation: issuing.confirmation(
+                    confirmation,
+                    parent.confirmation.is_some() || decision.binding_required,
+                ),
+                single_use: parent.single_use,
+                used_at: None,
+                status_index: None,
+                audiences: issuing.audiences(&decision),
+                issued_at: decision.issued_at,
+                expires_at: decision.expires_at,
+                epoch: kills.epoch,
+                revoked_at: None,
+            },
+            proofs: proofs.shown.clone(),
+            now,
+        };
+        match self.derive(derivation).await {
+            // Signed from what was kept, not from what was read before.
+            Ok(Derived { intent, token }) => {
+                self.sign_as(issuing, transaction.as_ref(), &chain, (&intent, &token), decision)
+            }
+            Err(RedeemError::Refused(denial)) => {
+                Err(self.not_derived(client, subject, Refusal::unacceptable(denial)).await)
+            }
+            Err(RedeemError::Spent) => Err(spent()),
+            Err(RedeemError::Replayed) => Err(replayed()),
+            Err(RedeemError::Store(source)) => Err(unavailable(source)),
+        }
+    }
+
+    /// Keeps the token. No token is signed after a kill that came into force while it was being written.
+    async fn derive(&self, derivation: Derivation) -> Result<Derived, RedeemError> {
+        let now = derivation.now;
+        let derived = self.store.derive(derivation).await?;
+        match is_live(&derived.token, &derived.intent, &self.store.kill_state(), now) {
+            Ok(()) => Ok(derived),
+            Err(denial) => Err(RedeemError::Refused(Denial::new(
+                denial.code(),
+                "the kill switch was thrown while the token was written",
+            ))),
+        }
+    }
+
+    async fn not_derived(
+        &self,
+        client: &AuthenticatedClient,
+        subject: &SubjectToken,
+        refusal: Refusal,
+    ) -> OAuthError {
+        self.refused(client, Some(subject.intent.id()), Some(&subject.intent), refusal).await
+    }
+}

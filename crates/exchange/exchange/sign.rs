@@ -1,0 +1,83 @@
+//! The claims of a token, and its signature.
+
+use std::time::Duration;
+
+use marque_intent::{Bearings, Envelope, Intent, OnBehalf};
+use marque_jose::{Audiences, NumericDate, sign_compact};
+
+use crate::{
+    ACCESS_TOKEN_TYPE, IssuedToken, MayAct, OAuthError, Principal, TokenRecord, TokenResponse,
+    TokenService,
+    act::Chain,
+    claims::{AccessTokenClaims, IntentClaim, granted_details},
+    decision::Decision,
+    service::{server_error, unavailable},
+};
+
+impl TokenService {
+    /// Signs what was decided and is kept.
+    pub(super) fn sign(
+        &self,
+        chain: &Chain,
+        intent: &Intent,
+        token: &TokenRecord,
+        decision: Decision,
+    ) -> Result<TokenResponse, OAuthError> {
+        let Decision { grant_digest, rights, audiences, scope, issued_at, expires_at, .. } =
+            decision;
+        let issuer = self.config.issuer.as_str();
+        let grant = intent.grant();
+        let details =
+            granted_details(intent.id(), &rights.authorization_details).map_err(server_error)?;
+        let claims = AccessTokenClaims {
+            iss: issuer.to_owned(),
+            sub: chain.root().clone(),
+            aud: Audiences::new(audiences).map_err(server_error)?,
+            client_id: token.client.clone(),
+            iat: NumericDate::floor(issued_at).map_err(server_error)?,
+            exp: NumericDate::floor(expires_at).map_err(server_error)?,
+            jti: token.id.clone(),
+            scope: scope.clone(),
+            act: chain.act(issuer),
+            may_act: rights.on_behalf.as_ref().and_then(|behalf| only_actor(behalf, issuer)),
+            cnf: token.confirmation,
+            authorization_details: details.clone(),
+            intent: IntentClaim {
+                id: intent.id().clone(),
+                digest: grant_digest,
+                playbook: grant.playbook.id.clone(),
+                version: grant.playbook.version,
+            },
+            status: self.status_claim(token),
+            single_use: token.single_use,
+            rights: rights.claims(),
+            envelope: Envelope::new(&rights, Bearings::of(grant, delegator(chain))),
+        };
+        let access_token =
+            sign_compact(Some(ACCESS_TOKEN_TYPE), &claims, &*self.signer).map_err(unavailable)?;
+        let expires_in =
+            Duration::try_from(expires_at.duration_since(issued_at)).map_err(server_error)?;
+        Ok(TokenResponse::new(
+            IssuedToken::access_token(token.confirmation.as_ref()),
+            access_token,
+            expires_in,
+            scope,
+            details,
+        ))
+    }
+}
+
+/// The claim `may_act` names one party (RFC 8693 §4.4): it is there where the playbook lets exactly one agent act.
+pub(super) fn only_actor(behalf: &OnBehalf, issuer: &str) -> Option<MayAct> {
+    let [only] = behalf.agents.as_slice() else { return None };
+    // A pattern of several is no SPIFFE ID.
+    only.as_str().parse().ok().map(|agent| MayAct::agent(&agent, issuer))
+}
+
+/// The person on whose behalf a chain is.
+pub(super) fn delegator(chain: &Chain) -> Option<String> {
+    match chain.root() {
+        Principal::Person(person) => Some(person.clone()),
+        Principal::Agent(_) => None,
+    }
+}
