@@ -50,6 +50,15 @@ pub enum EventKind {
     /// A use was redeemed for a token.
     #[serde(rename = "org.marque.token.issued")]
     TokenIssued,
+    /// A token was derived from another one.
+    #[serde(rename = "org.marque.token.derived")]
+    TokenDerived,
+    /// The only use of a token was made.
+    #[serde(rename = "org.marque.token.used")]
+    TokenUsed,
+    /// A token was revoked, itself or because one that it derives from was.
+    #[serde(rename = "org.marque.token.revoked")]
+    TokenRevoked,
     /// The token service refused an exchange.
     #[serde(rename = "org.marque.token.refused")]
     TokenRefused,
@@ -78,7 +87,7 @@ pub enum EventKind {
 
 impl EventKind {
     /// Every kind, in the order of declaration.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 23] = [
         Self::IntentRequested,
         Self::IntentPending,
         Self::IntentDenied,
@@ -91,6 +100,9 @@ impl EventKind {
         Self::ApprovalRefused,
         Self::ChangeRefused,
         Self::TokenIssued,
+        Self::TokenDerived,
+        Self::TokenUsed,
+        Self::TokenRevoked,
         Self::TokenRefused,
         Self::Kill,
         Self::SvidIssued,
@@ -117,6 +129,9 @@ impl EventKind {
             Self::ApprovalRefused => "org.marque.approval.refused",
             Self::ChangeRefused => "org.marque.change.refused",
             Self::TokenIssued => "org.marque.token.issued",
+            Self::TokenDerived => "org.marque.token.derived",
+            Self::TokenUsed => "org.marque.token.used",
+            Self::TokenRevoked => "org.marque.token.revoked",
             Self::TokenRefused => "org.marque.token.refused",
             Self::Kill => "org.marque.kill",
             Self::SvidIssued => "org.marque.svid.issued",

@@ -38,6 +38,12 @@ pub enum Failure {
     /// An event cannot become a leaf.
     #[error("the event cannot be recorded")]
     Event(#[source] Arc<AuditError>),
+    /// A table holds as many rows as it may.
+    #[error("`{table}` holds as many rows as it may")]
+    Full {
+        /// The table.
+        table: &'static str,
+    },
     /// A value cannot be written as the document it is kept as.
     #[error("the value cannot be stored")]
     Encode(#[source] Arc<serde_json::Error>),
@@ -62,7 +68,7 @@ impl Failure {
         match self {
             Self::Conflict { .. } | Self::Encode(_) => true,
             Self::Engine(error) => is_about_rows(error.as_ref()),
-            Self::Stopped | Self::Damaged { .. } | Self::Event(_) => false,
+            Self::Stopped | Self::Damaged { .. } | Self::Event(_) | Self::Full { .. } => false,
         }
     }
 

@@ -10,6 +10,8 @@
 mod error;
 mod journal;
 mod kills;
+mod known;
+mod life;
 mod postgres;
 mod queue;
 mod reader;

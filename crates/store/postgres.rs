@@ -25,6 +25,7 @@ pub use schema::SchemaName;
 
 use crate::journal::Journal;
 use crate::kills::KillBoard;
+use crate::known::KnownIntents;
 use crate::queue::{Mailbox, Queue};
 use crate::reader::Reader;
 use crate::store::Listener;
@@ -62,7 +63,7 @@ impl PostgresStore {
         // The parser's error can quote the address, and with it a password.
         let config = Config::from_str(url).map_err(|_quoting| StoreError::Address)?;
         let config = configured(config, &schema);
-        schema::prepare(&config, &schema, trust_domain).await?;
+        let status_key = schema::prepare(&config, &schema, trust_domain).await?;
         let writing = pool(config.clone(), 1)?;
         let durability = durability(&*connection(&writing).await?).await?;
         let reader = Arc::new(PooledReader::new(pool(config.clone(), MAX_READERS)?));
@@ -71,8 +72,10 @@ impl PostgresStore {
         let (journal, orders) = Journal::open(&path, trust_domain)?;
         let shared = Arc::new(Shared {
             trust_domain: trust_domain.clone(),
+            status_key,
             clock,
             kills: KillBoard::new(journal, orders, kills),
+            intents: Arc::new(KnownIntents::new()),
             size: watch::Sender::new(head.size),
         });
         let (sender, receiver) = mpsc::unbounded_channel();

@@ -1,13 +1,16 @@
 //! What is read outside of transactions, whatever the engine.
 
 use std::fmt::Debug;
+use std::ops::Range;
 
 use futures::future::BoxFuture;
+use jiff::Timestamp;
 use marque_audit::{Leaf, LogError, StoredCheckpoint};
 use marque_authority::AuthorityRecord;
-use marque_exchange::{TokenId, TokenRecord};
-use marque_intent::{Intent, IntentFilter, IntentId, KillState};
+use marque_exchange::{Deferral, SuspectQuery, Suspects, TokenId, TokenRecord};
+use marque_intent::{Digest, Intent, IntentFilter, IntentId, KillState};
 use marque_registry::Entry;
+use marque_spiffe::SpiffeId;
 
 use crate::Failure;
 use crate::rows::Head;
@@ -19,6 +22,15 @@ pub(crate) trait Reader: Debug + Send + Sync {
     fn intent(&self, id: &IntentId) -> BoxFuture<'_, Result<Option<Intent>, Failure>>;
     fn intents(&self, filter: IntentFilter) -> BoxFuture<'_, Result<Vec<Intent>, Failure>>;
     fn token(&self, id: &TokenId) -> BoxFuture<'_, Result<Option<(TokenRecord, Intent)>, Failure>>;
+    fn deferral(&self, code: &Digest) -> BoxFuture<'_, Result<Option<Deferral>, Failure>>;
+    fn deferrals_of(&self, client: &SpiffeId) -> BoxFuture<'_, Result<Vec<Deferral>, Failure>>;
+    fn tokens_of(&self, intent: &IntentId) -> BoxFuture<'_, Result<Vec<TokenRecord>, Failure>>;
+    fn tokens(
+        &self,
+        ids: Vec<TokenId>,
+    ) -> BoxFuture<'_, Result<Vec<(TokenRecord, Intent)>, Failure>>;
+    fn places(&self, now: Timestamp) -> BoxFuture<'_, Result<Range<u64>, Failure>>;
+    fn suspects(&self, query: SuspectQuery) -> BoxFuture<'_, Result<Suspects, Failure>>;
     fn leaves(&self, from: u64, limit: usize) -> BoxFuture<'_, Result<Vec<Leaf>, LogError>>;
     fn checkpoint(&self) -> BoxFuture<'_, Result<Option<StoredCheckpoint>, LogError>>;
     fn authorities(&self) -> BoxFuture<'_, Result<Vec<AuthorityRecord>, Failure>>;

@@ -9,7 +9,8 @@ use jiff::Timestamp;
 use marque_audit::log::AlteredLeaf;
 use marque_audit::merkle::Frontier;
 use marque_audit::{AuditError, Hash, Leaf, LogError, StoredCheckpoint};
-use marque_intent::{Digest, Intent, IntentId, Kill, KillState};
+use marque_exchange::{Deferral, StatusKey};
+use marque_intent::{Digest, Intent, IntentId, Kill, KillState, MAX_CLOCK_STEP_BACK};
 use marque_spiffe::SpiffeId;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -22,18 +23,29 @@ pub(crate) struct Head {
     pub(crate) size: u64,
     pub(crate) recorded: Option<Timestamp>,
     pub(crate) kill_epoch: u64,
+    /// The serial number of the next place of the status lists.
+    pub(crate) next_place: u64,
 }
 
 impl Head {
+    /// The instant before which a token has expired, whatever the clock does next: it may step back by a little behind what
+    /// is recorded.
+    pub(crate) fn expired(&self) -> i64 {
+        let recorded = self.recorded.unwrap_or(Timestamp::MIN);
+        recorded.checked_sub(MAX_CLOCK_STEP_BACK).map_or(i64::MIN, micros)
+    }
+
     pub(crate) fn of_columns(
         size: i64,
         recorded: Option<i64>,
         kill_epoch: i64,
+        next_place: i64,
     ) -> Result<Self, Failure> {
         Ok(Self {
             size: count("head", "size", size)?,
             recorded: recorded.map(|at| instant("head", "recorded", at)).transpose()?,
             kill_epoch: count("head", "kill_epoch", kill_epoch)?,
+            next_place: count("head", "next_place", next_place)?,
         })
     }
 }
@@ -136,6 +148,32 @@ impl IntentRow {
     }
 }
 
+/// The columns of a deferral.
+#[derive(Debug)]
+pub(crate) struct DeferralRow {
+    pub(crate) code: String,
+    pub(crate) client: String,
+    pub(crate) state: String,
+    pub(crate) document: String,
+}
+
+impl DeferralRow {
+    const TABLE: &'static str = "deferrals";
+
+    pub(crate) fn into_deferral(self) -> Result<Deferral, Failure> {
+        let Self { code, client, state, document } = self;
+        let deferral: Deferral = read(Self::TABLE, &code, &document)?;
+        let agree = deferral.code.to_string() == code
+            && deferral.client.as_str() == client
+            && deferral.state.as_str() == state;
+        if agree {
+            Ok(deferral)
+        } else {
+            Err(Failure::damaged(Self::TABLE, code, "its document and its columns disagree"))
+        }
+    }
+}
+
 /// The columns of a leaf.
 #[derive(Debug)]
 pub(crate) struct LeafRow {
@@ -200,4 +238,20 @@ pub(crate) fn kill_state(rows: Vec<(i64, String)>) -> Result<KillState, Failure>
         state.kills.push(kill);
     }
     Ok(state)
+}
+
+/// The secret of the `store` table under which places are permuted.
+pub(crate) fn status_key(digits: &str) -> Result<StatusKey, Failure> {
+    let pair = |at: usize| digits.get(at..at + 2).and_then(|two| u8::from_str_radix(two, 16).ok());
+    let mut key = [0; 32];
+    let read = key.iter_mut().enumerate().try_for_each(|(at, byte)| {
+        *byte = pair(2 * at)?;
+        Some(())
+    });
+    match read {
+        Some(()) if digits.len() == 64 => Ok(StatusKey::new(key)),
+        Some(()) | None => {
+            Err(Failure::damaged("store", "status_key", "it is not 64 hexadecimal digits"))
+        }
+    }
 }

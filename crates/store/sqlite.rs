@@ -19,8 +19,9 @@ use tokio::sync::watch;
 
 use crate::journal::Journal;
 use crate::kills::KillBoard;
+use crate::known::KnownIntents;
 use crate::queue::{Mailbox, Queue};
-use crate::rows::{Head, kill_state};
+use crate::rows::{Head, kill_state, status_key};
 use crate::writer::Shared;
 use crate::{Durability, Failure, Store, StoreError};
 use read::Readers;
@@ -76,11 +77,14 @@ fn open(
     belongs_to(&connection, &trust_domain)?;
     let head = head(&connection)?;
     let kills = kills(&connection)?;
+    let status_key = status_key(&setting(&connection, "status_key")?)?;
     let (journal, orders) = Journal::open(&journal_path(path), &trust_domain)?;
     let shared = Arc::new(Shared {
         trust_domain,
+        status_key,
         clock,
         kills: KillBoard::new(journal, orders, kills),
+        intents: Arc::new(KnownIntents::new()),
         size: watch::Sender::new(head.size),
     });
     let (sender, receiver) = mpsc::channel();
@@ -106,8 +110,16 @@ fn journal_path(path: &Path) -> PathBuf {
 }
 
 fn migrations() -> Runner {
-    let begin = include_str!("migrations/sqlite/V1__begin.sql");
-    Runner::new(&Migration::unapplied("V1__begin", begin).into_iter().collect::<Vec<_>>())
+    let steps = [
+        ("V1__begin", include_str!("migrations/sqlite/V1__begin.sql")),
+        ("V2__derived_tokens", include_str!("migrations/sqlite/V2__derived_tokens.sql")),
+        ("V3__status_lists", include_str!("migrations/sqlite/V3__status_lists.sql")),
+        ("V4__replays", include_str!("migrations/sqlite/V4__replays.sql")),
+        ("V5__deferrals", include_str!("migrations/sqlite/V5__deferrals.sql")),
+    ];
+    let migrations =
+        steps.into_iter().filter_map(|(name, sql)| Migration::unapplied(name, sql).ok());
+    Runner::new(&migrations.collect::<Vec<_>>())
 }
 
 /// Makes a writing connection durable (<https://sqlite.org/pragma.html#pragma_synchronous>): with a write-ahead log only
@@ -148,11 +160,7 @@ fn belongs_to(connection: &Connection, trust_domain: &TrustDomain) -> Result<(),
         let insert =
             "INSERT INTO store (name, value) VALUES ('trust_domain', ?1) ON CONFLICT DO NOTHING";
         connection.execute(insert, [trust_domain.as_str()])?;
-        Ok(connection.query_row(
-            "SELECT value FROM store WHERE name = 'trust_domain'",
-            [],
-            |row| row.get(0),
-        )?)
+        setting(connection, "trust_domain")
     };
     let found = owner()?;
     if found == trust_domain.as_str() {
@@ -162,14 +170,22 @@ fn belongs_to(connection: &Connection, trust_domain: &TrustDomain) -> Result<(),
     }
 }
 
+/// What the store itself was told.
+fn setting(connection: &Connection, name: &str) -> Result<String, Failure> {
+    let query = "SELECT value FROM store WHERE name = ?1";
+    Ok(connection.query_row(query, [name], |row| row.get(0))?)
+}
+
 /// The end of the log and the newest epoch.
 fn head(connection: &Connection) -> Result<Head, Failure> {
-    let mut statement = connection.prepare_cached("SELECT size, recorded, kill_epoch FROM head")?;
-    let row =
-        statement.query_row([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?))).optional()?;
-    let (size, recorded, kill_epoch) =
+    let mut statement =
+        connection.prepare_cached("SELECT size, recorded, kill_epoch, next_place FROM head")?;
+    let row = statement
+        .query_row([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)))
+        .optional()?;
+    let (size, recorded, kill_epoch, next_place) =
         row.ok_or_else(|| Failure::damaged("head", "1", "the row is not there"))?;
-    Head::of_columns(size, recorded, kill_epoch)
+    Head::of_columns(size, recorded, kill_epoch, next_place)
 }
 
 fn kills(connection: &Connection) -> Result<marque_intent::KillState, Failure> {

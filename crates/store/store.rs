@@ -9,21 +9,25 @@ use jiff::Timestamp;
 use marque_audit::{Event, Leaf, LogError, LogStore, StoredCheckpoint};
 use marque_authority::{AuthorityRecord, AuthorityStore, AuthorityStoreError};
 use marque_exchange::{
-    RedeemError, Redeemed, Redemption, TokenId, TokenRecord, TokenStore, TokenStoreError,
+    Cancellation, Deferral, DeferralStore, Derivation, Derived, Freshness, OpenedDeferral, Polled,
+    RedeemError, Redeemed, Redemption, ReplayStore, SingleUse, TokenId, TokenRecord, TokenStore,
+    TokenStoreError,
 };
 use marque_intent::{
-    ChangeError, IdempotencyKey, Intent, IntentChange, IntentFilter, IntentId, IntentStore,
+    ChangeError, Digest, IdempotencyKey, Intent, IntentChange, IntentFilter, IntentId, IntentStore,
     IntentStoreError, KillState, NewKill, Submitted,
 };
 use marque_registry::{Entry, EntryId, EntryStore, EntryStoreError};
+use marque_spiffe::SpiffeId;
 use tokio::sync::watch;
 
 use crate::journal::Order;
 use crate::queue::Queue;
 use crate::reader::{Reader, unavailable};
 use crate::transactions::{
-    Append, Change, CreateEntry, DeleteEntry, RecordKill, Redeem, SaveAuthority, SaveCheckpoint,
-    Submit, SubmitRefusal,
+    Append, CancelDeferral, Change, CreateEntry, DeleteEntry, Derive, NotRedeemed, OpenDeferral,
+    PollDeferral, Proven, RecordKill, Redeem, Remember, SaveAuthority, SaveCheckpoint, Submit,
+    SubmitRefusal,
 };
 use crate::writer::Shared;
 use crate::{Durability, Failure};
@@ -168,12 +172,29 @@ impl TokenStore for Store {
         async move { read.await.map_err(TokenStoreError::new) }.boxed()
     }
 
+    fn recent_intent(&self, id: &IntentId) -> Option<Arc<Intent>> {
+        self.shared.intents.last_seen(id)
+    }
+
     fn redeem(&self, redemption: Redemption) -> BoxFuture<'_, Result<Redeemed, RedeemError>> {
         async move {
-            let redeemed = self.queue.run(Redeem { redemption }).await;
-            let answer =
-                redeemed.map_err(|failure| RedeemError::Store(TokenStoreError::new(failure)))?;
-            answer.map(|intent| Redeemed { intent }).map_err(RedeemError::Refused)
+            let proofs = redemption.proofs.clone();
+            let redeemed = self.queue.run(Proven { proofs, plan: Redeem { redemption } }).await;
+            let redeemed = redeemed.map_err(unstored)?.ok_or(RedeemError::Replayed)?;
+            redeemed.map_err(|refused| match refused {
+                NotRedeemed::Refused(denial) => RedeemError::Refused(denial),
+                NotRedeemed::Spent => RedeemError::Spent,
+            })
+        }
+        .boxed()
+    }
+
+    fn derive(&self, derivation: Derivation) -> BoxFuture<'_, Result<Derived, RedeemError>> {
+        async move {
+            let proofs = derivation.proofs.clone();
+            let derived = self.queue.run(Proven { proofs, plan: Derive { derivation } }).await;
+            let derived = derived.map_err(unstored)?.ok_or(RedeemError::Replayed)?;
+            derived.map_err(RedeemError::Refused)
         }
         .boxed()
     }
@@ -192,6 +213,68 @@ impl TokenStore for Store {
 
     fn kill_state(&self) -> Arc<KillState> {
         self.shared.kills.state()
+    }
+}
+
+impl DeferralStore for Store {
+    fn open_deferral(
+        &self,
+        deferral: Deferral,
+    ) -> BoxFuture<'_, Result<OpenedDeferral, TokenStoreError>> {
+        async move { self.queue.run(OpenDeferral { deferral }).await.map_err(TokenStoreError::new) }
+            .boxed()
+    }
+
+    fn open_deferrals(
+        &self,
+        client: &SpiffeId,
+        now: Timestamp,
+    ) -> BoxFuture<'_, Result<usize, TokenStoreError>> {
+        let read = self.reader.deferrals_of(client);
+        async move {
+            let all = read.await.map_err(TokenStoreError::new)?;
+            Ok(all.iter().filter(|deferral| deferral.is_open(now)).count())
+        }
+        .boxed()
+    }
+
+    fn deferral(&self, code: &Digest) -> BoxFuture<'_, Result<Option<Deferral>, TokenStoreError>> {
+        let read = self.reader.deferral(code);
+        async move { read.await.map_err(TokenStoreError::new) }.boxed()
+    }
+
+    fn poll_deferral(
+        &self,
+        code: &Digest,
+        now: Timestamp,
+    ) -> BoxFuture<'_, Result<Option<Polled>, TokenStoreError>> {
+        let poll = PollDeferral { code: *code, now };
+        async move { self.queue.run(poll).await.map_err(TokenStoreError::new) }.boxed()
+    }
+
+    fn cancel_deferral(
+        &self,
+        code: &Digest,
+        by: &SpiffeId,
+        now: Timestamp,
+    ) -> BoxFuture<'_, Result<Cancellation, TokenStoreError>> {
+        let cancel = CancelDeferral { code: *code, by: by.clone(), now };
+        async move { self.queue.run(cancel).await.map_err(TokenStoreError::new) }.boxed()
+    }
+}
+
+impl ReplayStore for Store {
+    fn remember(
+        &self,
+        proofs: Vec<SingleUse>,
+    ) -> BoxFuture<'_, Result<Freshness, TokenStoreError>> {
+        async move {
+            if proofs.is_empty() {
+                return Ok(Freshness::Fresh);
+            }
+            self.queue.run(Remember { proofs }).await.map_err(TokenStoreError::new)
+        }
+        .boxed()
     }
 }
 
@@ -259,6 +342,10 @@ impl EntryStore for Store {
 
 fn intents(failure: Failure) -> IntentStoreError {
     IntentStoreError::Unavailable(Box::new(failure))
+}
+
+fn unstored(failure: Failure) -> RedeemError {
+    RedeemError::Store(TokenStoreError::new(failure))
 }
 
 fn entries(failure: Failure) -> EntryStoreError {

@@ -7,22 +7,26 @@
 //! Deliberately absent: SQL, threads and waiting.
 
 mod batch;
+mod replays;
 mod view;
 
-pub(crate) use batch::{Batch, Changes, IntentChangeRow};
-pub(crate) use view::{Found, Loaded, View};
+pub(crate) use batch::{Batch, Changes, IntentChangeRow, TokenChangeRow};
+pub(crate) use replays::{Replays, forgotten_with};
+pub(crate) use view::{Found, Loaded, OverRows, View};
 
 use std::collections::BTreeSet;
 
 use marque_audit::{Event, StoredCheckpoint};
 use marque_authority::AuthorityRecord;
-use marque_exchange::{TokenId, TokenRecord};
-use marque_intent::{Intent, IntentId};
+use marque_exchange::{Deferral, ReplayKey, SingleUse, TokenId, TokenRecord};
+use marque_intent::{Digest, Intent, IntentId};
 use marque_registry::{Entry, EntryId};
+use marque_spiffe::SpiffeId;
 
 use crate::Failure;
 use crate::journal::Order;
 use crate::rows::Idempotency;
+use crate::transactions::Over;
 
 /// One operation of the domain, whole or not at all.
 pub(crate) trait Transaction: std::fmt::Debug + Send + 'static {
@@ -41,10 +45,19 @@ pub(crate) trait Transaction: std::fmt::Debug + Send + 'static {
 pub(crate) struct Keys {
     pub(crate) intents: BTreeSet<IntentId>,
     pub(crate) tokens: BTreeSet<TokenId>,
+    /// Intents of which every token is looked at that derives from another and has not expired.
+    pub(crate) families: BTreeSet<IntentId>,
     /// Agent and key.
     pub(crate) idempotency: BTreeSet<(String, String)>,
+    /// With the intent of each.
+    pub(crate) deferrals: BTreeSet<Digest>,
+    /// Clients of which every deferral is looked at.
+    pub(crate) deferral_clients: BTreeSet<SpiffeId>,
+    pub(crate) replays: BTreeSet<ReplayKey>,
     /// Whether the ids and SPIFFE IDs of all entries are needed.
     pub(crate) entries: bool,
+    /// Whether rows are looked for that may be forgotten, and which.
+    pub(crate) over: Option<Over>,
 }
 
 /// An answer, and the writes that must be durable before it is given.
@@ -69,10 +82,20 @@ pub(crate) struct Writes {
     /// New and changed intents; a changed one replaces the version that the view had.
     pub(crate) intents: Vec<Intent>,
     pub(crate) tokens: Vec<TokenRecord>,
+    /// Tokens that were there before, each in place of the record that the view had.
+    pub(crate) changed_tokens: Vec<TokenRecord>,
     pub(crate) idempotency: Vec<Idempotency>,
+    /// New and changed ones alike.
+    pub(crate) deferrals: Vec<Deferral>,
+    pub(crate) forgotten_deferrals: Vec<Digest>,
+    /// Proofs that were fresh.
+    pub(crate) replays: Vec<SingleUse>,
     pub(crate) kills: Vec<Order>,
     pub(crate) authorities: Vec<AuthorityRecord>,
     pub(crate) created_entries: Vec<Entry>,
     pub(crate) deleted_entries: Vec<EntryId>,
+    pub(crate) deleted_tokens: Vec<TokenId>,
+    /// Agent and key.
+    pub(crate) deleted_idempotency: Vec<(String, String)>,
     pub(crate) checkpoint: Option<StoredCheckpoint>,
 }

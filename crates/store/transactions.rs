@@ -1,11 +1,19 @@
 //! The operations of the domain, each a plan over loaded rows. The rules themselves are the domain crates' own.
 
+mod deferrals;
+mod derive;
 mod entries;
 mod intents;
+mod life;
 mod record;
 mod redeem;
+mod replays;
 
+pub(crate) use deferrals::{CancelDeferral, OpenDeferral, PollDeferral};
+pub(crate) use derive::Derive;
 pub(crate) use entries::{CreateEntry, DeleteEntry};
 pub(crate) use intents::{Change, IDEMPOTENCY_LIFETIME, Submit, SubmitRefusal};
+pub(crate) use life::{Over, Prune, RevokeToken, UseToken};
 pub(crate) use record::{Append, RecordKill, SaveAuthority, SaveCheckpoint};
-pub(crate) use redeem::Redeem;
+pub(crate) use redeem::{NotRedeemed, Redeem};
+pub(crate) use replays::{Proven, Remember};

@@ -2,12 +2,14 @@
 
 use std::sync::Arc;
 
+use marque_exchange::StatusKey;
 use marque_intent::KillState;
 use marque_spiffe::{Clock, TrustDomain};
 use tokio::sync::watch;
 
 use crate::Failure;
 use crate::kills::KillBoard;
+use crate::known::KnownIntents;
 use crate::queue::Job;
 use crate::transaction::{Batch, Keys, Loaded};
 
@@ -15,8 +17,11 @@ use crate::transaction::{Batch, Keys, Loaded};
 #[derive(Debug)]
 pub(crate) struct Shared {
     pub(crate) trust_domain: TrustDomain,
+    /// The secret order of places on status lists.
+    pub(crate) status_key: StatusKey,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) kills: KillBoard,
+    pub(crate) intents: Arc<KnownIntents>,
     pub(crate) size: watch::Sender<u64>,
 }
 
@@ -30,14 +35,19 @@ impl Shared {
 
     /// Runs the jobs' plans on what was loaded. The answers stay with the jobs.
     pub(crate) fn plan(&self, jobs: &mut [Box<dyn Job>], loaded: Loaded) -> Batch {
-        let mut batch =
-            Batch::new(&self.trust_domain, loaded, self.kills.pending(), self.clock.now());
+        let mut batch = Batch::new(
+            (&self.trust_domain, &self.status_key),
+            loaded,
+            self.kills.pending(),
+            self.clock.now(),
+        );
         jobs.iter_mut().for_each(|job| job.run(&mut batch));
         batch
     }
 
     /// Tells everybody who watches, once a batch is durable and before its callers are answered.
     pub(crate) fn committed(&self, batch: &Batch) {
+        batch.changes().intents.values().for_each(|row| self.intents.keep(&row.intent));
         self.grown(batch.view().next_seq());
         self.kills.store(batch.view().recorded_kills().clone());
     }

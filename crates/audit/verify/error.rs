@@ -90,6 +90,24 @@ pub enum VerifyError {
         /// Its number.
         seq: u64,
     },
+    /// A token was used or derived from that no leaf before it issues, or issues for this intent.
+    #[error("leaf {seq} uses or derives from a token that was never issued")]
+    UnknownToken {
+        /// Its number.
+        seq: u64,
+    },
+    /// A token was used or derived from after it was revoked or used up, or its intent had ended.
+    #[error("leaf {seq} uses or derives from a token that had ended")]
+    EndedToken {
+        /// Its number.
+        seq: u64,
+    },
+    /// A token lives longer than the one that it derives from.
+    #[error("leaf {seq} derives a token that outlives its parent")]
+    OutlivesParent {
+        /// Its number.
+        seq: u64,
+    },
     /// What an older checkpoint covers is no longer what it was: the history was written anew, or the log forked.
     #[error(
         "the history was rewritten: an older checkpoint states another root for the first {before} leaves"
@@ -132,6 +150,9 @@ impl VerifyError {
             Self::UseAfterKill { .. } => "use_after_kill",
             Self::OtherGrant { .. } => "use_of_another_grant",
             Self::OutlivesGrant { .. } => "token_outlives_grant",
+            Self::UnknownToken { .. } => "unknown_token",
+            Self::EndedToken { .. } => "use_of_an_ended_token",
+            Self::OutlivesParent { .. } => "token_outlives_parent",
             Self::Rewritten { .. } => "history_rewritten",
             Self::Root { .. } => "root_mismatch",
             Self::Read(_) => "unreadable",
@@ -149,7 +170,10 @@ impl VerifyError {
             | Self::ApprovedTwice { seq }
             | Self::UseAfterKill { seq }
             | Self::OtherGrant { seq }
-            | Self::OutlivesGrant { seq } => Some(*seq),
+            | Self::OutlivesGrant { seq }
+            | Self::UnknownToken { seq }
+            | Self::EndedToken { seq }
+            | Self::OutlivesParent { seq } => Some(*seq),
             Self::Gap { expected, .. } => Some(*expected),
             Self::Truncated { found, .. } => Some(*found),
             Self::NoCheckpoint

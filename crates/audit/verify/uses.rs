@@ -5,6 +5,7 @@ use std::collections::{HashMap, HashSet};
 use jiff::Timestamp;
 
 use super::VerifyError;
+use super::tokens::Tokens;
 use crate::{Event, EventKind, Leaf};
 
 /// The intents that may be used at this point of the log.
@@ -14,6 +15,7 @@ pub(super) struct Uses {
     /// Every intent that was ever approved: it is approved once.
     approved: HashSet<String>,
     kills: Kills,
+    tokens: Tokens,
 }
 
 /// Whom the kills so far stop.
@@ -35,9 +37,11 @@ impl Uses {
     /// Takes up what the leaf says of an intent.
     pub(super) fn record(&mut self, leaf: &Leaf) -> Result<(), VerifyError> {
         let event = leaf.event();
+        self.tokens.record(leaf.seq(), event)?;
         match event.kind {
             EventKind::IntentApproved => return self.open(leaf.seq(), event),
             EventKind::TokenIssued => return self.spend(leaf.seq(), event),
+            EventKind::TokenDerived => return self.derive(leaf.seq(), event),
             EventKind::IntentDenied
             | EventKind::IntentCancelled
             | EventKind::IntentCompleted
@@ -49,6 +53,8 @@ impl Uses {
             | EventKind::ApprovalRecorded
             | EventKind::ApprovalRefused
             | EventKind::ChangeRefused
+            | EventKind::TokenUsed
+            | EventKind::TokenRevoked
             | EventKind::TokenRefused
             | EventKind::SvidIssued
             | EventKind::SvidBrokered
@@ -102,6 +108,14 @@ impl Uses {
         Ok(())
     }
 
+    /// A token that derives from another spends no use; that the other one stands was looked at before.
+    fn derive(&self, seq: u64, event: &Event) -> Result<(), VerifyError> {
+        if self.kills.stop(event) || self.kills.stop_holder(event) {
+            return Err(VerifyError::UseAfterKill { seq });
+        }
+        Ok(())
+    }
+
     fn close(&mut self, event: &Event) {
         if let Some(intent) = &event.intent {
             self.open.remove(intent);
@@ -120,6 +134,13 @@ impl Kills {
             (Some("playbook"), Some(playbook)) => drop(self.playbooks.insert(playbook.to_owned())),
             _ => self.everybody = true,
         }
+    }
+
+    /// Whether the holder of a derived token, or anybody that it came through, is stopped.
+    fn stop_holder(&self, event: &Event) -> bool {
+        let through = event.detail.get("through").and_then(|through| through.as_array());
+        let through = through.into_iter().flatten().filter_map(|agent| agent.as_str());
+        event.actor.as_deref().into_iter().chain(through).any(|agent| self.agents.contains(agent))
     }
 
     fn stop(&self, event: &Event) -> bool {

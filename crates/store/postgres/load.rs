@@ -3,15 +3,23 @@
 //! The head comes first: whoever has it has the turn. What is read after it is what the last turn left, because at READ
 //! COMMITTED every statement sees what was committed before it began.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use deadpool_postgres::Transaction;
-use marque_intent::{Intent, IntentId, KillState};
+use marque_exchange::{Deferral, TokenId, TokenRecord};
+use marque_intent::{Digest, Intent, IntentId, KillState};
+use marque_spiffe::SpiffeId;
 use tokio_postgres::Row;
+use tokio_postgres::types::ToSql;
 
 use crate::Failure;
-use crate::rows::{Head, Idempotency, IntentRow, kill_state};
-use crate::transaction::{Found, Keys, Loaded};
+use crate::known::KnownIntents;
+use crate::rows::{
+    DeferralRow, Head, Idempotency, IntentRow, count, instant, kill_state, micros, name, read,
+    signed,
+};
+use crate::transaction::{Found, Keys, Loaded, OverRows, Replays};
 use crate::writer::Shared;
 
 pub(super) async fn load(
@@ -20,7 +28,7 @@ pub(super) async fn load(
     shared: &Shared,
 ) -> Result<Loaded, Failure> {
     let lock = transaction
-        .prepare_cached("SELECT size, recorded, kill_epoch FROM head FOR UPDATE")
+        .prepare_cached("SELECT size, recorded, kill_epoch, next_place FROM head FOR UPDATE")
         .await?;
     let head = head(&transaction.query_one(&lock, &[]).await?)?;
     let kills = match shared.known_kills(head.kill_epoch) {
@@ -32,18 +40,27 @@ pub(super) async fn load(
         )?,
     };
     let entries = async { if keys.entries { entries(transaction).await } else { Ok(Vec::new()) } };
-    let (idempotency, tokens, entries) =
-        futures::try_join!(idempotency(transaction, keys), tokens(transaction, keys), entries)?;
+    let (idempotency, tokens, deferrals, replays, entries, over) = futures::try_join!(
+        idempotency(transaction, keys),
+        tokens(transaction, keys, &head),
+        deferrals(transaction, keys),
+        replays(transaction, keys),
+        entries,
+        rows_over(transaction, keys),
+    )?;
     // A replayed request answers with the intent that its key led to.
     let earlier = idempotency.readable().map(|row| &row.intent);
-    let wanted: BTreeSet<_> = keys.intents.iter().chain(earlier).collect();
-    let intents = intents(transaction, &wanted).await?;
-    Ok(Loaded { head, kills, intents, tokens, idempotency, entries })
+    // A poll is answered by what its intent is.
+    let awaited = deferrals.readable().filter(|row| keys.deferrals.contains(&row.code));
+    let awaited = awaited.map(|row| &row.intent);
+    let wanted: BTreeSet<_> = keys.intents.iter().chain(earlier).chain(awaited).collect();
+    let intents = intents(transaction, &wanted, &shared.intents).await?;
+    Ok(Loaded { head, kills, intents, tokens, idempotency, deferrals, replays, entries, over })
 }
 
-/// The columns `size, recorded, kill_epoch`.
+/// The columns `size, recorded, kill_epoch, next_place`.
 pub(super) fn head(row: &Row) -> Result<Head, Failure> {
-    Head::of_columns(row.try_get(0)?, row.try_get(1)?, row.try_get(2)?)
+    Head::of_columns(row.try_get(0)?, row.try_get(1)?, row.try_get(2)?, row.try_get(3)?)
 }
 
 /// The columns `epoch, document`.
@@ -88,27 +105,77 @@ async fn idempotency(
     Ok(found)
 }
 
+async fn deferrals(
+    transaction: &Transaction<'_>,
+    keys: &Keys,
+) -> Result<Found<Digest, Deferral>, Failure> {
+    if keys.deferrals.is_empty() && keys.deferral_clients.is_empty() {
+        return Ok(Found::nothing());
+    }
+    let query = transaction
+        .prepare_cached(
+            "SELECT code, client, state, document::text FROM deferrals
+             WHERE code = ANY($1::text[]) OR client = ANY($2::text[]) ORDER BY code FOR UPDATE",
+        )
+        .await?;
+    let codes: Vec<String> = keys.deferrals.iter().map(ToString::to_string).collect();
+    let clients: Vec<&str> = keys.deferral_clients.iter().map(SpiffeId::as_str).collect();
+    let mut found = Found::nothing();
+    for row in transaction.query(&query, &[&codes, &clients]).await? {
+        let row = deferral_row(&row)?;
+        if let Ok(code) = row.code.parse() {
+            found.insert(code, row.into_deferral());
+        }
+    }
+    Ok(found)
+}
+
+/// The columns `code, client, state, document`.
+pub(super) fn deferral_row(row: &Row) -> Result<DeferralRow, Failure> {
+    Ok(DeferralRow {
+        code: row.try_get(0)?,
+        client: row.try_get(1)?,
+        state: row.try_get(2)?,
+        document: row.try_get(3)?,
+    })
+}
+
 async fn intents(
     transaction: &Transaction<'_>,
     ids: &BTreeSet<&IntentId>,
-) -> Result<Found<IntentId, Intent>, Failure> {
+    known: &KnownIntents,
+) -> Result<Found<IntentId, Arc<Intent>>, Failure> {
     if ids.is_empty() {
         return Ok(Found::nothing());
     }
     let query = transaction
         .prepare_cached(
-            "SELECT id, state, state_version, document::text FROM intents
-             WHERE id = ANY($1::text[]) ORDER BY id FOR UPDATE",
+            // The document comes only where it is not known already.
+            "SELECT intents.id, intents.state, state_version,
+                    CASE WHEN state_version = known.version AND intents.state = known.state
+                         THEN NULL ELSE document::text END
+             FROM intents JOIN unnest($1::text[], $2::text[], $3::bigint[]) AS known (id, state, version)
+                  ON known.id = intents.id
+             ORDER BY intents.id FOR UPDATE OF intents",
         )
         .await?;
-    let names: Vec<&str> = ids.iter().map(|id| id.as_str()).collect();
+    let seen: BTreeMap<&str, _> =
+        ids.iter().map(|id| (id.as_str(), (*id, known.last_seen(id)))).collect();
+    let names: Vec<&str> = seen.keys().copied().collect();
+    let last = || seen.values().map(|(_, intent)| intent.as_ref());
+    let states: Vec<Option<&str>> =
+        last().map(|intent| intent.map(|intent| intent.state().as_str())).collect();
+    let versions: Vec<Option<i64>> =
+        last().map(|intent| intent.map(|intent| signed(intent.state_version()))).collect();
     let mut found = Found::nothing();
-    for row in transaction.query(&query, &[&names]).await? {
-        let row = intent_row(&row)?;
-        let id = ids.iter().find(|id| id.as_str() == row.id).map(|id| (*id).clone());
-        if let Some(id) = id {
-            found.insert(id, row.into_intent());
-        }
+    for row in transaction.query(&query, &[&names, &states, &versions]).await? {
+        let Some((id, seen)) = seen.get(row.try_get::<_, &str>(0)?) else { continue };
+        let unchanged = row.try_get::<_, Option<&str>>(3)?.is_none();
+        let intent = match seen {
+            Some(intent) if unchanged => Ok(Arc::clone(intent)),
+            _ => intent_row(&row)?.into_intent().map(Arc::new).inspect(|intent| known.keep(intent)),
+        };
+        found.insert((*id).clone(), intent);
     }
     Ok(found)
 }
@@ -116,22 +183,87 @@ async fn intents(
 async fn tokens(
     transaction: &Transaction<'_>,
     keys: &Keys,
-) -> Result<BTreeSet<marque_exchange::TokenId>, Failure> {
-    if keys.tokens.is_empty() {
-        return Ok(BTreeSet::new());
+    head: &Head,
+) -> Result<Found<TokenId, TokenRecord>, Failure> {
+    let mut tokens = Found::nothing();
+    if !keys.tokens.is_empty() {
+        let query = transaction
+            .prepare_cached("SELECT id, document::text FROM tokens WHERE id = ANY($1::text[])")
+            .await?;
+        let ids: Vec<&str> = keys.tokens.iter().map(TokenId::as_str).collect();
+        take_tokens(&mut tokens, &transaction.query(&query, &[&ids]).await?)?;
     }
-    let query =
-        transaction.prepare_cached("SELECT id FROM tokens WHERE id = ANY($1::text[])").await?;
-    let names: Vec<&str> = keys.tokens.iter().map(|id| id.as_str()).collect();
-    let mut there = BTreeSet::new();
-    for row in transaction.query(&query, &[&names]).await? {
-        let found: &str = row.try_get(0)?;
-        there.extend(keys.tokens.iter().find(|id| id.as_str() == found).cloned());
+    if !keys.families.is_empty() {
+        let query = transaction
+            .prepare_cached(
+                "SELECT id, document::text FROM tokens WHERE intent = ANY($1::text[])
+                 AND expires_at > $2 AND parent IS NOT NULL",
+            )
+            .await?;
+        let intents: Vec<&str> = keys.families.iter().map(IntentId::as_str).collect();
+        let rows = transaction.query(&query, &[&intents, &head.expired()]).await?;
+        take_tokens(&mut tokens, &rows)?;
     }
-    Ok(there)
+    Ok(tokens)
+}
+
+/// The columns `id, document`.
+fn take_tokens(tokens: &mut Found<TokenId, TokenRecord>, rows: &[Row]) -> Result<(), Failure> {
+    for row in rows {
+        let id: &str = row.try_get(0)?;
+        let record = read("tokens", id, row.try_get(1)?);
+        tokens.insert(name("tokens", id, id)?, record);
+    }
+    Ok(())
+}
+
+async fn replays(transaction: &Transaction<'_>, keys: &Keys) -> Result<Replays, Failure> {
+    if keys.replays.is_empty() {
+        return Ok(Replays::default());
+    }
+    let kept = transaction.prepare_cached("SELECT kept FROM replay_count").await?;
+    let known = transaction
+        .prepare_cached("SELECT key, until FROM replays WHERE key = ANY($1::bytea[])")
+        .await?;
+    let names: Vec<&[u8]> = keys.replays.iter().map(|key| key.as_bytes().as_slice()).collect();
+    let parameters: [&(dyn ToSql + Sync); 1] = [&names];
+    let (kept, known) = futures::try_join!(
+        transaction.query_one(&kept, &[]),
+        transaction.query(&known, &parameters)
+    )?;
+    let kept = count("replay_count", "kept", kept.try_get(0)?)?;
+    let mut replays = Replays { kept, ..Replays::default() };
+    for row in known {
+        let (name, until): (&[u8], i64) = (row.try_get(0)?, row.try_get(1)?);
+        let key = keys.replays.iter().find(|key| key.as_bytes().as_slice() == name);
+        let until = instant("replays", "until", until)?;
+        replays.known.extend(key.map(|key| (*key, until)));
+    }
+    Ok(replays)
 }
 
 async fn entries(transaction: &Transaction<'_>) -> Result<Vec<(String, String)>, Failure> {
     let rows = transaction.query("SELECT id, spiffe_id FROM entries", &[]).await?;
     rows.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?))).collect()
+}
+
+async fn rows_over(transaction: &Transaction<'_>, keys: &Keys) -> Result<OverRows, Failure> {
+    let Some(over) = keys.over else { return Ok(OverRows::default()) };
+    let limit = signed(over.limit as u64);
+    let tokens = transaction
+        .prepare_cached("SELECT id FROM tokens WHERE expires_at <= $1 ORDER BY expires_at LIMIT $2")
+        .await?;
+    let tokens = transaction.query(&tokens, &[&micros(over.tokens_expired_before), &limit]).await?;
+    let tokens = tokens.iter().map(|row| name("tokens", "id", row.try_get(0)?));
+    let query = transaction
+        .prepare_cached(
+            "SELECT agent, key FROM idempotency WHERE created_at <= $1 ORDER BY created_at LIMIT $2",
+        )
+        .await?;
+    let rows = transaction.query(&query, &[&micros(over.keys_created_before), &limit]).await?;
+    let idempotency = rows.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?)));
+    Ok(OverRows {
+        tokens: tokens.collect::<Result<_, Failure>>()?,
+        idempotency: idempotency.collect::<Result<_, Failure>>()?,
+    })
 }

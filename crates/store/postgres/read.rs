@@ -1,21 +1,27 @@
 //! Reads, on pooled connections.
 
+mod life;
+
+use std::ops::Range;
+
 use deadpool_postgres::{Object, Pool};
 use futures::FutureExt;
 use futures::future::BoxFuture;
+use jiff::Timestamp;
 use marque_audit::{Leaf, LogError, StoredCheckpoint};
 use marque_authority::AuthorityRecord;
-use marque_exchange::{TokenId, TokenRecord};
-use marque_intent::{Intent, IntentFilter, IntentId, KillState};
+use marque_exchange::{Deferral, SuspectQuery, Suspects, TokenId, TokenRecord};
+use marque_intent::{Digest, Intent, IntentFilter, IntentId, KillState};
 use marque_registry::Entry;
+use marque_spiffe::SpiffeId;
 use serde::de::DeserializeOwned;
 use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
 
-use super::load::{self, intent_row};
+use super::load::{self, deferral_row, intent_row};
 use crate::Failure;
 use crate::reader::{Reader, unavailable};
-use crate::rows::{CheckpointRow, Head, IntentRow, LeafRow, leaves, read, signed};
+use crate::rows::{CheckpointRow, DeferralRow, Head, IntentRow, LeafRow, leaves, read, signed};
 
 /// The pool that the writer uses too.
 #[derive(Debug)]
@@ -51,7 +57,8 @@ impl PooledReader {
 impl Reader for PooledReader {
     fn head(&self) -> BoxFuture<'_, Result<Head, Failure>> {
         async move {
-            let rows = self.query("SELECT size, recorded, kill_epoch FROM head", &[]).await?;
+            let rows =
+                self.query("SELECT size, recorded, kill_epoch, next_place FROM head", &[]).await?;
             rows.first().map_or_else(
                 || Err(Failure::damaged("head", "1", "the row is not there")),
                 load::head,
@@ -105,6 +112,49 @@ impl Reader for PooledReader {
             Ok(Some((token, intent_row(row)?.into_intent()?)))
         }
         .boxed()
+    }
+
+    fn deferral(&self, code: &Digest) -> BoxFuture<'_, Result<Option<Deferral>, Failure>> {
+        let code = code.to_string();
+        async move {
+            let query = "SELECT code, client, state, document::text FROM deferrals WHERE code = $1";
+            let rows = self.query(query, &[&code]).await?;
+            rows.first()
+                .map(|row| deferral_row(row).and_then(DeferralRow::into_deferral))
+                .transpose()
+        }
+        .boxed()
+    }
+
+    fn deferrals_of(&self, client: &SpiffeId) -> BoxFuture<'_, Result<Vec<Deferral>, Failure>> {
+        let client = client.clone();
+        async move {
+            let query =
+                "SELECT code, client, state, document::text FROM deferrals WHERE client = $1";
+            let rows = self.query(query, &[&client.as_str()]).await?;
+            rows.iter().map(|row| deferral_row(row).and_then(DeferralRow::into_deferral)).collect()
+        }
+        .boxed()
+    }
+
+    fn tokens_of(&self, intent: &IntentId) -> BoxFuture<'_, Result<Vec<TokenRecord>, Failure>> {
+        let intent = intent.clone();
+        async move { self.tokens_of_intent(&intent).await }.boxed()
+    }
+
+    fn tokens(
+        &self,
+        ids: Vec<TokenId>,
+    ) -> BoxFuture<'_, Result<Vec<(TokenRecord, Intent)>, Failure>> {
+        async move { self.tokens_by_id(&ids).await }.boxed()
+    }
+
+    fn places(&self, now: Timestamp) -> BoxFuture<'_, Result<Range<u64>, Failure>> {
+        async move { self.places_at(now).await }.boxed()
+    }
+
+    fn suspects(&self, query: SuspectQuery) -> BoxFuture<'_, Result<Suspects, Failure>> {
+        async move { self.suspects_of(&query).await }.boxed()
     }
 
     fn leaves(&self, from: u64, limit: usize) -> BoxFuture<'_, Result<Vec<Leaf>, LogError>> {

@@ -1,13 +1,13 @@
 //! Writing what came out of a batch, inside its transaction: one statement per table, whatever the number of rows.
 
 use deadpool_postgres::Transaction;
+use marque_exchange::TokenId;
 use tokio_postgres::types::ToSql;
 
 use super::SchemaName;
 use crate::Failure;
 use crate::rows::{CheckpointRow, document, micros, signed};
-use crate::transaction::{Batch, Changes};
-use crate::transactions::IDEMPOTENCY_LIFETIME;
+use crate::transaction::{Batch, Changes, forgotten_with};
 
 pub(super) async fn save(
     transaction: &Transaction<'_>,
@@ -19,8 +19,12 @@ pub(super) async fn save(
     new_intents(transaction, changes).await?;
     futures::try_join!(
         changed_intents(transaction, changes),
-        tokens(transaction, changes),
-        idempotency(transaction, batch),
+        new_tokens(transaction, changes),
+        changed_tokens(transaction, changes),
+        forgotten_tokens(transaction, changes),
+        idempotency(transaction, changes),
+        deferrals(transaction, batch),
+        replays(transaction, batch),
         kills(transaction, changes),
         authorities(transaction, changes),
         entries(transaction, changes),
@@ -104,35 +108,85 @@ async fn changed_intents(transaction: &Transaction<'_>, changes: &Changes) -> Re
     all(written, changed.len(), "intents")
 }
 
-async fn tokens(transaction: &Transaction<'_>, changes: &Changes) -> Result<(), Failure> {
-    let tokens = &changes.tokens;
+async fn new_tokens(transaction: &Transaction<'_>, changes: &Changes) -> Result<(), Failure> {
+    let rows = changes.tokens.values().filter(|row| row.is_new);
+    let tokens: Vec<_> = rows.map(|row| &row.token).collect();
     if tokens.is_empty() {
         return Ok(());
     }
     let ids: Vec<&str> = tokens.iter().map(|token| token.id.as_str()).collect();
     let intents: Vec<&str> = tokens.iter().map(|token| token.intent.as_str()).collect();
     let expires: Vec<i64> = tokens.iter().map(|token| micros(token.expires_at)).collect();
+    let parents: Vec<Option<&str>> =
+        tokens.iter().map(|token| token.parent.as_ref().map(TokenId::as_str)).collect();
+    let ended: Vec<Option<i64>> = tokens.iter().map(|token| token.ended_at().map(micros)).collect();
+    let places: Vec<Option<i64>> =
+        tokens.iter().map(|token| token.status_index.map(|place| signed(place.number()))).collect();
+    let epochs: Vec<i64> = tokens.iter().map(|token| signed(token.epoch)).collect();
     let documents = tokens.iter().map(document).collect::<Result<Vec<_>, _>>()?;
     let written = execute(
         transaction,
-        "INSERT INTO tokens (id, intent, expires_at, document)
-         SELECT id, intent, expires_at, document::json
-         FROM unnest($1::text[], $2::text[], $3::bigint[], $4::text[]) AS new (id, intent, expires_at, document)",
-        &[&ids, &intents, &expires, &documents],
+        "INSERT INTO tokens (id, intent, expires_at, parent, ended_at, place, epoch, document)
+         SELECT id, intent, expires_at, parent, ended_at, place, epoch, document::json
+         FROM unnest($1::text[], $2::text[], $3::bigint[], $4::text[], $5::bigint[], $6::bigint[],
+                     $7::bigint[], $8::text[])
+         AS new (id, intent, expires_at, parent, ended_at, place, epoch, document)",
+        &[&ids, &intents, &expires, &parents, &ended, &places, &epochs, &documents],
     )
     .await?;
     all(written, tokens.len(), "tokens")
 }
 
-async fn idempotency(transaction: &Transaction<'_>, batch: &Batch) -> Result<(), Failure> {
-    let rows = &batch.changes().idempotency;
+async fn changed_tokens(transaction: &Transaction<'_>, changes: &Changes) -> Result<(), Failure> {
+    let rows = changes.tokens.values().filter(|row| !row.is_new);
+    let tokens: Vec<_> = rows.map(|row| &row.token).collect();
+    if tokens.is_empty() {
+        return Ok(());
+    }
+    let ids: Vec<&str> = tokens.iter().map(|token| token.id.as_str()).collect();
+    let ended: Vec<Option<i64>> = tokens.iter().map(|token| token.ended_at().map(micros)).collect();
+    let documents = tokens.iter().map(document).collect::<Result<Vec<_>, _>>()?;
+    let written = execute(
+        transaction,
+        "UPDATE tokens SET ended_at = next.ended_at, document = next.document::json
+         FROM unnest($1::text[], $2::bigint[], $3::text[]) AS next (id, ended_at, document)
+         WHERE tokens.id = next.id",
+        &[&ids, &ended, &documents],
+    )
+    .await?;
+    all(written, tokens.len(), "tokens")
+}
+
+async fn forgotten_tokens(transaction: &Transaction<'_>, changes: &Changes) -> Result<(), Failure> {
+    if changes.deleted_tokens.is_empty() {
+        return Ok(());
+    }
+    let ids: Vec<&str> = changes.deleted_tokens.iter().map(TokenId::as_str).collect();
+    execute(transaction, "DELETE FROM tokens WHERE id = ANY($1::text[])", &[&ids]).await?;
+    Ok(())
+}
+
+async fn forgotten_keys(transaction: &Transaction<'_>, changes: &Changes) -> Result<(), Failure> {
+    if changes.deleted_idempotency.is_empty() {
+        return Ok(());
+    }
+    let (agents, keys): (Vec<&str>, Vec<&str>) = changes
+        .deleted_idempotency
+        .iter()
+        .map(|(agent, key)| (agent.as_str(), key.as_str()))
+        .unzip();
+    let delete = "DELETE FROM idempotency
+                  WHERE (agent, key) IN (SELECT * FROM unnest($1::text[], $2::text[]))";
+    execute(transaction, delete, &[&agents, &keys]).await?;
+    Ok(())
+}
+
+async fn idempotency(transaction: &Transaction<'_>, changes: &Changes) -> Result<(), Failure> {
+    forgotten_keys(transaction, changes).await?;
+    let rows = &changes.idempotency;
     if rows.is_empty() {
         return Ok(());
     }
-    let oldest =
-        batch.view().now().checked_sub(IDEMPOTENCY_LIFETIME).unwrap_or(jiff::Timestamp::MIN);
-    execute(transaction, "DELETE FROM idempotency WHERE created_at <= $1", &[&micros(oldest)])
-        .await?;
     let agents: Vec<&str> = rows.iter().map(|row| row.agent.as_str()).collect();
     let keys: Vec<&str> = rows.iter().map(|row| row.key.as_str()).collect();
     let bodies: Vec<String> = rows.iter().map(|row| row.body.to_string()).collect();
@@ -141,11 +195,66 @@ async fn idempotency(transaction: &Transaction<'_>, batch: &Batch) -> Result<(),
     let written = execute(
         transaction,
         "INSERT INTO idempotency (agent, key, body, intent, created_at)
-         SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::bigint[])",
+         SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::bigint[])
+         ON CONFLICT (agent, key) DO UPDATE
+         SET body = excluded.body, intent = excluded.intent, created_at = excluded.created_at",
         &[&agents, &keys, &bodies, &intents, &created],
     )
     .await?;
     all(written, rows.len(), "idempotency")
+}
+
+async fn deferrals(transaction: &Transaction<'_>, batch: &Batch) -> Result<(), Failure> {
+    let Changes { deferrals, forgotten_deferrals, .. } = batch.changes();
+    if deferrals.is_empty() && forgotten_deferrals.is_empty() {
+        return Ok(());
+    }
+    let forgotten: Vec<String> = forgotten_deferrals.iter().map(ToString::to_string).collect();
+    let forget = "DELETE FROM deferrals WHERE kept_until <= $1 OR code = ANY($2::text[])";
+    execute(transaction, forget, &[&micros(batch.view().now()), &forgotten]).await?;
+    let codes: Vec<String> = deferrals.keys().map(ToString::to_string).collect();
+    let rows = || deferrals.values();
+    let clients: Vec<&str> = rows().map(|one| one.client.as_str()).collect();
+    let intents: Vec<&str> = rows().map(|one| one.intent.as_str()).collect();
+    let states: Vec<&str> = rows().map(|one| one.state.as_str()).collect();
+    let kept: Vec<i64> = rows().map(|one| micros(one.kept_until())).collect();
+    let documents = rows().map(document).collect::<Result<Vec<_>, _>>()?;
+    let written = execute(
+        transaction,
+        "INSERT INTO deferrals (code, client, intent, state, kept_until, document)
+         SELECT code, client, intent, state, kept_until, document::json
+         FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::bigint[], $6::text[])
+         AS new (code, client, intent, state, kept_until, document)
+         ON CONFLICT (code) DO UPDATE SET state = excluded.state, document = excluded.document",
+        &[&codes, &clients, &intents, &states, &kept, &documents],
+    )
+    .await?;
+    all(written, deferrals.len(), "deferrals")
+}
+
+async fn replays(transaction: &Transaction<'_>, batch: &Batch) -> Result<(), Failure> {
+    let Changes { replays, new_replays, .. } = batch.changes();
+    if replays.is_empty() {
+        return Ok(());
+    }
+    let keys: Vec<&[u8]> = replays.iter().map(|proof| proof.key.as_bytes().as_slice()).collect();
+    let ends: Vec<i64> = replays.iter().map(|proof| micros(proof.until)).collect();
+    execute(
+        transaction,
+        "INSERT INTO replays (key, until) SELECT * FROM unnest($1::bytea[], $2::bigint[])
+         ON CONFLICT (key) DO UPDATE SET until = excluded.until",
+        &[&keys, &ends],
+    )
+    .await?;
+    execute(
+        transaction,
+        "WITH forgotten AS (DELETE FROM replays WHERE key IN
+             (SELECT key FROM replays WHERE until < $1 ORDER BY until LIMIT $2) RETURNING 1)
+         UPDATE replay_count SET kept = kept + $3 - (SELECT count(*) FROM forgotten)",
+        &[&micros(batch.view().now()), &forgotten_with(replays.len()), &signed(*new_replays)],
+    )
+    .await?;
+    Ok(())
 }
 
 async fn kills(transaction: &Transaction<'_>, changes: &Changes) -> Result<(), Failure> {
@@ -214,9 +323,9 @@ async fn head(
 ) -> Result<(), Failure> {
     let head = batch.view().head();
     let (size, epoch) = (signed(head.size), signed(head.kill_epoch));
-    let update = "UPDATE head SET size = $1, recorded = $2, kill_epoch = $3";
-    let written =
-        execute(transaction, update, &[&size, &head.recorded.map(micros), &epoch]).await?;
+    let (recorded, next_place) = (head.recorded.map(micros), signed(head.next_place));
+    let update = "UPDATE head SET size = $1, recorded = $2, kill_epoch = $3, next_place = $4";
+    let written = execute(transaction, update, &[&size, &recorded, &epoch, &next_place]).await?;
     all(written, 1, "head")?;
     let payload = format!("{size} {epoch}");
     execute(transaction, "SELECT pg_notify($1, $2)", &[&schema.as_str(), &payload]).await?;

@@ -2,11 +2,13 @@
 
 use std::fmt;
 
+use marque_exchange::StatusKey;
 use marque_intent::Digest;
 use marque_spiffe::TrustDomain;
 use refinery::{Migration, Runner};
 use tokio_postgres::{Client, Config, NoTls};
 
+use crate::rows::status_key;
 use crate::{Failure, StoreError};
 
 /// The longest identifier that PostgreSQL keeps whole (documentation, section 4.1.1).
@@ -51,12 +53,13 @@ impl fmt::Display for SchemaName {
     }
 }
 
-/// Makes the schema, brings it up to date and sees that it is the trust domain's, one replica at a time.
+/// Makes the schema, brings it up to date and sees that it is the trust domain's, one replica at a time. Gives the secret
+/// order of places on status lists.
 pub(super) async fn prepare(
     config: &Config,
     schema: &SchemaName,
     trust_domain: &TrustDomain,
-) -> Result<(), StoreError> {
+) -> Result<StatusKey, StoreError> {
     let server = |error| StoreError::Server(Box::new(error));
     let (mut client, connection) = config.connect(NoTls).await.map_err(server)?;
     let driver = tokio::spawn(connection);
@@ -73,25 +76,39 @@ pub(super) async fn prepare(
         .await
         .map_err(|error| StoreError::Migrate(Box::new(error)))?;
     let found = owner(&client, trust_domain).await?;
+    let status_key = status_key(&setting(&client, "status_key").await?)?;
     drop(client);
     driver.abort();
     if found == trust_domain.as_str() {
-        Ok(())
+        Ok(status_key)
     } else {
         Err(StoreError::OtherTrustDomain { found })
     }
 }
 
 fn migrations() -> Runner {
-    let begin = include_str!("../migrations/postgres/V1__begin.sql");
-    Runner::new(&Migration::unapplied("V1__begin", begin).into_iter().collect::<Vec<_>>())
+    let steps = [
+        ("V1__begin", include_str!("../migrations/postgres/V1__begin.sql")),
+        ("V2__derived_tokens", include_str!("../migrations/postgres/V2__derived_tokens.sql")),
+        ("V3__status_lists", include_str!("../migrations/postgres/V3__status_lists.sql")),
+        ("V4__replays", include_str!("../migrations/postgres/V4__replays.sql")),
+        ("V5__deferrals", include_str!("../migrations/postgres/V5__deferrals.sql")),
+    ];
+    let migrations =
+        steps.into_iter().filter_map(|(name, sql)| Migration::unapplied(name, sql).ok());
+    Runner::new(&migrations.collect::<Vec<_>>())
 }
 
 async fn owner(client: &Client, trust_domain: &TrustDomain) -> Result<String, Failure> {
     let insert =
         "INSERT INTO store (name, value) VALUES ('trust_domain', $1) ON CONFLICT DO NOTHING";
     client.execute(insert, &[&trust_domain.as_str()]).await?;
-    let row = client.query_one("SELECT value FROM store WHERE name = 'trust_domain'", &[]).await?;
+    setting(client, "trust_domain").await
+}
+
+/// What the store itself was told.
+async fn setting(client: &Client, name: &str) -> Result<String, Failure> {
+    let row = client.query_one("SELECT value FROM store WHERE name = $1", &[&name]).await?;
     Ok(row.try_get(0)?)
 }
 

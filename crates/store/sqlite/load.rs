@@ -1,15 +1,20 @@
 //! Loading the rows of a batch, inside its transaction.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
-use marque_exchange::TokenId;
-use marque_intent::{Intent, IntentId};
-use rusqlite::{Connection, OptionalExtension};
+use marque_exchange::{Deferral, ReplayKey, TokenId, TokenRecord};
+use marque_intent::{Digest, Intent, IntentId};
+use rusqlite::{Connection, OptionalExtension, params};
 
 use super::{head, kills};
 use crate::Failure;
-use crate::rows::{Idempotency, IntentRow};
-use crate::transaction::{Found, Keys, Loaded};
+use crate::known::KnownIntents;
+use crate::rows::{
+    DeferralRow, Head, Idempotency, IntentRow, count, instant, micros, name, read, signed,
+};
+use crate::transaction::{Found, Keys, Loaded, OverRows, Replays};
+use crate::transactions::Over;
 use crate::writer::Shared;
 
 pub(super) fn load(
@@ -23,18 +28,19 @@ pub(super) fn load(
         None => kills(connection)?,
     };
     let idempotency = idempotency(connection, keys)?;
+    let deferrals = deferrals(connection, keys)?;
     // A replayed request answers with the intent that its key led to.
     let earlier = idempotency.readable().map(|row| &row.intent);
-    let intents = intents(connection, keys.intents.iter().chain(earlier))?;
+    // A poll is answered by what its intent is.
+    let awaited = deferrals.readable().filter(|row| keys.deferrals.contains(&row.code));
+    let awaited = awaited.map(|row| &row.intent);
+    let wanted = keys.intents.iter().chain(earlier).chain(awaited);
+    let intents = intents(connection, wanted, &shared.intents)?;
     let entries = if keys.entries { entries(connection)? } else { Vec::new() };
-    Ok(Loaded {
-        head,
-        kills,
-        intents,
-        tokens: tokens(connection, &keys.tokens)?,
-        idempotency,
-        entries,
-    })
+    let tokens = tokens(connection, keys, &head)?;
+    let over = keys.over.map(|over| rows_over(connection, over)).transpose()?.unwrap_or_default();
+    let replays = replays(connection, &keys.replays)?;
+    Ok(Loaded { head, kills, intents, tokens, idempotency, deferrals, replays, entries, over })
 }
 
 fn idempotency(
@@ -57,17 +63,62 @@ fn idempotency(
     Ok(rows)
 }
 
+fn deferrals(connection: &Connection, keys: &Keys) -> Result<Found<Digest, Deferral>, Failure> {
+    let mut found = Found::nothing();
+    let mut take = |row: DeferralRow| {
+        if let Ok(code) = row.code.parse() {
+            found.insert(code, row.into_deferral());
+        }
+    };
+    let mut by_code = connection
+        .prepare_cached("SELECT code, client, state, document FROM deferrals WHERE code = ?1")?;
+    for code in &keys.deferrals {
+        by_code.query_row([code.to_string()], deferral_row).optional()?.map(&mut take);
+    }
+    let mut by_client = connection
+        .prepare_cached("SELECT code, client, state, document FROM deferrals WHERE client = ?1")?;
+    for client in &keys.deferral_clients {
+        for row in by_client.query_map([client.as_str()], deferral_row)? {
+            take(row?);
+        }
+    }
+    Ok(found)
+}
+
+/// The columns `code, client, state, document`.
+pub(super) fn deferral_row(row: &rusqlite::Row<'_>) -> rusqlite::Result<DeferralRow> {
+    Ok(DeferralRow {
+        code: row.get(0)?,
+        client: row.get(1)?,
+        state: row.get(2)?,
+        document: row.get(3)?,
+    })
+}
+
 fn intents<'a>(
     connection: &Connection,
     ids: impl Iterator<Item = &'a IntentId>,
-) -> Result<Found<IntentId, Intent>, Failure> {
+    known: &KnownIntents,
+) -> Result<Found<IntentId, Arc<Intent>>, Failure> {
+    let mut version =
+        connection.prepare_cached("SELECT state, state_version FROM intents WHERE id = ?1")?;
     let mut statement = connection
         .prepare_cached("SELECT id, state, state_version, document FROM intents WHERE id = ?1")?;
     let mut intents = Found::nothing();
     for id in ids {
-        if let Some(row) = statement.query_row([id.as_str()], intent_row).optional()? {
-            intents.insert(id.clone(), row.into_intent());
-        }
+        let columns = |row: &rusqlite::Row<'_>| Ok((row.get::<_, String>(0)?, row.get(1)?));
+        let Some((state, version)) = version.query_row([id.as_str()], columns).optional()? else {
+            continue;
+        };
+        // The document is parsed only where it is not known already.
+        let intent = match known.in_version(id, &state, version) {
+            Some(intent) => Ok(intent),
+            None => {
+                let row = statement.query_row([id.as_str()], intent_row)?;
+                row.into_intent().map(Arc::new).inspect(|intent| known.keep(intent))
+            }
+        };
+        intents.insert(id.clone(), intent);
     }
     Ok(intents)
 }
@@ -82,19 +133,73 @@ pub(super) fn intent_row(row: &rusqlite::Row<'_>) -> rusqlite::Result<IntentRow>
     })
 }
 
-fn tokens(connection: &Connection, ids: &BTreeSet<TokenId>) -> Result<BTreeSet<TokenId>, Failure> {
-    let mut statement = connection.prepare_cached("SELECT 1 FROM tokens WHERE id = ?1")?;
-    let mut there = BTreeSet::new();
-    for id in ids {
-        if statement.exists([id.as_str()])? {
-            there.insert(id.clone());
+fn tokens(
+    connection: &Connection,
+    keys: &Keys,
+    head: &Head,
+) -> Result<Found<TokenId, TokenRecord>, Failure> {
+    let mut tokens = Found::nothing();
+    let mut take = |(id, document): (String, String)| -> Result<(), Failure> {
+        let record = read("tokens", &id, &document);
+        tokens.insert(name("tokens", &id, &id)?, record);
+        Ok(())
+    };
+    let columns = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get(1)?));
+    let mut one = connection.prepare_cached("SELECT id, document FROM tokens WHERE id = ?1")?;
+    for id in &keys.tokens {
+        if let Some(row) = one.query_row([id.as_str()], columns).optional()? {
+            take(row)?;
         }
     }
-    Ok(there)
+    let mut family = connection.prepare_cached(
+        "SELECT id, document FROM tokens
+         WHERE intent = ?1 AND expires_at > ?2 AND parent IS NOT NULL",
+    )?;
+    let expired = head.expired();
+    for intent in &keys.families {
+        for row in family.query_map(params![intent.as_str(), expired], columns)? {
+            take(row?)?;
+        }
+    }
+    Ok(tokens)
+}
+
+fn replays(connection: &Connection, keys: &BTreeSet<ReplayKey>) -> Result<Replays, Failure> {
+    if keys.is_empty() {
+        return Ok(Replays::default());
+    }
+    let mut kept = connection.prepare_cached("SELECT kept FROM replay_count")?;
+    let kept = count("replay_count", "kept", kept.query_row([], |row| row.get(0))?)?;
+    let mut statement = connection.prepare_cached("SELECT until FROM replays WHERE key = ?1")?;
+    let mut replays = Replays { kept, ..Replays::default() };
+    for key in keys {
+        if let Some(until) = statement.query_row([key.as_bytes()], |row| row.get(0)).optional()? {
+            replays.known.insert(*key, instant("replays", "until", until)?);
+        }
+    }
+    Ok(replays)
 }
 
 fn entries(connection: &Connection) -> Result<Vec<(String, String)>, Failure> {
     let mut statement = connection.prepare_cached("SELECT id, spiffe_id FROM entries")?;
     let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
     Ok(rows.collect::<Result<_, _>>()?)
+}
+
+fn rows_over(connection: &Connection, over: Over) -> Result<OverRows, Failure> {
+    let limit = signed(over.limit as u64);
+    let mut tokens = connection.prepare_cached(
+        "SELECT id FROM tokens WHERE expires_at <= ?1 ORDER BY expires_at LIMIT ?2",
+    )?;
+    let ids = tokens.query_map(params![micros(over.tokens_expired_before), limit], |row| {
+        row.get::<_, String>(0)
+    })?;
+    let tokens = ids.map(|id| name("tokens", "id", &id?)).collect::<Result<_, _>>()?;
+    let mut keys = connection.prepare_cached(
+        "SELECT agent, key FROM idempotency WHERE created_at <= ?1 ORDER BY created_at LIMIT ?2",
+    )?;
+    let keys = keys.query_map(params![micros(over.keys_created_before), limit], |row| {
+        Ok((row.get(0)?, row.get(1)?))
+    })?;
+    Ok(OverRows { tokens, idempotency: keys.collect::<Result<_, _>>()? })
 }

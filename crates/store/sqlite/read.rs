@@ -1,20 +1,25 @@
 //! Reads, on a few connections of their own, away from the threads that serve requests.
 
+mod life;
+
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
+use jiff::Timestamp;
 use marque_audit::{Leaf, LogError, StoredCheckpoint};
 use marque_authority::AuthorityRecord;
-use marque_exchange::{TokenId, TokenRecord};
-use marque_intent::{Intent, IntentFilter, IntentId, KillState};
+use marque_exchange::{Deferral, SuspectQuery, Suspects, TokenId, TokenRecord};
+use marque_intent::{Digest, Intent, IntentFilter, IntentId, KillState};
 use marque_registry::Entry;
+use marque_spiffe::SpiffeId;
 use rusqlite::{Connection, OpenFlags, OptionalExtension, params};
 use serde::de::DeserializeOwned;
 use tokio::sync::Semaphore;
 
-use super::load::intent_row;
+use super::load::{deferral_row, intent_row};
 use super::{BUSY_TIMEOUT, STATEMENTS, head, kills};
 use crate::Failure;
 use crate::reader::{Reader, unavailable};
@@ -100,6 +105,43 @@ impl Reader for Readers {
         self.run(move |connection| token(connection, &id)).boxed()
     }
 
+    fn deferral(&self, code: &Digest) -> BoxFuture<'_, Result<Option<Deferral>, Failure>> {
+        let code = code.to_string();
+        self.run(move |connection| {
+            let all = deferrals(connection, "code", &code)?;
+            Ok(all.into_iter().next())
+        })
+        .boxed()
+    }
+
+    fn tokens_of(&self, intent: &IntentId) -> BoxFuture<'_, Result<Vec<TokenRecord>, Failure>> {
+        let intent = intent.clone();
+        self.run(move |connection| life::tokens_of(connection, &intent)).boxed()
+    }
+
+    fn tokens(
+        &self,
+        ids: Vec<TokenId>,
+    ) -> BoxFuture<'_, Result<Vec<(TokenRecord, Intent)>, Failure>> {
+        self.run(move |connection| {
+            ids.iter().filter_map(|id| token(connection, id).transpose()).collect()
+        })
+        .boxed()
+    }
+
+    fn deferrals_of(&self, client: &SpiffeId) -> BoxFuture<'_, Result<Vec<Deferral>, Failure>> {
+        let client = client.clone();
+        self.run(move |connection| deferrals(connection, "client", client.as_str())).boxed()
+    }
+
+    fn places(&self, now: Timestamp) -> BoxFuture<'_, Result<Range<u64>, Failure>> {
+        self.run(move |connection| life::places(connection, now)).boxed()
+    }
+
+    fn suspects(&self, query: SuspectQuery) -> BoxFuture<'_, Result<Suspects, Failure>> {
+        self.run(move |connection| life::suspects(connection, &query)).boxed()
+    }
+
     fn leaves(&self, from: u64, limit: usize) -> BoxFuture<'_, Result<Vec<Leaf>, LogError>> {
         async move {
             let rows = self.run(move |connection| leaf_rows(connection, from, limit)).await;
@@ -165,6 +207,17 @@ fn token(connection: &Connection, id: &TokenId) -> Result<Option<(TokenRecord, I
         .optional()?;
     let Some((intent, document)) = found else { return Ok(None) };
     Ok(Some((read("tokens", id.as_str(), &document)?, intent.into_intent()?)))
+}
+
+fn deferrals(
+    connection: &Connection,
+    column: &'static str,
+    value: &str,
+) -> Result<Vec<Deferral>, Failure> {
+    let query = format!("SELECT code, client, state, document FROM deferrals WHERE {column} = ?1");
+    let mut statement = connection.prepare_cached(&query)?;
+    let rows = statement.query_map([value], deferral_row)?;
+    rows.map(|row| row?.into_deferral()).collect()
 }
 
 fn leaf_rows(connection: &Connection, from: u64, limit: usize) -> Result<Vec<LeafRow>, Failure> {

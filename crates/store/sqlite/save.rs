@@ -1,21 +1,24 @@
 //! Writing what came out of a batch, inside its transaction.
 
+use marque_exchange::TokenId;
 use rusqlite::{Connection, params};
 
 use crate::Failure;
 use crate::rows::{CheckpointRow, document, micros, signed};
-use crate::transaction::{Batch, Changes, IntentChangeRow};
-use crate::transactions::IDEMPOTENCY_LIFETIME;
+use crate::transaction::{Batch, Changes, IntentChangeRow, TokenChangeRow, forgotten_with};
 
 pub(super) fn save(connection: &Connection, batch: &Batch) -> Result<(), Failure> {
     let changes = batch.changes();
     intents(connection, changes)?;
     tokens(connection, changes)?;
-    idempotency(connection, batch)?;
+    idempotency(connection, changes)?;
+    deferrals(connection, batch)?;
+    replays(connection, batch)?;
     kills(connection, changes)?;
     authorities(connection, changes)?;
     entries(connection, changes)?;
     checkpoint(connection, changes)?;
+    forgotten_tokens(connection, changes)?;
     leaves(connection, batch)
 }
 
@@ -56,35 +59,57 @@ fn intents(connection: &Connection, changes: &Changes) -> Result<(), Failure> {
 }
 
 fn tokens(connection: &Connection, changes: &Changes) -> Result<(), Failure> {
-    let mut insert = connection.prepare_cached(
-        "INSERT INTO tokens (id, intent, expires_at, document) VALUES (?1, ?2, ?3, ?4)",
-    )?;
-    for token in &changes.tokens {
-        let document = document(token)?;
-        insert.execute(params![
-            token.id.as_str(),
-            token.intent.as_str(),
-            micros(token.expires_at),
-            document
-        ])?;
+    for (id, TokenChangeRow { is_new, token }) in &changes.tokens {
+        let ended_at = token.ended_at().map(micros);
+        let written = if *is_new {
+            connection
+                .prepare_cached(
+                    "INSERT INTO tokens (id, intent, expires_at, parent, ended_at, place, epoch, document)
+                     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+                )?
+                .execute(params![
+                    id.as_str(),
+                    token.intent.as_str(),
+                    micros(token.expires_at),
+                    token.parent.as_ref().map(TokenId::as_str),
+                    ended_at,
+                    token.status_index.map(|place| signed(place.number())),
+                    signed(token.epoch),
+                    document(token)?
+                ])?
+        } else {
+            connection
+                .prepare_cached("UPDATE tokens SET ended_at = ?2, document = ?3 WHERE id = ?1")?
+                .execute(params![id.as_str(), ended_at, document(token)?])?
+        };
+        if written != 1 {
+            return Err(Failure::Conflict { table: "tokens" });
+        }
     }
     Ok(())
 }
 
-fn idempotency(connection: &Connection, batch: &Batch) -> Result<(), Failure> {
-    let rows = &batch.changes().idempotency;
-    if rows.is_empty() {
-        return Ok(());
+fn forgotten_tokens(connection: &Connection, changes: &Changes) -> Result<(), Failure> {
+    let mut delete = connection.prepare_cached("DELETE FROM tokens WHERE id = ?1")?;
+    for id in &changes.deleted_tokens {
+        delete.execute([id.as_str()])?;
     }
-    let oldest =
-        batch.view().now().checked_sub(IDEMPOTENCY_LIFETIME).unwrap_or(jiff::Timestamp::MIN);
-    connection
-        .prepare_cached("DELETE FROM idempotency WHERE created_at <= ?1")?
-        .execute([micros(oldest)])?;
+    Ok(())
+}
+
+fn idempotency(connection: &Connection, changes: &Changes) -> Result<(), Failure> {
+    let mut delete =
+        connection.prepare_cached("DELETE FROM idempotency WHERE agent = ?1 AND key = ?2")?;
+    for (agent, key) in &changes.deleted_idempotency {
+        delete.execute([agent, key])?;
+    }
+    // A key that is over and not yet forgotten gives way.
     let mut insert = connection.prepare_cached(
-        "INSERT INTO idempotency (agent, key, body, intent, created_at) VALUES (?1, ?2, ?3, ?4, ?5)",
+        "INSERT INTO idempotency (agent, key, body, intent, created_at) VALUES (?1, ?2, ?3, ?4, ?5)
+         ON CONFLICT (agent, key) DO UPDATE
+         SET body = excluded.body, intent = excluded.intent, created_at = excluded.created_at",
     )?;
-    for row in rows {
+    for row in &changes.idempotency {
         insert.execute(params![
             row.agent.as_str(),
             row.key,
@@ -93,6 +118,60 @@ fn idempotency(connection: &Connection, batch: &Batch) -> Result<(), Failure> {
             micros(row.created_at)
         ])?;
     }
+    Ok(())
+}
+
+fn deferrals(connection: &Connection, batch: &Batch) -> Result<(), Failure> {
+    let Changes { deferrals, forgotten_deferrals, .. } = batch.changes();
+    if deferrals.is_empty() && forgotten_deferrals.is_empty() {
+        return Ok(());
+    }
+    connection
+        .prepare_cached("DELETE FROM deferrals WHERE kept_until <= ?1")?
+        .execute([micros(batch.view().now())])?;
+    let mut forget = connection.prepare_cached("DELETE FROM deferrals WHERE code = ?1")?;
+    for code in forgotten_deferrals {
+        forget.execute([code.to_string()])?;
+    }
+    let mut upsert = connection.prepare_cached(
+        "INSERT INTO deferrals (code, client, intent, state, kept_until, document)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6)
+         ON CONFLICT (code) DO UPDATE SET state = excluded.state, document = excluded.document",
+    )?;
+    for (code, deferral) in deferrals {
+        upsert.execute(params![
+            code.to_string(),
+            deferral.client.as_str(),
+            deferral.intent.as_str(),
+            deferral.state.as_str(),
+            micros(deferral.kept_until()),
+            document(deferral)?
+        ])?;
+    }
+    Ok(())
+}
+
+fn replays(connection: &Connection, batch: &Batch) -> Result<(), Failure> {
+    let Changes { replays, new_replays, .. } = batch.changes();
+    if replays.is_empty() {
+        return Ok(());
+    }
+    let mut upsert = connection.prepare_cached(
+        "INSERT INTO replays (key, until) VALUES (?1, ?2)
+         ON CONFLICT (key) DO UPDATE SET until = excluded.until",
+    )?;
+    for proof in replays {
+        upsert.execute(params![proof.key.as_bytes(), micros(proof.until)])?;
+    }
+    let forgotten = connection
+        .prepare_cached(
+            "DELETE FROM replays WHERE key IN
+             (SELECT key FROM replays WHERE until < ?1 ORDER BY until LIMIT ?2)",
+        )?
+        .execute(params![micros(batch.view().now()), forgotten_with(replays.len())])?;
+    connection
+        .prepare_cached("UPDATE replay_count SET kept = kept + ?1 - ?2")?
+        .execute(params![signed(*new_replays), signed(forgotten as u64)])?;
     Ok(())
 }
 
@@ -151,12 +230,14 @@ fn leaves(connection: &Connection, batch: &Batch) -> Result<(), Failure> {
         insert.execute(params![signed(leaf.seq()), leaf.hash().as_bytes(), leaf.bytes()])?;
     }
     let head = batch.view().head();
-    let mut update =
-        connection.prepare_cached("UPDATE head SET size = ?1, recorded = ?2, kill_epoch = ?3")?;
+    let mut update = connection.prepare_cached(
+        "UPDATE head SET size = ?1, recorded = ?2, kill_epoch = ?3, next_place = ?4",
+    )?;
     update.execute(params![
         signed(head.size),
         head.recorded.map(micros),
-        signed(head.kill_epoch)
+        signed(head.kill_epoch),
+        signed(head.next_place)
     ])?;
     Ok(())
 }

@@ -33,7 +33,10 @@ impl Bench {
         let (journal, orders) = Journal::open(&dir.path().join("kills"), &trust_domain).unwrap();
         let kills = KillBoard::new(journal, orders, marque_intent::KillState::default());
         let clock = Arc::new(FixedClock::default());
-        let shared = Shared { trust_domain, clock, kills, size: watch::Sender::new(0) };
+        let intents = Arc::new(crate::known::KnownIntents::new());
+        let status_key = marque_exchange::StatusKey::new([7; 32]);
+        let size = watch::Sender::new(0);
+        let shared = Shared { trust_domain, status_key, clock, kills, intents, size };
         let (sender, receiver) = channel();
         Self {
             dir,

@@ -1,13 +1,14 @@
 //! Plans run one after the other, their writes collected for one commit.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use marque_audit::log::recorded_time;
 use marque_audit::{Leaf, StoredCheckpoint};
 use marque_authority::AuthorityRecord;
-use marque_exchange::TokenRecord;
-use marque_intent::{Intent, IntentId, Kill};
+use marque_exchange::{Deferral, SingleUse, StatusKey, TokenId, TokenRecord};
+use marque_intent::{Digest, Intent, IntentId, Kill};
 use marque_registry::{Entry, EntryId};
 use marque_spiffe::TrustDomain;
 
@@ -33,16 +34,35 @@ pub(crate) struct Changes {
     pub(crate) leaves: Vec<Leaf>,
     /// In the order of ids, each once, whatever happened to it in this batch.
     pub(crate) intents: BTreeMap<IntentId, IntentChangeRow>,
-    pub(crate) tokens: Vec<TokenRecord>,
+    /// By id, with whether it was there before this batch.
+    pub(crate) tokens: BTreeMap<TokenId, TokenChangeRow>,
     pub(crate) idempotency: Vec<Idempotency>,
+    /// To be deleted before the others are written.
+    pub(crate) forgotten_deferrals: Vec<Digest>,
+    /// By code, as the last plan left them.
+    pub(crate) deferrals: BTreeMap<Digest, Deferral>,
+    pub(crate) replays: Vec<SingleUse>,
+    /// How many of `replays` have no row yet.
+    pub(crate) new_replays: u64,
     pub(crate) kills: Vec<Kill>,
     /// By slot, the last one of each.
     pub(crate) authorities: BTreeMap<String, AuthorityRecord>,
     /// To be deleted before the others are created.
     pub(crate) deleted_entries: Vec<EntryId>,
     pub(crate) created_entries: Vec<Entry>,
+    /// To be deleted after everything else.
+    pub(crate) deleted_tokens: BTreeSet<TokenId>,
+    /// Agent and key. To be deleted before others are written.
+    pub(crate) deleted_idempotency: BTreeSet<(String, String)>,
     /// The newest one.
     pub(crate) checkpoint: Option<StoredCheckpoint>,
+}
+
+/// A token to write.
+#[derive(Debug)]
+pub(crate) struct TokenChangeRow {
+    pub(crate) is_new: bool,
+    pub(crate) token: TokenRecord,
 }
 
 /// An intent to write.
@@ -50,7 +70,7 @@ pub(crate) struct Changes {
 pub(crate) struct IntentChangeRow {
     /// The version that must still be there; none for a new intent.
     pub(crate) replaces: Option<u64>,
-    pub(crate) intent: Intent,
+    pub(crate) intent: Arc<Intent>,
 }
 
 impl Changes {
@@ -61,20 +81,31 @@ impl Changes {
             intents,
             tokens,
             idempotency,
+            forgotten_deferrals,
+            deferrals,
+            replays,
+            new_replays: _,
             kills,
             authorities,
             created_entries,
             deleted_entries,
+            deleted_tokens,
+            deleted_idempotency,
             checkpoint,
         } = self;
         leaves.is_empty()
             && intents.is_empty()
             && tokens.is_empty()
             && idempotency.is_empty()
+            && forgotten_deferrals.is_empty()
+            && deferrals.is_empty()
+            && replays.is_empty()
             && kills.is_empty()
             && authorities.is_empty()
             && created_entries.is_empty()
             && deleted_entries.is_empty()
+            && deleted_tokens.is_empty()
+            && deleted_idempotency.is_empty()
             && checkpoint.is_none()
     }
 }
@@ -82,7 +113,7 @@ impl Changes {
 impl Batch {
     /// Begins with what was loaded. Kills that were so far only journaled are recorded first.
     pub(crate) fn new(
-        trust_domain: &TrustDomain,
+        (trust_domain, status_key): (&TrustDomain, &StatusKey),
         loaded: Loaded,
         pending_kills: Vec<Order>,
         now: Timestamp,
@@ -91,7 +122,7 @@ impl Batch {
         let now = Timestamp::from_microsecond(micros(now)).unwrap_or(now);
         let now = recorded_time(loaded.head.recorded, now);
         let in_force = effective(&loaded.kills, &pending_kills);
-        let view = View { loaded, in_force, now };
+        let view = View { loaded, in_force, status_key: status_key.clone(), now };
         let mut batch = Self {
             trust_domain: trust_domain.clone(),
             view,
@@ -131,11 +162,17 @@ impl Batch {
             events,
             intents,
             tokens,
+            changed_tokens,
             idempotency,
+            deferrals,
+            forgotten_deferrals,
+            replays,
             kills,
             authorities,
             created_entries,
             deleted_entries,
+            deleted_tokens,
+            deleted_idempotency,
             checkpoint,
         } = writes;
         let leaves = (self.view.next_seq()..)
@@ -143,18 +180,32 @@ impl Batch {
             .map(|(seq, event)| Leaf::seal(event, &self.trust_domain, seq, self.view.now))
             .collect::<Result<Vec<_>, _>>()
             .map_err(Failure::event)?;
-        if !leaves.is_empty() {
-            self.view.loaded.head.size += leaves.len() as u64;
+        self.view.loaded.head.size += leaves.len() as u64;
+        if !leaves.is_empty() || !replays.is_empty() {
+            // Proofs are forgotten by this clock, which must not go back either.
             self.view.loaded.head.recorded = Some(self.view.now);
         }
         self.changes.leaves.extend(leaves);
         intents.into_iter().for_each(|intent| self.take_intent(intent));
-        self.view.loaded.tokens.extend(tokens.iter().map(|token| token.id.clone()));
-        self.changes.tokens.extend(tokens);
+        tokens.into_iter().for_each(|token| self.take_token(token, true));
+        changed_tokens.into_iter().for_each(|token| self.take_token(token, false));
         for row in idempotency {
             let key = (row.agent.to_string(), row.key.clone());
             self.view.loaded.idempotency.insert(key, Ok(row.clone()));
             self.changes.idempotency.push(row);
+        }
+        for code in forgotten_deferrals {
+            self.view.loaded.deferrals.remove(&code);
+            self.changes.deferrals.remove(&code);
+            self.changes.forgotten_deferrals.push(code);
+        }
+        for deferral in deferrals {
+            self.view.loaded.deferrals.insert(deferral.code, Ok(deferral.clone()));
+            self.changes.deferrals.insert(deferral.code, deferral);
+        }
+        for proof in replays {
+            self.changes.new_replays += u64::from(self.view.loaded.replays.remember(proof));
+            self.changes.replays.push(proof);
         }
         kills.into_iter().for_each(|order| self.take_kill(order));
         for record in authorities {
@@ -169,6 +220,8 @@ impl Batch {
             self.changes.created_entries.retain(|entry| *entry.id() != id);
             self.changes.deleted_entries.push(id);
         }
+        self.changes.deleted_tokens.extend(deleted_tokens);
+        self.changes.deleted_idempotency.extend(deleted_idempotency);
         let size = |kept: &StoredCheckpoint| kept.frontier.size();
         self.changes.checkpoint =
             self.changes.checkpoint.take().into_iter().chain(checkpoint).max_by_key(size);
@@ -176,14 +229,28 @@ impl Batch {
     }
 
     fn take_intent(&mut self, intent: Intent) {
-        let id = intent.id().clone();
-        let before = self.view.loaded.intents.insert(id.clone(), Ok(intent.clone()));
+        let (id, intent) = (intent.id().clone(), Arc::new(intent));
+        let before = self.view.loaded.intents.insert(id.clone(), Ok(Arc::clone(&intent)));
         match self.changes.intents.get_mut(&id) {
             // The row in the database is still the one that the first change of this batch replaces.
             Some(row) => row.intent = intent,
             None => {
                 let replaces = before.map(|before| before.state_version());
                 self.changes.intents.insert(id, IntentChangeRow { replaces, intent });
+            }
+        }
+    }
+
+    fn take_token(&mut self, token: TokenRecord, is_new: bool) {
+        if is_new && token.status_index.is_some() {
+            self.view.loaded.head.next_place += 1;
+        }
+        self.view.loaded.tokens.insert(token.id.clone(), Ok(token.clone()));
+        match self.changes.tokens.get_mut(&token.id) {
+            // Where it was made in this batch it is still to be made, in the form that it has now.
+            Some(row) => row.token = token,
+            None => {
+                drop(self.changes.tokens.insert(token.id.clone(), TokenChangeRow { is_new, token }))
             }
         }
     }

@@ -1,12 +1,14 @@
 //! What plans see: the loaded rows, as the plans before them in the batch have left them.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use jiff::Timestamp;
-use marque_exchange::TokenId;
-use marque_intent::{Intent, IntentId, KillState};
+use marque_exchange::{Deferral, Freshness, SingleUse, StatusKey, TokenId, TokenKind, TokenRecord};
+use marque_intent::{Digest, Intent, IntentId, KillState};
 use marque_spiffe::SpiffeId;
 
+use super::Replays;
 use crate::Failure;
 use crate::rows::{Head, Idempotency};
 
@@ -16,13 +18,24 @@ pub(crate) struct Loaded {
     pub(crate) head: Head,
     /// The kills of the database; the head says whether they must be loaded again.
     pub(crate) kills: KillState,
-    pub(crate) intents: Found<IntentId, Intent>,
-    /// Those that are there.
-    pub(crate) tokens: BTreeSet<TokenId>,
+    pub(crate) intents: Found<IntentId, Arc<Intent>>,
+    pub(crate) tokens: Found<TokenId, TokenRecord>,
     /// By agent and key.
     pub(crate) idempotency: Found<(String, String), Idempotency>,
+    pub(crate) deferrals: Found<Digest, Deferral>,
+    pub(crate) replays: Replays,
     /// Id and SPIFFE ID of every entry, when they were asked for.
     pub(crate) entries: Vec<(String, String)>,
+    /// What may be forgotten, when it was asked for.
+    pub(crate) over: OverRows,
+}
+
+/// Rows that may be forgotten.
+#[derive(Debug, Default)]
+pub(crate) struct OverRows {
+    pub(crate) tokens: Vec<TokenId>,
+    /// Agent and key.
+    pub(crate) idempotency: Vec<(String, String)>,
 }
 
 /// The rows that are there, by key. One that no longer reads keeps its failure, which is that of its callers alone.
@@ -39,8 +52,17 @@ impl<K: Ord, V> Found<K, V> {
         self.0.insert(key, row).and_then(Result::ok)
     }
 
+    /// Takes a row away.
+    pub(crate) fn remove(&mut self, key: &K) {
+        self.0.remove(key);
+    }
+
     fn get(&self, key: &K) -> Result<Option<&V>, Failure> {
         self.0.get(key).map(Result::as_ref).transpose().map_err(Clone::clone)
+    }
+
+    fn has(&self, key: &K) -> bool {
+        self.0.contains_key(key)
     }
 
     /// The rows that read.
@@ -54,6 +76,7 @@ impl<K: Ord, V> Found<K, V> {
 pub(crate) struct View {
     pub(super) loaded: Loaded,
     pub(super) in_force: KillState,
+    pub(super) status_key: StatusKey,
     pub(super) now: Timestamp,
 }
 
@@ -85,12 +108,41 @@ impl View {
 
     /// An intent as it stands.
     pub(crate) fn intent(&self, id: &IntentId) -> Result<Option<&Intent>, Failure> {
-        self.loaded.intents.get(id)
+        Ok(self.loaded.intents.get(id)?.map(Arc::as_ref))
+    }
+
+    /// What is kept of a token.
+    pub(crate) fn token(&self, id: &TokenId) -> Result<Option<&TokenRecord>, Failure> {
+        self.loaded.tokens.get(id)
     }
 
     /// Whether a token has this id.
     pub(crate) fn has_token(&self, id: &TokenId) -> bool {
-        self.loaded.tokens.contains(id)
+        self.loaded.tokens.has(id)
+    }
+
+    /// The tokens of an intent that derive from others, as far as they were asked for.
+    pub(crate) fn family(&self, intent: &IntentId) -> impl Iterator<Item = &TokenRecord> {
+        let derived = move |token: &&TokenRecord| token.intent == *intent && token.parent.is_some();
+        self.loaded.tokens.readable().filter(derived)
+    }
+
+    /// A token that is new, as it is to be kept: an access token has the next place of the status lists.
+    pub(crate) fn placed(&self, token: &TokenRecord) -> TokenRecord {
+        let mut token = token.clone();
+        token.status_index = (token.kind == TokenKind::AccessToken)
+            .then(|| self.status_key.place(self.loaded.head.next_place));
+        token
+    }
+
+    /// Tokens and idempotency keys that may be forgotten.
+    pub(crate) fn over(&self) -> (&[TokenId], &[(String, String)]) {
+        (&self.loaded.over.tokens, &self.loaded.over.idempotency)
+    }
+
+    /// Whether all of these proofs are fresh now.
+    pub(crate) fn freshness(&self, proofs: &[SingleUse]) -> Result<Freshness, Failure> {
+        self.loaded.replays.freshness(proofs, self.now)
     }
 
     /// What is kept of an agent's idempotency key, however old.
@@ -100,6 +152,17 @@ impl View {
         key: &str,
     ) -> Result<Option<&Idempotency>, Failure> {
         self.loaded.idempotency.get(&(agent.to_string(), key.to_owned()))
+    }
+
+    /// A deferral as it stands.
+    pub(crate) fn deferral(&self, code: &Digest) -> Result<Option<&Deferral>, Failure> {
+        self.loaded.deferrals.get(code)
+    }
+
+    /// Every deferral of a client that reads, if its deferrals were asked for.
+    pub(crate) fn deferrals_of(&self, client: &SpiffeId) -> Vec<&Deferral> {
+        let all = self.loaded.deferrals.readable();
+        all.filter(|deferral| deferral.client == *client).collect()
     }
 
     /// Whether an entry has this id.

@@ -1,7 +1,7 @@
 //! The use of a grant: one token for one use, however many ask at once.
 
-use marque_exchange::Redemption;
-use marque_intent::{Denial, DenialCode, Intent, Use};
+use marque_exchange::{Deferral, DeferralState, RedeemError, Redeemed, Redemption};
+use marque_intent::{Denial, DenialCode, Use};
 
 use super::intents::expired_first;
 use crate::Failure;
@@ -13,17 +13,38 @@ pub(crate) struct Redeem {
     pub(crate) redemption: Redemption,
 }
 
+/// Why no use was redeemed.
+#[derive(Debug)]
+pub(crate) enum NotRedeemed {
+    Refused(Denial),
+    /// The deferral that it would collect is not open.
+    Spent,
+}
+
+impl From<NotRedeemed> for RedeemError {
+    fn from(refused: NotRedeemed) -> Self {
+        match refused {
+            NotRedeemed::Refused(denial) => Self::Refused(denial),
+            NotRedeemed::Spent => Self::Spent,
+        }
+    }
+}
+
 impl Transaction for Redeem {
-    type Answer = Result<Intent, Denial>;
+    type Answer = Result<Redeemed, NotRedeemed>;
 
     fn keys(&self, keys: &mut Keys) {
         keys.intents.insert(self.redemption.intent.clone());
         keys.tokens.insert(self.redemption.token.id.clone());
+        keys.deferrals.extend(self.redemption.deferral);
     }
 
     fn plan(&self, view: &View) -> Result<Plan<Self::Answer>, Failure> {
-        let Redemption { intent, agent, grant_digest, token, now } = &self.redemption;
-        let refused = |code, detail: &str| Ok(Plan::nothing(Err(Denial::new(code, detail))));
+        let Redemption { intent, agent, grant_digest, deferral: _, token, proofs: _, now } =
+            &self.redemption;
+        let refused = |code, detail: &str| {
+            Ok(Plan::nothing(Err(NotRedeemed::Refused(Denial::new(code, detail)))))
+        };
         let Some(intent) = view.intent(intent)? else {
             return refused(DenialCode::GrantNotBoundToSession, "there is no such intent");
         };
@@ -39,6 +60,9 @@ impl Transaction for Redeem {
         if view.has_token(&token.id) {
             return refused(DenialCode::IdempotencyConflict, "the token id was used before");
         }
+        let Some(collected) = self.collected(view)? else {
+            return Ok(Plan::nothing(Err(NotRedeemed::Spent)));
+        };
         let mut writes = Writes::default();
         let intent = expired_first(intent, *now, &mut writes);
         let wanted = Use {
@@ -51,9 +75,24 @@ impl Transaction for Redeem {
         let answer = intent.redeem(&wanted, *now).map(|(next, event)| {
             writes.events.push(event);
             writes.intents.push(next.clone());
+            let token = view.placed(token);
             writes.tokens.push(token.clone());
-            next
+            writes.deferrals.extend(collected);
+            Redeemed { intent: next, token }
         });
-        Ok(Plan { answer, writes })
+        Ok(Plan { answer: answer.map_err(NotRedeemed::Refused), writes })
+    }
+}
+
+impl Redeem {
+    /// The deferral that it collects as it is afterwards, if it collects one; `None` for one that is not open.
+    fn collected(&self, view: &View) -> Result<Option<Option<Deferral>>, Failure> {
+        let Redemption { intent, agent, deferral: code, now, .. } = &self.redemption;
+        let Some(code) = code else { return Ok(Some(None)) };
+        let own = |deferral: &&Deferral| {
+            deferral.client == *agent && deferral.intent == *intent && deferral.is_open(*now)
+        };
+        let open = view.deferral(code)?.filter(own);
+        Ok(open.map(|open| Some(Deferral { state: DeferralState::Redeemed, ..open.clone() })))
     }
 }

@@ -1,8 +1,11 @@
 //! What a store promises, by subject.
 
+pub(crate) mod deferrals;
 pub(crate) mod durability;
 pub(crate) mod intents;
 pub(crate) mod kills;
+pub(crate) mod life;
 pub(crate) mod log;
+pub(crate) mod replays;
 pub(crate) mod rows;
 pub(crate) mod uses;

@@ -5,7 +5,10 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use marque_audit::{Event, EventKind};
-use marque_exchange::{Redemption, TokenId, TokenKind, TokenRecord};
+use marque_exchange::{
+    Derivation, Redemption, ReplayKey, Revoker, SingleUse, TokenId, TokenKind, TokenRecord,
+    TokenRevocation,
+};
 use marque_intent::{
     Approval, ApprovalRule, Approver, Delivery, Digest, Grant, GrantTerms, Intent, IntentChange,
     IntentId, KillScope, NewKill, PinnedPlaybook, Reason, Ruling,
@@ -58,8 +61,15 @@ fn grant(agent: SpiffeId, uses: u32) -> Grant {
         scopes: vec!["secrets.update".parse().unwrap()],
         authorization_details: Vec::new(),
         resources: Vec::new(),
+        tools: std::collections::BTreeMap::new(),
+        constraints: marque_intent::Constraints::default(),
+        limits: marque_intent::Limits::default(),
+        on_behalf: None,
+        session: None,
+        task: None,
         delivery: Delivery::Token,
         uses,
+        single_use_tokens: false,
         token_lifetime: Duration::from_secs(300),
         request_ttl: Duration::from_secs(1800),
         start_within: Duration::from_secs(900),
@@ -106,6 +116,7 @@ pub(crate) fn redemption(intent: &Intent, now: Timestamp) -> Redemption {
         intent: intent.id().clone(),
         agent: intent.agent().clone(),
         grant_digest: *intent.grant().digest(),
+        deferral: None,
         token: TokenRecord {
             id: TokenId::generate(&*RANDOM).unwrap(),
             intent: intent.id().clone(),
@@ -121,9 +132,45 @@ pub(crate) fn redemption(intent: &Intent, now: Timestamp) -> Redemption {
             confirmation: None,
             single_use: false,
             used_at: None,
+            status_index: None,
         },
+        proofs: Vec::new(),
         now,
     }
+}
+
+/// A token that derives from another, for another agent.
+pub(crate) fn derivation(intent: &Intent, parent: &TokenRecord, holder: &str) -> Derivation {
+    Derivation {
+        grant_digest: *intent.grant().digest(),
+        token: TokenRecord {
+            id: TokenId::generate(&*RANDOM).unwrap(),
+            client: agent(holder),
+            through: parent.holders().cloned().collect(),
+            parent: Some(parent.id.clone()),
+            status_index: None,
+            ..parent.clone()
+        },
+        proofs: Vec::new(),
+        now: START,
+    }
+}
+
+/// An order to revoke a token, by its holder.
+pub(crate) fn revocation(token: &TokenRecord) -> TokenRevocation {
+    TokenRevocation {
+        token: token.id.clone(),
+        intent: token.intent.clone(),
+        by: Revoker::Client(token.client.clone()),
+        now: START,
+    }
+}
+
+/// The proof of this number.
+pub(crate) fn proof(number: u32, until: Timestamp) -> SingleUse {
+    let mut key = [0; 32];
+    key[..4].copy_from_slice(&number.to_be_bytes());
+    SingleUse { key: ReplayKey::from_bytes(key), until }
 }
 
 /// An order to stop an agent, unlike every other order.

@@ -1,8 +1,10 @@
 //! Two replicas over one database.
 
+use std::collections::BTreeSet;
+
 use futures::future::join_all;
 use marque_audit::{EventKind, LogStore};
-use marque_exchange::{RedeemError, TokenStore};
+use marque_exchange::{Freshness, RedeemError, ReplayStore, TokenLifeStore, TokenStore, is_live};
 use marque_intent::{DenialCode, IntentStore, KillScope};
 
 use crate::engine::{Engine, Postgres};
@@ -22,6 +24,20 @@ async fn of_64_who_redeem_a_single_use_at_two_replicas_one_wins() {
     let won = join_all(tasks).await.into_iter().filter(|won| *won.as_ref().unwrap()).count();
     assert_eq!(won, 1);
     assert_eq!(count(&there, EventKind::TokenIssued).await, 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn oauth_21_replay_across_replicas_of_64_who_show_one_proof_one_is_fresh() {
+    let Some(engine) = Postgres::new().await else { return };
+    let here = engine.open().await;
+    let (there, _journal) = engine.replica().await;
+    let tasks = (0..64).map(|n| {
+        let store = if n % 2 == 0 { here.clone() } else { there.clone() };
+        tokio::spawn(async move { store.remember(vec![proof(1, after(70))]).await.unwrap() })
+    });
+    let fresh = join_all(tasks).await.into_iter().map(Result::unwrap);
+    assert_eq!(fresh.filter(|fresh| *fresh == Freshness::Fresh).count(), 1);
+    assert_eq!(there.remember(vec![proof(1, after(70))]).await.unwrap(), Freshness::Replayed);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -93,4 +109,46 @@ async fn a_replica_that_lost_its_connections_hears_and_writes_again() {
     watch.wait_for(|heard| heard.stops_agent(&agent("a")).is_some()).await.unwrap();
     let size = there.size().await.unwrap();
     here.changed().wait_for(|heard| *heard >= size).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn oauth_15_4_two_replicas_give_no_place_twice() {
+    let Some(engine) = Postgres::new().await else { return };
+    let here = engine.open().await;
+    let (there, _journal) = engine.replica().await;
+    let tasks = (0..64).map(|n| {
+        let store = if n % 2 == 0 { here.clone() } else { there.clone() };
+        tokio::spawn(async move {
+            let intent = submit(&store, approved(agent("a"), 1)).await;
+            store.redeem(redemption(&intent, START)).await.unwrap().token.status_index.unwrap()
+        })
+    });
+    let places: BTreeSet<_> = join_all(tasks).await.into_iter().map(Result::unwrap).collect();
+    assert_eq!(places.len(), 64);
+    assert_eq!(engine.number("SELECT next_place FROM head").await, 64);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn oauth_12_5_a_revocation_at_one_replica_and_derivations_at_the_other_leave_no_live_token() {
+    let Some(engine) = Postgres::new().await else { return };
+    let here = engine.open().await;
+    let (there, _journal) = engine.replica().await;
+    for round in 0..8 {
+        let intent = submit(&here, approved(agent("a"), 1)).await;
+        let root = here.redeem(redemption(&intent, START)).await.unwrap().token;
+        let child = here.derive(derivation(&intent, &root, "b")).await.unwrap().token;
+        let deriving = (0..8).map(|number| {
+            let (store, parent) = (there.clone(), if number % 2 == 0 { &root } else { &child });
+            let wanted = derivation(&intent, parent, &format!("d{number}"));
+            tokio::spawn(async move { store.derive(wanted).await.is_ok() })
+        });
+        let deriving: Vec<_> = deriving.collect();
+        here.revoke_token(revocation(&root)).await.unwrap();
+        join_all(deriving).await;
+        let intent = there.find(intent.id()).await.unwrap().unwrap();
+        let kills = TokenStore::kill_state(&*there);
+        for token in there.tokens_of(intent.id()).await.unwrap() {
+            assert!(is_live(&token, &intent, &kills, START).is_err(), "round {round}: {token:?}");
+        }
+    }
 }

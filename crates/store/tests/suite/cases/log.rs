@@ -5,13 +5,14 @@ use std::time::Duration;
 
 use futures::future::join_all;
 use marque_audit::merkle::Frontier;
-use marque_audit::verify::verify_store;
+use marque_audit::verify::{VerifiedLog, VerifyError, verify_store};
 use marque_audit::{
     AuditError, CheckpointSigner, EventKind, Hash, LogError, LogStore, Sequencer, StoredCheckpoint,
     VerifierKey, checkpoint,
 };
 use marque_exchange::TokenStore;
 use marque_intent::{IntentChange, IntentStore, KillScope};
+use marque_store::Store;
 use ring::signature::{Ed25519KeyPair, KeyPair};
 
 use crate::engine::Engine;
@@ -85,14 +86,22 @@ pub(crate) async fn numbers_are_dense_under_mixed_load_and_the_log_verifies(engi
     let leaves = leaves(&store).await;
     assert!(leaves.iter().zip(0..).all(|(leaf, seq)| leaf.seq() == seq));
     assert_eq!(store.size().await.unwrap(), leaves.len() as u64);
-    let signer = Signer::new(&engine);
+    let verified = verified(&engine, &store).await.unwrap();
+    assert_eq!(verified.leaves, leaves.len() as u64);
+    assert_eq!(verified.checkpoint.size, verified.leaves);
+}
+
+/// Signs a checkpoint for the whole log and verifies it from the first leaf to the last.
+pub(crate) async fn verified(
+    engine: &impl Engine,
+    store: &Arc<Store>,
+) -> Result<VerifiedLog, VerifyError> {
+    let signer = Signer::new(engine);
     let key = VerifierKey::of(signer.as_ref()).unwrap();
     let origin = checkpoint::origin(engine.trust_domain());
     let log: Arc<dyn LogStore> = store.clone();
-    Sequencer::new(log, signer, origin).advance().await.unwrap().unwrap();
-    let verified = verify_store(store.as_ref(), &key, None).await.unwrap();
-    assert_eq!(verified.leaves, leaves.len() as u64);
-    assert_eq!(verified.checkpoint.size, verified.leaves);
+    Sequencer::new(log, signer, origin).advance().await.unwrap();
+    verify_store(store.as_ref(), &key, None).await
 }
 
 pub(crate) async fn an_event_that_cannot_be_recorded_is_refused_alone(engine: impl Engine) {

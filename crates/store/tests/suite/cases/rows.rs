@@ -20,7 +20,6 @@ fn text(error: &dyn std::error::Error) -> String {
 }
 
 pub(crate) async fn a_damaged_intent_is_a_clear_error_and_its_neighbours_live(engine: impl Engine) {
-    let store = engine.open().await;
     for damage in [
         "document = '{}'",
         "document = '[1, 2]'",
@@ -28,9 +27,12 @@ pub(crate) async fn a_damaged_intent_is_a_clear_error_and_its_neighbours_live(en
         "state_version = 77",
         "state_version = -1",
     ] {
+        let store = engine.open().await;
         let damaged = submit(&store, approved(agent("a"), 1)).await;
         let good = submit(&store, approved(agent("a"), 1)).await;
         engine.execute(&format!("UPDATE intents SET {damage} WHERE id = '{}'", damaged.id())).await;
+        // Whoever wrote an intent need not read it again; everybody else does.
+        let store = engine.open().await;
         let found = store.find(damaged.id()).await;
         let Err(IntentStoreError::Unavailable(error)) = found else {
             panic!("{damage}: {found:?}")

@@ -2,7 +2,7 @@
 
 use futures::future::join_all;
 use marque_audit::EventKind;
-use marque_exchange::{RedeemError, TokenStore};
+use marque_exchange::{RedeemError, Redeemed, TokenRecord, TokenStore};
 use marque_intent::{Denial, DenialCode, IntentStore, State};
 
 use crate::engine::Engine;
@@ -36,13 +36,11 @@ pub(crate) async fn a_use_gives_one_token_and_one_leaf(engine: impl Engine) {
     let store = engine.open().await;
     let intent = submit(&store, approved(agent("a"), 2)).await;
     let wanted = redemption(&intent, START);
-    let redeemed = store.redeem(wanted.clone()).await.unwrap().intent;
+    let Redeemed { intent: redeemed, token } = store.redeem(wanted.clone()).await.unwrap();
     assert_eq!(redeemed.uses_left(), 1);
+    assert_eq!(TokenRecord { status_index: None, ..token.clone() }, wanted.token);
     assert_eq!(TokenStore::intent(&*store, intent.id()).await.unwrap(), Some(redeemed.clone()));
-    assert_eq!(
-        store.token(&wanted.token.id).await.unwrap(),
-        Some((wanted.token.clone(), redeemed))
-    );
+    assert_eq!(store.token(&wanted.token.id).await.unwrap(), Some((token, redeemed)));
     let last = leaves(&store).await.pop().unwrap();
     assert_eq!(last.event().kind, EventKind::TokenIssued);
     assert_eq!(last.event().token_id.as_deref(), Some(wanted.token.id.as_str()));

@@ -1,0 +1,45 @@
+//! Intents as this process last stored or loaded them, so that what has not changed since is not parsed again.
+//!
+//! An intent here counts only together with its row: a transaction that finds another version in the database loads it
+//! anew. Deliberately absent: any claim to be the newest, because other replicas write too.
+
+use std::sync::Arc;
+
+use marque_intent::{Intent, IntentId};
+use moka::sync::Cache;
+
+/// How many intents are remembered: some tens of megabytes.
+const MAX_KNOWN: u64 = 8192;
+
+/// The intents that were last seen.
+#[derive(Debug)]
+pub(crate) struct KnownIntents(Cache<IntentId, Arc<Intent>>);
+
+impl KnownIntents {
+    pub(crate) fn new() -> Self {
+        Self(Cache::new(MAX_KNOWN))
+    }
+
+    /// As last seen, which may be behind.
+    pub(crate) fn last_seen(&self, id: &IntentId) -> Option<Arc<Intent>> {
+        self.0.get(id)
+    }
+
+    /// The intent, if it was seen in this state and version.
+    pub(crate) fn in_version(
+        &self,
+        id: &IntentId,
+        state: &str,
+        version: i64,
+    ) -> Option<Arc<Intent>> {
+        let known = self.0.get(id)?;
+        let same =
+            i64::try_from(known.state_version()) == Ok(version) && known.state().as_str() == state;
+        same.then_some(known)
+    }
+
+    /// Remembers what is in the database now.
+    pub(crate) fn keep(&self, intent: &Arc<Intent>) {
+        self.0.insert(intent.id().clone(), Arc::clone(intent));
+    }
+}

@@ -1,0 +1,139 @@
+//! Tokens that derive from others: never from one that is dead, however close its end and the derivation are.
+
+use jiff::Timestamp;
+use marque_exchange::{
+    Derivation, Derived, Ended, MAX_DERIVED_TOKENS, TokenRecord, TokenUse, is_live, use_up,
+};
+use marque_intent::{Denial, DenialCode, Derive as IntentDerive, Intent};
+
+use crate::Failure;
+use crate::transaction::{Keys, Plan, Transaction, View, Writes};
+
+/// Derives one token.
+#[derive(Debug)]
+pub(crate) struct Derive {
+    pub(crate) derivation: Derivation,
+}
+
+impl Transaction for Derive {
+    type Answer = Result<Derived, Denial>;
+
+    fn keys(&self, keys: &mut Keys) {
+        let token = &self.derivation.token;
+        keys.intents.insert(token.intent.clone());
+        keys.tokens.insert(token.id.clone());
+        keys.tokens.extend(token.parent.clone());
+        keys.families.insert(token.intent.clone());
+    }
+
+    fn plan(&self, view: &View) -> Result<Plan<Self::Answer>, Failure> {
+        let Derivation { grant_digest, token, proofs: _, now } = &self.derivation;
+        let (intent, parent) = match self.parent(view)? {
+            Ok(found) => found,
+            Err(denial) => return Ok(Plan::nothing(Err(denial))),
+        };
+        let permitted = self.permitted(view, intent, parent).and_then(|()| {
+            let wanted = IntentDerive {
+                holder: &token.client,
+                through: &token.through,
+                grant_digest,
+                token_id: token.id.as_str(),
+                parent: parent.id.as_str(),
+                audiences: &token.audiences,
+                token_expires_at: token.expires_at,
+                epoch: view.kills().epoch,
+            };
+            intent.derive(&wanted, *now)
+        });
+        let event = match permitted {
+            Ok(event) => event,
+            Err(denial) => return Ok(Plan::nothing(Err(denial))),
+        };
+        // To be exchanged is the only use of a token that has but one.
+        let used = match parent.single_use.then(|| self.use_up(view, intent, parent)).transpose() {
+            Ok(used) => used.unwrap_or_default(),
+            Err(denial) => return Ok(Plan::nothing(Err(denial))),
+        };
+        let token = view.placed(token);
+        let writes = Writes {
+            events: std::iter::once(event).chain(used.events).collect(),
+            tokens: vec![token.clone()],
+            changed_tokens: used.tokens,
+            ..Writes::default()
+        };
+        let answer = Ok(Derived { intent: intent.clone(), token });
+        Ok(Plan { answer, writes })
+    }
+}
+
+impl Derive {
+    /// The intent and the token that this one is to derive from.
+    fn parent<'a>(
+        &self,
+        view: &'a View,
+    ) -> Result<Result<(&'a Intent, &'a TokenRecord), Denial>, Failure> {
+        let token = &self.derivation.token;
+        let parent = match &token.parent {
+            Some(parent) => view.token(parent)?,
+            None => None,
+        };
+        Ok(match (view.intent(&token.intent)?, parent) {
+            (Some(intent), Some(parent)) => Ok((intent, parent)),
+            _ => Err(stranger("there is no such intent or parent")),
+        })
+    }
+
+    /// The parent as it is to be kept when its only use is to be exchanged.
+    fn use_up(&self, view: &View, intent: &Intent, parent: &TokenRecord) -> Result<Ended, Denial> {
+        let Derivation { token, now, .. } = &self.derivation;
+        let order = TokenUse {
+            token: parent.id.clone(),
+            intent: parent.intent.clone(),
+            by: token.client.clone(),
+            now: *now,
+        };
+        use_up(parent, intent, view.kills(), &order)
+    }
+
+    /// The parent is live, the token is no wider than it, and there is room for one more.
+    fn permitted(&self, view: &View, intent: &Intent, parent: &TokenRecord) -> Result<(), Denial> {
+        let Derivation { token, now, .. } = &self.derivation;
+        is_live(parent, intent, view.kills(), *now)?;
+        // A kill of the new holder, too: it may be none of those before it.
+        is_live(token, intent, view.kills(), *now)?;
+        let own = token.client == parent.client && token.through == parent.through;
+        if !own && !token.through.iter().eq(parent.holders()) {
+            return Err(stranger("the token does not continue the chain of its parent"));
+        }
+        let audiences = token.kind.may_be_for(&token.audiences, parent);
+        let bound = parent.confirmation.is_none() || token.confirmation.is_some();
+        let uses = token.single_use || !parent.single_use;
+        if !audiences || !bound || !uses || token.expires_at > parent.expires_at {
+            return Err(Denial::new(
+                DenialCode::ExceedsParentScope,
+                "the token would be wider than its parent",
+            ));
+        }
+        if view.has_token(&token.id) {
+            return Err(Denial::new(
+                DenialCode::IdempotencyConflict,
+                "the token id was used before",
+            ));
+        }
+        if live_in(view, intent, *now) >= MAX_DERIVED_TOKENS {
+            let detail = format!("{MAX_DERIVED_TOKENS} derived tokens of the intent are live");
+            return Err(Denial::new(DenialCode::ConcurrentGrantLimit, detail));
+        }
+        Ok(())
+    }
+}
+
+/// How many tokens that derive from others may still be used.
+fn live_in(view: &View, intent: &Intent, now: Timestamp) -> usize {
+    let live = |record: &&TokenRecord| is_live(record, intent, view.kills(), now).is_ok();
+    view.family(intent.id()).filter(live).count()
+}
+
+fn stranger(detail: &str) -> Denial {
+    Denial::new(DenialCode::GrantNotBoundToSession, detail)
+}
