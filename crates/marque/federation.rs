@@ -17,8 +17,10 @@ mod relationship;
 mod tls;
 
 pub(crate) use self::bundles::FederatedBundles;
+pub(crate) use self::fetch::{FetchError, FetchLimits, fetch};
 pub(crate) use self::kept::KeptBundles;
-pub(crate) use self::relationship::{Relationship, relationships};
+pub(crate) use self::relationship::{Relationship, relationships, web_authorities};
+pub(crate) use self::tls::web;
 
 /// The bundles to begin with: `files` of the folder, and those of the last run where they are newer.
 pub(crate) fn open(
@@ -41,4 +43,4 @@ pub(crate) fn open(
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

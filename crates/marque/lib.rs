@@ -15,6 +15,7 @@ pub mod grpc;
 pub mod http;
 pub mod identities;
 pub mod issuer;
+mod oidc;
 mod pem;
 mod process;
 mod telemetry;

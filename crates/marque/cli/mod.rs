@@ -26,6 +26,7 @@ mod review;
 mod status;
 mod svid;
 mod text;
+mod token;
 
 use std::process::ExitCode;
 
@@ -93,6 +94,7 @@ enum Command {
     Intent(intent::IntentArgs),
     Approve(approve::ApproveArgs),
     Deny(deny::DenyArgs),
+    Token(token::TokenArgs),
     Kill(kill::KillArgs),
     Audit(audit::AuditArgs),
     Check(check::CheckArgs),
@@ -146,6 +148,7 @@ impl Command {
             Self::Intent(args) => args.run(session).await,
             Self::Approve(args) => args.run(session).await,
             Self::Deny(args) => args.run(session).await,
+            Self::Token(args) => args.run(session).await,
             Self::Kill(args) => args.run(session).await,
             Self::Audit(args) => args.run(session).await,
             Self::Check(args) => args.run(session),

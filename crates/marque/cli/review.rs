@@ -49,7 +49,7 @@ pub(super) fn render(
         let (who, why) = (visible(&intent.ended_by), visible(&or_dash(&intent.reason)));
         put(&mut text, format_args!("\nEnded by {who}: {why}\n"));
     }
-    text.push_str(&fenced(&intent.justification));
+    text.push_str(&fenced(intent));
     text
 }
 
@@ -136,7 +136,12 @@ fn additions(grant: &GrantView, now: Timestamp) -> String {
         ("resources", lines(&grant.resources)),
         (
             "uses",
-            format!("{}, each a token of at most {}", grant.uses, lifetime(grant.token_lifetime_s)),
+            format!(
+                "{}, each a token of at most {}{}",
+                grant.uses,
+                lifetime(grant.token_lifetime_s),
+                if grant.single_use_tokens { ", for one use" } else { "" },
+            ),
         ),
         (
             "until",
@@ -194,13 +199,21 @@ fn detail(detail: &Value) -> String {
 }
 
 /// The agent's own words, so that nobody takes them for ours.
-fn fenced(justification: &str) -> String {
+fn fenced(intent: &IntentView) -> String {
+    let IntentView { justification, asked_of, binding_message, .. } = intent;
+    let named = [("It asks: ", asked_of), ("It shows: ", binding_message), ("", justification)];
+    let told: Vec<_> = named.into_iter().filter(|(_, words)| !words.is_empty()).collect();
+    let mut text = String::new();
     if justification.is_empty() {
-        return "\nThe agent gave no justification.\n".to_owned();
+        text.push_str("\nThe agent gave no justification.\n");
     }
-    let mut text = format!("\n{WARNING}Untrusted text from the agent{WARNING:#}\n");
-    for line in wrapped(&visible(justification)) {
-        put(&mut text, format_args!("  │ {line}\n"));
+    if !told.is_empty() {
+        put(&mut text, format_args!("\n{WARNING}Untrusted text from the agent{WARNING:#}\n"));
+    }
+    for (name, words) in told {
+        for line in wrapped(&visible(&format!("{name}{words}"))) {
+            put(&mut text, format_args!("  │ {line}\n"));
+        }
     }
     text
 }

@@ -1,4 +1,4 @@
-//! One fetch of a bundle document over HTTPS: a `GET` without credentials, redirects followed by hand.
+//! One fetch of a document over HTTPS: a `GET` without credentials, redirects followed by hand.
 //!
 //! Every hop keeps the rules of the configured URL and proves itself by the same TLS settings (FE-5). Nothing is remembered
 //! from one fetch to the next: no connection, no session, no cookie, no redirect.
@@ -19,27 +19,33 @@ use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use tokio_rustls::TlsConnector;
 
-/// How many redirects are followed.
-pub(super) const MAX_REDIRECTS: usize = 3;
+/// How many redirects are followed to a bundle.
+pub(crate) const MAX_REDIRECTS: usize = 3;
 
 /// What one fetch may cost.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct FetchLimits {
+pub(crate) struct FetchLimits {
     /// How long it may take, redirects included.
-    pub(super) time: Duration,
+    pub(crate) time: Duration,
     /// How many bytes the document may have.
-    pub(super) bytes: usize,
+    pub(crate) bytes: usize,
+    /// How many redirects are followed.
+    pub(crate) redirects: usize,
 }
 
 impl Default for FetchLimits {
     fn default() -> Self {
-        Self { time: Duration::from_secs(30), bytes: super::bundles::MAX_BYTES }
+        Self {
+            time: Duration::from_secs(30),
+            bytes: super::bundles::MAX_BYTES,
+            redirects: MAX_REDIRECTS,
+        }
     }
 }
 
 /// Why there is no document.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum FetchError {
+pub(crate) enum FetchError {
     /// The time was up.
     #[error("no answer within {0:?}")]
     TimedOut(Duration),
@@ -67,9 +73,9 @@ pub(super) enum FetchError {
     /// A redirect to where nothing may be fetched.
     #[error("redirected to a URL from which no bundle may be fetched")]
     Redirect(#[source] BundleEndpointUrlError),
-    /// More than [`MAX_REDIRECTS`].
-    #[error("redirected more than {MAX_REDIRECTS} times")]
-    TooManyRedirects,
+    /// More often than the limit.
+    #[error("redirected more than {0} times")]
+    TooManyRedirects(usize),
     /// The body broke off, or is larger than the limit.
     #[error("read the document of at most {limit} bytes")]
     Body {
@@ -87,20 +93,20 @@ enum Hop {
 }
 
 /// Fetches the document at `url`.
-pub(super) async fn fetch(
+pub(crate) async fn fetch(
     url: &BundleEndpointUrl,
     tls: &Arc<ClientConfig>,
     limits: FetchLimits,
 ) -> Result<Bytes, FetchError> {
     let fetching = async {
         let mut at = url.clone();
-        for _hop in 0..=MAX_REDIRECTS {
+        for _hop in 0..=limits.redirects {
             match hop(&at, tls, limits.bytes).await? {
                 Hop::Document(document) => return Ok(document),
                 Hop::Redirect(to) => at = to,
             }
         }
-        Err(FetchError::TooManyRedirects)
+        Err(FetchError::TooManyRedirects(limits.redirects))
     };
     let timed = tokio::time::timeout(limits.time, fetching).await;
     timed.unwrap_or(Err(FetchError::TimedOut(limits.time)))

@@ -98,16 +98,18 @@ fn tls_of(
     match &endpoint.profile {
         BundleEndpointProfile::HttpsWeb { ca_file } => {
             let ca_file = folder.join(ca_file);
-            let roots = roots(&ca_file).with_context(|| {
-                format!("read the certificate authorities `{}`", ca_file.display())
-            })?;
-            Ok(tls::web(roots, Arc::clone(clock))?)
+            Ok(tls::web(web_authorities(&ca_file)?, Arc::clone(clock))?)
         }
         BundleEndpointProfile::HttpsSpiffe { endpoint_spiffe_id } => {
             let id = endpoint_spiffe_id.clone();
             Ok(tls::spiffe(id, Arc::clone(bundles), Arc::clone(clock))?)
         }
     }
+}
+
+/// The certificate authorities of a PEM file.
+pub(crate) fn web_authorities(file: &Path) -> anyhow::Result<RootCertStore> {
+    roots(file).with_context(|| format!("read the certificate authorities `{}`", file.display()))
 }
 
 fn roots(file: &Path) -> anyhow::Result<RootCertStore> {

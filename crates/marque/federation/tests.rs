@@ -6,6 +6,8 @@ mod profiles;
 mod redirects;
 mod turns;
 
+pub(crate) use self::endpoint::{Answer, Endpoint};
+
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,7 +24,7 @@ const PARTNER: &str = "partner.example.org";
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// The trust domain's document up to `[[federation]]`.
-const DOCUMENT: &str = r#"
+pub(crate) const DOCUMENT: &str = r#"
 name = "test.example.org"
 environment = "non-production"
 tenant = "example"
@@ -147,7 +149,7 @@ fn document_of(partner: &ScratchTrustDomain, sequence: u64, hint: u64) -> String
     document.to_string()
 }
 
-async fn until(what: &str, mut condition: impl FnMut() -> bool) {
+pub(crate) async fn until(what: &str, mut condition: impl FnMut() -> bool) {
     let waiting = async {
         while !condition() {
             tokio::time::sleep(Duration::from_millis(2)).await;

@@ -21,7 +21,7 @@ use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 use crate::tls::refused_svid;
 
 /// `https_web`: a certificate for the host of the URL below one of these authorities (RFC 6125).
-pub(super) fn web(
+pub(crate) fn web(
     roots: RootCertStore,
     clock: Arc<dyn Clock>,
 ) -> Result<Arc<ClientConfig>, rustls::Error> {

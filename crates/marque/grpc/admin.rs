@@ -14,6 +14,7 @@ mod remote_log;
 mod requests;
 #[cfg(test)]
 mod tests;
+mod tokens;
 mod view;
 
 use std::sync::Arc;
@@ -34,14 +35,14 @@ use super::serve::{Limits, ServeError, serve};
 use crate::{error, telemetry};
 
 pub use client::{AdminClient, LeafStream};
-pub use door::{AdminDoor, AdminError, DaemonStatus, Operator, Refusal};
+pub use door::{AdminDoor, AdminError, DaemonStatus, Operator, Refusal, TokenStanding};
 
 pub use remote_log::RemoteLog;
 pub use view::{
     ApprovalView, DenialView, EarnedView, EntryView, ExplanationView, FindingView, GrantView,
     HolderView, IntentView, KillScopeView, KillStateView, KillView, LeafView, LogInfoView,
     MissingView, NearView, PlaybookView, ProfilesView, RefusedCallerView, SharedIdentityView,
-    StatusView, UseView,
+    StatusView, TokenView, UseView,
 };
 
 /// Serves the admin API on `listener` until `shutdown` is cancelled and the drain is over.
@@ -230,6 +231,27 @@ impl Admin for AdminService {
             .await
             .map_err(error::admin)?;
         Ok(Response::new(proto::RevokeIntentResponse { intent: Some(self.intent(&intent)) }))
+    }
+
+    async fn list_tokens(
+        &self,
+        request: Request<proto::ListTokensRequest>,
+    ) -> Result<Response<proto::ListTokensResponse>, Status> {
+        self.tokens_of(request).await
+    }
+
+    async fn get_token(
+        &self,
+        request: Request<proto::GetTokenRequest>,
+    ) -> Result<Response<proto::GetTokenResponse>, Status> {
+        self.token(request).await
+    }
+
+    async fn revoke_token(
+        &self,
+        request: Request<proto::RevokeTokenRequest>,
+    ) -> Result<Response<proto::RevokeTokenResponse>, Status> {
+        self.end_token(request).await
     }
 
     async fn kill(

@@ -1,4 +1,4 @@
-//! The limits of a socket by name, and how a refusal by one of them is counted.
+//! The limits of a socket, and of the HTTPS edge, by name, and how a refusal by one of them is counted.
 //!
 //! Their values are `[limits]` of the trust domain's document (`marque_registry::LimitSettings`).
 
@@ -34,6 +34,8 @@ pub(crate) enum Limit {
     Http2,
     /// The process took too long to prove itself.
     Handshake,
+    /// A connection too many from one address to the HTTPS edge; it is closed before its handshake.
+    HttpsConnectionsPerAddress,
 }
 
 impl Limit {
@@ -54,6 +56,7 @@ impl Limit {
             Self::ContinuationFrames => "continuation_frames",
             Self::Http2 => "http2",
             Self::Handshake => "handshake",
+            Self::HttpsConnectionsPerAddress => "https_connections_per_address",
         }
     }
 

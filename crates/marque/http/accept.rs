@@ -5,6 +5,8 @@
 //! certificate is proven to belong to the client by the handshake and to nobody else; whom it names is for
 //! `marque-exchange` to find out. Deliberately absent: routes, plain HTTP, and proxy headers.
 
+mod addresses;
+
 use std::{
     convert::Infallible,
     io,
@@ -20,7 +22,7 @@ use std::{
 use axum::{
     Router,
     body::Body,
-    http::{StatusCode, header},
+    http::{Response, StatusCode},
 };
 use hyper::{Request, body::Incoming, service::service_fn};
 use hyper_util::{
@@ -37,13 +39,19 @@ use tokio::{
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tower::Service;
-use tower_http::{set_header::SetResponseHeaderLayer, timeout::TimeoutLayer};
+use tower_http::timeout::TimeoutLayer;
+
+use self::addresses::Addresses;
+use super::problem;
+use crate::grpc::limit::Limit;
 
 /// What one client, or all of them together, may take of the server.
 #[derive(Debug, Clone)]
 pub struct HttpLimits {
     /// Connections open at once; more wait in the listener's queue.
     pub connections: usize,
+    /// Connections open at once from one IPv4 address or one IPv6 /64; one too many is closed before its handshake.
+    pub connections_per_address: usize,
     /// How long a TLS handshake may take.
     pub handshake: Duration,
     /// How long a request's head may take, which is also how long an HTTP/1.1 connection may idle.
@@ -66,6 +74,7 @@ impl Default for HttpLimits {
     fn default() -> Self {
         Self {
             connections: 1024,
+            connections_per_address: 256,
             handshake: Duration::from_secs(5),
             request_head: Duration::from_secs(10),
             request: Duration::from_secs(15),
@@ -110,7 +119,12 @@ impl HttpServer {
         let router = router
             .layer(TimeoutLayer::with_status_code(StatusCode::REQUEST_TIMEOUT, limits.request))
             // The router's own layers never see the answer to a request that took too long.
-            .layer(SetResponseHeaderLayer::if_not_present(header::CACHE_CONTROL, super::NO_STORE));
+            .layer(axum::middleware::map_response(async |response: Response<Body>| match response
+                .status()
+            {
+                StatusCode::REQUEST_TIMEOUT => problem::never_stored(response),
+                _ => response,
+            }));
         let shared = Arc::new(Shared {
             acceptor: TlsAcceptor::from(tls),
             router,
@@ -119,6 +133,7 @@ impl HttpServer {
             limits,
         });
         let places = Arc::new(Semaphore::new(shared.limits.connections));
+        let addresses = Addresses::new(shared.limits.connections_per_address);
         let connections = TaskTracker::new();
         let mut stop = pin!(stop);
         loop {
@@ -131,11 +146,16 @@ impl HttpServer {
                 accepted = listener.accept() => accepted,
             };
             match accepted {
-                Ok((stream, _client)) => {
+                Ok((stream, client)) => {
+                    let Some(of_address) = addresses.place(client.ip()) else {
+                        Limit::HttpsConnectionsPerAddress.count();
+                        tracing::debug!(%client, "an address has too many connections open");
+                        continue;
+                    };
                     let shared = Arc::clone(&shared);
                     connections.spawn(async move {
                         shared.connection(stream).await;
-                        drop(place);
+                        drop((place, of_address));
                     });
                 }
                 Err(error) => {
@@ -210,7 +230,7 @@ impl Shared {
             }
             let mut router = self.router.clone();
             async move {
-                let answer: Result<hyper::Response<Body>, Infallible> = router.call(request).await;
+                let answer: Result<Response<Body>, Infallible> = router.call(request).await;
                 answer
             }
         });

@@ -3,20 +3,20 @@
 //! Nobody has to say who they are (FE-6). Deliberately absent: profile `https_spiffe`, and the bundles of others.
 
 use axum::{
-    Json, Router,
+    Json,
     extract::State,
     http::{HeaderValue, header},
     response::{IntoResponse as _, Response},
     routing::get,
 };
 
-use super::HttpState;
+use super::{HttpState, routes::Routes};
 
 /// Where the bundle is, below the issuer.
 pub const PATH: &str = "/spiffe/bundle";
 
-pub(super) fn routes(path: &str) -> Router<HttpState> {
-    Router::new().route(&format!("{path}{PATH}"), get(bundle))
+pub(super) fn routes(path: &str) -> Routes {
+    Routes::new().route(&format!("{path}{PATH}"), get(bundle))
 }
 
 async fn bundle(State(state): State<HttpState>) -> Response {

@@ -3,24 +3,25 @@
 //! Deliberately absent: anything about agents, intents or tokens.
 
 use axum::{
-    Json, Router,
+    Json,
     extract::State,
     http::{HeaderValue, StatusCode, header},
     response::{IntoResponse as _, Response},
     routing::get,
 };
-use marque_exchange::Endpoint;
+use marque_exchange::{Endpoint, INTENTS_API_PATH, METADATA_PATH, RESOURCE_METADATA_PATH};
 use serde_json::Value;
 
-use super::HttpState;
+use super::{HttpState, routes::Routes};
 
 /// How long the documents may be cached: a rotation announces its keys well before it uses them.
-const CACHED: HeaderValue = HeaderValue::from_static("public, max-age=300");
+pub(super) const CACHED: HeaderValue = HeaderValue::from_static("public, max-age=300");
 
-pub(super) fn routes(path: &str) -> Router<HttpState> {
-    Router::new()
+pub(super) fn routes(path: &str) -> Routes {
+    Routes::new()
         // RFC 8414 §3.1 puts the well-known part before the issuer's path, OpenID puts it after.
-        .route(&format!("/.well-known/oauth-authorization-server{path}"), get(metadata))
+        .route(&format!("{METADATA_PATH}{path}"), get(metadata))
+        .route(&format!("{RESOURCE_METADATA_PATH}{path}{INTENTS_API_PATH}"), get(resource_metadata))
         .route(&format!("{path}/.well-known/openid-configuration"), get(openid_configuration))
         .route(&format!("{path}{}", Endpoint::Jwks.path()), get(jwks))
         .route("/live", get(async || "alive\n"))
@@ -33,6 +34,10 @@ async fn metadata(State(state): State<HttpState>) -> Response {
 
 async fn openid_configuration(State(state): State<HttpState>) -> Response {
     cached(state.issuer.openid_configuration())
+}
+
+async fn resource_metadata(State(state): State<HttpState>) -> Response {
+    cached(state.issuer.resource_metadata())
 }
 
 async fn jwks(State(state): State<HttpState>) -> Response {

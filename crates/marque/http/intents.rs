@@ -5,7 +5,7 @@
 //! request of an agent's ever decides an intent.
 
 use axum::{
-    Json, Router,
+    Json,
     body::Bytes,
     extract::{DefaultBodyLimit, FromRequestParts, Path, State, rejection::BytesRejection},
     http::{HeaderMap, HeaderValue, StatusCode, header, request::Parts},
@@ -13,7 +13,7 @@ use axum::{
     routing::{get, post},
 };
 use jiff::Timestamp;
-use marque_exchange::AuthenticatedClient;
+use marque_exchange::{AuthenticatedClient, INTENTS_API_PATH};
 use marque_intent::{
     AuthorizationDetail, Denial, DenialCode, Digest, IdempotencyKey, Intent, IntentId,
     IntentRequest, MAX_REQUEST_BYTES, Outcome, Scope, State as IntentState, TicketRef,
@@ -25,17 +25,18 @@ use serde::Serialize;
 use super::{
     HttpState, IntentError,
     problem::{self, Unauthenticated},
+    routes::Routes,
 };
 
 const IDEMPOTENCY_KEY: &str = "idempotency-key";
 
-pub(super) fn routes(path: &str) -> Router<HttpState> {
-    Router::new()
-        .route(&format!("{path}/v1/playbooks"), get(playbooks))
-        .route(&format!("{path}/v1/intents"), post(request))
-        .route(&format!("{path}/v1/intents/{{id}}"), get(find))
-        .route(&format!("{path}/v1/intents/{{id}}/complete"), post(complete))
-        .route(&format!("{path}/v1/intents/{{id}}/cancel"), post(cancel))
+pub(super) fn routes(path: &str) -> Routes {
+    Routes::new()
+        .route(&format!("{path}{INTENTS_API_PATH}/playbooks"), get(playbooks))
+        .route(&format!("{path}{INTENTS_API_PATH}/intents"), post(request))
+        .route(&format!("{path}{INTENTS_API_PATH}/intents/{{id}}"), get(find))
+        .route(&format!("{path}{INTENTS_API_PATH}/intents/{{id}}/complete"), post(complete))
+        .route(&format!("{path}{INTENTS_API_PATH}/intents/{{id}}/cancel"), post(cancel))
         .layer(DefaultBodyLimit::max(MAX_REQUEST_BYTES))
         .layer(axum::middleware::map_response(async |response: Response| {
             problem::never_stored(response)
@@ -120,11 +121,15 @@ impl FromRequestParts<HttpState> for Caller {
     type Rejection = Response;
 
     async fn from_request_parts(parts: &mut Parts, state: &HttpState) -> Result<Self, Response> {
-        let bearer = bearer(&parts.headers)
-            .ok_or_else(|| problem::unauthenticated(&Unauthenticated::NoBearer))?;
+        let bearer = bearer(&parts.headers).ok_or_else(|| {
+            problem::unauthenticated(state.issuer.issuer(), &Unauthenticated::NoBearer)
+        })?;
         match state.issuer.authenticate(bearer) {
             Ok(caller) => Ok(Self(caller)),
-            Err(error) => Err(problem::unauthenticated(&Unauthenticated::Refused(error))),
+            Err(error) => Err(problem::unauthenticated(
+                state.issuer.issuer(),
+                &Unauthenticated::Refused(error),
+            )),
         }
     }
 }

@@ -7,7 +7,11 @@ pub mod accept;
 pub mod bundle;
 mod discovery;
 mod intents;
+mod negotiation;
+pub mod openapi;
 mod problem;
+mod routes;
+mod status;
 mod token;
 
 use std::{error::Error, fmt, sync::Arc};
@@ -18,8 +22,9 @@ use axum::{
 };
 use futures::future::BoxFuture;
 use marque_exchange::{
-    AuthenticatedClient, IntrospectionRequest, IssuerUrl, OAuthError, Presented, TokenRequest,
-    TokenResponse,
+    AuthenticatedClient, BackchannelRequest, BackchannelResponse, Introspection,
+    IntrospectionRequest, IssuerUrl, OAuthError, Offers, Presented, RevocationRequest,
+    SignedStatusList, TokenRequest, TokenResponse,
 };
 use marque_intent::{
     Denial, DenialCode, IdempotencyKey, Intent, IntentId, IntentRequest, Outcome, PlaybookSummary,
@@ -29,6 +34,7 @@ use serde_json::Value;
 use tower::ServiceBuilder;
 use tower_http::{catch_panic::CatchPanicLayer, set_header::SetResponseHeaderLayer};
 
+use self::routes::Routes;
 pub use accept::{HttpLimits, HttpServer};
 
 /// One trust domain's issuer as this edge sees it.
@@ -46,18 +52,50 @@ pub trait IssuerDoor: fmt::Debug + Send + Sync {
         presented: Presented,
     ) -> BoxFuture<'_, Result<TokenResponse, OAuthError>>;
 
+    /// Begins a backchannel authentication.
+    fn backchannel(
+        &self,
+        request: BackchannelRequest,
+        presented: Presented,
+    ) -> BoxFuture<'_, Result<BackchannelResponse, OAuthError>>;
+
     /// Answers about a token.
     fn introspect(
         &self,
         request: IntrospectionRequest,
         presented: Presented,
-    ) -> BoxFuture<'_, Result<Value, OAuthError>>;
+    ) -> BoxFuture<'_, Result<Introspection, OAuthError>>;
+
+    /// Revokes a token.
+    fn revoke(
+        &self,
+        request: RevocationRequest,
+        presented: Presented,
+    ) -> BoxFuture<'_, Result<(), OAuthError>>;
+
+    /// The token status list of this number, if there is one.
+    fn status_list(
+        &self,
+        list: u64,
+    ) -> BoxFuture<'_, Result<Option<Arc<SignedStatusList>>, OAuthError>>;
+
+    /// Where the token status lists are, if there are any.
+    fn status_lists(&self) -> BoxFuture<'_, Result<Option<Value>, OAuthError>>;
+
+    /// The nonce for the next DPoP proof; `None` where DPoP is not offered.
+    fn dpop_nonce(&self) -> Option<String>;
 
     /// The RFC 8414 document.
     fn metadata(&self) -> Value;
 
     /// The OpenID discovery document.
     fn openid_configuration(&self) -> Value;
+
+    /// The RFC 9728 document of the intents API.
+    fn resource_metadata(&self) -> Value;
+
+    /// What is offered: what is not has no route.
+    fn offers(&self) -> &Offers;
 
     /// The newest bundle of the trust domain.
     fn bundle(&self) -> Arc<Bundle>;
@@ -144,13 +182,8 @@ struct HttpState {
 /// Every route of one issuer.
 pub fn router(issuer: Arc<dyn IssuerDoor>) -> Router {
     let state = HttpState { issuer };
-    let url = state.issuer.issuer().clone();
-    let path = url.path();
-    Router::new()
-        .merge(token::routes(path))
-        .merge(intents::routes(path))
-        .merge(discovery::routes(path))
-        .merge(bundle::routes(path))
+    routes(&state)
+        .into_router()
         .fallback(async || problem::plain(StatusCode::NOT_FOUND, "there is nothing here"))
         .method_not_allowed_fallback(async || {
             problem::plain(StatusCode::METHOD_NOT_ALLOWED, "this method is not for this resource")
@@ -165,6 +198,18 @@ pub fn router(issuer: Arc<dyn IssuerDoor>) -> Router {
                 .layer(CatchPanicLayer::custom(problem::panicked)),
         )
         .with_state(state)
+}
+
+/// What is served for this issuer.
+fn routes(state: &HttpState) -> Routes {
+    let path = state.issuer.issuer().path();
+    Routes::new()
+        .merge(token::routes(path, *state.issuer.offers()))
+        .merge(status::routes(path, *state.issuer.offers()))
+        .merge(intents::routes(path))
+        .merge(discovery::routes(path))
+        .merge(bundle::routes(path))
+        .merge(openapi::routes(path))
 }
 
 /// Whether there is exactly one `Content-Type` and it is this one, whatever its parameters.

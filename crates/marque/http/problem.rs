@@ -10,7 +10,7 @@ use axum::{
     http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header},
     response::{IntoResponse as _, Response},
 };
-use marque_exchange::{OAuthError, OAuthErrorCode};
+use marque_exchange::{IssuerUrl, OAuthError, OAuthErrorCode, TokenService};
 use marque_intent::{Denial, DenialCode};
 use serde_json::json;
 
@@ -20,11 +20,8 @@ use super::IntentError;
 const PROBLEM_JSON: HeaderValue = HeaderValue::from_static("application/problem+json");
 const PRAGMA: HeaderName = header::PRAGMA;
 
-/// The challenge for a missing JWT-SVID at the intents API (RFC 6750 §3).
-const BEARER: HeaderValue = HeaderValue::from_static("Bearer realm=\"marque\"");
-/// The challenge for one that is not accepted.
-const BEARER_INVALID: HeaderValue =
-    HeaderValue::from_static("Bearer realm=\"marque\", error=\"invalid_token\"");
+/// What the challenge says of a JWT-SVID that is not accepted at the intents API (RFC 6750 §3).
+const INVALID_TOKEN: &str = ", error=\"invalid_token\"";
 
 /// Why the bearer of a request is not known.
 #[derive(Debug)]
@@ -48,13 +45,26 @@ pub(super) fn oauth_with_status(error: &OAuthError, status: StatusCode) -> Respo
         }
         OAuthErrorCode::InvalidRequest
         | OAuthErrorCode::InvalidClient
+        | OAuthErrorCode::InvalidClientAttestation
+        | OAuthErrorCode::InvalidDpopProof
+        | OAuthErrorCode::UseDpopNonce
+        | OAuthErrorCode::UseAttestationChallenge
         | OAuthErrorCode::UnauthorizedClient
         | OAuthErrorCode::UnsupportedGrantType
         | OAuthErrorCode::InvalidScope
         | OAuthErrorCode::InvalidTarget
         | OAuthErrorCode::InvalidAuthorizationDetails
-        | OAuthErrorCode::AccessDenied => {
+        | OAuthErrorCode::UnsupportedTokenType
+        | OAuthErrorCode::AccessDenied
+        | OAuthErrorCode::InvalidGrant
+        | OAuthErrorCode::ExpiredToken
+        | OAuthErrorCode::UnknownUserId
+        | OAuthErrorCode::InvalidBindingMessage => {
             tracing::info!(error = error as &dyn Error, "a token request was refused");
+        }
+        // Clients poll; that is no news.
+        OAuthErrorCode::AuthorizationPending | OAuthErrorCode::SlowDown => {
+            tracing::debug!(error = error as &dyn Error, "a token request waits");
         }
     }
     let mut response = (status, Json(error.to_json())).into_response();
@@ -91,23 +101,26 @@ pub(super) fn intent(error: IntentError) -> Response {
     }
 }
 
-/// The answer of the intents API to a caller that it does not know.
-pub(super) fn unauthenticated(reason: &Unauthenticated) -> Response {
-    let (challenge, title) = match reason {
-        Unauthenticated::NoBearer => {
-            (BEARER, "a JWT-SVID for the issuer is needed as bearer token")
-        }
+/// The answer of the intents API to a caller that it does not know, with the way to its metadata (RFC 9728 §5.1).
+pub(super) fn unauthenticated(issuer: &IssuerUrl, reason: &Unauthenticated) -> Response {
+    let (error, title) = match reason {
+        Unauthenticated::NoBearer => ("", "a JWT-SVID for the issuer is needed as bearer token"),
         Unauthenticated::Refused(error) => {
             tracing::info!(error = error as &dyn Error, "a bearer was refused");
             // The other environment's SVID is told so: it is a valid SVID at the wrong door.
             if let Some(code) = error.denial() {
                 return intent(IntentError::Denied { denial: Denial::new(code, ""), intent: None });
             }
-            (BEARER_INVALID, "the JWT-SVID is not accepted")
+            (INVALID_TOKEN, "the JWT-SVID is not accepted")
         }
     };
+    let metadata = TokenService::resource_metadata_url(issuer);
+    let challenge = format!("Bearer realm=\"marque\"{error}, resource_metadata=\"{metadata}\"");
     let mut response = plain(StatusCode::UNAUTHORIZED, title);
-    response.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);
+    // An issuer URL has no character that a header could not have.
+    if let Ok(challenge) = HeaderValue::try_from(challenge) {
+        response.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);
+    }
     response
 }
 

@@ -1,10 +1,14 @@
 //! The HTTP edge over real TLS sockets, with an issuer that only pretends.
 
 mod accept;
+mod backchannel;
 mod bundle;
+mod discipline;
 mod discovery;
-mod door;
+pub(super) mod door;
+mod framing;
 mod intents;
+mod status;
 mod token;
 
 use std::{collections::BTreeMap, net::SocketAddr, path::Path, sync::Arc};
@@ -27,7 +31,7 @@ use super::{HttpLimits, HttpServer, router};
 use crate::tls::DevCertificates;
 
 /// A server on a port and with certificates of its own.
-struct Server {
+pub(super) struct Server {
     address: SocketAddr,
     door: Arc<FakeDoor>,
     folder: TempDir,
@@ -36,11 +40,11 @@ struct Server {
 }
 
 impl Server {
-    async fn start() -> Self {
+    pub(super) async fn start() -> Self {
         Self::with(FakeDoor::default(), HttpLimits::default()).await
     }
 
-    async fn with(door: FakeDoor, limits: HttpLimits) -> Self {
+    pub(super) async fn with(door: FakeDoor, limits: HttpLimits) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let certificates = DevCertificates::make_or_load(folder.path(), wall_clock()).unwrap();
         let address = SocketAddr::from(([127, 0, 0, 1], 0));
@@ -64,13 +68,13 @@ impl Server {
     }
 
     /// One HTTP/1.1 request as text, on a connection of its own.
-    async fn ask(&self, request: &[u8]) -> Answer {
+    pub(super) async fn ask(&self, request: &[u8]) -> Answer {
         let mut stream = self.connect(client(self.folder.path())).await.unwrap();
         stream.write_all(request).await.unwrap();
         Answer::read(stream).await
     }
 
-    async fn get(&self, path: &str, headers: &str) -> Answer {
+    pub(super) async fn get(&self, path: &str, headers: &str) -> Answer {
         let head =
             format!("GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n{headers}\r\n");
         self.ask(head.as_bytes()).await
@@ -90,8 +94,8 @@ fn post(path: &str, headers: &str, body: &str) -> String {
 
 /// An answer as it came.
 #[derive(Debug)]
-struct Answer {
-    status: u16,
+pub(super) struct Answer {
+    pub(super) status: u16,
     headers: BTreeMap<String, String>,
     body: Vec<u8>,
 }
@@ -116,11 +120,11 @@ impl Answer {
         Self { status, headers, body: bytes[end + 4..].to_vec() }
     }
 
-    fn json(&self) -> Value {
+    pub(super) fn json(&self) -> Value {
         serde_json::from_slice(&self.body).unwrap()
     }
 
-    fn header(&self, name: &str) -> Option<&str> {
+    pub(super) fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name).map(String::as_str)
     }
 

@@ -5,6 +5,10 @@ use std::sync::Arc;
 use futures::future::BoxFuture;
 use jiff::Timestamp;
 use marque_audit::{Event, EventKind, LogStore, VerifierKey};
+use marque_exchange::{
+    RevocationOutcome, Revoker, TokenId, TokenLifeStore as _, TokenRecord, TokenRevocation,
+    TokenStore, TokenStoreError, is_live,
+};
 use marque_intent::IntentStore as _;
 use marque_intent::kill::{KillScope, KillState};
 use marque_intent::{
@@ -15,13 +19,24 @@ use marque_registry::{Entry, EntryId, EntryRole, NewEntry, Snapshot, TrustDomain
 use marque_spiffe::{SelectorSet, SpiffeId};
 
 use super::{Issuer, RegistrarError};
-use crate::grpc::admin::{AdminDoor, AdminError, DaemonStatus, Operator, Refusal};
+use crate::grpc::admin::{AdminDoor, AdminError, DaemonStatus, Operator, Refusal, TokenStanding};
 use crate::identities::{Denials, SharedIdentities};
 
 impl Issuer {
     async fn change(&self, id: IntentId, change: IntentChange) -> Result<Intent, AdminError> {
         let changed = self.store.change(id.clone(), change, self.clock.now()).await;
         changed.map_err(|error| AdminError::of_change(&id, error))
+    }
+
+    async fn token_with_intent(&self, id: &TokenId) -> Result<(TokenRecord, Intent), AdminError> {
+        let found = TokenStore::token(&*self.store, id).await.map_err(unavailable)?;
+        found.ok_or_else(|| no_token(id))
+    }
+
+    fn standing(&self, record: TokenRecord, intent: &Intent) -> TokenStanding {
+        let kills = self.kill_switch.state();
+        let ended = is_live(&record, intent, &kills, self.clock.now()).err();
+        TokenStanding { record, ended }
     }
 }
 
@@ -131,6 +146,44 @@ impl AdminDoor for Issuer {
         Box::pin(self.change(id, IntentChange::Revoke { actor: operator.to_string(), reason }))
     }
 
+    fn tokens_of(&self, intent: IntentId) -> BoxFuture<'_, Result<Vec<TokenStanding>, AdminError>> {
+        Box::pin(async move {
+            let found = self.store.find(&intent).await?;
+            let intent = found
+                .ok_or_else(|| AdminError::NotFound { what: "intent", id: intent.to_string() })?;
+            let records = self.store.tokens_of(intent.id()).await.map_err(unavailable)?;
+            Ok(records.into_iter().map(|record| self.standing(record, &intent)).collect())
+        })
+    }
+
+    fn token(&self, id: TokenId) -> BoxFuture<'_, Result<TokenStanding, AdminError>> {
+        Box::pin(async move {
+            let (record, intent) = self.token_with_intent(&id).await?;
+            Ok(self.standing(record, &intent))
+        })
+    }
+
+    fn revoke_token(
+        &self,
+        operator: Operator,
+        id: TokenId,
+        reason: Reason,
+    ) -> BoxFuture<'_, Result<Vec<TokenId>, AdminError>> {
+        Box::pin(async move {
+            let (record, _) = self.token_with_intent(&id).await?;
+            let order = TokenRevocation {
+                token: id.clone(),
+                intent: record.intent,
+                by: Revoker::Operator { actor: operator.to_string(), reason },
+                now: self.clock.now(),
+            };
+            match self.store.revoke_token(order).await.map_err(unavailable)? {
+                RevocationOutcome::Revoked(tokens) => Ok(tokens),
+                RevocationOutcome::NotOwner | RevocationOutcome::Unknown => Err(no_token(&id)),
+            }
+        })
+    }
+
     fn kill(
         &self,
         scope: KillScope,
@@ -186,6 +239,14 @@ impl AdminDoor for Issuer {
             Ok(())
         })
     }
+}
+
+fn no_token(id: &TokenId) -> AdminError {
+    AdminError::NotFound { what: "token", id: id.to_string() }
+}
+
+fn unavailable(error: TokenStoreError) -> AdminError {
+    AdminError::Unavailable(Box::new(error))
 }
 
 fn of_registrar(error: RegistrarError, id: &str) -> AdminError {

@@ -5,8 +5,9 @@ use std::sync::atomic::Ordering;
 
 use futures::future::BoxFuture;
 use marque_exchange::{
-    AuthenticatedClient, IntrospectionRequest, IssuerUrl, OAuthError, Presented, TokenRequest,
-    TokenResponse,
+    AuthenticatedClient, BackchannelRequest, BackchannelResponse, Introspection,
+    IntrospectionRequest, IssuerUrl, OAuthError, OAuthErrorCode, Offers, Presented,
+    RevocationRequest, SignedStatusList, TokenRequest, TokenResponse,
 };
 use marque_intent::{
     Denial, DenialCode, IdempotencyKey, Intent, IntentId, IntentRequest, Outcome, PlaybookSummary,
@@ -34,12 +35,51 @@ impl IssuerDoor for Issuer {
         Box::pin(self.tokens.token(request, presented))
     }
 
+    fn backchannel(
+        &self,
+        request: BackchannelRequest,
+        presented: Presented,
+    ) -> BoxFuture<'_, Result<BackchannelResponse, OAuthError>> {
+        Box::pin(self.tokens.backchannel(request, presented))
+    }
+
     fn introspect(
         &self,
         request: IntrospectionRequest,
         presented: Presented,
-    ) -> BoxFuture<'_, Result<Value, OAuthError>> {
+    ) -> BoxFuture<'_, Result<Introspection, OAuthError>> {
         Box::pin(self.tokens.introspect(request, presented))
+    }
+
+    fn dpop_nonce(&self) -> Option<String> {
+        self.tokens.dpop_nonce()
+    }
+
+    fn revoke(
+        &self,
+        request: RevocationRequest,
+        presented: Presented,
+    ) -> BoxFuture<'_, Result<(), OAuthError>> {
+        Box::pin(self.tokens.revoke(request, presented))
+    }
+
+    fn status_list(
+        &self,
+        list: u64,
+    ) -> BoxFuture<'_, Result<Option<Arc<SignedStatusList>>, OAuthError>> {
+        let tokens = Arc::clone(&self.tokens);
+        // In a task of its own: whoever hangs up does not leave the work for the next one to begin anew.
+        let list = tokio::spawn(async move { tokens.status_list(list).await });
+        Box::pin(async move {
+            list.await.unwrap_or_else(|stopped| {
+                let description = "the status list was not made";
+                Err(OAuthError::new(OAuthErrorCode::ServerError, description).with_source(stopped))
+            })
+        })
+    }
+
+    fn status_lists(&self) -> BoxFuture<'_, Result<Option<Value>, OAuthError>> {
+        Box::pin(self.tokens.status_lists())
     }
 
     fn metadata(&self) -> Value {
@@ -48,6 +88,14 @@ impl IssuerDoor for Issuer {
 
     fn openid_configuration(&self) -> Value {
         self.tokens.openid_configuration()
+    }
+
+    fn resource_metadata(&self) -> Value {
+        self.tokens.resource_metadata()
+    }
+
+    fn offers(&self) -> &Offers {
+        self.tokens.offers()
     }
 
     fn bundle(&self) -> Arc<Bundle> {

@@ -11,6 +11,7 @@ mod intents;
 mod keys;
 mod kill;
 mod minting;
+mod pruning;
 mod registrar;
 pub(crate) mod run;
 pub mod serve;
@@ -26,11 +27,11 @@ use jiff::Timestamp;
 use marque_audit::{Event, EventKind, LogStore, VerifierKey};
 use marque_authority::{Authority, AuthorityConfig};
 use marque_exchange::{
-    ClientAuthenticator, EnvironmentLookup, IssuerUrl, Offers, ResourceServer, TokenService,
-    TokenServiceConfig, TokenServiceParts,
+    ClientAuthenticator, EnvironmentLookup, IssuerUrl, NoncePolicy, NonceSecret, Offers,
+    OidcIssuer, ResourceServer, TokenService, TokenServiceConfig, TokenServiceParts,
 };
 use marque_keys::KeyManager;
-use marque_registry::{Registry, TrustDomainDocument};
+use marque_registry::{DpopNonce, Registry, TokenBinding, TrustDomainDocument};
 use marque_spiffe::{Bundle, BundleSource, Clock, Environment, Random, TrustDomain};
 use marque_store::Store;
 use marque_workload::{BundleSet, Profiles, Workload, WorkloadLimits};
@@ -42,6 +43,7 @@ pub use self::registrar::{Registrar, RegistrarError};
 pub use self::run::run;
 
 use crate::federation::{self, KeptBundles, Relationship};
+use crate::oidc::{FetchedKeys, OidcKeyRing};
 
 use self::folder::CheckedFolder;
 use self::foreign::Foreign;
@@ -59,13 +61,14 @@ pub(crate) type Neighbours = Arc<OnceLock<Vec<Arc<Registry>>>>;
 #[derive(Debug)]
 pub struct Issuer {
     authority: Arc<Authority>,
-    tokens: TokenService,
-    intents: IntentDesk,
+    tokens: Arc<TokenService>,
+    intents: Arc<IntentDesk>,
     registrar: Registrar,
     kill_switch: KillSwitch,
     store: Arc<Store>,
     minting: Arc<InProcessIssuer>,
     relationships: Vec<Arc<Relationship>>,
+    oidc_keys: Arc<OidcKeyRing>,
     profiles: Profiles,
     sharing: Arc<SharedIdentities>,
     denials: Arc<Denials>,
@@ -89,6 +92,8 @@ pub(crate) struct IssuerParts {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) random: Arc<dyn Random>,
     pub(crate) neighbours: Neighbours,
+    /// What nonces of DPoP proofs are made with.
+    pub(crate) nonce_secret: NonceSecret,
     /// Where the bundles that were fetched are kept.
     pub(crate) kept_bundles: PathBuf,
 }
@@ -105,6 +110,7 @@ impl Issuer {
             clock,
             random,
             neighbours,
+            nonce_secret,
             kept_bundles,
         } = parts;
         let document = Arc::new(folder.document);
@@ -129,14 +135,31 @@ impl Issuer {
         // The token endpoint takes SVIDs of the own trust domain alone: federation is for workloads among themselves.
         let bundles = Arc::new(BundleSet::new(authority.bundle(), []));
         let config = token_config(&document, issuer_url.clone());
+        let (issuers, files) = (document.oidc_issuers(), folder.oidc_keys);
+        let oidc_keys = Arc::new(OidcKeyRing::open(issuers, &folder.path, files, &clock)?);
+        let intents = Arc::new(IntentDesk {
+            environment: document.environment(),
+            playbooks: Arc::new(playbooks),
+            policy: Arc::new(policy),
+            registry: Arc::clone(registrar.registry()),
+            store: Arc::clone(&store),
+            clock: Arc::clone(&clock),
+            random: Arc::clone(&random),
+        });
         let tokens = TokenService::new(
             config,
             TokenServiceParts {
                 bundles,
                 environments,
+                oidc_keys: Arc::clone(&oidc_keys) as _,
                 signer: authority.access_token_signer(),
                 keys: authority.access_token_keys(),
                 store: Arc::clone(&store) as _,
+                deferrals: Arc::clone(&store) as _,
+                desk: Arc::clone(&intents) as _,
+                life: Arc::clone(&store) as _,
+                replays: Arc::clone(&store) as _,
+                nonce_secret,
                 random: Arc::clone(&random),
                 clock: Arc::clone(&clock),
             },
@@ -159,15 +182,8 @@ impl Issuer {
         let denials = Denials::new(Arc::clone(&document), Arc::clone(&clock));
         Ok(Self {
             relationships,
-            intents: IntentDesk {
-                environment: document.environment(),
-                playbooks: Arc::new(playbooks),
-                policy: Arc::new(policy),
-                registry: Arc::clone(registrar.registry()),
-                store: Arc::clone(&store),
-                clock: Arc::clone(&clock),
-                random,
-            },
+            oidc_keys,
+            intents,
             registrar,
             kill_switch: KillSwitch::new(Arc::clone(&store), Arc::clone(&clock)),
             log_key: checkpoint_key.verifier_key()?,
@@ -177,7 +193,7 @@ impl Issuer {
             sharing: Arc::new(sharing),
             denials: Arc::new(denials),
             authority,
-            tokens,
+            tokens: Arc::new(tokens),
             store,
             clock,
             neighbours,
@@ -253,6 +269,11 @@ impl Issuer {
     /// The bundles that are fetched.
     fn relationships(&self) -> &[Arc<Relationship>] {
         &self.relationships
+    }
+
+    /// The keys of issuers of ID tokens that are fetched.
+    fn fetched_keys(&self) -> impl Iterator<Item = &Arc<FetchedKeys>> {
+        self.oidc_keys.fetched()
     }
 
     /// What every SVID passes on its way out.
@@ -337,12 +358,32 @@ fn token_config(document: &TrustDomainDocument, issuer: IssuerUrl) -> TokenServi
         resource_servers: document
             .resource_servers()
             .iter()
-            .map(|server| ResourceServer {
-                audience: server.audience().to_owned(),
-                callers: server.spiffe_ids().iter().cloned().collect(),
+            .map(|server| {
+                let callers = server.spiffe_ids().iter().cloned().collect();
+                ResourceServer {
+                    binding_required: server.binding() == TokenBinding::Required,
+                    ..ResourceServer::new(server.audience().to_owned(), callers)
+                }
             })
             .collect(),
+        oidc_issuers: document.oidc_issuers().iter().map(oidc_issuer).collect(),
         offers: offers(document),
+        dpop_nonce: match document.token_service().dpop_nonce {
+            DpopNonce::Required => NoncePolicy::Required,
+            DpopNonce::Optional => NoncePolicy::Optional,
+        },
+        verified_svids: document.token_service().verified_svids.into(),
         ..TokenServiceConfig::new(issuer, document.name().clone(), document.environment())
+    }
+}
+
+fn oidc_issuer(issuer: &marque_registry::OidcIssuer) -> OidcIssuer {
+    OidcIssuer {
+        name: issuer.name().to_owned(),
+        issuer: issuer.issuer().to_owned(),
+        audiences: issuer.audiences().clone(),
+        max_age: issuer.max_age(),
+        groups_claim: issuer.groups_claim().map(str::to_owned),
+        required_claims: issuer.required_claims().clone(),
     }
 }

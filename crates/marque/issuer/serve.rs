@@ -15,10 +15,10 @@ use anyhow::{Context as _, bail, ensure};
 use jiff::Timestamp;
 use marque_attest::Attestors;
 use marque_audit::{LogStore, Sequencer, checkpoint::origin};
-use marque_exchange::{Endpoint, EnvironmentLookup, IssuerUrl};
+use marque_exchange::{Endpoint, EnvironmentLookup, IssuerUrl, NonceSecret};
 use marque_intent::{IntentChange, IntentFilter, IntentStore as _, State};
 use marque_keys::{SealedFileKeys, SealingKey};
-use marque_registry::TrustDomainDocument;
+use marque_registry::{LimitSettings, TrustDomainDocument};
 use marque_spiffe::{Clock, Random};
 use marque_workload::Workload;
 use rustls::ServerConfig;
@@ -28,6 +28,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::broker::BrokerEndpoint;
 use super::folder::CheckedFolder;
+use super::pruning::prune;
 use super::{Issuer, IssuerParts, Neighbours};
 use crate::attestors;
 use crate::cli::StoreOption;
@@ -79,6 +80,16 @@ pub(crate) struct Built {
     attestors: Arc<Attestors>,
 }
 
+/// The limits of the HTTPS edge: how many connections is the document's to say.
+fn http_limits(limits: &LimitSettings) -> HttpLimits {
+    let count = |limit: u32| usize::try_from(limit).unwrap_or(usize::MAX);
+    HttpLimits {
+        connections: count(limits.https_connections),
+        connections_per_address: count(limits.https_connections_per_address),
+        ..HttpLimits::default()
+    }
+}
+
 /// Binds the listeners of a trust domain, opens its keys, store and authorities.
 pub(crate) async fn build(
     checked: CheckedFolder,
@@ -96,7 +107,7 @@ pub(crate) async fn build(
     make_folder(&private, 0o700)?;
 
     let address = listen.unwrap_or_else(|| document.hosts().listen());
-    let https = HttpServer::bind(address, Arc::clone(&shared.tls), HttpLimits::default())
+    let https = HttpServer::bind(address, Arc::clone(&shared.tls), http_limits(document.limits()))
         .await
         .with_context(|| format!("listen on {address} for `{name}`; is another marque running?"))?;
     let issuer_url = issuer_url(document, https.local_addr())?;
@@ -118,6 +129,7 @@ pub(crate) async fn build(
         clock: Arc::clone(&shared.clock),
         random: Arc::clone(&shared.random),
         neighbours: Arc::clone(&shared.neighbours),
+        nonce_secret: NonceSecret::new(*sealing.derive("dpop-nonce", name.as_str())),
         kept_bundles: private.join("federation"),
     };
     let issuer = Issuer::open(checked, parts)
@@ -192,6 +204,13 @@ impl Built {
                 Ok(())
             });
         }
+        for keys in issuer.fetched_keys() {
+            let (token, keys) = (stop.clone(), Arc::clone(keys));
+            tasks.spawn(async move {
+                keys.follow(token).await;
+                Ok(())
+            });
+        }
         tasks.spawn(keep_up(Arc::clone(&issuer), stop.clone()));
         // The sequencer goes last: what the drain records is signed too.
         let sequencing = CancellationToken::new();
@@ -256,6 +275,14 @@ async fn keep_up(issuer: Arc<Issuer>, stop: CancellationToken) -> anyhow::Result
         if let Err(error) = issuer.registrar.reconcile().await {
             let error = &error as &dyn std::error::Error;
             tracing::error!(error, "the stored entries could not be read");
+        }
+        match prune(&issuer, &stop).await {
+            Ok(0) => {}
+            Ok(pruned) => tracing::debug!(pruned, "rows of what ended long ago were forgotten"),
+            Err(error) => {
+                let error = &error as &dyn std::error::Error;
+                tracing::error!(error, "what ended long ago could not be forgotten");
+            }
         }
         let now = issuer.clock.now();
         if warned.is_none_or(|last| last + WARNING_INTERVAL <= now) {

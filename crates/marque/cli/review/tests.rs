@@ -27,6 +27,7 @@ pub(in crate::cli) fn pending() -> IntentView {
             }]),
             resources: vec!["k8s://eu-west-1/ns/ingress/secret/shop-tls".to_owned()],
             uses: 1,
+            single_use_tokens: false,
             token_lifetime_s: Some(300),
             start_within_s: Some(900),
             max_duration_s: Some(600),
@@ -48,6 +49,8 @@ pub(in crate::cli) fn pending() -> IntentView {
         ended_by: String::new(),
         reason: String::new(),
         outcome: String::new(),
+        asked_of: String::new(),
+        binding_message: String::new(),
     }
 }
 
@@ -144,4 +147,23 @@ fn what_was_decided_is_shown_with_who_and_why() {
     ] {
         assert!(page.contains(told), "{told}\n{page}");
     }
+}
+
+#[test]
+fn oauth_18_whom_the_agent_asks_and_its_binding_message_stand_among_its_own_words() {
+    let intent = IntentView {
+        asked_of: "platform-sre".to_owned(),
+        binding_message: "W4SCT\u{1b}[2J".to_owned(),
+        ..pending()
+    };
+    let shown = page(&intent);
+    let told: Vec<&str> = shown.split("Untrusted text from the agent\n").collect();
+    assert!(!told[0].contains("W4SCT") && !told[0].contains("platform-sre\n  │"), "{shown}");
+    assert_eq!(
+        told[1],
+        "  │ It asks: platform-sre\n  │ It shows: W4SCT\\u{1b}[2J\n  │ The certificate of shop ends in two days.\n"
+    );
+    let silent = IntentView { justification: String::new(), ..intent };
+    assert!(page(&silent).contains("gave no justification"));
+    assert!(page(&silent).contains("It shows: W4SCT"));
 }

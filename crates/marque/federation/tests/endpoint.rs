@@ -16,7 +16,7 @@ use tokio_rustls::TlsAcceptor;
 use crate::tls::{DevCertificates, server_config};
 
 #[derive(Clone)]
-pub(super) enum Answer {
+pub(crate) enum Answer {
     /// 200 with this body.
     Document(String),
     /// Another status.
@@ -28,10 +28,10 @@ pub(super) enum Answer {
 }
 
 /// An endpoint on a port of its own; gone when dropped.
-pub(super) struct Endpoint {
-    pub(super) port: u16,
+pub(crate) struct Endpoint {
+    pub(crate) port: u16,
     /// For `https_web`: who signed its certificate.
-    pub(super) ca_file: PathBuf,
+    pub(crate) ca_file: PathBuf,
     shared: Arc<Shared>,
     _certificates: TempDir,
     _serving: JoinSet<()>,
@@ -46,7 +46,7 @@ struct Shared {
 
 impl Endpoint {
     /// With a certificate for `localhost`.
-    pub(super) async fn web() -> Self {
+    pub(crate) async fn web() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let certificates = DevCertificates::make_or_load(folder.path(), START).unwrap();
         Self::start(folder, certificates.server_config()).await
@@ -78,12 +78,12 @@ impl Endpoint {
         Self { port, ca_file, shared, _certificates: certificates, _serving: serving }
     }
 
-    pub(super) fn url(&self, path: &str) -> String {
+    pub(crate) fn url(&self, path: &str) -> String {
         format!("https://localhost:{}{path}", self.port)
     }
 
     /// Answers so at `path` from now on; 404 where nothing was said.
-    pub(super) fn answer(&self, path: &str, answer: Answer) {
+    pub(crate) fn answer(&self, path: &str, answer: Answer) {
         self.shared.answers.lock().unwrap().insert(path.to_owned(), answer);
     }
 
@@ -106,7 +106,7 @@ impl Endpoint {
     }
 
     /// The paths of the requests so far.
-    pub(super) fn asked(&self) -> Vec<String> {
+    pub(crate) fn asked(&self) -> Vec<String> {
         let path = |head: &String| head.split(' ').nth(1).unwrap().to_owned();
         self.heads().iter().map(path).collect()
     }

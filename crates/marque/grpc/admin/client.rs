@@ -17,7 +17,7 @@ use super::super::time::timestamp;
 use super::messages;
 use super::view::{
     EntryView, ExplanationView, IntentView, KillStateView, LeafView, LogInfoView, PlaybookView,
-    RefusedCallerView, SharedIdentityView, StatusView,
+    RefusedCallerView, SharedIdentityView, StatusView, TokenView,
 };
 
 /// A client of one admin socket.
@@ -172,6 +172,41 @@ impl AdminClient {
             self.inner.revoke_intent(proto::RevokeIntentRequest { id, reason }).await?.into_inner();
         let proto::RevokeIntentResponse { intent } = answer;
         one(intent)
+    }
+
+    /// What is kept of an intent's tokens, the oldest first.
+    ///
+    /// # Errors
+    /// As [`Self::status`].
+    pub async fn tokens(&mut self, intent: String) -> Result<Vec<TokenView>, CallError> {
+        let answer = self.inner.list_tokens(proto::ListTokensRequest { intent }).await?;
+        let proto::ListTokensResponse { tokens } = answer.into_inner();
+        Ok(tokens.into_iter().map(Into::into).collect())
+    }
+
+    /// What is kept of one token.
+    ///
+    /// # Errors
+    /// As [`Self::status`].
+    pub async fn token(&mut self, id: String) -> Result<TokenView, CallError> {
+        let answer = self.inner.get_token(proto::GetTokenRequest { id }).await?.into_inner();
+        let proto::GetTokenResponse { token } = answer;
+        Ok(token.ok_or(CallError::Malformed("token"))?.into())
+    }
+
+    /// Ends a token and all that derives from it. Gives the ids of those that this ended.
+    ///
+    /// # Errors
+    /// As [`Self::status`].
+    pub async fn revoke_token(
+        &mut self,
+        id: String,
+        reason: String,
+    ) -> Result<Vec<String>, CallError> {
+        let request = proto::RevokeTokenRequest { id, reason };
+        let proto::RevokeTokenResponse { revoked } =
+            self.inner.revoke_token(request).await?.into_inner();
+        Ok(revoked)
     }
 
     /// Stops issuance and use at once.

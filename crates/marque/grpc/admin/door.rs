@@ -6,6 +6,7 @@ use std::sync::Arc;
 use futures::future::BoxFuture;
 use jiff::Timestamp;
 use marque_audit::{LogStore, VerifierKey};
+use marque_exchange::{TokenId, TokenRecord};
 use marque_intent::kill::{KillScope, KillState};
 use marque_intent::{
     Approver, ChangeError, Denial, DenialCode, Digest, GroupName, Intent, IntentFilter, IntentId,
@@ -79,6 +80,20 @@ pub trait AdminDoor: Debug + Send + Sync {
         reason: Reason,
     ) -> BoxFuture<'_, Result<Intent, AdminError>>;
 
+    /// What is kept of an intent's tokens, the oldest first.
+    fn tokens_of(&self, intent: IntentId) -> BoxFuture<'_, Result<Vec<TokenStanding>, AdminError>>;
+
+    /// What is kept of one token.
+    fn token(&self, id: TokenId) -> BoxFuture<'_, Result<TokenStanding, AdminError>>;
+
+    /// Ends a token and all that derives from it. Gives those that this ended, the named one first.
+    fn revoke_token(
+        &self,
+        operator: Operator,
+        id: TokenId,
+        reason: Reason,
+    ) -> BoxFuture<'_, Result<Vec<TokenId>, AdminError>>;
+
     /// Stops issuance and use at once.
     fn kill(
         &self,
@@ -116,6 +131,15 @@ pub struct DaemonStatus {
     pub started_at: Timestamp,
     /// The sequence number of the trust bundle.
     pub bundle_sequence: u64,
+}
+
+/// A token, and whether it stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TokenStanding {
+    /// What is kept of it.
+    pub record: TokenRecord,
+    /// Why it may not be used any more, if it may not.
+    pub ended: Option<Denial>,
 }
 
 /// A local user who may use the admin socket.

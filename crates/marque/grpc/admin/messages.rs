@@ -119,6 +119,12 @@ pub(super) fn intent(intent: &Intent, agent_owner: Option<&str>) -> proto::Inten
         ended_by: intent.ended_by().unwrap_or_default().to_owned(),
         reason: intent.reason().map(ToString::to_string).unwrap_or_default(),
         outcome: intent.outcome().map(|outcome| outcome.as_str().to_owned()).unwrap_or_default(),
+        asked_of: intent.appeal().map(|appeal| appeal.asked.to_string()).unwrap_or_default(),
+        binding_message: intent
+            .appeal()
+            .and_then(|appeal| appeal.message.as_ref())
+            .map(ToString::to_string)
+            .unwrap_or_default(),
     }
 }
 
@@ -162,8 +168,15 @@ fn grant(grant: &Grant) -> proto::Grant {
         scopes,
         authorization_details,
         resources,
+        tools: _,
+        constraints: _,
+        limits: _,
+        on_behalf: _,
+        session: _,
+        task: _,
         delivery: _,
         uses,
+        single_use_tokens,
         token_lifetime,
         request_ttl: _, // Shown as the instant at which it ends, in `Intent.expires_at`.
         start_within,
@@ -198,6 +211,7 @@ fn grant(grant: &Grant) -> proto::Grant {
         purpose: purpose.clone().unwrap_or_default(),
         start_within: Some(duration(*start_within)),
         max_duration: Some(duration(*max_duration)),
+        single_use_tokens: *single_use_tokens,
     }
 }
 

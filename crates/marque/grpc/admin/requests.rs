@@ -1,5 +1,6 @@
 //! From messages of the admin API to the domain's types. What does not parse is refused with the field's name.
 
+use marque_exchange::TokenId;
 use marque_intent::kill::KillScope;
 use marque_intent::{Digest, IntentFilter, IntentId, PlaybookId, Reason, State};
 use marque_registry::{EntryId, EntryRole, NewEntry};
@@ -10,6 +11,10 @@ use super::super::time::{from_duration, from_timestamp};
 use crate::error;
 
 pub(super) fn intent_id(id: &str) -> Result<IntentId, Status> {
+    parse("id", id)
+}
+
+pub(super) fn token_id(id: &str) -> Result<TokenId, Status> {
     parse("id", id)
 }
 

@@ -2,6 +2,7 @@
 
 pub(super) mod door;
 mod inquiries;
+mod tokens;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,6 +25,8 @@ use super::super::serve::{Limits, ServeError};
 use super::super::stage::{PATIENCE, Stage, distinguishing};
 use super::{AdminClient, KillScopeView, RemoteLog, serve_admin};
 use crate::clock::SystemClock;
+
+const TOKEN: &str = "tok_00000000000000000000000000000001";
 
 struct Desk {
     stage: Stage,
@@ -81,6 +84,8 @@ async fn every_general_call(client: &mut AdminClient) -> Vec<(Code, Option<Strin
         refusal(client.explain(1).await),
         refusal(client.denials().await),
         refusal(client.shared_identities(None).await),
+        refusal(client.token(TOKEN.to_owned()).await),
+        refusal(client.revoke_token(TOKEN.to_owned(), "test".to_owned()).await),
     ]
 }
 
@@ -92,6 +97,7 @@ async fn every_call_about(client: &mut AdminClient, id: &str) -> Vec<(Code, Opti
         refusal(client.approve(id.to_owned(), digest).await),
         refusal(client.deny(id.to_owned(), "test".to_owned()).await),
         refusal(client.revoke(id.to_owned(), "test".to_owned()).await),
+        refusal(client.tokens(id.to_owned()).await),
     ]
 }
 
@@ -154,6 +160,7 @@ async fn an_approval_carries_the_digest_that_was_shown() {
     );
     assert_eq!(shown.grant.parameters, serde_json::json!({ "service": "shop" }));
     assert_eq!(shown.justification, "please");
+    assert_eq!((&*shown.asked_of, &*shown.binding_message), ("platform-sre", "W4SCT"));
 
     let other = format!("sha256:{}", "00".repeat(32));
     let mismatch = refusal(desk.client.approve(shown.id.clone(), other).await);
@@ -208,14 +215,14 @@ async fn an_agent_decides_nothing_and_its_own_intent_least_of_all() {
     desk.door.keep(other.clone());
 
     let own_calls = every_call_about(&mut desk.client, own.id().as_str()).await;
-    assert_eq!(own_calls, vec![denied(DenialCode::SelfApprovalForbidden); 4]);
+    assert_eq!(own_calls, vec![denied(DenialCode::SelfApprovalForbidden); 5]);
     let other_calls = every_call_about(&mut desk.client, other.id().as_str()).await;
-    assert_eq!(other_calls, vec![denied(DenialCode::ApproverNotEligible); 4]);
+    assert_eq!(other_calls, vec![denied(DenialCode::ApproverNotEligible); 5]);
     let general = every_general_call(&mut desk.client).await;
-    assert_eq!(general, vec![denied(DenialCode::ApproverNotEligible); 14]);
+    assert_eq!(general, vec![denied(DenialCode::ApproverNotEligible); 16]);
 
     let refusals = desk.door.refusals();
-    assert_eq!(refusals.len(), 22);
+    assert_eq!(refusals.len(), 26);
     assert_eq!(refusals[1].method, "ApproveIntent");
     assert_eq!((&refusals[1].agents, &refusals[1].intent), (&vec![agent], &Some(own.id().clone())));
     assert_eq!(desk.door.stored(own.id()).state(), State::Pending);
@@ -234,7 +241,7 @@ async fn a_program_that_an_agent_started_is_refused_like_the_agent() {
     let own = intent(agent.as_str(), SystemClock.now());
     desk.door.keep(own.clone());
     let calls = every_call_about(&mut desk.client, own.id().as_str()).await;
-    assert_eq!(calls, vec![denied(DenialCode::SelfApprovalForbidden); 4]);
+    assert_eq!(calls, vec![denied(DenialCode::SelfApprovalForbidden); 5]);
 }
 
 #[tokio::test]

@@ -4,11 +4,13 @@
 
 mod from;
 mod inquiries;
+mod tokens;
 
 pub use inquiries::{
     EarnedView, ExplanationView, FindingView, HolderView, MissingView, NearView, ProfilesView,
     RefusedCallerView, SharedIdentityView,
 };
+pub use tokens::TokenView;
 
 use jiff::Timestamp;
 use serde::Serialize;
@@ -145,6 +147,10 @@ pub struct IntentView {
     pub reason: String,
     /// How it went, by the agent's word.
     pub outcome: String,
+    /// Whom the agent asks for an approval; empty when it does not say.
+    pub asked_of: String,
+    /// What the agent shows as well: untrusted.
+    pub binding_message: String,
 }
 
 /// What an approved intent permits.
@@ -176,6 +182,8 @@ pub struct GrantView {
     pub resources: Vec<String>,
     /// How many tokens it gives.
     pub uses: u32,
+    /// Whether each is used up by the first resource server that introspects it.
+    pub single_use_tokens: bool,
     /// How long one token lives at most, in seconds.
     pub token_lifetime_s: Option<u64>,
     /// How long after its approval the first use may be, in seconds.

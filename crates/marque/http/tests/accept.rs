@@ -4,6 +4,7 @@ use http_body_util::{BodyExt as _, Empty};
 use hyper::{Request, body::Bytes};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use marque_testkit::ScratchTrustDomain;
+use metrics_exporter_prometheus::PrometheusBuilder;
 use rustls::{
     ClientConfig, HandshakeKind, ProtocolVersion, SignatureScheme,
     client::{ResolvesClientCert, Resumption},
@@ -213,6 +214,29 @@ async fn a_connection_past_the_limit_waits_until_another_ends() {
     assert!(timeout(Duration::from_millis(200), second.as_mut()).await.is_err());
     drop(first);
     timeout(SOON, second).await.expect("the place is free").unwrap();
+}
+
+#[tokio::test]
+async fn a_connection_past_the_limit_of_its_address_is_closed_and_counted() {
+    let recorder = PrometheusBuilder::new().build_recorder();
+    let counted = recorder.handle();
+    // The accept loop runs on this thread, as everything in this test does.
+    let _recorder = metrics::set_default_local_recorder(&recorder);
+    let limits = HttpLimits { connections_per_address: 1, ..HttpLimits::default() };
+    let server = Server::with(FakeDoor::default(), limits).await;
+    let first = server.connect(client(server.folder.path())).await.unwrap();
+    let mut second = TcpStream::connect(server.address).await.unwrap();
+    assert!(ends(&mut second).await.is_empty());
+    let name = "marque_limit_refusals_total{limit=\"https_connections_per_address\"} 1";
+    assert!(counted.render().contains(name), "{}", counted.render());
+    drop(first);
+    // The place is free once the server has seen the end of the first.
+    let again = async {
+        while server.connect(client(server.folder.path())).await.is_err() {
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(SOON, again).await.expect("the place is free");
 }
 
 #[tokio::test]

@@ -1,5 +1,7 @@
 use std::sync::atomic::Ordering;
 
+use marque_exchange::{Endpoint, Offers};
+
 use super::{HttpLimits, Server, door::FakeDoor};
 
 #[tokio::test]
@@ -18,15 +20,19 @@ async fn the_documents_are_where_their_standards_put_them() {
 }
 
 #[tokio::test]
-async fn an_issuer_with_a_path_is_found_by_both_standards() {
+async fn oauth_10_1_an_issuer_with_a_path_is_found_where_each_standard_looks() {
     let server =
         Server::with(FakeDoor::at("https://localhost:8443/prod/a"), HttpLimits::default()).await;
     for (path, status) in [
         ("/.well-known/oauth-authorization-server/prod/a", 200),
         ("/prod/a/.well-known/openid-configuration", 200),
+        ("/.well-known/oauth-protected-resource/prod/a/v1", 200),
         ("/prod/a/oauth2/jwks", 200),
         ("/live", 200),
         ("/.well-known/oauth-authorization-server", 404),
+        ("/prod/a/.well-known/oauth-authorization-server", 404),
+        ("/.well-known/oauth-protected-resource", 404),
+        ("/.well-known/oauth-protected-resource/v1", 404),
         ("/.well-known/openid-configuration", 404),
         ("/oauth2/jwks", 404),
     ] {
@@ -54,4 +60,28 @@ async fn nothing_else_is_there() {
         assert_eq!(answer.header("x-content-type-options"), Some("nosniff"));
     }
     assert_eq!(server.post("/oauth2/jwks", "", "").await.status, 405);
+}
+
+#[tokio::test]
+async fn oauth_10_10_the_intents_api_has_metadata_of_its_own() {
+    let server = Server::start().await;
+    let answer = server.get("/.well-known/oauth-protected-resource/v1", "").await;
+    assert_eq!((answer.status, answer.header("cache-control")), (200, Some("public, max-age=300")));
+    assert_eq!(answer.json()["resource"], "https://localhost:8443/v1");
+}
+
+#[tokio::test]
+async fn oauth_10_5_an_endpoint_answers_where_it_is_offered_and_nowhere_else() {
+    for offers in [Offers::ALL, super::door::NOTHING] {
+        let server =
+            Server::with(FakeDoor { offers, ..FakeDoor::default() }, HttpLimits::default()).await;
+        for endpoint in Endpoint::ALL {
+            let answers = [
+                server.get(endpoint.path(), "").await.status,
+                server.post(endpoint.path(), "", "").await.status,
+            ];
+            let there = answers.iter().all(|status| *status != 404);
+            assert_eq!(there, endpoint.is_offered(&offers), "{endpoint:?}: {answers:?}");
+        }
+    }
 }

@@ -11,8 +11,9 @@ use std::{
 
 use futures::future::BoxFuture;
 use marque_exchange::{
-    AuthenticatedClient, IntrospectionRequest, IssuedToken, IssuerUrl, OAuthError, OAuthErrorCode,
-    PeerCertificate, Presented, TokenRequest, TokenResponse,
+    AnswerForm, AuthenticatedClient, BackchannelRequest, BackchannelResponse, Introspection,
+    IntrospectionRequest, IssuedToken, IssuerUrl, OAuthError, OAuthErrorCode, Offers,
+    PeerCertificate, Presented, RevocationRequest, SignedStatusList, TokenRequest, TokenResponse,
 };
 use marque_intent::{
     ApprovalRule, AuthorizationDetail, Delivery, Denial, DenialCode, Digest, Grant, GrantTerms,
@@ -27,26 +28,41 @@ use tokio::sync::Notify;
 
 use crate::http::{IntentError, IssuerDoor};
 
-pub(super) const AGENT: &str = "spiffe://prod.example.org/agent/rotator";
-pub(super) const INTENT: &str = "int_00000000000000000000000001";
+pub(in crate::http) const AGENT: &str = "spiffe://prod.example.org/agent/rotator";
+pub(in crate::http) const INTENT: &str = "int_00000000000000000000000001";
+
+/// Everything off that can be off.
+pub(in crate::http) const NOTHING: Offers = Offers {
+    dpop: false,
+    mutual_tls: false,
+    wit_client_authentication: false,
+    deferred: false,
+    ciba: false,
+    jwt_introspection: false,
+    token_status_list: false,
+    transaction_tokens: false,
+    identity_chaining: false,
+    id_jag: false,
+};
 
 #[derive(Debug)]
-pub(super) struct FakeDoor {
-    pub(super) issuer: IssuerUrl,
-    pub(super) ready: AtomicBool,
+pub(in crate::http) struct FakeDoor {
+    pub(in crate::http) issuer: IssuerUrl,
+    pub(in crate::http) ready: AtomicBool,
     /// What reached the door, in words.
-    pub(super) calls: Mutex<Vec<String>>,
+    pub(in crate::http) calls: Mutex<Vec<String>>,
     /// What the next intent call is refused with.
-    pub(super) refusal: Mutex<Option<IntentError>>,
-    pub(super) pending: bool,
+    pub(in crate::http) refusal: Mutex<Option<IntentError>>,
+    pub(in crate::http) pending: bool,
     /// Why the kill switch stops every agent.
-    pub(super) stopped: Option<DenialCode>,
+    pub(in crate::http) stopped: Option<DenialCode>,
     /// Token requests wait for `released` after they have told `arrived`.
-    pub(super) slow: bool,
-    pub(super) arrived: Notify,
-    pub(super) released: Notify,
-    pub(super) panics: bool,
-    pub(super) bundle: Mutex<Arc<Bundle>>,
+    pub(in crate::http) slow: bool,
+    pub(in crate::http) arrived: Notify,
+    pub(in crate::http) released: Notify,
+    pub(in crate::http) panics: bool,
+    pub(in crate::http) offers: Offers,
+    pub(in crate::http) bundle: Mutex<Arc<Bundle>>,
 }
 
 impl Default for FakeDoor {
@@ -56,7 +72,7 @@ impl Default for FakeDoor {
 }
 
 impl FakeDoor {
-    pub(super) fn at(issuer: &str) -> Self {
+    pub(in crate::http) fn at(issuer: &str) -> Self {
         Self {
             issuer: issuer.parse().unwrap(),
             ready: AtomicBool::new(true),
@@ -68,11 +84,12 @@ impl FakeDoor {
             arrived: Notify::new(),
             released: Notify::new(),
             panics: false,
+            offers: Offers::ALL,
             bundle: Mutex::new(ScratchTrustDomain::new("prod.example.org").bundle()),
         }
     }
 
-    pub(super) fn calls(&self) -> Vec<String> {
+    pub(in crate::http) fn calls(&self) -> Vec<String> {
         self.calls.lock().unwrap().clone()
     }
 
@@ -110,8 +127,14 @@ impl IssuerDoor for FakeDoor {
         presented: Presented,
     ) -> BoxFuture<'_, Result<TokenResponse, OAuthError>> {
         assert!(!self.panics, "a panic with a secret in it");
-        self.called(format!("token by {}", peer_in_words(presented.peer.as_ref())));
+        let key = presented.idempotency_key.one();
+        let under = key.map(|key| format!(" under {key}")).unwrap_or_default();
+        self.called(format!("token by {}{under}", peer_in_words(presented.peer.as_ref())));
+        let without_nonce = presented.dpop.one() == Some("without a nonce");
         Box::pin(async move {
+            if without_nonce {
+                return Err(OAuthError::new(OAuthErrorCode::UseDpopNonce, "once more"));
+            }
             if self.slow {
                 self.arrived.notify_one();
                 self.released.notified().await;
@@ -127,17 +150,74 @@ impl IssuerDoor for FakeDoor {
         })
     }
 
+    fn backchannel(
+        &self,
+        _request: BackchannelRequest,
+        presented: Presented,
+    ) -> BoxFuture<'_, Result<BackchannelResponse, OAuthError>> {
+        self.called(format!("backchannel by {}", peer_in_words(presented.peer.as_ref())));
+        let refusal = self.refusal.lock().unwrap().take();
+        Box::pin(async move {
+            match refusal {
+                Some(_) => Err(OAuthError::new(OAuthErrorCode::AccessDenied, "refused")),
+                None => Err(OAuthError::new(OAuthErrorCode::UnknownUserId, "nobody")),
+            }
+        })
+    }
+
     fn introspect(
         &self,
-        _request: IntrospectionRequest,
+        request: IntrospectionRequest,
         presented: Presented,
-    ) -> BoxFuture<'_, Result<Value, OAuthError>> {
+    ) -> BoxFuture<'_, Result<Introspection, OAuthError>> {
         self.called(format!("introspect by {}", peer_in_words(presented.peer.as_ref())));
-        Box::pin(async { Ok(json!({"active": false})) })
+        let signed = request.form() == AnswerForm::Jwt;
+        Box::pin(async move {
+            Ok(if signed {
+                Introspection::Jwt(CompactToken::from_string("d.e.f".to_owned()))
+            } else {
+                Introspection::Json(json!({"active": false}))
+            })
+        })
+    }
+
+    fn revoke(
+        &self,
+        _request: RevocationRequest,
+        presented: Presented,
+    ) -> BoxFuture<'_, Result<(), OAuthError>> {
+        self.called(format!("revoke by {}", peer_in_words(presented.peer.as_ref())));
+        Box::pin(async { Ok(()) })
+    }
+
+    fn status_list(
+        &self,
+        list: u64,
+    ) -> BoxFuture<'_, Result<Option<Arc<SignedStatusList>>, OAuthError>> {
+        self.called(format!("status list {list}"));
+        let token = (list < 2).then(|| CompactToken::from_string(format!("list.{list}.x")));
+        Box::pin(async { Ok(token.map(|token| Arc::new(SignedStatusList::new(token)))) })
+    }
+
+    fn status_lists(&self) -> BoxFuture<'_, Result<Option<Value>, OAuthError>> {
+        let lists = self.offers.token_status_list.then(|| json!({"status_lists": ["https://x/0"]}));
+        Box::pin(async { Ok(lists) })
+    }
+
+    fn dpop_nonce(&self) -> Option<String> {
+        self.offers.dpop.then(|| "nonce-1".to_owned())
     }
 
     fn metadata(&self) -> Value {
         json!({"issuer": self.issuer.as_str()})
+    }
+
+    fn resource_metadata(&self) -> Value {
+        json!({"resource": self.issuer.join("/v1")})
+    }
+
+    fn offers(&self) -> &Offers {
+        &self.offers
     }
 
     fn openid_configuration(&self) -> Value {
@@ -251,8 +331,15 @@ fn intent(pending: bool) -> Intent {
             privileges: BTreeSet::new(),
         }],
         resources: Vec::new(),
+        tools: std::collections::BTreeMap::new(),
+        constraints: marque_intent::Constraints::default(),
+        limits: marque_intent::Limits::default(),
+        on_behalf: None,
+        session: None,
+        task: None,
         delivery: Delivery::Token,
         uses: 1,
+        single_use_tokens: false,
         token_lifetime: Duration::from_secs(240),
         request_ttl: Duration::from_secs(1800),
         start_within: Duration::from_secs(900),

@@ -6,6 +6,10 @@ use super::{
 };
 use crate::http::IntentError;
 
+/// How a 401 of the intents API leads to its metadata.
+const CHALLENGE: &str = "Bearer realm=\"marque\", resource_metadata=\"https://localhost:8443/.well-known/oauth-protected-resource/v1\"";
+const INVALID: &str = "Bearer realm=\"marque\", error=\"invalid_token\", resource_metadata=\"https://localhost:8443/.well-known/oauth-protected-resource/v1\"";
+
 const INTENTS: &str = "/v1/intents";
 const BEARER: &str = "authorization: Bearer good\r\n";
 const JSON: &str = "authorization: Bearer good\r\ncontent-type: application/json\r\n";
@@ -127,7 +131,7 @@ async fn every_resource_wants_exactly_one_bearer() {
                 "{method} {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncontent-length: 0\r\n{headers}\r\n"
             );
             let answer = server.ask(request.as_bytes()).await;
-            let challenge = Some("Bearer realm=\"marque\"");
+            let challenge = Some(CHALLENGE);
             assert_eq!(
                 (answer.status, answer.header("www-authenticate")),
                 (401, challenge),
@@ -143,8 +147,7 @@ async fn every_resource_wants_exactly_one_bearer() {
 async fn a_refused_bearer_is_told_apart_from_none_and_from_the_other_environments() {
     let server = Server::start().await;
     let answer = server.get("/v1/playbooks", "authorization: Bearer forged\r\n").await;
-    let challenge = "Bearer realm=\"marque\", error=\"invalid_token\"";
-    assert_eq!((answer.status, answer.header("www-authenticate")), (401, Some(challenge)));
+    assert_eq!((answer.status, answer.header("www-authenticate")), (401, Some(INVALID)));
     let answer = server.get("/v1/playbooks", "authorization: bearer other-environment\r\n").await;
     assert_eq!(
         (answer.status, answer.json()["code"].as_str()),

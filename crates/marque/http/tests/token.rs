@@ -2,11 +2,12 @@ use marque_exchange::MAX_FORM_BYTES;
 
 use super::{Answer, HttpLimits, Server, door::FakeDoor};
 
-const TOKEN: &str = "/oauth2/token";
-const INTROSPECT: &str = "/oauth2/introspect";
-const FORM: &str = "content-type: application/x-www-form-urlencoded\r\n";
+pub(super) const TOKEN: &str = "/oauth2/token";
+pub(super) const INTROSPECT: &str = "/oauth2/introspect";
+const REVOKE: &str = "/oauth2/revoke";
+pub(super) const FORM: &str = "content-type: application/x-www-form-urlencoded\r\n";
 
-fn body() -> String {
+pub(super) fn body() -> String {
     let details = "[{\"type\":\"marque_intent\",\"intent_id\":\"int_00000000000000000000000001\"}]";
     form_urlencoded::Serializer::new(String::new())
         .append_pair("grant_type", "urn:ietf:params:oauth:grant-type:token-exchange")
@@ -28,7 +29,7 @@ fn assert_invalid_request(answer: &Answer, status: u16) {
 }
 
 #[tokio::test]
-async fn a_token_is_answered_as_json_that_nobody_stores() {
+async fn oauth_1_7_a_token_is_answered_as_json_that_nobody_stores() {
     let server = Server::start().await;
     let answer = server.post(TOKEN, FORM, &body()).await;
     assert_eq!(answer.status, 200);
@@ -61,9 +62,9 @@ async fn an_independent_http_client_gets_its_token() {
 }
 
 #[tokio::test]
-async fn only_post_is_for_the_token_endpoints() {
+async fn oauth_1_1_only_post_is_for_the_token_endpoints() {
     let server = Server::start().await;
-    for path in [TOKEN, INTROSPECT] {
+    for path in [TOKEN, INTROSPECT, REVOKE] {
         for method in ["GET", "PUT", "DELETE", "HEAD", "PATCH", "OPTIONS"] {
             let request =
                 format!("{method} {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n");
@@ -80,7 +81,7 @@ async fn only_post_is_for_the_token_endpoints() {
 }
 
 #[tokio::test]
-async fn another_content_type_than_a_form_is_an_invalid_request() {
+async fn oauth_1_2_another_content_type_than_a_form_is_an_invalid_request() {
     let server = Server::start().await;
     for headers in [
         "",
@@ -97,7 +98,7 @@ async fn another_content_type_than_a_form_is_an_invalid_request() {
 }
 
 #[tokio::test]
-async fn parameters_in_the_query_are_refused() {
+async fn oauth_1_3_parameters_in_the_query_are_refused() {
     let server = Server::start().await;
     let answer = server.post(&format!("{TOKEN}?{}", body()), FORM, &body()).await;
     assert_invalid_request(&answer, 400);
@@ -105,11 +106,15 @@ async fn parameters_in_the_query_are_refused() {
 }
 
 #[tokio::test]
-async fn a_body_past_the_limit_is_413_however_it_is_sent() {
+async fn oauth_1_10_a_body_past_the_limit_is_413_however_it_is_sent() {
     let server = Server::start().await;
     let filled = |length: usize| {
-        let body = body();
-        format!("{body}&x={}", "x".repeat(length - body.len() - 3))
+        let mut body = body();
+        // As many fields as the limit of each demands.
+        for name in ["x", "y", "z", "u"] {
+            body.push_str(&format!("&{name}={}", "x".repeat(15_000)));
+        }
+        format!("{body}&v={}", "x".repeat(length - body.len() - 3))
     };
     assert_eq!(server.post(TOKEN, FORM, &filled(MAX_FORM_BYTES)).await.status, 200);
     let large = filled(MAX_FORM_BYTES + 1);
@@ -123,7 +128,7 @@ async fn a_body_past_the_limit_is_413_however_it_is_sent() {
 }
 
 #[tokio::test]
-async fn a_failed_authorization_header_is_challenged_by_its_own_scheme() {
+async fn oauth_1_8_a_failed_authorization_header_is_challenged_by_its_own_scheme() {
     let server = Server::start().await;
     let anonymous = "grant_type=urn%3Aietf%3Aparams%3Aoauth%3Agrant-type%3Atoken-exchange";
     for (header, challenge) in
@@ -141,7 +146,7 @@ async fn a_failed_authorization_header_is_challenged_by_its_own_scheme() {
 }
 
 #[tokio::test]
-async fn no_answer_echoes_input_or_lets_it_into_a_header() {
+async fn oauth_1_9_no_answer_echoes_input_or_lets_it_into_a_header() {
     let server = Server::start().await;
     let hostile =
         "resource=https%3A%2F%2Fx%0D%0Aset-cookie%3A%20marker&scope=marker%00&grant_type=marker";
@@ -151,13 +156,41 @@ async fn no_answer_echoes_input_or_lets_it_into_a_header() {
 }
 
 #[tokio::test]
-async fn introspection_is_never_stored_either() {
+async fn oauth_1_7_introspection_is_never_stored_either() {
     let server = Server::start().await;
     let answer = server.post(INTROSPECT, FORM, &format!("{}&token=x", body())).await;
     assert_eq!((answer.status, answer.json()), (200, serde_json::json!({"active": false})));
     answer.assert_never_stored();
     assert_invalid_request(&server.post(INTROSPECT, FORM, &body()).await, 400);
     assert_invalid_request(&server.post(INTROSPECT, "", &format!("{}&token=x", body())).await, 400);
+}
+
+#[tokio::test]
+async fn oauth_11_5_a_signed_answer_has_its_own_media_type() {
+    let server = Server::start().await;
+    let headers = format!("{FORM}accept: application/token-introspection+jwt\r\n");
+    let answer = server.post(INTROSPECT, &headers, &format!("{}&token=x", body())).await;
+    assert_eq!((answer.status, answer.body.as_slice()), (200, b"d.e.f".as_slice()));
+    assert_eq!(answer.header("content-type"), Some("application/token-introspection+jwt"));
+    answer.assert_never_stored();
+    // A refusal is JSON all the same.
+    let refused = server.post(INTROSPECT, &headers, &body()).await;
+    assert_invalid_request(&refused, 400);
+    assert_eq!(refused.header("content-type"), Some("application/json"));
+}
+
+#[tokio::test]
+async fn oauth_12_1_a_revocation_is_answered_with_an_empty_200_that_nobody_stores() {
+    let server = Server::start().await;
+    let answer = server.post(REVOKE, FORM, &format!("{}&token=x", body())).await;
+    assert_eq!((answer.status, answer.body.len()), (200, 0));
+    answer.assert_never_stored();
+    assert_eq!(server.door.calls(), ["revoke by nobody"]);
+    assert_invalid_request(&server.post(REVOKE, FORM, &body()).await, 400);
+    assert_invalid_request(&server.post(REVOKE, "", &format!("{}&token=x", body())).await, 400);
+    let query = format!("{REVOKE}?token=x");
+    assert_invalid_request(&server.post(&query, FORM, &format!("{}&token=x", body())).await, 400);
+    assert_eq!(server.door.calls().len(), 1);
 }
 
 #[tokio::test]
@@ -168,4 +201,40 @@ async fn a_panic_is_a_500_that_says_nothing() {
     assert_eq!(answer.status, 500);
     assert!(!String::from_utf8_lossy(&answer.body).contains("secret"));
     answer.assert_never_stored();
+}
+
+#[tokio::test]
+async fn oauth_7_9_every_answer_to_a_proof_carries_the_nonce_for_the_next() {
+    let server = Server::start().await;
+    let with = |proof: &str| format!("{FORM}dpop: {proof}\r\n");
+    let answer = server.post(TOKEN, &with("a proof"), &body()).await;
+    assert_eq!((answer.status, answer.header("dpop-nonce")), (200, Some("nonce-1")));
+    answer.assert_never_stored();
+    let answer = server.post(TOKEN, &with("without a nonce"), &body()).await;
+    assert_eq!((answer.status, answer.header("dpop-nonce")), (400, Some("nonce-1")));
+    assert_eq!(answer.json()["error"], "use_dpop_nonce");
+    assert_eq!(answer.header("www-authenticate"), None);
+    answer.assert_never_stored();
+    let answer = server.post(TOKEN, FORM, &body()).await;
+    assert_eq!((answer.status, answer.header("dpop-nonce")), (200, None));
+}
+
+#[tokio::test]
+async fn where_dpop_is_not_offered_no_nonce_is_handed_out() {
+    let door = FakeDoor { offers: super::door::NOTHING, ..FakeDoor::default() };
+    let server = Server::with(door, HttpLimits::default()).await;
+    let answer = server.post(TOKEN, &format!("{FORM}dpop: a proof\r\n"), &body()).await;
+    assert_eq!(answer.header("dpop-nonce"), None);
+}
+
+#[tokio::test]
+async fn oauth_6_4_a_certificate_in_a_header_is_ignored() {
+    let server = Server::start().await;
+    for header in
+        ["client-cert: :MIIB:", "x-forwarded-client-cert: Hash=ab;Cert=MIIB", "x-ssl-cert: MIIB"]
+    {
+        let answer = server.post(TOKEN, &format!("{FORM}{header}\r\n"), &body()).await;
+        assert_eq!(answer.status, 200, "{header}");
+    }
+    assert_eq!(server.door.calls(), ["token by nobody"; 3]);
 }

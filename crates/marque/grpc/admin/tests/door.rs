@@ -6,9 +6,10 @@ use std::time::Duration;
 use futures::future::BoxFuture;
 use jiff::Timestamp;
 use marque_audit::{LogStore, VerifierKey};
+use marque_exchange::TokenId;
 use marque_intent::kill::{KillScope, KillState, NewKill};
 use marque_intent::{
-    Approval, ApprovalRule, Delivery, Digest, Grant, GrantTerms, Intent, IntentChange,
+    Appeal, Approval, ApprovalRule, Delivery, Digest, Grant, GrantTerms, Intent, IntentChange,
     IntentFilter, IntentId, Justification, PinnedPlaybook, PlaybookSet, Reason, Ruling,
 };
 use marque_registry::{
@@ -17,7 +18,7 @@ use marque_registry::{
 use marque_spiffe::{Clock, Environment, SelectorSet, SpiffeId};
 use marque_testkit::{MemoryLog, SeededRandom};
 
-use super::super::door::{AdminDoor, AdminError, DaemonStatus, Operator, Refusal};
+use super::super::door::{AdminDoor, AdminError, DaemonStatus, Operator, Refusal, TokenStanding};
 use crate::clock::SystemClock;
 use crate::identities::{Denials, SharedIdentities};
 
@@ -25,6 +26,7 @@ use crate::identities::{Denials, SharedIdentities};
 pub(in crate::grpc::admin) struct FakeDoor {
     registry: Arc<Registry>,
     intents: Mutex<Vec<Intent>>,
+    tokens: Mutex<Vec<TokenStanding>>,
     kills: Mutex<Arc<KillState>>,
     actors: Mutex<Vec<String>>,
     refusals: Mutex<Vec<Refusal>>,
@@ -47,6 +49,7 @@ impl FakeDoor {
             denials: Arc::new(Denials::new(Arc::clone(document), clock)),
             registry,
             intents: Mutex::default(),
+            tokens: Mutex::default(),
             kills: Mutex::default(),
             actors: Mutex::default(),
             refusals: Mutex::default(),
@@ -56,6 +59,10 @@ impl FakeDoor {
 
     pub(super) fn keep(&self, intent: Intent) {
         self.intents.lock().unwrap().push(intent);
+    }
+
+    pub(super) fn keep_token(&self, token: TokenStanding) {
+        self.tokens.lock().unwrap().push(token);
     }
 
     pub(super) fn stored(&self, id: &IntentId) -> Intent {
@@ -186,6 +193,30 @@ impl AdminDoor for FakeDoor {
         Box::pin(async move { self.change(&id, &change) })
     }
 
+    fn tokens_of(&self, intent: IntentId) -> BoxFuture<'_, Result<Vec<TokenStanding>, AdminError>> {
+        let tokens = self.tokens.lock().unwrap().clone();
+        let of = tokens.into_iter().filter(move |token| token.record.intent == intent);
+        Box::pin(async move { Ok(of.collect()) })
+    }
+
+    fn token(&self, id: TokenId) -> BoxFuture<'_, Result<TokenStanding, AdminError>> {
+        let tokens = self.tokens.lock().unwrap();
+        let found = tokens.iter().find(|token| token.record.id == id).cloned();
+        let none = || AdminError::NotFound { what: "token", id: id.to_string() };
+        let found = found.ok_or_else(none);
+        Box::pin(async move { found })
+    }
+
+    fn revoke_token(
+        &self,
+        operator: Operator,
+        id: TokenId,
+        reason: Reason,
+    ) -> BoxFuture<'_, Result<Vec<TokenId>, AdminError>> {
+        self.actors.lock().unwrap().push(format!("{operator} revokes {id}: {reason}"));
+        Box::pin(async move { Ok(vec![id]) })
+    }
+
     fn kill(
         &self,
         scope: KillScope,
@@ -255,8 +286,15 @@ pub(in crate::grpc::admin) fn intent(agent: &str, now: Timestamp) -> Intent {
         scopes: Vec::new(),
         authorization_details: Vec::new(),
         resources: Vec::new(),
+        tools: std::collections::BTreeMap::new(),
+        constraints: marque_intent::Constraints::default(),
+        limits: marque_intent::Limits::default(),
+        on_behalf: None,
+        session: None,
+        task: None,
         delivery: Delivery::Token,
         uses: 1,
+        single_use_tokens: false,
         token_lifetime: Duration::from_secs(300),
         request_ttl: Duration::from_secs(1800),
         start_within: Duration::from_secs(900),
@@ -273,5 +311,9 @@ pub(in crate::grpc::admin) fn intent(agent: &str, now: Timestamp) -> Intent {
     };
     let justification = Justification::new("please").unwrap();
     let ruling = Ruling::AskApproval { rules: Vec::new() };
-    Intent::open(Grant::seal(terms).unwrap(), Some(justification), ruling, now).0
+    let appeal =
+        Appeal { asked: "platform-sre".parse().unwrap(), message: Some("W4SCT".parse().unwrap()) };
+    Intent::open(Grant::seal(terms).unwrap(), Some(justification), ruling, now)
+        .0
+        .with_appeal(Some(appeal))
 }

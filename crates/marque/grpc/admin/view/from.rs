@@ -154,6 +154,8 @@ impl TryFrom<proto::Intent> for IntentView {
             ended_by,
             reason,
             outcome,
+            asked_of,
+            binding_message,
         } = message;
         Ok(Self {
             id,
@@ -177,6 +179,8 @@ impl TryFrom<proto::Intent> for IntentView {
             ended_by,
             reason,
             outcome,
+            asked_of,
+            binding_message,
         })
     }
 }
@@ -207,6 +211,7 @@ impl TryFrom<proto::Grant> for GrantView {
             purpose,
             start_within,
             max_duration,
+            single_use_tokens,
         } = message;
         Ok(Self {
             digest,
@@ -222,6 +227,7 @@ impl TryFrom<proto::Grant> for GrantView {
             authorization_details: json("authorization_details_json", &authorization_details_json)?,
             resources,
             uses,
+            single_use_tokens,
             token_lifetime_s: seconds(token_lifetime),
             start_within_s: seconds(start_within),
             max_duration_s: seconds(max_duration),

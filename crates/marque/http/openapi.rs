@@ -1,0 +1,93 @@
+//! The OpenAPI 3.1 document of the whole HTTP surface, made for one issuer and for what it offers.
+//!
+//! Paths are those that the routes have, and enumerations are those of the domain, so that the document cannot name what is
+//! not there; `docs/openapi.json` is the same document for an issuer that offers everything. Deliberately absent: a client
+//! generator and a page for browsers.
+
+mod discovery;
+mod forms;
+mod intents;
+mod oauth;
+mod operation;
+mod schemas;
+
+use axum::{
+    Json,
+    extract::State,
+    http::header,
+    response::{IntoResponse as _, Response},
+    routing::get,
+};
+use marque_exchange::{IssuerUrl, Offers};
+use serde_json::{Map, Value, json};
+
+use super::{HttpState, discovery::CACHED, routes::Routes};
+
+/// Where the document is, below the issuer.
+pub(super) const PATH: &str = "/openapi.json";
+
+pub(super) fn routes(path: &str) -> Routes {
+    Routes::new().route(&format!("{path}{PATH}"), get(openapi))
+}
+
+async fn openapi(State(state): State<HttpState>) -> Response {
+    let document = document(state.issuer.issuer(), state.issuer.offers());
+    let mut response = Json(document).into_response();
+    response.headers_mut().insert(header::CACHE_CONTROL, CACHED);
+    response
+}
+
+/// The document.
+pub fn document(issuer: &IssuerUrl, offers: &Offers) -> Value {
+    let mut paths = Map::new();
+    paths.extend(oauth::paths(offers));
+    paths.extend(intents::paths());
+    paths.extend(discovery::paths(issuer));
+    json!({
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Marque",
+            "summary": "Short-lived identity and just-in-time privilege for AI agents",
+            "description": DESCRIPTION,
+            "version": env!("CARGO_PKG_VERSION"),
+            "license": { "name": "Apache-2.0", "identifier": "Apache-2.0" },
+        },
+        "servers": [{ "url": issuer.as_str() }],
+        "tags": [
+            { "name": "tokens", "description": "OAuth 2.0: exchange, and what becomes of tokens" },
+            { "name": "intents", "description": "what agents ask for" },
+            { "name": "discovery", "description": "what anybody may read" },
+        ],
+        "paths": paths,
+        "components": {
+            "securitySchemes": security_schemes(offers),
+            "schemas": schemas::all(offers),
+        },
+    })
+}
+
+const DESCRIPTION: &str = "The HTTPS edge of one trust domain's issuer. Agents ask for intents and exchange them for narrow, \
+short-lived tokens; resource servers introspect those. Callers authenticate by SPIFFE SVIDs and by nothing else. Nothing is \
+read from a query string, and no answer about a token or an intent may be stored.";
+
+fn security_schemes(offers: &Offers) -> Value {
+    let mut schemes = json!({
+        "jwt_svid": {
+            "type": "http",
+            "scheme": "bearer",
+            "bearerFormat": "JWT-SVID",
+            "description": "a JWT-SVID whose only audience is the issuer",
+        },
+    });
+    if let Some(schemes) = schemes.as_object_mut().filter(|_| offers.mutual_tls) {
+        let scheme = json!({
+            "type": "mutualTLS",
+            "description": "an X.509-SVID, with its SPIFFE ID as `client_id`",
+        });
+        schemes.insert("x509_svid".to_owned(), scheme);
+    }
+    schemes
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,97 @@
+//! The API of intents.
+
+use marque_exchange::INTENTS_API_PATH;
+use serde_json::{Value, json};
+
+use super::operation::{JSON, Operation, path};
+
+pub(super) fn paths() -> Vec<(String, Value)> {
+    let below = |rest: &str| format!("{INTENTS_API_PATH}{rest}");
+    vec![
+        path(below("/playbooks"), [playbooks()]),
+        path(below("/intents"), [request()]),
+        path(below("/intents/{id}"), [named("get", "findIntent", "the agent's own intent")]),
+        path(below("/intents/{id}/complete"), [complete()]),
+        path(below("/intents/{id}/cancel"), [cancel()]),
+    ]
+}
+
+fn operation(method: &'static str, id: &'static str, summary: &'static str) -> Operation {
+    Operation::new(method, "intents", id, summary)
+        .secured(&["jwt_svid"])
+        .problem(401, "no JWT-SVID for the issuer, or one that is not accepted")
+        .header(401, "WWW-Authenticate", "`Bearer`, with the way to the metadata of this resource")
+        .problem(403, "refused, with a stable code")
+        .problem(503, "it could not be kept, and was not done")
+}
+
+fn playbooks() -> Operation {
+    operation("get", "listPlaybooks", "the playbooks that the agent may ask for").answer(
+        200,
+        "the playbooks",
+        JSON,
+        "Playbooks",
+    )
+}
+
+fn request() -> Operation {
+    let example = json!({
+        "playbook": "ingress-cert-rotation",
+        "version": 1,
+        "parameters": { "service": "checkout", "region": "eu-west-1" },
+        "ticket": "CHG-1842",
+        "justification": "the certificate ends in six days",
+    });
+    let operation = operation("post", "requestIntent", "asks for a playbook")
+        .parameter(
+            "header",
+            "Idempotency-Key",
+            "makes a retry safe for 24 hours: the same key with the same body is the same intent",
+            &json!({ "type": "string", "minLength": 1, "maxLength": 128, "pattern": "^[!-~]+$" }),
+        )
+        .body(JSON, "IntentRequest", &example);
+    changing(operation)
+        .answer(201, "approved", JSON, "Intent")
+        .header(201, "Location", "the intent")
+        .answer(202, "waits for an approver", JSON, "Intent")
+        .header(202, "Location", "the intent")
+}
+
+fn complete() -> Operation {
+    let operation =
+        named("post", "completeIntent", "ends the intent with a report; its tokens end too");
+    changing(operation.body(JSON, "Report", &json!({ "outcome": "success" })))
+}
+
+fn cancel() -> Operation {
+    let operation = named("post", "cancelIntent", "withdraws the intent, before any use");
+    let body = json!({
+        "required": false,
+        "content": { JSON: { "schema": { "type": "object", "maxProperties": 0 } } },
+    });
+    operation
+        .request_body(body)
+        .problem(400, "there is a body")
+        .problem(409, "it contradicts what was done before")
+        .problem(413, "the body is too large")
+        .empty(408, "the body did not come in time")
+}
+
+/// What takes a JSON body and changes something.
+fn changing(operation: Operation) -> Operation {
+    operation
+        .problem(400, "the request is malformed")
+        .problem(409, "it contradicts what was done before")
+        .problem(413, "the body is too large")
+        .problem(415, "the body is not JSON")
+        .problem(429, "too often")
+        .header(429, "Retry-After", "seconds")
+}
+
+/// What is about one intent.
+fn named(method: &'static str, id: &'static str, summary: &'static str) -> Operation {
+    operation(method, id, summary)
+        .parameter("path", "id", "the intent", &super::schemas::intent_id())
+        .answer(200, "the intent as it stands", JSON, "Intent")
+        .problem(404, "there is no such intent, or it is somebody else's")
+}

@@ -1,0 +1,317 @@
+//! What is sent and answered.
+
+use marque_exchange::{OAuthErrorCode, Offers};
+use marque_intent::{
+    DenialClass, DenialCode, MAX_JUSTIFICATION_CHARS, MAX_PARAMETERS, State as IntentState,
+};
+use serde_json::{Map, Value, json};
+
+use super::{forms, operation::reference};
+
+/// The schemas by name.
+pub(super) fn all(offers: &Offers) -> Map<String, Value> {
+    let mut schemas = vec![
+        ("TokenResponse", token_response()),
+        ("OAuthError", oauth_error()),
+        ("Introspection", introspection()),
+        ("Problem", problem()),
+        ("Retry", retry()),
+        ("DenialCode", json!({ "type": "string", "enum": codes() })),
+        ("DenialClass", json!({ "type": "string", "enum": classes() })),
+        ("AuthorizationDetail", authorization_detail()),
+        ("IntentRequest", intent_request()),
+        ("Report", report()),
+        ("Intent", intent()),
+        ("Grant", grant()),
+        ("Playbooks", playbooks()),
+        (
+            "JwkSet",
+            json!({ "type": "object", "properties": { "keys": { "type": "array", "items": { "type": "object" } } }, "required": ["keys"] }),
+        ),
+        ("SpiffeBundle", bundle()),
+        (
+            "AuthorizationServerMetadata",
+            metadata(&[
+                "issuer",
+                "token_endpoint",
+                "jwks_uri",
+                "grant_types_supported",
+                "response_types_supported",
+            ]),
+        ),
+        (
+            "OpenidConfiguration",
+            metadata(&[
+                "issuer",
+                "jwks_uri",
+                "response_types_supported",
+                "subject_types_supported",
+                "id_token_signing_alg_values_supported",
+            ]),
+        ),
+        (
+            "ProtectedResourceMetadata",
+            metadata(&["resource", "authorization_servers", "bearer_methods_supported"]),
+        ),
+        (
+            "OpenapiDocument",
+            json!({ "type": "object", "properties": { "openapi": { "type": "string", "enum": ["3.1.0"] } }, "required": ["openapi", "info", "paths"] }),
+        ),
+    ];
+    if offers.ciba {
+        schemas.push(("BackchannelResponse", backchannel()));
+    }
+    if offers.token_status_list {
+        let lists = json!({ "type": "object", "properties": { "status_lists": texts() }, "required": ["status_lists"] });
+        schemas.push(("StatusLists", lists));
+    }
+    schemas.extend(forms::all(offers));
+    schemas.into_iter().map(|(name, schema)| (name.to_owned(), schema)).collect()
+}
+
+pub(super) fn intent_id() -> Value {
+    json!({ "type": "string", "pattern": "^int_[0-7][0-9a-hjkmnp-tv-z]{25}$" })
+}
+
+fn codes() -> Vec<&'static str> {
+    DenialCode::ALL.iter().map(|code| code.as_str()).collect()
+}
+
+fn classes() -> Vec<&'static str> {
+    DenialClass::ALL.iter().map(|class| class.as_str()).collect()
+}
+
+fn states() -> Vec<&'static str> {
+    IntentState::ALL.iter().map(|state| state.as_str()).collect()
+}
+
+fn text() -> Value {
+    json!({ "type": "string" })
+}
+
+fn texts() -> Value {
+    json!({ "type": "array", "items": text() })
+}
+
+fn digest() -> Value {
+    json!({ "type": "string", "description": "of a SHA-256" })
+}
+
+fn instant() -> Value {
+    json!({ "type": "string", "format": "date-time" })
+}
+
+fn details() -> Value {
+    json!({ "type": "array", "items": reference("AuthorizationDetail") })
+}
+
+/// An object with exactly these members.
+fn exactly(properties: &Value, required: &[&str]) -> Value {
+    json!({ "type": "object", "properties": properties, "required": required, "additionalProperties": false })
+}
+
+fn token_response() -> Value {
+    exactly(
+        &json!({
+            "access_token": text(),
+            "issued_token_type": text(),
+            "token_type": { "type": "string", "enum": ["Bearer", "DPoP", "N_A"] },
+            "expires_in": { "type": "integer", "minimum": 1 },
+            "scope": text(),
+            "authorization_details": details(),
+        }),
+        &["access_token", "issued_token_type", "token_type", "expires_in", "scope"],
+    )
+}
+
+fn oauth_error() -> Value {
+    let errors: Vec<&str> = OAuthErrorCode::ALL.iter().map(|code| code.as_str()).collect();
+    let properties = json!({
+        "error": { "type": "string", "enum": errors },
+        "error_description": { "type": "string", "pattern": "^[ !#-\\[\\]-~]+$" },
+        "code": reference("DenialCode"),
+        "class": reference("DenialClass"),
+        "retry": reference("Retry"),
+    });
+    json!({ "type": "object", "properties": properties, "required": ["error", "error_description"] })
+}
+
+fn backchannel() -> Value {
+    json!({
+        "type": "object",
+        "properties": {
+            "auth_req_id": text(),
+            "expires_in": { "type": "integer" },
+            "interval": { "type": "integer" },
+        },
+        "required": ["auth_req_id", "expires_in"],
+    })
+}
+
+fn introspection() -> Value {
+    json!({
+        "type": "object",
+        "properties": {
+            "active": { "type": "boolean" },
+            "token_type": text(),
+            "iss": text(),
+            "sub": text(),
+            "client_id": text(),
+            "scope": text(),
+            "jti": text(),
+            "iat": { "type": "integer" },
+            "exp": { "type": "integer" },
+            "aud": { "oneOf": [text(), texts()] },
+            "authorization_details": details(),
+            "intent": { "type": "object" },
+            "act": { "type": "object" },
+            "may_act": { "type": "object" },
+            "cnf": { "type": "object" },
+            "status": { "type": "object" },
+            "single_use": { "type": "boolean" },
+        },
+        "required": ["active"],
+    })
+}
+
+fn problem() -> Value {
+    exactly(
+        &json!({
+            "type": { "type": "string", "description": "`about:blank`, or `urn:marque:problem:` and the code" },
+            "title": text(),
+            "status": { "type": "integer" },
+            "detail": text(),
+            "decision": { "type": "string", "enum": ["deny"] },
+            "code": reference("DenialCode"),
+            "class": reference("DenialClass"),
+            "retry": reference("Retry"),
+            "remediation": exactly(&json!({ "kind": text(), "text": text() }), &["kind", "text"]),
+            "intent_id": intent_id(),
+            "policy": exactly(&json!({ "set_digest": digest(), "rule_ids": texts() }), &["set_digest", "rule_ids"]),
+        }),
+        &["type", "title", "status"],
+    )
+}
+
+fn retry() -> Value {
+    let count = json!({ "type": "integer", "minimum": 0 });
+    exactly(
+        &json!({ "allowed": { "type": "boolean" }, "after_s": count, "max": count }),
+        &["allowed"],
+    )
+}
+
+fn authorization_detail() -> Value {
+    json!({
+        "type": "object",
+        "description": "RFC 9396; the resource server defines the types but `marque_intent`",
+        "properties": {
+            "type": text(),
+            "intent_id": intent_id(),
+            "locations": texts(),
+            "actions": texts(),
+            "datatypes": texts(),
+            "identifier": text(),
+            "privileges": texts(),
+        },
+        "required": ["type"],
+    })
+}
+
+fn intent_request() -> Value {
+    exactly(
+        &json!({
+            "playbook": { "type": "string", "pattern": "^[a-z0-9-]{1,63}$" },
+            "version": { "type": "integer", "minimum": 1 },
+            "parameters": { "type": "object", "maxProperties": MAX_PARAMETERS },
+            "ticket": { "type": "string", "pattern": "^[!-~]{1,64}$" },
+            "justification": { "type": "string", "maxLength": MAX_JUSTIFICATION_CHARS },
+        }),
+        &["playbook"],
+    )
+}
+
+fn report() -> Value {
+    let outcomes =
+        json!({ "type": "string", "enum": ["success", "failure", "partial", "unknown"] });
+    exactly(&json!({ "outcome": outcomes }), &["outcome"])
+}
+
+fn intent() -> Value {
+    let count = json!({ "type": "integer", "minimum": 0 });
+    exactly(
+        &json!({
+            "id": intent_id(),
+            "state": { "type": "string", "enum": states() },
+            "created_at": instant(),
+            "expires_at": instant(),
+            "uses_left": count,
+            "approvals_missing": count,
+            "outcome": { "type": "string", "enum": ["success", "failure", "partial", "unknown"] },
+            "code": reference("DenialCode"),
+            "digest": digest(),
+            "grant": reference("Grant"),
+        }),
+        &["id", "state", "created_at", "uses_left", "approvals_missing", "digest", "grant"],
+    )
+}
+
+fn grant() -> Value {
+    let playbook = json!({ "id": text(), "version": { "type": "integer" }, "digest": digest(), "title": text() });
+    json!({
+        "type": "object",
+        "properties": {
+            "playbook": exactly(&playbook, &["id", "version", "digest", "title"]),
+            "agent": text(),
+            "parameters": { "type": "object" },
+            "audiences": texts(),
+            "scopes": texts(),
+            "authorization_details": details(),
+            "resources": texts(),
+            "uses": { "type": "integer" },
+            "token_lifetime_s": { "type": "integer" },
+            "not_before": instant(),
+            "not_after": instant(),
+            "ticket": text(),
+        },
+        "required": ["playbook", "agent", "parameters", "audiences", "scopes", "authorization_details", "resources", "uses", "token_lifetime_s", "not_before", "not_after"],
+    })
+}
+
+fn playbooks() -> Value {
+    let playbook = json!({
+        "type": "object",
+        "properties": {
+            "id": text(),
+            "version": { "type": "integer" },
+            "digest": digest(),
+            "title": text(),
+            "status": text(),
+            "purpose": text(),
+            "parameters": { "type": "object", "description": "the JSON Schema of the parameters" },
+            "ticket": exactly(&json!({ "required": { "type": "boolean" }, "pattern": text() }), &["required", "pattern"]),
+            "approval": text(),
+            "uses": { "type": "integer" },
+            "token_lifetime_s": { "type": "integer" },
+        },
+        "required": ["id", "version", "digest", "title", "status", "parameters", "approval", "uses", "token_lifetime_s"],
+    });
+    exactly(&json!({ "playbooks": { "type": "array", "items": playbook } }), &["playbooks"])
+}
+
+fn bundle() -> Value {
+    json!({
+        "type": "object",
+        "properties": {
+            "keys": { "type": "array", "items": { "type": "object" } },
+            "spiffe_sequence": { "type": "integer", "minimum": 0 },
+            "spiffe_refresh_hint": { "type": "integer", "minimum": 0 },
+        },
+        "required": ["keys"],
+    })
+}
+
+/// A metadata document with at least these members.
+fn metadata(required: &[&str]) -> Value {
+    json!({ "type": "object", "required": required })
+}
