@@ -1,0 +1,167 @@
+//! The issuer's Token Status Lists: whether a token was revoked since it was signed, without asking about that token.
+//!
+//! A list is fetched from the address that the token names, when that is one of its issuer's; it is signed by the same
+//! keys. A list that is too old, and one that cannot be read, is no permission.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+use marque_jose::UnverifiedJws;
+use marque_status_list::{
+    MAX_LIST_BYTES, MAX_LIST_TOKEN_BYTES, STATUS_LIST_MEDIA_TYPE, STATUS_LIST_TOKEN_TYPE,
+    Status as Place, StatusList, StatusListClaims, StatusReference,
+};
+
+use crate::cached::{Cached, Freshness, Loaded};
+use crate::fetch::{Fetch, FetchRequest};
+use crate::keys::{Keys, get, refused};
+use crate::refusal::{Outage, Refusal, TokenFault};
+use crate::url::HttpsUrl;
+
+/// The most lists that are kept at once. Live tokens are on one list or two.
+const MAX_LISTS: usize = 64;
+
+/// The lists, fetched when they are needed.
+#[derive(Debug)]
+pub(crate) struct StatusLists {
+    lists: Mutex<HashMap<String, Arc<Cached<StatusList>>>>,
+    loader: Loader,
+    retry_after: Duration,
+}
+
+/// How a list is fetched.
+#[derive(Debug, Clone)]
+pub(crate) struct Loader {
+    pub(crate) fetch: Arc<dyn Fetch>,
+    pub(crate) issuer: HttpsUrl,
+    pub(crate) keys: Arc<Keys>,
+    pub(crate) freshness: Freshness,
+    pub(crate) leeway: Duration,
+}
+
+impl StatusLists {
+    pub(crate) fn new(loader: Loader, retry_after: Duration) -> Self {
+        Self { lists: Mutex::default(), loader, retry_after }
+    }
+
+    /// Whether the token at this place still stands.
+    pub(crate) async fn check(
+        &self,
+        place: &StatusReference,
+        now: Timestamp,
+    ) -> Result<(), Refusal> {
+        let cached = self.list(&place.uri, now)?;
+        let load = || {
+            let (loader, uri) = (self.loader.clone(), place.uri.clone());
+            async move { loader.load(uri, now).await }
+        };
+        let list = cached.get(now, load).await?;
+        match list.status(place.idx) {
+            Ok(Place::Valid) => Ok(()),
+            Ok(Place::Invalid | Place::Suspended | Place::Other(_)) => {
+                Err(TokenFault::Revoked.into())
+            }
+            Err(_out_of_range) => {
+                // A list may have grown since.
+                let newer = cached.newer(&list, now, load).await?.unwrap_or(list);
+                match newer.status(place.idx) {
+                    Ok(Place::Valid) => Ok(()),
+                    Ok(_) => Err(TokenFault::Revoked.into()),
+                    Err(_out_of_range) => Err(TokenFault::Status.into()),
+                }
+            }
+        }
+    }
+
+    /// The place of a list, which must be below the issuer: a token, even a good one, sends this server nowhere else.
+    fn list(&self, uri: &str, now: Timestamp) -> Result<Arc<Cached<StatusList>>, Refusal> {
+        let url: HttpsUrl = uri.parse().map_err(|_not_https| TokenFault::Status)?;
+        let below = uri.strip_prefix(self.loader.issuer.as_str());
+        if url.origin() != self.loader.issuer.origin()
+            || !below.is_some_and(|path| path.starts_with('/'))
+        {
+            return Err(TokenFault::Status.into());
+        }
+        let mut lists = self.lists.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(list) = lists.get(uri) {
+            return Ok(Arc::clone(list));
+        }
+        if lists.len() >= MAX_LISTS {
+            lists.retain(|_uri, list| list.is_good(now));
+        }
+        if lists.len() >= MAX_LISTS {
+            return Err(Outage::Memory.into());
+        }
+        let list = Cached::new(self.retry_after);
+        lists.insert(uri.to_owned(), Arc::clone(&list));
+        Ok(list)
+    }
+}
+
+impl Loader {
+    async fn load(&self, uri: String, now: Timestamp) -> Result<Loaded<StatusList>, Outage> {
+        let request = FetchRequest {
+            url: &uri,
+            accept: STATUS_LIST_MEDIA_TYPE,
+            max_bytes: MAX_LIST_TOKEN_BYTES,
+        };
+        let body = get(&*self.fetch, request).await?;
+        let claims = self.verified(&uri, &body, now).await?;
+        let list = StatusList::decode(&claims.status_list, MAX_LIST_BYTES)
+            .map_err(|error| refused(&uri, &error))?;
+        Ok(Loaded { document: list, freshness: self.freshness_of(&claims, now) })
+    }
+
+    async fn verified(
+        &self,
+        uri: &str,
+        body: &[u8],
+        now: Timestamp,
+    ) -> Result<StatusListClaims, Outage> {
+        let refuse = |reason: &dyn std::fmt::Display| refused(uri, reason);
+        let text = str::from_utf8(body).map_err(|error| refuse(&error))?;
+        let jws = UnverifiedJws::parse_within(text, MAX_LIST_TOKEN_BYTES)
+            .map_err(|error| refuse(&error))?;
+        if jws.header().typ() != Some(STATUS_LIST_TOKEN_TYPE) {
+            return Err(refuse(&"it is not of the type of a status list"));
+        }
+        let kid = jws.header().kid().ok_or_else(|| refuse(&"it names no key"))?.clone();
+        let key = match self.keys.find(&kid, now).await {
+            Ok(key) => key,
+            Err(Refusal::Unavailable(outage)) => return Err(outage),
+            Err(_unknown) => return Err(refuse(&"its key is not the issuer's")),
+        };
+        let verified = jws.verify(&key.key, key.algorithms()).map_err(|error| refuse(&error))?;
+        let claims: StatusListClaims = verified.into_claims().map_err(|error| refuse(&error))?;
+        if claims.sub != uri {
+            return Err(refuse(&"it is another list"));
+        }
+        let skew = SignedDuration::try_from(self.leeway).unwrap_or_default();
+        if claims.iat.timestamp().duration_since(now) > skew {
+            return Err(refuse(&"it is of the future"));
+        }
+        if claims.exp.is_some_and(|exp| exp.timestamp() <= now) {
+            return Err(refuse(&"it has expired"));
+        }
+        Ok(claims)
+    }
+
+    /// The configured freshness, or less where the list says less. Its age counts from its `iat`, because a cache
+    /// between may have kept it.
+    fn freshness_of(&self, claims: &StatusListClaims, now: Timestamp) -> Freshness {
+        let Freshness { mut refresh_after, mut stale_after } = self.freshness;
+        if let Some(ttl) = claims.ttl {
+            refresh_after = refresh_after.min(Duration::from_secs(ttl.get()));
+        }
+        if let Some(exp) = claims.exp {
+            let left = exp.timestamp().duration_since(now);
+            stale_after = stale_after.min(Duration::try_from(left).unwrap_or_default());
+        }
+        let age =
+            Duration::try_from(now.duration_since(claims.iat.timestamp())).unwrap_or_default();
+        stale_after = stale_after.saturating_sub(age);
+        Freshness { refresh_after: refresh_after.min(stale_after), stale_after }
+    }
+}
