@@ -56,6 +56,11 @@ fn wit_svids() {
 }
 
 #[test]
+fn dpop_proofs() {
+    over_corpus("dpop_proof", checks::dpop_proof);
+}
+
+#[test]
 fn bundle_maps() {
     over_corpus("bundle_map", checks::bundle_map);
 }
@@ -73,4 +78,24 @@ fn cgroup_files() {
 #[test]
 fn proc_files() {
     over_corpus("proc_file", checks::proc_file);
+}
+
+#[test]
+fn forms() {
+    over_corpus("form", checks::form);
+}
+
+#[test]
+fn token_requests() {
+    over_corpus("token_request", checks::token_request);
+}
+
+#[test]
+fn workload_proofs() {
+    over_corpus("workload_proof", checks::workload_proof);
+}
+
+#[test]
+fn attestation_proofs() {
+    over_corpus("attestation_proof", checks::attestation_proof);
 }
