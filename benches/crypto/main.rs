@@ -11,8 +11,10 @@
 )]
 
 mod floor;
+mod life;
 mod ratio;
 mod room;
+mod waiting;
 
 use divan::Bencher;
 use marque_spiffe::UnverifiedJwtSvid;

@@ -12,10 +12,10 @@ use marque_authority::{
     JwtSvidTemplate, X509SvidTemplate,
 };
 use marque_exchange::{
-    ASSERTION_TYPE_JWT_SPIFFE, EnvironmentLookup, GRANT_TYPE_TOKEN_EXCHANGE, Presented,
-    RedeemError, Redeemed, Redemption, TOKEN_TYPE_JWT, TokenId, TokenRecord, TokenRequest,
-    TokenResponse, TokenService, TokenServiceConfig, TokenServiceParts, TokenStore,
-    TokenStoreError,
+    ASSERTION_TYPE_JWT_SPIFFE, Derivation, Derived, EnvironmentLookup, Freshness,
+    GRANT_TYPE_TOKEN_EXCHANGE, NonceSecret, Presented, RedeemError, Redeemed, Redemption,
+    ReplayStore, SingleUse, TOKEN_TYPE_JWT, TokenId, TokenRecord, TokenRequest, TokenResponse,
+    TokenService, TokenServiceConfig, TokenServiceParts, TokenStore, TokenStoreError,
 };
 use marque_intent::{
     Circumstances, Digest, Intent, IntentId, IntentRequest, KillState, Playbook, Requester, Ruling,
@@ -24,6 +24,9 @@ use marque_intent::{
 use marque_keys::MemoryKeys;
 use marque_spiffe::{Environment, SpiffeId, TrustDomain};
 use marque_testkit::{FixedClock, START, SeededRandom};
+
+use super::life::NoLife;
+use crate::waiting::Nobody;
 
 /// The issuer identifier, audience of every SVID here.
 pub(crate) const ISSUER: &str = "https://localhost:8444";
@@ -62,12 +65,19 @@ impl Room {
             opened.now_or_never().expect("memory answers at once").expect("authorities");
         let issuer = ISSUER.parse().expect("an issuer");
         let config = TokenServiceConfig::new(issuer, trust_domain, Environment::NonProduction);
+        let store = Arc::new(OneIntent { intent: approved_intent(), kills: Arc::default() });
         let parts = TokenServiceParts {
             bundles: Arc::new(Bundles(authority.bundle())),
             environments: Arc::new(NoOthers),
+            oidc_keys: Arc::new(marque_exchange::NoOidcKeys),
             signer: authority.access_token_signer(),
             keys: authority.access_token_keys(),
-            store: Arc::new(OneIntent { intent: approved_intent(), kills: Arc::default() }),
+            deferrals: Arc::new(Nobody),
+            desk: Arc::new(Nobody),
+            life: Arc::new(NoLife),
+            replays: Arc::clone(&store) as _,
+            nonce_secret: NonceSecret::new([7; 32]),
+            store,
             random,
             clock: Arc::new(FixedClock::new(START)),
         };
@@ -182,13 +192,23 @@ struct OneIntent {
     kills: Arc<KillState>,
 }
 
+impl ReplayStore for OneIntent {
+    fn remember(
+        &self,
+        _proofs: Vec<SingleUse>,
+    ) -> BoxFuture<'_, Result<Freshness, TokenStoreError>> {
+        ready(Ok(Freshness::Fresh)).boxed()
+    }
+}
+
 impl TokenStore for OneIntent {
     fn intent(&self, _id: &IntentId) -> BoxFuture<'_, Result<Option<Intent>, TokenStoreError>> {
         ready(Ok(Some(self.intent.clone()))).boxed()
     }
 
     fn redeem(&self, redemption: Redemption) -> BoxFuture<'_, Result<Redeemed, RedeemError>> {
-        let Redemption { intent: _, agent, grant_digest, token, now } = redemption;
+        let Redemption { intent: _, agent, grant_digest, deferral: _, token, proofs: _, now } =
+            redemption;
         let wanted = Use {
             agent: &agent,
             grant_digest: &grant_digest,
@@ -197,8 +217,12 @@ impl TokenStore for OneIntent {
             epoch: self.kills.epoch,
         };
         let redeemed = self.intent.clone().redeem(&wanted, now);
-        ready(redeemed.map(|(intent, _event)| Redeemed { intent }).map_err(RedeemError::Refused))
-            .boxed()
+        let redeemed = redeemed.map(|(intent, _event)| Redeemed { intent, token });
+        ready(redeemed.map_err(RedeemError::Refused)).boxed()
+    }
+
+    fn derive(&self, _derivation: Derivation) -> BoxFuture<'_, Result<Derived, RedeemError>> {
+        ready(Err(RedeemError::Store(TokenStoreError::new("nothing is derived here")))).boxed()
     }
 
     fn record_refusal(&self, _event: Event) -> BoxFuture<'_, Result<(), TokenStoreError>> {

@@ -1,0 +1,170 @@
+//! The issuer under load: `marque issuer` over one engine, with one agent.
+
+use std::fs::{self, File};
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::PathBuf;
+use std::process::Stdio;
+use std::time::Duration;
+
+use tempfile::TempDir;
+use tokio::process::{Child, Command};
+
+use crate::USES;
+use crate::support::agent::Workload;
+use crate::support::folder;
+use crate::support::http::{Http, form};
+use crate::support::oauth::Client;
+use crate::support::operator::Operator;
+use crate::support::place::Place;
+use crate::support::programs::{copy_of_this_program, marque};
+use crate::support::wait::until;
+
+const TRUST_DOMAIN: &str = "dev.example.org";
+const AGENT: &str = "/agent/preview-restarter/load";
+
+/// Where everything is kept.
+#[derive(Debug, Clone)]
+pub(crate) enum Engine {
+    Sqlite,
+    /// In a database of its own on this server.
+    Postgres(String),
+}
+
+impl Engine {
+    #[expect(clippy::disallowed_methods, reason = "where PostgreSQL is comes from the environment")]
+    pub(crate) fn here() -> Vec<Self> {
+        let server = std::env::var("MARQUE_TEST_POSTGRES_URL").ok();
+        std::iter::once(Self::Sqlite).chain(server.map(Self::Postgres)).collect()
+    }
+
+    pub(crate) fn name(&self) -> &'static str {
+        match self {
+            Self::Sqlite => "sqlite",
+            Self::Postgres(_) => "postgres",
+        }
+    }
+
+    /// The value of `--store`.
+    async fn store(&self, folder: &TempDir) -> String {
+        let Self::Postgres(server) = self else { return "sqlite".to_owned() };
+        let name = folder.path().file_name().and_then(|name| name.to_str()).expect("a name");
+        let database = format!("load_{}", name.to_lowercase());
+        let (client, connection) =
+            tokio_postgres::connect(server, tokio_postgres::NoTls).await.expect("PostgreSQL");
+        let connection = tokio::spawn(connection);
+        client.batch_execute(&format!("CREATE DATABASE {database}")).await.expect("a database");
+        drop(client);
+        connection.await.expect("the connection ends").expect("without an error");
+        let file = folder.path().join("store");
+        let url = format!("{}/{database}\n", server.rsplit_once('/').expect("a database").0);
+        fs::write(&file, url).expect("the store file");
+        private(&file);
+        format!("@{}", file.display())
+    }
+}
+
+/// A running issuer and its agent; killed when dropped.
+pub(crate) struct Running {
+    pub(crate) client: Client,
+    child: Child,
+    _folder: TempDir,
+}
+
+impl Running {
+    /// Starts an issuer that remembers so many verified SVIDs.
+    pub(crate) async fn start(engine: &Engine, verified_svids: u32) -> Self {
+        let folder = tempfile::Builder::new().prefix("mq").tempdir_in("/tmp").expect("a folder");
+        let path = |name: &str| folder.path().join(name);
+        prepare(&folder, verified_svids);
+        let data_dir = path("data");
+        let mut child = Command::new(marque())
+            .arg("issuer")
+            .arg("--trust-domains")
+            .arg(path("trust-domain"))
+            .arg("--data-dir")
+            .arg(&data_dir)
+            .arg("--certs-dir")
+            .arg(path("certs"))
+            .arg("--sealing-key")
+            .arg(path("sealing.key"))
+            .arg("--store")
+            .arg(engine.store(&folder).await)
+            .env("RUST_LOG", "warn")
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(File::create(path("log")).expect("a log"))
+            .kill_on_drop(true)
+            .spawn()
+            .expect("the issuer starts");
+        let endpoints = data_dir.join("endpoints.json");
+        let places = until("the issuer's endpoints", async || {
+            if let Some(status) = child.try_wait().expect("its status") {
+                let said = fs::read_to_string(path("log")).expect("its log");
+                panic!("the issuer ended at once ({status}): {said}");
+            }
+            Place::read_all(&endpoints)
+        })
+        .await;
+        let place = places.into_iter().next().expect("one trust domain");
+        let program = copy_of_this_program("load-agent");
+        let operator = Operator::new(endpoints, TRUST_DOMAIN);
+        operator.register(&place.id(AGENT), "agent", &program).await;
+        let mut workload = Workload::start(&program, &place);
+        let svid = workload.jwt_svid(&place.issuer_url).await;
+        let http = Http::trusting(&place.ca_file);
+        Self { client: Client { workload, svid, http, place }, child, _folder: folder }
+    }
+
+    /// The bytes of a form post.
+    pub(crate) fn form<K: AsRef<str>, V: AsRef<str>>(
+        &self,
+        url: &str,
+        fields: &[(K, V)],
+    ) -> Vec<u8> {
+        let url: http::Uri = url.parse().expect("a URL");
+        let body = form(fields);
+        format!(
+            "POST {} HTTP/1.1\r\nHost: {}\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: {}\r\n\r\n{body}",
+            url.path(),
+            url.authority().expect("an authority"),
+            body.len(),
+        )
+        .into_bytes()
+    }
+
+    /// Processor time of the issuer so far.
+    pub(crate) fn cpu_time(&self) -> Duration {
+        let pid = self.child.id().expect("it runs");
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).expect("its stat");
+        let (_, fields) = stat.rsplit_once(')').expect("a name");
+        // utime and stime, in ticks of 10 ms (proc(5)).
+        let ticks = |at: usize| -> u64 {
+            fields.split_whitespace().nth(at).and_then(|text| text.parse().ok()).expect("ticks")
+        };
+        Duration::from_millis(10 * (ticks(11) + ticks(12)))
+    }
+}
+
+/// The trust domain, with a playbook of many uses, and the sealing key.
+fn prepare(scratch: &TempDir, verified_svids: u32) {
+    let trust_domain = scratch.path().join("trust-domain");
+    folder::copy(&folder::shipped().join(TRUST_DOMAIN), &trust_domain);
+    let edit = |file: PathBuf, change: &dyn Fn(String) -> String| {
+        let text = fs::read_to_string(&file).expect("a document");
+        fs::write(&file, change(text)).expect("a document");
+    };
+    edit(trust_domain.join("trust-domain.toml"), &|text| {
+        let text = text.replace("127.0.0.1:8444", "127.0.0.1:0");
+        format!("{text}\n[token_service]\nverified_svids = {verified_svids}\n")
+    });
+    edit(trust_domain.join("playbooks/restart-preview.toml"), &|text| {
+        text.replace("uses = 1\n", &format!("uses = {USES}\n"))
+    });
+    let key = scratch.path().join("sealing.key");
+    fs::write(&key, "5a".repeat(32)).expect("a sealing key");
+    private(&key);
+}
+
+fn private(file: &std::path::Path) {
+    fs::set_permissions(file, fs::Permissions::from_mode(0o600)).expect("its mode");
+}
