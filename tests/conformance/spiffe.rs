@@ -2,16 +2,63 @@
 //!
 //! The ids are stable: tests are named after them (`wa_6_…` shows WA-6), documents cite them.
 
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
+
+use regex::Regex;
+
+use super::page::{cell, row};
+use super::tree::Tree;
+
+const HEAD: &str = "\
+# SPIFFE conformance: each clause, and the tests that show it
+
+Made from the names of the tests by `MARQUE_WRITE_DOCS=1 cargo test --test conformance`, and checked by the same test: a
+test named `wa_6_…` shows clause WA-6. The clauses are the MUSTs and SHOULDs of the SPIFFE standards, in our own words.
+";
+
+/// The tests by the clause that their name begins with.
+pub(crate) fn by_clause(tree: &Tree) -> BTreeMap<String, BTreeSet<&str>> {
+    let clause = Regex::new(r"^(id|x5|jw|wi|tb|fe|we|wa|br)_(\d+)_").expect("an expression");
+    let mut found: BTreeMap<String, BTreeSet<&str>> = BTreeMap::new();
+    for name in tree.names() {
+        if let Some(cited) = clause.captures(name) {
+            let (_, [standard, number]) = cited.extract();
+            let clause = format!("{}-{number}", standard.to_uppercase());
+            found.entry(clause).or_default().insert(name);
+        }
+    }
+    found
+}
+
+/// The ids of all clauses.
+pub(crate) fn ids() -> impl Iterator<Item = &'static str> {
+    STANDARDS.iter().flat_map(|standard| standard.clauses).map(|(id, _)| *id)
+}
+
+pub(crate) fn page(tree: &Tree) -> String {
+    let tests = by_clause(tree);
+    let mut page = HEAD.to_owned();
+    for standard in STANDARDS {
+        write!(page, "\n## {}\n\n| clause | demands | shown by |\n|---|---|---|\n", standard.title)
+            .expect("text");
+        for (id, demands) in standard.clauses {
+            page.push_str(&row(id, demands, &cell(tests.get(*id).into_iter().flatten().copied())));
+        }
+    }
+    page
+}
+
 /// One group of clauses: a document of the standard.
-pub(crate) struct Standard {
+struct Standard {
     /// The name of the document.
-    pub(crate) title: &'static str,
+    title: &'static str,
     /// Its clauses in order: id and what it demands.
-    pub(crate) clauses: &'static [(&'static str, &'static str)],
+    clauses: &'static [(&'static str, &'static str)],
 }
 
 /// Every document whose clauses apply.
-pub(crate) const STANDARDS: &[Standard] = &[
+const STANDARDS: &[Standard] = &[
     Standard {
         title: "SPIFFE ID",
         clauses: &[
