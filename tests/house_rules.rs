@@ -26,10 +26,13 @@ const BANNED_PACKAGES: &[&str] = &[
 
 /// RustCrypto pieces that may be in the lock file, each with the dependency that brings it.
 const RUST_CRYPTO: &[(&str, &str)] = &[
-    ("ed25519-dalek", "jsonwebtoken, the verifier of the demo's resource server that is not ours"),
-    ("p256", "jsonwebtoken"),
-    ("p384", "jsonwebtoken"),
-    ("rsa", "jsonwebtoken"),
+    (
+        "ed25519-dalek",
+        "jsonwebtoken, the verifier of the demo's resource server that is not ours; openidconnect, a client of the tests",
+    ),
+    ("p256", "jsonwebtoken; openidconnect"),
+    ("p384", "jsonwebtoken; openidconnect"),
+    ("rsa", "jsonwebtoken; openidconnect"),
 ];
 
 const ALLOWED_LICENCES: &[&str] = &[
@@ -141,6 +144,40 @@ fn every_test_named_in_the_requirements_map_exists() {
     }
 }
 
+/// Where the marks of a token's end are touched, each with its reason.
+const MARKS_OF_THE_END: &[(&str, &str)] = &[
+    ("crates/exchange/live.rs", "the one answer to whether a token is live"),
+    ("crates/exchange/ending.rs", "sets them, and leaves those alone that are set"),
+    ("crates/exchange/token.rs", "the instant, for storage"),
+    ("crates/store/sqlite/save.rs", "writes the instant into its column"),
+    ("crates/store/postgres/save.rs", "writes the instant into its column"),
+    ("crates/marque/cli/token.rs", "shows them to operators, beside the answer"),
+];
+
+#[test]
+fn cve_2026_8922_only_one_place_decides_whether_a_token_is_live() {
+    let marks = [".revoked_at", ".used_at", ".ended_at()"];
+    let mut touched = BTreeSet::new();
+    for (path, source) in files_of(&["rs"], &["crates"]) {
+        let path = path.strip_prefix(root()).expect("below the root").display().to_string();
+        let is_test = path.contains("/tests/")
+            || path.ends_with("/tests.rs")
+            || path.contains("/fixture")
+            || path.starts_with("crates/testkit/");
+        let code = source.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default();
+        if !is_test && marks.iter().any(|mark| code.contains(mark)) {
+            touched.insert(path);
+        }
+    }
+    let listed: BTreeSet<String> =
+        MARKS_OF_THE_END.iter().map(|(path, _)| (*path).to_owned()).collect();
+    assert_eq!(
+        touched, listed,
+        "whether a token may be used is `marque_exchange::is_live`'s to say and nobody else's; if something else has to \
+         touch the marks of its end, list it with its reason"
+    );
+}
+
 #[test]
 fn no_private_key_is_committed() {
     let output = Command::new("git")
@@ -182,20 +219,25 @@ fn tests_named_in(map: &str) -> BTreeSet<String> {
 }
 
 fn rust_sources() -> Vec<String> {
-    let mut sources = Vec::new();
-    let mut folders = vec![root().join("crates"), root().join("tests")];
+    let files = files_of(&["rs", "py"], &["crates", "tests"]);
+    files.into_iter().map(|(_, source)| source).collect()
+}
+
+/// The texts of all files of these kinds in these folders and below.
+fn files_of(extensions: &[&str], folders: &[&str]) -> Vec<(PathBuf, String)> {
+    let mut files = Vec::new();
+    let mut folders: Vec<PathBuf> = folders.iter().map(|folder| root().join(folder)).collect();
     while let Some(folder) = folders.pop() {
         for entry in fs::read_dir(folder).expect("folder").map(|entry| entry.expect("entry").path())
         {
+            let extension = entry.extension().and_then(|extension| extension.to_str());
             if entry.is_dir() {
                 folders.push(entry);
-            } else if entry
-                .extension()
-                .is_some_and(|extension| extension == "rs" || extension == "py")
-            {
-                sources.push(fs::read_to_string(entry).expect("source"));
+            } else if extension.is_some_and(|extension| extensions.contains(&extension)) {
+                let source = fs::read_to_string(&entry).expect("source");
+                files.push((entry, source));
             }
         }
     }
-    sources
+    files
 }

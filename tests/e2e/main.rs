@@ -14,11 +14,13 @@
 )]
 
 mod approvals;
+mod binding;
 mod broker;
 mod bundle_endpoints;
 mod check;
 mod containers;
 mod crash;
+mod deferred;
 mod door;
 mod envoy;
 mod exchange;
@@ -30,10 +32,12 @@ mod identity;
 mod intents;
 mod kill;
 mod mutual_tls;
+mod oauth_clients;
 mod openssl;
 mod python;
 mod record;
 mod refusals;
+mod resource_servers;
 mod rotation;
 mod scripts;
 mod sds;
@@ -43,5 +47,6 @@ mod shutdown;
 mod story;
 mod support;
 mod svid_files;
+mod token_life;
 mod wit;
 mod workload_endpoint;

@@ -1,8 +1,7 @@
 //! Clients of another language: PyPI's `spiffe`, `requests-oauth2client` and `joserfc`, each in a process that attests like any
 //! agent. `MARQUE_TEST_PYTHON` names an interpreter that has them (see `.ci/requirements.txt`).
 
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Stdio;
 
 use serde_json::{Value, json};
@@ -12,39 +11,10 @@ use tokio::process::Command;
 use crate::support::daemon::{Daemon, NON_PRODUCTION, PRODUCTION};
 use crate::support::oauth::INGRESS;
 use crate::support::place::Place;
-
-/// The interpreter, or `None` where the test is to be skipped.
-#[expect(clippy::disallowed_methods, reason = "where Python is comes from the environment")]
-fn interpreter() -> Option<PathBuf> {
-    if let Some(python) = std::env::var_os("MARQUE_TEST_PYTHON").filter(|name| !name.is_empty()) {
-        return Some(python.into());
-    }
-    let required = std::env::var_os("MARQUE_REQUIRE_PYTHON").is_some_and(|value| value == "1");
-    assert!(!required, "MARQUE_REQUIRE_PYTHON=1, but MARQUE_TEST_PYTHON names no interpreter");
-    eprintln!(
-        "skipped: set MARQUE_TEST_PYTHON to a Python with the packages of .ci/requirements.txt"
-    );
-    None
-}
-
-/// Gives a script an interpreter of its own: a virtual environment whose program is a copy, so that the process is told
-/// from every other Python on the machine.
-fn own_interpreter(python: &Path, folder: &Path, name: &str) -> PathBuf {
-    let environment = python.parent().and_then(Path::parent).expect("<environment>/bin/python");
-    let own = folder.join(name);
-    fs::create_dir_all(own.join("bin")).expect("a folder for the interpreter");
-    fs::copy(environment.join("pyvenv.cfg"), own.join("pyvenv.cfg"))
-        .expect("MARQUE_TEST_PYTHON is of a venv");
-    std::os::unix::fs::symlink(environment.join("lib"), own.join("lib"))
-        .expect("a link to the packages");
-    let program = own.join("bin").join(name);
-    fs::copy(python.canonicalize().expect("the interpreter"), &program)
-        .expect("copy the interpreter");
-    program.canonicalize().expect("the copy")
-}
+use crate::support::python::{interpreter, own_interpreter};
 
 /// Runs a script against one trust domain; what it prints is JSON.
-async fn run(
+pub(crate) async fn run(
     program: &Path,
     script: &str,
     place: &Place,

@@ -4,7 +4,7 @@
 use serde_json::{Value, json};
 
 use crate::support::daemon::{Daemon, NON_PRODUCTION, PRODUCTION, RESTARTER, ROTATOR};
-use crate::support::http::{Call, form};
+use crate::support::http::{Call, Http, form};
 use crate::support::oauth::{Client, Fields, approved_rotation, exchange_fields};
 use crate::support::programs::copy_of_this_program;
 use crate::support::tokens::{ScratchKey, claims, header, now, segment, with_claims, with_header};
@@ -62,7 +62,7 @@ fn forgeries(good: &str, other_environment: &str) -> Vec<(&'static str, String)>
         ("trailing newline", format!("{good}\n")),
         ("four parts", format!("{good}.{signature}")),
         ("ten thousand dots", ".".repeat(10_000)),
-        ("longer than any SVID", format!("{good}{}", "A".repeat(20_000))),
+        ("longer than any SVID", format!("{good}{}", "A".repeat(15_000))),
         ("not a token", "hello".to_owned()),
     ]
 }
@@ -295,6 +295,8 @@ async fn oversized_bodies_are_refused_and_cost_nothing() {
             assert!([400, 413].contains(&answer.status), "{name}: {answer:?}");
         }
     }
+    // On a connection of its own: what is left of the others may be closing.
+    let rotator = Client { http: Http::trusting(&rotator.place.ca_file), ..rotator };
     rotator.exchange(&intent).await.expect(200);
 }
 

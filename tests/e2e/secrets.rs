@@ -7,7 +7,7 @@ use std::path::Path;
 use crate::support::daemon::{Daemon, NON_PRODUCTION, PRODUCTION, RESTARTER, ROTATOR};
 use crate::support::http::Call;
 use crate::support::log;
-use crate::support::oauth::{Client, INGRESS, exchange_fields, rotation};
+use crate::support::oauth::{Client, INGRESS, deferred_fields, exchange_fields, rotation};
 
 /// Everything that must not be found anywhere, in each form that it could take.
 #[derive(Default)]
@@ -127,6 +127,9 @@ async fn no_output_of_a_run_holds_a_token_or_a_private_key() {
     }
     let token = rotator.exchange(&intent).await.expect(200).text("access_token");
     canaries.token("rotator's access token", &token);
+    let deferred = rotator.token(&deferred_fields(&rotator.svid)).await;
+    let code = deferred.oauth_error("authorization_pending").text("deferral_code");
+    canaries.0.push(("rotator's deferral code".to_owned(), code.into_bytes()));
     let preview =
         restarter.exchange(&restarter.ask_restart().await).await.expect(200).text("access_token");
     canaries.token("restarter's access token", &preview);

@@ -89,7 +89,7 @@ impl Workload {
         self.try_jwt_svid(&[audience]).await.expect("a JWT-SVID")
     }
 
-    /// The X.509-SVID: `id`, `certificates` (how many) and `key` (PKCS#8, hexadecimal).
+    /// The X.509-SVID: `id`, `certificates` (how many), `chain` (DER, hexadecimal) and `key` (PKCS#8, hexadecimal).
     pub(crate) async fn x509_svid(&mut self) -> Result<Value, String> {
         self.order(&Order::X509Svid).await
     }
@@ -215,6 +215,7 @@ impl Part {
                 Ok(json!({
                     "id": svid.spiffe_id().to_string(),
                     "certificates": svid.cert_chain().len(),
+                    "chain": svid.cert_chain().iter().map(|one| hex::encode(one.as_bytes())).collect::<Vec<_>>(),
                     "key": hex::encode(svid.private_key().as_bytes()),
                 }))
             }

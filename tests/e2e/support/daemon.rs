@@ -144,6 +144,11 @@ impl Daemon {
         Http::trusting(&self.place(trust_domain).ca_file)
     }
 
+    /// An HTTPS client for one trust domain that shows a certificate: a chain in DER and a key in PKCS#8.
+    pub(crate) fn http_with(&self, trust_domain: &str, chain: &[Vec<u8>], key: &[u8]) -> Http {
+        Http::showing(&self.place(trust_domain).ca_file, chain, key)
+    }
+
     /// Starts the agent registered for `role`.
     pub(crate) fn agent(&self, role: Role) -> Workload {
         Workload::start(&copy_of_this_program(role.program), self.place(role.trust_domain))

@@ -4,9 +4,10 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use base64::Engine as _;
 use rustls::crypto::ring;
 use serde_json::Value;
-use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig, parse_pem};
+use ureq::tls::{Certificate, ClientCert, PemItem, PrivateKey, RootCerts, TlsConfig, parse_pem};
 
 const CALL_LIMIT: Duration = Duration::from_secs(60);
 const FORM: &str = "application/x-www-form-urlencoded";
@@ -78,6 +79,20 @@ pub(crate) fn form<K: AsRef<str>, V: AsRef<str>>(fields: &[(K, V)]) -> String {
 
 impl Http {
     pub(crate) fn trusting(ca_file: &Path) -> Self {
+        Self::with(ca_file, None)
+    }
+
+    /// One that shows a certificate to whoever asks: a chain in DER and a key in PKCS#8.
+    pub(crate) fn showing(ca_file: &Path, chain: &[Vec<u8>], key: &[u8]) -> Self {
+        let chain: Vec<_> = chain.iter().map(|one| Certificate::from_der(one).to_owned()).collect();
+        let encoded = base64::engine::general_purpose::STANDARD.encode(key);
+        let label = "PRIVATE KEY";
+        let pem = format!("-----BEGIN {label}-----\n{encoded}\n-----END {label}-----\n");
+        let key = PrivateKey::from_pem(pem.as_bytes()).expect("a private key");
+        Self::with(ca_file, Some(ClientCert::new_with_certs(&chain, key)))
+    }
+
+    fn with(ca_file: &Path, client: Option<ClientCert>) -> Self {
         let pem = std::fs::read(ca_file)
             .unwrap_or_else(|error| panic!("read {}: {error}", ca_file.display()));
         let roots: Vec<Certificate<'static>> = parse_pem(&pem)
@@ -89,6 +104,7 @@ impl Http {
         assert!(!roots.is_empty(), "{} holds no certificate", ca_file.display());
         let tls = TlsConfig::builder()
             .root_certs(RootCerts::new_with_certs(&roots))
+            .client_cert(client)
             .unversioned_rustls_crypto_provider(Arc::new(ring::default_provider()))
             .build();
         let config = ureq::Agent::config_builder()
@@ -112,6 +128,28 @@ impl Http {
     pub(crate) async fn send(&self, call: Call) -> Answer {
         let what = format!("{} {}", call.method, call.url);
         self.try_send(call).await.unwrap_or_else(|error| panic!("{what}: {error}"))
+    }
+
+    /// Sends a request that another library made; its answer as that library wants it.
+    pub(crate) async fn pass(
+        &self,
+        parts: http::request::Parts,
+        body: Vec<u8>,
+    ) -> Result<http::Response<Vec<u8>>, String> {
+        let agent = self.agent.clone();
+        let send = move || {
+            let get = parts.method == http::Method::GET;
+            let result = if get {
+                agent.run(http::Request::from_parts(parts, ()))
+            } else {
+                agent.run(http::Request::from_parts(parts, &body[..]))
+            };
+            let mut response = result.map_err(|error| error.to_string())?;
+            let body = response.body_mut().read_to_vec().map_err(|error| error.to_string())?;
+            let (parts, _body) = response.into_parts();
+            Ok(http::Response::from_parts(parts, body))
+        };
+        tokio::task::spawn_blocking(send).await.expect("the call ends")
     }
 
     /// Sends the call on this thread. A `GET` on a kept connection that the server had just closed is sent once more, as

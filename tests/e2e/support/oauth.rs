@@ -49,6 +49,23 @@ pub(crate) fn exchange_fields(svid: &str, intent: &str) -> Fields {
     ]
 }
 
+/// The exchange of an SVID for a token, with the request for a playbook in it.
+pub(crate) fn inline_fields(svid: &str, request: &Value) -> Fields {
+    let mut detail = request.as_object().expect("a request").clone();
+    detail.insert("type".to_owned(), "marque_intent".into());
+    let mut fields = exchange_fields(svid, "");
+    fields.retain(|(name, _)| *name != "authorization_details");
+    fields.push(("authorization_details", json!([detail]).to_string()));
+    fields
+}
+
+/// The same for the production playbook, by a client that waits.
+pub(crate) fn deferred_fields(svid: &str) -> Fields {
+    let mut fields = inline_fields(svid, &rotation());
+    fields.push(("completion_mode", "deferred".to_owned()));
+    fields
+}
+
 /// An agent at work: its process, its SVID for the issuer, and the endpoints.
 #[derive(Debug)]
 pub(crate) struct Client {
