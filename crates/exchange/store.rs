@@ -20,13 +20,6 @@ pub trait TokenStore: fmt::Debug + Send + Sync {
     /// One intent as it stands.
     fn intent(&self, id: &IntentId) -> BoxFuture<'_, Result<Option<Intent>, TokenStoreError>>;
 
-    /// An intent as it was last seen here, which may be behind: what it permits is decided again by [`Self::redeem`], and
-    /// what it refuses has to be asked of [`Self::intent`].
-    fn recent_intent(&self, id: &IntentId) -> Option<Arc<Intent>> {
-        let _ = id;
-        None
-    }
-
     /// Redeems one use for one token: in one transaction looks at the kill switch, applies [`Intent::redeem`] by
     /// compare-and-set, keeps the token's record and appends the audit leaf. When it returns, all of it is durable.
     fn redeem(&self, redemption: Redemption) -> BoxFuture<'_, Result<Redeemed, RedeemError>>;

@@ -172,10 +172,6 @@ impl TokenStore for Store {
         async move { read.await.map_err(TokenStoreError::new) }.boxed()
     }
 
-    fn recent_intent(&self, id: &IntentId) -> Option<Arc<Intent>> {
-        self.shared.intents.last_seen(id)
-    }
-
     fn redeem(&self, redemption: Redemption) -> BoxFuture<'_, Result<Redeemed, RedeemError>> {
         async move {
             let proofs = redemption.proofs.clone();
