@@ -6,7 +6,7 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use marque_intent::Scope;
-use marque_spiffe::{SpiffeId, SpiffeIdPattern};
+use marque_spiffe::{ClientSpiffeId, SpiffeId};
 
 use crate::{ResourceServer, TokenServiceConfig, chaining::redeem::Within, issuing::Issuing};
 
@@ -14,7 +14,7 @@ use crate::{ResourceServer, TokenServiceConfig, chaining::redeem::Within, issuin
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ClientCeiling {
     /// Whose ceiling it is.
-    pub clients: SpiffeIdPattern,
+    pub clients: ClientSpiffeId,
     /// The scopes.
     pub scopes: Option<BTreeSet<Scope>>,
     /// The audiences, compared as text.
@@ -94,7 +94,7 @@ impl<'a> Ceilings<'a> {
     fn of_clients(&self) -> impl Iterator<Item = &'a ClientCeiling> {
         let (client, actor) = (self.client, self.actor);
         let names = move |ceiling: &&ClientCeiling| {
-            ceiling.clients.matches(client) || ceiling.clients.matches(actor)
+            ceiling.clients.names(client) || ceiling.clients.names(actor)
         };
         self.config.clients.iter().filter(names)
     }

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::str::FromStr;
 use std::time::Duration;
 
-use marque_spiffe::{Environment, SpiffeId, TrustDomain};
+use marque_spiffe::{Environment, TrustDomain};
 
 use crate::entry::Entry;
 use crate::error::RegistryError;
@@ -14,17 +14,27 @@ use crate::finding::Finding;
 use crate::lifetime::Lifetime;
 
 mod attestation;
+mod authorization_servers;
 mod broker;
+mod clients;
 mod federation;
 mod identities;
+mod issuer_keys;
 mod limits;
 mod oidc_issuers;
 mod read;
+mod resource_servers;
 mod token_service;
 mod workload_api;
 
 pub use token_service::{DpopNonce, TokenServiceSettings};
 pub use workload_api::WorkloadApiSettings;
+
+pub use authorization_servers::{
+    AuthorizationServer, GrantKind, MAX_AUTHORIZATION_SERVERS, MAX_FOREIGN_CLIENTS, chain_boundary,
+};
+pub use clients::{ClientCeiling, MAX_CLIENT_CEILINGS};
+pub use issuer_keys::{IssuerKeys, MAX_ISSUER_NAME};
 
 pub use broker::{BrokerRule, ReferenceType, ReferenceTypeError};
 pub use identities::{IdentitySettings, SharingRule, SharingRuleError};
@@ -38,7 +48,8 @@ pub use federation::{
     BundleEndpoint, BundleEndpointProfile, Federation, MAX_FEDERATIONS, boundary,
 };
 pub use limits::LimitSettings;
-pub use oidc_issuers::{MAX_ISSUER_NAME, MAX_OIDC_ISSUERS, OidcIssuer, OidcKeys};
+pub use oidc_issuers::{MAX_OIDC_ISSUERS, OidcIssuer};
+pub use resource_servers::{MAX_LISTED, ResourceServer, TokenBinding};
 
 /// The document of one trust domain, checked.
 ///
@@ -72,10 +83,6 @@ pub use oidc_issuers::{MAX_ISSUER_NAME, MAX_OIDC_ISSUERS, OidcIssuer, OidcKeys};
 /// user = "alice"                       # or `uid = 1000`; exactly one of the two
 /// groups = ["platform-sre"]            # the approver groups of this operator; may be absent
 ///
-/// [[resource_servers]]                 # who may be the audience of a token
-/// audience = "https://gateway.prod.example.org/k8s"          # an absolute URI, unique
-/// spiffe_ids = ["spiffe://prod.example.org/service/gateway"]   # who may introspect for it
-///
 /// [[federation]]                       # another trust domain whose bundle some entries get
 /// trust_domain = "partner.example.org"
 /// environment = "production"           # must be the own one
@@ -94,7 +101,8 @@ pub use oidc_issuers::{MAX_ISSUER_NAME, MAX_OIDC_ISSUERS, OidcIssuer, OidcKeys};
 /// audiences = ["https://gateway.prod.example.org/k8s"]         # of JWT-SVIDs; may be absent: none
 /// ```
 ///
-/// `[token_service]` is described at [`TokenServiceSettings`], `[[oidc_issuers]]` at [`OidcIssuer`], `[identities]` at [`IdentitySettings`], `[attestation]` at [`AttestationSettings`].
+/// `[[resource_servers]]` is described at [`ResourceServer`], `[[clients]]` at [`ClientCeiling`], `[[authorization_servers]]` at
+/// [`AuthorizationServer`], `[token_service]` at [`TokenServiceSettings`], `[[oidc_issuers]]` at [`OidcIssuer`], `[identities]` at [`IdentitySettings`], `[attestation]` at [`AttestationSettings`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TrustDomainDocument {
     name: TrustDomain,
@@ -106,6 +114,8 @@ pub struct TrustDomainDocument {
     hosts: HostSettings,
     operators: Vec<OperatorRule>,
     resource_servers: Vec<ResourceServer>,
+    clients: Vec<ClientCeiling>,
+    authorization_servers: Vec<AuthorizationServer>,
     brokers: Vec<BrokerRule>,
     max_access_token_lifetime: Lifetime,
     federation: Vec<Federation>,
@@ -146,24 +156,6 @@ pub enum OperatorPrincipal {
     Uid(u32),
     /// By user name.
     User(String),
-}
-
-/// One of `[[resource_servers]]`: an audience, and who may introspect tokens for it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ResourceServer {
-    audience: String,
-    spiffe_ids: Vec<SpiffeId>,
-    binding: TokenBinding,
-}
-
-/// Whether a resource server takes tokens that are bound to no key.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum TokenBinding {
-    /// It does.
-    #[default]
-    Optional,
-    /// It does not.
-    Required,
 }
 
 /// The tenant that a trust domain belongs to: `[a-z0-9-]{1,63}`.
@@ -247,6 +239,23 @@ impl TrustDomainDocument {
     /// Who may be the audience of a token.
     pub fn resource_servers(&self) -> &[ResourceServer] {
         &self.resource_servers
+    }
+
+    /// The most that certain clients may ever hold.
+    pub fn clients(&self) -> &[ClientCeiling] {
+        &self.clients
+    }
+
+    /// The authorization servers of other domains.
+    pub fn authorization_servers(&self) -> &[AuthorizationServer] {
+        &self.authorization_servers
+    }
+
+    /// Whose keys verify ID tokens and grants, by the name that is theirs alone.
+    pub fn issuer_keys(&self) -> impl Iterator<Item = (&str, &IssuerKeys)> {
+        let of_grants = self.authorization_servers.iter();
+        let of_grants = of_grants.filter_map(|server| Some((server.name(), server.keys()?)));
+        self.oidc_issuers.iter().map(|issuer| (issuer.name(), issuer.keys())).chain(of_grants)
     }
 
     /// The other trust domains whose bundles entries may ask for.
@@ -342,35 +351,6 @@ impl OperatorRule {
         match &self.principal {
             OperatorPrincipal::Uid(own) => *own == uid,
             OperatorPrincipal::User(own) => Some(own.as_str()) == user,
-        }
-    }
-}
-
-impl ResourceServer {
-    /// The audience: an absolute URI.
-    pub fn audience(&self) -> &str {
-        &self.audience
-    }
-
-    /// Who may introspect tokens for it.
-    pub fn spiffe_ids(&self) -> &[SpiffeId] {
-        &self.spiffe_ids
-    }
-
-    /// Whether tokens for it have to be bound to a key.
-    pub const fn binding(&self) -> TokenBinding {
-        self.binding
-    }
-}
-
-impl FromStr for TokenBinding {
-    type Err = &'static str;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        match text {
-            "required" => Ok(Self::Required),
-            "optional" => Ok(Self::Optional),
-            _ => Err("is neither `required` nor `optional`"),
         }
     }
 }

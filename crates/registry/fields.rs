@@ -76,6 +76,11 @@ impl<'t, 'i> Fields<'t, 'i> {
         self.line
     }
 
+    /// How findings call the table: `[name]`.
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
     /// Whether a field is there; that alone does not count as asking for it.
     pub(crate) fn has(&self, key: &str) -> bool {
         self.table.contains_key(key)

@@ -51,8 +51,8 @@ pub struct TrustDomainFolder {
     pub entries: Vec<Entry>,
     /// The bundles of the trust domains in `[[federation]]` that have a file there, in its order.
     pub federated: Vec<Arc<Bundle>>,
-    /// The keys of the issuers in `[[oidc_issuers]]` that have a file there, by the issuer's name.
-    pub oidc_keys: BTreeMap<String, JwkSet>,
+    /// The keys in `[[oidc_issuers]]` and `[[authorization_servers]]` that have a file there, by the issuer's name.
+    pub issuer_keys: BTreeMap<String, JwkSet>,
     /// `crls/*.crl` and `crls/*.pem`, in the order of their names.
     pub revocation_lists: Vec<RevocationList>,
 }
@@ -68,18 +68,18 @@ impl TrustDomainFolder {
         let document = load_document(path, &mut findings);
         let entries = load_entries(path, &mut findings);
         let mut federated = Vec::new();
-        let mut oidc_keys = BTreeMap::new();
+        let mut issuer_keys = BTreeMap::new();
         if let Some(document) = &document {
             check_together(document, &entries, &mut findings);
             federated = trust::bundles(path, document, &mut findings);
             trust::endpoint_authorities(path, document, &mut findings);
-            oidc_keys = trust::oidc_keys(path, document, &mut findings);
+            issuer_keys = trust::issuer_keys(path, document, &mut findings);
         }
         let revocation_lists = trust::revocation_lists(&path.join("crls"), &mut findings);
         match document {
             Some(document) if findings.is_empty() => {
                 let path = path.to_owned();
-                Ok(Self { path, document, entries, federated, oidc_keys, revocation_lists })
+                Ok(Self { path, document, entries, federated, issuer_keys, revocation_lists })
             }
             _incomplete => {
                 findings.sort();

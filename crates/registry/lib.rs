@@ -23,13 +23,15 @@ mod splay;
 mod store;
 
 pub use document::{
-    AttestationSettings, BrokerRule, BundleEndpoint, BundleEndpointProfile, DpopNonce,
-    EngineSettings, Federation, HostSettings, IdentitySettings, KubeletAuth, KubeletEndpoint,
-    KubernetesSettings, LifetimeSettings, LimitSettings, MAX_FEDERATIONS, MAX_ISSUER_NAME,
-    MAX_OIDC_ISSUERS, OidcIssuer, OidcKeys, OperatorPrincipal, OperatorRule, ParentSettings,
-    ReferenceType, ReferenceTypeError, ResourceServer, ScriptSettings, SharingRule,
-    SharingRuleError, SystemdSettings, Tenant, TenantError, TokenBinding, TokenServiceSettings,
-    TrustDomainDocument, UnixSettings, WorkloadApiSettings, boundary,
+    AttestationSettings, AuthorizationServer, BrokerRule, BundleEndpoint, BundleEndpointProfile,
+    ClientCeiling, DpopNonce, EngineSettings, Federation, GrantKind, HostSettings,
+    IdentitySettings, IssuerKeys, KubeletAuth, KubeletEndpoint, KubernetesSettings,
+    LifetimeSettings, LimitSettings, MAX_AUTHORIZATION_SERVERS, MAX_CLIENT_CEILINGS,
+    MAX_FEDERATIONS, MAX_FOREIGN_CLIENTS, MAX_ISSUER_NAME, MAX_LISTED, MAX_OIDC_ISSUERS,
+    OidcIssuer, OperatorPrincipal, OperatorRule, ParentSettings, ReferenceType, ReferenceTypeError,
+    ResourceServer, ScriptSettings, SharingRule, SharingRuleError, SystemdSettings, Tenant,
+    TenantError, TokenBinding, TokenServiceSettings, TrustDomainDocument, UnixSettings,
+    WorkloadApiSettings, boundary, chain_boundary,
 };
 pub use entry::{
     Entry, EntryId, EntryIdError, EntryRole, EntryRoleError, EntrySource, MAX_DNS_NAMES,

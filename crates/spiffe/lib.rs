@@ -5,6 +5,7 @@
 //! Deliberately absent: keys at rest, minting, sockets, files, and a clock of its own (the [`Clock`] is handed in).
 
 mod bundle;
+mod client_spiffe_id;
 mod clock;
 mod dns_name;
 mod endpoint_url;
@@ -23,6 +24,7 @@ mod x509;
 pub use bundle::{
     Bundle, BundleBuilder, BundleError, BundleMap, BundleMapError, BundleSource, SequenceError,
 };
+pub use client_spiffe_id::{ClientSpiffeId, ClientSpiffeIdError};
 pub use clock::Clock;
 pub use dns_name::{DnsName, DnsNameError};
 pub use endpoint_url::{BundleEndpointUrl, BundleEndpointUrlError};

@@ -5,26 +5,20 @@
 //! nothing is discovered. Absent: fetching anything.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
 
 use marque_spiffe::{BundleEndpointUrl, Environment};
 
-use super::federation::{Below, Readable};
+use super::issuer_keys::{self, IssuerKeys, Name, duration};
 use crate::fields::{Fields, Lined, Log};
-use crate::lifetime::Lifetime;
 
 /// How many issuers a trust domain may have.
 pub const MAX_OIDC_ISSUERS: usize = 16;
-/// The longest name of an issuer.
-pub const MAX_ISSUER_NAME: usize = 32;
 const MAX_AUDIENCES: usize = 16;
 const MAX_REQUIRED_CLAIMS: usize = 16;
 const MAX_AGE: Duration = Duration::from_hours(24);
 const DEFAULT_AGE: Duration = Duration::from_hours(1);
-const MAX_STALENESS: Duration = Duration::from_hours(24);
-const DEFAULT_STALENESS: Duration = Duration::from_hours(1);
 
 /// One of `[[oidc_issuers]]`.
 ///
@@ -48,27 +42,11 @@ pub struct OidcIssuer {
     name: String,
     issuer: String,
     audiences: BTreeSet<String>,
-    keys: OidcKeys,
+    keys: IssuerKeys,
     max_age: Duration,
     groups_claim: Option<String>,
     required_claims: BTreeMap<String, String>,
     line: usize,
-}
-
-/// Where an issuer's keys are.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum OidcKeys {
-    /// In a JWK Set below the trust domain's folder.
-    File(PathBuf),
-    /// At a URL.
-    Fetched {
-        /// The URL of the JWK Set.
-        url: BundleEndpointUrl,
-        /// The PEM file with the authorities that are believed: absolute, or below the trust domain's folder.
-        ca_file: PathBuf,
-        /// How old keys may be that could not be fetched again; older ones verify nothing.
-        max_staleness: Duration,
-    },
 }
 
 impl OidcIssuer {
@@ -88,7 +66,7 @@ impl OidcIssuer {
     }
 
     /// Where its keys are.
-    pub fn keys(&self) -> &OidcKeys {
+    pub fn keys(&self) -> &IssuerKeys {
         &self.keys
     }
 
@@ -110,14 +88,6 @@ impl OidcIssuer {
     /// The line of `trust-domain.toml` on which it begins.
     pub fn line(&self) -> usize {
         self.line
-    }
-
-    /// The file with its keys, below the folder.
-    pub fn jwks_file(&self) -> Option<&Path> {
-        match &self.keys {
-            OidcKeys::File(file) => Some(file),
-            OidcKeys::Fetched { .. } => None,
-        }
     }
 }
 
@@ -151,7 +121,7 @@ fn issuer(
     let environment: Option<Lined<Environment>> = table.lined_text("environment", log);
     let issuer: Option<Lined<BundleEndpointUrl>> = table.lined_text("issuer", log);
     let audiences: Vec<Text> = table.required_texts("audiences", log);
-    let keys = keys(&mut table, log);
+    let keys = issuer_keys::read(&mut table, log);
     let max_age = duration(&mut table, "max_age", (DEFAULT_AGE, MAX_AGE), log);
     let groups_claim: Option<ClaimName> = table.optional_text("groups_claim", log);
     let required_claims = table
@@ -200,75 +170,6 @@ fn issuer(
     })
 }
 
-/// `jwks_file` alone, or `jwks_uri` with `ca_file`.
-fn keys(table: &mut Fields<'_, '_>, log: &mut Log<'_>) -> Option<OidcKeys> {
-    let line = table.line();
-    let has_staleness = table.has("max_staleness");
-    let has_ca_file = table.has("ca_file");
-    let has = (table.has("jwks_file"), table.has("jwks_uri"));
-    let file: Option<Below> = table.optional_text("jwks_file", log);
-    let url: Option<BundleEndpointUrl> = table.optional_text("jwks_uri", log);
-    let ca_file: Option<Readable> = table.optional_text("ca_file", log);
-    let staleness = (DEFAULT_STALENESS, MAX_STALENESS);
-    let max_staleness = duration(table, "max_staleness", staleness, log);
-    match has {
-        (true, false) if has_ca_file || has_staleness => {
-            log.at(line, "`ca_file` and `max_staleness` in [oidc_issuers] are for a `jwks_uri`");
-            None
-        }
-        (true, false) => Some(OidcKeys::File(file?.0)),
-        (false, true) if !has_ca_file => {
-            log.at(line, "`ca_file` in [oidc_issuers] is missing: `jwks_uri` needs it");
-            None
-        }
-        (false, true) => Some(OidcKeys::Fetched {
-            url: url?,
-            ca_file: ca_file?.0,
-            max_staleness: max_staleness?,
-        }),
-        (true, true) | (false, false) => {
-            log.at(line, "[oidc_issuers] needs exactly one of `jwks_file` and `jwks_uri`");
-            None
-        }
-    }
-}
-
-fn duration(
-    table: &mut Fields<'_, '_>,
-    key: &'static str,
-    (default, most): (Duration, Duration),
-    log: &mut Log<'_>,
-) -> Option<Duration> {
-    if !table.has(key) {
-        return Some(default);
-    }
-    let field: Lined<Lifetime> = table.optional_lined_text(key, log)?;
-    let length = field.value.as_duration();
-    if length > most {
-        let most = Lifetime::try_from(most).map_or_else(|e| e.to_string(), |l| l.to_string());
-        log.at(field.line, format!("`{key}` in [oidc_issuers] must be at most {most}"));
-        return None;
-    }
-    Some(length)
-}
-
-/// The name of an issuer.
-struct Name(String);
-
-impl FromStr for Name {
-    type Err = &'static str;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let fits = |byte: u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-');
-        // `spiffe:…` is how workloads are called.
-        if (1..=MAX_ISSUER_NAME).contains(&text.len()) && text.bytes().all(fits) && text != "spiffe"
-        {
-            return Ok(Self(text.to_owned()));
-        }
-        Err("is not 1 to 32 characters of `a-z`, `0-9` and `-`, or is `spiffe`")
-    }
-}
-
 /// A text of a claim.
 struct Text(String);
 
@@ -299,7 +200,10 @@ impl FromStr for ClaimName {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
+    use crate::document::issuer_keys::DEFAULT_STALENESS;
     use crate::{Finding, TrustDomainDocument};
 
     const DOCUMENT: &str = include_str!("../folder/tests/trust-domain.toml");
@@ -326,7 +230,7 @@ ca_file = "oidc/ca.pem"
         assert_eq!((issuer.name(), issuer.issuer()), ("corp", "https://login.example.org"));
         assert_eq!(issuer.max_age(), DEFAULT_AGE);
         assert_eq!((issuer.groups_claim(), issuer.required_claims().len()), (None, 0));
-        let OidcKeys::Fetched { url, ca_file, max_staleness } = issuer.keys() else { panic!() };
+        let IssuerKeys::Fetched { url, ca_file, max_staleness } = issuer.keys() else { panic!() };
         assert_eq!(url.as_str(), "https://login.example.org/jwks");
         assert_eq!(
             (ca_file.as_path(), *max_staleness),
@@ -343,7 +247,7 @@ ca_file = "oidc/ca.pem"
         );
         let issuers = parse(&lines).unwrap();
         let issuer = &issuers[0];
-        assert_eq!(issuer.jwks_file(), Some(Path::new("oidc/corp.json")));
+        assert_eq!(issuer.keys().file(), Some(Path::new("oidc/corp.json")));
         assert_eq!(issuer.max_age(), Duration::from_secs(300));
         assert_eq!(issuer.groups_claim(), Some("roles"));
         assert_eq!(issuer.required_claims()["https://x/env"], "prod");

@@ -1,16 +1,16 @@
-use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::str::FromStr;
 use std::time::Duration;
 
-use marque_spiffe::{Environment, SpiffeId, TrustDomain};
+use marque_spiffe::{Environment, TrustDomain};
 
 use super::broker::brokers;
 use super::federation::federations;
 use super::{
-    HostSettings, LifetimeSettings, OperatorPrincipal, OperatorRule, ResourceServer, TokenBinding,
-    TrustDomainDocument, attestation, identities, oidc_issuers, token_service, workload_api,
+    HostSettings, LifetimeSettings, OperatorPrincipal, OperatorRule, TrustDomainDocument,
+    attestation, authorization_servers, clients, identities, oidc_issuers, resource_servers,
+    token_service, workload_api,
 };
 use crate::fields::{Fields, Lined, Log, parse};
 use crate::finding::Finding;
@@ -20,7 +20,7 @@ const MAX_AUTHORITY: Duration = Duration::from_hours(3_650 * 24);
 const MAX_X509_SVID: Duration = Duration::from_hours(24);
 const MAX_JWT_SVID: Duration = Duration::from_hours(1);
 const MAX_REFRESH_HINT: Duration = Duration::from_hours(24);
-const MAX_ACCESS_TOKEN: Duration = Duration::from_hours(1);
+pub(super) const MAX_ACCESS_TOKEN: Duration = Duration::from_hours(1);
 
 /// An X.509-SVID at most this part of its authority's life is never cut short by a rotation that
 /// starts when a sixth is left.
@@ -50,16 +50,18 @@ fn document(mut top: Fields<'_, '_>, log: &mut Log<'_>) -> Option<TrustDomainDoc
         workload_api::read(&mut top, environment.unwrap_or(Environment::Production), log);
     let operators = top.tables("operators", log).into_iter();
     let operators = operators.filter_map(|table| operator(table, log)).collect();
-    let mut audiences = BTreeSet::new();
-    let servers = top.tables("resource_servers", log).into_iter();
-    let resource_servers =
-        servers.filter_map(|table| resource_server(table, &mut audiences, log)).collect();
+    let resource_servers = resource_servers::read(top.tables("resource_servers", log), log);
+    let clients = clients::read(top.tables("clients", log), name.as_ref(), log);
     let federation = top.tables("federation", log);
     let federation = federations(federation, (name.as_ref(), environment), log);
     let limits = top.optional_table("limits", log).map(|table| super::limits::read(table, log));
     let identities = identities::read(&mut top, log);
     let attestation = attestation::read(&mut top, log);
     let oidc_issuers = oidc_issuers::read(top.tables("oidc_issuers", log), environment, log);
+    let taken = oidc_issuers.iter().map(|issuer| issuer.name().to_owned()).collect();
+    let servers = top.tables("authorization_servers", log);
+    let own = (name.as_ref(), environment);
+    let authorization_servers = authorization_servers::read(servers, own, taken, log);
     let brokers = brokers(top.tables("brokers", log), name.as_ref(), log);
     top.finish(log);
     Some(TrustDomainDocument {
@@ -72,6 +74,8 @@ fn document(mut top: Fields<'_, '_>, log: &mut Log<'_>) -> Option<TrustDomainDoc
         hosts: hosts?,
         operators,
         resource_servers,
+        clients,
+        authorization_servers,
         brokers,
         max_access_token_lifetime: tokens?,
         federation,
@@ -136,7 +140,7 @@ fn lifetime(
 }
 
 /// As [`lifetime`], for a field that may be absent.
-fn optional_lifetime(
+pub(super) fn optional_lifetime(
     table: &mut Fields<'_, '_>,
     key: &'static str,
     limit: Duration,
@@ -178,23 +182,6 @@ fn operator(mut table: Fields<'_, '_>, log: &mut Log<'_>) -> Option<OperatorRule
     Some(OperatorRule { principal, groups })
 }
 
-fn resource_server(
-    mut table: Fields<'_, '_>,
-    audiences: &mut BTreeSet<String>,
-    log: &mut Log<'_>,
-) -> Option<ResourceServer> {
-    let audience: Option<Lined<Audience>> = table.lined_text("audience", log);
-    let spiffe_ids: Vec<SpiffeId> = table.texts("spiffe_ids", log);
-    let binding: Option<TokenBinding> = table.optional_text("binding", log);
-    table.finish(log);
-    let Lined { value: Audience(audience), line } = audience?;
-    if !audiences.insert(audience.clone()) {
-        log.at(line, "`audience` in [resource_servers] is used twice");
-        return None;
-    }
-    Some(ResourceServer { audience, spiffe_ids, binding: binding.unwrap_or_default() })
-}
-
 /// A user or group name.
 struct Name(String);
 
@@ -205,27 +192,6 @@ impl FromStr for Name {
         let refused = |c: char| c.is_control() || c.is_whitespace();
         if text.is_empty() || text.len() > 256 || text.contains(refused) {
             return Err("is not a name of 1 to 256 bytes without blanks");
-        }
-        Ok(Self(text.to_owned()))
-    }
-}
-
-/// An absolute URI, as far as an audience needs it: a scheme, a colon, and visible ASCII without a
-/// fragment (RFC 8707 2, RFC 3986 4.3). Compared as text, never normalised.
-struct Audience(String);
-
-impl FromStr for Audience {
-    type Err = &'static str;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        const REFUSED: &str = "is not an absolute URI without a fragment";
-        let (scheme, rest) = text.split_once(':').ok_or(REFUSED)?;
-        let scheme_is_good = scheme.starts_with(|c: char| c.is_ascii_alphabetic())
-            && scheme.bytes().all(|b| b.is_ascii_alphanumeric() || b"+-.".contains(&b));
-        let rest_is_good = !rest.is_empty()
-            && rest.bytes().all(|b| b.is_ascii_graphic() && !b"#\"<>\\^`{|}".contains(&b));
-        if text.len() > 2048 || !scheme_is_good || !rest_is_good {
-            return Err(REFUSED);
         }
         Ok(Self(text.to_owned()))
     }

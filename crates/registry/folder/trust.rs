@@ -1,5 +1,5 @@
-//! What others are verified by: the bundles of `[[federation]]`, the keys of `[[oidc_issuers]]` and the revocation lists of
-//! `crls/`.
+//! What others are verified by: the bundles of `[[federation]]`, the keys of `[[oidc_issuers]]` and
+//! `[[authorization_servers]]`, and the revocation lists of `crls/`.
 //!
 //! Bundles and lists go to workloads in one message together with their SVIDs, and gRPC clients take messages of 4 MiB: hence the
 //! limits on how much there may be in all.
@@ -14,7 +14,7 @@ use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject as _;
 
 use super::{files, read_bytes};
-use crate::document::{BundleEndpointProfile, OidcKeys, TrustDomainDocument, boundary};
+use crate::document::{BundleEndpointProfile, TrustDomainDocument, boundary};
 use crate::finding::Finding;
 
 /// How many bytes all bundle documents may have together.
@@ -56,19 +56,19 @@ pub(super) fn bundles(
     bundles
 }
 
-/// The keys of the issuers of ID tokens that have them in a file, by the issuer's name.
-pub(super) fn oidc_keys(
+/// The keys of the issuers of ID tokens and of grants that have them in a file, by the issuer's name.
+pub(super) fn issuer_keys(
     folder: &Path,
     document: &TrustDomainDocument,
     findings: &mut Vec<Finding>,
 ) -> BTreeMap<String, JwkSet> {
     let mut sets = BTreeMap::new();
-    for issuer in document.oidc_issuers() {
-        let Some(file) = issuer.jwks_file().map(|file| folder.join(file)) else { continue };
+    for (name, keys) in document.issuer_keys() {
+        let Some(file) = keys.file().map(|file| folder.join(file)) else { continue };
         let Some(bytes) = read_bytes(&file, findings) else { continue };
         match JwkSet::parse(&bytes) {
             Ok(set) if set.keys.iter().any(|key| key.kid.is_some()) => {
-                sets.insert(issuer.name().to_owned(), set);
+                sets.insert(name.to_owned(), set);
             }
             Ok(_nameless) => {
                 let message = "holds no key with a `kid` that can be used".to_owned();
@@ -88,14 +88,11 @@ pub(super) fn endpoint_authorities(
 ) {
     let bundles = document.federation().iter().filter_map(|federation| {
         match &federation.endpoint()?.profile {
-            BundleEndpointProfile::HttpsWeb { ca_file } => Some(ca_file),
+            BundleEndpointProfile::HttpsWeb { ca_file } => Some(ca_file.as_path()),
             BundleEndpointProfile::HttpsSpiffe { .. } => None,
         }
     });
-    let keys = document.oidc_issuers().iter().filter_map(|issuer| match issuer.keys() {
-        OidcKeys::Fetched { ca_file, .. } => Some(ca_file),
-        OidcKeys::File(_) => None,
-    });
+    let keys = document.issuer_keys().filter_map(|(_, keys)| keys.ca_file());
     for ca_file in bundles.chain(keys).filter(|ca_file| !ca_file.is_absolute()) {
         let file = folder.join(ca_file);
         let Some(bytes) = read_bytes(&file, findings) else { continue };

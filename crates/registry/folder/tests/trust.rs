@@ -327,7 +327,7 @@ fn the_keys_of_an_issuer_of_id_tokens_are_read_and_have_names() {
     };
     write(&set(&key));
     let loaded = TrustDomainFolder::load(folder.path()).unwrap();
-    assert_eq!(loaded.oidc_keys["corp"].keys, [key.clone()]);
+    assert_eq!(loaded.issuer_keys["corp"].keys, [key.clone()]);
     key.kid = None;
     for (text, expected) in [
         (set(&key), "no key with a `kid`"),
