@@ -60,3 +60,6 @@ pub(crate) fn granted_details(
     let reference = serde_json::json!({"type": INTENT_DETAIL_TYPE, "intent_id": intent.as_str()});
     std::iter::once(Ok(reference)).chain(details.iter().map(serde_json::to_value)).collect()
 }
+
+#[cfg(test)]
+mod tests;

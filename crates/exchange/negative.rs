@@ -7,6 +7,7 @@
 mod claims;
 mod ends;
 mod header;
+mod kinds;
 mod lessons;
 mod request;
 

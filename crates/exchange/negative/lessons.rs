@@ -1,16 +1,19 @@
 //! One test, named after it, for each published vulnerability whose lesson is about what is accepted here.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, task::Poll, time::Duration};
 
+use marque_audit::EventKind;
+use marque_intent::{KillScope, OnBehalf};
 use marque_jose::base64url;
 use marque_testkit::START;
 use serde_json::{Value, json};
 
 use super::Forge;
 use crate::{
+    GRANT_TYPE_TOKEN_EXCHANGE,
     OAuthErrorCode::{InvalidClient, InvalidRequest, InvalidScope, UnsupportedGrantType},
-    Presented, TokenRequest,
-    fixture::{Fields, ISSUER, Rig, SECOND_AUDIENCE},
+    Presented, TOKEN_TYPE_ACCESS_TOKEN, TOKEN_TYPE_JWT, TokenRequest,
+    fixture::{AUDIENCE, Fields, ISSUER, Rig, SECOND_AUDIENCE},
 };
 
 #[tokio::test]
@@ -75,9 +78,12 @@ async fn cve_2026_4874_no_parameter_of_a_request_is_an_address_to_call() {
         "client_notification_endpoint",
     ];
     let fields = names.into_iter().fold(rig.fields(), |fields, name| fields.set(name, url));
-    // They mean nothing: the answer is that without them, and it takes no turn of the reactor to give it.
+    // They mean nothing: the request is granted as without them, and it takes no turn of the reactor to answer it.
     let mut answer = std::pin::pin!(rig.exchange(&fields));
-    assert!(futures::poll!(answer.as_mut()).is_ready(), "the request waited for something");
+    let Poll::Ready(answer) = futures::poll!(answer.as_mut()) else {
+        panic!("the request waited for something")
+    };
+    assert!(!answer.unwrap().expose_json().to_string().contains("169.254"));
 }
 
 #[tokio::test]
@@ -258,11 +264,44 @@ async fn cve_2025_55241_what_acts_is_signed_of_this_trust_domain_and_short() {
         ("of a day", day.expose_token().to_owned()),
     ] {
         forge.refuses(name, &token).await;
-        let actor =
-            rig.fields().set("actor_token", &token).set("actor_token_type", crate::TOKEN_TYPE_JWT);
+        let actor = rig.fields().set("actor_token", &token).set("actor_token_type", TOKEN_TYPE_JWT);
         assert_eq!(rig.exchange(&actor).await.unwrap_err().code(), InvalidRequest, "{name}");
     }
     assert!(rig.store.kept().tokens.is_empty());
+}
+
+#[tokio::test]
+async fn cve_2025_55241_what_acted_is_on_record_and_is_stopped_at_once() {
+    let actor = "spiffe://prod.example.org/agent/b";
+    let rig = Rig::with(
+        |_| {},
+        |terms| {
+            let agents = vec![actor.parse().unwrap()];
+            terms.on_behalf = Some(OnBehalf { max_depth: 1, agents, equal: BTreeSet::new() });
+            terms.audiences.push(actor.to_owned());
+        },
+    );
+    let first = rig.exchange(&rig.fields()).await.unwrap();
+    let svid = rig.svid_of(&rig.own, &actor.parse().unwrap());
+    let acting = Fields::default()
+        .set("grant_type", GRANT_TYPE_TOKEN_EXCHANGE)
+        .authenticated(&svid)
+        .set("subject_token", first.access_token().expose_token())
+        .set("subject_token_type", TOKEN_TYPE_ACCESS_TOKEN)
+        .set("actor_token", &svid)
+        .set("actor_token_type", TOKEN_TYPE_JWT)
+        .set("audience", AUDIENCE)
+        .set("scope", "secrets.read");
+    let second = rig.exchange(&acting).await.unwrap();
+    let recorded = rig.store.kept().events.last().cloned().unwrap();
+    assert_eq!(recorded.kind, EventKind::TokenDerived);
+    assert_eq!(recorded.actor.as_deref(), Some(actor));
+    rig.kill(KillScope::Agent(actor.parse().unwrap()));
+    let token = second.access_token().expose_token();
+    let gateway = rig.svid_of(&rig.own, &rig.own.id("/service/k8s-gateway"));
+    let answer = rig.introspect(&gateway, token).await.unwrap();
+    assert_eq!(answer, json!({ "active": false }));
+    assert!(rig.exchange(&acting).await.is_err());
 }
 
 /// What a client sends is in no answer, whichever parameter it is in.

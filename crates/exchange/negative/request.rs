@@ -4,9 +4,10 @@ use marque_intent::DenialCode;
 use serde_json::json;
 
 use crate::{
+    GRANT_TYPE_DEFERRED,
     OAuthErrorCode::{
-        self, AccessDenied, InvalidAuthorizationDetails, InvalidRequest, InvalidScope,
-        InvalidTarget,
+        self, AccessDenied, InvalidAuthorizationDetails, InvalidClient, InvalidGrant,
+        InvalidRequest, InvalidScope, InvalidTarget, UnauthorizedClient, UnsupportedGrantType,
     },
     OneHeader, Presented, TokenRequest,
     fixture::{AUDIENCE, Fields, Rig},
@@ -167,6 +168,78 @@ async fn oauth_21_parameter_twice() {
             refuses(&rig, name, &fields, InvalidRequest).await;
         }
     }
+}
+
+/// What the answer says beside the token, to the request that succeeds after this change.
+async fn answer_after(change: impl FnOnce(Fields) -> Fields) -> serde_json::Value {
+    let rig = Rig::new();
+    let mut answer = rig.exchange(&change(rig.fields())).await.unwrap().expose_json();
+    answer.as_object_mut().unwrap().remove("access_token").unwrap();
+    answer
+}
+
+#[tokio::test]
+async fn oauth_1_4_a_parameter_that_is_empty_or_unknown_changes_nothing() {
+    let plain = answer_after(|fields| fields).await;
+    let empty = [
+        "scope",
+        "audience",
+        "resource",
+        "actor_token",
+        "actor_token_type",
+        "requested_token_type",
+        "client_id",
+        "client_secret",
+        "assertion",
+        "completion_mode",
+    ];
+    let unknown = ["prompt", "Scope", "scope[]", "redirect_uri", "resource ", "x"];
+    for name in empty {
+        assert_eq!(answer_after(|fields| fields.set(name, "")).await, plain, "{name}");
+    }
+    for name in unknown {
+        assert_eq!(answer_after(|fields| fields.set(name, "admin")).await, plain, "{name}");
+    }
+    // What is demanded is not there when it is empty.
+    let rig = Rig::new();
+    for name in ["grant_type", "subject_token", "subject_token_type", "authorization_details"] {
+        refuses(&rig, name, &rig.fields().set(name, ""), InvalidRequest).await;
+    }
+}
+
+/// Each code of RFC 6749 §5.2, RFC 8693 §2.2.2 and RFC 9396 §5, by the request that earns it.
+#[tokio::test]
+async fn oauth_1_8_each_code_is_for_what_its_standard_says() {
+    let rig = Rig::new();
+    let good = rig.fields();
+    let poll = |code: &str| {
+        let fields = Fields::default().authenticated(&rig.svid());
+        fields.set("grant_type", GRANT_TYPE_DEFERRED).set("deferral_code", code)
+    };
+    for (name, fields, code) in [
+        ("no subject", good.clone().without("subject_token"), InvalidRequest),
+        ("a subject that is none", good.clone().set("subject_token", "x"), InvalidRequest),
+        ("an SVID that is none", good.clone().authenticated("x"), InvalidClient),
+        ("nobody", good.clone().unauthenticated(), InvalidClient),
+        ("a password", good.clone().set("grant_type", "password"), UnsupportedGrantType),
+        ("a code that nobody gave", poll(&"A".repeat(43)), InvalidGrant),
+        ("a scope beyond the grant", good.clone().set("scope", "admin"), InvalidScope),
+        ("another target", good.clone().set("audience", "https://x.example.org"), InvalidTarget),
+        (
+            "details of no type",
+            good.clone().set("authorization_details", "[{}]"),
+            InvalidAuthorizationDetails,
+        ),
+    ] {
+        let error = rig.exchange(&fields).await.expect_err(name);
+        assert_eq!((error.code(), error.http_status()), (code, 400), "{name}");
+        assert_eq!(error.challenge(), None, "{name}");
+    }
+    // A client that is known may not do with another's token what that one may.
+    let token = rig.exchange(&good).await.unwrap();
+    let other = rig.svid_of(&rig.own, &rig.own.id("/agent/other"));
+    let error = rig.revoke_token(&other, token.access_token().expose_token()).await.unwrap_err();
+    assert_eq!((error.code(), error.http_status()), (UnauthorizedClient, 400));
 }
 
 #[tokio::test]

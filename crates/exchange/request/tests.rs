@@ -36,7 +36,7 @@ fn a_complete_request_is_read() {
 }
 
 #[test]
-fn empty_parameters_count_as_absent() {
+fn oauth_1_4_empty_parameters_count_as_absent() {
     let mut fields = good();
     for name in [
         "scope",
@@ -176,7 +176,12 @@ fn the_longest_target_is_read() {
 }
 
 #[test]
-fn only_audience_and_resource_may_repeat() {
+fn oauth_1_5_only_audience_and_resource_may_repeat() {
+    for name in ["audience", "resource"] {
+        let fields = good().add(name, "https://a.example.org").add(name, "https://b.example.org");
+        let asked = parse(&fields).unwrap().asked;
+        assert_eq!(asked.audiences.len() + asked.resources.len(), 2, "{name}");
+    }
     let names = [
         "grant_type",
         "scope",
@@ -197,6 +202,22 @@ fn only_audience_and_resource_may_repeat() {
             (error.code(), error.description()),
             (OAuthErrorCode::InvalidRequest, "a parameter is repeated")
         );
+    }
+}
+
+#[test]
+fn oauth_1_5_no_parameter_of_the_other_endpoints_may_repeat() {
+    let rig = Rig::new();
+    let fields = Fields::default().authenticated(&rig.svid()).set("token", "x");
+    for name in ["token", "token_type_hint", "client_id", "audience", "resource", "unknown"] {
+        for second in ["x", ""] {
+            let body = fields.clone().set(name, "x").add(name, second).encode();
+            let asked = IntrospectionRequest::parse(body.as_bytes(), &Presented::default());
+            let revoked = RevocationRequest::parse(body.as_bytes(), &Presented::default());
+            for error in [asked.unwrap_err(), revoked.unwrap_err()] {
+                assert_eq!(error.description(), "a parameter is repeated", "{name}");
+            }
+        }
     }
 }
 
