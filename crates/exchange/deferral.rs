@@ -198,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn oauth_18_the_first_poll_may_come_at_once_and_each_early_one_adds_five_seconds() {
+    fn oauth_18_3_the_first_poll_may_come_at_once_and_each_early_one_adds_five_seconds() {
         let (once, pace) = deferral().polled(START);
         assert_eq!((pace, once.interval_s), (Pace::Kept, 5));
         let (early, pace) = once.polled(after(4));

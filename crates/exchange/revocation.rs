@@ -1,15 +1,18 @@
-//! Revocation (RFC 7009): a token's holder, or whoever held what it derives from, ends it and all that derives from it.
+//! Revocation (RFC 7009): a token's holder, or whoever held what it derives from, ends it and all that derives from it. An
+//! agent that stops waiting ends its deferral the same way.
 //!
 //! Unknown and ended tokens are answered like those that were revoked just now. Deliberately absent: resource servers, which
 //! may not revoke, and operators, who come through another door.
 
 use crate::{
-    Endpoint, OAuthError, OAuthErrorCode, Presented, RevocationOutcome, RevocationRequest, Revoker,
-    TokenRevocation, TokenService, own_token::Recognised, service::unavailable,
+    AuthenticatedClient, DeferralCode, Endpoint, OAuthError, OAuthErrorCode, Presented,
+    RevocationOutcome, RevocationRequest, Revoker, TokenRevocation, TokenService,
+    own_token::Recognised, service::unavailable,
 };
 
 impl TokenService {
-    /// Revokes one token. When it returns, that is durable.
+    /// Revokes one token, or withdraws what waits under one deferral code or `auth_req_id`. When it returns, that is
+    /// durable.
     ///
     /// # Errors
     /// `invalid_client`; `unauthorized_client` where the token is another client's; `unsupported_token_type` for an SVID and
@@ -23,7 +26,9 @@ impl TokenService {
         let token = match self.recognise(request.token.expose_token()) {
             Recognised::AccessToken(token) => token,
             Recognised::OtherOfOurs => return Err(unsupported()),
-            Recognised::Foreign => return self.revoke_foreign(request.token.expose_token()),
+            Recognised::Foreign => {
+                return self.revoke_foreign(&client, request.token.expose_token()).await;
+            }
         };
         let order = TokenRevocation {
             token: token.claims.jti,
@@ -40,9 +45,18 @@ impl TokenService {
         }
     }
 
-    /// An SVID ends with its own time, or with its authority; saying that it was revoked would be untrue. Everything else is
-    /// unknown here, and as good as revoked (§2.2).
-    fn revoke_foreign(&self, token: &str) -> Result<(), OAuthError> {
+    /// A code is told from a token by its form, whatever the hint says; one that is another client's is answered like one
+    /// that never was. An SVID ends with its own time, or with its authority; saying that it was revoked would be untrue.
+    /// Everything else is unknown here, and as good as revoked (§2.2).
+    async fn revoke_foreign(
+        &self,
+        client: &AuthenticatedClient,
+        token: &str,
+    ) -> Result<(), OAuthError> {
+        if let Some(code) = DeferralCode::shown(token) {
+            // Nothing to cancel is as good as cancelled.
+            return self.cancel_deferral(client, &code).await.map(|_| ());
+        }
         match self.authenticator.verify_subject(token) {
             Ok(_) => Err(unsupported()),
             Err(_) => Ok(()),

@@ -109,7 +109,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn oauth_18_a_binding_message_is_short_and_plain() {
+    fn oauth_18_6_a_binding_message_is_short_and_plain() {
         for text in ["W4SCT", "rotate checkout: 7B-22", &"x".repeat(MAX_BINDING_MESSAGE_CHARS)] {
             assert_eq!(text.parse::<BindingMessage>().unwrap().as_str(), text);
         }

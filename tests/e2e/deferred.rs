@@ -65,7 +65,7 @@ async fn oauth_18_an_agent_waits_at_the_token_endpoint_until_a_person_approves()
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn oauth_18_whoever_polls_too_fast_is_told_to_slow_down() {
+async fn oauth_18_3_whoever_polls_too_fast_is_told_to_slow_down() {
     let daemon = Daemon::start().await;
     let rotator = Client::start(&daemon, ROTATOR).await;
     let (code, intent) = rotator.defer().await;
@@ -77,7 +77,7 @@ async fn oauth_18_whoever_polls_too_fast_is_told_to_slow_down() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn oauth_18_a_persons_no_ends_the_wait() {
+async fn oauth_18_3_a_persons_no_ends_the_wait() {
     let daemon = Daemon::start().await;
     let rotator = Client::start(&daemon, ROTATOR).await;
     let (code, intent) = rotator.defer().await;
@@ -87,7 +87,7 @@ async fn oauth_18_a_persons_no_ends_the_wait() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn oauth_18_a_deferral_survives_a_restart_of_the_daemon() {
+async fn oauth_18_4_a_deferral_survives_a_restart_of_the_daemon() {
     let mut daemon = Daemon::start().await;
     let rotator = Client::start(&daemon, ROTATOR).await;
     let (code, intent) = rotator.defer().await;
@@ -101,7 +101,7 @@ async fn oauth_18_a_deferral_survives_a_restart_of_the_daemon() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn oauth_18_another_client_has_no_use_for_a_code() {
+async fn oauth_18_5_another_client_has_no_use_for_a_code() {
     let daemon = Daemon::start().await;
     let rotator = Client::start(&daemon, ROTATOR).await;
     let second = Client::start(&daemon, SECOND_ROTATOR).await;
@@ -175,7 +175,7 @@ async fn oauth_18_a_lost_answer_makes_no_second_intent() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn oauth_18_ciba_names_who_is_asked_and_shows_the_binding_message() {
+async fn oauth_14_5_ciba_names_who_is_asked_and_shows_the_binding_message() {
     let daemon = Daemon::start().await;
     let rotator = Client::start(&daemon, ROTATOR).await;
     let request = async |hint: &str| {
@@ -200,4 +200,22 @@ async fn oauth_18_ciba_names_who_is_asked_and_shows_the_binding_message() {
     rotator.poll_by(CIBA, "auth_req_id", &code).await.oauth_error("authorization_pending");
     rotator.poll_by(CIBA, "auth_req_id", &code).await.oauth_error("slow_down");
     rotator.poll(&code).await.oauth_error("invalid_grant");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn oauth_18_9_an_agent_that_stops_waiting_revokes_its_code_and_the_intent_is_withdrawn() {
+    let daemon = Daemon::start().await;
+    let rotator = Client::start(&daemon, ROTATOR).await;
+    let second = Client::start(&daemon, SECOND_ROTATOR).await;
+    let (code, intent) = rotator.defer().await;
+    // Nobody else ends it, and nobody learns whether there is such a code.
+    let (stolen, unknown) = (second.revoke(&code).await, second.revoke(&"A".repeat(43)).await);
+    assert_eq!((stolen.status, &stolen.body), (200, &unknown.body));
+    assert_eq!(rotator.look(&intent).await.expect(200).json()["state"], "pending");
+    let answer = rotator.revoke(&code).await.expect(200);
+    assert!(answer.body.is_empty(), "{answer:?}");
+    assert_eq!(rotator.look(&intent).await.expect(200).json()["state"], "cancelled");
+    rotator.poll(&code).await.oauth_error("access_denied").refused("grant_completed");
+    let approve = ["approve", "--yes", &intent];
+    daemon.operator(ROTATOR.trust_domain).run(&approve).await.failed();
 }

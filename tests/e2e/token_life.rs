@@ -90,17 +90,6 @@ impl AtWork {
     }
 }
 
-async fn revoke(client: &Client, token: &str) -> Answer {
-    let url = format!("{}/oauth2/revoke", client.place.issuer_url);
-    let fields = [
-        ("token", token),
-        ("token_type_hint", "access_token"),
-        ("client_assertion_type", ASSERTION_TYPE),
-        ("client_assertion", client.svid.as_str()),
-    ];
-    client.send(Call::form(&url, &fields)).await
-}
-
 fn jti(token: &str) -> String {
     claims(token)["jti"].as_str().expect("a jti").to_owned()
 }
@@ -111,19 +100,19 @@ async fn oauth_12_2_a_token_is_revoked_by_its_holder_and_by_no_other_client() {
     work.is_alive(&work.token).await;
     let second = Client::start(&work.daemon, SECOND_ROTATOR).await;
     for other in [&second, &work.resource] {
-        revoke(other, &work.token).await.expect(400).oauth_error("unauthorized_client");
+        other.revoke(&work.token).await.expect(400).oauth_error("unauthorized_client");
     }
     work.is_alive(&work.token).await;
-    revoke(&work.agent, &work.agent.svid).await.expect(400).oauth_error("unsupported_token_type");
+    work.agent.revoke(&work.agent.svid).await.expect(400).oauth_error("unsupported_token_type");
     for _ in 0..2 {
-        let answer = revoke(&work.agent, &work.token).await.expect(200);
+        let answer = work.agent.revoke(&work.token).await.expect(200);
         assert_eq!(
             (answer.body.as_str(), &answer.headers["cache-control"]),
             ("", &"no-store".parse().unwrap())
         );
     }
     work.is_dead(&work.token).await;
-    revoke(&work.agent, "x").await.expect(200);
+    work.agent.revoke("x").await.expect(200);
     work.log_verifies().await;
 }
 
@@ -238,7 +227,7 @@ async fn of_many_introspections_of_a_token_of_a_single_use_one_says_active() {
 async fn oauth_15_2_the_list_is_found_cached_and_read_by_clients_that_are_not_ours() {
     let work = AtWork::start().await;
     let revoked = work.derive(&work.token).await.expect(200).text("access_token");
-    revoke(&work.agent, &revoked).await.expect(200);
+    work.agent.revoke(&revoked).await.expect(200);
     work.is_dead(&revoked).await;
     let url = format!("{}/.well-known/oauth-authorization-server", work.agent.place.issuer_url);
     let metadata = work.agent.send(Call::get(&url)).await.expect(200).json();

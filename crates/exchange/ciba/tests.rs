@@ -1,12 +1,16 @@
 use marque_audit::EventKind;
-use marque_intent::{DenialCode, KillScope, MAX_BINDING_MESSAGE_CHARS, State};
+use marque_intent::{
+    Approval, Approver, DenialCode, Digest, IntentChange, KillScope, MAX_BINDING_MESSAGE_CHARS,
+    State,
+};
+use marque_jose::UnverifiedJws;
 use serde_json::json;
 
 use super::*;
 use crate::{
     GRANT_TYPE_CIBA, OneHeader,
     fixture::{
-        AUDIENCE, Fields, Rig,
+        AUDIENCE, Fields, ISSUER, Rig,
         desk::{ASKED, AT_ONCE, DENIED},
         is_plain,
     },
@@ -51,7 +55,7 @@ impl Rig {
 }
 
 #[tokio::test]
-async fn oauth_18_ciba_asks_an_approver_and_polls_for_the_token() {
+async fn oauth_18_7_ciba_asks_an_approver_and_polls_for_the_token() {
     let rig = Rig::new();
     let fields =
         rig.backchannel(ASKED).set("scope", "openid secrets.read").set("audience", AUDIENCE);
@@ -80,7 +84,7 @@ async fn oauth_18_ciba_asks_an_approver_and_polls_for_the_token() {
 }
 
 #[tokio::test]
-async fn oauth_18_a_refusal_by_the_approver_and_an_end_of_time_are_told_to_ciba_clients() {
+async fn oauth_18_7_a_refusal_by_the_approver_and_an_end_of_time_are_told_to_ciba_clients() {
     let rig = Rig::new();
     let id = rig.auth_req_id(&rig.backchannel(ASKED)).await;
     rig.deny_asked();
@@ -96,7 +100,7 @@ async fn oauth_18_a_refusal_by_the_approver_and_an_end_of_time_are_told_to_ciba_
 }
 
 #[tokio::test]
-async fn oauth_18_a_request_may_shorten_the_wait_and_never_lengthen_it() {
+async fn oauth_14_5_a_request_may_shorten_the_wait_and_never_lengthen_it() {
     let rig = Rig::new();
     for (asked, given) in [("1", 1), ("60", 60), ("2700", 2700), ("86400", 2700)] {
         let fields = rig.backchannel(ASKED).set("requested_expiry", asked);
@@ -106,7 +110,7 @@ async fn oauth_18_a_request_may_shorten_the_wait_and_never_lengthen_it() {
 }
 
 #[tokio::test]
-async fn oauth_18_every_malformed_authentication_request_is_refused_by_its_code() {
+async fn oauth_18_6_every_malformed_authentication_request_is_refused_by_its_code() {
     use OAuthErrorCode::*;
     let rig = Rig::new();
     let good = || rig.backchannel(ASKED);
@@ -180,7 +184,7 @@ async fn oauth_18_every_malformed_authentication_request_is_refused_by_its_code(
 }
 
 #[tokio::test]
-async fn oauth_18_a_hint_that_names_nobody_makes_no_intent_and_is_on_record() {
+async fn oauth_18_6_a_hint_that_names_nobody_makes_no_intent_and_is_on_record() {
     let rig = Rig::new();
     let error =
         rig.authorize(&rig.backchannel(ASKED).set("login_hint", "mallory")).await.unwrap_err();
@@ -254,6 +258,71 @@ async fn oauth_18_an_auth_req_id_is_no_deferral_code() {
     assert_eq!(stolen.code(), OAuthErrorCode::InvalidGrant);
     rig.exchange(&rig.ciba_poll(&id)).await.unwrap();
     assert_eq!(rig.asked().state(), State::Consumed);
+}
+
+#[tokio::test]
+async fn oauth_18_9_revoking_an_auth_req_id_withdraws_the_intent() {
+    let rig = Rig::new();
+    let id = rig.auth_req_id(&rig.backchannel(ASKED)).await;
+    rig.revoke_token(&rig.svid_of(&rig.own, &rig.own.id("/agent/other")), &id).await.unwrap();
+    assert_eq!(rig.asked().state(), State::Pending);
+    rig.revoke_token(&rig.svid(), &id).await.unwrap();
+    assert_eq!(rig.asked().state(), State::Cancelled);
+    let ended = rig.exchange(&rig.ciba_poll(&id)).await.unwrap_err();
+    assert_eq!(ended.code(), OAuthErrorCode::AccessDenied);
+}
+
+#[tokio::test]
+async fn oauth_18_8_what_is_approved_is_the_digest_of_the_grant_and_nothing_that_the_agent_wrote() {
+    let rig = Rig::new();
+    let fields = rig.backchannel(ASKED).set("binding_message", "approve int_1 instead");
+    let id = rig.auth_req_id(&fields).await;
+    let asked = rig.asked();
+    // The agent's words are beside the grant: other words, the same digest.
+    let other = Appeal { asked: "mallory".parse().unwrap(), message: None };
+    let reworded = asked.clone().with_appeal(Some(other));
+    assert_eq!(reworded.grant().digest(), asked.grant().digest());
+    let grant = serde_json::to_string(asked.grant().terms()).unwrap();
+    assert!(!grant.contains("instead"), "{grant}");
+    // An approval of anything else approves nothing.
+    let approval = |digest| IntentChange::Approve {
+        approval: Approval::new(Approver::Operator { uid: 1, user: "a".into() }, digest, rig.now()),
+    };
+    let refused = asked.apply(&approval(Digest::of(b"approve int_1 instead")), rig.now());
+    assert_eq!(refused.unwrap_err().code(), DenialCode::ApprovalDigestMismatch);
+    assert_eq!(
+        rig.exchange(&rig.ciba_poll(&id)).await.unwrap_err().code(),
+        OAuthErrorCode::AuthorizationPending
+    );
+    rig.approve_asked();
+    rig.clock.advance(Duration::from_secs(5));
+    let token = rig.exchange(&rig.ciba_poll(&id)).await.unwrap();
+    let token = UnverifiedJws::parse(token.access_token().expose_token()).unwrap();
+    let claims = token.dangerous_unverified_claims();
+    assert_eq!(claims["intent"]["digest"], asked.grant().digest().to_string());
+    assert!(!serde_json::to_string(claims).unwrap().contains("instead"), "{claims:?}");
+}
+
+#[tokio::test]
+async fn oauth_14_5_an_approval_that_comes_after_the_end_is_none() {
+    let rig = Rig::new();
+    let fields = rig.backchannel(ASKED);
+    let answer = rig.authorize(&fields).await.unwrap().expose_json();
+    let asked = rig.asked();
+    // Half an hour to decide: the message that both sides compare is good for no longer.
+    assert_eq!(asked.expires_at(), Some(rig.now() + Duration::from_secs(1800)));
+    rig.clock.advance(Duration::from_secs(1800));
+    let approval = Approval::new(
+        Approver::Operator { uid: 1, user: "a".into() },
+        *asked.grant().digest(),
+        rig.now(),
+    );
+    let late = asked.apply(&IntentChange::Approve { approval }, rig.now()).unwrap_err();
+    assert_eq!(late.code(), DenialCode::ApprovalExpired);
+    let svid = rig.own.jwt_svid(&rig.agent, &[ISSUER], rig.now() + Duration::from_secs(60));
+    let id = answer["auth_req_id"].as_str().unwrap();
+    let poll = rig.ciba_poll(id).authenticated(svid.expose_token());
+    assert_eq!(rig.exchange(&poll).await.unwrap_err().code(), OAuthErrorCode::ExpiredToken);
 }
 
 #[tokio::test]

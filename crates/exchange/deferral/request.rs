@@ -99,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn oauth_18_only_completion_mode_deferred_accepts_a_deferral() {
+    fn oauth_18_1_only_completion_mode_deferred_accepts_a_deferral() {
         for (mode, expected) in [
             ("", CompletionMode::Immediate),
             ("completion_mode=", CompletionMode::Immediate),

@@ -237,11 +237,10 @@ impl TokenService {
     ///
     /// # Errors
     /// Storage is out of reach.
-    pub async fn cancel_deferral(
+    pub(crate) async fn cancel_deferral(
         &self,
         client: &AuthenticatedClient,
         code: &DeferralCode,
-        _presented: &Presented,
     ) -> Result<Cancellation, OAuthError> {
         let found = self.deferrals.deferral(&code.digest()).await.map_err(unavailable)?;
         let Some(deferral) = found.filter(|deferral| deferral.client == *client.id()) else {

@@ -81,6 +81,18 @@ impl Client {
         Self::of(daemon, daemon.agent(role), role.trust_domain).await
     }
 
+    /// Revokes a token, or the code of a deferral. The hint is wrong for the one or the other, and ignored.
+    pub(crate) async fn revoke(&self, token: &str) -> Answer {
+        let url = format!("{}/oauth2/revoke", self.place.issuer_url);
+        let fields = [
+            ("token", token),
+            ("token_type_hint", "access_token"),
+            ("client_assertion_type", ASSERTION_TYPE),
+            ("client_assertion", &self.svid),
+        ];
+        self.send(Call::form(&url, &fields)).await
+    }
+
     /// Starts a resource server in the trust domain.
     pub(crate) async fn service(daemon: &Daemon, trust_domain: &'static str, path: &str) -> Self {
         let name = path.rsplit('/').next().expect("a path");

@@ -1,6 +1,7 @@
 //! The deferred token response and inline requests, through the token service's own door.
 
 mod asking;
+mod withdrawn;
 
 use marque_audit::EventKind;
 use marque_intent::{Approval, Approver, Digest, IntentChange, KillScope, Reason, State};
@@ -108,7 +109,7 @@ async fn oauth_18_an_inline_request_that_is_approved_at_once_gives_the_token_in_
 }
 
 #[tokio::test]
-async fn oauth_18_without_completion_mode_nothing_is_deferred() {
+async fn oauth_18_1_without_completion_mode_nothing_is_deferred() {
     let rig = Rig::new();
     for fields in [rig.inline(ASKED), rig.inline(ASKED).set("completion_mode", "immediate")] {
         let pending = (OAuthErrorCode::AccessDenied, Some(DenialCode::ApprovalPending));
@@ -120,7 +121,7 @@ async fn oauth_18_without_completion_mode_nothing_is_deferred() {
 }
 
 #[tokio::test]
-async fn oauth_18_the_answer_that_defers_has_its_shape() {
+async fn oauth_18_2_the_answer_that_defers_has_its_shape() {
     let rig = Rig::new();
     let error = rig.exchange(&rig.deferred()).await.unwrap_err();
     assert_eq!(error.http_status(), 400);
@@ -144,7 +145,7 @@ async fn oauth_18_the_answer_that_defers_has_its_shape() {
 }
 
 #[tokio::test]
-async fn oauth_18_an_approved_deferral_is_collected_once() {
+async fn oauth_18_4_an_approved_deferral_is_collected_once() {
     let rig = Rig::new();
     let code =
         rig.defer(&rig.deferred().set("scope", "secrets.read").set("audience", AUDIENCE)).await;
@@ -165,7 +166,7 @@ async fn oauth_18_an_approved_deferral_is_collected_once() {
 }
 
 #[tokio::test]
-async fn oauth_18_a_code_gives_one_token_even_where_the_intent_would_give_more() {
+async fn oauth_18_4_a_code_gives_one_token_even_where_the_intent_would_give_more() {
     let rig = Rig::with(|_| {}, |terms| terms.uses = 2);
     let grant = rig.store.kept().intents[&rig.intent].grant().clone();
     let mut terms = crate::fixture::terms(&rig.agent, 0);
@@ -191,7 +192,7 @@ async fn oauth_18_a_code_gives_one_token_even_where_the_intent_would_give_more()
 }
 
 #[tokio::test]
-async fn oauth_18_polling_too_fast_is_slowed_down_by_five_seconds_each() {
+async fn oauth_18_3_polling_too_fast_is_slowed_down_by_five_seconds_each() {
     let rig = Rig::new();
     let code = rig.defer(&rig.deferred()).await;
     let poll = rig.poll(&code);
@@ -214,7 +215,7 @@ async fn oauth_18_polling_too_fast_is_slowed_down_by_five_seconds_each() {
 }
 
 #[tokio::test]
-async fn oauth_18_what_became_of_the_intent_is_what_a_poll_is_told() {
+async fn oauth_18_3_what_became_of_the_intent_is_what_a_poll_is_told() {
     type Change = fn(&Rig);
     let cases: [(&str, Change, OAuthErrorCode, Option<DenialCode>); 7] = [
         ("denied", Rig::deny_asked, OAuthErrorCode::AccessDenied, Some(DenialCode::ApprovalDenied)),
@@ -282,7 +283,7 @@ async fn oauth_18_what_became_of_the_intent_is_what_a_poll_is_told() {
 }
 
 #[tokio::test]
-async fn oauth_18_a_code_is_its_clients_alone_and_reads_as_unknown_to_everybody_else() {
+async fn oauth_18_5_a_code_is_its_clients_alone_and_reads_as_unknown_to_everybody_else() {
     let rig = Rig::new();
     let code = rig.defer(&rig.deferred()).await;
     rig.approve_asked();
@@ -361,41 +362,8 @@ async fn oauth_18_one_deferral_past_the_limit_is_refused_and_makes_no_intent() {
     assert_eq!(keyed.denial(), refused.1);
     assert_eq!(rig.desk.asked.lock().unwrap().requests.len(), made + 2);
     // Whoever lost an answer gets a code all the same, and one that ends makes room.
-    let code = DeferralCode::shown(&codes[0]).unwrap();
-    let client = AuthenticatedClient::dangerous_assume(rig.agent.clone(), START);
-    rig.service.cancel_deferral(&client, &code, &Presented::default()).await.unwrap();
+    rig.revoke_token(&rig.svid(), &codes[0]).await.unwrap();
     rig.defer(&reference).await;
-}
-
-#[tokio::test]
-async fn oauth_18_a_cancelled_deferral_withdraws_the_intent_and_gives_no_token() {
-    let rig = Rig::new();
-    let own = AuthenticatedClient::dangerous_assume(rig.agent.clone(), START);
-    let other = AuthenticatedClient::dangerous_assume(rig.own.id("/agent/other"), START);
-    let cancel = async |client: &AuthenticatedClient, code: &str| {
-        let code = DeferralCode::shown(code).unwrap();
-        rig.service.cancel_deferral(client, &code, &Presented::default()).await.unwrap()
-    };
-    // Before the decision, and after it as long as the token was not collected.
-    for approve in [false, true] {
-        let code = rig.defer(&rig.deferred()).await;
-        if approve {
-            rig.approve_asked();
-        }
-        assert_eq!(cancel(&other, &code).await, Cancellation::Nothing);
-        assert_eq!(cancel(&own, &"A".repeat(43)).await, Cancellation::Nothing);
-        assert_eq!(cancel(&own, &code).await, Cancellation::Cancelled);
-        assert_eq!(rig.asked().state(), State::Cancelled);
-        assert_eq!(cancel(&own, &code).await, Cancellation::Nothing, "again");
-        let refused = (OAuthErrorCode::AccessDenied, Some(DenialCode::GrantCompleted));
-        assert_eq!(rig.refused(&rig.poll(&code)).await, refused);
-    }
-    // What was collected stays collected.
-    let code = rig.defer(&rig.deferred()).await;
-    rig.approve_asked();
-    rig.exchange(&rig.poll(&code)).await.unwrap();
-    assert_eq!(cancel(&own, &code).await, Cancellation::Nothing);
-    assert_eq!(rig.asked().state(), State::Consumed);
 }
 
 #[tokio::test]

@@ -150,7 +150,7 @@ fn what_was_decided_is_shown_with_who_and_why() {
 }
 
 #[test]
-fn oauth_18_whom_the_agent_asks_and_its_binding_message_stand_among_its_own_words() {
+fn oauth_14_5_whom_the_agent_asks_and_its_binding_message_stand_among_its_own_words() {
     let intent = IntentView {
         asked_of: "platform-sre".to_owned(),
         binding_message: "W4SCT\u{1b}[2J".to_owned(),

@@ -21,7 +21,7 @@ fn request() -> String {
 }
 
 #[tokio::test]
-async fn oauth_18_a_refused_authentication_request_has_the_status_that_ciba_wants() {
+async fn oauth_18_6_a_refused_authentication_request_has_the_status_that_ciba_wants() {
     let server = Server::start().await;
     let unknown = server.post(BACKCHANNEL, FORM, &request()).await;
     assert_eq!((unknown.status, &unknown.json()["error"]), (400, &"unknown_user_id".into()));
