@@ -8,7 +8,7 @@ mod nonce;
 mod proof;
 mod uri;
 
-pub use nonce::{NONCE_WINDOW, Nonces};
+pub use nonce::{NONCE_WINDOW, NoncePurpose, Nonces};
 pub use proof::{
     HEADER, MAX_JTI_BYTES, MAX_NONCE_BYTES, MAX_PROOF_AGE, MAX_PROOF_AHEAD, NONCE_HEADER, Proof,
     ProofError, ProofRequest, UnverifiedProof,

@@ -13,21 +13,44 @@ use ring::hmac;
 /// How long a nonce is the current one. It is accepted for as long again.
 pub const NONCE_WINDOW: Duration = Duration::from_secs(300);
 
-/// Keeps these HMACs apart from every other use of the secret.
-const LABEL: &[u8] = b"marque/dpop-nonce/v1";
+/// What a nonce is handed out for. One for one purpose is never good for another, even with the same secret.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum NoncePurpose {
+    /// The `nonce` of DPoP proofs.
+    DpopProof,
+    /// The `challenge` of proofs of possession of a client attestation
+    /// (draft-ietf-oauth-attestation-based-client-auth-10, section 6).
+    AttestationProof,
+}
 
-/// The nonces of one server. Those of another server differ, even with the same secret.
+impl NoncePurpose {
+    /// Keeps these HMACs apart from every other use of the secret.
+    const fn label(self) -> &'static [u8] {
+        match self {
+            Self::DpopProof => b"marque/dpop-nonce/v1",
+            Self::AttestationProof => b"marque/attestation-challenge/v1",
+        }
+    }
+}
+
+/// The nonces of one server for one purpose. Those of another server differ, even with the same secret.
 #[derive(Clone)]
 pub struct Nonces {
     key: hmac::Key,
 }
 
 impl Nonces {
-    /// The nonces of `server`, an issuer identifier or the like. All replicas of a server have one secret.
+    /// The nonces of DPoP proofs for `server`, an issuer identifier or the like. All replicas of a server have one secret.
     #[must_use]
     pub fn new(secret: &[u8; 32], server: &str) -> Self {
+        Self::for_purpose(secret, NoncePurpose::DpopProof, server)
+    }
+
+    /// The same for another purpose.
+    #[must_use]
+    pub fn for_purpose(secret: &[u8; 32], purpose: NoncePurpose, server: &str) -> Self {
         let secret = hmac::Key::new(hmac::HMAC_SHA256, secret);
-        let key = hmac::sign(&secret, &[LABEL, &[0], server.as_bytes()].concat());
+        let key = hmac::sign(&secret, &[purpose.label(), &[0], server.as_bytes()].concat());
         Self { key: hmac::Key::new(hmac::HMAC_SHA256, key.as_ref()) }
     }
 
@@ -87,10 +110,15 @@ mod tests {
     }
 
     #[test]
-    fn oauth_7_10_the_nonce_of_another_server_or_secret_is_refused() {
+    fn oauth_7_10_the_nonce_of_another_server_secret_or_purpose_is_refused() {
         let now = at(1_500_000_000);
         let mine = Nonces::new(&SECRET, "https://issuer.example.org");
         for other in [
+            Nonces::for_purpose(
+                &SECRET,
+                NoncePurpose::AttestationProof,
+                "https://issuer.example.org",
+            ),
             Nonces::new(&SECRET, "https://issuer.dev.example.org"),
             Nonces::new(&[8; 32], "https://issuer.example.org"),
         ] {

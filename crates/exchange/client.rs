@@ -5,6 +5,7 @@
 
 mod actor;
 mod attestation_proof;
+mod challenge;
 mod credentials;
 mod jwt_svid;
 mod known;
@@ -16,13 +17,16 @@ mod x509_svid;
 use std::{fmt, sync::Arc, time::Duration};
 
 use jiff::Timestamp;
+use marque_dpop::Nonces;
 use marque_intent::DenialCode;
 use marque_spiffe::{Bundle, BundleSource, Clock, Environment, SpiffeId, TrustDomain};
 use rustls_pki_types::CertificateDer;
 
-use crate::{Endpoint, IssuerUrl, OAuthError, OAuthErrorCode, Offers, ReplayStore, Thumbprint};
+use crate::{
+    Endpoint, IssuerUrl, NoncePolicy, OAuthError, OAuthErrorCode, Offers, ReplayStore, Thumbprint,
+};
 
-use known::KnownSvids;
+use self::{challenge::Challenges, known::KnownSvids};
 
 pub use attestation_proof::UnverifiedAttestationProof;
 pub(crate) use credentials::{ClientCredentials, WitProof};
@@ -143,6 +147,8 @@ pub struct ClientRules {
     pub leeway: Duration,
     /// Which methods are offered beside JWT-SVIDs.
     pub offers: Offers,
+    /// Whether the proof beside a client attestation needs a challenge of ours.
+    pub attestation_challenge: NoncePolicy,
     /// How many verified JWT-SVIDs are remembered; 0 for none.
     pub verified_svids: u64,
 }
@@ -154,21 +160,25 @@ pub struct ClientAuthenticator {
     bundles: Arc<dyn BundleSource>,
     environments: Arc<dyn EnvironmentLookup>,
     replays: Arc<dyn ReplayStore>,
+    challenges: Challenges,
     clock: Arc<dyn Clock>,
     known: KnownSvids,
 }
 
 impl ClientAuthenticator {
-    /// An authenticator by these rules and bundles, which remembers in `replays` what counts once.
+    /// An authenticator by these rules and bundles, which remembers in `replays` what counts once and hands out
+    /// `challenges` for the proofs beside client attestations.
     pub fn new(
         rules: ClientRules,
         bundles: Arc<dyn BundleSource>,
         environments: Arc<dyn EnvironmentLookup>,
         replays: Arc<dyn ReplayStore>,
+        challenges: Nonces,
         clock: Arc<dyn Clock>,
     ) -> Self {
         let known = KnownSvids::new(rules.verified_svids);
-        Self { rules, bundles, environments, replays, clock, known }
+        let challenges = Challenges::new(challenges, rules.attestation_challenge);
+        Self { rules, bundles, environments, replays, challenges, clock, known }
     }
 
     /// Authenticates the client of a request to `endpoint` by the method that it used; a `client_id` must be the SVID's
@@ -176,8 +186,9 @@ impl ClientAuthenticator {
     ///
     /// # Errors
     /// `access_denied` with the denial `environment_boundary` for an SVID of the other environment;
-    /// `temporarily_unavailable` where nobody knows whether a proof was shown before; `invalid_client_attestation` for a
-    /// client attestation or its proof, and `invalid_client` for everything else.
+    /// `temporarily_unavailable` where nobody knows whether a proof was shown before; `use_attestation_challenge` for a
+    /// proof without a challenge of ours, `invalid_client_attestation` for a client attestation or its proof otherwise,
+    /// and `invalid_client` for everything else.
     pub(crate) async fn authenticate_client(
         &self,
         credentials: &ClientCredentials,
@@ -249,6 +260,8 @@ enum Refusal {
     OtherClientId,
     #[error("the proof was shown before")]
     Replayed,
+    #[error("the proof has no challenge of ours, or one that is too old")]
+    Challenge,
     #[error("the SVID is not valid")]
     Invalid(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
@@ -265,6 +278,10 @@ impl Refusal {
                 "the SVID is of the other environment",
             )
             .with_denial(DenialCode::EnvironmentBoundary),
+            Self::Challenge => OAuthError::new(
+                OAuthErrorCode::UseAttestationChallenge,
+                "the proof needs the challenge of the OAuth-Client-Attestation-Challenge header",
+            ),
             Self::UnknownTrustDomain
             | Self::LivesTooLong
             | Self::OtherClientId

@@ -34,13 +34,15 @@ pub struct TokenServiceConfig {
     pub offers: Offers,
     /// Whether DPoP proofs need a nonce of ours.
     pub dpop_nonce: NoncePolicy,
+    /// Whether proofs beside a client attestation need a challenge of ours.
+    pub attestation_challenge: NoncePolicy,
     /// How many verified JWT-SVIDs are remembered; 0 for none.
     pub verified_svids: u64,
 }
 
 impl TokenServiceConfig {
     /// Tokens of at most an hour, assertions of at most an hour, 10 seconds of leeway, no ceiling, no resource
-    /// server, no issuer of ID tokens, everything offered, and in production nonces required.
+    /// server, no issuer of ID tokens, everything offered, and in production nonces and challenges required.
     pub fn new(issuer: IssuerUrl, trust_domain: TrustDomain, environment: Environment) -> Self {
         Self {
             issuer,
@@ -55,6 +57,7 @@ impl TokenServiceConfig {
             authorization_servers: Vec::new(),
             offers: Offers::ALL,
             dpop_nonce: NoncePolicy::of(environment),
+            attestation_challenge: NoncePolicy::of(environment),
             verified_svids: 4096,
         }
     }

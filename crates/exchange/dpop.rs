@@ -4,20 +4,21 @@
 
 use std::fmt;
 
-use marque_dpop::{HttpUri, Nonces, ProofRequest, UnverifiedProof};
+use marque_dpop::{HttpUri, NoncePurpose, Nonces, ProofRequest, UnverifiedProof};
 use marque_spiffe::Environment;
 
 use crate::{
-    AuthenticatedClient, Endpoint, Freshness, OAuthError, OAuthErrorCode, OneHeader, Presented,
-    ProofKind, ReplayKey, SingleUse, TokenService,
+    AuthenticatedClient, Endpoint, Freshness, IssuerUrl, OAuthError, OAuthErrorCode, OneHeader,
+    Presented, ProofKind, ReplayKey, SingleUse, TokenService,
     binding::Proofs,
     service::{server_error, unavailable},
 };
 
-/// Whether a DPoP proof has to carry a nonce of ours. One that carries another is refused in either case.
+/// Whether a proof has to carry a nonce of ours: a DPoP proof its `nonce`, the proof beside a client attestation its
+/// `challenge`. One that carries another is refused in either case.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NoncePolicy {
-    /// A proof without one is answered with `use_dpop_nonce`.
+    /// A proof without one is answered with `use_dpop_nonce` or `use_attestation_challenge`.
     Required,
     /// A proof without one is taken.
     Optional,
@@ -44,8 +45,8 @@ impl NonceSecret {
         Self(secret)
     }
 
-    pub(crate) fn nonces(&self, issuer: &crate::IssuerUrl) -> Nonces {
-        Nonces::new(&self.0, issuer.as_str())
+    pub(crate) fn nonces(&self, purpose: NoncePurpose, issuer: &IssuerUrl) -> Nonces {
+        Nonces::for_purpose(&self.0, purpose, issuer.as_str())
     }
 }
 

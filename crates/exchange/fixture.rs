@@ -28,7 +28,7 @@ use serde_json::Value;
 use self::desk::FakeDesk;
 use crate::{
     AnswerForm, EnvironmentLookup, GRANT_TYPE_TOKEN_EXCHANGE, Introspection, IntrospectionRequest,
-    NonceSecret, OAuthError, OidcKeys, Presented, ResourceServer, RevocationRequest,
+    NoncePolicy, NonceSecret, OAuthError, OidcKeys, Presented, ResourceServer, RevocationRequest,
     TOKEN_TYPE_JWT, TokenRecord, TokenRequest, TokenResponse, TokenService, TokenServiceConfig,
     TokenServiceParts,
 };
@@ -122,6 +122,8 @@ impl Rig {
         let callers = BTreeSet::from([own.id("/service/k8s-gateway")]);
         config.resource_servers = vec![ResourceServer::new(AUDIENCE.to_owned(), callers)];
         config.oidc_issuers = vec![Login::issuer()];
+        // What challenges are for has tests of its own; the others show proofs without one.
+        config.attestation_challenge = NoncePolicy::Optional;
         configure(&mut config);
         let desk = Arc::new(FakeDesk {
             store: Arc::clone(&store),

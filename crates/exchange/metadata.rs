@@ -66,6 +66,16 @@ impl TokenService {
         if offers.dpop {
             document.list("dpop_signing_alg_values_supported", names(Algorithm::ALL));
         }
+        if offers.jwt_introspection {
+            // RFC 9701 §7.
+            document.list("introspection_signing_alg_values_supported", names(&ISSUED_WITH));
+        }
+        if offers.wit_client_authentication {
+            // draft-ietf-oauth-attestation-based-client-auth-10, section 12: an attestation here is a WIT-SVID.
+            document.list("client_attestation_signing_alg_values_supported", names(Algorithm::ALL));
+            document
+                .list("client_attestation_pop_signing_alg_values_supported", names(Algorithm::ALL));
+        }
         document.switch("tls_client_certificate_bound_access_tokens", offers.mutual_tls);
         document.into()
     }

@@ -4,7 +4,7 @@
 
 use std::{fmt, sync::Arc};
 
-use marque_dpop::Nonces;
+use marque_dpop::{NoncePurpose, Nonces};
 use marque_jose::{JwkSet, Signer};
 use marque_spiffe::{BundleSource, Clock, Random};
 
@@ -58,7 +58,7 @@ pub struct TokenServiceParts {
     pub life: Arc<dyn TokenLifeStore>,
     /// Which proofs were shown.
     pub replays: Arc<dyn ReplayStore>,
-    /// What the nonces of DPoP proofs are made with.
+    /// What nonces and challenges are made with.
     pub nonce_secret: NonceSecret,
     /// Randomness for token ids and deferral codes.
     pub random: Arc<dyn Random>,
@@ -91,6 +91,7 @@ impl TokenService {
             max_assertion_lifetime: config.max_assertion_lifetime,
             leeway: config.leeway,
             offers: config.offers,
+            attestation_challenge: config.attestation_challenge,
             verified_svids: config.verified_svids,
         };
         let authenticator = ClientAuthenticator::new(
@@ -98,11 +99,12 @@ impl TokenService {
             bundles,
             environments,
             Arc::clone(&replays),
+            nonce_secret.nonces(NoncePurpose::AttestationProof, &config.issuer),
             Arc::clone(&clock),
         );
         let foreign_keys = Arc::clone(&oidc_keys);
         let persons = PersonVerifier::new(config.oidc_issuers.clone(), oidc_keys, config.leeway);
-        let nonces = nonce_secret.nonces(&config.issuer);
+        let nonces = nonce_secret.nonces(NoncePurpose::DpopProof, &config.issuer);
         let status_lists = StatusLists::default();
         Self {
             config,

@@ -12,6 +12,8 @@ use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
 
+use crate::federation;
+
 /// What is counted in this process.
 static COUNTED: OnceLock<PrometheusHandle> = OnceLock::new();
 
@@ -50,6 +52,14 @@ pub(crate) fn start() {
         }
         metrics::describe_gauge!("marque_connections_open", "Connections that are open");
         metrics::describe_gauge!("marque_calls_open", "Calls that are open");
+        metrics::describe_gauge!(
+            federation::STALE,
+            "1 where no bundle of the federated trust domain is used: it is too old, or was never fetched"
+        );
+        metrics::describe_gauge!(
+            federation::REFRESHED,
+            "When the bundle of the federated trust domain was fetched last, in seconds since 1970"
+        );
     }
 }
 

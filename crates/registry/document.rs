@@ -27,7 +27,7 @@ mod resource_servers;
 mod token_service;
 mod workload_api;
 
-pub use token_service::{DpopNonce, TokenServiceSettings};
+pub use token_service::{NonceDemand, TokenServiceSettings};
 pub use workload_api::WorkloadApiSettings;
 
 pub use authorization_servers::{

@@ -24,14 +24,14 @@ mod store;
 
 pub use document::{
     AttestationSettings, AuthorizationServer, BrokerRule, BundleEndpoint, BundleEndpointProfile,
-    ClientCeiling, DpopNonce, EngineSettings, Federation, GrantKind, HostSettings,
-    IdentitySettings, IssuerKeys, KubeletAuth, KubeletEndpoint, KubernetesSettings,
-    LifetimeSettings, LimitSettings, MAX_AUTHORIZATION_SERVERS, MAX_CLIENT_CEILINGS,
-    MAX_FEDERATIONS, MAX_FOREIGN_CLIENTS, MAX_ISSUER_NAME, MAX_LISTED, MAX_OIDC_ISSUERS,
-    OidcIssuer, OperatorPrincipal, OperatorRule, ParentSettings, ReferenceType, ReferenceTypeError,
-    ResourceServer, ScriptSettings, SharingRule, SharingRuleError, SystemdSettings, Tenant,
-    TenantError, TokenBinding, TokenServiceSettings, TrustDomainDocument, UnixSettings,
-    WorkloadApiSettings, boundary, chain_boundary,
+    ClientCeiling, EngineSettings, Federation, GrantKind, HostSettings, IdentitySettings,
+    IssuerKeys, KubeletAuth, KubeletEndpoint, KubernetesSettings, LifetimeSettings, LimitSettings,
+    MAX_AUTHORIZATION_SERVERS, MAX_CLIENT_CEILINGS, MAX_FEDERATIONS, MAX_FOREIGN_CLIENTS,
+    MAX_ISSUER_NAME, MAX_LISTED, MAX_OIDC_ISSUERS, NonceDemand, OidcIssuer, OperatorPrincipal,
+    OperatorRule, ParentSettings, ReferenceType, ReferenceTypeError, ResourceServer,
+    ScriptSettings, SharingRule, SharingRuleError, SystemdSettings, Tenant, TenantError,
+    TokenBinding, TokenServiceSettings, TrustDomainDocument, UnixSettings, WorkloadApiSettings,
+    boundary, chain_boundary,
 };
 pub use entry::{
     Entry, EntryId, EntryIdError, EntryRole, EntryRoleError, EntrySource, MAX_DNS_NAMES,

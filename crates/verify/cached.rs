@@ -9,7 +9,7 @@ use jiff::{SignedDuration, Timestamp};
 use tokio::sync::{Mutex, OwnedMutexGuard};
 use tokio::task::JoinHandle;
 
-use crate::Outage;
+use crate::{Clock, Outage};
 
 /// How long a document is good.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,12 +34,14 @@ pub(crate) struct Cached<T> {
     turn: Arc<Mutex<()>>,
     /// The least time between two attempts to fetch it.
     retry_after: Duration,
+    /// Tells when an attempt ended, which may be long after the request that it is for.
+    clock: Arc<dyn Clock>,
 }
 
 #[derive(Debug)]
 struct State<T> {
     held: Option<Held<T>>,
-    /// When it was last tried, and whether that failed.
+    /// When the last attempt ended, and whether it failed.
     tried: Option<(Timestamp, bool)>,
 }
 
@@ -51,9 +53,9 @@ struct Held<T> {
 }
 
 impl<T: Send + Sync + 'static> Cached<T> {
-    pub(crate) fn new(retry_after: Duration) -> Arc<Self> {
+    pub(crate) fn new(retry_after: Duration, clock: Arc<dyn Clock>) -> Arc<Self> {
         let state = RwLock::new(State { held: None, tried: None });
-        Arc::new(Self { state, turn: Arc::default(), retry_after })
+        Arc::new(Self { state, turn: Arc::default(), retry_after, clock })
     }
 
     /// The document, brought by `load` where there is none or its time has come.
@@ -94,9 +96,9 @@ impl<T: Send + Sync + 'static> Cached<T> {
         if let Some((document, _)) = self.good(now).filter(|(good, _)| !Arc::ptr_eq(good, known)) {
             return Ok(Some(document));
         }
-        match self.read(|state| state.tried) {
-            Some((at, false)) if within(at, now, self.retry_after) => Ok(None),
-            _ => ended(self.begin(turn, now, load)).await.map(Some),
+        match self.tried_lately() {
+            Some(false) => Ok(None),
+            Some(true) | None => ended(self.begin(turn, now, load)).await.map(Some),
         }
     }
 
@@ -116,15 +118,18 @@ impl<T: Send + Sync + 'static> Cached<T> {
     where
         F: Future<Output = Result<Loaded<T>, Outage>> + Send + 'static,
     {
-        if let Some((at, true)) = self.read(|state| state.tried)
-            && within(at, now, self.retry_after)
-        {
+        if self.tried_lately() == Some(true) {
             return None;
         }
         let (cached, load) = (Arc::clone(self), load());
         Some(tokio::spawn(async move {
-            let loaded = load.await;
-            cached.write(|state| state.tried = Some((now, loaded.is_err())));
+            // What is too old when it comes is no document, or everybody would fetch it anew.
+            let loaded = load.await.and_then(|loaded| match loaded.freshness.stale_after {
+                Duration::ZERO => Err(Outage::Document),
+                _ => Ok(loaded),
+            });
+            let ended = cached.clock.now();
+            cached.write(|state| state.tried = Some((ended, loaded.is_err())));
             let Loaded { document, freshness } = loaded?;
             let document = Arc::new(document);
             let held = Held { document: Arc::clone(&document), freshness, fetched: now };
@@ -132,6 +137,12 @@ impl<T: Send + Sync + 'static> Cached<T> {
             drop(turn);
             Ok(document)
         }))
+    }
+
+    /// Whether the last attempt failed, unless it is so long ago that there may be another.
+    fn tried_lately(&self) -> Option<bool> {
+        let (at, failed) = self.read(|state| state.tried)?;
+        within(at, self.clock.now(), self.retry_after).then_some(failed)
     }
 
     /// The document, if it is not too old, and whether it is so young that nobody has to fetch it again.
@@ -164,4 +175,92 @@ async fn ended<T>(task: Option<JoinHandle<Result<Arc<T>, Outage>>>) -> Result<Ar
 fn within(then: Timestamp, now: Timestamp, span: Duration) -> bool {
     let age = now.duration_since(then);
     !age.is_negative() && SignedDuration::try_from(span).is_ok_and(|span| age < span)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::*;
+
+    const NOW: Timestamp = Timestamp::constant(1_893_456_000, 0);
+    const RETRY: Duration = Duration::from_secs(10);
+
+    /// A clock that a fetch can move, and how many fetches there were.
+    #[derive(Debug)]
+    struct Scene {
+        now: RwLock<Timestamp>,
+        fetches: AtomicUsize,
+    }
+
+    impl Clock for Scene {
+        fn now(&self) -> Timestamp {
+            *self.now.read().unwrap()
+        }
+    }
+
+    impl Scene {
+        fn begin() -> (Arc<Self>, Arc<Cached<u8>>) {
+            let scene = Arc::new(Self { now: RwLock::new(NOW), fetches: AtomicUsize::new(0) });
+            let cached = Cached::new(RETRY, Arc::clone(&scene) as _);
+            (scene, cached)
+        }
+
+        fn pass(&self, seconds: u64) {
+            let mut now = self.now.write().unwrap();
+            *now = now.checked_add(Duration::from_secs(seconds)).unwrap();
+        }
+
+        /// Asks now for what a fetch of so many seconds brings, good for so many more.
+        async fn ask(
+            self: &Arc<Self>,
+            cached: &Arc<Cached<u8>>,
+            takes: u64,
+            brings: Result<u64, Outage>,
+        ) -> Result<Arc<u8>, Outage> {
+            let scene = Arc::clone(self);
+            let load = move || {
+                let scene = Arc::clone(&scene);
+                async move {
+                    scene.fetches.fetch_add(1, Ordering::Relaxed);
+                    scene.pass(takes);
+                    let stale_after = Duration::from_secs(brings?);
+                    let freshness = Freshness { refresh_after: stale_after, stale_after };
+                    Ok(Loaded { document: 7, freshness })
+                }
+            };
+            cached.get(self.now(), load).await
+        }
+
+        fn fetches(&self) -> usize {
+            self.fetches.load(Ordering::Relaxed)
+        }
+    }
+
+    #[tokio::test]
+    async fn after_an_attempt_that_took_long_nobody_tries_again_at_once() {
+        let (scene, cached) = Scene::begin();
+        let failed = Err(Outage::Unreachable);
+        assert!(scene.ask(&cached, 20, failed).await.is_err());
+        assert!(scene.ask(&cached, 20, failed).await.is_err());
+        scene.pass(9);
+        assert!(scene.ask(&cached, 20, failed).await.is_err());
+        assert_eq!(scene.fetches(), 1, "it ended nine seconds ago");
+        scene.pass(1);
+        assert!(scene.ask(&cached, 20, failed).await.is_err());
+        assert_eq!(scene.fetches(), 2);
+    }
+
+    #[tokio::test]
+    async fn a_document_that_is_too_old_when_it_comes_is_none_and_is_not_asked_for_at_once_again() {
+        let (scene, cached) = Scene::begin();
+        for _request in 0..3 {
+            assert_eq!(scene.ask(&cached, 0, Ok(0)).await.unwrap_err(), Outage::Document);
+            scene.pass(3);
+        }
+        assert_eq!(scene.fetches(), 1);
+        scene.pass(1);
+        assert!(scene.ask(&cached, 0, Ok(1)).await.is_ok());
+        assert_eq!(scene.fetches(), 2);
+    }
 }

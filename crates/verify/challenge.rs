@@ -8,14 +8,15 @@ use marque_jose::Algorithm;
 
 use crate::credentials::{DPOP_NONCE, Scheme};
 use crate::refusal::{ProofFault, Refusal, TokenFault};
+use crate::settings::Binding;
 
 /// What every challenge of this server says.
 #[derive(Debug)]
 pub(crate) struct Challenger {
     /// Where the protected resource metadata is.
     pub(crate) resource_metadata: String,
-    /// Whether a token may come as `Bearer` at all.
-    pub(crate) dpop_only: bool,
+    /// Which tokens are accepted by how they are bound: what is not, is not asked for.
+    pub(crate) binding: Binding,
 }
 
 /// A refusal with the headers of its answer. It becomes a response with an empty body.
@@ -43,7 +44,8 @@ impl Challenger {
         let schemes: &[Scheme] = match refusal {
             Refusal::Unavailable(_) => &[],
             Refusal::Proof(_) => &[Scheme::Dpop],
-            _ if self.dpop_only => &[Scheme::Dpop],
+            _ if self.binding == Binding::Dpop => &[Scheme::Dpop],
+            _ if !self.binding.admits_dpop() => &[Scheme::Bearer],
             Refusal::NoToken => &[Scheme::Bearer, Scheme::Dpop],
             _ if dpop => &[Scheme::Dpop],
             _ => &[Scheme::Bearer],

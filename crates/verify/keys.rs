@@ -9,6 +9,7 @@ use marque_jose::{Jwk, JwkSet, KeyId};
 use serde_json::Value;
 
 use crate::cached::{Cached, Freshness, Loaded};
+use crate::clock::Clock;
 use crate::fetch::{Fetch, FetchRequest};
 use crate::refusal::{Outage, Refusal, TokenFault};
 use crate::url::HttpsUrl;
@@ -42,8 +43,8 @@ pub(crate) struct Loader {
 }
 
 impl Keys {
-    pub(crate) fn new(loader: Loader, retry_after: Duration) -> Self {
-        Self { cached: Cached::new(retry_after), loader }
+    pub(crate) fn new(loader: Loader, retry_after: Duration, clock: Arc<dyn Clock>) -> Self {
+        Self { cached: Cached::new(retry_after, clock), loader }
     }
 
     /// The key of this name. One that is unknown is looked for again in newer keys, though not more often than the

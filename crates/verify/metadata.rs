@@ -24,10 +24,19 @@ impl Verifier {
             "resource": settings.resource.as_str(),
             "authorization_servers": [settings.issuer.as_str()],
             "bearer_methods_supported": ["header"],
-            "dpop_signing_alg_values_supported": algorithms,
             "dpop_bound_access_tokens_required": settings.binding == Binding::Dpop,
-            "tls_client_certificate_bound_access_tokens": true,
         });
+        // What would be refused is not named.
+        let (dpop, certificates) =
+            (settings.binding.admits_dpop(), settings.binding.admits_certificates());
+        for (name, value) in [
+            ("dpop_signing_alg_values_supported", dpop.then(|| json!(algorithms))),
+            ("tls_client_certificate_bound_access_tokens", certificates.then(|| json!(true))),
+        ] {
+            if let Some((members, value)) = document.as_object_mut().zip(value) {
+                members.insert(name.to_owned(), value);
+            }
+        }
         for (name, values) in [
             ("scopes_supported", &settings.scopes),
             ("authorization_details_types_supported", &settings.detail_types),

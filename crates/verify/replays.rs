@@ -47,7 +47,9 @@ pub type ReplaysFuture<'a> =
 /// A memory of uses. [`MemoryReplays`] is one for a single process; servers behind one name share one, in a database
 /// whose insert fails on a second row of one key.
 pub trait Replays: fmt::Debug + Send + Sync {
-    /// Remembers a use, atomically: of two at once one is the first.
+    /// Remembers a use, atomically: of two at once one is the first. `now` is when its request came: another use may be
+    /// remembered at a later one meanwhile, so what ended before the latest at which anything was forgotten counts as
+    /// [`Used::Again`].
     fn remember(&self, one: Use, now: Timestamp) -> ReplaysFuture<'_>;
 }
 
@@ -83,6 +85,8 @@ pub struct MemoryReplays {
 struct Remembered {
     keys: HashSet<UseKey>,
     by_end: BTreeMap<Timestamp, Vec<UseKey>>,
+    /// The latest instant at which something was forgotten.
+    forgotten_to: Option<Timestamp>,
 }
 
 impl MemoryReplays {
@@ -100,7 +104,9 @@ impl MemoryReplays {
         }
         let mut remembered = self.remembered.lock().unwrap_or_else(PoisonError::into_inner);
         remembered.forget(now);
-        if remembered.keys.contains(&one.key) {
+        // A request may have waited since its `now`, and a clock may step back: what ended since is forgotten already.
+        let may_be_forgotten = remembered.forgotten_to.is_some_and(|to| one.until < to);
+        if may_be_forgotten || remembered.keys.contains(&one.key) {
             return Ok(Used::Again);
         }
         if remembered.keys.len() >= self.capacity {
@@ -120,6 +126,7 @@ impl Replays for MemoryReplays {
 
 impl Remembered {
     fn forget(&mut self, now: Timestamp) {
+        self.forgotten_to = self.forgotten_to.max(Some(now));
         // Those whose end is this very instant are still refused for their age only after it.
         let kept = self.by_end.split_off(&now);
         for key in std::mem::replace(&mut self.by_end, kept).into_values().flatten() {
@@ -158,7 +165,24 @@ mod tests {
         assert_eq!(memory.remember_now(use_once, end), Ok(Used::Again));
         assert_eq!(memory.remember_now(one("b", 0), end), Err(ReplaysUnavailable));
         let after = end.checked_add(Duration::from_nanos(1)).unwrap();
-        assert_eq!(memory.remember_now(one("b", 0), after), Ok(Used::First));
+        let later = Use { until: after, ..one("b", 0) };
+        assert_eq!(memory.remember_now(later, after), Ok(Used::First));
+    }
+
+    #[test]
+    fn oauth_7_a_request_that_waited_past_the_end_of_a_use_does_not_use_it_again() {
+        let memory = MemoryReplays::new(NOW, 10);
+        let (proof, end) = (one("a", 0), one("a", 0).until);
+        assert_eq!(memory.remember_now(proof, NOW), Ok(Used::First));
+        // It comes at the last instant, and another request of a moment later is done first.
+        let after = end.checked_add(Duration::from_nanos(1)).unwrap();
+        let other = Use { until: after, ..one("b", 0) };
+        assert_eq!(memory.remember_now(other, after), Ok(Used::First));
+        assert_eq!(memory.remember_now(proof, end), Ok(Used::Again));
+        // Nor does a clock that steps back help.
+        assert_eq!(memory.remember_now(proof, NOW), Ok(Used::Again));
+        let still = Use { until: after, ..one("c", 0) };
+        assert_eq!(memory.remember_now(still, NOW), Ok(Used::First));
     }
 
     #[test]

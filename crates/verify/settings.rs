@@ -30,6 +30,18 @@ pub enum Binding {
     Certificate,
 }
 
+impl Binding {
+    /// Whether a token that is bound to a DPoP key is accepted.
+    pub(crate) const fn admits_dpop(self) -> bool {
+        !matches!(self, Self::Certificate)
+    }
+
+    /// Whether a token that is bound to a certificate is accepted.
+    pub(crate) const fn admits_certificates(self) -> bool {
+        !matches!(self, Self::Dpop)
+    }
+}
+
 /// Whether a token's status is looked up in the issuer's Token Status List.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum StatusCheck {
@@ -170,6 +182,7 @@ impl VerifierSettings {
             ("token_life", limits.token_life.is_zero()),
             ("keys", goes_stale(limits.keys)),
             ("status", goes_stale(limits.status)),
+            ("retry_after", limits.retry_after.is_zero()),
             ("replays", limits.replays == 0),
         ] {
             if out_of_bounds {

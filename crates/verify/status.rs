@@ -15,6 +15,7 @@ use marque_status_list::{
 };
 
 use crate::cached::{Cached, Freshness, Loaded};
+use crate::clock::Clock;
 use crate::fetch::{Fetch, FetchRequest};
 use crate::keys::{Keys, get, refused};
 use crate::refusal::{Outage, Refusal, TokenFault};
@@ -39,6 +40,7 @@ pub(crate) struct Loader {
     pub(crate) keys: Arc<Keys>,
     pub(crate) freshness: Freshness,
     pub(crate) leeway: Duration,
+    pub(crate) clock: Arc<dyn Clock>,
 }
 
 impl StatusLists {
@@ -55,7 +57,7 @@ impl StatusLists {
         let cached = self.list(&place.uri, now)?;
         let load = || {
             let (loader, uri) = (self.loader.clone(), place.uri.clone());
-            async move { loader.load(uri, now).await }
+            async move { loader.load(uri).await }
         };
         let list = cached.get(now, load).await?;
         match list.status(place.idx) {
@@ -94,20 +96,22 @@ impl StatusLists {
         if lists.len() >= MAX_LISTS {
             return Err(Outage::Memory.into());
         }
-        let list = Cached::new(self.retry_after);
+        let list = Cached::new(self.retry_after, Arc::clone(&self.loader.clock));
         lists.insert(uri.to_owned(), Arc::clone(&list));
         Ok(list)
     }
 }
 
 impl Loader {
-    async fn load(&self, uri: String, now: Timestamp) -> Result<Loaded<StatusList>, Outage> {
+    async fn load(&self, uri: String) -> Result<Loaded<StatusList>, Outage> {
         let request = FetchRequest {
             url: &uri,
             accept: STATUS_LIST_MEDIA_TYPE,
             max_bytes: MAX_LIST_TOKEN_BYTES,
         };
         let body = get(&*self.fetch, request).await?;
+        // A list that was signed while it was waited for is not of the future.
+        let now = self.clock.now();
         let claims = self.verified(&uri, &body, now).await?;
         let list = StatusList::decode(&claims.status_list, MAX_LIST_BYTES)
             .map_err(|error| refused(&uri, &error))?;

@@ -48,16 +48,17 @@ impl Verifier {
         };
         let challenger = Arc::new(Challenger {
             resource_metadata: settings.resource.well_known("oauth-protected-resource"),
-            dpop_only: settings.binding == Binding::Dpop,
+            binding: settings.binding,
         });
         let limits = settings.limits;
-        let keys = Arc::new(Keys::new(loader, limits.retry_after));
+        let keys = Arc::new(Keys::new(loader, limits.retry_after, Arc::clone(&settings.clock)));
         let loader = status::Loader {
             fetch,
             issuer: settings.issuer.clone(),
             keys: Arc::clone(&keys),
             freshness: limits.status,
             leeway: limits.leeway,
+            clock: Arc::clone(&settings.clock),
         };
         let lists = StatusLists::new(loader, limits.retry_after);
         Self { settings, keys, lists, replays, challenger }

@@ -1,5 +1,7 @@
 //! Clients through the door of the token service, by the method that they use.
 
+mod challenge;
+mod held;
 mod known;
 mod methods;
 mod wit_svid;

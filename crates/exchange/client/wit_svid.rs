@@ -62,12 +62,21 @@ impl ClientAuthenticator {
         let issuer = &self.rules.issuer;
         let leeway = SignedDuration::try_from(self.rules.leeway).unwrap_or_default();
         let shown = match proof {
-            WitProof::Attestation(proof) => UnverifiedAttestationProof::parse(proof.expose_token())
-                .and_then(|proof| proof.verify(&svid, issuer.as_str(), now, leeway)),
+            WitProof::Attestation(proof) => {
+                let proof = UnverifiedAttestationProof::parse(proof.expose_token())
+                    .map_err(Refusal::invalid)?;
+                let challenge = proof.challenge().map(str::to_owned);
+                let shown = proof.verify(&svid, issuer.as_str(), now, leeway);
+                let shown = shown.map_err(Refusal::invalid)?;
+                // Whoever holds the key and made the proof for us is told what it lacks, and nobody else.
+                self.challenges.check(challenge.as_deref(), now)?;
+                shown
+            }
             WitProof::Workload(proof) => UnverifiedWorkloadProof::parse(proof.expose_token())
-                .and_then(|proof| proof.verify(&svid, token, &endpoint.url(issuer), now, leeway)),
+                .and_then(|proof| proof.verify(&svid, token, &endpoint.url(issuer), now, leeway))
+                .map_err(Refusal::invalid)?,
         };
-        Ok((svid, shown.map_err(Refusal::invalid)?))
+        Ok((svid, shown))
     }
 }
 

@@ -16,6 +16,8 @@ pub enum Endpoint {
     BackchannelAuthentication,
     /// Revocation.
     Revocation,
+    /// Challenges for the proofs beside client attestations (draft-ietf-oauth-attestation-based-client-auth-10).
+    AttestationChallenge,
     /// Where the token status lists are.
     StatusLists,
     /// The keys of access tokens.
@@ -24,11 +26,12 @@ pub enum Endpoint {
 
 impl Endpoint {
     /// Every endpoint that there may be.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::Token,
         Self::Introspection,
         Self::BackchannelAuthentication,
         Self::Revocation,
+        Self::AttestationChallenge,
         Self::StatusLists,
         Self::Jwks,
     ];
@@ -40,6 +43,7 @@ impl Endpoint {
             Self::Introspection => "/oauth2/introspect",
             Self::BackchannelAuthentication => "/oauth2/bc-authorize",
             Self::Revocation => "/oauth2/revoke",
+            Self::AttestationChallenge => "/oauth2/challenge",
             Self::StatusLists => "/oauth2/status",
             Self::Jwks => "/oauth2/jwks",
         }
@@ -52,6 +56,7 @@ impl Endpoint {
             Self::Introspection => "introspection_endpoint",
             Self::BackchannelAuthentication => "backchannel_authentication_endpoint",
             Self::Revocation => "revocation_endpoint",
+            Self::AttestationChallenge => "challenge_endpoint",
             Self::StatusLists => "status_list_aggregation_endpoint",
             Self::Jwks => "jwks_uri",
         }
@@ -62,6 +67,7 @@ impl Endpoint {
         match self {
             Self::Token | Self::Introspection | Self::Revocation | Self::Jwks => true,
             Self::BackchannelAuthentication => offers.ciba,
+            Self::AttestationChallenge => offers.wit_client_authentication,
             Self::StatusLists => offers.token_status_list,
         }
     }
@@ -77,7 +83,10 @@ impl Endpoint {
     pub(super) const fn authenticates(self) -> bool {
         match self {
             Self::Token | Self::Introspection | Self::Revocation => true,
-            Self::BackchannelAuthentication | Self::StatusLists | Self::Jwks => false,
+            Self::BackchannelAuthentication
+            | Self::AttestationChallenge
+            | Self::StatusLists
+            | Self::Jwks => false,
         }
     }
 

@@ -222,6 +222,20 @@ fn oauth_10_7_a_switch_takes_all_that_it_stands_for_out_of_the_document() {
         all.difference(&without).collect::<Vec<_>>(),
         ["tls_client_certificate_bound_access_tokens"]
     );
+    let without = members(Offers { wit_client_authentication: false, ..Offers::ALL });
+    assert_eq!(
+        all.difference(&without).collect::<Vec<_>>(),
+        [
+            "challenge_endpoint",
+            "client_attestation_pop_signing_alg_values_supported",
+            "client_attestation_signing_alg_values_supported",
+        ]
+    );
+    let without = members(Offers { jwt_introspection: false, ..Offers::ALL });
+    assert_eq!(
+        all.difference(&without).collect::<Vec<_>>(),
+        ["introspection_signing_alg_values_supported"]
+    );
     let plain = members(NOTHING);
     assert!(plain.is_subset(&all) && plain.len() < all.len());
 }

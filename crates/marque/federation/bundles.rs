@@ -1,8 +1,13 @@
-//! The present bundles of other trust domains, and which new one may take the place of which.
+//! The present bundles of other trust domains, which new one may take the place of which, and until when each is used.
+//!
+//! A bundle that was not refreshed for too long is withdrawn: nobody verifies anything with it until it is fetched again.
+//! It is still remembered, because what is fetched has to follow it, and because it vouches for its own bundle endpoint
+//! (FE-7). Absent: when to look whether one has grown too old (`relationship.rs`).
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use jiff::Timestamp;
 use marque_registry::boundary;
 use marque_spiffe::{Bundle, BundleSource, Environment, SequenceError, TrustDomain};
 use tokio::sync::watch;
@@ -18,7 +23,30 @@ pub(crate) type Present = Arc<BTreeMap<TrustDomain, Arc<Bundle>>>;
 #[derive(Debug)]
 pub(crate) struct FederatedBundles {
     environment: Environment,
+    /// The newest of each, withdrawn ones included.
+    latest: Mutex<BTreeMap<TrustDomain, Latest>>,
+    /// Those that are used.
     present: watch::Sender<Present>,
+}
+
+/// The newest bundle of one trust domain.
+#[derive(Debug)]
+struct Latest {
+    bundle: Arc<Bundle>,
+    /// When it is withdrawn unless it is refreshed; never, where it came from a file alone.
+    until: Option<Timestamp>,
+    withdrawn: bool,
+}
+
+/// What a bundle that was taken means to those who use it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Taken {
+    /// It is the one that they have.
+    Same,
+    /// It is new.
+    New,
+    /// The one that was withdrawn is used again.
+    Again,
 }
 
 /// Why a bundle does not take the place of the one before.
@@ -36,14 +64,21 @@ pub(super) enum RefusedBundle {
 }
 
 impl FederatedBundles {
-    /// Begins with these, for a trust domain of this environment.
+    /// Begins with these, for a trust domain of this environment. They are used without an end, unless
+    /// [`Self::use_until`] sets one.
     pub(crate) fn new(
         environment: Environment,
         initial: impl IntoIterator<Item = Arc<Bundle>>,
     ) -> Self {
-        let initial = initial.into_iter().map(|bundle| (bundle.trust_domain().clone(), bundle));
-        let (present, _) = watch::channel(Arc::new(initial.collect()));
-        Self { environment, present }
+        let latest: BTreeMap<_, _> = initial
+            .into_iter()
+            .map(|bundle| {
+                let name = bundle.trust_domain().clone();
+                (name, Latest { bundle, until: None, withdrawn: false })
+            })
+            .collect();
+        let (present, _) = watch::channel(used(&latest));
+        Self { environment, latest: Mutex::new(latest), present }
     }
 
     /// The present ones, now and after each change.
@@ -51,27 +86,63 @@ impl FederatedBundles {
         self.present.subscribe()
     }
 
-    /// Puts a bundle in the place of the one before; says whether that changed anything.
-    pub(super) fn replace(&self, bundle: Arc<Bundle>) -> Result<bool, RefusedBundle> {
+    /// The newest bundle, even where it is withdrawn: to hold the next one against, and to believe its endpoint by.
+    pub(super) fn latest(&self, trust_domain: &TrustDomain) -> Option<Arc<Bundle>> {
+        self.all().get(trust_domain).map(|latest| Arc::clone(&latest.bundle))
+    }
+
+    /// Puts a bundle in the place of the one before, and says what that changed. It is withdrawn at `until`.
+    pub(super) fn replace(
+        &self,
+        bundle: Arc<Bundle>,
+        until: Timestamp,
+    ) -> Result<Taken, RefusedBundle> {
         let name = bundle.trust_domain().clone();
         let across = self.environment.other();
         if bundle.names_environment(across) {
             return Err(RefusedBundle::Boundary(boundary(&name, across)));
         }
-        let mut outcome = Ok(false);
-        self.present.send_if_modified(|present| match followed_by(present, name, bundle) {
-            Ok(Some(next)) => {
-                *present = next;
-                outcome = Ok(true);
-                true
-            }
-            Ok(None) => false,
-            Err(refused) => {
-                outcome = Err(refused);
-                false
-            }
-        });
-        outcome
+        let mut all = self.all();
+        let taken = followed_by(&all, &name, &bundle)?;
+        all.insert(name, Latest { bundle, until: Some(until), withdrawn: false });
+        if taken != Taken::Same {
+            self.present.send_replace(used(&all));
+        }
+        Ok(taken)
+    }
+
+    /// Sets when the bundle that is there is withdrawn.
+    pub(super) fn use_until(&self, trust_domain: &TrustDomain, until: Timestamp) {
+        if let Some(latest) = self.all().get_mut(trust_domain) {
+            latest.until = Some(until);
+        }
+    }
+
+    /// When the bundle is to be withdrawn; `None` where there is none, where it is withdrawn already, and where it is used
+    /// without an end.
+    pub(super) fn ends_at(&self, trust_domain: &TrustDomain) -> Option<Timestamp> {
+        let all = self.all();
+        all.get(trust_domain).filter(|latest| !latest.withdrawn).and_then(|latest| latest.until)
+    }
+
+    /// Withdraws the bundle if its time is over.
+    pub(super) fn withdraw_stale(&self, trust_domain: &TrustDomain, now: Timestamp) {
+        let mut all = self.all();
+        let Some(latest) = all.get_mut(trust_domain) else { return };
+        let Some(until) = latest.until.filter(|until| !latest.withdrawn && *until <= now) else {
+            return;
+        };
+        latest.withdrawn = true;
+        tracing::error!(
+            %trust_domain,
+            %until,
+            "a bundle was not refreshed for too long and is not used any more: no SVID of that trust domain verifies here"
+        );
+        self.present.send_replace(used(&all));
+    }
+
+    fn all(&self) -> MutexGuard<'_, BTreeMap<TrustDomain, Latest>> {
+        self.latest.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -81,23 +152,26 @@ impl BundleSource for FederatedBundles {
     }
 }
 
-/// The present bundles with this one among them, or `None` where it is there already.
+fn used(all: &BTreeMap<TrustDomain, Latest>) -> Present {
+    let used = all.iter().filter(|(_, latest)| !latest.withdrawn);
+    Arc::new(used.map(|(name, latest)| (name.clone(), Arc::clone(&latest.bundle))).collect())
+}
+
+/// What it means that this bundle follows those that are there.
 fn followed_by(
-    present: &Present,
-    name: TrustDomain,
-    bundle: Arc<Bundle>,
-) -> Result<Option<Present>, RefusedBundle> {
-    if let Some(before) = present.get(&name) {
-        bundle.supersedes(before).map_err(RefusedBundle::Sequence)?;
-        if before == &bundle {
-            return Ok(None);
+    all: &BTreeMap<TrustDomain, Latest>,
+    name: &TrustDomain,
+    bundle: &Arc<Bundle>,
+) -> Result<Taken, RefusedBundle> {
+    if let Some(before) = all.get(name) {
+        bundle.supersedes(&before.bundle).map_err(RefusedBundle::Sequence)?;
+        if before.bundle == *bundle {
+            return Ok(if before.withdrawn { Taken::Again } else { Taken::Same });
         }
     }
-    let mut next = BTreeMap::clone(present);
-    next.insert(name, bundle);
-    let bytes = next.values().map(|bundle| bundle.to_document().to_string().len()).sum();
-    if bytes > MAX_BYTES {
-        return Err(RefusedBundle::TooMuch(bytes));
-    }
-    Ok(Some(Arc::new(next)))
+    // Withdrawn ones count: they may come back at any time.
+    let others = all.iter().filter(|(other, _)| *other != name);
+    let next = others.map(|(_, latest)| &latest.bundle).chain([bundle]);
+    let bytes = next.map(|bundle| bundle.to_document().to_string().len()).sum();
+    if bytes > MAX_BYTES { Err(RefusedBundle::TooMuch(bytes)) } else { Ok(Taken::New) }
 }

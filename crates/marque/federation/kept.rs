@@ -1,16 +1,28 @@
-//! The last good bundle of each trust domain on disk, so that a restart does not fall back to older ones.
+//! The last good bundle of each trust domain on disk, and when it was refreshed last, so that a restart neither falls back
+//! to older ones nor makes an old one young.
 
 use std::collections::BTreeSet;
 use std::io::{self, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
+use jiff::Timestamp;
 use marque_jose::sha256;
 use marque_registry::Federation;
 use marque_spiffe::{Bundle, TrustDomain};
 
 /// Names are shortened past this, because file systems take 255 bytes.
 const MAX_STEM: usize = 200;
+/// The member of the document that says when the bundle was fetched last, in seconds since 1970.
+const REFRESHED_AT: &str = "marque_refreshed_at";
+
+/// A bundle as it was kept.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Kept {
+    pub(super) bundle: Bundle,
+    /// When it was fetched last, or found unchanged; long ago where the file does not say.
+    pub(super) refreshed_at: Timestamp,
+}
 
 /// The folder with the bundles that were fetched, one file for each trust domain.
 #[derive(Debug, Clone)]
@@ -23,7 +35,7 @@ impl KeptBundles {
     }
 
     /// The bundle that was fetched last; `None` where none was. One that cannot be read is told and left alone.
-    pub(super) fn load(&self, trust_domain: &TrustDomain) -> Option<Bundle> {
+    pub(super) fn load(&self, trust_domain: &TrustDomain) -> Option<Kept> {
         let file = self.file(trust_domain);
         let document = match std::fs::read(&file) {
             Ok(document) => document,
@@ -39,18 +51,20 @@ impl KeptBundles {
             let error = error as &dyn std::error::Error;
             tracing::warn!(%trust_domain, error, "the bundle fetched last is not one");
         }
-        bundle.ok()
+        Some(Kept { bundle: bundle.ok()?, refreshed_at: refreshed_at(&document) })
     }
 
-    /// Keeps a bundle, whole or not at all.
-    pub(super) fn save(&self, bundle: &Bundle) -> io::Result<()> {
+    /// Keeps a bundle that was refreshed at this time, whole or not at all.
+    pub(super) fn save(&self, bundle: &Bundle, refreshed_at: Timestamp) -> io::Result<()> {
         std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&self.0)?;
         let file = self.file(bundle.trust_domain());
         let partial = file.with_extension("partial");
+        let mut document = bundle.to_document();
+        document[REFRESHED_AT] = refreshed_at.as_second().into();
         let mut options = std::fs::OpenOptions::new();
         options.create(true).truncate(true).write(true).mode(0o600);
         let mut writer = options.open(&partial)?;
-        writer.write_all(bundle.to_document().to_string().as_bytes())?;
+        writer.write_all(document.to_string().as_bytes())?;
         writer.sync_all()?;
         std::fs::rename(partial, file)
     }
@@ -81,4 +95,10 @@ impl KeptBundles {
         };
         Path::new(&self.0).join(format!("{stem}.json"))
     }
+}
+
+fn refreshed_at(document: &[u8]) -> Timestamp {
+    let document: Option<serde_json::Value> = serde_json::from_slice(document).ok();
+    let second = document.and_then(|document| document.get(REFRESHED_AT)?.as_i64());
+    second.and_then(|second| Timestamp::from_second(second).ok()).unwrap_or(Timestamp::UNIX_EPOCH)
 }

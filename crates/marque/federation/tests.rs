@@ -4,6 +4,7 @@ mod endpoint;
 mod fetching;
 mod profiles;
 mod redirects;
+mod staleness;
 mod turns;
 
 pub(crate) use self::endpoint::{Answer, Endpoint};
@@ -13,7 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use marque_registry::{Federation, TrustDomainDocument};
-use marque_spiffe::{Bundle, BundleSource, SpiffeId, TrustDomain};
+use marque_spiffe::{Bundle, BundleSource, Clock as _, SpiffeId, TrustDomain};
 use marque_testkit::{FixedClock, ScratchBundles, ScratchTrustDomain};
 use tempfile::TempDir;
 
@@ -64,11 +65,11 @@ impl Own {
     fn start(&self, federation: &str, files: &[Arc<Bundle>]) -> Run {
         let document = document(federation);
         let kept = KeptBundles::new(self.folder.path().join("kept"));
-        let bundles = super::open(&document, files.to_vec(), &kept).unwrap();
+        let bundles = super::open(&document, files.to_vec(), &kept, self.clock.now()).unwrap();
         let own = ScratchBundles::of(&[&ScratchTrustDomain::new("test.example.org")]);
         let clock = Arc::new(self.clock.clone()) as _;
-        let (federation, folder) = (document.federation(), self.folder.path());
-        let relationships = relationships(federation, folder, &bundles, own, &kept, &clock);
+        let folder = self.folder.path();
+        let relationships = relationships(&document, folder, &bundles, own, &kept, &clock);
         Run { bundles, relationships: relationships.unwrap() }
     }
 

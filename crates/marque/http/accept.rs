@@ -6,18 +6,9 @@
 //! `marque-exchange` to find out. Deliberately absent: routes, plain HTTP, and proxy headers.
 
 mod addresses;
+mod traffic;
 
-use std::{
-    convert::Infallible,
-    io,
-    net::SocketAddr,
-    pin::pin,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    time::Duration,
-};
+use std::{convert::Infallible, io, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
 
 use axum::{
     Router,
@@ -34,14 +25,17 @@ use rustls::ServerConfig;
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::Semaphore,
-    time::{sleep, timeout},
+    time::{sleep, sleep_until, timeout},
 };
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tower::Service;
 use tower_http::timeout::TimeoutLayer;
 
-use self::addresses::Addresses;
+use self::{
+    addresses::Addresses,
+    traffic::{Overdue, Patience, Traffic},
+};
 use super::problem;
 use crate::grpc::limit::Limit;
 
@@ -50,13 +44,14 @@ use crate::grpc::limit::Limit;
 pub struct HttpLimits {
     /// Connections open at once; more wait in the listener's queue.
     pub connections: usize,
-    /// Connections open at once from one IPv4 address or one IPv6 /64; one too many is closed before its handshake.
+    /// Connections open at once from one IPv4 address or one IPv6 /64, and twice as many from one IPv6 /56; one too many is
+    /// closed before its handshake.
     pub connections_per_address: usize,
     /// How long a TLS handshake may take.
     pub handshake: Duration,
-    /// How long a request's head may take, which is also how long an HTTP/1.1 connection may idle.
+    /// How long a request's head may take, which is also how long a connection may idle.
     pub request_head: Duration,
-    /// How long one request may take, its body included.
+    /// How long one request may take, its body included; and for how long after that its answer may wait to be taken.
     pub request: Duration,
     /// The age at which a connection is asked to end.
     pub connection_age: Duration,
@@ -222,34 +217,31 @@ impl Shared {
         let (_, session) = stream.get_ref();
         let peer = session.peer_certificates().and_then(PeerCertificate::from_chain);
         let builder = self.builder(session.alpn_protocol() == Some(b"h2"));
-        let began = AtomicBool::new(false);
+        let limits = &self.limits;
+        let traffic =
+            Traffic::new(Patience { idle: limits.request_head, request: limits.request * 2 });
         let service = service_fn(|mut request: Request<Incoming>| {
-            began.store(true, Ordering::Relaxed);
+            let open = traffic.begin();
             if let Some(peer) = &peer {
                 request.extensions_mut().insert(peer.clone());
             }
             let mut router = self.router.clone();
             async move {
                 let answer: Result<Response<Body>, Infallible> = router.call(request).await;
-                answer
+                answer.map(|answer| answer.map(|body| open.until_taken(body)))
             }
         });
         let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
-        let mut first_request_due = pin!(sleep(self.limits.request_head));
         let mut too_old = pin!(sleep(self.limits.connection_age));
-        let mut watched = true;
         let ended = loop {
             tokio::select! {
                 ended = connection.as_mut() => break Some(ended),
                 () = self.drain.cancelled() => break None,
                 () = too_old.as_mut() => break None,
-                // HTTP/2 has no limit of its own for a client that connects and stays silent.
-                () = first_request_due.as_mut(), if watched => {
-                    watched = false;
-                    if !began.load(Ordering::Relaxed) {
-                        return;
-                    }
-                }
+                overdue = overdue(&traffic) => match overdue {
+                    Overdue::Silent | Overdue::Stuck => return,
+                    Overdue::Idle => break None,
+                },
             }
         };
         let ended = match ended {
@@ -285,5 +277,16 @@ impl Shared {
             .keep_alive_interval(Duration::from_secs(20))
             .keep_alive_timeout(Duration::from_secs(10));
         if http2 { builder.http2_only() } else { builder.http1_only() }
+    }
+}
+
+/// Waits until the connection has lasted long enough.
+async fn overdue(traffic: &Traffic) -> Overdue {
+    loop {
+        let (due, why) = traffic.due();
+        if due <= tokio::time::Instant::now() {
+            return why;
+        }
+        sleep_until(due).await;
     }
 }

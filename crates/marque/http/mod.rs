@@ -4,6 +4,7 @@
 //! Deliberately absent: which playbook, grant or token is right, plain HTTP, cookies and browsers.
 
 pub mod accept;
+mod asked;
 pub mod bundle;
 mod discovery;
 mod intents;
@@ -84,6 +85,9 @@ pub trait IssuerDoor: fmt::Debug + Send + Sync {
 
     /// The nonce for the next DPoP proof; `None` where DPoP is not offered.
     fn dpop_nonce(&self) -> Option<String>;
+
+    /// The challenge for the next proof beside a client attestation; `None` where that is not offered.
+    fn attestation_challenge(&self) -> Option<String>;
 
     /// The RFC 8414 document.
     fn metadata(&self) -> Value;
@@ -204,12 +208,12 @@ pub fn router(issuer: Arc<dyn IssuerDoor>) -> Router {
 fn routes(state: &HttpState) -> Routes {
     let path = state.issuer.issuer().path();
     Routes::new()
-        .merge(token::routes(path, *state.issuer.offers()))
+        .merge(token::routes(path, state))
         .merge(status::routes(path, *state.issuer.offers()))
         .merge(intents::routes(path))
         .merge(discovery::routes(path))
         .merge(bundle::routes(path))
-        .merge(openapi::routes(path))
+        .merge(openapi::routes(path, state))
 }
 
 /// Whether there is exactly one `Content-Type` and it is this one, whatever its parameters.

@@ -12,9 +12,8 @@ mod operation;
 mod schemas;
 
 use axum::{
-    Json,
-    extract::State,
-    http::header,
+    body::Bytes,
+    http::{HeaderValue, header},
     response::{IntoResponse as _, Response},
     routing::get,
 };
@@ -26,13 +25,23 @@ use super::{HttpState, discovery::CACHED, routes::Routes};
 /// Where the document is, below the issuer.
 pub(super) const PATH: &str = "/openapi.json";
 
-pub(super) fn routes(path: &str) -> Routes {
-    Routes::new().route(&format!("{path}{PATH}"), get(openapi))
+pub(super) fn routes(path: &str, state: &HttpState) -> Routes {
+    // Made once, and shared by all who read it: it is the largest answer that is given to anybody.
+    let document = document(state.issuer.issuer(), state.issuer.offers()).to_string();
+    let document = Bytes::from(document);
+    Routes::new().route(
+        &format!("{path}{PATH}"),
+        get(move || {
+            let document = document.clone();
+            async move { answer(document) }
+        }),
+    )
 }
 
-async fn openapi(State(state): State<HttpState>) -> Response {
-    let document = document(state.issuer.issuer(), state.issuer.offers());
-    let mut response = Json(document).into_response();
+fn answer(document: Bytes) -> Response {
+    let mut response = document.into_response();
+    let json = HeaderValue::from_static("application/json");
+    response.headers_mut().insert(header::CONTENT_TYPE, json);
     response.headers_mut().insert(header::CACHE_CONTROL, CACHED);
     response
 }

@@ -55,6 +55,10 @@ impl IssuerDoor for Issuer {
         self.tokens.dpop_nonce()
     }
 
+    fn attestation_challenge(&self) -> Option<String> {
+        self.tokens.attestation_challenge()
+    }
+
     fn revoke(
         &self,
         request: RevocationRequest,

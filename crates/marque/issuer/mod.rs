@@ -31,7 +31,7 @@ use marque_exchange::{
     OidcIssuer, ResourceServer, TokenService, TokenServiceConfig, TokenServiceParts,
 };
 use marque_keys::KeyManager;
-use marque_registry::{DpopNonce, Registry, TokenBinding, TrustDomainDocument};
+use marque_registry::{NonceDemand, Registry, TokenBinding, TrustDomainDocument};
 use marque_spiffe::{Bundle, BundleSource, Clock, Environment, Random, TrustDomain};
 use marque_store::Store;
 use marque_workload::{BundleSet, Profiles, Workload, WorkloadLimits};
@@ -92,7 +92,7 @@ pub(crate) struct IssuerParts {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) random: Arc<dyn Random>,
     pub(crate) neighbours: Neighbours,
-    /// What nonces of DPoP proofs are made with.
+    /// What nonces and challenges are made with.
     pub(crate) nonce_secret: NonceSecret,
     /// Where the bundles that were fetched are kept.
     pub(crate) kept_bundles: PathBuf,
@@ -129,7 +129,7 @@ impl Issuer {
         );
         let registrar = registrar.await.context("load the registration entries")?;
         let kept = KeptBundles::new(kept_bundles);
-        let federated = federation::open(&document, folder.federated, &kept)?;
+        let federated = federation::open(&document, folder.federated, &kept, now)?;
         let lists = folder.revocation_lists;
         let foreign = Foreign::new(Arc::clone(&federated), lists, &authority.bundle());
         // The token endpoint takes SVIDs of the own trust domain alone: federation is for workloads among themselves.
@@ -174,9 +174,8 @@ impl Issuer {
             foreign,
         );
         let own = OwnBundle(Arc::clone(&authority));
-        let federation = document.federation();
         let relationships =
-            federation::relationships(federation, &folder.path, &federated, own, &kept, &clock)?;
+            federation::relationships(&document, &folder.path, &federated, own, &kept, &clock)?;
         let log: Arc<dyn LogStore> = Arc::clone(&store) as _;
         let sharing = SharedIdentities::new(Arc::clone(&document), log, Arc::clone(&clock));
         let denials = Denials::new(Arc::clone(&document), Arc::clone(&clock));
@@ -368,12 +367,17 @@ fn token_config(document: &TrustDomainDocument, issuer: IssuerUrl) -> TokenServi
             .collect(),
         oidc_issuers: document.oidc_issuers().iter().map(oidc_issuer).collect(),
         offers: offers(document),
-        dpop_nonce: match document.token_service().dpop_nonce {
-            DpopNonce::Required => NoncePolicy::Required,
-            DpopNonce::Optional => NoncePolicy::Optional,
-        },
+        dpop_nonce: nonce_policy(document.token_service().dpop_nonce),
+        attestation_challenge: nonce_policy(document.token_service().attestation_challenge),
         verified_svids: document.token_service().verified_svids.into(),
         ..TokenServiceConfig::new(issuer, document.name().clone(), document.environment())
+    }
+}
+
+const fn nonce_policy(demand: NonceDemand) -> NoncePolicy {
+    match demand {
+        NonceDemand::Required => NoncePolicy::Required,
+        NonceDemand::Optional => NoncePolicy::Optional,
     }
 }
 

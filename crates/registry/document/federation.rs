@@ -6,15 +6,22 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
+use std::ops::RangeInclusive;
 use std::path::{Component, Path, PathBuf};
 use std::str::FromStr;
+use std::time::Duration;
 
 use marque_spiffe::{BundleEndpointUrl, Environment, SpiffeId, TrustDomain};
 
 use crate::fields::{Fields, Lined, Log};
+use crate::lifetime::Lifetime;
 
 /// How many other trust domains one may federate with.
 pub const MAX_FEDERATIONS: usize = 64;
+/// How long a bundle that cannot be refreshed is used where nothing is said: over a weekend, and no longer.
+const DEFAULT_STALENESS: Duration = Duration::from_hours(72);
+/// The bounds of what may be said: several turns of fetching, and a month.
+const STALENESS: RangeInclusive<Duration> = Duration::from_mins(5)..=Duration::from_hours(30 * 24);
 
 /// One of `[[federation]]`: another trust domain of the same environment.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,6 +39,8 @@ pub struct BundleEndpoint {
     pub url: BundleEndpointUrl,
     /// How its server proves who it is.
     pub profile: BundleEndpointProfile,
+    /// How long the bundle is used after it was fetched last.
+    pub max_staleness: Duration,
 }
 
 /// How a bundle endpoint proves who it is (FE-3).
@@ -162,10 +171,15 @@ fn endpoint(table: &mut Fields<'_, '_>, log: &mut Log<'_>) -> Option<BundleEndpo
     let endpoint_spiffe_id: Option<Lined<SpiffeId>> =
         table.optional_lined_text("endpoint_spiffe_id", log);
     let ca_file: Option<Readable> = table.optional_text("ca_file", log);
+    let has_staleness = table.has("max_staleness");
+    let max_staleness = max_staleness(table, log);
     if !has_url {
-        for (key, there) in
-            [("profile", has_profile), ("endpoint_spiffe_id", has_id), ("ca_file", has_ca)]
-        {
+        for (key, there) in [
+            ("profile", has_profile),
+            ("endpoint_spiffe_id", has_id),
+            ("ca_file", has_ca),
+            ("max_staleness", has_staleness),
+        ] {
             if there {
                 log.at(line, format!("`{key}` in [federation] is for a `url`, and there is none"));
             }
@@ -199,7 +213,21 @@ fn endpoint(table: &mut Fields<'_, '_>, log: &mut Log<'_>) -> Option<BundleEndpo
             BundleEndpointProfile::HttpsSpiffe { endpoint_spiffe_id: value }
         }
     };
-    Some(BundleEndpoint { url: url?, profile })
+    Some(BundleEndpoint { url: url?, profile, max_staleness: max_staleness? })
+}
+
+fn max_staleness(table: &mut Fields<'_, '_>, log: &mut Log<'_>) -> Option<Duration> {
+    if !table.has("max_staleness") {
+        return Some(DEFAULT_STALENESS);
+    }
+    let Lined { value, line }: Lined<Lifetime> = table.optional_lined_text("max_staleness", log)?;
+    if STALENESS.contains(&value.as_duration()) {
+        return Some(value.as_duration());
+    }
+    let [least, most] = [STALENESS.start(), STALENESS.end()]
+        .map(|bound| Lifetime::try_from(*bound).map_or_else(|e| e.to_string(), |l| l.to_string()));
+    log.at(line, format!("`max_staleness` in [federation] must be from {least} to {most}"));
+    None
 }
 
 /// What a finding says of a trust domain across the firebreak.

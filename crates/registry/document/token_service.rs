@@ -13,7 +13,9 @@ pub struct TokenServiceSettings {
     /// Tokens bound to the key of a DPoP proof (RFC 9449).
     pub dpop: bool,
     /// Whether a DPoP proof needs a nonce of ours.
-    pub dpop_nonce: DpopNonce,
+    pub dpop_nonce: NonceDemand,
+    /// Whether the proof beside a client attestation needs a challenge of ours.
+    pub attestation_challenge: NonceDemand,
     /// Client authentication by X.509-SVID, and tokens bound to it (RFC 8705).
     pub mutual_tls: bool,
     /// Client authentication by WIT-SVID with a proof of possession: still a draft.
@@ -37,16 +39,17 @@ pub struct TokenServiceSettings {
     pub verified_svids: u32,
 }
 
-/// Whether a DPoP proof needs a nonce of the token service (RFC 9449 §8).
+/// Whether a proof needs a nonce of the token service (RFC 9449 §8), or a challenge, which is the same under another name
+/// (draft-ietf-oauth-attestation-based-client-auth-10, section 6).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum DpopNonce {
+pub enum NonceDemand {
     /// It does.
     Required,
     /// It may come without.
     Optional,
 }
 
-impl FromStr for DpopNonce {
+impl FromStr for NonceDemand {
     type Err = &'static str;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
@@ -63,9 +66,11 @@ impl TokenServiceSettings {
     /// for the deferred response, without which nobody could wait for an approval, and the status list.
     pub const fn of(environment: Environment) -> Self {
         let drafts = matches!(environment, Environment::NonProduction);
+        let demand = if drafts { NonceDemand::Optional } else { NonceDemand::Required };
         Self {
             dpop: true,
-            dpop_nonce: if drafts { DpopNonce::Optional } else { DpopNonce::Required },
+            dpop_nonce: demand,
+            attestation_challenge: demand,
             mutual_tls: true,
             wit_client_authentication: drafts,
             deferred: true,
@@ -104,8 +109,13 @@ pub(super) fn read(
             *switch = field.value;
         }
     }
-    if let Some(policy) = table.optional_text("dpop_nonce", log) {
-        settings.dpop_nonce = policy;
+    for (key, demand) in [
+        ("dpop_nonce", &mut settings.dpop_nonce),
+        ("attestation_challenge", &mut settings.attestation_challenge),
+    ] {
+        if let Some(chosen) = table.optional_text(key, log) {
+            *demand = chosen;
+        }
     }
     if let Some(number) = table.optional_number("verified_svids", log) {
         settings.verified_svids = number;
@@ -137,16 +147,27 @@ mod tests {
     }
 
     #[test]
-    fn production_demands_nonces_unless_it_says_otherwise() {
-        let of = |environment| TokenServiceSettings::of(environment).dpop_nonce;
-        assert_eq!(of(Environment::Production), DpopNonce::Required);
-        assert_eq!(of(Environment::NonProduction), DpopNonce::Optional);
-        let chosen = with("dpop_nonce = \"optional\"").unwrap();
-        assert_eq!(chosen.dpop_nonce, DpopNonce::Optional);
-        let chosen = with("dpop_nonce = \"required\"").unwrap();
-        assert_eq!(chosen.dpop_nonce, DpopNonce::Required);
-        for wrong in ["\"Required\"", "\"\"", "true"] {
-            assert!(with(&format!("dpop_nonce = {wrong}")).is_err(), "{wrong}");
+    fn production_demands_nonces_and_challenges_unless_it_says_otherwise() {
+        type Demand = fn(&TokenServiceSettings) -> NonceDemand;
+        let demands: [(&str, Demand); 2] = [
+            ("dpop_nonce", |settings| settings.dpop_nonce),
+            ("attestation_challenge", |settings| settings.attestation_challenge),
+        ];
+        for (key, demand) in demands {
+            let of = |environment| demand(&TokenServiceSettings::of(environment));
+            assert_eq!(of(Environment::Production), NonceDemand::Required);
+            assert_eq!(of(Environment::NonProduction), NonceDemand::Optional);
+            for (text, chosen) in
+                [("optional", NonceDemand::Optional), ("required", NonceDemand::Required)]
+            {
+                let settings = with(&format!("{key} = \"{text}\"")).unwrap();
+                assert_eq!(demand(&settings), chosen, "{key}");
+                let other = demands.iter().find(|(other, _)| *other != key).unwrap().1;
+                assert_eq!(other(&settings), other(&with("").unwrap()), "{key} is its own");
+            }
+            for wrong in ["\"Required\"", "\"\"", "true"] {
+                assert!(with(&format!("{key} = {wrong}")).is_err(), "{key} = {wrong}");
+            }
         }
     }
 

@@ -3,76 +3,15 @@
 
 use marque_intent::DenialCode;
 use marque_jose::{Algorithm, HolderKey, Signer, base64url, sha256, sign_compact};
-use marque_testkit::{START, ScratchSigner, ScratchTrustDomain};
+use marque_testkit::{START, ScratchSigner};
 use serde_json::{Value, json};
-use std::time::Duration;
 
-use super::once;
+use super::held::{Held, changed, request, sign, without};
 use crate::{
     OAuthErrorCode::{self, AccessDenied, InvalidClient, InvalidClientAttestation},
     Presented, UnverifiedAttestationProof, UnverifiedWorkloadProof,
     fixture::{Fields, ISSUER, Rig},
 };
-
-/// A client with the key of its WIT-SVID.
-struct Held {
-    key: HolderKey,
-    wit: String,
-}
-
-impl Held {
-    fn of(domain: &ScratchTrustDomain, path: &str) -> Self {
-        let key = HolderKey::generate().unwrap();
-        let wit = domain.wit_svid(&domain.id(path), &key, START + Duration::from_secs(300));
-        Self { key, wit: wit.expose_token().to_owned() }
-    }
-
-    fn agent(rig: &Rig) -> Self {
-        Self::of(&rig.own, "/agent/rotator")
-    }
-
-    fn attested(&self, proof: &str) -> Presented {
-        Presented {
-            client_attestation: once(&self.wit),
-            client_attestation_pop: once(proof),
-            ..Presented::default()
-        }
-    }
-
-    fn working(&self, proof: &str) -> Presented {
-        Presented {
-            workload_identity_token: once(&self.wit),
-            workload_proof_token: once(proof),
-            ..Presented::default()
-        }
-    }
-
-    fn attestation_claims(&self) -> Value {
-        json!({ "aud": ISSUER, "jti": "d25d00ab-552b", "iat": START.as_second() })
-    }
-
-    fn workload_claims(&self) -> Value {
-        let wth = base64url::encode(sha256(self.wit.as_bytes()));
-        let aud = format!("{ISSUER}/oauth2/token");
-        json!({ "aud": aud, "exp": START.as_second() + 120, "jti": "bwc4ESC3acc2LTC1", "wth": wth })
-    }
-}
-
-fn sign(typ: Option<&str>, claims: &Value, signer: &dyn Signer) -> String {
-    sign_compact(typ, claims, signer).unwrap().expose_token().to_owned()
-}
-
-fn changed(claims: &Value, member: &str, value: Value) -> Value {
-    let mut claims = claims.clone();
-    claims[member] = value;
-    claims
-}
-
-fn without(claims: &Value, member: &str) -> Value {
-    let mut claims = claims.clone();
-    claims.as_object_mut().unwrap().remove(member);
-    claims
-}
 
 /// Claims that both forms refuse, whatever else they ask for.
 fn spoilt(good: &Value) -> Vec<(&'static str, Value)> {
@@ -140,10 +79,6 @@ fn forged(held: &Held, typ: &'static str, good: &Value) -> Vec<(&'static str, St
             raw(&format!(r#"{{"alg":"ES256","typ":"{typ}","x":"{}"}}"#, "x".repeat(17_000))),
         ),
     ]
-}
-
-fn request(rig: &Rig) -> Fields {
-    rig.fields().unauthenticated()
 }
 
 #[tokio::test]

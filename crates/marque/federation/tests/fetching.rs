@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use marque_spiffe::BundleSource as _;
-use marque_testkit::ScratchTrustDomain;
+use marque_testkit::{START, ScratchTrustDomain};
 
-use super::super::bundles::{MAX_BYTES, RefusedBundle};
+use super::super::bundles::{MAX_BYTES, RefusedBundle, Taken};
 use super::super::fetch::FetchLimits;
 use super::endpoint::{Answer, Endpoint};
 use super::{KeptBundles, Own, PARTNER, document_of, federation, partner, partner_name, web};
@@ -152,17 +152,18 @@ fn the_bundles_of_all_others_together_are_bounded() {
     };
     let one = large("one.example.org", 1).to_document().to_string().len();
     let most = MAX_BYTES / one;
+    let replace = |bundle| bundles.replace(bundle, START);
     let names: Vec<_> = (0..most.div_ceil(250)).map(|n| format!("p{n}.example.org")).collect();
     let (last, others) = names.split_last().unwrap();
     for name in others {
-        assert_eq!(bundles.replace(large(name, 250)), Ok(true));
+        assert_eq!(replace(large(name, 250)), Ok(Taken::New));
     }
-    let refused = bundles.replace(large(last, 1000)).unwrap_err();
+    let refused = replace(large(last, 1000)).unwrap_err();
     assert!(matches!(refused, RefusedBundle::TooMuch(bytes) if bytes > MAX_BYTES));
     assert_eq!(bundles.bundle(&last.parse().unwrap()), None);
-    assert_eq!(bundles.replace(large(last, 1)), Ok(true));
+    assert_eq!(replace(large(last, 1)), Ok(Taken::New));
     assert_eq!(
-        bundles.replace(large(last, 2)).unwrap_err().to_string(),
+        replace(large(last, 2)).unwrap_err().to_string(),
         "the bundle does not follow the one before"
     );
 }
@@ -174,11 +175,12 @@ fn a_name_too_long_for_a_file_is_kept_all_the_same() {
     let name = "a".repeat(255);
     let domain = ScratchTrustDomain::new(&name);
     assert_eq!(kept.load(domain.trust_domain()), None);
-    kept.save(&domain.bundle()).unwrap();
-    assert_eq!(kept.load(domain.trust_domain()).map(Arc::new), Some(domain.bundle()));
+    kept.save(&domain.bundle(), START).unwrap();
+    let loaded = kept.load(domain.trust_domain()).unwrap();
+    assert_eq!((&loaded.bundle, loaded.refreshed_at), (&*domain.bundle(), START));
     // A trust domain may be called like a way out of the folder.
     let dots = ScratchTrustDomain::new("..");
-    kept.save(&dots.bundle()).unwrap();
+    kept.save(&dots.bundle(), START).unwrap();
     let files = || std::fs::read_dir(folder.path().join("kept")).unwrap().count();
     assert_eq!(files(), 2);
     kept.prune(&federation("")).unwrap();

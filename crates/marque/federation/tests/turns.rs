@@ -11,25 +11,25 @@ use super::endpoint::{Answer, Endpoint};
 use super::{Own, Run, document_of, partner, until, web};
 
 /// A relationship that follows its turns.
-struct Following {
+pub(super) struct Following {
     clock: FixedClock,
     _task: AbortOnDropHandle<()>,
 }
 
 impl Following {
-    fn begin(own: &Own, run: &Run) -> Self {
+    pub(super) fn begin(own: &Own, run: &Run) -> Self {
         let relationship = Arc::clone(&run.relationships[0]);
         let task = tokio::spawn(async move { relationship.follow(CancellationToken::new()).await });
         Self { clock: own.clock.clone(), _task: AbortOnDropHandle::new(task) }
     }
 
     /// Waits until as many fetches were made and the next one is awaited.
-    async fn fetched(&self, endpoint: &Endpoint, times: usize) {
+    pub(super) async fn fetched(&self, endpoint: &Endpoint, times: usize) {
         until("the fetch", || endpoint.asked().len() == times && self.clock.sleepers() == 1).await;
     }
 
     /// The next fetch comes after exactly this time.
-    async fn next_after(&self, wait: Duration, endpoint: &Endpoint) {
+    pub(super) async fn next_after(&self, wait: Duration, endpoint: &Endpoint) {
         let before = endpoint.asked().len();
         self.clock.advance(wait - Duration::from_secs(1));
         // Whoever would wake too early has its chance, and is then no longer asleep.

@@ -1,7 +1,8 @@
 //! Connections counted by the address that they come from, so that one host cannot hold all of them.
 //!
-//! An IPv6 host has a whole /64 to choose its address from, so that is what is counted. Deliberately absent: addresses
-//! that a proxy reports; behind a proxy everybody has its address.
+//! An IPv6 host has a whole /64 to choose its address from, and a site often a /56 of those, so both are counted. Whoever
+//! has more networks than one can hold more. Deliberately absent: addresses that a proxy reports; behind a proxy everybody
+//! has its address.
 
 use std::{
     collections::HashMap,
@@ -13,14 +14,23 @@ use std::{
 #[derive(Debug)]
 pub(super) struct Addresses {
     most: usize,
-    open: Mutex<HashMap<IpAddr, usize>>,
+    open: Mutex<HashMap<Network, usize>>,
+}
+
+/// What connections are counted by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Network {
+    /// An IPv4 address, however it is written, or the /64 of an IPv6 address.
+    Host(IpAddr),
+    /// The /56 of an IPv6 address.
+    Site(Ipv6Addr),
 }
 
 /// The place of one connection, which is free again when it is dropped.
 #[derive(Debug)]
 pub(super) struct AddressPlace {
     addresses: Arc<Addresses>,
-    host: IpAddr,
+    networks: Vec<Network>,
 }
 
 impl Addresses {
@@ -30,37 +40,46 @@ impl Addresses {
 
     /// A place for one more connection from there, unless it has as many as it may have.
     pub(super) fn place(self: &Arc<Self>, from: IpAddr) -> Option<AddressPlace> {
-        let host = host(from);
+        let networks = networks(from);
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-        let count = open.entry(host).or_insert(0);
-        // A limit of none is refused by configuration; here it would leave an entry behind.
-        if *count >= self.most.max(1) {
+        let full = |network: &Network| {
+            let most = match network {
+                Network::Host(_) => self.most,
+                Network::Site(_) => self.most.saturating_mul(2),
+            };
+            open.get(network).is_some_and(|count| *count >= most.max(1))
+        };
+        if networks.iter().any(full) {
             return None;
         }
-        *count += 1;
-        Some(AddressPlace { addresses: Arc::clone(self), host })
+        for network in &networks {
+            *open.entry(*network).or_insert(0) += 1;
+        }
+        Some(AddressPlace { addresses: Arc::clone(self), networks })
     }
 }
 
 impl Drop for AddressPlace {
     fn drop(&mut self) {
         let mut open = self.addresses.open.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(count) = open.get_mut(&self.host) {
-            *count -= 1;
-            if *count == 0 {
-                open.remove(&self.host);
+        for network in &self.networks {
+            if let Some(count) = open.get_mut(network) {
+                *count -= 1;
+                if *count == 0 {
+                    open.remove(network);
+                }
             }
         }
     }
 }
 
-/// What counts as one host: an IPv4 address, however it is written, or the /64 of an IPv6 address.
-fn host(address: IpAddr) -> IpAddr {
+fn networks(address: IpAddr) -> Vec<Network> {
     match address.to_canonical() {
-        IpAddr::V4(address) => IpAddr::V4(address),
+        address @ IpAddr::V4(_) => vec![Network::Host(address)],
         IpAddr::V6(address) => {
-            let network = u128::from(address) & (u128::MAX << 64);
-            IpAddr::V6(Ipv6Addr::from(network))
+            let first =
+                |bits: u32| Ipv6Addr::from(u128::from(address) & (u128::MAX << (128 - bits)));
+            vec![Network::Host(first(64).into()), Network::Site(first(56))]
         }
     }
 }
@@ -93,5 +112,18 @@ mod tests {
         let _mapped = place("::ffff:192.0.2.1").unwrap();
         assert!(place("192.0.2.1").is_none());
         assert!(place("::ffff:192.0.2.2").is_some());
+    }
+
+    #[test]
+    fn a_site_with_many_networks_has_twice_the_places_of_a_host_and_no_more() {
+        let addresses = Addresses::new(2);
+        let place =
+            |network: u16| addresses.place(format!("2001:db8:0:{network:x}::1").parse().unwrap());
+        let held: Vec<_> = (0..4).map(|network| place(network).unwrap()).collect();
+        assert!(place(4).is_none(), "the fifth of one /56");
+        assert!(place(0x100).is_some(), "the next /56");
+        drop(held);
+        assert!(place(4).is_some());
+        assert!(addresses.open.lock().unwrap().is_empty(), "nobody is remembered for nothing");
     }
 }

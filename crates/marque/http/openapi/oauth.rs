@@ -24,6 +24,7 @@ fn operation(endpoint: Endpoint, offers: &Offers) -> Option<Operation> {
         Endpoint::Introspection => Some(introspection(offers)),
         Endpoint::BackchannelAuthentication => Some(backchannel(offers)),
         Endpoint::Revocation => Some(revocation(offers)),
+        Endpoint::AttestationChallenge => Some(challenge()),
         Endpoint::StatusLists => Some(status_lists()),
         Endpoint::Jwks => None,
     }
@@ -39,7 +40,7 @@ fn form(
 ) -> Operation {
     // The assertion is in the body, for which the specification has no scheme.
     let schemes: &[&str] = if offers.mutual_tls { &["", "x509_svid"] } else { &[""] };
-    Operation::new("post", "tokens", id, summary)
+    let operation = Operation::new("post", "tokens", id, summary)
         .secured(schemes)
         .body(FORM, schema, example)
         .refusal(400, "refused, with a code of RFC 6749 5.2 or an extension of it")
@@ -49,7 +50,17 @@ fn form(
         )
         .header(401, "WWW-Authenticate", "the scheme that failed")
         .refusal(413, "the body is too large")
-        .refusal(503, "nothing was issued: storage or signing is out of reach")
+        .refusal(503, "nothing was issued: storage or signing is out of reach");
+    let fresh = [
+        (offers.dpop, "DPoP-Nonce", "for the next DPoP proof, where one came"),
+        (
+            offers.wit_client_authentication,
+            "OAuth-Client-Attestation-Challenge",
+            "for the next proof beside a client attestation, where one came",
+        ),
+    ];
+    let fresh = fresh.into_iter().filter(|(offered, ..)| *offered);
+    fresh.fold(operation, |operation, (_, name, what)| operation.header(400, name, what))
 }
 
 fn token(offers: &Offers) -> Operation {
@@ -122,6 +133,17 @@ fn backchannel(offers: &Offers) -> Operation {
             "interval": 5,
         }),
     )
+}
+
+fn challenge() -> Operation {
+    Operation::new("post", "discovery", "challenge", "a challenge for a client attestation")
+        .described(
+            "draft-ietf-oauth-attestation-based-client-auth-10, section 6.1: for the claim `challenge` of the proof beside a \
+             client attestation. Whoever asks gets one, and the body of the request is not read.",
+        )
+        .answer(200, "the challenge", JSON, "AttestationChallenge")
+        .example(200, &json!({ "attestation_challenge": "cAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA" }))
+        .refusal(413, "the body is too large")
 }
 
 fn revocation(offers: &Offers) -> Operation {

@@ -61,6 +61,10 @@ pub(super) fn all(offers: &Offers) -> Map<String, Value> {
     if offers.ciba {
         schemas.push(("BackchannelResponse", backchannel()));
     }
+    if offers.wit_client_authentication {
+        let challenge = json!({ "type": "object", "properties": { "attestation_challenge": text() }, "required": ["attestation_challenge"] });
+        schemas.push(("AttestationChallenge", challenge));
+    }
     if offers.token_status_list {
         let lists = json!({ "type": "object", "properties": { "status_lists": texts() }, "required": ["status_lists"] });
         schemas.push(("StatusLists", lists));

@@ -3,7 +3,10 @@ use std::{sync::Arc, time::Duration};
 use http_body_util::{BodyExt as _, Empty};
 use hyper::{Request, body::Bytes};
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use marque_testkit::ScratchTrustDomain;
+use marque_testkit::{
+    ScratchTrustDomain,
+    http2::{END_STREAM, Frame, kind, preface},
+};
 use metrics_exporter_prometheus::PrometheusBuilder;
 use rustls::{
     ClientConfig, HandshakeKind, ProtocolVersion, SignatureScheme,
@@ -17,6 +20,7 @@ use tokio::{
     net::TcpStream,
     time::timeout,
 };
+use tokio_rustls::client::TlsStream;
 
 use super::{Answer, HttpLimits, Server, builder, client, door::FakeDoor, post};
 
@@ -192,6 +196,61 @@ async fn a_silent_client_is_not_waited_for() {
         stream.write_all(sent).await.unwrap();
         ends(&mut stream).await;
     }
+}
+
+/// An HTTP/2 connection that has sent these settings and requests, one on each stream.
+async fn http2(server: &Server, settings: &[u8], paths: &[&str]) -> TlsStream<TcpStream> {
+    let mut config = client(server.folder.path());
+    config.alpn_protocols = vec![b"h2".to_vec()];
+    let mut stream = server.connect(config).await.unwrap();
+    let mut bytes = preface();
+    bytes.extend(Frame::new(kind::SETTINGS, 0, 0, settings).bytes());
+    for (number, path) in (0..).zip(paths) {
+        bytes.extend(get(2 * number + 1, path));
+    }
+    stream.write_all(&bytes).await.unwrap();
+    stream
+}
+
+fn get(stream: u32, path: &str) -> Vec<u8> {
+    let fields =
+        [(":method", "GET"), (":scheme", "https"), (":authority", "localhost"), (":path", path)];
+    Frame::headers(stream, END_STREAM, &fields).bytes()
+}
+
+#[tokio::test]
+async fn an_http2_connection_without_requests_ends_though_it_was_used_and_its_pings_are_answered() {
+    let server = Server::with(FakeDoor::default(), quick()).await;
+    let (mut reader, mut writer) =
+        tokio::io::split(http2(&server, &[], &["/live", "/ready"]).await);
+    let pinging = tokio::spawn(async move {
+        let ping = Frame::new(kind::PING, 0, 0, &[7; 8]).bytes();
+        while writer.write_all(&ping).await.is_ok() && writer.flush().await.is_ok() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    });
+    let said = ends(&mut reader).await;
+    pinging.abort();
+    assert!(String::from_utf8_lossy(&said).contains("alive"), "it was answered first");
+}
+
+#[tokio::test]
+async fn an_answer_that_nobody_takes_ends_its_connection_whatever_else_is_asked() {
+    let server = Server::with(FakeDoor::default(), quick()).await;
+    // SETTINGS_INITIAL_WINDOW_SIZE is 0: not a byte of a body may be sent.
+    let stream = http2(&server, &[0, 4, 0, 0, 0, 0], &["/openapi.json"]).await;
+    let (mut reader, mut writer) = tokio::io::split(stream);
+    let asking = tokio::spawn(async move {
+        for number in 1.. {
+            let more = get(2 * number + 1, "/live");
+            if writer.write_all(&more).await.is_err() || writer.flush().await.is_err() {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    });
+    ends(&mut reader).await;
+    asking.abort();
 }
 
 #[tokio::test]

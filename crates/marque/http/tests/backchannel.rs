@@ -51,6 +51,19 @@ async fn oauth_18_the_backchannel_takes_one_form_by_post_and_nothing_in_a_query(
 }
 
 #[tokio::test]
+async fn oauth_7_9_the_backchannel_hands_out_the_nonce_for_the_next_proof_too() {
+    let server = Server::start().await;
+    let headers = format!("{FORM}dpop: a proof\r\n");
+    for body in [request(), "nothing=of-the-kind".to_owned()] {
+        let answer = server.post(BACKCHANNEL, &headers, &body).await;
+        assert_eq!((answer.status, answer.header("dpop-nonce")), (400, Some("nonce-1")));
+        answer.assert_never_stored();
+    }
+    let without = server.post(BACKCHANNEL, FORM, &request()).await;
+    assert_eq!(without.header("dpop-nonce"), None);
+}
+
+#[tokio::test]
 async fn an_idempotency_key_reaches_the_door_with_the_token_request() {
     let server = Server::start().await;
     let headers = format!("{FORM}idempotency-key: k-1\r\n");

@@ -208,6 +208,10 @@ impl IssuerDoor for FakeDoor {
         self.offers.dpop.then(|| "nonce-1".to_owned())
     }
 
+    fn attestation_challenge(&self) -> Option<String> {
+        self.offers.wit_client_authentication.then(|| "challenge-1".to_owned())
+    }
+
     fn metadata(&self) -> Value {
         json!({"issuer": self.issuer.as_str()})
     }

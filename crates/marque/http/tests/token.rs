@@ -5,6 +5,7 @@ use super::{Answer, HttpLimits, Server, door::FakeDoor};
 pub(super) const TOKEN: &str = "/oauth2/token";
 pub(super) const INTROSPECT: &str = "/oauth2/introspect";
 const REVOKE: &str = "/oauth2/revoke";
+const CHALLENGE: &str = "/oauth2/challenge";
 pub(super) const FORM: &str = "content-type: application/x-www-form-urlencoded\r\n";
 
 pub(super) fn body() -> String {
@@ -64,7 +65,7 @@ async fn an_independent_http_client_gets_its_token() {
 #[tokio::test]
 async fn oauth_1_1_only_post_is_for_the_token_endpoints() {
     let server = Server::start().await;
-    for path in [TOKEN, INTROSPECT, REVOKE] {
+    for path in [TOKEN, INTROSPECT, REVOKE, CHALLENGE, "/oauth2/bc-authorize"] {
         for method in ["GET", "PUT", "DELETE", "HEAD", "PATCH", "OPTIONS"] {
             let request =
                 format!("{method} {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n");
@@ -225,6 +226,52 @@ async fn where_dpop_is_not_offered_no_nonce_is_handed_out() {
     let server = Server::with(door, HttpLimits::default()).await;
     let answer = server.post(TOKEN, &format!("{FORM}dpop: a proof\r\n"), &body()).await;
     assert_eq!(answer.header("dpop-nonce"), None);
+}
+
+#[tokio::test]
+async fn oauth_5_4_whoever_asks_gets_a_challenge_that_nobody_stores() {
+    let server = Server::start().await;
+    for (name, headers, body) in [
+        ("nothing", "", String::new()),
+        ("accept", "accept: application/json\r\n", String::new()),
+        ("form", FORM, body()),
+        ("json", "content-type: application/json\r\n", "{}".to_owned()),
+    ] {
+        let answer = server.post(CHALLENGE, headers, &body).await;
+        let expected = serde_json::json!({"attestation_challenge": "challenge-1"});
+        assert_eq!((answer.status, answer.json()), (200, expected), "{name}");
+        assert_eq!(answer.header("content-type"), Some("application/json"), "{name}");
+        answer.assert_never_stored();
+    }
+    assert!(server.door.calls().is_empty());
+    let large = server.post(CHALLENGE, FORM, &"x".repeat(MAX_FORM_BYTES + 1)).await;
+    assert_invalid_request(&large, 413);
+    let door = FakeDoor { offers: super::door::NOTHING, ..FakeDoor::default() };
+    let server = Server::with(door, HttpLimits::default()).await;
+    assert_eq!(server.post(CHALLENGE, "", "").await.status, 404);
+}
+
+#[tokio::test]
+async fn oauth_5_4_every_answer_to_an_attestation_carries_the_challenge_for_the_next_proof() {
+    let server = Server::start().await;
+    const ATTESTED: &str = "oauth-client-attestation: x\r\noauth-client-attestation-pop: x\r\n";
+    let bare = "grant_type=urn%3Aietf%3Aparams%3Aoauth%3Agrant-type%3Atoken-exchange&token=x";
+    let header = "oauth-client-attestation-challenge";
+    for path in [TOKEN, INTROSPECT, REVOKE, "/oauth2/bc-authorize"] {
+        // Whether it is the form that is wrong, or the media type, or nothing at all.
+        for headers in [FORM, "content-type: text/plain\r\n", "oauth-client-attestation: y\r\n"] {
+            let answer = server.post(path, &format!("{ATTESTED}{headers}"), bare).await;
+            assert_eq!(answer.header(header), Some("challenge-1"), "{path} {headers}");
+            assert_eq!(answer.header("dpop-nonce"), None);
+            answer.assert_never_stored();
+        }
+        let answer = server.post(path, FORM, bare).await;
+        assert_eq!(answer.header(header), None, "{path}");
+    }
+    let door = FakeDoor { offers: super::door::NOTHING, ..FakeDoor::default() };
+    let server = Server::with(door, HttpLimits::default()).await;
+    let answer = server.post(TOKEN, &format!("{ATTESTED}{FORM}"), bare).await;
+    assert_eq!(answer.header(header), None);
 }
 
 #[tokio::test]

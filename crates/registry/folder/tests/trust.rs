@@ -1,5 +1,7 @@
 //! `[[federation]]`, `federates_with` and `crls/`.
 
+use std::time::Duration;
+
 use marque_testkit::{START, ScratchTrustDomain};
 use tempfile::TempDir;
 
@@ -207,6 +209,11 @@ fn fe_4_an_endpoint_is_read_as_it_is_written() {
     assert_eq!(endpoint.url.as_str(), "https://partner.example.org/bundle");
     let ca_file = "federation/ca.pem".into();
     assert_eq!(endpoint.profile, BundleEndpointProfile::HttpsWeb { ca_file });
+    assert_eq!(
+        endpoint.max_staleness,
+        Duration::from_hours(72),
+        "what holds where nothing is said"
+    );
 
     let loaded = TrustDomainFolder::load(fetching(BY_SVID).path()).unwrap();
     assert_eq!(loaded.federated.len(), 1);
@@ -220,6 +227,31 @@ fn fe_4_an_endpoint_is_read_as_it_is_written() {
     // A bundle to begin with is welcome under `https_web`, too.
     let both = FETCHED.replace("url =", "bundle = \"federation/partner.json\"\nurl =");
     assert_eq!(TrustDomainFolder::load(fetching(&both).path()).unwrap().federated.len(), 1);
+}
+
+#[test]
+fn oauth_4_9_how_long_a_bundle_may_go_unrefreshed_is_bounded_on_both_sides() {
+    let with = |text: &str| {
+        let staleness = format!("max_staleness = \"{text}\"\nprofile");
+        FETCHED.replace("profile", &staleness)
+    };
+    for (text, seconds) in [("5m", 300), ("1h", 3600), ("30d", 30 * 24 * 3600)] {
+        let loaded = TrustDomainFolder::load(fetching(&with(text)).path()).unwrap();
+        let endpoint = loaded.document.federation()[0].endpoint().unwrap();
+        assert_eq!(endpoint.max_staleness, Duration::from_secs(seconds), "{text}");
+    }
+    for text in ["4m 59s", "30d 1s", "0s", "forever", ""] {
+        let found = TrustDomainFolder::load(fetching(&with(text)).path()).unwrap_err();
+        assert!(found.iter().any(|f| f.to_string().contains("max_staleness")), "{text}: {found:?}");
+    }
+    // A file alone is refreshed by whoever put it there.
+    let file = FETCHED
+        .replace("url = \"https://partner.example.org/bundle\"\n", "")
+        .replace("profile = \"https_web\"\n", "")
+        .replace("ca_file = \"federation/ca.pem\"\n", "max_staleness = \"1h\"\n");
+    let found = TrustDomainFolder::load(fetching(&file).path()).unwrap_err();
+    let said = "`max_staleness` in [federation] is for a `url`, and there is none";
+    assert!(found.iter().any(|f| f.to_string().contains(said)), "{found:?}");
 }
 
 #[test]

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use marque_verify::{Binding, SettingsError, VerifierSettings};
+use http::{HeaderMap, Method};
+use marque_verify::{Binding, Presentation, SettingsError, VerifierSettings};
 use serde_json::json;
 
 use crate::support::{Documents, ISSUER, RESOURCE, Stage};
@@ -12,7 +13,7 @@ use crate::support::{Documents, ISSUER, RESOURCE, Stage};
 fn settings_out_of_bounds_make_no_verifier() {
     let limit = SettingsError::Limit;
     type Change = fn(&mut VerifierSettings);
-    let table: [(Change, SettingsError); 12] = [
+    let table: [(Change, SettingsError); 13] = [
         (|it| it.origin = "api.example.org".into(), SettingsError::Origin),
         (|it| it.origin = "https://".into(), SettingsError::Origin),
         (|it| it.origin = "https://api.example.org/".into(), SettingsError::Origin),
@@ -24,6 +25,7 @@ fn settings_out_of_bounds_make_no_verifier() {
         (|it| it.limits.keys.stale_after = Duration::from_secs(299), limit("keys")),
         (|it| it.limits.keys.stale_after = Duration::ZERO, limit("keys")),
         (|it| it.limits.status.stale_after = Duration::from_secs(14), limit("status")),
+        (|it| it.limits.retry_after = Duration::ZERO, limit("retry_after")),
         (|it| it.limits.replays = 0, limit("replays")),
     ];
     for (change, error) in table {
@@ -56,4 +58,28 @@ fn oauth_10_the_metadata_says_who_the_server_is_and_has_no_empty_member() {
     assert_eq!(metadata["scopes_supported"], json!(["a", "b"]));
     assert_eq!(metadata["authorization_details_types_supported"], json!(["file"]));
     assert_eq!(metadata["dpop_bound_access_tokens_required"], true);
+}
+
+#[tokio::test]
+async fn oauth_10_what_is_refused_for_its_binding_is_neither_in_the_metadata_nor_asked_for() {
+    for (binding, dpop, certificates, schemes) in [
+        (Binding::Optional, true, true, &["Bearer ", "DPoP "][..]),
+        (Binding::Required, true, true, &["Bearer ", "DPoP "]),
+        (Binding::Dpop, true, false, &["DPoP "]),
+        (Binding::Certificate, false, true, &["Bearer "]),
+    ] {
+        let stage = Stage::with(|settings| settings.binding = binding);
+        let metadata = stage.verifier.metadata();
+        let has = |name: &str| metadata.get(name).is_some();
+        assert_eq!(has("dpop_signing_alg_values_supported"), dpop, "{binding:?}");
+        assert_eq!(has("tls_client_certificate_bound_access_tokens"), certificates, "{binding:?}");
+        let uri = "/".parse().unwrap();
+        let nothing = Presentation::new(&Method::GET, &uri, &HeaderMap::new(), None);
+        let refused = stage.verifier.verify(&nothing, &[]).await.unwrap_err();
+        let challenges = refused.challenges();
+        assert_eq!(challenges.len(), schemes.len(), "{binding:?}: {challenges:?}");
+        for (challenge, scheme) in challenges.iter().zip(schemes) {
+            assert!(challenge.to_str().unwrap().starts_with(scheme), "{binding:?}: {challenge:?}");
+        }
+    }
 }

@@ -92,6 +92,17 @@ async fn oauth_15_a_list_that_is_too_old_is_no_permission() {
     assert_eq!(stage.outcome(&at(&stage, 0, LIST)).await, "ok");
     stage.clock.advance(1);
     assert_eq!(stage.outcome(&at(&stage, 0, LIST)).await, "issuer_unreachable");
+    // One that is too old when it comes is none, however long it says that it is good, and is not fetched for each
+    // request.
+    let stage = Stage::new();
+    let mut old = claims(&stage);
+    old.iat = date(stage.clock.seconds() - 130);
+    old.exp = Some(date(stage.clock.seconds() + 170));
+    publish(&stage, &old);
+    for name in ["issuer_document_refused", "issuer_unreachable", "issuer_unreachable"] {
+        assert_eq!(stage.outcome(&at(&stage, 0, LIST)).await, name);
+    }
+    assert_eq!(stage.documents.calls_of(LIST), 1);
     // One that was signed long ago is old however lately it was fetched.
     let stage = Stage::new();
     let mut old = claims(&stage);

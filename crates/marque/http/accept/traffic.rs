@@ -1,0 +1,161 @@
+//! What is going on on one connection: which requests are open, and since when none is.
+//!
+//! A request is open until its answer was taken, whole. Neither HTTP/2 nor its pings end a connection on which nothing
+//! happens, or a stream whose answer the client never takes; this says when they have lasted long enough. Deliberately
+//! absent: ending anything.
+
+use std::{
+    collections::BTreeMap,
+    pin::Pin,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use axum::body::{Body, Bytes, HttpBody};
+use hyper::body::{Frame, SizeHint};
+use tokio::time::Instant;
+
+/// How long anything may last on a connection.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Patience {
+    /// Without an open request.
+    pub(super) idle: Duration,
+    /// From the beginning of a request until its answer was taken.
+    pub(super) request: Duration,
+}
+
+/// Why a connection has lasted long enough.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Overdue {
+    /// Nobody asked for anything yet.
+    Silent,
+    /// Nothing was asked for since.
+    Idle,
+    /// An answer is not taken.
+    Stuck,
+}
+
+/// What is going on on one connection.
+#[derive(Debug)]
+pub(super) struct Traffic {
+    patience: Patience,
+    open: Mutex<Open>,
+}
+
+#[derive(Debug)]
+struct Open {
+    /// How many requests there were.
+    begun: u64,
+    /// When those began that are open, by their number.
+    since: BTreeMap<u64, Instant>,
+    /// When the last one ended.
+    ended: Instant,
+}
+
+impl Traffic {
+    pub(super) fn new(patience: Patience) -> Arc<Self> {
+        let open = Open { begun: 0, since: BTreeMap::new(), ended: Instant::now() };
+        Arc::new(Self { patience, open: Mutex::new(open) })
+    }
+
+    /// A request has come, and is open until what is given back is dropped.
+    pub(super) fn begin(self: &Arc<Self>) -> OpenRequest {
+        let mut open = self.open();
+        open.begun += 1;
+        let number = open.begun;
+        open.since.insert(number, Instant::now());
+        OpenRequest { traffic: Arc::clone(self), number }
+    }
+
+    /// When the connection will have lasted long enough if nothing changes, and why.
+    pub(super) fn due(&self) -> (Instant, Overdue) {
+        let open = self.open();
+        match open.since.first_key_value() {
+            Some((_, begun)) => (*begun + self.patience.request, Overdue::Stuck),
+            None if open.begun == 0 => (open.ended + self.patience.idle, Overdue::Silent),
+            None => (open.ended + self.patience.idle, Overdue::Idle),
+        }
+    }
+
+    fn open(&self) -> MutexGuard<'_, Open> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// One request that is open.
+#[derive(Debug)]
+pub(super) struct OpenRequest {
+    traffic: Arc<Traffic>,
+    number: u64,
+}
+
+impl OpenRequest {
+    /// Keeps it open until this body was taken, or given up.
+    pub(super) fn until_taken(self, body: Body) -> Body {
+        Body::new(Watched { body, _open: self })
+    }
+}
+
+impl Drop for OpenRequest {
+    fn drop(&mut self) {
+        let mut open = self.traffic.open();
+        open.since.remove(&self.number);
+        open.ended = Instant::now();
+    }
+}
+
+struct Watched {
+    body: Body,
+    _open: OpenRequest,
+}
+
+impl HttpBody for Watched {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        Pin::new(&mut self.body).poll_frame(context)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PATIENCE: Patience =
+        Patience { idle: Duration::from_secs(10), request: Duration::from_secs(30) };
+
+    #[tokio::test(start_paused = true)]
+    async fn the_oldest_open_request_counts_and_where_there_is_none_the_end_of_the_last() {
+        let began = Instant::now();
+        let seconds = |seconds| began + Duration::from_secs(seconds);
+        let traffic = Traffic::new(PATIENCE);
+        assert_eq!(traffic.due(), (seconds(10), Overdue::Silent));
+        tokio::time::advance(Duration::from_secs(5)).await;
+        let first = traffic.begin();
+        assert_eq!(traffic.due(), (seconds(35), Overdue::Stuck));
+        tokio::time::advance(Duration::from_secs(5)).await;
+        let second = traffic.begin();
+        assert_eq!(traffic.due(), (seconds(35), Overdue::Stuck), "others do not help the first");
+        drop(first);
+        assert_eq!(traffic.due(), (seconds(40), Overdue::Stuck));
+        tokio::time::advance(Duration::from_secs(5)).await;
+        // Its answer is still to be taken.
+        let body = second.until_taken(Body::from("x"));
+        assert_eq!(traffic.due(), (seconds(40), Overdue::Stuck));
+        drop(body);
+        assert_eq!(traffic.due(), (seconds(25), Overdue::Idle));
+    }
+}
