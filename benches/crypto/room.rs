@@ -207,13 +207,13 @@ impl TokenStore for OneIntent {
     }
 
     fn redeem(&self, redemption: Redemption) -> BoxFuture<'_, Result<Redeemed, RedeemError>> {
-        let Redemption { intent: _, agent, grant_digest, deferral: _, token, proofs: _, now } =
-            redemption;
+        let Redemption { agent, grant_digest, delegator, token, now, .. } = redemption;
         let wanted = Use {
             agent: &agent,
             grant_digest: &grant_digest,
             token_id: token.id.as_str(),
             token_expires_at: token.expires_at,
+            delegator: delegator.as_deref(),
             epoch: self.kills.epoch,
         };
         let redeemed = self.intent.clone().redeem(&wanted, now);

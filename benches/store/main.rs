@@ -96,6 +96,7 @@ fn redemption(intent: &Intent, random: &SeededRandom) -> Redemption {
         intent: intent.id().clone(),
         agent: intent.agent().clone(),
         grant_digest: *intent.grant().digest(),
+        delegator: None,
         deferral: None,
         token: TokenRecord {
             id: TokenId::generate(random).expect("an id"),

@@ -138,6 +138,14 @@ impl Chain {
         &self.root
     }
 
+    /// The person on whose behalf it is, if there is one.
+    pub(crate) const fn person(&self) -> Option<&str> {
+        match &self.root {
+            Principal::Person(person) => Some(person.as_str()),
+            Principal::Agent(_) => None,
+        }
+    }
+
     /// Who holds the token.
     pub(crate) const fn holder(&self) -> &SpiffeId {
         &self.holder

@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use crate::{
     Asked, Deferred, OAuthError, OAuthErrorCode, Presented,
     client::ClientCredentials,
-    details::{IntentReference, parse_intent_reference},
+    details::IntentReference,
     form::Form,
     request::{invalid, parse_form},
 };
@@ -64,13 +64,13 @@ impl BackchannelRequest {
                 return Err(invalid(description));
             }
         }
-        let details = form.value("authorization_details");
+        let (asked, intent) = asked(&form)?;
         Ok(Self {
             client,
             hint: Hint::read(&form)?,
             message: message(&form)?,
-            asked: asked(&form)?,
-            intent: details.map_or(Ok(IntentReference::Absent), parse_intent_reference)?,
+            asked,
+            intent,
             requested_expiry: requested_expiry(&form)?,
         })
     }
@@ -126,13 +126,13 @@ fn message(form: &Form) -> Result<Option<BindingMessage>, OAuthError> {
 }
 
 /// Every CIBA client sends `openid`; there is no grant that it could be a scope of.
-fn asked(form: &Form) -> Result<Asked, OAuthError> {
-    let mut asked = Asked::read(form)?;
+fn asked(form: &Form) -> Result<(Asked, IntentReference), OAuthError> {
+    let (mut asked, intent) = Asked::read(form)?;
     if let Some(scopes) = &mut asked.scopes {
         scopes.retain(|scope| scope.as_str() != "openid");
     }
     asked.scopes = asked.scopes.filter(|scopes| !scopes.is_empty());
-    Ok(asked)
+    Ok((asked, intent))
 }
 
 fn requested_expiry(form: &Form) -> Result<Option<Duration>, OAuthError> {

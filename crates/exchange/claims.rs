@@ -9,7 +9,10 @@ use marque_status_list::StatusClaim;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::{Act, Confirmation, MayAct, Principal, TokenId, details::INTENT_DETAIL_TYPE};
+use crate::{
+    Act, AskedRights, Confirmation, INTENT_DETAIL_TYPE, MayAct, Principal, RIGHTS_DETAIL_TYPE,
+    TokenId,
+};
 
 /// The claims of an access token (RFC 9068 §2.2, RFC 9396 §9.1, and ours).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -59,6 +62,22 @@ pub(crate) fn granted_details(
 ) -> Result<Vec<Value>, serde_json::Error> {
     let reference = serde_json::json!({"type": INTENT_DETAIL_TYPE, "intent_id": intent.as_str()});
     std::iter::once(Ok(reference)).chain(details.iter().map(serde_json::to_value)).collect()
+}
+
+/// The details of an answer: those of the token, and the one of type `marque_rights` that it was asked for with. The token
+/// says the same by its other claims, to whoever knows nothing of our types.
+pub(crate) fn answered_details(
+    mut details: Vec<Value>,
+    asked: Option<&AskedRights>,
+) -> Result<Vec<Value>, serde_json::Error> {
+    if let Some(asked) = asked {
+        let mut detail = serde_json::to_value(asked)?;
+        if let Some(members) = detail.as_object_mut() {
+            members.insert("type".to_owned(), RIGHTS_DETAIL_TYPE.into());
+        }
+        details.push(detail);
+    }
+    Ok(details)
 }
 
 #[cfg(test)]

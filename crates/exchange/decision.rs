@@ -12,8 +12,8 @@ use marque_intent::{Denial, DenialCode, Digest, Grant, Intent, KillState, Rights
 pub(crate) use derivable::Derivable;
 
 use crate::{
-    Asked, AuthenticatedClient, OAuthError, OAuthErrorCode, TokenId, TokenServiceConfig,
-    ceilings::Ceilings, chaining::redeem::Within, issuing::Issuing,
+    Asked, AskedRights, AuthenticatedClient, OAuthError, OAuthErrorCode, TokenId,
+    TokenServiceConfig, ceilings::Ceilings, chaining::redeem::Within, issuing::Issuing,
 };
 use granted::{Asking, ordered_audiences, ordered_scope};
 
@@ -42,6 +42,8 @@ pub(crate) struct Question<'a> {
 pub(crate) struct Decision {
     pub(crate) grant_digest: Digest,
     pub(crate) rights: Rights,
+    /// What of them was asked for in words of our own, which the answer repeats.
+    pub(crate) asked_rights: Option<AskedRights>,
     /// In the order of the grant.
     pub(crate) audiences: Vec<String>,
     /// In the order of the grant.
@@ -95,6 +97,8 @@ impl Question<'_> {
             grant_digest: grant.digest(),
             token_id: self.token_id.as_str(),
             token_expires_at: times.expires_at,
+            // Nothing is written of it yet.
+            delegator: None,
             epoch: self.kills.epoch,
         };
         intent.redeem(&wanted, self.now).map_err(Refusal::denied)?;
@@ -103,7 +107,8 @@ impl Question<'_> {
         if let Some(within) = self.within {
             within.covers(&rights)?;
         }
-        Ok(Decision::of(grant, rights, times, binding_required))
+        let asked_rights = self.asked.rights.clone();
+        Ok(Decision { asked_rights, ..Decision::of(grant, rights, times, binding_required) })
     }
 
     fn own_intent(&self) -> Result<&Intent, Refusal> {
@@ -154,6 +159,7 @@ impl Decision {
             audiences: ordered_audiences(&rights, grant),
             scope: ordered_scope(&rights, grant),
             rights,
+            asked_rights: None,
             issued_at: times.issued_at,
             expires_at: times.expires_at,
             binding_required,

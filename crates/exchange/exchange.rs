@@ -193,6 +193,7 @@ impl TokenService {
             intent: (*id).clone(),
             agent: client.id().clone(),
             grant_digest: decision.grant_digest,
+            delegator: chain.person().map(str::to_owned),
             deferral: waiting.collected().copied(),
             token: TokenRecord {
                 id: token_id,

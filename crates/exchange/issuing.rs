@@ -132,13 +132,13 @@ impl<'a> Issuing<'a> {
 }
 
 /// The audience is the trust domain and the scope is said (draft-ietf-oauth-transaction-tokens-09, section 7.1): then nothing
-/// but the scope narrows the grant.
+/// but the scope and the details narrow the grant.
 fn transaction<'a>(
     request: &ExchangeRequest,
     config: &'a TokenServiceConfig,
 ) -> Result<(Issuing<'a>, Asked), OAuthError> {
     let trust_domain = &config.trust_domain;
-    let Asked { audiences, resources, scopes } = &request.asked;
+    let Asked { audiences, resources, scopes, .. } = &request.asked;
     if audiences.is_empty() {
         return Err(invalid("audience is missing: it is the trust domain"));
     }
@@ -152,7 +152,8 @@ fn transaction<'a>(
         ));
     }
     let context = request.transaction.clone();
-    let asked = Asked { scopes: scopes.clone(), ..Asked::default() };
+    let asked =
+        Asked { audiences: BTreeSet::new(), resources: BTreeSet::new(), ..request.asked.clone() };
     Ok((Issuing::Transaction { context, trust_domain }, asked))
 }
 
@@ -162,7 +163,13 @@ fn grant<'a>(
     config: &'a TokenServiceConfig,
     profile: GrantProfile,
 ) -> Result<(Issuing<'a>, Asked), OAuthError> {
-    let Asked { audiences, resources, scopes } = &request.asked;
+    let Asked { audiences, resources, rights, .. } = &request.asked;
+    if rights.is_some() {
+        return Err(OAuthError::new(
+            OAuthErrorCode::InvalidAuthorizationDetails,
+            "a grant for another domain says nothing but scope, resources and details",
+        ));
+    }
     let target = || {
         OAuthError::new(
             OAuthErrorCode::InvalidTarget,
@@ -186,7 +193,7 @@ fn grant<'a>(
     let asked = Asked {
         audiences: [server.issuer.clone()].into(),
         resources: resources.iter().cloned().collect(),
-        scopes: scopes.clone(),
+        ..request.asked.clone()
     };
     Ok((Issuing::Grant { server, profile, resources }, asked))
 }

@@ -49,7 +49,7 @@ mod token;
 mod txn;
 
 pub use act::{Act, MAX_ACT_BYTES, MAX_ACT_DEPTH, MayAct, Principal};
-pub use asked::Asked;
+pub use asked::{Asked, AskedRights};
 pub use ceilings::ClientCeiling;
 pub use chaining::{
     AUTHORIZATION_GRANT_TYPE, AuthorizationServer, GRANT_PROFILE_ID_JAG, GRANT_TYPE_JWT_BEARER,
@@ -69,7 +69,7 @@ pub use deferral::{
     Pace, Polled, SLOW_DOWN_STEP, TOKEN_TYPE_DEFERRAL_CODE,
 };
 pub use desk::{AskError, IntentDesk, PlaybookApproval};
-pub use details::{INTENT_DETAIL_TYPE, MAX_DETAILS_BYTES, MAX_DETAILS_DEPTH};
+pub use details::{INTENT_DETAIL_TYPE, MAX_DETAILS_BYTES, MAX_DETAILS_DEPTH, RIGHTS_DETAIL_TYPE};
 pub use dpop::{NoncePolicy, NonceSecret};
 pub use ending::{Ended, revoke, use_up};
 pub use error::{Challenge, Deferred, OAuthError, OAuthErrorCode};

@@ -16,7 +16,7 @@ use self::document::Document;
 use crate::{
     ClientMethod, GRANT_PROFILE_ID_JAG, GRANT_TYPE_CIBA, GRANT_TYPE_DEFERRED,
     GRANT_TYPE_JWT_BEARER, GRANT_TYPE_TOKEN_EXCHANGE, GrantProfile, INTENT_DETAIL_TYPE, IssuerUrl,
-    Offers, TokenService,
+    Offers, RIGHTS_DETAIL_TYPE, TokenService,
 };
 
 /// Where the API of intents is, below the issuer.
@@ -48,7 +48,10 @@ impl TokenService {
         }
         document.list("grant_types_supported", self.grant_types());
         document.list("response_types_supported", ["none"]);
-        document.list("authorization_details_types_supported", [INTENT_DETAIL_TYPE]);
+        document.list(
+            "authorization_details_types_supported",
+            [INTENT_DETAIL_TYPE, RIGHTS_DETAIL_TYPE],
+        );
         document.switch("deferred_token_response_supported", offers.deferred);
         if offers.ciba {
             document.list("backchannel_token_delivery_modes_supported", ["poll"]);

@@ -16,7 +16,7 @@ use crate::{
     chaining::{GRANT_TYPE_JWT_BEARER, redeem::AssertionRequest},
     client::ClientCredentials,
     deferral::{CompletionMode, GRANT_TYPE_CIBA, GRANT_TYPE_DEFERRED, PollRequest},
-    details::{IntentReference, parse_intent_reference},
+    details::{IntentReference, RequestDetails},
     form::{Form, FormError},
     txn::TransactionContext,
 };
@@ -122,12 +122,18 @@ impl TokenRequest {
 }
 
 impl Asked {
-    pub(crate) fn read(form: &Form) -> Result<Self, OAuthError> {
-        Ok(Self {
+    /// What is asked for, and of which intent.
+    pub(crate) fn read(form: &Form) -> Result<(Self, IntentReference), OAuthError> {
+        let details = form.value("authorization_details").map(RequestDetails::parse).transpose()?;
+        let RequestDetails { intent, narrower, rights } = details.unwrap_or_default();
+        let asked = Self {
             audiences: targets(form, "audience", |_| true)?,
             resources: targets(form, "resource", is_absolute_uri)?,
             scopes: form.value("scope").map(parse_scopes).transpose()?,
-        })
+            authorization_details: narrower,
+            rights,
+        };
+        Ok((asked, intent))
     }
 }
 
@@ -136,14 +142,14 @@ impl ExchangeRequest {
         let (subject_token, subject_token_type) = subject(form)?;
         let requested = RequestedToken::of(form.value("requested_token_type"))
             .ok_or_else(|| invalid("tokens of the requested type are not issued here"))?;
-        let details = form.value("authorization_details");
+        let (asked, intent) = Asked::read(form)?;
         Ok(Self {
             subject_token,
             subject_token_type,
             actor_token: actor(form)?,
             requested,
-            asked: Asked::read(form)?,
-            intent: details.map_or(Ok(IntentReference::Absent), parse_intent_reference)?,
+            asked,
+            intent,
             completion: CompletionMode::read(form)?,
             transaction: match requested {
                 RequestedToken::TransactionToken => TransactionContext::read(form)?,

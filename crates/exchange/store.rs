@@ -51,6 +51,8 @@ pub struct Redemption {
     pub agent: SpiffeId,
     /// The digest of the grant that the token was built from.
     pub grant_digest: Digest,
+    /// The person at the root of the chain, if there is one.
+    pub delegator: Option<String>,
     /// The code of the deferral that is collected by it, and spent with it.
     pub deferral: Option<Digest>,
     /// What will be kept of the token.
@@ -75,6 +77,8 @@ pub struct Redeemed {
 pub struct Derivation {
     /// The digest of the grant that the token was built from.
     pub grant_digest: Digest,
+    /// The person at the root of the chain, if there is one.
+    pub delegator: Option<String>,
     /// What will be kept of the token. It names its parent.
     pub token: TokenRecord,
     /// The proofs that came with the request; see [`Redemption::proofs`].

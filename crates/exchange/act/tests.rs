@@ -20,7 +20,7 @@ fn longest(chain: Chain, name: impl Fn(usize) -> String) -> (Chain, Denial) {
 }
 
 #[test]
-fn oauth_2_act_is_nested_newest_first() {
+fn oauth_2_9_act_is_nested_newest_first() {
     let chain = Chain::of_person("corp:alice".to_owned(), agent("a"));
     let chain = chain.delegated(agent("b"), ISSUER).unwrap();
     let act = serde_json::to_value(chain.act(ISSUER)).unwrap();
@@ -41,7 +41,7 @@ fn an_agent_that_acts_for_itself_has_no_act_and_is_no_actor_of_its_chain() {
 }
 
 #[test]
-fn oauth_2_a_chain_is_eight_deep_and_not_nine() {
+fn oauth_2_18_a_chain_is_eight_deep_and_not_nine() {
     for root in
         [Chain::of_agent(agent("root")), Chain::of_person("corp:alice".to_owned(), agent("root"))]
     {
@@ -52,7 +52,7 @@ fn oauth_2_a_chain_is_eight_deep_and_not_nine() {
 }
 
 #[test]
-fn oauth_2_a_chain_of_long_names_ends_at_eight_kilobytes() {
+fn oauth_2_18_a_chain_of_long_names_ends_at_eight_kilobytes() {
     let root = Chain::of_agent(agent("root"));
     let (chain, denial) = longest(root, |step| format!("{step}{}", "a".repeat(1900)));
     let bytes = serde_json::to_vec(&chain.act(ISSUER)).unwrap().len();
@@ -61,7 +61,7 @@ fn oauth_2_a_chain_of_long_names_ends_at_eight_kilobytes() {
 }
 
 #[test]
-fn oauth_2_no_agent_is_in_a_chain_twice() {
+fn oauth_2_18_no_agent_is_in_a_chain_twice() {
     let chain = Chain::of_agent(agent("a")).delegated(agent("b"), ISSUER).unwrap();
     for again in [agent("a"), agent("b")] {
         let denial = chain.delegated(again, ISSUER).unwrap_err();
@@ -70,7 +70,7 @@ fn oauth_2_no_agent_is_in_a_chain_twice() {
 }
 
 #[test]
-fn oauth_2_may_act_permits_only_whom_every_member_names() {
+fn oauth_2_17_may_act_permits_only_whom_every_member_names() {
     let may_act = |members: Value| serde_json::from_value::<MayAct>(members).unwrap();
     let sub = agent("b");
     for members in [json!({"sub": sub}), json!({"sub": sub, "iss": ISSUER, "client_id": sub})] {

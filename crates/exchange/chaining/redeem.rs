@@ -15,14 +15,8 @@ use super::{
 };
 use crate::{
     Asked, AuthenticatedClient, OAuthError, OAuthErrorCode, SingleUse, TokenResponse, TokenService,
-    act::Chain,
-    binding::Proofs,
-    decision::Refusal,
-    deferral::Waiting,
-    details::{IntentReference, parse_intent_reference},
-    exchange::Wanted,
-    form::Form,
-    issuing::Issuing,
+    act::Chain, binding::Proofs, decision::Refusal, deferral::Waiting, details::IntentReference,
+    exchange::Wanted, form::Form, issuing::Issuing,
 };
 
 /// A well-formed request to redeem a grant.
@@ -47,11 +41,11 @@ pub(crate) struct Within {
 impl AssertionRequest {
     pub(crate) fn read(form: &Form) -> Result<Self, OAuthError> {
         let assertion = form.value("assertion");
-        let details = form.value("authorization_details");
+        let (asked, intent) = Asked::read(form)?;
         Ok(Self {
             assertion: assertion.map(|token| CompactToken::from_string(token.to_owned())),
-            asked: Asked::read(form)?,
-            intent: details.map_or(Ok(IntentReference::Absent), parse_intent_reference)?,
+            asked,
+            intent,
         })
     }
 }

@@ -43,12 +43,7 @@ impl TokenService {
                 self.asked_for(&client, &request, inline, &presented).await?
             }
             IntentReference::Approved(id) => id.clone(),
-            IntentReference::Absent => {
-                return Err(OAuthError::new(
-                    OAuthErrorCode::InvalidRequest,
-                    "authorization_details must name an intent or ask for a playbook",
-                ));
-            }
+            IntentReference::Absent => return Err(request.asked.names_no_intent()),
         };
         let wanted = Wanted {
             client: &client,

@@ -68,7 +68,9 @@ impl Derivable<'_> {
         times.some_is_left(self.now)?;
         let rights = granted.rights(times.issued_at, times.expires_at, delegated)?;
         debug_assert_eq!(*chain.root(), claims.sub, "the root never changes");
-        Ok((Decision::of(intent.grant(), rights, times, binding_required), chain))
+        let asked_rights = self.asked.rights.clone();
+        let decision = Decision::of(intent.grant(), rights, times, binding_required);
+        Ok((Decision { asked_rights, ..decision }, chain))
     }
 
     /// Whether the client may exchange this token at all. To a stranger a live token and a dead one are alike.

@@ -7,7 +7,8 @@ use std::collections::BTreeSet;
 
 use jiff::Timestamp;
 use marque_intent::{
-    Denial, DenialCode, Dimension, Grant, Rights, Scope, Wanted as WantedRights, Widening,
+    AuthorizationDetail, Denial, DenialCode, Dimension, Grant, Rights, Scope,
+    Wanted as WantedRights, Widening, looks_like_secret,
 };
 
 use super::Refusal;
@@ -41,9 +42,27 @@ impl<'a> Asking<'a> {
             audiences: Some(audiences.clone()),
             scopes: Some(scopes),
             resources,
-            ..WantedRights::default()
+            ..self.asked.wanted()
         };
+        self.may_have_details(&wanted)?;
         Ok(Granted { parent: self.parent, wanted, audiences })
+    }
+
+    /// Whether the details that were asked for are within the parent's. Whoever waits for an approver learns it at once.
+    fn may_have_details(&self, wanted: &WantedRights) -> Result<(), Refusal> {
+        if !self.asked.has_details() {
+            return Ok(());
+        }
+        let known: BTreeSet<&str> = identifiers(&self.parent.authorization_details).collect();
+        let asked = self.asked.authorization_details.as_deref().unwrap_or_default();
+        if identifiers(asked).any(|name| !known.contains(name) && looks_like_secret(name)) {
+            let detail = "an identifier looks like a secret";
+            return Err(Refusal::details(Denial::new(DenialCode::InvalidRequest, detail)));
+        }
+        match self.parent.narrowed(wanted) {
+            Ok(_) => Ok(()),
+            Err(widening) => Err(Refusal::details(widening.denial())),
+        }
     }
 
     /// The resources that `resource` names, where they are no audiences; `None` where none was named.
@@ -99,6 +118,10 @@ impl<'a> Asking<'a> {
     }
 }
 
+fn identifiers(details: &[AuthorizationDetail]) -> impl Iterator<Item = &str> {
+    details.iter().filter_map(|detail| detail.identifier.as_deref())
+}
+
 impl Granted<'_> {
     /// The rights, for a token of this time: handed on to another agent where `delegated`.
     pub(crate) fn rights(
@@ -145,6 +168,15 @@ impl Refusal {
             code: OAuthErrorCode::InvalidScope,
             description: "the scope is wider than the grant",
             denial: Denial::new(code, "a scope is outside of what may be had"),
+        }
+    }
+
+    /// Details that are wider than the parent's, or that cannot be compared with them.
+    const fn details(denial: Denial) -> Self {
+        Self {
+            code: OAuthErrorCode::InvalidAuthorizationDetails,
+            description: "the details are not a part of what was granted",
+            denial,
         }
     }
 

@@ -85,7 +85,7 @@ fn a_request_that_names_nothing_gets_everything_that_was_granted() {
 }
 
 #[test]
-fn a_request_may_narrow_audience_and_scope_in_any_order() {
+fn oauth_2_12_a_request_may_narrow_audience_and_scope_in_any_order() {
     let decision = asked()
         .with("audience", SECOND_AUDIENCE)
         .with("scope", "secrets.read secrets.update")
@@ -120,7 +120,7 @@ fn a_wider_scope_is_refused() {
 }
 
 #[test]
-fn a_target_outside_of_the_grant_is_refused() {
+fn oauth_2_8_a_target_outside_of_the_grant_is_refused() {
     let slash = format!("{AUDIENCE}/");
     for (name, target) in [
         ("audience", "https://elsewhere.example.org"),
@@ -152,7 +152,7 @@ fn a_resource_that_is_no_audience_narrows_the_resources() {
 }
 
 #[test]
-fn a_token_lives_as_long_as_its_shortest_parent() {
+fn oauth_2_14_a_token_lives_as_long_as_its_shortest_parent() {
     assert_eq!(asked().lifetime(), Duration::from_secs(240));
     assert_eq!(
         Asked { max_lifetime: Duration::from_secs(60), ..asked() }.lifetime(),
@@ -227,6 +227,7 @@ fn the_owner_learns_in_which_state_the_intent_is() {
             grant_digest: &digest,
             token_id: id,
             token_expires_at: end,
+            delegator: None,
             epoch: 0,
         };
         intent.redeem(&wanted, START).unwrap().0

@@ -90,10 +90,7 @@ impl TokenService {
                 let intent = self.desk.ask(client, inline.read(), key).await;
                 Ok(intent.map_err(crate::AskError::into_error)?.id().clone())
             }
-            IntentReference::Absent => Err(OAuthError::new(
-                OAuthErrorCode::InvalidRequest,
-                "authorization_details must name an intent or ask for a playbook",
-            )),
+            IntentReference::Absent => Err(request.asked.names_no_intent()),
         }
     }
 
@@ -107,7 +104,12 @@ impl TokenService {
         answer: &Result<T, OAuthError>,
     ) {
         let asked_too_much = answer.as_ref().err().is_some_and(|error| {
-            matches!(error.code(), OAuthErrorCode::InvalidScope | OAuthErrorCode::InvalidTarget)
+            matches!(
+                error.code(),
+                OAuthErrorCode::InvalidScope
+                    | OAuthErrorCode::InvalidTarget
+                    | OAuthErrorCode::InvalidAuthorizationDetails
+            )
         });
         if asked_too_much && matches!(named, IntentReference::Inline(_)) {
             self.desk.withdraw(client, intent).await;

@@ -65,6 +65,7 @@ impl TokenService {
         };
         let derivation = Derivation {
             grant_digest: decision.grant_digest,
+            delegator: chain.person().map(str::to_owned),
             token: TokenRecord {
                 id: token_id,
                 intent: intent.id().clone(),

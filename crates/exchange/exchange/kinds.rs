@@ -12,9 +12,9 @@ use crate::{
         AuthorizationServer, GrantProfile,
         claims::{GrantClaims, Resources},
     },
-    claims::{IntentClaim, granted_details},
+    claims::{IntentClaim, answered_details, granted_details},
     decision::Decision,
-    exchange::sign::{delegator, only_actor},
+    exchange::sign::only_actor,
     issuing::Issuing,
     service::{server_error, unavailable},
     txn::{Transaction, TransactionClaims, TransactionContext, TransactionId},
@@ -58,7 +58,8 @@ impl TokenService {
         (intent, token): (&Intent, &TokenRecord),
         decision: Decision,
     ) -> Result<TokenResponse, OAuthError> {
-        let Decision { grant_digest, rights, scope, issued_at, expires_at, .. } = decision;
+        let Decision { grant_digest, rights, asked_rights, scope, issued_at, expires_at, .. } =
+            decision;
         let issuer = self.config.issuer.as_str();
         let grant = intent.grant();
         let details =
@@ -86,12 +87,16 @@ impl TokenService {
                 version: grant.playbook.version,
             },
             rights: rights.claims(),
-            envelope: Envelope::new(&rights, Bearings::of(grant, delegator(chain))),
+            envelope: Envelope::new(
+                &rights,
+                Bearings::of(grant, chain.person().map(str::to_owned)),
+            ),
         };
         let token = sign_compact(Some(TRANSACTION_TOKEN_TYPE), &claims, &*self.signer)
             .map_err(unavailable)?;
         let expires_in =
             Duration::try_from(expires_at.duration_since(issued_at)).map_err(server_error)?;
+        let details = answered_details(details, asked_rights.as_ref()).map_err(server_error)?;
         Ok(TokenResponse::new(IssuedToken::TransactionToken, token, expires_in, scope, details))
     }
 

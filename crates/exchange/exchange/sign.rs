@@ -6,10 +6,9 @@ use marque_intent::{Bearings, Envelope, Intent, OnBehalf};
 use marque_jose::{Audiences, NumericDate, sign_compact};
 
 use crate::{
-    ACCESS_TOKEN_TYPE, IssuedToken, MayAct, OAuthError, Principal, TokenRecord, TokenResponse,
-    TokenService,
+    ACCESS_TOKEN_TYPE, IssuedToken, MayAct, OAuthError, TokenRecord, TokenResponse, TokenService,
     act::Chain,
-    claims::{AccessTokenClaims, IntentClaim, granted_details},
+    claims::{AccessTokenClaims, IntentClaim, answered_details, granted_details},
     decision::Decision,
     service::{server_error, unavailable},
 };
@@ -23,8 +22,16 @@ impl TokenService {
         token: &TokenRecord,
         decision: Decision,
     ) -> Result<TokenResponse, OAuthError> {
-        let Decision { grant_digest, rights, audiences, scope, issued_at, expires_at, .. } =
-            decision;
+        let Decision {
+            grant_digest,
+            rights,
+            asked_rights,
+            audiences,
+            scope,
+            issued_at,
+            expires_at,
+            binding_required: _,
+        } = decision;
         let issuer = self.config.issuer.as_str();
         let grant = intent.grant();
         let details =
@@ -51,7 +58,10 @@ impl TokenService {
             status: self.status_claim(token),
             single_use: token.single_use,
             rights: rights.claims(),
-            envelope: Envelope::new(&rights, Bearings::of(grant, delegator(chain))),
+            envelope: Envelope::new(
+                &rights,
+                Bearings::of(grant, chain.person().map(str::to_owned)),
+            ),
         };
         let access_token =
             sign_compact(Some(ACCESS_TOKEN_TYPE), &claims, &*self.signer).map_err(unavailable)?;
@@ -62,7 +72,7 @@ impl TokenService {
             access_token,
             expires_in,
             scope,
-            details,
+            answered_details(details, asked_rights.as_ref()).map_err(server_error)?,
         ))
     }
 }
@@ -72,12 +82,4 @@ pub(super) fn only_actor(behalf: &OnBehalf, issuer: &str) -> Option<MayAct> {
     let [only] = behalf.agents.as_slice() else { return None };
     // A pattern of several is no SPIFFE ID.
     only.as_str().parse().ok().map(|agent| MayAct::agent(&agent, issuer))
-}
-
-/// The person on whose behalf a chain is.
-pub(super) fn delegator(chain: &Chain) -> Option<String> {
-    match chain.root() {
-        Principal::Person(person) => Some(person.clone()),
-        Principal::Agent(_) => None,
-    }
 }

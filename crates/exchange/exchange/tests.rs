@@ -1,8 +1,11 @@
 //! Exchanges of tokens through the token service, with a store in memory.
 
 mod chains;
+mod details;
+mod lessons;
 mod policy;
 mod refusals;
+mod rules;
 
 use std::{collections::BTreeSet, time::Duration};
 
@@ -102,10 +105,13 @@ impl Team {
 
     /// The token of `b`, which may be handed on to `c` and `d`.
     async fn second(&self) -> String {
-        let first = self.first().await;
+        self.second_of(&self.first().await).await
+    }
+
+    async fn second_of(&self, first: &str) -> String {
         let audiences = [AUDIENCE, self.c.as_str(), self.d.as_str()];
         let scope = "secrets.update secrets.read secrets.list";
-        self.exchange(&self.narrower(&self.b, &first, &audiences, scope)).await.unwrap()
+        self.exchange(&self.narrower(&self.b, first, &audiences, scope)).await.unwrap()
     }
 
     /// The token of `c`, which may be handed on to `d`.

@@ -30,6 +30,7 @@ fn used(shape: impl FnOnce(&mut GrantTerms)) -> (TokenRecord, Intent) {
         grant_digest: &grant_digest,
         token_id: ID,
         token_expires_at: expires_at,
+        delegator: None,
         epoch: 0,
     };
     let (intent, _) = intent.redeem(&wanted, START).unwrap();

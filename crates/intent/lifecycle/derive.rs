@@ -4,6 +4,7 @@ use jiff::Timestamp;
 use marque_audit::{Event, EventKind};
 use marque_spiffe::SpiffeId;
 
+use super::events::on_behalf;
 use super::{Intent, State};
 use crate::denial::{Denial, DenialCode};
 use crate::digest::Digest;
@@ -25,6 +26,8 @@ pub struct Derive<'a> {
     pub audiences: &'a [String],
     /// When it ends.
     pub token_expires_at: Timestamp,
+    /// The person on whose behalf, if there is one.
+    pub delegator: Option<&'a str>,
     /// The kill switch's epoch at which it is derived.
     pub epoch: u64,
 }
@@ -46,7 +49,7 @@ impl Intent {
         self.clock_is_safe(now)?;
         self.is_what_was_approved(wanted.grant_digest)?;
         let through: Vec<&str> = wanted.through.iter().map(SpiffeId::as_str).collect();
-        Ok(self
+        let event = self
             .event(EventKind::TokenDerived, now)
             .with_actor(wanted.holder.as_str())
             .with_audience(wanted.audiences.iter().cloned())
@@ -54,6 +57,7 @@ impl Intent {
             .with_expires_at(wanted.token_expires_at)
             .with_epoch(wanted.epoch)
             .with_detail("parent", wanted.parent)
-            .with_detail("through", through))
+            .with_detail("through", through);
+        Ok(on_behalf(event, wanted.delegator))
     }
 }

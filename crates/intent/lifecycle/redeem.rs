@@ -4,6 +4,7 @@ use jiff::Timestamp;
 use marque_audit::{Event, EventKind};
 use marque_spiffe::SpiffeId;
 
+use super::events::on_behalf;
 use super::{Intent, RedeemedUse, State, plus};
 use crate::denial::{Denial, DenialCode};
 use crate::digest::Digest;
@@ -19,6 +20,8 @@ pub struct Use<'a> {
     pub token_id: &'a str,
     /// When the token ends.
     pub token_expires_at: Timestamp,
+    /// The person on whose behalf, if there is one.
+    pub delegator: Option<&'a str>,
     /// The kill switch's epoch at which it is redeemed.
     pub epoch: u64,
 }
@@ -76,7 +79,7 @@ impl Intent {
             .with_expires_at(wanted.token_expires_at)
             .with_uses_left(left)
             .with_epoch(wanted.epoch);
-        Ok((next, event))
+        Ok((next, on_behalf(event, wanted.delegator)))
     }
 
     /// The grant at rest, the caller's copy of it and every approval name one digest.

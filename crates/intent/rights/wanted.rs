@@ -58,12 +58,16 @@ pub struct Wanted {
 #[serde(default, deny_unknown_fields)]
 pub struct WantedTool {
     /// To be decided anew at each call.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub sensitive: bool,
     /// To be counted as destructive.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub destructive: bool,
     /// So many calls.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub max_calls: Option<u32>,
     /// With arguments that also fit this JSON Schema, which is bounded like a playbook's parameters.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub arguments: Option<Value>,
 }
 

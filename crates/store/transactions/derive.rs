@@ -27,7 +27,7 @@ impl Transaction for Derive {
     }
 
     fn plan(&self, view: &View) -> Result<Plan<Self::Answer>, Failure> {
-        let Derivation { grant_digest, token, proofs: _, now } = &self.derivation;
+        let Derivation { grant_digest, delegator, token, proofs: _, now } = &self.derivation;
         let (intent, parent) = match self.parent(view)? {
             Ok(found) => found,
             Err(denial) => return Ok(Plan::nothing(Err(denial))),
@@ -41,6 +41,7 @@ impl Transaction for Derive {
                 parent: parent.id.as_str(),
                 audiences: &token.audiences,
                 token_expires_at: token.expires_at,
+                delegator: delegator.as_deref(),
                 epoch: view.kills().epoch,
             };
             intent.derive(&wanted, *now)

@@ -40,8 +40,16 @@ impl Transaction for Redeem {
     }
 
     fn plan(&self, view: &View) -> Result<Plan<Self::Answer>, Failure> {
-        let Redemption { intent, agent, grant_digest, deferral: _, token, proofs: _, now } =
-            &self.redemption;
+        let Redemption {
+            intent,
+            agent,
+            grant_digest,
+            delegator,
+            deferral: _,
+            token,
+            proofs: _,
+            now,
+        } = &self.redemption;
         let refused = |code, detail: &str| {
             Ok(Plan::nothing(Err(NotRedeemed::Refused(Denial::new(code, detail)))))
         };
@@ -70,6 +78,7 @@ impl Transaction for Redeem {
             grant_digest,
             token_id: token.id.as_str(),
             token_expires_at: token.expires_at,
+            delegator: delegator.as_deref(),
             epoch: view.kills().epoch,
         };
         let answer = intent.redeem(&wanted, *now).map(|(next, event)| {

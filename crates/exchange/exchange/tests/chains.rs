@@ -14,7 +14,7 @@ fn acting(agent: &SpiffeId) -> Value {
 }
 
 #[tokio::test]
-async fn oauth_2_a_token_that_was_handed_on_names_the_root_and_who_acts() {
+async fn oauth_2_18_a_token_that_was_handed_on_names_the_root_and_who_acts() {
     let team = team();
     let first = team.first().await;
     assert_eq!(claims(&first)["sub"], team.rig.agent.as_str());
@@ -44,7 +44,7 @@ async fn oauth_2_a_token_that_was_handed_on_names_the_root_and_who_acts() {
 }
 
 #[tokio::test]
-async fn oauth_2_three_hops_nest_newest_first_and_each_is_narrower() {
+async fn oauth_2_9_three_hops_nest_newest_first_and_each_is_narrower() {
     let team = team();
     let third = team.third().await;
     let fourth =
@@ -62,7 +62,7 @@ async fn oauth_2_three_hops_nest_newest_first_and_each_is_narrower() {
 }
 
 #[tokio::test]
-async fn oauth_2_a_holder_narrows_its_own_token_and_nobody_acts() {
+async fn oauth_2_11_a_holder_narrows_its_own_token_and_nobody_acts() {
     let team = team_with(|_| {}, |terms| terms.on_behalf = None);
     let first = team.first().await;
     let fields = team.narrower(&team.rig.agent, &first, &[SECOND_AUDIENCE], "secrets.read");
@@ -81,7 +81,7 @@ async fn oauth_2_a_holder_narrows_its_own_token_and_nobody_acts() {
 }
 
 #[tokio::test]
-async fn oauth_2_a_jwt_is_what_it_is_by_either_of_its_names() {
+async fn oauth_2_19_a_jwt_is_what_it_is_by_either_of_its_names() {
     let team = team();
     let first = team.first().await;
     let named = team.narrower(&team.b, &first, &[AUDIENCE], "secrets.read");
@@ -89,7 +89,8 @@ async fn oauth_2_a_jwt_is_what_it_is_by_either_of_its_names() {
 }
 
 #[tokio::test]
-async fn oauth_2_may_act_lets_the_one_agent_of_the_playbook_exchange_without_being_an_audience() {
+async fn oauth_2_17_may_act_lets_the_one_agent_of_the_playbook_exchange_without_being_an_audience()
+{
     let only = "spiffe://prod.example.org/agent/c";
     let team = team_with(
         |_| {},
@@ -125,7 +126,7 @@ async fn oauth_2_the_holder_gets_a_token_for_another_agent_bound_to_that_agents_
 }
 
 #[tokio::test]
-async fn oauth_2_a_token_lives_no_longer_than_any_of_its_parents() {
+async fn oauth_2_14_a_token_lives_no_longer_than_any_of_its_parents() {
     let team = team();
     let first = team.first().await;
     let end = |token: &str| claims(token)["exp"].as_i64().unwrap() - START.as_second();
@@ -213,7 +214,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
 
     #[test]
-    fn oauth_2_no_sequence_of_exchanges_gains_anything(hops in hops()) {
+    fn oauth_2_12_no_sequence_of_exchanges_gains_anything(hops in hops()) {
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         runtime.block_on(async {
             let team = team();

@@ -28,7 +28,7 @@ async fn issued(team: &Team, fields: &Fields) -> Value {
 }
 
 #[tokio::test]
-async fn oauth_2_a_clients_ceiling_takes_away_and_never_adds() {
+async fn oauth_2_12_a_clients_ceiling_takes_away_and_never_adds() {
     let team = team_with(
         |config| {
             config.clients = vec![ClientCeiling {
@@ -62,7 +62,7 @@ async fn oauth_2_a_clients_ceiling_takes_away_and_never_adds() {
 }
 
 #[tokio::test]
-async fn oauth_2_nothing_left_is_a_refusal_and_no_empty_token() {
+async fn oauth_2_12_nothing_left_is_a_refusal_and_no_empty_token() {
     let none = |change: fn(&mut ClientCeiling)| {
         let mut ceiling = ceiling(EVERYBODY);
         change(&mut ceiling);
@@ -101,7 +101,7 @@ async fn every_ceiling_that_names_a_client_counts_and_no_other() {
 }
 
 #[tokio::test]
-async fn oauth_2_a_target_takes_its_own_scopes_alone_and_its_own_time() {
+async fn oauth_2_12_a_target_takes_its_own_scopes_alone_and_its_own_time() {
     let team = team_with(
         |config| {
             config.resource_servers = vec![

@@ -410,7 +410,7 @@ async fn to_a_stranger_a_live_token_and_a_dead_one_are_alike() {
 }
 
 #[tokio::test]
-async fn oauth_2_no_agent_is_handed_a_token_that_it_had_before() {
+async fn oauth_2_18_no_agent_is_handed_a_token_that_it_had_before() {
     let team = team();
     let first = team.first().await;
     // The first agent is no audience of its own token; it holds what the second one derives from.
@@ -429,7 +429,7 @@ async fn oauth_2_no_agent_is_handed_a_token_that_it_had_before() {
 }
 
 #[tokio::test]
-async fn oauth_2_a_token_is_handed_on_as_often_as_the_playbook_says_and_not_once_more() {
+async fn oauth_2_18_a_token_is_handed_on_as_often_as_the_playbook_says_and_not_once_more() {
     let team = team_with(|_| {}, |terms| terms.on_behalf = Some(behalf(2, &[EVERYBODY])));
     let third = team.third().await;
     let fourth = team.narrower(&team.d, &third, &[AUDIENCE], "secrets.read");

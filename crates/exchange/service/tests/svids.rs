@@ -186,7 +186,7 @@ async fn oauth_4_1_no_forged_jwt_svid_authenticates_a_client() {
 }
 
 #[tokio::test]
-async fn no_forged_svid_is_a_subject() {
+async fn oauth_2_7_no_forged_svid_is_a_subject() {
     let rig = Rig::new();
     for (name, forged) in forgeries(&rig) {
         let error =
@@ -248,7 +248,7 @@ async fn a_federated_client_is_a_stranger_to_every_intent_here() {
 }
 
 #[tokio::test]
-async fn another_agents_svid_is_no_subject() {
+async fn oauth_2_11_another_agents_svid_is_no_subject() {
     let rig = Rig::new();
     let other = rig.svid_of(&rig.own, &rig.own.id("/agent/other"));
     let error = rig.exchange(&rig.fields().set("subject_token", &other)).await.unwrap_err();

@@ -106,7 +106,7 @@ async fn keycloak_52691_a_persons_token_is_one_whatever_the_request_calls_it() {
 }
 
 #[tokio::test]
-async fn oauth_2_a_subject_token_of_a_person_that_is_no_good_is_an_invalid_request() {
+async fn oauth_2_7_a_subject_token_of_a_person_that_is_no_good_is_an_invalid_request() {
     let rig = Rig::new();
     let changed = |name: &str, value: Value| {
         let mut claims = Login::alice();

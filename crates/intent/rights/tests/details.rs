@@ -30,7 +30,7 @@ fn compare(child: Value) -> Result<(), Widening> {
 }
 
 #[test]
-fn oauth_8_each_entry_is_within_one_entry_of_its_parent() {
+fn oauth_8_3_each_entry_is_within_one_entry_of_its_parent() {
     for narrower in [
         parent(),
         json!([{"type": "k8s_object", "locations": ["https://k8s.example.org"], "actions": ["get"], "identifier": "ns/ingress/secret/a-tls"}]),
@@ -42,7 +42,7 @@ fn oauth_8_each_entry_is_within_one_entry_of_its_parent() {
 }
 
 #[test]
-fn oauth_8_a_detail_that_is_wider_is_refused() {
+fn oauth_8_4_a_detail_that_is_wider_is_refused() {
     let object = |member: &str, value: Value| {
         let mut entry = parent()[0].clone();
         entry[member] = value;
@@ -130,7 +130,7 @@ fn oauth_8_a_detail_that_is_wider_is_refused() {
 }
 
 #[test]
-fn oauth_8_what_is_no_detail_is_never_compared() {
+fn oauth_8_1_what_is_no_detail_is_never_compared() {
     let read = |text: &str| {
         let limits = marque_jose::json::Limits { max_bytes: 64 * 1024, max_depth: 8 };
         let value = marque_jose::json::parse(text.as_bytes(), &limits).ok()?;
@@ -157,7 +157,7 @@ fn oauth_8_what_is_no_detail_is_never_compared() {
 }
 
 #[test]
-fn oauth_8_details_have_a_greatest_number() {
+fn oauth_8_3_details_have_a_greatest_number() {
     let entry = |at: usize| json!({"type": "a", "identifier": format!("x/{at}")});
     let many = |count: usize| details((0..count).map(entry).collect());
     let parent = details(json!([{"type": "a", "identifier": "x"}]));

@@ -6,6 +6,10 @@ use marque_exchange::{
 };
 use serde_json::{Map, Value, json};
 
+/// What `authorization_details` is.
+const DETAILS: &str = "which intent, and what is wanted less of: an array with one object of type `marque_intent`, at \
+    most one of type `marque_rights`, and objects of the types that were granted";
+
 /// The forms by name.
 pub(super) fn all(offers: &Offers) -> Vec<(&'static str, Value)> {
     let mut forms = vec![
@@ -44,7 +48,7 @@ fn exchange() -> Map<String, Value> {
             "type": "string",
             "maxLength": MAX_DETAILS_BYTES,
             "contentMediaType": "application/json",
-            "description": "an array of one object of type `marque_intent`",
+            "description": DETAILS,
         },
         "scope": { "type": "string", "description": "space-separated; may only narrow" },
         "audience": { "type": "array", "items": targets, "description": "may be repeated; may only narrow" },
@@ -65,7 +69,7 @@ fn backchannel() -> Map<String, Value> {
             "type": "string",
             "maxLength": MAX_DETAILS_BYTES,
             "contentMediaType": "application/json",
-            "description": "an array of one object of type `marque_intent`",
+            "description": DETAILS,
         },
     }))
 }

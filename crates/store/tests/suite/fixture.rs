@@ -116,6 +116,7 @@ pub(crate) fn redemption(intent: &Intent, now: Timestamp) -> Redemption {
         intent: intent.id().clone(),
         agent: intent.agent().clone(),
         grant_digest: *intent.grant().digest(),
+        delegator: None,
         deferral: None,
         token: TokenRecord {
             id: TokenId::generate(&*RANDOM).unwrap(),
@@ -143,6 +144,7 @@ pub(crate) fn redemption(intent: &Intent, now: Timestamp) -> Redemption {
 pub(crate) fn derivation(intent: &Intent, parent: &TokenRecord, holder: &str) -> Derivation {
     Derivation {
         grant_digest: *intent.grant().digest(),
+        delegator: None,
         token: TokenRecord {
             id: TokenId::generate(&*RANDOM).unwrap(),
             client: agent(holder),
