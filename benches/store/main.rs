@@ -115,6 +115,7 @@ fn redemption(intent: &Intent, random: &SeededRandom) -> Redemption {
             epoch: 0,
             revoked_at: None,
         },
+        transaction: None,
         proofs: Vec::new(),
         now: START,
     }

@@ -189,6 +189,7 @@ impl TokenService {
                 });
             }
         };
+        let transaction = self.transaction(issuing, None)?;
         let redemption = Redemption {
             intent: (*id).clone(),
             agent: client.id().clone(),
@@ -213,6 +214,7 @@ impl TokenService {
                 epoch: kills.epoch,
                 revoked_at: None,
             },
+            transaction: transaction.as_ref().map(|transaction| transaction.id.clone()),
             proofs: within
                 .iter()
                 .map(|within| within.single_use)
@@ -223,7 +225,7 @@ impl TokenService {
         match self.redeem(redemption).await {
             // Signed from what was redeemed, not from what was read before.
             Ok(Redeemed { intent, token }) => {
-                self.sign_as(issuing, None, chain, (&intent, &token), decision)
+                self.sign_as(issuing, transaction, chain, (&intent, &token), decision)
             }
             Err(RedeemError::Refused(denial)) => {
                 Err(self.refused(client, Some(id), intent.as_ref(), Refusal::denied(denial)).await)

@@ -105,7 +105,7 @@ pub use status::{
 };
 pub use store::{
     Derivation, Derived, MAX_DERIVED_TOKENS, RedeemError, Redeemed, Redemption, TokenStore,
-    TokenStoreError,
+    TokenStoreError, in_transaction,
 };
 pub use subject::Person;
 pub use token::{ACCESS_TOKEN_TYPE, TokenId, TokenIdError, TokenKind, TokenRecord};

@@ -10,7 +10,7 @@ use marque_audit::Event;
 use marque_intent::{Denial, Digest, Intent, IntentId, KillState};
 use marque_spiffe::SpiffeId;
 
-use crate::{SingleUse, TokenId, TokenRecord};
+use crate::{SingleUse, TokenId, TokenRecord, TransactionId};
 
 /// How many tokens of one intent that derive from others may be live at a time.
 pub const MAX_DERIVED_TOKENS: usize = 64;
@@ -57,10 +57,21 @@ pub struct Redemption {
     pub deferral: Option<Digest>,
     /// What will be kept of the token.
     pub token: TokenRecord,
+    /// The transaction that it is of, for the log.
+    pub transaction: Option<TransactionId>,
     /// The proofs that came with the request, to be remembered in the same transaction whatever becomes of the use.
     pub proofs: Vec<SingleUse>,
     /// The instant of the decision.
     pub now: Timestamp,
+}
+
+/// The event of a token, with the transaction that it is of.
+#[must_use]
+pub fn in_transaction(event: Event, transaction: Option<&TransactionId>) -> Event {
+    match transaction {
+        Some(transaction) => event.with_detail("txn", transaction.as_str()),
+        None => event,
+    }
 }
 
 /// A redeemed use.
@@ -81,6 +92,8 @@ pub struct Derivation {
     pub delegator: Option<String>,
     /// What will be kept of the token. It names its parent.
     pub token: TokenRecord,
+    /// The transaction that it is of, for the log.
+    pub transaction: Option<TransactionId>,
     /// The proofs that came with the request; see [`Redemption::proofs`].
     pub proofs: Vec<SingleUse>,
     /// The instant of the decision.

@@ -1,4 +1,4 @@
-//! Keys of the issuers of ID tokens: from files of the folder, or fetched from the one configured URL and kept fresh.
+//! Keys of the issuers of ID tokens and of grants: from files of the folder, or fetched from the one configured URL and kept fresh.
 //!
 //! Keys that could not be fetched again for too long verify nothing. No redirect is followed, nothing that a token says is
 //! ever fetched, and a token with an unknown key id makes the next fetch earlier by no more than [`SHORTEST_INTERVAL`]
@@ -13,7 +13,7 @@ use anyhow::Context as _;
 use jiff::Timestamp;
 use marque_exchange::{OidcKeys, StaleOidcKeys};
 use marque_jose::{JwkError, JwkSet};
-use marque_registry::{OidcIssuer, OidcKeys as Place};
+use marque_registry::IssuerKeys;
 use marque_spiffe::{BundleEndpointUrl, Clock};
 use rustls::ClientConfig;
 use tokio::sync::{Notify, watch};
@@ -74,18 +74,20 @@ enum RefreshError {
 
 impl OidcKeyRing {
     /// The keys to begin with: those of files. The others are fetched by [`Self::fetched`].
-    pub(crate) fn open(
-        issuers: &[OidcIssuer],
+    pub(crate) fn open<'a>(
+        issuers: impl IntoIterator<Item = (&'a str, &'a IssuerKeys)>,
         folder: &Path,
         mut files: BTreeMap<String, JwkSet>,
         clock: &Arc<dyn Clock>,
     ) -> anyhow::Result<Self> {
         let mut ring = BTreeMap::new();
-        for issuer in issuers {
-            let name = issuer.name().to_owned();
-            let keys = match issuer.keys() {
-                Place::File(_) => Keys::OfFile(Arc::new(files.remove(&name).unwrap_or_default())),
-                Place::Fetched { url, ca_file, max_staleness } => {
+        for (name, keys) in issuers {
+            let name = name.to_owned();
+            let keys = match keys {
+                IssuerKeys::File(_) => {
+                    Keys::OfFile(Arc::new(files.remove(&name).unwrap_or_default()))
+                }
+                IssuerKeys::Fetched { url, ca_file, max_staleness } => {
                     let tls = web_authorities(&folder.join(ca_file))
                         .and_then(|roots| Ok(web(roots, Arc::clone(clock))?))
                         .with_context(|| format!("prepare to fetch the keys of `{name}`"))?;
@@ -150,11 +152,7 @@ impl FetchedKeys {
                 Ok(()) => INTERVAL.min(self.max_staleness / 2).max(SHORTEST_INTERVAL),
                 Err(error) => {
                     let (issuer, error) = (&self.issuer, &error as &dyn std::error::Error);
-                    tracing::warn!(
-                        issuer,
-                        error,
-                        "the keys of an issuer of ID tokens were not refreshed"
-                    );
+                    tracing::warn!(issuer, error, "the keys of an issuer were not refreshed");
                     SHORTEST_INTERVAL
                 }
             };

@@ -1,6 +1,7 @@
 //! The claims of an authorization grant that is issued here.
 
 use marque_jose::NumericDate;
+use marque_spiffe::Environment;
 use serde::Serialize;
 use serde_json::Value;
 
@@ -25,6 +26,8 @@ pub(crate) struct GrantClaims {
     pub(crate) act: Option<Act>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) authorization_details: Vec<Value>,
+    /// Of which environment the grant is: ours, and read by others of us.
+    pub(crate) environment: Environment,
 }
 
 /// `resource`: a string where it is one, an array where there are several (RFC 8707 §2).

@@ -6,12 +6,12 @@
 
 use std::collections::BTreeSet;
 
-use marque_intent::{AuthorizationDetail, Rights, Scope};
+use marque_intent::{AuthorizationDetail, DenialCode, Rights, Scope};
 use marque_jose::CompactToken;
 
 use super::{
     GrantProfile,
-    verify::{ForeignGrant, GrantVerifier},
+    verify::{ForeignGrant, GrantError, GrantVerifier},
 };
 use crate::{
     Asked, AuthenticatedClient, OAuthError, OAuthErrorCode, SingleUse, TokenResponse, TokenService,
@@ -117,10 +117,7 @@ impl TokenService {
             client: client.id(),
             now: self.clock.now(),
         };
-        let grant = verifier.verify(assertion.expose_token()).map_err(|source| {
-            refused("the assertion is no grant for this client and this service")
-                .with_source(source)
-        })?;
+        let grant = verifier.verify(assertion.expose_token()).map_err(no_grant)?;
         let IntentReference::Approved(intent) = &request.intent else {
             return Err(invalid("authorization_details must name an approved intent"));
         };
@@ -138,6 +135,15 @@ impl TokenService {
         };
         self.issue(&wanted).await
     }
+}
+
+fn no_grant(source: GrantError) -> OAuthError {
+    let refused = refused("the assertion is no grant for this client and this service");
+    let refused = match source {
+        GrantError::Environment => refused.with_denial(DenialCode::EnvironmentBoundary),
+        _ => refused,
+    };
+    refused.with_source(source)
 }
 
 /// RFC 7523 §3.1.

@@ -529,6 +529,40 @@ async fn oauth_17_10_without_an_approved_intent_a_grant_gives_nothing() {
 }
 
 #[tokio::test]
+async fn the_log_knows_for_whom_another_domain_vouched() {
+    let (rig, partner) = rig(|_| {});
+    issued(&rig, &assertion(&rig, &partner.sign(GrantProfile::IdJag, &claims(&rig)))).await;
+    let kept = rig.store.kept();
+    let event = kept.events.iter().find(|event| event.token_id.is_some()).unwrap();
+    assert_eq!(event.detail["delegator"], "partner:alice");
+}
+
+#[tokio::test]
+async fn oauth_17_11_a_grant_names_its_environment_and_none_of_the_other_is_redeemed() {
+    let (rig, partner) = rig(|_| {});
+    let (_, said, _) = issued(&rig, &grant(&rig, GrantProfile::Jwt)).await;
+    assert_eq!(said["environment"], "production");
+    for profile in GrantProfile::ALL {
+        let with = |environment: Value| {
+            let mut claims = claims(&rig);
+            claims["jti"] = json!(format!("{profile:?}-{environment}"));
+            claims["environment"] = environment;
+            assertion(&rig, &partner.sign(profile, &claims))
+        };
+        // Whatever is configured of the issuer.
+        let error = rig.exchange(&with(json!("non-production"))).await.unwrap_err();
+        assert_eq!(error.code(), OAuthErrorCode::InvalidGrant);
+        assert_eq!(error.denial(), Some(marque_intent::DenialCode::EnvironmentBoundary));
+        for unknown in [json!("staging"), json!("Production"), json!(null), json!(1)] {
+            assert_eq!(refused(&rig, &with(unknown)).await, OAuthErrorCode::InvalidGrant);
+        }
+    }
+    let mut own = claims(&rig);
+    own["environment"] = json!("production");
+    issued(&rig, &assertion(&rig, &partner.sign(GrantProfile::Jwt, &own))).await;
+}
+
+#[tokio::test]
 async fn oauth_17_6_a_grant_of_another_client_is_worth_nothing_to_this_one() {
     let (rig, partner) = rig(|_| {});
     let fields = assertion(&rig, &partner.sign(GrantProfile::IdJag, &claims(&rig)));

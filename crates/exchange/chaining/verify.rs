@@ -10,7 +10,7 @@ use marque_intent::{AuthorizationDetail, Scope};
 use marque_jose::{
     Audiences, ClaimsError, JwsError, NumericDate, Thumbprint, UnverifiedJws, present, sha256,
 };
-use marque_spiffe::SpiffeId;
+use marque_spiffe::{Environment, SpiffeId};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -62,6 +62,8 @@ pub(crate) enum GrantError {
     Client,
     #[error("it is bound to a key")]
     Bound,
+    #[error("it is of the other environment")]
+    Environment,
     #[error("it names nobody, or has no id that fits")]
     Name,
     #[error("its scope is no list of scopes, or is empty")]
@@ -91,6 +93,9 @@ struct Claims {
     authorization_details: Option<Vec<Value>>,
     #[serde(default, deserialize_with = "present")]
     cnf: Option<Value>,
+    /// What a server of this kind says; another one says nothing of it.
+    #[serde(default, deserialize_with = "present")]
+    environment: Option<Environment>,
 }
 
 /// What grants are verified against.
@@ -158,6 +163,10 @@ impl GrantVerifier<'_> {
     ) -> Result<(), GrantError> {
         if claims.iss != server.issuer {
             return Err(GrantError::Issuer);
+        }
+        // Whatever the configuration here says of the issuer: no chain crosses the firebreak.
+        if claims.environment.is_some_and(|environment| environment != self.config.environment) {
+            return Err(GrantError::Environment);
         }
         if !claims.aud.sole().is_some_and(|audience| self.is_us(audience, profile)) {
             return Err(GrantError::Audience);

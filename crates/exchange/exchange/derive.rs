@@ -63,6 +63,7 @@ impl TokenService {
                 return Err(self.not_derived(client, subject, refusal).await);
             }
         };
+        let transaction = self.transaction(issuing, transaction.as_ref())?;
         let derivation = Derivation {
             grant_digest: decision.grant_digest,
             delegator: chain.person().map(str::to_owned),
@@ -86,13 +87,14 @@ impl TokenService {
                 epoch: kills.epoch,
                 revoked_at: None,
             },
+            transaction: transaction.as_ref().map(|transaction| transaction.id.clone()),
             proofs: proofs.shown.clone(),
             now,
         };
         match self.derive(derivation).await {
             // Signed from what was kept, not from what was read before.
             Ok(Derived { intent, token }) => {
-                self.sign_as(issuing, transaction.as_ref(), &chain, (&intent, &token), decision)
+                self.sign_as(issuing, transaction, &chain, (&intent, &token), decision)
             }
             Err(RedeemError::Refused(denial)) => {
                 Err(self.not_derived(client, subject, Refusal::unacceptable(denial)).await)

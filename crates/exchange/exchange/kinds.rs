@@ -17,38 +17,46 @@ use crate::{
     exchange::sign::only_actor,
     issuing::Issuing,
     service::{server_error, unavailable},
-    txn::{Transaction, TransactionClaims, TransactionContext, TransactionId},
+    txn::{Transaction, TransactionClaims, TransactionId},
 };
 
 impl TokenService {
-    /// Signs what was decided and is kept, as what it is issued for. `replaced` is the transaction of the subject token.
-    pub(super) fn sign_as(
+    /// The transaction of a transaction token: that of the subject token, `replaced`, or a new one.
+    pub(super) fn transaction(
         &self,
         issuing: &Issuing<'_>,
         replaced: Option<&Transaction>,
+    ) -> Result<Option<Transaction>, OAuthError> {
+        match (issuing, replaced) {
+            (Issuing::Transaction { .. }, Some(replaced)) => Ok(Some(replaced.clone())),
+            (Issuing::Transaction { context, .. }, None) => {
+                let id = TransactionId::generate(&*self.random).map_err(server_error)?;
+                Ok(Some(Transaction { id, context: context.clone() }))
+            }
+            (Issuing::Access | Issuing::Grant { .. }, _) => Ok(None),
+        }
+    }
+
+    /// Signs what was decided and is kept, as what it is issued for: in a transaction, as that one's token.
+    pub(super) fn sign_as(
+        &self,
+        issuing: &Issuing<'_>,
+        transaction: Option<Transaction>,
         chain: &Chain,
         (intent, token): (&Intent, &TokenRecord),
         decision: Decision,
     ) -> Result<TokenResponse, OAuthError> {
-        match issuing {
-            Issuing::Access => self.sign(chain, intent, token, decision),
-            Issuing::Transaction { context, .. } => {
-                let transaction = match replaced {
-                    Some(replaced) => replaced.clone(),
-                    None => self.begin(context)?,
-                };
+        match (issuing, transaction) {
+            (_, Some(transaction)) => {
                 self.sign_transaction_token(transaction, chain, (intent, token), decision)
             }
-            Issuing::Grant { server, profile, resources } => {
+            (Issuing::Grant { server, profile, resources }, None) => {
                 self.sign_grant((server, *profile, resources), chain, token, &decision)
             }
+            (Issuing::Access | Issuing::Transaction { .. }, None) => {
+                self.sign(chain, intent, token, decision)
+            }
         }
-    }
-
-    /// A new transaction.
-    fn begin(&self, context: &TransactionContext) -> Result<Transaction, OAuthError> {
-        let id = TransactionId::generate(&*self.random).map_err(server_error)?;
-        Ok(Transaction { id, context: context.clone() })
     }
 
     fn sign_transaction_token(
@@ -123,6 +131,7 @@ impl TokenService {
             resource: Resources::of(resources),
             act: chain.act(issuer),
             authorization_details: details.clone(),
+            environment: self.config.environment,
         };
         let grant =
             sign_compact(Some(profile.typ()), &claims, &*self.signer).map_err(unavailable)?;

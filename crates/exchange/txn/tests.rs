@@ -286,6 +286,32 @@ async fn oauth_16_9_a_transaction_token_is_no_access_token_and_authenticates_nob
 }
 
 #[tokio::test]
+async fn oauth_16_9_introspection_says_nothing_of_a_transaction_token() {
+    let rig = Rig::with(|_| {}, handed_on);
+    let (_, token) = issued(&rig, &transaction(&rig)).await;
+    let gateway = rig.svid_of(&rig.own, &GATEWAY.parse().unwrap());
+    for caller in [rig.svid(), gateway] {
+        let told = rig.introspect(&caller, &token).await.unwrap();
+        assert_eq!(told, json!({"active": false}));
+    }
+    // It stands all the same: who is next in the chain exchanges it.
+    let fields = about(&rig, BILLING, &token, TOKEN_TYPE_TXN_TOKEN).set("scope", "secrets.read");
+    issued(&rig, &fields).await;
+}
+
+#[tokio::test]
+async fn the_log_ties_the_tokens_of_a_transaction_together() {
+    let rig = Rig::with(|_| {}, handed_on);
+    let (_, first) = issued(&rig, &transaction(&rig)).await;
+    let fields = about(&rig, BILLING, &first, TOKEN_TYPE_TXN_TOKEN).set("scope", "secrets.read");
+    issued(&rig, &fields).await;
+    let kept = rig.store.kept();
+    let told: Vec<_> = kept.events.iter().filter_map(|event| event.detail.get("txn")).collect();
+    assert_eq!(told, [&claims(&first)["txn"], &claims(&first)["txn"]]);
+    assert!(kept.events.iter().all(|event| !event.detail.contains_key("delegator")));
+}
+
+#[tokio::test]
 async fn oauth_16_9_one_that_another_key_signed_is_none() {
     let rig = Rig::with(|_| {}, handed_on);
     let (_, token) = issued(&rig, &transaction(&rig)).await;

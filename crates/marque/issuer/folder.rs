@@ -1,12 +1,15 @@
 //! One trust domain's folder with everything in it, checked: what `marque check` reads is what an issuer serves.
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use marque_exchange::IssuerUrl;
 use marque_intent::{GroupName, PlaybookFinding, PlaybookSet};
 use marque_policy::{CaseResult, CedarDecisionPoint, PolicyFinding, run_cases};
-use marque_registry::{Finding, TrustDomainFolder, boundary};
+use marque_registry::{Finding, TrustDomainDocument, TrustDomainFolder, boundary, chain_boundary};
 use marque_spiffe::Environment;
+
+use super::token_config;
 
 /// The document that makes a folder a trust domain's.
 const DOCUMENT: &str = "trust-domain.toml";
@@ -48,6 +51,8 @@ pub fn check(path: &Path) -> Result<CheckedFolder, Vec<Finding>> {
     }
     findings.extend(unusable_groups(&folder));
     findings.extend(unusable_url(&folder));
+    findings.extend(unusable_scopes(&folder));
+    findings.extend(unusable_servers(&folder));
     match (playbooks, policy) {
         (Some(playbooks), Some(policy)) if findings.is_empty() => {
             Ok(CheckedFolder { folder, playbooks, policy })
@@ -116,7 +121,8 @@ pub struct MixedEnvironments {
     second: String,
 }
 
-/// Federations across the firebreak between the trust domains of one folder, whatever their documents say of each other.
+/// Federations and chains across the firebreak between the trust domains of one folder, whatever their documents say of
+/// each other.
 pub fn across_the_firebreak(folders: &[CheckedFolder]) -> Vec<Finding> {
     let environment_of = |name| {
         let documents = folders.iter().map(|checked| &checked.folder.document);
@@ -131,8 +137,29 @@ pub fn across_the_firebreak(folders: &[CheckedFolder]) -> Vec<Finding> {
                 findings.push(Finding::at(&path.join(DOCUMENT), federation.line(), message));
             }
         }
+        for server in document.authorization_servers() {
+            let others = folders.iter().map(|checked| &checked.folder.document);
+            let mut others = others.filter(|other| other.environment() != document.environment());
+            if let Some(other) = others.find(|other| is_at(other, server.issuer())) {
+                let message = chain_boundary(server.name(), other.environment());
+                findings.push(Finding::at(&path.join(DOCUMENT), server.line(), message));
+            }
+        }
     }
     findings
+}
+
+/// Whether this is the issuer identifier of the trust domain, as far as its document says.
+fn is_at(document: &TrustDomainDocument, issuer: &str) -> bool {
+    match document.hosts().url() {
+        Some(url) => url == issuer,
+        None => local_url(document.hosts().listen()) == issuer,
+    }
+}
+
+/// The issuer identifier where the document names none: `localhost` with the listener's port.
+pub(super) fn local_url(listener: SocketAddr) -> String {
+    format!("https://localhost:{}", listener.port())
 }
 
 fn of_policy(found: PolicyFinding) -> Finding {
@@ -176,6 +203,41 @@ fn unusable_url(folder: &TrustDomainFolder) -> Option<Finding> {
     Some(Finding { file: folder.path.join(DOCUMENT), line: None, message })
 }
 
+/// Scopes of ceilings, of resource servers and of other domains that nobody could be granted.
+fn unusable_scopes(folder: &TrustDomainFolder) -> Vec<Finding> {
+    let document = &folder.document;
+    let clients = document.clients().iter().map(|one| ("clients", one.scopes(), one.line()));
+    let servers = document.resource_servers().iter();
+    let servers = servers.map(|one| ("resource_servers", one.scopes(), one.line()));
+    let others = document.authorization_servers().iter();
+    let others = others.map(|one| ("authorization_servers", one.scopes(), one.line()));
+    clients
+        .chain(servers)
+        .chain(others)
+        .filter_map(|(table, scopes, line)| {
+            let (scope, error) = token_config::scopes(scopes).err()?;
+            let message = format!("`scopes` in [{table}]: `{scope}`: {error}");
+            Some(Finding::at(&folder.path.join(DOCUMENT), line, message))
+        })
+        .collect()
+}
+
+/// Authorization servers that could not be one, or are the trust domain's own.
+fn unusable_servers(folder: &TrustDomainFolder) -> Vec<Finding> {
+    let document = &folder.document;
+    let servers = document.authorization_servers().iter().filter_map(|server| {
+        let issuer = server.issuer();
+        let message = match issuer.parse::<IssuerUrl>() {
+            Err(error) => error.to_string(),
+            Ok(_) if is_at(document, issuer) => "is the own one".to_owned(),
+            Ok(_) => return None,
+        };
+        let message = format!("`issuer` in [authorization_servers]: `{issuer}`: {message}");
+        Some(Finding::at(&folder.path.join(DOCUMENT), server.line(), message))
+    });
+    servers.collect()
+}
+
 fn keep<T, F>(
     result: Result<T, Vec<F>>,
     findings: &mut Vec<Finding>,
@@ -191,122 +253,4 @@ fn keep<T, F>(
 }
 
 #[cfg(test)]
-mod tests {
-    use std::fs;
-
-    use super::*;
-
-    fn shipped() -> PathBuf {
-        Path::new(env!("CARGO_MANIFEST_DIR")).join("trust-domains")
-    }
-
-    /// A copy of a shipped trust domain with one text of its document replaced.
-    fn changed(name: &str, from: &str, to: &str) -> tempfile::TempDir {
-        let copy = tempfile::tempdir().unwrap();
-        let mut folders = vec![(shipped().join(name), copy.path().to_owned())];
-        while let Some((source, target)) = folders.pop() {
-            fs::create_dir_all(&target).unwrap();
-            for entry in fs::read_dir(source).unwrap().map(Result::unwrap) {
-                let into = target.join(entry.file_name());
-                if entry.path().is_dir() {
-                    folders.push((entry.path(), into));
-                } else {
-                    fs::copy(entry.path(), into).unwrap();
-                }
-            }
-        }
-        let document = copy.path().join(DOCUMENT);
-        let text = fs::read_to_string(&document).unwrap();
-        assert!(text.contains(from), "{from}");
-        fs::write(document, text.replacen(from, to, 1)).unwrap();
-        copy
-    }
-
-    fn messages(folder: &Path) -> String {
-        let found = check(folder).unwrap_err();
-        found.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
-    }
-
-    #[test]
-    fn the_shipped_trust_domains_have_no_finding_and_two_environments() {
-        let folders = find(&shipped()).unwrap();
-        assert_eq!(folders.len(), 2);
-        let checked: Vec<_> = folders.iter().map(|folder| check(folder).unwrap()).collect();
-        let mixed = one_environment(&checked).unwrap_err().to_string();
-        assert!(mixed.contains("prod.example.org") && mixed.contains("dev.example.org"), "{mixed}");
-        assert_eq!(
-            one_environment(checked.iter().take(1)).unwrap(),
-            Some(checked[0].folder.document.environment())
-        );
-    }
-
-    /// A copy of a shipped trust domain that says it federates with another, with that one's bundle.
-    fn federating(name: &str, with: &str, environment: &str) -> tempfile::TempDir {
-        let tables = format!(
-            "[[federation]]\ntrust_domain = \"{with}\"\nenvironment = \"{environment}\"\nbundle = \"other.json\"\n\n[tokens]"
-        );
-        let folder = changed(name, "[tokens]", &tables);
-        let other = marque_testkit::ScratchTrustDomain::new(with).bundle();
-        fs::write(folder.path().join("other.json"), other.to_document().to_string()).unwrap();
-        folder
-    }
-
-    #[test]
-    fn the_shipped_trust_domains_cannot_federate_whatever_is_said_of_them() {
-        let (production, development) = ("prod.example.org", "dev.example.org");
-        // By what it says of the other.
-        let found = messages(federating(production, development, "non-production").path());
-        assert!(found.contains("environment_boundary"), "{found}");
-        let found = messages(federating(development, production, "production").path());
-        assert!(found.contains("environment_boundary"), "{found}");
-        // By what the other says of itself, where both are at hand.
-        for (name, with, claimed) in
-            [(production, development, "production"), (development, production, "non-production")]
-        {
-            let claiming = federating(name, with, claimed);
-            let both = [check(claiming.path()), check(&shipped().join(with))].map(Result::unwrap);
-            let [finding] = across_the_firebreak(&both).try_into().unwrap();
-            let told = finding.to_string();
-            assert!(told.contains("environment_boundary") && told.contains(with), "{told}");
-            assert!(finding.line.is_some(), "{told}");
-            // With nobody to say otherwise there is none.
-            assert!(across_the_firebreak(&both[..1]).is_empty());
-        }
-    }
-
-    #[test]
-    fn trust_domains_of_one_environment_may_federate() {
-        let folder = federating("prod.example.org", "partner.example.org", "production");
-        let checked = check(folder.path()).unwrap();
-        assert_eq!(checked.folder.federated.len(), 1);
-        assert!(across_the_firebreak(&[checked]).is_empty());
-    }
-
-    #[test]
-    fn a_folder_of_one_trust_domain_is_found_and_an_empty_one_is_not() {
-        let one = shipped().join("prod.example.org");
-        assert_eq!(find(&one).unwrap(), [one]);
-        let empty = tempfile::tempdir().unwrap();
-        assert!(find(empty.path()).unwrap_err().to_string().contains(DOCUMENT));
-    }
-
-    #[test]
-    fn a_playbook_of_another_tenant_is_a_finding() {
-        let folder = changed("prod.example.org", "tenant = \"example\"", "tenant = \"other\"");
-        assert!(messages(folder.path()).contains("is not the trust domain's `other`"));
-    }
-
-    #[test]
-    fn an_operator_group_that_no_playbook_could_name_is_a_finding() {
-        let folder = changed("prod.example.org", "\"platform-sre\"]", "\"Platform.SRE!\"]");
-        assert!(messages(folder.path()).contains("operator group `Platform.SRE!`"));
-    }
-
-    #[test]
-    fn an_issuer_url_that_is_none_is_a_finding() {
-        let folder = changed("prod.example.org", "listen =", "url = \"http://x\"\nlisten =");
-        assert!(messages(folder.path()).contains("`http://x`"));
-        let good = "url = \"https://issuer.prod.example.org\"\nlisten =";
-        check(changed("prod.example.org", "listen =", good).path()).unwrap();
-    }
-}
+mod tests;

@@ -16,22 +16,21 @@ mod registrar;
 pub(crate) mod run;
 pub mod serve;
 mod store;
+mod token_config;
 
 use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
 
 use anyhow::Context as _;
 use jiff::Timestamp;
 use marque_audit::{Event, EventKind, LogStore, VerifierKey};
 use marque_authority::{Authority, AuthorityConfig};
 use marque_exchange::{
-    ClientAuthenticator, EnvironmentLookup, IssuerUrl, NoncePolicy, NonceSecret, Offers,
-    OidcIssuer, ResourceServer, TokenService, TokenServiceConfig, TokenServiceParts,
+    ClientAuthenticator, EnvironmentLookup, IssuerUrl, NonceSecret, TokenService, TokenServiceParts,
 };
 use marque_keys::KeyManager;
-use marque_registry::{NonceDemand, Registry, TokenBinding, TrustDomainDocument};
+use marque_registry::{Registry, TrustDomainDocument};
 use marque_spiffe::{Bundle, BundleSource, Clock, Environment, Random, TrustDomain};
 use marque_store::Store;
 use marque_workload::{BundleSet, Profiles, Workload, WorkloadLimits};
@@ -50,9 +49,6 @@ use self::foreign::Foreign;
 use self::keys::CheckpointKey;
 use self::minting::InProcessIssuer;
 use crate::identities::{Denials, SharedIdentities};
-
-/// How far a client's clock may differ from ours.
-const LEEWAY: Duration = Duration::from_secs(5);
 
 /// The registries of every trust domain that a process serves, for asking whether a process is an agent of any.
 pub(crate) type Neighbours = Arc<OnceLock<Vec<Arc<Registry>>>>;
@@ -134,8 +130,8 @@ impl Issuer {
         let foreign = Foreign::new(Arc::clone(&federated), lists, &authority.bundle());
         // The token endpoint takes SVIDs of the own trust domain alone: federation is for workloads among themselves.
         let bundles = Arc::new(BundleSet::new(authority.bundle(), []));
-        let config = token_config(&document, issuer_url.clone());
-        let (issuers, files) = (document.oidc_issuers(), folder.oidc_keys);
+        let config = token_config::of(&document, issuer_url.clone())?;
+        let (issuers, files) = (document.issuer_keys(), folder.issuer_keys);
         let oidc_keys = Arc::new(OidcKeyRing::open(issuers, &folder.path, files, &clock)?);
         let intents = Arc::new(IntentDesk {
             environment: document.environment(),
@@ -270,7 +266,7 @@ impl Issuer {
         &self.relationships
     }
 
-    /// The keys of issuers of ID tokens that are fetched.
+    /// The keys of issuers of ID tokens and of grants that are fetched.
     fn fetched_keys(&self) -> impl Iterator<Item = &Arc<FetchedKeys>> {
         self.oidc_keys.fetched()
     }
@@ -331,63 +327,4 @@ fn authority_config(document: &TrustDomainDocument) -> AuthorityConfig {
 fn profiles(document: &TrustDomainDocument) -> Profiles {
     let settings = document.workload_api();
     Profiles { x509: settings.x509_svid, jwt: settings.jwt_svid, wit: settings.wit_svid }
-}
-
-fn offers(document: &TrustDomainDocument) -> Offers {
-    let settings = document.token_service();
-    Offers {
-        dpop: settings.dpop,
-        mutual_tls: settings.mutual_tls,
-        wit_client_authentication: settings.wit_client_authentication,
-        deferred: settings.deferred,
-        ciba: settings.ciba,
-        jwt_introspection: settings.jwt_introspection,
-        token_status_list: settings.token_status_list,
-        transaction_tokens: settings.transaction_tokens,
-        identity_chaining: settings.identity_chaining,
-        id_jag: settings.id_jag,
-    }
-}
-
-fn token_config(document: &TrustDomainDocument, issuer: IssuerUrl) -> TokenServiceConfig {
-    TokenServiceConfig {
-        max_token_lifetime: document.max_access_token_lifetime(),
-        max_assertion_lifetime: document.jwt_svid_lifetime(),
-        leeway: LEEWAY,
-        resource_servers: document
-            .resource_servers()
-            .iter()
-            .map(|server| {
-                let callers = server.spiffe_ids().iter().cloned().collect();
-                ResourceServer {
-                    binding_required: server.binding() == TokenBinding::Required,
-                    ..ResourceServer::new(server.audience().to_owned(), callers)
-                }
-            })
-            .collect(),
-        oidc_issuers: document.oidc_issuers().iter().map(oidc_issuer).collect(),
-        offers: offers(document),
-        dpop_nonce: nonce_policy(document.token_service().dpop_nonce),
-        attestation_challenge: nonce_policy(document.token_service().attestation_challenge),
-        verified_svids: document.token_service().verified_svids.into(),
-        ..TokenServiceConfig::new(issuer, document.name().clone(), document.environment())
-    }
-}
-
-const fn nonce_policy(demand: NonceDemand) -> NoncePolicy {
-    match demand {
-        NonceDemand::Required => NoncePolicy::Required,
-        NonceDemand::Optional => NoncePolicy::Optional,
-    }
-}
-
-fn oidc_issuer(issuer: &marque_registry::OidcIssuer) -> OidcIssuer {
-    OidcIssuer {
-        name: issuer.name().to_owned(),
-        issuer: issuer.issuer().to_owned(),
-        audiences: issuer.audiences().clone(),
-        max_age: issuer.max_age(),
-        groups_claim: issuer.groups_claim().map(str::to_owned),
-        required_claims: issuer.required_claims().clone(),
-    }
 }

@@ -27,7 +27,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::broker::BrokerEndpoint;
-use super::folder::CheckedFolder;
+use super::folder::{CheckedFolder, local_url};
 use super::pruning::prune;
 use super::{Issuer, IssuerParts, Neighbours};
 use crate::attestors;
@@ -325,7 +325,7 @@ async fn expire_due(issuer: &Issuer, state: State) -> anyhow::Result<()> {
 fn issuer_url(document: &TrustDomainDocument, address: SocketAddr) -> anyhow::Result<IssuerUrl> {
     let url = match document.hosts().url() {
         Some(url) => url.to_owned(),
-        None => format!("https://localhost:{}", address.port()),
+        None => local_url(address),
     };
     url.parse().with_context(|| format!("`{url}` as an issuer identifier"))
 }

@@ -2,7 +2,8 @@
 
 use jiff::Timestamp;
 use marque_exchange::{
-    Derivation, Derived, Ended, MAX_DERIVED_TOKENS, TokenRecord, TokenUse, is_live, use_up,
+    Derivation, Derived, Ended, MAX_DERIVED_TOKENS, TokenRecord, TokenUse, in_transaction, is_live,
+    use_up,
 };
 use marque_intent::{Denial, DenialCode, Derive as IntentDerive, Intent};
 
@@ -27,7 +28,7 @@ impl Transaction for Derive {
     }
 
     fn plan(&self, view: &View) -> Result<Plan<Self::Answer>, Failure> {
-        let Derivation { grant_digest, delegator, token, proofs: _, now } = &self.derivation;
+        let Derivation { grant_digest, delegator, token, transaction, now, .. } = &self.derivation;
         let (intent, parent) = match self.parent(view)? {
             Ok(found) => found,
             Err(denial) => return Ok(Plan::nothing(Err(denial))),
@@ -47,7 +48,7 @@ impl Transaction for Derive {
             intent.derive(&wanted, *now)
         });
         let event = match permitted {
-            Ok(event) => event,
+            Ok(event) => in_transaction(event, transaction.as_ref()),
             Err(denial) => return Ok(Plan::nothing(Err(denial))),
         };
         // To be exchanged is the only use of a token that has but one.

@@ -1,6 +1,6 @@
 //! The use of a grant: one token for one use, however many ask at once.
 
-use marque_exchange::{Deferral, DeferralState, RedeemError, Redeemed, Redemption};
+use marque_exchange::{Deferral, DeferralState, RedeemError, Redeemed, Redemption, in_transaction};
 use marque_intent::{Denial, DenialCode, Use};
 
 use super::intents::expired_first;
@@ -47,6 +47,7 @@ impl Transaction for Redeem {
             delegator,
             deferral: _,
             token,
+            transaction,
             proofs: _,
             now,
         } = &self.redemption;
@@ -82,7 +83,7 @@ impl Transaction for Redeem {
             epoch: view.kills().epoch,
         };
         let answer = intent.redeem(&wanted, *now).map(|(next, event)| {
-            writes.events.push(event);
+            writes.events.push(in_transaction(event, transaction.as_ref()));
             writes.intents.push(next.clone());
             let token = view.placed(token);
             writes.tokens.push(token.clone());

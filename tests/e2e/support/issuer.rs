@@ -27,10 +27,16 @@ pub(crate) struct Issuer {
 impl Issuer {
     /// Starts the shipped non-production trust domain under another name.
     pub(crate) async fn start(name: &'static str) -> Self {
+        Self::start_with(name, |_folder| {}).await
+    }
+
+    /// The same, after `prepare` has changed the trust domain's folder.
+    pub(crate) async fn start_with(name: &'static str, prepare: impl FnOnce(&Path)) -> Self {
         let folder = tempfile::Builder::new().prefix("mq").tempdir_in("/tmp").expect("a folder");
         let path = |name: &str| folder.path().join(name);
         folder::copy(&folder::shipped().join(NON_PRODUCTION), &path("t").join(name));
         rename(&path("t"), name);
+        prepare(&path("t").join(name));
         fs::write(path("sealing.key"), format!("{}\n", "5a".repeat(32))).expect("a key");
         fs::set_permissions(path("sealing.key"), fs::Permissions::from_mode(0o600)).expect("0600");
         let log = File::create(path("log")).expect("a log file");
@@ -55,6 +61,11 @@ impl Issuer {
         .await;
         let place = places.into_iter().next().expect("one trust domain");
         Self { _child: child, folder, name, place }
+    }
+
+    /// A path in the test's own folder.
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
     }
 
     /// The command line of its operator.

@@ -135,6 +135,7 @@ pub(crate) fn redemption(intent: &Intent, now: Timestamp) -> Redemption {
             used_at: None,
             status_index: None,
         },
+        transaction: None,
         proofs: Vec::new(),
         now,
     }
@@ -153,6 +154,7 @@ pub(crate) fn derivation(intent: &Intent, parent: &TokenRecord, holder: &str) ->
             status_index: None,
             ..parent.clone()
         },
+        transaction: None,
         proofs: Vec::new(),
         now: START,
     }
