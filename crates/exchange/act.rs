@@ -11,7 +11,7 @@ use marque_spiffe::{SpiffeId, SpiffeIdError};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::TokenRecord;
+use crate::{TokenRecord, authentication::Authentication};
 
 /// How deep `act` may nest.
 pub const MAX_ACT_DEPTH: usize = 8;
@@ -115,22 +115,38 @@ pub(crate) struct Chain {
     holder: SpiffeId,
     /// Newest first.
     through: Vec<SpiffeId>,
+    /// How the person at its root logged in.
+    authentication: Authentication,
 }
 
 impl Chain {
     /// An agent that acts for itself.
     pub(crate) fn of_agent(agent: SpiffeId) -> Self {
-        Self { root: Principal::Agent(agent.clone()), holder: agent, through: Vec::new() }
+        Self::of(Principal::Agent(agent.clone()), agent, Vec::new())
     }
 
     /// An agent that acts for a person.
     pub(crate) const fn of_person(person: String, agent: SpiffeId) -> Self {
-        Self { root: Principal::Person(person), holder: agent, through: Vec::new() }
+        Self::of(Principal::Person(person), agent, Vec::new())
     }
 
     /// The chain of a token that is kept.
     pub(crate) fn of_token(root: Principal, record: &TokenRecord) -> Self {
-        Self { root, holder: record.client.clone(), through: record.through.clone() }
+        Self::of(root, record.client.clone(), record.through.clone())
+    }
+
+    const fn of(root: Principal, holder: SpiffeId, through: Vec<SpiffeId>) -> Self {
+        Self { root, holder, through, authentication: Authentication::UNSAID }
+    }
+
+    /// The same, of somebody who logged in like this.
+    pub(crate) fn authenticated(self, authentication: Authentication) -> Self {
+        Self { authentication, ..self }
+    }
+
+    /// How the person at its root logged in.
+    pub(crate) const fn authentication(&self) -> &Authentication {
+        &self.authentication
     }
 
     /// The value of `sub`.
@@ -164,7 +180,8 @@ impl Chain {
     /// The chain after a delegation to `actor`.
     pub(crate) fn delegated(&self, actor: SpiffeId, issuer: &str) -> Result<Self, Denial> {
         let through = std::iter::once(&self.holder).chain(&self.through).cloned().collect();
-        let next = Self { root: self.root.clone(), holder: actor, through };
+        let next =
+            Self::of(self.root.clone(), actor, through).authenticated(self.authentication.clone());
         let mut seen = BTreeSet::from([&next.holder]);
         if !next.through.iter().all(|agent| seen.insert(agent)) {
             return Err(Denial::new(

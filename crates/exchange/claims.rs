@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use crate::{
     Act, AskedRights, Confirmation, INTENT_DETAIL_TYPE, MayAct, Principal, RIGHTS_DETAIL_TYPE,
-    TokenId,
+    TokenId, authentication::Authentication,
 };
 
 /// The claims of an access token (RFC 9068 §2.2, RFC 9396 §9.1, and ours).
@@ -28,6 +28,9 @@ pub(crate) struct AccessTokenClaims {
     pub(crate) scope: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) act: Option<Act>,
+    /// How the person logged in for whom it is.
+    #[serde(flatten)]
+    pub(crate) authentication: Authentication,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) may_act: Option<MayAct>,
     #[serde(default, skip_serializing_if = "Option::is_none")]

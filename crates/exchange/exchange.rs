@@ -116,7 +116,8 @@ impl TokenService {
         if !person.may_act.as_ref().is_none_or(permits) {
             return Err(invalid("the subject token names another actor"));
         }
-        Ok(Chain::of_person(person.principal(), client.id().clone()))
+        Ok(Chain::of_person(person.principal(), client.id().clone())
+            .authenticated(person.authentication.clone()))
     }
 
     /// The intent that is wanted, if all that it lacks is an approver's word.

@@ -7,6 +7,7 @@
 
 mod act;
 mod asked;
+mod authentication;
 mod binding;
 mod ceilings;
 mod chaining;
@@ -50,6 +51,7 @@ mod txn;
 
 pub use act::{Act, MAX_ACT_BYTES, MAX_ACT_DEPTH, MayAct, Principal};
 pub use asked::{Asked, AskedRights};
+pub use authentication::{MAX_AUTHENTICATION_METHODS, MAX_AUTHENTICATION_NAME_BYTES};
 pub use ceilings::ClientCeiling;
 pub use chaining::{
     AUTHORIZATION_GRANT_TYPE, AuthorizationServer, GRANT_PROFILE_ID_JAG, GRANT_TYPE_JWT_BEARER,

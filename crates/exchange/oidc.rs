@@ -17,7 +17,7 @@ use marque_jose::{
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use crate::{MayAct, Person};
+use crate::{MayAct, Person, authentication::Authentication};
 
 /// The longest `sub` of an ID token, in bytes (OpenID Connect Core §2).
 pub const MAX_PERSON_BYTES: usize = 255;
@@ -104,6 +104,8 @@ pub(crate) enum IdTokenError {
     Subject,
     #[error("a claim that the issuer's tokens must have is missing or another")]
     Required,
+    #[error("what it says of the login is too long")]
+    Authentication,
     #[error("its groups are not a list of texts")]
     Groups,
 }
@@ -122,6 +124,8 @@ struct IdTokenClaims {
     azp: Option<String>,
     #[serde(default, deserialize_with = "present")]
     may_act: Option<MayAct>,
+    #[serde(flatten)]
+    authentication: Authentication,
 }
 
 impl PersonVerifier {
@@ -168,6 +172,7 @@ impl PersonVerifier {
             claims: members,
             expires_at: claims.exp.timestamp(),
             may_act: claims.may_act,
+            authentication: claims.authentication,
         })
     }
 
@@ -191,10 +196,14 @@ impl PersonVerifier {
         let fresh = now < later(later(issued_at, issuer.max_age), self.leeway);
         let good = begun(issued_at)
             && claims.nbf.is_none_or(|nbf| begun(nbf.timestamp()))
+            && claims.authentication.auth_time.is_none_or(|login| begun(login.timestamp()))
             && now < claims.exp.timestamp()
             && fresh;
         if !good {
             return Err(IdTokenError::Time);
+        }
+        if !claims.authentication.is_small() {
+            return Err(IdTokenError::Authentication);
         }
         if members.contains_key("cnf") {
             return Err(IdTokenError::Bound);

@@ -19,6 +19,7 @@ use serde_json::{Map, Value};
 
 use crate::{
     Act, Confirmation, MayAct, OAuthError, OAuthErrorCode, Principal, TokenId,
+    authentication::Authentication,
     claims::{AccessTokenClaims, IntentClaim},
     form::Form,
 };
@@ -206,6 +207,7 @@ impl TransactionClaims {
             sub,
             aud,
             client_id: req_wl,
+            authentication: Authentication::UNSAID,
             iat,
             exp,
             jti,

@@ -187,7 +187,7 @@ async fn oauth_17_a_grant_of_one_domain_becomes_a_narrow_token_of_the_other() {
         domains.redeemed(&grant).await.oauth_error("invalid_grant");
     }
     let operator = domains.partner.operator();
-    let leaves = log::export(&operator, &domains.partner.path("log")).await;
+    let leaves = log::export(&operator, &domains.partner.path("exported")).await;
     let subject = format!("home:{}", id(HOME, AGENT));
     let told = leaves.iter().filter(|leaf| leaf["data"]["detail"]["delegator"] == subject).count();
     assert_eq!(told, 2, "{leaves:?}");

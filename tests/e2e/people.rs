@@ -171,6 +171,9 @@ async fn m_8_who_logged_in_at_a_real_provider_is_acted_for_by_the_agent_alone() 
     assert_eq!(said["client_id"], agent.place.id(RESTARTER.path), "{said}");
     assert_eq!((&said["aud"], &said["scope"]), (&json!(PREVIEW.audience), &json!(PREVIEW.scope)));
     assert!(said["exp"].as_u64() <= claims(&id_token)["exp"].as_u64(), "{said}");
+    for name in ["auth_time", "acr", "amr"] {
+        assert!(!said[name].is_null() && said[name] == claims(&id_token)[name], "{name}: {said}");
+    }
     // What the provider knows of her besides stays there.
     assert!(!said.to_string().contains("alice@"), "{said}");
     let preview = Client::service(&daemon, NON_PRODUCTION, PREVIEW.path).await;

@@ -5,7 +5,7 @@ use marque_spiffe::Environment;
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::{Act, Principal, TokenId};
+use crate::{Act, Principal, TokenId, authentication::Authentication};
 
 /// The claims (RFC 7523 §3, draft-ietf-oauth-identity-assertion-authz-grant-03).
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -24,6 +24,9 @@ pub(crate) struct GrantClaims {
     pub(crate) resource: Resources,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) act: Option<Act>,
+    /// How the person logged in for whom it is.
+    #[serde(flatten)]
+    pub(crate) authentication: Authentication,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) authorization_details: Vec<Value>,
     /// Of which environment the grant is: ours, and read by others of us.

@@ -123,7 +123,8 @@ impl TokenService {
         };
         let wanted = Wanted {
             client,
-            chain: Chain::of_person(grant.principal.clone(), client.id().clone()),
+            chain: Chain::of_person(grant.principal.clone(), client.id().clone())
+                .authenticated(grant.authentication.clone()),
             subject_expires_at: grant.expires_at,
             asked: &request.asked,
             intent,

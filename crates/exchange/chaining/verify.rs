@@ -17,7 +17,7 @@ use serde_json::Value;
 use super::{AUTHORIZATION_GRANT_TYPE, AuthorizationServer, GrantProfile, ID_JAG_TYPE};
 use crate::{
     Endpoint, MAX_GRANT_LIFETIME, OidcKeys, ProofKind, ReplayKey, SingleUse, StaleOidcKeys,
-    TokenServiceConfig,
+    TokenServiceConfig, authentication::Authentication,
 };
 
 /// The longest `sub`, `jti` and `client_id` of a grant, in bytes.
@@ -34,6 +34,8 @@ pub(crate) struct ForeignGrant {
     pub(crate) details: Option<Vec<AuthorizationDetail>>,
     /// The resources that it is for; empty where it says nothing of them.
     pub(crate) resources: BTreeSet<String>,
+    /// How the person logged in there whom it is about.
+    pub(crate) authentication: Authentication,
     pub(crate) expires_at: Timestamp,
     /// Its only use.
     pub(crate) single_use: SingleUse,
@@ -66,6 +68,8 @@ pub(crate) enum GrantError {
     Environment,
     #[error("it names nobody, or has no id that fits")]
     Name,
+    #[error("what it says of a login is too long")]
+    Authentication,
     #[error("its scope is no list of scopes, or is empty")]
     Scope,
     #[error("its details are no list of details")]
@@ -96,6 +100,8 @@ struct Claims {
     /// What a server of this kind says; another one says nothing of it.
     #[serde(default, deserialize_with = "present")]
     environment: Option<Environment>,
+    #[serde(flatten)]
+    authentication: Authentication,
 }
 
 /// What grants are verified against.
@@ -129,6 +135,7 @@ impl GrantVerifier<'_> {
             scopes: scopes(&claims.scope)?,
             details: claims.authorization_details.map(details).transpose()?,
             resources: claims.resource.map(resources).transpose()?.unwrap_or_default(),
+            authentication: claims.authentication,
             expires_at: claims.exp.timestamp(),
             single_use: SingleUse {
                 key: ReplayKey::new(
@@ -181,6 +188,9 @@ impl GrantVerifier<'_> {
         }
         if claims.client_id != self.client.as_str() {
             return Err(GrantError::Client);
+        }
+        if !claims.authentication.is_small() {
+            return Err(GrantError::Authentication);
         }
         if claims.cnf.is_some() {
             return Err(GrantError::Bound);

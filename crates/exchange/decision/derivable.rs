@@ -176,7 +176,8 @@ impl Derivable<'_> {
     /// The chain of the new token: the same for its holder, one longer for another agent that may have it.
     fn chain(&self, parent: &Rights) -> Result<Chain, Refusal> {
         let SubjectToken { claims, record, .. } = self.subject;
-        let chain = Chain::of_token(claims.sub.clone(), record);
+        let chain = Chain::of_token(claims.sub.clone(), record)
+            .authenticated(claims.authentication.clone());
         let actor = &self.actor.id;
         if actor == chain.holder() {
             return Ok(chain);

@@ -130,6 +130,7 @@ impl TokenService {
             scope: decision.scope.clone(),
             resource: Resources::of(resources),
             act: chain.act(issuer),
+            authentication: chain.authentication().clone(),
             authorization_details: details.clone(),
             environment: self.config.environment,
         };

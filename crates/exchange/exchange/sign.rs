@@ -46,6 +46,7 @@ impl TokenService {
             jti: token.id.clone(),
             scope: scope.clone(),
             act: chain.act(issuer),
+            authentication: chain.authentication().clone(),
             may_act: rights.on_behalf.as_ref().and_then(|behalf| only_actor(behalf, issuer)),
             cnf: token.confirmation,
             authorization_details: details.clone(),

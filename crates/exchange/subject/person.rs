@@ -9,7 +9,8 @@ use marque_jose::CompactToken;
 use serde_json::{Map, Value};
 
 use crate::{
-    MayAct, OAuthError, OAuthErrorCode, TokenService, oidc::IdTokenError, service::unavailable,
+    MayAct, OAuthError, OAuthErrorCode, TokenService, authentication::Authentication,
+    oidc::IdTokenError, service::unavailable,
 };
 
 /// A person whose ID token was verified.
@@ -23,6 +24,8 @@ pub struct Person {
     pub groups: BTreeSet<String>,
     /// Everything that the ID token says.
     pub claims: Map<String, Value>,
+    /// How they logged in.
+    pub(crate) authentication: Authentication,
     /// When the ID token ends.
     pub expires_at: Timestamp,
     /// Whom the person lets act for them; `None` where the ID token says nothing of it.

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use marque_intent::OnBehalf;
+use marque_testkit::START;
 use serde_json::{Value, json};
 
 use super::*;
@@ -44,6 +45,41 @@ async fn m_8_a_persons_token_and_the_agents_svid_give_a_token_for_the_person() {
     let life = claims["exp"].as_i64().unwrap() - claims["iat"].as_i64().unwrap();
     assert_eq!(life, 120, "never longer than the person's own token");
     assert!(!claims.to_string().contains("sre"), "what else the ID token says stays here");
+}
+
+#[tokio::test]
+async fn oauth_9_3_how_the_person_logged_in_goes_along_with_every_token() {
+    let rig = Rig::new();
+    let mut alice = Login::alice();
+    let login = [
+        ("auth_time", json!(START.as_second() - 60)),
+        ("acr", json!("urn:example:two-factors")),
+        ("amr", json!(["pwd", "otp"])),
+    ];
+    for (name, value) in &login {
+        alice[*name] = value.clone();
+    }
+    let fields = for_alice(&rig).set("subject_token", &rig.login.sign(&alice));
+    let token = rig.exchange(&fields).await.unwrap();
+    let token = token.access_token().expose_token().to_owned();
+    // And with one that comes of it.
+    let derived = rig
+        .fields()
+        .set("subject_token", &token)
+        .set("subject_token_type", TOKEN_TYPE_ACCESS_TOKEN)
+        .set("scope", "secrets.read")
+        .without("authorization_details");
+    for claims in [payload(&token), claims(&rig, &derived).await] {
+        for (name, value) in &login {
+            assert_eq!(&claims[*name], value, "{claims}");
+        }
+    }
+    // Where nobody logged in, or nothing is said of it, there is none of them.
+    for (rig, fields) in [(Rig::new(), None), (Rig::new(), Some(()))] {
+        let fields = fields.map_or_else(|| rig.fields(), |()| for_alice(&rig));
+        let claims = claims(&rig, &fields).await;
+        assert!(login.iter().all(|(name, _)| claims.get(*name).is_none()), "{claims}");
+    }
 }
 
 #[tokio::test]
