@@ -1,6 +1,7 @@
 //! What a store promises, by subject.
 
 pub(crate) mod deferrals;
+pub(crate) mod derive;
 pub(crate) mod durability;
 pub(crate) mod intents;
 pub(crate) mod kills;
