@@ -6,6 +6,7 @@
 
 mod claims;
 mod ends;
+mod grants;
 mod header;
 mod kinds;
 mod lessons;

@@ -45,7 +45,7 @@ async fn oauth_21_intent_expired() {
     let svid = svid.expose_token();
     let fields = rig.fields().authenticated(svid).set("subject_token", svid);
     let error = rig.exchange(&fields).await.unwrap_err();
-    assert_eq!(error.code(), AccessDenied);
+    assert_eq!((error.code(), error.denial()), (AccessDenied, Some(DenialCode::GrantExpired)));
     assert!(rig.store.kept().tokens.is_empty());
 }
 

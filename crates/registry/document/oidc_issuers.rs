@@ -20,6 +20,30 @@ const MAX_REQUIRED_CLAIMS: usize = 16;
 const MAX_AGE: Duration = Duration::from_hours(24);
 const DEFAULT_AGE: Duration = Duration::from_hours(1);
 
+/// Claims that people write themselves (OpenID Connect Core 1.0, sections 5.1 and 5.7) or that their client does. They say
+/// nothing about who somebody is, so nothing is decided by them: not who is in a group, and not whose ID token is taken.
+const CHOSEN_CLAIMS: [&str; 19] = [
+    "address",
+    "birthdate",
+    "email",
+    "family_name",
+    "gender",
+    "given_name",
+    "locale",
+    "middle_name",
+    "name",
+    "nickname",
+    "nonce",
+    "phone_number",
+    "picture",
+    "preferred_username",
+    "profile",
+    "updated_at",
+    "upn",
+    "website",
+    "zoneinfo",
+];
+
 /// One of `[[oidc_issuers]]`.
 ///
 /// ```toml
@@ -32,7 +56,7 @@ const DEFAULT_AGE: Duration = Duration::from_hours(1);
 /// ca_file = "oidc/ca.pem"                # for `jwks_uri`: PEM, below the folder or absolute
 /// max_age = "1h"                         # since `iat`; may be absent: 1h; at most 24h
 /// max_staleness = "1h"                   # of keys that were fetched; may be absent: 1h; at most 24h
-/// groups_claim = "groups"                # may be absent: then nobody is in a group
+/// groups_claim = "groups"                # may be absent: then nobody is in a group; none of what people say of themselves
 ///
 /// [oidc_issuers.required_claims]         # may be absent; each a text that the ID token has exactly
 /// tid = "0190b2f4"
@@ -153,6 +177,13 @@ fn issuer(
     }
     if required_claims.len() > MAX_REQUIRED_CLAIMS {
         let message = format!("more than {MAX_REQUIRED_CLAIMS} of [required_claims]");
+        log.at(line, message);
+    }
+    let decisive = groups_claim.iter().map(|ClaimName(claim)| claim).chain(required_claims.keys());
+    for claim in decisive.filter(|claim| CHOSEN_CLAIMS.contains(&claim.as_str())) {
+        let message = format!(
+            "`{claim}` in [oidc_issuers] is what people say of themselves: nothing is decided by it"
+        );
         log.at(line, message);
     }
     Some(OidcIssuer {
@@ -293,6 +324,8 @@ ca_file = "oidc/ca.pem"
             ("ca_file", "discovery = true\nca_file", "unknown field"),
             ("ca_file", "groups_claim = \"\"\nca_file", "name of a claim"),
             ("ca_file", "required_claims = {a = 1}\nca_file", "a text"),
+            ("ca_file", "required_claims = {email = \"a@b.c\"}\nca_file", "say of themselves"),
+            ("ca_file", "groups_claim = \"nickname\"\nca_file", "say of themselves"),
         ] {
             assert!(ISSUER.contains(from), "{from}");
             let findings = parse(&ISSUER.replacen(from, to, 1)).unwrap_err();
