@@ -54,7 +54,7 @@ pub(crate) enum GrantRequest {
     /// RFC 8693.
     Exchange(Box<ExchangeRequest>),
     /// A grant of another domain (RFC 7523 §2.1).
-    Assertion(AssertionRequest),
+    Assertion(Box<AssertionRequest>),
     /// The collection of a deferred token, by either protocol.
     Poll(PollRequest),
 }
@@ -103,7 +103,7 @@ impl TokenRequest {
             }),
             Some(GRANT_TYPE_JWT_BEARER) => Ok(Self {
                 client: ClientCredentials::read(&form, presented)?,
-                grant: GrantRequest::Assertion(AssertionRequest::read(&form)?),
+                grant: GrantRequest::Assertion(Box::new(AssertionRequest::read(&form)?)),
             }),
             Some(GRANT_TYPE_DEFERRED) => Ok(Self {
                 client: ClientCredentials::read(&form, presented)?,

@@ -17,7 +17,7 @@ use crate::fetch::Fetch;
 use crate::keys::{Keys, Loader};
 use crate::refusal::{Lack, Refusal, TokenFault};
 use crate::replays::Replays;
-use crate::settings::{Binding, StatusCheck, VerifierSettings};
+use crate::settings::{StatusCheck, VerifierSettings};
 use crate::status::{self, StatusLists};
 use crate::token::VerifiedToken;
 
