@@ -11,14 +11,15 @@ use std::str::from_utf8;
 use marque_attest::cgroup::{CgroupRoot, Cgroups, ContainerId};
 use marque_dpop::{HttpUri, MAX_JTI_BYTES, ProofRequest, UnverifiedProof};
 use marque_exchange::{
-    IntrospectionRequest, MAX_FORM_BYTES, MAX_FORM_FIELDS, MAX_FORM_NAME_BYTES,
-    MAX_FORM_VALUE_BYTES, OneHeader, Presented, TokenRequest, UnverifiedAttestationProof,
-    UnverifiedWorkloadProof,
+    IntrospectionRequest, MAX_DETAILS_BYTES, MAX_DETAILS_DEPTH, MAX_FORM_BYTES, MAX_FORM_FIELDS,
+    MAX_FORM_NAME_BYTES, MAX_FORM_VALUE_BYTES, OneHeader, Presented, TokenRequest,
+    UnverifiedAttestationProof, UnverifiedWorkloadProof,
 };
 use marque_spiffe::{
     Bundle, BundleMap, BundleSource as _, SpiffeId, TrustDomain, UnverifiedJwtSvid,
     UnverifiedWitSvid, UnverifiedX509Svid,
 };
+use serde_json::Value;
 
 /// A SPIFFE ID that is accepted is written as it was read, and keeps its limits (ID-7, ID-8, ID-9).
 pub(crate) fn spiffe_id(bytes: &[u8]) {
@@ -200,6 +201,47 @@ pub(crate) fn token_request(bytes: &[u8]) {
                 assert!([400, 401].contains(&error.http_status()), "{error}");
             }
         }
+    }
+}
+
+/// `authorization_details` that are accepted are an array of objects with a type, within their limits, and are accepted
+/// however they are spelled (RFC 9396 §2); what is refused is refused as what it is.
+pub(crate) fn authorization_details(bytes: &[u8]) {
+    let asked = |details: &[u8]| {
+        let form = form_urlencoded::Serializer::new(String::new())
+            .append_pair("grant_type", "urn:ietf:params:oauth:grant-type:token-exchange")
+            .append_pair("subject_token", "a.b.c")
+            .append_pair("subject_token_type", "urn:ietf:params:oauth:token-type:jwt")
+            .append_key_only("authorization_details")
+            .finish();
+        let details: String = form_urlencoded::byte_serialize(details).collect();
+        TokenRequest::parse(format!("{form}={details}").as_bytes(), &by_headers())
+    };
+    if let Err(error) = asked(bytes) {
+        let named = ["invalid_authorization_details", "invalid_request"];
+        assert!(named.contains(&error.code().as_str()), "{error}");
+        return;
+    }
+    // A parameter without a value is one that was not sent.
+    if bytes.is_empty() {
+        return;
+    }
+    assert!(bytes.len() <= MAX_DETAILS_BYTES);
+    let value: Value = serde_json::from_slice(bytes).expect("JSON to another parser as well");
+    let details = value.as_array().expect("an array");
+    assert!(!details.is_empty() && depth(&value) <= MAX_DETAILS_DEPTH);
+    assert!(details.iter().all(|detail| detail.get("type").is_some_and(Value::is_string)));
+    let written = value.to_string();
+    // A number may be longer when it is written out.
+    assert!(written.len() > MAX_DETAILS_BYTES || asked(written.as_bytes()).is_ok(), "{written}");
+}
+
+/// How many arrays and objects are inside of one another.
+fn depth(value: &Value) -> usize {
+    match value {
+        Value::Array(values) => 1 + values.iter().map(depth).max().unwrap_or_default(),
+        Value::Object(members) => 1 + members.values().map(depth).max().unwrap_or_default(),
+        _ => 0,
     }
 }
 

@@ -91,6 +91,11 @@ fn token_requests() {
 }
 
 #[test]
+fn authorization_details() {
+    over_corpus("authorization_details", checks::authorization_details);
+}
+
+#[test]
 fn workload_proofs() {
     over_corpus("workload_proof", checks::workload_proof);
 }

@@ -4,14 +4,20 @@
 //! token is bound, too, and whoever has a bound token without its key has nothing. Deliberately absent: how a proof is
 //! verified, and whether the token may exist at all.
 
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
+
 use marque_intent::{Denial, DenialCode};
 
 use crate::{
-    AuthenticatedClient, ClientMethod, Confirmation, SingleUse, Thumbprint, decision::Refusal,
+    AuthenticatedClient, ClientMethod, Confirmation, OAuthError, OAuthErrorCode, SingleUse,
+    Thumbprint, client::WitProofShown, decision::Refusal,
 };
 
 /// Which keys a client proved to hold with one request.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Proofs {
     /// The key of the DPoP proof.
     pub(crate) dpop: Option<Thumbprint>,
@@ -21,6 +27,10 @@ pub(crate) struct Proofs {
     pub(crate) wit: Option<Thumbprint>,
     /// What has to be remembered with whatever comes of the request.
     pub(crate) shown: Vec<SingleUse>,
+    /// What is said of a replay where the proof by the WIT-SVID's key is among what was shown.
+    wit_replayed: Option<OAuthErrorCode>,
+    /// Whether somebody took it upon himself to remember what was shown.
+    settled: Arc<AtomicBool>,
 }
 
 /// Who will hold a new token.
@@ -34,13 +44,45 @@ pub(crate) enum NewHolder {
 
 impl Proofs {
     /// What a client proved by authenticating.
-    pub(crate) const fn of(client: &AuthenticatedClient) -> Self {
+    pub(crate) fn of(client: &AuthenticatedClient) -> Self {
         let (certificate, wit) = match client.method() {
             ClientMethod::JwtSvid => (None, None),
             ClientMethod::X509Svid(certificate) => (Some(certificate), None),
             ClientMethod::WitSvid(key) => (None, Some(key)),
         };
-        Self { dpop: None, certificate, wit, shown: Vec::new() }
+        Self { certificate, wit, ..Self::default() }
+    }
+
+    /// The same, with the proof that the client authenticated by.
+    pub(crate) fn with(mut self, shown: Option<WitProofShown>) -> Self {
+        if let Some(WitProofShown { once, refusal }) = shown {
+            self.shown.push(once);
+            self.wit_replayed = Some(refusal);
+        }
+        self
+    }
+
+    /// What was shown, for one who remembers it with what comes of the request, be it a refusal.
+    pub(crate) fn take_along(&self) -> Vec<SingleUse> {
+        self.settled.store(true, Ordering::Relaxed);
+        self.shown.clone()
+    }
+
+    /// Whether what was shown is remembered, or was found to be known.
+    pub(crate) fn are_settled(&self) -> bool {
+        self.shown.is_empty() || self.settled.load(Ordering::Relaxed)
+    }
+
+    /// What a client is told of which one proof was shown before.
+    pub(crate) fn replayed(&self) -> OAuthError {
+        match self.wit_replayed {
+            Some(code) => {
+                OAuthError::new(code, "the proof by the key of the WIT-SVID was shown before")
+            }
+            None => {
+                OAuthError::new(OAuthErrorCode::InvalidDpopProof, "the DPoP proof was shown before")
+            }
+        }
     }
 
     /// The same, once everything that was shown is remembered.

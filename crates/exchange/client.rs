@@ -22,11 +22,10 @@ use marque_intent::DenialCode;
 use marque_spiffe::{Bundle, BundleSource, Clock, Environment, SpiffeId, TrustDomain};
 use rustls_pki_types::CertificateDer;
 
-use crate::{
-    Endpoint, IssuerUrl, NoncePolicy, OAuthError, OAuthErrorCode, Offers, ReplayStore, Thumbprint,
-};
+use crate::{Endpoint, IssuerUrl, NoncePolicy, OAuthError, OAuthErrorCode, Offers, Thumbprint};
 
 use self::{challenge::Challenges, known::KnownSvids};
+pub(crate) use wit_svid::WitProofShown;
 
 pub use attestation_proof::UnverifiedAttestationProof;
 pub(crate) use credentials::{ClientCredentials, WitProof};
@@ -116,6 +115,20 @@ impl AuthenticatedClient {
         Self { id, svid_expires_at, method: ClientMethod::JwtSvid }
     }
 
+    /// A `client_id` that was sent is the SVID's own SPIFFE ID.
+    ///
+    /// # Errors
+    /// `invalid_client`
+    pub(crate) fn is_named_by(&self, credentials: &ClientCredentials) -> Result<(), OAuthError> {
+        match credentials.client_id() {
+            Some(client_id) if client_id != self.id.as_str() => Err(OAuthError::new(
+                OAuthErrorCode::InvalidClient,
+                "client_id is not the SPIFFE ID of the SVID",
+            )),
+            Some(_) | None => Ok(()),
+        }
+    }
+
     /// Its SPIFFE ID, which is also its `client_id`.
     pub const fn id(&self) -> &SpiffeId {
         &self.id
@@ -159,61 +172,52 @@ pub struct ClientAuthenticator {
     rules: ClientRules,
     bundles: Arc<dyn BundleSource>,
     environments: Arc<dyn EnvironmentLookup>,
-    replays: Arc<dyn ReplayStore>,
     challenges: Challenges,
     clock: Arc<dyn Clock>,
     known: KnownSvids,
 }
 
 impl ClientAuthenticator {
-    /// An authenticator by these rules and bundles, which remembers in `replays` what counts once and hands out
-    /// `challenges` for the proofs beside client attestations.
+    /// An authenticator by these rules and bundles, which hands out `challenges` for the proofs beside client attestations.
     pub fn new(
         rules: ClientRules,
         bundles: Arc<dyn BundleSource>,
         environments: Arc<dyn EnvironmentLookup>,
-        replays: Arc<dyn ReplayStore>,
         challenges: Nonces,
         clock: Arc<dyn Clock>,
     ) -> Self {
         let known = KnownSvids::new(rules.verified_svids);
         let challenges = Challenges::new(challenges, rules.attestation_challenge);
-        Self { rules, bundles, environments, replays, challenges, clock, known }
+        Self { rules, bundles, environments, challenges, clock, known }
     }
 
-    /// Authenticates the client of a request to `endpoint` by the method that it used; a `client_id` must be the SVID's
-    /// own SPIFFE ID.
+    /// Authenticates the client of a request to `endpoint` by the method that it used. A proof that it made for that is
+    /// given back: whether it is shown for the first time was not looked at.
     ///
     /// # Errors
     /// `access_denied` with the denial `environment_boundary` for an SVID of the other environment;
-    /// `temporarily_unavailable` where nobody knows whether a proof was shown before; `use_attestation_challenge` for a
-    /// proof without a challenge of ours, `invalid_client_attestation` for a client attestation or its proof otherwise,
+    /// `use_attestation_challenge` for a proof without a challenge of ours, `invalid_client_attestation` for a client attestation or its proof otherwise,
     /// and `invalid_client` for everything else.
-    pub(crate) async fn authenticate_client(
+    pub(crate) fn authenticate_client(
         &self,
         credentials: &ClientCredentials,
         endpoint: Endpoint,
-    ) -> Result<AuthenticatedClient, OAuthError> {
-        let client = match credentials {
+    ) -> Result<(AuthenticatedClient, Option<WitProofShown>), OAuthError> {
+        let (client, shown) = match credentials {
             ClientCredentials::JwtSvid { assertion, .. } => {
-                self.authenticate(assertion.expose_token())?
+                (self.authenticate(assertion.expose_token())?, None)
             }
             ClientCredentials::X509Svid { client_id, certificate } => {
                 offered(self.rules.offers.mutual_tls)?;
-                self.by_x509_svid(client_id, certificate)?
+                (self.by_x509_svid(client_id, certificate)?, None)
             }
             ClientCredentials::WitSvid { wit, proof, .. } => {
                 offered(self.rules.offers.wit_client_authentication)?;
-                self.by_wit_svid(wit, proof, endpoint).await?
+                let (client, shown) = self.by_wit_svid(wit, proof, endpoint)?;
+                (client, Some(shown))
             }
         };
-        match credentials.client_id() {
-            Some(client_id) if client_id != client.id().as_str() => Err(OAuthError::new(
-                OAuthErrorCode::InvalidClient,
-                "client_id is not the SPIFFE ID of the SVID",
-            )),
-            Some(_) | None => Ok(client),
-        }
+        Ok((client, shown))
     }
 
     fn check_remaining_life(&self, expires_at: Timestamp, now: Timestamp) -> Result<(), Refusal> {
@@ -258,8 +262,6 @@ enum Refusal {
     LivesTooLong,
     #[error("client_id is not the SPIFFE ID of the SVID")]
     OtherClientId,
-    #[error("the proof was shown before")]
-    Replayed,
     #[error("the proof has no challenge of ours, or one that is too old")]
     Challenge,
     #[error("the SVID is not valid")]
@@ -285,7 +287,6 @@ impl Refusal {
             Self::UnknownTrustDomain
             | Self::LivesTooLong
             | Self::OtherClientId
-            | Self::Replayed
             | Self::Invalid(_) => OAuthError::new(code, description),
         }
         .with_source(self)

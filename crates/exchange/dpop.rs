@@ -8,8 +8,8 @@ use marque_dpop::{HttpUri, NoncePurpose, Nonces, ProofRequest, UnverifiedProof};
 use marque_spiffe::Environment;
 
 use crate::{
-    AuthenticatedClient, Endpoint, Freshness, IssuerUrl, OAuthError, OAuthErrorCode, OneHeader,
-    Presented, ProofKind, ReplayKey, SingleUse, TokenService,
+    Endpoint, Freshness, IssuerUrl, OAuthError, OAuthErrorCode, OneHeader, Presented, ProofKind,
+    ReplayKey, SingleUse, TokenService,
     binding::Proofs,
     service::{server_error, unavailable},
 };
@@ -69,8 +69,8 @@ impl TokenService {
         self.config.offers.dpop.then(|| self.nonces.current(self.clock.now()))
     }
 
-    /// Which keys a client proved to hold with a `POST` to `endpoint`. Proofs are not remembered yet: they are in
-    /// [`Proofs::shown`].
+    /// Which keys a client proved to hold with a `POST` to `endpoint`, beside what it proved by authenticating. Proofs are
+    /// not remembered yet: they are in [`Proofs::shown`].
     ///
     /// # Errors
     /// `invalid_dpop_proof`, or `use_dpop_nonce`.
@@ -78,10 +78,10 @@ impl TokenService {
         &self,
         presented: &Presented,
         endpoint: Endpoint,
-        client: &AuthenticatedClient,
+        mut proofs: Proofs,
     ) -> Result<Proofs, OAuthError> {
         let value = match &presented.dpop {
-            OneHeader::Absent => return Ok(Proofs::of(client)),
+            OneHeader::Absent => return Ok(proofs),
             OneHeader::One(value) if self.config.offers.dpop => value,
             OneHeader::One(_) | OneHeader::Repeated if !self.config.offers.dpop => {
                 return Err(invalid("DPoP is not offered here"));
@@ -106,7 +106,6 @@ impl TokenService {
                 ));
             }
         }
-        let mut proofs = Proofs::of(client);
         // draft-ietf-oauth-attestation-based-client-auth-10: beside a WIT-SVID the proof is by the WIT-SVID's key.
         if proofs.wit.is_some_and(|wit| wit != *proof.key()) {
             return Err(invalid("the DPoP proof is not by the key of the WIT-SVID"));
@@ -121,22 +120,17 @@ impl TokenService {
     /// Remembers what was shown with a request of which nothing else is written.
     ///
     /// # Errors
-    /// `invalid_dpop_proof` where it was shown before, `temporarily_unavailable` where nobody knows.
+    /// [`Proofs::replayed`] where it was shown before, `temporarily_unavailable` where nobody knows.
     pub(crate) async fn remember(&self, proofs: &Proofs) -> Result<(), OAuthError> {
         if proofs.shown.is_empty() {
             return Ok(());
         }
-        match self.replays.remember(proofs.shown.clone()).await {
+        match self.replays.remember(proofs.take_along()).await {
             Ok(Freshness::Fresh) => Ok(()),
-            Ok(Freshness::Replayed) => Err(replayed()),
+            Ok(Freshness::Replayed) => Err(proofs.replayed()),
             Err(source) => Err(unavailable(source)),
         }
     }
-}
-
-/// What a client is told whose proof was shown before.
-pub(crate) const fn replayed() -> OAuthError {
-    invalid("the DPoP proof was shown before")
 }
 
 const fn invalid(description: &'static str) -> OAuthError {

@@ -23,7 +23,6 @@ use crate::{
     decision::{Question, Refusal},
     deferral::Waiting,
     details::IntentReference,
-    dpop::replayed,
     issuing::Issuing,
     request::ExchangeRequest,
     service::{server_error, spent, unavailable},
@@ -219,7 +218,7 @@ impl TokenService {
             proofs: within
                 .iter()
                 .map(|within| within.single_use)
-                .chain(proofs.shown.clone())
+                .chain(proofs.take_along())
                 .collect(),
             now,
         };
@@ -233,7 +232,7 @@ impl TokenService {
             }
             Err(RedeemError::Spent) => Err(spent()),
             Err(RedeemError::Replayed) if within.is_some() => Err(Within::spent()),
-            Err(RedeemError::Replayed) => Err(replayed()),
+            Err(RedeemError::Replayed) => Err(proofs.replayed()),
             Err(RedeemError::Store(source)) => Err(unavailable(source)),
         }
     }

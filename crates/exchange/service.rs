@@ -12,7 +12,8 @@ use crate::{
     AuthenticatedClient, ClientAuthenticator, ClientRules, DeferralStore, Endpoint,
     EnvironmentLookup, IntentDesk, NonceSecret, OAuthError, OAuthErrorCode, OidcKeys, Presented,
     ReplayStore, TokenLifeStore, TokenRequest, TokenResponse, TokenServiceConfig, TokenStore,
-    client::ClientCredentials, oidc::PersonVerifier, request::GrantRequest, status::StatusLists,
+    binding::Proofs, client::ClientCredentials, oidc::PersonVerifier, request::GrantRequest,
+    status::StatusLists,
 };
 
 /// The token service of one trust domain.
@@ -98,7 +99,6 @@ impl TokenService {
             rules,
             bundles,
             environments,
-            Arc::clone(&replays),
             nonce_secret.nonces(NoncePurpose::AttestationProof, &config.issuer),
             Arc::clone(&clock),
         );
@@ -139,9 +139,8 @@ impl TokenService {
         request: TokenRequest,
         presented: Presented,
     ) -> Result<TokenResponse, OAuthError> {
-        let client = self.authenticate(&request.client, Endpoint::Token).await?;
-        let proofs = self.proofs(&presented, Endpoint::Token, &client)?;
-        match &request.grant {
+        let (client, proofs) = self.prove(&request.client, &presented, Endpoint::Token).await?;
+        let answered = match &request.grant {
             GrantRequest::Exchange(exchange) => {
                 self.exchange(&request.client, client, exchange, &presented, &proofs).await
             }
@@ -149,16 +148,46 @@ impl TokenService {
                 self.redeem_grant(&client, assertion, &proofs).await
             }
             GrantRequest::Poll(poll) => self.poll(&client, poll, &proofs).await,
+        };
+        // Whatever was refused before anything was written used up its proofs all the same.
+        if answered.is_err() && !proofs.are_settled() {
+            self.remember(&proofs).await?;
         }
+        answered
     }
 
-    /// Authenticates the client of a request to `endpoint` by its one method.
+    /// Authenticates the client of a request to `endpoint` of which nothing is written but what it showed for that.
     pub(crate) async fn authenticate(
         &self,
         credentials: &ClientCredentials,
         endpoint: Endpoint,
     ) -> Result<AuthenticatedClient, OAuthError> {
-        self.authenticator.authenticate_client(credentials, endpoint).await
+        let (client, shown) = self.authenticator.authenticate_client(credentials, endpoint)?;
+        self.remember(&Proofs::of(&client).with(shown)).await?;
+        client.is_named_by(credentials)?;
+        Ok(client)
+    }
+
+    /// Authenticates the client of a request to `endpoint`, and finds which keys it proved to hold. What it showed is to be
+    /// remembered with whatever comes of the request; where nothing can come of it, that was done.
+    pub(crate) async fn prove(
+        &self,
+        credentials: &ClientCredentials,
+        presented: &Presented,
+        endpoint: Endpoint,
+    ) -> Result<(AuthenticatedClient, Proofs), OAuthError> {
+        let (client, shown) = self.authenticator.authenticate_client(credentials, endpoint)?;
+        let by_client = Proofs::of(&client).with(shown);
+        let proven = client
+            .is_named_by(credentials)
+            .and_then(|()| self.proofs(presented, endpoint, by_client.clone()));
+        match proven {
+            Ok(proofs) => Ok((client, proofs)),
+            Err(error) => {
+                self.remember(&by_client).await?;
+                Err(error)
+            }
+        }
     }
 }
 

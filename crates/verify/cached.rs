@@ -254,8 +254,8 @@ mod tests {
     #[tokio::test]
     async fn a_document_that_is_too_old_when_it_comes_is_none_and_is_not_asked_for_at_once_again() {
         let (scene, cached) = Scene::begin();
-        for _request in 0..3 {
-            assert_eq!(scene.ask(&cached, 0, Ok(0)).await.unwrap_err(), Outage::Document);
+        for outage in [Outage::Document, Outage::Unreachable, Outage::Unreachable] {
+            assert_eq!(scene.ask(&cached, 0, Ok(0)).await.unwrap_err(), outage);
             scene.pass(3);
         }
         assert_eq!(scene.fetches(), 1);

@@ -14,7 +14,9 @@ fn proofs(
     certificate: Option<Thumbprint>,
     wit: Option<Thumbprint>,
 ) -> Proofs {
-    Proofs { dpop, certificate, wit, shown: Vec::new() }
+    let mut proofs = Proofs::default();
+    (proofs.dpop, proofs.certificate, proofs.wit) = (dpop, certificate, wit);
+    proofs
 }
 
 fn keys() -> Vec<Option<Thumbprint>> {

@@ -32,9 +32,8 @@ impl TokenService {
                 "backchannel authentication is not offered",
             ));
         }
-        let client =
-            self.authenticate(&request.client, Endpoint::BackchannelAuthentication).await?;
-        let proofs = self.proofs(&presented, Endpoint::BackchannelAuthentication, &client)?;
+        let endpoint = Endpoint::BackchannelAuthentication;
+        let (client, proofs) = self.prove(&request.client, &presented, endpoint).await?;
         self.remember(&proofs).await?;
         // The certificate is renewed while approvers think; the key of a DPoP proof stays.
         let binding = proofs.dpop.map(Confirmation::Jkt);

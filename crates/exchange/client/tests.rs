@@ -4,6 +4,7 @@ mod challenge;
 mod held;
 mod known;
 mod methods;
+mod vectors;
 mod wit_svid;
 mod x509_svid;
 

@@ -1,7 +1,7 @@
 //! A client by its WIT-SVID and a proof that it holds the key (draft-ietf-oauth-spiffe-client-auth-02, WIT-SVID).
 //!
-//! The WIT-SVID is re-used and its `jti` means nothing; the proof counts once, and its name is remembered before the
-//! client is known. Deliberately absent: a WIT-SVID as an assertion, or on its own.
+//! The WIT-SVID is re-used and its `jti` means nothing; the proof counts once, and is remembered with whatever comes of
+//! the request, like a DPoP proof. Deliberately absent: a WIT-SVID as an assertion, or on its own.
 
 use jiff::SignedDuration;
 use marque_jose::CompactToken;
@@ -11,40 +11,40 @@ use super::{
     AuthenticatedClient, ClientAuthenticator, ClientMethod, Refusal, ShownProof,
     UnverifiedAttestationProof, UnverifiedWorkloadProof, WitProof,
 };
-use crate::{
-    Endpoint, Freshness, OAuthError, OAuthErrorCode, ProofKind, ReplayKey, SingleUse, Thumbprint,
-    service::unavailable,
-};
+use crate::{Endpoint, OAuthError, OAuthErrorCode, ProofKind, ReplayKey, SingleUse, Thumbprint};
+
+/// The proof that a client authenticated by. Whoever acts upon it remembers that it was shown, and refuses it otherwise.
+#[derive(Debug)]
+pub(crate) struct WitProofShown {
+    /// Its name.
+    pub(crate) once: SingleUse,
+    /// What the client is told where it was shown before.
+    pub(crate) refusal: OAuthErrorCode,
+}
 
 impl ClientAuthenticator {
-    /// Authenticates the holder of a WIT-SVID's key, who made the proof for this very endpoint and shows it for the first
-    /// time.
-    pub(super) async fn by_wit_svid(
+    /// Authenticates the holder of a WIT-SVID's key, who made the proof for this very endpoint.
+    pub(super) fn by_wit_svid(
         &self,
         wit: &CompactToken,
         proof: &WitProof,
         endpoint: Endpoint,
-    ) -> Result<AuthenticatedClient, OAuthError> {
-        let refused = |refusal: Refusal| {
+    ) -> Result<(AuthenticatedClient, WitProofShown), OAuthError> {
+        let (svid, shown) = self.verify_wit_svid(wit, proof, endpoint).map_err(|refusal| {
             refusal.into_error(
                 proof.refusal_code(),
                 "the WIT-SVID or the proof for it does not authenticate a client",
             )
-        };
-        let (svid, shown) = self.verify_wit_svid(wit, proof, endpoint).map_err(refused)?;
+        })?;
         let holder = Thumbprint::new(svid.holder_key().thumbprint());
+        let client = AuthenticatedClient {
+            id: svid.subject().clone(),
+            svid_expires_at: svid.expires_at(),
+            method: ClientMethod::WitSvid(holder),
+        };
         let key = ReplayKey::new(proof.kind(), &holder, &shown.jti);
         let once = SingleUse { key, until: shown.until };
-        match self.replays.remember(vec![once]).await {
-            Ok(Freshness::Fresh) => Ok(AuthenticatedClient {
-                id: svid.subject().clone(),
-                svid_expires_at: svid.expires_at(),
-                method: ClientMethod::WitSvid(holder),
-            }),
-            Ok(Freshness::Replayed) => Err(refused(Refusal::Replayed)),
-            // Where nobody knows, the proof does not count.
-            Err(source) => Err(unavailable(source)),
-        }
+        Ok((client, WitProofShown { once, refusal: proof.refusal_code() }))
     }
 
     fn verify_wit_svid(

@@ -9,7 +9,7 @@ use super::*;
 use crate::{
     OAuthErrorCode::{InvalidDpopProof, InvalidRequest, TemporarilyUnavailable, UseDpopNonce},
     TokenResponse,
-    fixture::{AUDIENCE, ISSUER, Rig, is_plain},
+    fixture::{AUDIENCE, Fields, ISSUER, Rig, is_plain},
 };
 
 const URI: &str = "https://issuer.prod.example.org:8443/oauth2/token";
@@ -155,15 +155,62 @@ async fn oauth_7_5_a_proof_shown_with_a_refused_request_counts_no_more() {
 }
 
 #[tokio::test]
+async fn oauth_7_5_a_proof_counts_no_more_after_a_refusal_before_anything_was_decided() {
+    let (rig, key) = (rig(), key());
+    let jwt_bearer = "urn:ietf:params:oauth:grant-type:jwt-bearer";
+    let other = rig.svid_of(&rig.own, &rig.own.id("/agent/other"));
+    for (name, fields) in [
+        ("a subject that is no token", rig.fields().set("subject_token", "x")),
+        ("a subject of somebody else", rig.fields().set("subject_token", &other)),
+        ("an unknown kind of token", rig.fields().set("requested_token_type", "urn:x")),
+        (
+            "an actor that is no token",
+            rig.fields()
+                .set("actor_token", "x")
+                .set("actor_token_type", "urn:ietf:params:oauth:token-type:jwt"),
+        ),
+        (
+            "a grant that is no token",
+            Fields::default()
+                .authenticated(&rig.svid())
+                .set("grant_type", jwt_bearer)
+                .set("assertion", "x"),
+        ),
+        (
+            "a code that is unknown",
+            Fields::default()
+                .authenticated(&rig.svid())
+                .set("grant_type", "urn:ietf:params:oauth:grant-type:deferred")
+                .set("deferral_code", "x"),
+        ),
+    ] {
+        let value = proof(&rig, &key).sign(&key);
+        let Err(error) = rig.exchange_with(&fields, presented(&[&value])).await else {
+            panic!("{name} is accepted")
+        };
+        // A form that cannot be read was never a request, and nothing of it was looked at.
+        if crate::TokenRequest::parse(fields.encode().as_bytes(), &Presented::default()).is_err() {
+            continue;
+        }
+        assert_ne!(error.code(), InvalidDpopProof, "{name}");
+        assert_eq!(exchange(&rig, &value).await.unwrap_err().code(), InvalidDpopProof, "{name}");
+    }
+    // Where nobody can remember it, the refusal is not given either.
+    let value = proof(&rig, &key).sign(&key);
+    rig.store.kept().down = true;
+    let fields = rig.fields().set("subject_token", "x");
+    let error = rig.exchange_with(&fields, presented(&[&value])).await.unwrap_err();
+    assert_eq!(error.code(), TemporarilyUnavailable);
+}
+
+#[tokio::test]
 async fn oauth_7_6_without_the_memory_of_proofs_nothing_is_issued() {
     let (rig, key) = (rig(), key());
     rig.store.kept().down = true;
     let error = exchange(&rig, &proof(&rig, &key).sign(&key)).await.unwrap_err();
     assert_eq!((error.code(), error.http_status()), (TemporarilyUnavailable, 503));
-    let proofs = Proofs {
-        shown: vec![SingleUse { key: ReplayKey::from_bytes([1; 32]), until: START }],
-        ..Proofs::default()
-    };
+    let mut proofs = Proofs::default();
+    proofs.shown.push(SingleUse { key: ReplayKey::from_bytes([1; 32]), until: START });
     assert_eq!(rig.service.remember(&proofs).await.unwrap_err().code(), TemporarilyUnavailable);
     rig.store.kept().down = false;
     assert!(rig.service.remember(&proofs).await.is_ok());

@@ -8,7 +8,6 @@ use crate::{
     TokenResponse, TokenService,
     binding::{self, NewHolder, Proofs},
     decision::{Derivable, Refusal},
-    dpop::replayed,
     is_live,
     issuing::Issuing,
     request::ExchangeRequest,
@@ -88,7 +87,7 @@ impl TokenService {
                 revoked_at: None,
             },
             transaction: transaction.as_ref().map(|transaction| transaction.id.clone()),
-            proofs: proofs.shown.clone(),
+            proofs: proofs.take_along(),
             now,
         };
         match self.derive(derivation).await {
@@ -100,7 +99,7 @@ impl TokenService {
                 Err(self.not_derived(client, subject, Refusal::unacceptable(denial)).await)
             }
             Err(RedeemError::Spent) => Err(spent()),
-            Err(RedeemError::Replayed) => Err(replayed()),
+            Err(RedeemError::Replayed) => Err(proofs.replayed()),
             Err(RedeemError::Store(source)) => Err(unavailable(source)),
         }
     }

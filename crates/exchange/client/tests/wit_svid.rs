@@ -2,7 +2,7 @@
 //! case is another key.
 
 use marque_intent::DenialCode;
-use marque_jose::{Algorithm, HolderKey, Signer, base64url, sha256, sign_compact};
+use marque_jose::{Algorithm, HolderKey, Signer, base64url, sha256};
 use marque_testkit::{START, ScratchSigner};
 use serde_json::{Value, json};
 
@@ -282,6 +282,40 @@ async fn oauth_21_replay_in_sequence_of_a_proof_whatever_became_of_the_request()
         assert_eq!(again.code(), code);
     }
     assert!(rig.store.kept().tokens.is_empty());
+}
+
+#[tokio::test]
+async fn oauth_5_6_a_proof_counts_no_more_after_any_refusal_and_at_any_endpoint() {
+    let rig = Rig::with(|_| {}, |terms| terms.uses = 64);
+    let held = Held::agent(&rig);
+    let other_name = request(&rig).set("client_id", "spiffe://prod.example.org/agent/other");
+    let no_subject = request(&rig).set("subject_token", "x");
+    for (at, fields) in [other_name, no_subject].into_iter().enumerate() {
+        for (presented, code) in proofs(&held, &format!("refused-{at}")) {
+            assert!(rig.exchange_with(&fields, presented.clone()).await.is_err());
+            let again = rig.exchange_with(&request(&rig), presented).await.unwrap_err();
+            assert_eq!(again.code(), code);
+        }
+    }
+    // A DPoP proof that is refused takes the proof beside it along.
+    for (presented, code) in proofs(&held, "beside-dpop") {
+        let with_dpop = Presented { dpop: super::once("x"), ..presented.clone() };
+        let first = rig.exchange_with(&request(&rig), with_dpop).await.unwrap_err();
+        assert_eq!(first.code(), OAuthErrorCode::InvalidDpopProof);
+        let again = rig.exchange_with(&request(&rig), presented).await.unwrap_err();
+        assert_eq!(again.code(), code);
+    }
+    // Introspection and revocation write nothing else, and remember it as well.
+    let [(attested, code), _] = proofs(&held, "elsewhere");
+    let fields = Fields::default().set("token", "x");
+    let introspect = async |presented: Presented| {
+        let request = crate::IntrospectionRequest::parse(fields.encode().as_bytes(), &presented)?;
+        rig.service.introspect(request, presented).await
+    };
+    introspect(attested.clone()).await.unwrap();
+    assert_eq!(introspect(attested.clone()).await.unwrap_err().code(), code);
+    let again = rig.exchange_with(&request(&rig), attested).await.unwrap_err();
+    assert_eq!(again.code(), code);
 }
 
 #[tokio::test]

@@ -137,25 +137,32 @@ mod tests {
     const PATIENCE: Patience =
         Patience { idle: Duration::from_secs(10), request: Duration::from_secs(30) };
 
-    #[tokio::test(start_paused = true)]
-    async fn the_oldest_open_request_counts_and_where_there_is_none_the_end_of_the_last() {
+    /// Asserts that it is due so long after an instant from `since` to now.
+    fn assert_due(traffic: &Traffic, why: Overdue, since: Instant, patience: Duration) {
+        let (due, found) = traffic.due();
+        assert_eq!(found, why);
+        assert!(since + patience <= due && due <= Instant::now() + patience, "{why:?}");
+    }
+
+    #[test]
+    fn the_oldest_open_request_counts_and_where_there_is_none_the_end_of_the_last() {
+        let Patience { idle, request } = PATIENCE;
         let began = Instant::now();
-        let seconds = |seconds| began + Duration::from_secs(seconds);
         let traffic = Traffic::new(PATIENCE);
-        assert_eq!(traffic.due(), (seconds(10), Overdue::Silent));
-        tokio::time::advance(Duration::from_secs(5)).await;
+        assert_due(&traffic, Overdue::Silent, began, idle);
         let first = traffic.begin();
-        assert_eq!(traffic.due(), (seconds(35), Overdue::Stuck));
-        tokio::time::advance(Duration::from_secs(5)).await;
+        assert_due(&traffic, Overdue::Stuck, began, request);
+        let due = traffic.due();
+        let began = Instant::now();
         let second = traffic.begin();
-        assert_eq!(traffic.due(), (seconds(35), Overdue::Stuck), "others do not help the first");
+        assert_eq!(traffic.due(), due, "others do not help the first");
         drop(first);
-        assert_eq!(traffic.due(), (seconds(40), Overdue::Stuck));
-        tokio::time::advance(Duration::from_secs(5)).await;
+        assert_due(&traffic, Overdue::Stuck, began, request);
         // Its answer is still to be taken.
         let body = second.until_taken(Body::from("x"));
-        assert_eq!(traffic.due(), (seconds(40), Overdue::Stuck));
+        assert_due(&traffic, Overdue::Stuck, began, request);
+        let ended = Instant::now();
         drop(body);
-        assert_eq!(traffic.due(), (seconds(25), Overdue::Idle));
+        assert_due(&traffic, Overdue::Idle, ended, idle);
     }
 }
