@@ -273,7 +273,7 @@ async fn oauth_17_11_a_chain_across_the_firebreak_is_a_finding_before_anything_i
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_ceiling_of_the_document_takes_away_and_a_whole_segment_decides_whose_it_is() {
+async fn oauth_4_12_a_ceiling_takes_away_and_whole_segments_decide_whose_it_is() {
     let with = async |client: &'static str| {
         Daemon::start_with(move |trust_domains| {
             let ceiling = format!(
