@@ -26,9 +26,6 @@ test's table. The rules are in our own words. What is not met says why.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Rules {
-    /// Rules and lessons whose tests do not stand yet.
-    #[serde(default)]
-    pending: BTreeSet<String>,
     drafts: Vec<Draft>,
     sections: Vec<Section>,
     lessons: Vec<Lesson>,
@@ -80,11 +77,6 @@ impl Rules {
         toml::from_str(&fs::read_to_string(file).expect("the rules")).expect("well-formed rules")
     }
 
-    /// Whether tests are still being written. Until then the page may be behind them.
-    pub(crate) fn provisional(&self) -> bool {
-        !self.pending.is_empty()
-    }
-
     /// Everything that is wrong, in sentences.
     pub(crate) fn findings(&self, tree: &Tree) -> Vec<String> {
         let mut findings = Vec::new();
@@ -93,20 +85,12 @@ impl Rules {
             if !seen.insert(id.clone()) {
                 findings.push(format!("{id} is there twice"));
             }
-            match (shown.is_empty(), not_met, self.pending.contains(&id)) {
-                (true, false, false) => {
-                    findings.push(format!("{id} has neither a test nor a reason"));
-                }
-                (false, true, _) => findings.push(format!("{id} has tests and is not met")),
-                _ => {}
+            match (shown.is_empty(), not_met) {
+                (true, false) => findings.push(format!("{id} has neither a test nor a reason")),
+                (false, true) => findings.push(format!("{id} has tests and is not met")),
+                (true, true) | (false, false) => {}
             }
         }
-        findings.extend(
-            self.pending
-                .iter()
-                .filter(|id| !seen.contains(*id))
-                .map(|id| format!("`{id}` is pending and no rule")),
-        );
         findings.extend(self.misplaced());
         findings.extend(
             self.listed()
@@ -129,9 +113,6 @@ impl Rules {
             if !module.contains(&draft.name) {
                 findings.push(format!("{} is not pinned in `{}`", draft.name, draft.pinned_in));
             }
-        }
-        if self.provisional() {
-            return findings;
         }
         let pinned = Regex::new(r"\bdraft-[a-z0-9-]+-\d\d\b").expect("an expression");
         let known: BTreeSet<&str> = self.drafts.iter().map(|draft| draft.name.as_str()).collect();

@@ -61,6 +61,70 @@ async fn a_finding_names_its_file_and_line() {
     }
 }
 
+/// What made trust policies of CI systems worthless: a wildcard for a subject, claims that the other side chooses, and
+/// tokens that are for nobody in particular.
+#[tokio::test]
+async fn oh_my_dc_the_check_finds_trust_in_everybody_in_chosen_claims_and_in_tokens_for_nobody() {
+    const PLAYBOOK: &str = "prod.example.org/playbooks/ingress-cert-rotation.toml";
+    const DOCUMENT: &str = "prod.example.org/trust-domain.toml";
+    const AGENT: &str = "\"spiffe://prod.example.org/agent/cert-rotator\"";
+    let issuer = |more: &str| {
+        format!(
+            "[[oidc_issuers]]\nname = \"corp\"\nenvironment = \"production\"\n\
+             issuer = \"https://login.example.org\"\njwks_file = \"corp.json\"\n{more}\n[tokens]"
+        )
+    };
+    let for_us = "audiences = [\"marque-prod\"]\n";
+    for (name, file, from, to, because) in [
+        ("any agent", PLAYBOOK, AGENT, "\"spiffe://prod.example.org/*\"".to_owned(), "everybody"),
+        ("any trust domain", PLAYBOOK, AGENT, "\"spiffe://*/agent/a\"".to_owned(), "who.agents"),
+        (
+            "half a name",
+            PLAYBOOK,
+            AGENT,
+            "\"spiffe://prod.example.org/a*\"".to_owned(),
+            "who.agents",
+        ),
+        (
+            "an agent by a parameter",
+            PLAYBOOK,
+            AGENT,
+            "\"spiffe://prod.example.org/agent/{{params.service}}\"".to_owned(),
+            "who.agents",
+        ),
+        (
+            "a host by a parameter",
+            PLAYBOOK,
+            "https://ingress.prod",
+            "https://{{params.service}}.prod".to_owned(),
+            "host",
+        ),
+        ("tokens for nobody", DOCUMENT, "[tokens]", issuer(""), "audiences"),
+        ("tokens for no one", DOCUMENT, "[tokens]", issuer("audiences = []\n"), "audiences"),
+        (
+            "a group that people give themselves",
+            DOCUMENT,
+            "[tokens]",
+            issuer(&format!("{for_us}groups_claim = \"preferred_username\"\n")),
+            "say of themselves",
+        ),
+        (
+            "a condition that people meet by writing it",
+            DOCUMENT,
+            "[tokens]",
+            issuer(&format!("{for_us}[oidc_issuers.required_claims]\nemail = \"a@b.c\"\n")),
+            "say of themselves",
+        ),
+    ] {
+        let scratch = copy();
+        edit(scratch.path(), file, from, &to);
+        let said = check(scratch.path()).await;
+        assert_eq!(said.code, 1, "{name} was accepted: {said:?}");
+        let told = format!("{}{}", said.out, said.err);
+        assert!(told.contains(file) && told.contains(because), "{name}: {told}");
+    }
+}
+
 #[tokio::test]
 async fn a_folder_with_a_finding_is_not_served() {
     let scratch = copy();

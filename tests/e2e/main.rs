@@ -49,6 +49,7 @@ mod shutdown;
 mod story;
 mod support;
 mod svid_files;
+mod tenants;
 mod token_life;
 mod wit;
 mod workload_endpoint;

@@ -234,7 +234,7 @@ async fn oauth_17_12_an_id_jag_is_for_the_issuer_and_a_chaining_grant_may_be_for
 }
 
 #[tokio::test]
-async fn oauth_3_2_a_chaining_grant_may_come_without_its_type() {
+async fn oauth_3_3_a_chaining_grant_may_come_without_its_type() {
     for typ in [None, Some("JWT"), Some("application/authorization-grant+jwt")] {
         let (rig, partner) = rig(|_| {});
         issued(&rig, &assertion(&rig, &partner.sign_as(typ, &claims(&rig)))).await;
