@@ -14,7 +14,7 @@ use super::{
 use crate::{Endpoint, OAuthError, OAuthErrorCode, ProofKind, ReplayKey, SingleUse, Thumbprint};
 
 /// The proof that a client authenticated by. Whoever acts upon it remembers that it was shown, and refuses it otherwise.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 pub(crate) struct WitProofShown {
     /// Its name.
     pub(crate) once: SingleUse,

@@ -60,7 +60,9 @@ impl KeptBundles {
         let file = self.file(bundle.trust_domain());
         let partial = file.with_extension("partial");
         let mut document = bundle.to_document();
-        document[REFRESHED_AT] = refreshed_at.as_second().into();
+        if let Some(members) = document.as_object_mut() {
+            members.insert(REFRESHED_AT.to_owned(), refreshed_at.as_second().into());
+        }
         let mut options = std::fs::OpenOptions::new();
         options.create(true).truncate(true).write(true).mode(0o600);
         let mut writer = options.open(&partial)?;

@@ -233,16 +233,14 @@ impl Shared {
         });
         let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
         let mut too_old = pin!(sleep(self.limits.connection_age));
-        let ended = loop {
-            tokio::select! {
-                ended = connection.as_mut() => break Some(ended),
-                () = self.drain.cancelled() => break None,
-                () = too_old.as_mut() => break None,
-                overdue = overdue(&traffic) => match overdue {
-                    Overdue::Silent | Overdue::Stuck => return,
-                    Overdue::Idle => break None,
-                },
-            }
+        let ended = tokio::select! {
+            ended = connection.as_mut() => Some(ended),
+            () = self.drain.cancelled() => None,
+            () = too_old.as_mut() => None,
+            overdue = overdue(&traffic) => match overdue {
+                Overdue::Silent | Overdue::Stuck => return,
+                Overdue::Idle => None,
+            },
         };
         let ended = match ended {
             Some(ended) => ended,

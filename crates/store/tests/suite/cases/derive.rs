@@ -206,9 +206,9 @@ pub(crate) async fn no_token_is_kept_that_is_wider_than_its_parent(engine: impl 
 
 /// An id that was never given.
 fn unknown(parent: &TokenRecord) -> TokenId {
-    let id = parent.id.as_str();
-    let last = if id.ends_with('0') { '1' } else { '0' };
-    format!("{}{last}", &id[..id.len() - 1]).parse().unwrap()
+    let mut id = parent.id.as_str().to_owned();
+    let last = if id.pop() == Some('0') { '1' } else { '0' };
+    format!("{id}{last}").parse().unwrap()
 }
 
 pub(crate) async fn the_end_of_an_intent_and_derivations_at_once_leave_no_live_token(
