@@ -223,7 +223,7 @@ async fn oauth_4_9_operators_see_that_a_bundle_is_stale_and_when_it_was_fetched_
     following.next_after(Duration::from_secs(150), &endpoint).await;
     assert_eq!(stale().as_deref(), Some("0"));
     let refreshed = value("marque_federated_bundle_refreshed_timestamp_seconds").unwrap();
-    assert_eq!(refreshed.parse::<f64>().unwrap() as i64, START.as_second() + 150);
+    assert_eq!(refreshed.parse::<f64>().unwrap(), (START.as_second() + 150) as f64);
     endpoint.answer("/bundle", Answer::Status(503));
     following.next_after(Duration::from_secs(120), &endpoint).await;
     following.next_after(Duration::from_secs(120), &endpoint).await;
