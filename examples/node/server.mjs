@@ -88,7 +88,7 @@ async function checkStatus(status) {
     throw new Refused(401, 'invalid_token');
   }
   let list = lists.get(uri);
-  if (list === undefined || now() - list.fetched >= LIST_FRESH) {
+  if (list === undefined || now() - list.fetched >= list.fresh) {
     try {
       list = await fetchList(uri);
       lists.set(uri, list);
@@ -118,7 +118,8 @@ async function fetchList(uri) {
   const { bits, lst } = payload.status_list;
   if (![1, 2, 4, 8].includes(bits)) throw new Error('bits');
   const bytes = inflateSync(jose.base64url.decode(lst), { maxOutputLength: MAX_LIST_BYTES });
-  return { bits, bytes, fetched: now(), issued: payload.iat };
+  // Asked for again when the list says so, and no later than this server wants it.
+  return { bits, bytes, fetched: now(), issued: payload.iat, fresh: Math.min(payload.ttl ?? LIST_FRESH, LIST_FRESH) };
 }
 
 /** Whether one entry covers the action on the resource; an entry with a member that is not known here covers nothing. */

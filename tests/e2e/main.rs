@@ -34,6 +34,7 @@ mod intents;
 mod kill;
 mod mutual_tls;
 mod oauth_clients;
+mod openapi;
 mod openssl;
 mod people;
 mod python;

@@ -4,6 +4,7 @@
 //! mod_oauth2, which nobody here wrote.
 
 mod apache;
+mod bound;
 mod envoy;
 mod node;
 mod python;

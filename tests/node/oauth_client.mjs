@@ -1,4 +1,4 @@
-// An agent, or a resource server, in JavaScript: npm's `oauth4webapi` and `openid-client`.
+// An agent, or a resource server, in JavaScript: npm's `oauth4webapi`, `openid-client` and `jose`.
 //
 // Run by the end-to-end tests `oauth_clients::node`:
 //
@@ -11,6 +11,7 @@ import { readFileSync } from 'node:fs';
 import { Agent, request as httpsRequest } from 'node:https';
 import { text } from 'node:stream/consumers';
 
+import * as jose from 'jose';
 import * as oauth from 'oauth4webapi';
 import * as openid from 'openid-client';
 
@@ -49,7 +50,15 @@ function fetchWithCertificate(url, options = {}) {
 const mutual = order.certificate !== undefined;
 const client = { client_id: order.client_id, use_mtls_endpoint_aliases: mutual };
 const authentication = mutual ? oauth.TlsClientAuth() : jwtSpiffe;
-const custom = mutual ? { [oauth.customFetch]: fetchWithCertificate } : {};
+
+/** How the token endpoint answered, one try after the other. */
+const statuses = [];
+async function watchedFetch(url, options) {
+  const answer = await (mutual ? fetchWithCertificate : fetch)(url, options);
+  if (String(url).endsWith('/oauth2/token')) statuses.push(answer.status);
+  return answer;
+}
+const custom = { [oauth.customFetch]: watchedFetch };
 
 /** The parameters of the exchange beside the grant type. */
 function parameters() {
@@ -65,8 +74,10 @@ function parameters() {
   return Object.fromEntries(Object.entries(told).filter(([, value]) => value !== undefined));
 }
 
-async function keyPair() {
-  return oauth.generateKeyPair('ES256');
+/** A token with the thumbprint of the key that it was asked for with, if it was. */
+async function bound(token, keys) {
+  if (keys === undefined) return token;
+  return { ...token, jkt: await jose.calculateJwkThumbprint(await jose.exportJWK(keys.publicKey)), statuses };
 }
 
 const withOauth4webapi = {
@@ -77,15 +88,17 @@ const withOauth4webapi = {
 
   async exchange() {
     const server = await this.server();
-    const dpop = order.dpop ? { DPoP: oauth.DPoP(client, await keyPair()) } : {};
+    const keys = order.dpop ? await oauth.generateKeyPair('ES256') : undefined;
+    const dpop = keys && { DPoP: oauth.DPoP(client, keys) };
     const send = () =>
       oauth.genericTokenEndpointRequest(server, client, authentication, EXCHANGE, parameters(), { ...custom, ...dpop });
+    const process = async () => oauth.processGenericTokenEndpointResponse(server, client, await send());
     try {
-      return await oauth.processGenericTokenEndpointResponse(server, client, await send());
+      return await bound(await process(), keys);
     } catch (error) {
       if (!oauth.isDPoPNonceError(error)) throw error;
       // The library took the nonce from the answer.
-      return oauth.processGenericTokenEndpointResponse(server, client, await send());
+      return bound(await process(), keys);
     }
   },
 
@@ -113,14 +126,15 @@ const withOauth4webapi = {
 
 const withOpenidClient = {
   async configuration() {
-    const options = { algorithm: 'oauth2', ...(mutual ? { [openid.customFetch]: fetchWithCertificate } : {}) };
+    const options = { algorithm: 'oauth2', [openid.customFetch]: watchedFetch };
     return openid.discovery(issuer, order.client_id, { use_mtls_endpoint_aliases: mutual }, authentication, options);
   },
 
   async exchange() {
     const configuration = await this.configuration();
-    const options = order.dpop ? { DPoP: openid.getDPoPHandle(configuration, await keyPair()) } : undefined;
-    return openid.genericGrantRequest(configuration, EXCHANGE, parameters(), options);
+    const keys = order.dpop ? await openid.randomDPoPKeyPair('ES256') : undefined;
+    const options = keys && { DPoP: openid.getDPoPHandle(configuration, keys) };
+    return bound(await openid.genericGrantRequest(configuration, EXCHANGE, parameters(), options), keys);
   },
 
   async introspect() {
@@ -136,8 +150,18 @@ const withOpenidClient = {
   async ciba() {
     const configuration = await this.configuration();
     const asked = await openid.initiateBackchannelAuthentication(configuration, order.backchannel);
-    process.stderr.write(`auth_req_id ${asked.auth_req_id}\n`);
+    process.stderr.write(`${asked.intent_id}\n`);
     return openid.pollBackchannelAuthenticationGrant(configuration, asked);
+  },
+};
+
+const withJose = {
+  /** What a resource server does with a token. */
+  async validate() {
+    const server = await withOauth4webapi.server();
+    const keys = jose.createRemoteJWKSet(new URL(server.jwks_uri));
+    const options = { issuer: order.issuer, audience: order.audience, typ: 'at+jwt', algorithms: ['ES256'] };
+    return (await jose.jwtVerify(order.token, keys, { ...options, requiredClaims: ['exp', 'iat', 'sub', 'jti'] })).payload;
   },
 };
 
@@ -148,7 +172,7 @@ function told(error) {
   return { failed: error.code ?? error.name, message: error.message };
 }
 
-const deeds = { oauth4webapi: withOauth4webapi, 'openid-client': withOpenidClient }[library];
+const deeds = { oauth4webapi: withOauth4webapi, 'openid-client': withOpenidClient, jose: withJose }[library];
 let answer;
 try {
   answer = await deeds[deed]();

@@ -11,37 +11,20 @@ Prints one JSON object. The client begins without a nonce, is told `use_dpop_non
 import json
 import sys
 
-import requests
-from oauth_client import JWT_TYPE, JwtSpiffe, ask, place
-from requests_oauth2client import OAuth2Client
-from spiffe import WorkloadApiClient
+from oauth_client import JWT_TYPE, ask, connect
 
 
 def main(file: str, trust_domain: str, deed: str, *arguments: str) -> None:
-    at = place(file, trust_domain)
-    with WorkloadApiClient() as workload:
-        svid = workload.fetch_jwt_svid({at["issuer_url"]})
-    session = requests.Session()
-    session.trust_env = False
-    session.verify = at["ca_file"]
+    at, session, svid, client = connect(file, trust_domain, dpop_bound_access_tokens=True)
     if deed == "ask":
-        print(json.dumps(ask(at, session, svid.token)))
+        print(json.dumps(ask(at, session, svid)))
         return
+    metadata = session.get(f"{at['issuer_url']}/.well-known/oauth-authorization-server", timeout=30).json()
     answers = []
     session.hooks["response"].append(lambda answer, **_: answers.append(answer))
-    metadata = session.get(f"{at['issuer_url']}/.well-known/oauth-authorization-server", timeout=30).json()
-    client = OAuth2Client.from_discovery_document(
-        metadata,
-        issuer=at["issuer_url"],
-        session=session,
-        auth=JwtSpiffe(str(svid.spiffe_id), svid.token),
-        testing=True,
-        dpop_bound_access_tokens=True,
-    )
-    answers.clear()
     details = [{"type": "marque_intent", "intent_id": arguments[0]}]
     token = client.token_exchange(
-        subject_token=svid.token, subject_token_type=JWT_TYPE, authorization_details=json.dumps(details), dpop=True
+        subject_token=svid, subject_token_type=JWT_TYPE, authorization_details=json.dumps(details), dpop=True
     )
     print(
         json.dumps(

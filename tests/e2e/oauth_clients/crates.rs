@@ -1,14 +1,17 @@
-//! crates.io `oauth2` (introspection, error types) and `openidconnect` (discovery, keys), with this test's HTTPS client.
+//! crates.io `oauth2` (introspection, revocation, error types) and `openidconnect` (discovery, keys), with this test's
+//! HTTPS client.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use oauth2::basic::{BasicClient, BasicErrorResponseType};
 use oauth2::{
     AccessToken, AuthType, ClientId, HttpRequest, HttpResponse, IntrospectionUrl,
-    RequestTokenError, TokenIntrospectionResponse as _, TokenUrl,
+    RequestTokenError, RevocationErrorResponseType, RevocationUrl, StandardRevocableToken,
+    TokenIntrospectionResponse as _, TokenUrl,
 };
-use openidconnect::core::{CoreJsonWebKeySet, CoreJwsSigningAlgorithm};
-use openidconnect::{JsonWebKey as _, JsonWebKeySetUrl};
+use openidconnect::core::{CoreJsonWebKeySet, CoreJwsSigningAlgorithm, CoreProviderMetadata};
+use openidconnect::{IssuerUrl, JsonWebKey as _, JsonWebKeySetUrl};
+use serde_json::Value;
 
 use crate::support::daemon::{Daemon, PRODUCTION, ROTATOR};
 use crate::support::oauth::{ASSERTION_TYPE, Client, INGRESS, approved_rotation};
@@ -22,14 +25,16 @@ fn basic_client(
     oauth2::EndpointNotSet,
     oauth2::EndpointNotSet,
     oauth2::EndpointSet,
-    oauth2::EndpointNotSet,
+    oauth2::EndpointSet,
     oauth2::EndpointSet,
 > {
     let introspection = caller.place.introspection_endpoint();
+    let revocation = format!("{}/oauth2/revoke", caller.place.issuer_url);
     BasicClient::new(ClientId::new(caller.place.id(path)))
         .set_auth_type(AuthType::RequestBody)
         .set_token_uri(TokenUrl::new(caller.place.token_endpoint.clone()).unwrap())
         .set_introspection_url(IntrospectionUrl::new(introspection).unwrap())
+        .set_revocation_url(RevocationUrl::new(revocation).unwrap())
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -59,6 +64,33 @@ async fn the_oauth2_crate_introspects() {
     let exp = tokens::claims(&token)["exp"].as_i64().unwrap();
     assert_eq!(told.exp().unwrap().timestamp(), exp);
     assert!(!ask("not.a.token".to_owned()).await.unwrap().active());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn oauth_12_the_oauth2_crate_revokes() {
+    let daemon = Daemon::start().await;
+    let rotator = Client::start(&daemon, ROTATOR).await;
+    let ingress = Client::service(&daemon, PRODUCTION, INGRESS.path).await;
+    let intent = approved_rotation(&daemon, &rotator).await;
+    let token = rotator.exchange(&intent).await.expect(200).text("access_token");
+    let revoke = async |caller: &Client, path: &str, token: &str| {
+        let forward = |request: HttpRequest| caller.http.forward(request);
+        let token = StandardRevocableToken::AccessToken(AccessToken::new(token.to_owned()));
+        let client = basic_client(caller, path);
+        let request = client.revoke_token(token).unwrap();
+        let request = request
+            .add_extra_param("client_assertion_type", ASSERTION_TYPE)
+            .add_extra_param("client_assertion", caller.svid.clone());
+        request.request_async(&forward).await
+    };
+    let refused = revoke(&rotator, ROTATOR.path, &rotator.svid).await;
+    let Err(RequestTokenError::ServerResponse(error)) = refused else { panic!("{refused:?}") };
+    assert_eq!(error.error(), &RevocationErrorResponseType::UnsupportedTokenType, "{error:?}");
+    revoke(&ingress, INGRESS.path, &token).await.unwrap_err();
+    assert!(ingress.is_active(&token).await);
+    revoke(&rotator, ROTATOR.path, &token).await.unwrap();
+    assert!(!ingress.is_active(&token).await);
+    revoke(&rotator, ROTATOR.path, "unknown").await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -114,6 +146,35 @@ async fn the_openidconnect_crate_reads_the_keys_and_verifies_with_them() {
     let algorithm = CoreJwsSigningAlgorithm::EcdsaP256Sha256;
     assert!(key.verify_signature(&algorithm, signed.as_bytes(), &signature).is_ok());
     assert!(key.verify_signature(&algorithm, b"something else", &signature).is_err());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn oauth_10_the_openidconnect_crate_discovers_the_issuer() {
+    let daemon = Daemon::start().await;
+    let rotator = Client::start(&daemon, ROTATOR).await;
+    // The crate demands a URL where an issuer without browsers, like SPIRE's, has the empty text.
+    let forward = async |request: HttpRequest| {
+        let (parts, body) = rotator.http.forward(request).await?.into_parts();
+        let mut told: Value = serde_json::from_slice(&body).map_err(std::io::Error::other)?;
+        if told["authorization_endpoint"] == "" {
+            told["authorization_endpoint"] = "https://nowhere.example.org".into();
+        }
+        Ok::<_, std::io::Error>(HttpResponse::from_parts(parts, told.to_string().into_bytes()))
+    };
+    let issuer = IssuerUrl::new(rotator.place.issuer_url.clone()).unwrap();
+    let provider = CoreProviderMetadata::discover_async(issuer.clone(), &forward).await.unwrap();
+    assert_eq!(provider.issuer(), &issuer);
+    assert_eq!(provider.token_endpoint().unwrap().as_str(), rotator.place.token_endpoint);
+    assert_eq!(provider.jwks_uri().as_str(), rotator.place.jwks_url);
+    let algorithms = provider.id_token_signing_alg_values_supported();
+    assert_eq!(algorithms, &[CoreJwsSigningAlgorithm::EcdsaP256Sha256]);
+    let intent = approved_rotation(&daemon, &rotator).await;
+    let token = rotator.exchange(&intent).await.expect(200).text("access_token");
+    let kid = tokens::header(&token)["kid"].clone();
+    let known = provider.jwks().keys().iter().filter_map(|key| key.key_id());
+    assert!(known.into_iter().any(|id| kid == id.as_str()), "{kid}");
+    let elsewhere = IssuerUrl::new(format!("{}/", rotator.place.issuer_url)).unwrap();
+    CoreProviderMetadata::discover_async(elsewhere, &forward).await.unwrap_err();
 }
 
 impl crate::support::http::Http {

@@ -1,17 +1,22 @@
-//! npm `oauth4webapi` and `openid-client`, as agent and as resource server.
+//! npm `oauth4webapi`, `openid-client` and `jose`, as agent and as resource server.
 
 use std::path::PathBuf;
 use std::process::Stdio;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use ring::digest::{SHA256, digest};
 use serde_json::{Value, json};
-use tokio::io::AsyncWriteExt as _;
-use tokio::process::Command;
+use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::process::{Child, Command};
 
 use crate::support::daemon::{Daemon, PRODUCTION};
 use crate::support::http::Call;
 use crate::support::node::{modules, script};
 use crate::support::oauth::{Client, INGRESS, JWT_TYPE, rotation};
 use crate::support::programs::marque;
+use crate::support::tokens::{claims, with_claims};
+use crate::support::wait::within;
 
 const LIBRARIES: [&str; 2] = ["oauth4webapi", "openid-client"];
 const PATH: &str = "/agent/cert-rotator/node";
@@ -67,6 +72,11 @@ impl Scene {
     }
 
     async fn run(&self, library: &str, deed: &str, order: &Value) -> Value {
+        finish(self.start(library, deed, order).await).await
+    }
+
+    /// Has the script begin.
+    async fn start(&self, library: &str, deed: &str, order: &Value) -> Child {
         let mut child = Command::new("node")
             .arg(&self.script)
             .args([library, deed])
@@ -80,11 +90,7 @@ impl Scene {
         let mut stdin = child.stdin.take().expect("standard input");
         stdin.write_all(order.to_string().as_bytes()).await.expect("the script reads");
         drop(stdin);
-        let output = child.wait_with_output().await.expect("the script ends");
-        let (out, err) =
-            (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-        assert!(output.status.success(), "{library} {deed}: {}\n{out}\n{err}", output.status);
-        serde_json::from_str(&out).unwrap_or_else(|error| panic!("{error}: {out}\n{err}"))
+        child
     }
 
     /// The agent's exchange of its own SVID and an intent.
@@ -99,6 +105,20 @@ impl Scene {
         })
     }
 
+    /// The thumbprint of the certificate (RFC 8705 §3.1).
+    fn thumbprint(&self) -> String {
+        let pem = std::fs::read(self.svids.join("svid.pem")).expect("an X.509-SVID");
+        let (_, leaf) = x509_parser::pem::parse_x509_pem(&pem).expect("PEM");
+        URL_SAFE_NO_PAD.encode(digest(&SHA256, &leaf.contents))
+    }
+
+    /// The same, for a token that is bound to a key.
+    fn bound_exchange(&self, intent: &str) -> Value {
+        let mut order = self.exchange(intent);
+        order["dpop"] = true.into();
+        order
+    }
+
     /// The resource server's question about a token.
     fn introspection(&self, token: &Value) -> Value {
         json!({
@@ -108,6 +128,15 @@ impl Scene {
             "token": token,
         })
     }
+}
+
+/// What the script says when it ends.
+async fn finish(child: Child) -> Value {
+    let output = within("the script's end", child.wait_with_output()).await.expect("it ends");
+    let (out, err) =
+        (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "{}\n{out}\n{err}", output.status);
+    serde_json::from_str(&out).unwrap_or_else(|error| panic!("{error}: {out}\n{err}"))
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -151,6 +180,8 @@ async fn oauth_4_the_node_clients_authenticate_by_their_certificate() {
         let told =
             scene.run(library, "introspect", &scene.introspection(&token["access_token"])).await;
         assert_eq!(told["active"], true, "{library}: {told}");
+        let bound = json!({ "x5t#S256": scene.thumbprint() });
+        assert_eq!(told["cnf"], bound, "{library}: {told}");
         order["client_id"] = scene.ingress.place.id("/agent/cert-rotator/other").into();
         let refused = scene.run(library, "exchange", &order).await;
         assert_eq!(refused["error"], "invalid_client", "{library}: {refused}");
@@ -158,23 +189,92 @@ async fn oauth_4_the_node_clients_authenticate_by_their_certificate() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn oauth4webapi_validates_access_tokens_as_rfc_9068_wants() {
+async fn oauth_7_the_node_clients_bind_their_tokens_after_a_nonce() {
+    let Some(scene) = Scene::new().await else { return };
+    for library in LIBRARIES {
+        let intent = scene.intent().await;
+        let token = scene.run(library, "exchange", &scene.bound_exchange(&intent)).await;
+        assert_eq!(token["statuses"], json!([400, 200]), "{library}: {token}");
+        let told =
+            scene.run(library, "introspect", &scene.introspection(&token["access_token"])).await;
+        assert_eq!(told["cnf"], json!({ "jkt": token["jkt"] }), "{library}: {told}");
+        assert_eq!(told["token_type"], "DPoP", "{library}: {told}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn oauth_12_the_node_clients_revoke_their_tokens() {
+    let Some(scene) = Scene::new().await else { return };
+    for library in LIBRARIES {
+        let intent = scene.intent().await;
+        let token = scene.run(library, "exchange", &scene.exchange(&intent)).await;
+        let token = &token["access_token"];
+        let active = async || {
+            scene.run(library, "introspect", &scene.introspection(token)).await["active"] == true
+        };
+        // To whom it is shown may not end it.
+        let told = scene.run(library, "revoke", &scene.introspection(token)).await;
+        assert_eq!(told["error"], "unauthorized_client", "{library}: {told}");
+        assert!(active().await, "{library}");
+        let mut own = scene.exchange(&intent);
+        own["token"] = token.clone();
+        for _ in 0..2 {
+            let told = scene.run(library, "revoke", &own).await;
+            assert_eq!(told, json!({"revoked": true}), "{library}");
+        }
+        assert!(!active().await, "{library}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn oauth_18_openid_client_polls_by_ciba_until_somebody_approved() {
+    let Some(scene) = Scene::new().await else { return };
+    let mut detail = rotation();
+    detail["type"] = "marque_intent".into();
+    let mut order = scene.exchange("");
+    order["backchannel"] = json!({
+        "login_hint": "platform-sre",
+        "scope": "openid",
+        "binding_message": "W4SCT",
+        "authorization_details": json!([detail]).to_string(),
+    });
+    let mut child = scene.start("openid-client", "ciba", &order).await;
+    let mut said = BufReader::new(child.stderr.take().expect("its errors")).lines();
+    let intent = within("the intent", said.next_line()).await.expect("a line").expect("an intent");
+    scene.daemon.operator(PRODUCTION).approve(&intent).await;
+    let token = finish(child).await;
+    assert_eq!(token["scope"], INGRESS.scope, "{token}");
+    assert_eq!(token["authorization_details"][0]["intent_id"], intent, "{token}");
+    order["backchannel"]["login_hint"] = "mallory".into();
+    let refused = scene.run("openid-client", "ciba", &order).await;
+    assert_eq!(refused["error"], "unknown_user_id", "{refused}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn oauth_9_oauth4webapi_and_jose_validate_access_tokens() {
     let Some(scene) = Scene::new().await else { return };
     let intent = scene.intent().await;
     let token = scene.run("oauth4webapi", "exchange", &scene.exchange(&intent)).await;
+    let token = &token["access_token"];
+    let text = token.as_str().expect("a token");
+    let mut wider = claims(text);
+    wider["scope"] = "secrets.update admin".into();
     let order = |token: &Value, audience: &str| {
         let mut order = scene.introspection(token);
         order["audience"] = audience.into();
         order
     };
-    let good = order(&token["access_token"], INGRESS.audience);
-    let claims = scene.run("oauth4webapi", "validate", &good).await;
-    assert_eq!(claims["client_id"], scene.id(), "{claims}");
-    assert_eq!(claims["intent"]["id"], intent, "{claims}");
-    let elsewhere = order(&token["access_token"], "https://elsewhere.example.org");
-    let refused = scene.run("oauth4webapi", "validate", &elsewhere).await;
-    assert!(refused["failed"].is_string(), "{refused}");
-    let svid = order(&json!(scene.svid), INGRESS.audience);
-    let refused = scene.run("oauth4webapi", "validate", &svid).await;
-    assert!(refused["failed"].is_string(), "{refused}");
+    for library in ["oauth4webapi", "jose"] {
+        let told = scene.run(library, "validate", &order(token, INGRESS.audience)).await;
+        assert_eq!(told["client_id"], scene.id(), "{library}: {told}");
+        assert_eq!(told["intent"]["id"], intent, "{library}: {told}");
+        for (what, token, audience) in [
+            ("elsewhere", token, "https://elsewhere.example.org"),
+            ("an identity", &json!(scene.svid), INGRESS.audience),
+            ("tampered with", &json!(with_claims(text, &wider)), INGRESS.audience),
+        ] {
+            let refused = scene.run(library, "validate", &order(token, audience)).await;
+            assert!(refused["failed"].is_string(), "{library}, {what}: {refused}");
+        }
+    }
 }

@@ -61,3 +61,11 @@ async fn the_envoy_example_hands_on_the_claims_and_not_the_token() {
     let in_query = format!("{server}{PERMITTED}?access_token={token}");
     stage.rotator.send(Call::get(&in_query)).await.expect(401);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn oauth_7_the_envoy_example_refuses_bound_tokens() {
+    let Some(program) = program() else { return };
+    let stage = Stage::lasting().await;
+    let (_envoy, server) = start(&stage, &program, RESOURCE).await;
+    stage.refuses_bound_tokens(&server).await;
+}

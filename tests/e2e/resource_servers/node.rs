@@ -2,6 +2,7 @@
 
 use tokio::process::Command;
 
+use super::bound::Ath;
 use super::stage::{ELSEWHERE, RESOURCE, Stage};
 use crate::support::node::{modules, script};
 use crate::support::server::Server;
@@ -26,4 +27,18 @@ async fn the_node_example_takes_good_tokens_only() {
     let Some(elsewhere) = start(&stage, ELSEWHERE).await else { return };
     stage.takes_the_good_token_and_no_other(&server.base, &elsewhere.base).await;
     stage.permits_only_what_the_details_say(&server.base).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn oauth_7_the_node_example_takes_a_bound_token_with_its_proof() {
+    let stage = Stage::lasting().await;
+    let Some(server) = start(&stage, RESOURCE).await else { return };
+    stage.takes_a_bound_token_with_its_proof(&server.base, Ath::Checked).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn oauth_15_the_node_example_reads_the_status_list() {
+    let stage = Stage::lasting().await;
+    let Some(server) = start(&stage, RESOURCE).await else { return };
+    stage.refuses_a_revoked_token(&server.base).await;
 }

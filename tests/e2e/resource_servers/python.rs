@@ -3,6 +3,7 @@
 use serde_json::json;
 use tokio::process::Command;
 
+use super::bound::Ath;
 use super::stage::{ELSEWHERE, RESOURCE, Stage};
 use crate::support::daemon::PRODUCTION;
 use crate::support::oauth::INGRESS;
@@ -49,4 +50,18 @@ async fn the_python_example_refuses_a_token_whose_intent_is_completed() {
     stage.bearer(&server.base, &token).await.expect(200);
     stage.rotator.end(&intent, "complete", &json!({"outcome": "success"})).await.expect(200);
     stage.bearer(&server.base, &token).await.expect(401);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn oauth_7_the_python_example_takes_a_bound_token_with_its_proof() {
+    let stage = Stage::lasting().await;
+    let Some((server, _elsewhere)) = start(&stage).await else { return };
+    stage.takes_a_bound_token_with_its_proof(&server.base, Ath::Checked).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn oauth_11_the_python_example_refuses_a_revoked_token() {
+    let stage = Stage::lasting().await;
+    let Some((server, _elsewhere)) = start(&stage).await else { return };
+    stage.refuses_a_revoked_token(&server.base).await;
 }

@@ -3,6 +3,7 @@
 use serde_json::json;
 use tokio::process::Command;
 
+use super::bound::Ath;
 use super::stage::{ELSEWHERE, RESOURCE, Stage};
 use crate::support::http::Call;
 use crate::support::server::{Server, example};
@@ -34,4 +35,18 @@ async fn oauth_10_the_rust_example_says_where_its_tokens_come_from() {
     assert_eq!(told["resource"], RESOURCE);
     assert_eq!(told["authorization_servers"], json!([stage.rotator.place.issuer_url]));
     assert_eq!(told["scopes_supported"], json!(["secrets.update"]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn oauth_7_the_rust_example_takes_a_bound_token_with_its_proof() {
+    let stage = Stage::lasting().await;
+    let server = start(&stage, RESOURCE).await;
+    stage.takes_a_bound_token_with_its_proof(&server.base, Ath::Checked).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn oauth_15_the_rust_example_reads_the_status_list() {
+    let stage = Stage::lasting().await;
+    let server = start(&stage, RESOURCE).await;
+    stage.refuses_a_revoked_token(&server.base).await;
 }

@@ -15,22 +15,32 @@ pub(crate) const NOT_PERMITTED: &str = "/secrets/payment-tls";
 /// An audience that the tokens are not for.
 pub(crate) const ELSEWHERE: &str = "https://elsewhere.prod.example.org";
 
-/// The daemon and its agent, whose tokens live for some seconds.
+/// The daemon and its agent.
 pub(crate) struct Stage {
     pub(crate) daemon: Daemon,
     pub(crate) rotator: Client,
 }
 
 impl Stage {
+    /// One whose tokens live for some seconds.
     pub(crate) async fn new() -> Self {
-        let daemon = Daemon::start_with(|trust_domains| {
+        Self::with(|trust_domains| {
             let file = trust_domains.join(PRODUCTION).join("trust-domain.toml");
             let text = fs::read_to_string(&file).unwrap();
             let short = text.replace("max_lifetime = \"10m\"", "max_lifetime = \"20s\"");
             assert_ne!(text, short, "the ceiling is where it was");
             fs::write(file, short).unwrap();
         })
-        .await;
+        .await
+    }
+
+    /// One whose tokens live for minutes.
+    pub(crate) async fn lasting() -> Self {
+        Self::with(|_trust_domains| {}).await
+    }
+
+    async fn with(prepare: impl FnOnce(&Path)) -> Self {
+        let daemon = Daemon::start_with(prepare).await;
         let rotator = Client::start(&daemon, ROTATOR).await;
         Self { daemon, rotator }
     }

@@ -16,6 +16,9 @@ pub(super) fn paths() -> Vec<(String, Value)> {
     ]
 }
 
+/// What an agent does with an intent.
+const NEXT: [&str; 3] = ["findIntent", "completeIntent", "cancelIntent"];
+
 fn operation(method: &'static str, id: &'static str, summary: &'static str) -> Operation {
     Operation::new(method, "intents", id, summary)
         .secured(&["jwt_svid"])
@@ -55,6 +58,8 @@ fn request() -> Operation {
         .header(201, "Location", "the intent")
         .answer(202, "waits for an approver", JSON, "Intent")
         .header(202, "Location", "the intent")
+        .leads_to(201, &NEXT)
+        .leads_to(202, &NEXT)
 }
 
 fn complete() -> Operation {

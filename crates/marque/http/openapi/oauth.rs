@@ -72,14 +72,11 @@ fn token(offers: &Offers) -> Operation {
         "client_assertion_type": "urn:ietf:params:oauth:client-assertion-type:jwt-spiffe",
         "client_assertion": "eyJhbGciOiJFUzI1NiIsImtpZCI6IiJ9.e30.AA",
     });
-    form(
-        "token",
-        "exchanges an SVID and an approved intent for a token",
-        "TokenRequest",
-        &example,
-        offers,
+    let operation = form("token", "gives a token for a grant", "TokenRequest", &example, offers)
+    .described(
+        "RFC 8693; where they are offered also RFC 7523, the deferred token response and the polling of CIBA. The grant \
+         types are those of the metadata.",
     )
-    .described("RFC 8693. The grant types are those of the metadata.")
     .answer(200, "the token", JSON, "TokenResponse")
     .example(
         200,
@@ -103,7 +100,29 @@ fn token(offers: &Offers) -> Operation {
             "class": "approval",
             "retry": { "allowed": true },
         }),
-    )
+    );
+    beside_the_form(operation, offers)
+}
+
+/// The headers of token requests and of their answers, with what is offered.
+fn beside_the_form(mut operation: Operation, offers: &Offers) -> Operation {
+    let text = json!({ "type": "string" });
+    if offers.dpop {
+        operation = operation
+            .parameter(
+                "header",
+                "DPoP",
+                "a proof of the key to bind the token to (RFC 9449)",
+                &text,
+            )
+            .header(200, "DPoP-Nonce", "for the next DPoP proof, where one came");
+    }
+    if offers.deferred {
+        let key = json!({ "type": "string", "minLength": 1, "maxLength": 128 });
+        let what = "makes a retry of a deferred request safe: it finds the intent of the first";
+        operation = operation.parameter("header", "Idempotency-Key", what, &key);
+    }
+    operation
 }
 
 fn backchannel(offers: &Offers) -> Operation {
@@ -128,9 +147,10 @@ fn backchannel(offers: &Offers) -> Operation {
     .example(
         200,
         &json!({
-            "auth_req_id": "dfr_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA",
+            "auth_req_id": "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA",
             "expires_in": 1800,
             "interval": 5,
+            "intent_id": "int_00000000000000000000000001",
         }),
     )
 }

@@ -127,6 +127,22 @@ impl Operation {
         self
     }
 
+    /// What may be done next with the `id` in an answer that is described already: operations by their ids.
+    pub(super) fn leads_to(mut self, status: u16, operations: &[&'static str]) -> Self {
+        let link = |operation: &&str| {
+            let link =
+                json!({ "operationId": operation, "parameters": { "id": "$response.body#/id" } });
+            ((*operation).to_owned(), link)
+        };
+        if let Some(response) =
+            self.responses.get_mut(&status.to_string()).and_then(Value::as_object_mut)
+        {
+            let links: Map<String, Value> = operations.iter().map(link).collect();
+            response.insert("links".to_owned(), links.into());
+        }
+        self
+    }
+
     /// An example of an answer that is described already.
     pub(super) fn example(mut self, status: u16, example: &Value) -> Self {
         let content = self.responses.get_mut(&status.to_string());

@@ -136,20 +136,20 @@ fn oauth_error() -> Value {
         "code": reference("DenialCode"),
         "class": reference("DenialClass"),
         "retry": reference("Retry"),
+        "deferral_code": { "type": "string", "description": "in the answer that defers: what to poll with" },
+        "expires_in": { "type": "integer", "minimum": 1, "description": "seconds that the code lives" },
+        "interval": { "type": "integer", "minimum": 1, "description": "seconds between polls" },
+        "intent_id": intent_id(),
     });
-    json!({ "type": "object", "properties": properties, "required": ["error", "error_description"] })
+    exactly(&properties, &["error", "error_description"])
 }
 
 fn backchannel() -> Value {
-    json!({
-        "type": "object",
-        "properties": {
-            "auth_req_id": text(),
-            "expires_in": { "type": "integer" },
-            "interval": { "type": "integer" },
-        },
-        "required": ["auth_req_id", "expires_in"],
-    })
+    let count = json!({ "type": "integer", "minimum": 1 });
+    exactly(
+        &json!({ "auth_req_id": text(), "expires_in": count, "interval": count, "intent_id": intent_id() }),
+        &["auth_req_id", "expires_in", "interval", "intent_id"],
+    )
 }
 
 fn introspection() -> Value {
