@@ -11,7 +11,7 @@ use crate::support::daemon::{Daemon, NON_PRODUCTION, PRODUCTION, RESTARTER, ROTA
 use crate::support::http::{Answer, Call};
 use crate::support::oauth::{Client, INGRESS, PREVIEW, approved_rotation, exchange_fields};
 use crate::support::python::{interpreter, own_interpreter};
-use crate::support::tokens::{ScratchKey, claims, now};
+use crate::support::tokens::{ScratchKey, claims};
 
 /// The thumbprint of a P-256 key (RFC 7638), made without the product's own code.
 fn thumbprint(key: &ScratchKey) -> String {
@@ -20,16 +20,6 @@ fn thumbprint(key: &ScratchKey) -> String {
     let members =
         format!(r#"{{"crv":"P-256","kty":"EC","x":"{}","y":"{}"}}"#, text("x"), text("y"));
     URL_SAFE_NO_PAD.encode(digest(&SHA256, members.as_bytes()))
-}
-
-/// A DPoP proof for a token request.
-fn proof(key: &ScratchKey, endpoint: &str, jti: &str, nonce: Option<&str>) -> String {
-    let header = json!({ "typ": "dpop+jwt", "alg": "ES256", "jwk": key.jwk() });
-    let mut claims = json!({ "jti": jti, "htm": "POST", "htu": endpoint, "iat": now() });
-    if let Some(nonce) = nonce {
-        claims["nonce"] = nonce.into();
-    }
-    key.sign(&header, &claims)
 }
 
 /// The exchange of an intent with `DPoP` headers.
@@ -52,10 +42,10 @@ async fn oauth_7_8_a_proof_with_our_nonce_binds_the_token_to_its_key() {
     let intent = approved_rotation(&daemon, &rotator).await;
     let (key, endpoint) = (ScratchKey::new(), rotator.place.token_endpoint.clone());
     // Production demands a nonce, which the first answer hands out.
-    let first = exchange(&rotator, &intent, &[&proof(&key, &endpoint, "one", None)]).await;
+    let first = exchange(&rotator, &intent, &[&key.proof(&endpoint, "one", None)]).await;
     let told = first.oauth_error("use_dpop_nonce").expect(400);
     assert_eq!(told.headers["cache-control"], "no-store");
-    let good = proof(&key, &endpoint, "two", Some(&nonce(&told)));
+    let good = key.proof(&endpoint, "two", Some(&nonce(&told)));
     let answer = exchange(&rotator, &intent, &[&good]).await.expect(200);
     assert_eq!(answer.json()["token_type"], "DPoP");
     assert!(!nonce(&answer).is_empty());
@@ -78,14 +68,14 @@ async fn oauth_7_1_more_than_one_proof_is_none() {
     let restarter = Client::start(&daemon, RESTARTER).await;
     let intent = restarter.ask_restart().await;
     let (key, endpoint) = (ScratchKey::new(), restarter.place.token_endpoint.clone());
-    let of = |jti: &str| proof(&key, &endpoint, jti, None);
+    let of = |jti: &str| key.proof(&endpoint, jti, None);
     let list = format!("{}, {}", of("one"), of("two"));
     for proofs in [vec![of("one"), of("two")], vec![list], vec![String::new()]] {
         let proofs: Vec<&str> = proofs.iter().map(String::as_str).collect();
         exchange(&restarter, &intent, &proofs).await.oauth_error("invalid_dpop_proof");
     }
     // Elsewhere than in production a proof needs no nonce, but one that is not ours is refused.
-    let foreign = proof(&key, &endpoint, "three", Some("nonce-of-another-server"));
+    let foreign = key.proof(&endpoint, "three", Some("nonce-of-another-server"));
     exchange(&restarter, &intent, &[&foreign]).await.oauth_error("use_dpop_nonce");
     let answer = exchange(&restarter, &intent, &[&of("four")]).await.expect(200);
     assert_eq!(answer.json()["token_type"], "DPoP");
@@ -96,7 +86,7 @@ async fn oauth_21_replay_racing_of_one_proof_on_many_connections_is_answered_onc
     let daemon = Daemon::start().await;
     let restarter = Client::start(&daemon, RESTARTER).await;
     let key = ScratchKey::new();
-    let proof = proof(&key, &restarter.place.token_endpoint, "one", None);
+    let proof = key.proof(&restarter.place.token_endpoint, "one", None);
     let intents = [restarter.ask_restart().await];
     let proofs = [proof.as_str()];
     let calls = (0..16).map(|_| exchange(&restarter, &intents[0], &proofs));

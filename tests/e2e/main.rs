@@ -22,6 +22,7 @@ mod check;
 mod containers;
 mod crash;
 mod deferred;
+mod delegation;
 mod door;
 mod envoy;
 mod exchange;

@@ -96,7 +96,17 @@ impl Client {
     /// Starts a resource server in the trust domain.
     pub(crate) async fn service(daemon: &Daemon, trust_domain: &'static str, path: &str) -> Self {
         let name = path.rsplit('/').next().expect("a path");
-        Self::of(daemon, daemon.service(trust_domain, path, name).await, trust_domain).await
+        Self::registered(daemon, trust_domain, path, name).await
+    }
+
+    /// Registers a copy of this program under a path and starts it.
+    pub(crate) async fn registered(
+        daemon: &Daemon,
+        trust_domain: &'static str,
+        path: &str,
+        program: &str,
+    ) -> Self {
+        Self::of(daemon, daemon.service(trust_domain, path, program).await, trust_domain).await
     }
 
     async fn of(daemon: &Daemon, mut workload: Workload, trust_domain: &str) -> Self {

@@ -26,6 +26,35 @@ impl ScratchKey {
         Self { pair, random }
     }
 
+    /// The key of a private JWK on P-256.
+    #[expect(clippy::disallowed_methods, reason = "a holder's signature is as random as any")]
+    pub(crate) fn of_jwk(private_jwk: &str) -> Self {
+        let jwk: Value = serde_json::from_str(private_jwk).expect("a JWK");
+        let part = |name: &str| {
+            URL_SAFE_NO_PAD.decode(jwk[name].as_str().expect("a text")).expect("base64url")
+        };
+        let random = SystemRandom::new();
+        let point = [vec![4], part("x"), part("y")].concat();
+        let pair = EcdsaKeyPair::from_private_key_and_public_key(
+            &ECDSA_P256_SHA256_FIXED_SIGNING,
+            &part("d"),
+            &point,
+            &random,
+        );
+        Self { pair: pair.expect("the halves belong together"), random }
+    }
+
+    /// A DPoP proof for a request to `endpoint` (RFC 9449 section 4.2).
+    pub(crate) fn proof(&self, endpoint: &str, jti: &str, nonce: Option<&str>) -> String {
+        let header = serde_json::json!({ "typ": "dpop+jwt", "alg": "ES256", "jwk": self.jwk() });
+        let mut claims =
+            serde_json::json!({ "jti": jti, "htm": "POST", "htu": endpoint, "iat": now() });
+        if let Some(nonce) = nonce {
+            claims["nonce"] = nonce.into();
+        }
+        self.sign(&header, &claims)
+    }
+
     /// A compact JWS with exactly this header and these claims.
     pub(crate) fn sign(&self, header: &Value, claims: &Value) -> String {
         let signed = format!("{}.{}", segment(header), segment(claims));
