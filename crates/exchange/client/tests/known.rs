@@ -1,10 +1,22 @@
 //! What is remembered of a verified JWT-SVID stands for its signature and for nothing else.
 
-use std::time::Duration;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
+use marque_dpop::Nonces;
 use marque_jose::base64url;
+use marque_spiffe::{Bundle, BundleSource, Environment, TrustDomain};
+use marque_testkit::{FixedClock, START, ScratchBundles, ScratchTrustDomain};
 
-use crate::{OAuthErrorCode, fixture::Rig};
+use crate::{
+    ClientAuthenticator, ClientRules, EnvironmentLookup, NoncePolicy, OAuthErrorCode, Offers,
+    fixture::{ISSUER, Rig},
+};
 
 /// The same token with one bit of its signature changed.
 fn forged(svid: &str) -> String {
@@ -55,4 +67,60 @@ fn an_svid_known_as_subject_for_several_audiences_still_authenticates_nobody() {
     let svid = rig.own.jwt_svid(&rig.agent, &audiences, end);
     assert!(rig.service.authenticator().verify_subject(svid.expose_token()).is_ok());
     assert_eq!(authenticate(&rig, svid.expose_token()), Err(OAuthErrorCode::InvalidClient));
+}
+
+/// The bundle of a federated trust domain, which may be withdrawn because it was not refreshed for too long.
+#[derive(Debug)]
+struct Federated {
+    bundles: ScratchBundles,
+    withdrawn: AtomicBool,
+}
+
+impl BundleSource for Federated {
+    fn bundle(&self, trust_domain: &TrustDomain) -> Option<Arc<Bundle>> {
+        if self.withdrawn.load(Ordering::Relaxed) {
+            None
+        } else {
+            self.bundles.bundle(trust_domain)
+        }
+    }
+}
+
+impl EnvironmentLookup for Federated {
+    fn environment(&self, _trust_domain: &TrustDomain) -> Option<Environment> {
+        Some(Environment::Production)
+    }
+}
+
+#[test]
+fn oauth_4_9_a_known_svid_authenticates_nobody_while_its_bundle_is_withdrawn() {
+    let partner = ScratchTrustDomain::new("partner.example.org");
+    let bundles = ScratchBundles::of(&[&partner]);
+    let federated = Arc::new(Federated { bundles, withdrawn: AtomicBool::new(false) });
+    let rules = ClientRules {
+        issuer: ISSUER.parse().unwrap(),
+        trust_domain: "prod.example.org".parse().unwrap(),
+        environment: Environment::Production,
+        max_assertion_lifetime: Duration::from_secs(3600),
+        leeway: Duration::from_secs(10),
+        offers: Offers::ALL,
+        attestation_challenge: NoncePolicy::Optional,
+        verified_svids: 16,
+    };
+    let authenticator = ClientAuthenticator::new(
+        rules,
+        Arc::clone(&federated) as _,
+        Arc::clone(&federated) as _,
+        Nonces::new(&[7; 32], ISSUER),
+        Arc::new(FixedClock::default()),
+    );
+    let ends = START + Duration::from_secs(300);
+    let svid = partner.jwt_svid(&partner.id("/agent/x"), &[ISSUER], ends);
+    let authenticates = || authenticator.authenticate(svid.expose_token()).is_ok();
+    assert!(authenticates() && authenticates());
+    federated.withdrawn.store(true, Ordering::Relaxed);
+    assert!(!authenticates());
+    // It comes back as the very bundle that it was.
+    federated.withdrawn.store(false, Ordering::Relaxed);
+    assert!(authenticates());
 }
