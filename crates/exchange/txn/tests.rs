@@ -371,3 +371,15 @@ fn the_id_of_a_transaction_has_one_form() {
         assert!(other.parse::<TransactionId>().is_err(), "{other}");
     }
 }
+
+#[tokio::test]
+async fn oauth_16_8_a_transaction_token_that_has_ended_is_not_carried_on() {
+    let rig = Rig::with(|_| {}, handed_on);
+    let (_, first) = issued(&rig, &transaction(&rig)).await;
+    let fields = about(&rig, BILLING, &first, TOKEN_TYPE_TXN_TOKEN).set("scope", "secrets.read");
+    let end = jiff::Timestamp::from_second(claims(&first)["exp"].as_i64().unwrap()).unwrap();
+    rig.clock.set(end - jiff::SignedDuration::from_secs(1));
+    issued(&rig, &fields).await;
+    rig.clock.set(end);
+    assert_eq!(refused(&rig, &fields).await, OAuthErrorCode::InvalidRequest);
+}
