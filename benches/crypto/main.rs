@@ -24,6 +24,9 @@ use self::floor::Floor;
 use self::ratio::{Pair, table};
 use self::room::{ISSUER, Room};
 
+/// How many verified SVIDs a token service remembers, where it does.
+const REMEMBERED: u64 = 4096;
+
 fn main() {
     divan::main();
     // `cargo bench -- --list` and the like want no measurement.
@@ -36,6 +39,8 @@ fn main() {
 fn ratios() {
     let (room, floor) = (Room::new(), Floor::new());
     let (svid, form) = (room.jwt_svid(), room.form());
+    let remembering = Room::remembering(REMEMBERED);
+    let known_form = remembering.form();
     table(&mut [
         Pair {
             name: "X.509-SVID: key pair, certificate, self-check",
@@ -69,6 +74,12 @@ fn ratios() {
                 floor.verify();
                 floor.sign();
             },
+        },
+        Pair {
+            name: "the same, the SVID verified before",
+            ours: &mut || drop(divan::black_box(remembering.exchange(&known_form))),
+            floor_name: "ring: P-256 sign",
+            floor: &mut || floor.sign(),
         },
     ]);
 }
@@ -106,6 +117,13 @@ fn verify_jwt_svid(bencher: Bencher<'_, '_>) {
 #[divan::bench]
 fn exchange_without_io(bencher: Bencher<'_, '_>) {
     let room = Room::new();
+    let form = room.form();
+    bencher.bench_local(|| room.exchange(&form));
+}
+
+#[divan::bench]
+fn exchange_without_io_of_a_known_svid(bencher: Bencher<'_, '_>) {
+    let room = Room::remembering(REMEMBERED);
     let form = room.form();
     bencher.bench_local(|| room.exchange(&form));
 }

@@ -40,7 +40,13 @@ pub(crate) struct Room {
 }
 
 impl Room {
+    /// One whose token service verifies every SVID that it is shown.
     pub(crate) fn new() -> Self {
+        Self::remembering(0)
+    }
+
+    /// One whose token service remembers so many verified SVIDs.
+    pub(crate) fn remembering(verified_svids: u64) -> Self {
         let trust_domain: TrustDomain = "dev.example.org".parse().expect("a trust domain");
         let config = AuthorityConfig {
             trust_domain: trust_domain.clone(),
@@ -64,7 +70,10 @@ impl Room {
         let authority =
             opened.now_or_never().expect("memory answers at once").expect("authorities");
         let issuer = ISSUER.parse().expect("an issuer");
-        let config = TokenServiceConfig::new(issuer, trust_domain, Environment::NonProduction);
+        let config = TokenServiceConfig {
+            verified_svids,
+            ..TokenServiceConfig::new(issuer, trust_domain, Environment::NonProduction)
+        };
         let store = Arc::new(OneIntent { intent: approved_intent(), kills: Arc::default() });
         let parts = TokenServiceParts {
             bundles: Arc::new(Bundles(authority.bundle())),

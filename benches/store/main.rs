@@ -99,7 +99,7 @@ fn redemption(intent: &Intent, random: &SeededRandom) -> Redemption {
         delegator: None,
         deferral: None,
         token: TokenRecord {
-            id: TokenId::generate(random).expect("an id"),
+            id: TokenId::generate(random, START).expect("an id"),
             intent: intent.id().clone(),
             kind: TokenKind::AccessToken,
             client: intent.agent().clone(),
@@ -137,7 +137,7 @@ fn grant(random: &SeededRandom) -> Grant {
 
 fn terms(random: &SeededRandom) -> GrantTerms {
     let document = serde_json::json!({
-        "intent_id": IntentId::generate(random).expect("an id"),
+        "intent_id": IntentId::generate(random, START).expect("an id"),
         "trust_domain": "prod.example.org",
         "tenant": "example",
         "agent": "spiffe://prod.example.org/agent/cert-rotator/one",

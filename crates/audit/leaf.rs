@@ -5,9 +5,11 @@
 //! `recordedtime` when the log took it (CloudEvents recorded-time extension). Recorded times never go back, which is
 //! what a verifier checks; two rooms may hand in their events in either order.
 
+mod canonical;
+
 use jiff::Timestamp;
 use marque_spiffe::{SpiffeId, TrustDomain};
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use crate::{AuditError, Event, EventKind, Hash};
@@ -31,9 +33,13 @@ pub struct Leaf {
     event: Event,
 }
 
-/// The envelope; serde writes and reads it, JCS orders its members.
-#[derive(Debug, Serialize, Deserialize)]
+/// The envelope as it is read.
+#[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[expect(
+    dead_code,
+    reason = "some members only have to be there: they are compared as part of the whole"
+)]
 struct Envelope {
     data: Map<String, Value>,
     datacontenttype: String,
@@ -42,7 +48,6 @@ struct Envelope {
     sequence: String,
     source: SpiffeId,
     specversion: String,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     subject: Option<String>,
     time: Timestamp,
     #[serde(rename = "type")]
@@ -68,7 +73,8 @@ impl Leaf {
             return Err(AuditError::InexactNumber);
         }
         let source = trust_domain.id();
-        let bytes = encode(&event, &source, seq, recorded)?;
+        let bytes =
+            canonical::encode(&event, &source, seq, recorded).map_err(AuditError::Encode)?;
         if bytes.len() > MAX_LEAF_BYTES {
             return Err(AuditError::LeafTooLarge { length: bytes.len() });
         }
@@ -111,8 +117,12 @@ impl Leaf {
         }
         let event: Event =
             serde_json::from_value(Value::Object(data)).map_err(AuditError::Decode)?;
-        // One comparison finds duplicate members, other spellings and envelope members that contradict the event.
-        if encode(&event, &source, seq, recordedtime)? != bytes {
+        // One comparison finds duplicate members, other spellings and envelope members that contradict the event. A number
+        // that a leaf does not take would be written as it was read.
+        let written = canonical::encode(&event, &source, seq, recordedtime);
+        if written.map_err(AuditError::Encode)? != bytes
+            || !event.detail.values().all(keeps_exactly)
+        {
             return Err(AuditError::NotCanonical);
         }
         Ok(Self { seq, hash: Hash::of_leaf(&bytes), bytes, recorded: recordedtime, source, event })
@@ -153,38 +163,6 @@ impl Leaf {
     pub fn event(&self) -> &Event {
         &self.event
     }
-}
-
-fn encode(
-    event: &Event,
-    source: &SpiffeId,
-    seq: u64,
-    recorded: Timestamp,
-) -> Result<Vec<u8>, AuditError> {
-    let mut data = match serde_json::to_value(event).map_err(AuditError::Encode)? {
-        Value::Object(members) => members,
-        _ => Map::new(),
-    };
-    data.remove("kind");
-    data.remove("time");
-    let envelope = Envelope {
-        data,
-        datacontenttype: CONTENT_TYPE.to_owned(),
-        id: seq.to_string(),
-        recordedtime: recorded,
-        sequence: padded(seq),
-        source: source.clone(),
-        specversion: SPECVERSION.to_owned(),
-        subject: subject(event),
-        time: event.time,
-        kind: event.kind,
-    };
-    serde_json_canonicalizer::to_vec(&envelope).map_err(AuditError::Encode)
-}
-
-/// What the event is about: the intent where there is one, else the agent.
-fn subject(event: &Event) -> Option<String> {
-    event.intent.clone().or_else(|| event.agent.as_ref().map(ToString::to_string))
 }
 
 fn padded(seq: u64) -> String {

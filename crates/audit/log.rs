@@ -1,11 +1,12 @@
 //! The log as rooms and tools see it, wherever it is kept.
 
+use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use jiff::Timestamp;
 use tokio::sync::watch;
 
 use crate::merkle::Frontier;
-use crate::{AuditError, Event, Leaf};
+use crate::{AuditError, Event, Hash, Leaf};
 
 /// Where leaves are kept. Sequence numbers start at 0 and have no gaps; a leaf never changes.
 pub trait LogStore: std::fmt::Debug + Send + Sync {
@@ -14,6 +15,13 @@ pub trait LogStore: std::fmt::Debug + Send + Sync {
 
     /// Up to `limit` leaves from number `from` on, in order; fewer at the end of the log, none behind it.
     fn leaves(&self, from: u64, limit: usize) -> BoxFuture<'_, Result<Vec<Leaf>, LogError>>;
+
+    /// The hashes of up to `limit` leaves from number `from` on, for whoever builds the tree. The stored bytes of each were
+    /// held against its hash; whether they are a leaf of their place is for [`Self::leaves`] to say.
+    fn hashes(&self, from: u64, limit: usize) -> BoxFuture<'_, Result<Vec<Hash>, LogError>> {
+        let leaves = self.leaves(from, limit);
+        async move { hashes_of(from, &leaves.await?) }.boxed()
+    }
 
     /// The newest checkpoint that was kept.
     fn checkpoint(&self) -> BoxFuture<'_, Result<Option<StoredCheckpoint>, LogError>>;
@@ -26,6 +34,15 @@ pub trait LogStore: std::fmt::Debug + Send + Sync {
 
     /// The size of the log, followed as it grows.
     fn changed(&self) -> watch::Receiver<u64>;
+}
+
+/// The hashes of leaves that must follow each other from number `from` on.
+fn hashes_of(from: u64, leaves: &[Leaf]) -> Result<Vec<Hash>, LogError> {
+    let in_place = |(expected, leaf): (u64, &Leaf)| match leaf.seq() {
+        found if found == expected => Ok(leaf.hash()),
+        found => Err(LogError::Gap { expected, found }),
+    };
+    (from..).zip(leaves).map(in_place).collect()
 }
 
 /// A signed checkpoint and the frontier it was computed from, so that a sequencer goes on where it stopped.

@@ -124,6 +124,7 @@ impl TokenService {
         let Wanted { client, subject_expires_at, asked, intent: id, issuing, within, .. } = wanted;
         let intent = self.store.intent(id).await.map_err(unavailable)?;
         let kills = self.store.kill_state();
+        let now = self.clock.now();
         let question = Question {
             asked,
             client,
@@ -131,10 +132,10 @@ impl TokenService {
             intent: intent.as_ref(),
             kills: &kills,
             config: &self.config,
-            token_id: &TokenId::generate(&*self.random).map_err(server_error)?,
+            token_id: &TokenId::generate(&*self.random, now).map_err(server_error)?,
             issuing,
             within: within.as_ref(),
-            now: self.clock.now(),
+            now,
         };
         match (question.decide(), intent) {
             (Ok(_), Some(intent)) => Ok(intent),
@@ -156,8 +157,8 @@ impl TokenService {
         let Wanted { waiting, proofs, bound, issuing, within, .. } = wanted;
         let intent = self.store.intent(id).await.map_err(unavailable)?;
         let kills = self.store.kill_state();
-        let token_id = TokenId::generate(&*self.random).map_err(server_error)?;
         let now = self.clock.now();
+        let token_id = TokenId::generate(&*self.random, now).map_err(server_error)?;
         let question = Question {
             asked,
             client,

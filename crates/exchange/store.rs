@@ -17,7 +17,7 @@ pub const MAX_DERIVED_TOKENS: usize = 64;
 
 /// Intents and tokens at rest, as the token service sees them.
 pub trait TokenStore: fmt::Debug + Send + Sync {
-    /// One intent as it stands.
+    /// One intent as it stands; an approved one perhaps as it stood a moment ago. To redeem is to look again.
     fn intent(&self, id: &IntentId) -> BoxFuture<'_, Result<Option<Intent>, TokenStoreError>>;
 
     /// Redeems one use for one token: in one transaction looks at the kill switch, applies [`Intent::redeem`] by

@@ -7,7 +7,7 @@ use std::{fmt, str::FromStr};
 
 use jiff::Timestamp;
 use marque_intent::IntentId;
-use marque_spiffe::{Random, RandomError, SpiffeId};
+use marque_spiffe::{Random, RandomError, SpiffeId, dated_id};
 use serde::{Deserialize, Serialize};
 
 use crate::{Confirmation, StatusPlace};
@@ -18,7 +18,7 @@ pub const ACCESS_TOKEN_TYPE: &str = "at+jwt";
 const ID_PREFIX: &str = "tok_";
 const ID_DIGITS: usize = 32;
 
-/// The id of an access token, its `jti`: `tok_` and 32 hexadecimal digits of 128 random bits.
+/// The id of an access token, its `jti`: `tok_` and 32 hexadecimal digits, 20 of them random.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct TokenId(String);
@@ -29,14 +29,12 @@ pub struct TokenId(String);
 pub struct TokenIdError;
 
 impl TokenId {
-    /// Draws a new id.
+    /// Draws a new id; see [`dated_id`].
     ///
     /// # Errors
     /// The source of randomness failed.
-    pub fn generate(random: &dyn Random) -> Result<Self, RandomError> {
-        let mut bytes = [0; ID_DIGITS / 2];
-        random.fill(&mut bytes)?;
-        Ok(Self(format!("{ID_PREFIX}{:032x}", u128::from_be_bytes(bytes))))
+    pub fn generate(random: &dyn Random, now: Timestamp) -> Result<Self, RandomError> {
+        Ok(Self(format!("{ID_PREFIX}{:032x}", dated_id(random, now)?)))
     }
 
     /// The id as text.

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use marque_spiffe::{SpiffeId, TrustDomain};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 use serde_json::{Map, Value};
 
 use crate::approval::ApprovalRule;
@@ -129,8 +129,8 @@ pub struct PinnedPlaybook {
 }
 
 /// Sealed terms: they read like [`GrantTerms`] and cannot be changed, so the digest stays theirs.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(try_from = "GrantTerms", into = "GrantTerms")]
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(try_from = "GrantTerms")]
 pub struct Grant {
     terms: GrantTerms,
     digest: Digest,
@@ -208,6 +208,13 @@ impl TryFrom<GrantTerms> for Grant {
 
     fn try_from(terms: GrantTerms) -> Result<Self, GrantError> {
         Self::seal(terms)
+    }
+}
+
+/// Written as its terms; whoever reads it seals them again.
+impl Serialize for Grant {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.terms.serialize(serializer)
     }
 }
 

@@ -1,9 +1,10 @@
-//! The identifier of an intent: 128 random bits, written so that people can read it aloud.
+//! The identifier of an intent: 128 bits, 80 of them random, written so that people can read it aloud.
 
 use std::fmt;
 use std::str::FromStr;
 
-use marque_spiffe::{Random, RandomError};
+use jiff::Timestamp;
+use marque_spiffe::{Random, RandomError, dated_id};
 use serde::{Deserialize, Serialize};
 
 const PREFIX: &str = "int_";
@@ -22,14 +23,12 @@ pub struct IntentId(String);
 pub struct IntentIdError;
 
 impl IntentId {
-    /// Draws a new id.
+    /// Draws a new id; see [`dated_id`].
     ///
     /// # Errors
     /// The source of randomness failed.
-    pub fn generate(random: &dyn Random) -> Result<Self, RandomError> {
-        let mut bytes = [0; 16];
-        random.fill(&mut bytes)?;
-        let mut value = u128::from_be_bytes(bytes);
+    pub fn generate(random: &dyn Random, now: Timestamp) -> Result<Self, RandomError> {
+        let mut value = dated_id(random, now)?;
         let mut digits = [b'0'; DIGITS];
         for digit in digits.iter_mut().rev() {
             *digit = ALPHABET.get((value & 31) as usize).copied().unwrap_or(b'0');
@@ -98,11 +97,12 @@ mod tests {
     #[test]
     fn a_drawn_id_reads_back() {
         for bytes in [[0; 16], [0xff; 16], *b"0123456789abcdef"] {
-            let id = IntentId::generate(&Fixed(bytes)).unwrap();
+            let id = IntentId::generate(&Fixed(bytes), Timestamp::UNIX_EPOCH).unwrap();
             assert_eq!(id.as_str().parse::<IntentId>().unwrap(), id);
         }
-        let id = IntentId::generate(&Fixed([0xff; 16])).unwrap();
-        assert_eq!(id.as_str(), "int_7zzzzzzzzzzzzzzzzzzzzzzzzz");
+        let last = Timestamp::from_millisecond((1 << 47) - 1).unwrap();
+        let id = IntentId::generate(&Fixed([0xff; 16]), last).unwrap();
+        assert_eq!(id.as_str(), "int_3zzzzzzzzzzzzzzzzzzzzzzzzz");
     }
 
     #[test]

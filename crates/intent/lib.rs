@@ -47,8 +47,8 @@ pub use self::grant::{
 pub use self::id::{IntentId, IntentIdError};
 pub use self::kill::{Kill, KillScope, KillState, NewKill};
 pub use self::lifecycle::{
-    Derive, Intent, IntentChange, MAX_CLOCK_STEP_BACK, Outcome, RedeemedUse, State, UnknownState,
-    Use, refused_request,
+    Course, Derive, Intent, IntentChange, MAX_CLOCK_STEP_BACK, Outcome, RedeemedUse, State,
+    UnknownState, Use, refused_request,
 };
 pub use self::playbook::{
     ApprovalMode, MAX_CLOCK, MAX_PLAYBOOK_BYTES, MAX_TOKEN_LIFETIME, MAX_USES, Playbook,

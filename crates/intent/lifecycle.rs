@@ -17,6 +17,8 @@ mod events;
 mod redeem;
 mod state;
 
+use std::ops::{Deref, DerefMut};
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -53,12 +55,22 @@ pub struct RedeemedUse {
 }
 
 /// One agent's request and everything that became of it.
+///
+/// It is kept in two parts, which [`Intent::course`] and [`Intent::of_parts`] take apart and put together: what it permits
+/// is written once, what becomes of it with every use.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Intent {
+    /// Shared by every version of the intent: it never changes.
+    grant: Arc<Grant>,
+    course: Course,
+}
+
+/// What has become of an intent so far.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Intent {
+pub struct Course {
     state: State,
     state_version: u64,
-    grant: Grant,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     justification: Option<Justification>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -81,6 +93,21 @@ pub struct Intent {
     reason: Option<Reason>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     outcome: Option<Outcome>,
+}
+
+/// Within this module an intent's course reads like its own members.
+impl Deref for Intent {
+    type Target = Course;
+
+    fn deref(&self) -> &Course {
+        &self.course
+    }
+}
+
+impl DerefMut for Intent {
+    fn deref_mut(&mut self) -> &mut Course {
+        &mut self.course
+    }
 }
 
 impl Intent {
@@ -109,7 +136,7 @@ impl Intent {
             (None, Ruling::Approve { .. }) => State::Approved,
             (None, Ruling::AskApproval { .. }) => State::Pending,
         };
-        let intent = Self {
+        let course = Course {
             state,
             state_version: 1,
             justification,
@@ -125,10 +152,28 @@ impl Intent {
             ended_by: None,
             reason: None,
             outcome: None,
-            grant,
         };
+        let intent = Self::of_parts(Arc::new(grant), course);
         let events = vec![intent.requested_event(now), intent.state_event(now)];
         (intent, events)
+    }
+
+    /// Puts together what [`Self::shared_grant`] and [`Self::course`] gave.
+    #[must_use]
+    pub const fn of_parts(grant: Arc<Grant>, course: Course) -> Self {
+        Self { grant, course }
+    }
+
+    /// What has become of it.
+    #[must_use]
+    pub const fn course(&self) -> &Course {
+        &self.course
+    }
+
+    /// What it permits, to be shared with another version of it.
+    #[must_use]
+    pub const fn shared_grant(&self) -> &Arc<Grant> {
+        &self.grant
     }
 
     /// The id.
@@ -145,55 +190,56 @@ impl Intent {
 
     /// Where it stands, as last stored; a clock may have run out since ([`Self::expire_if_due`]).
     #[must_use]
-    pub const fn state(&self) -> State {
+    pub fn state(&self) -> State {
         self.state
     }
 
     /// Rises by one with every transition; a store writes only over the version that it read.
     #[must_use]
-    pub const fn state_version(&self) -> u64 {
+    pub fn state_version(&self) -> u64 {
         self.state_version
     }
 
     /// What it permits.
     #[must_use]
-    pub const fn grant(&self) -> &Grant {
+    pub fn grant(&self) -> &Grant {
         &self.grant
     }
 
     /// What the agent says about it; untrusted.
     #[must_use]
-    pub const fn justification(&self) -> Option<&Justification> {
+    pub fn justification(&self) -> Option<&Justification> {
         self.justification.as_ref()
     }
 
     /// Says whom the client asks for an approval.
     #[must_use]
     pub fn with_appeal(self, appeal: Option<Appeal>) -> Self {
-        Self { appeal, ..self }
+        let Self { grant, course } = self;
+        Self { grant, course: Course { appeal, ..course } }
     }
 
     /// Whom the client asks for an approval, if it says so; untrusted.
     #[must_use]
-    pub const fn appeal(&self) -> Option<&Appeal> {
+    pub fn appeal(&self) -> Option<&Appeal> {
         self.appeal.as_ref()
     }
 
     /// What policy said.
     #[must_use]
-    pub const fn ruling(&self) -> &Ruling {
+    pub fn ruling(&self) -> &Ruling {
         &self.ruling
     }
 
     /// When it was asked for.
     #[must_use]
-    pub const fn created_at(&self) -> Timestamp {
+    pub fn created_at(&self) -> Timestamp {
         self.created_at
     }
 
     /// When it last changed.
     #[must_use]
-    pub const fn changed_at(&self) -> Timestamp {
+    pub fn changed_at(&self) -> Timestamp {
         self.changed_at
     }
 
@@ -215,13 +261,13 @@ impl Intent {
 
     /// When it was approved, if it was.
     #[must_use]
-    pub const fn approved_at(&self) -> Option<Timestamp> {
+    pub fn approved_at(&self) -> Option<Timestamp> {
         self.approved_at
     }
 
     /// How many uses are left.
     #[must_use]
-    pub const fn uses_left(&self) -> u32 {
+    pub fn uses_left(&self) -> u32 {
         self.uses_left
     }
 
@@ -233,7 +279,7 @@ impl Intent {
 
     /// Why it was denied, if it was.
     #[must_use]
-    pub const fn denial(&self) -> Option<&Denial> {
+    pub fn denial(&self) -> Option<&Denial> {
         self.denial.as_ref()
     }
 
@@ -245,13 +291,13 @@ impl Intent {
 
     /// Why it was ended, in a person's words.
     #[must_use]
-    pub const fn reason(&self) -> Option<&Reason> {
+    pub fn reason(&self) -> Option<&Reason> {
         self.reason.as_ref()
     }
 
     /// How it went, if the agent said so.
     #[must_use]
-    pub const fn outcome(&self) -> Option<Outcome> {
+    pub fn outcome(&self) -> Option<Outcome> {
         self.outcome
     }
 
@@ -316,12 +362,13 @@ impl Intent {
     }
 
     fn step(&self, state: State, now: Timestamp) -> Self {
-        Self {
+        let course = Course {
             state,
             state_version: self.state_version.saturating_add(1),
             changed_at: now.max(self.changed_at),
-            ..self.clone()
-        }
+            ..self.course.clone()
+        };
+        Self { grant: Arc::clone(&self.grant), course }
     }
 }
 

@@ -32,7 +32,7 @@ pub use environment::{Environment, UnknownEnvironment};
 pub use hint::{Hint, HintError};
 pub use jwt::{JwtSvid, JwtSvidError, UnverifiedJwtSvid};
 pub use pattern::{SpiffeIdPattern, SpiffeIdPatternError};
-pub use random::{Random, RandomError};
+pub use random::{Random, RandomError, dated_id};
 pub use revocation::{RevocationList, RevocationListError};
 pub use selector::{Selector, SelectorError, SelectorSet};
 pub use spiffe_id::{SpiffeId, SpiffeIdError};

@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use futures::future::BoxFuture;
 use jiff::Timestamp;
-use marque_audit::{Leaf, LogError, StoredCheckpoint};
+use marque_audit::{Hash, Leaf, LogError, StoredCheckpoint};
 use marque_authority::AuthorityRecord;
 use marque_exchange::{Deferral, SuspectQuery, Suspects, TokenId, TokenRecord};
 use marque_intent::{Digest, Intent, IntentFilter, IntentId, KillState};
@@ -32,6 +32,7 @@ pub(crate) trait Reader: Debug + Send + Sync {
     fn places(&self, now: Timestamp) -> BoxFuture<'_, Result<Range<u64>, Failure>>;
     fn suspects(&self, query: SuspectQuery) -> BoxFuture<'_, Result<Suspects, Failure>>;
     fn leaves(&self, from: u64, limit: usize) -> BoxFuture<'_, Result<Vec<Leaf>, LogError>>;
+    fn hashes(&self, from: u64, limit: usize) -> BoxFuture<'_, Result<Vec<Hash>, LogError>>;
     fn checkpoint(&self) -> BoxFuture<'_, Result<Option<StoredCheckpoint>, LogError>>;
     fn authorities(&self) -> BoxFuture<'_, Result<Vec<AuthorityRecord>, Failure>>;
     fn entries(&self) -> BoxFuture<'_, Result<Vec<Entry>, Failure>>;

@@ -4,6 +4,7 @@
 //! row whose columns and document disagree is damaged.
 
 use std::error::Error;
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use marque_audit::log::AlteredLeaf;
@@ -122,21 +123,26 @@ where
     text.parse().map_err(|error: T::Err| Failure::damaged(table, key, error))
 }
 
-/// The columns of an intent.
+/// The columns of an intent, and the document of its grant.
 #[derive(Debug)]
 pub(crate) struct IntentRow {
     pub(crate) id: String,
     pub(crate) state: String,
     pub(crate) state_version: i64,
     pub(crate) document: String,
+    pub(crate) grant: Option<String>,
 }
 
 impl IntentRow {
     pub(crate) const TABLE: &'static str = "intents";
 
     pub(crate) fn into_intent(self) -> Result<Intent, Failure> {
-        let Self { id, state, state_version, document } = self;
-        let intent: Intent = read(Self::TABLE, &id, &document)?;
+        let Self { id, state, state_version, document, grant } = self;
+        let course = read(Self::TABLE, &id, &document)?;
+        let grant =
+            grant.ok_or_else(|| Failure::damaged("grants", &*id, "the row is not there"))?;
+        // Whoever reads a grant computes its digest anew, which is what approvals and tokens name.
+        let intent = Intent::of_parts(Arc::new(read("grants", &id, &grant)?), course);
         let agree = intent.id().as_str() == id
             && intent.state().as_str() == state
             && count(Self::TABLE, &id, state_version)? == intent.state_version();
@@ -187,17 +193,29 @@ pub(crate) fn leaves(from: u64, rows: Vec<LeafRow>) -> Result<Vec<Leaf>, LogErro
     (from..).zip(rows).map(|(expected, row)| leaf(expected, row)).collect()
 }
 
+/// The hashes of such leaves. Whether each is a leaf of its place is not looked at.
+pub(crate) fn hashes(from: u64, rows: Vec<LeafRow>) -> Result<Vec<Hash>, LogError> {
+    (from..).zip(rows).map(|(expected, row)| Ok(bytes(expected, row)?.1)).collect()
+}
+
 fn leaf(expected: u64, row: LeafRow) -> Result<Leaf, LogError> {
+    let (bytes, _) = bytes(expected, row)?;
+    let altered = |form| LogError::Altered { seq: expected, source: AlteredLeaf::Form(form) };
+    Leaf::from_bytes(expected, bytes).map_err(altered)
+}
+
+/// The bytes of a leaf in its place, and their hash, which must be the one beside them.
+fn bytes(expected: u64, row: LeafRow) -> Result<(Vec<u8>, Hash), LogError> {
     let LeafRow { seq, hash, leaf } = row;
     let found = u64::try_from(seq).unwrap_or(u64::MAX);
     if found != expected {
         return Err(LogError::Gap { expected, found });
     }
-    let altered = |source| LogError::Altered { seq: expected, source };
-    if Hash::of_leaf(&leaf).as_bytes().as_slice() != hash {
-        return Err(altered(AlteredLeaf::Hash));
+    let of_bytes = Hash::of_leaf(&leaf);
+    if of_bytes.as_bytes().as_slice() != hash {
+        return Err(LogError::Altered { seq: expected, source: AlteredLeaf::Hash });
     }
-    Leaf::from_bytes(expected, leaf).map_err(|form| altered(AlteredLeaf::Form(form)))
+    Ok((leaf, of_bytes))
 }
 
 /// The columns of the newest checkpoint.

@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::FutureExt;
-use futures::future::BoxFuture;
+use futures::future::{BoxFuture, ready};
 use jiff::Timestamp;
-use marque_audit::{Event, Leaf, LogError, LogStore, StoredCheckpoint};
+use marque_audit::{Event, Hash, Leaf, LogError, LogStore, StoredCheckpoint};
 use marque_authority::{AuthorityRecord, AuthorityStore, AuthorityStoreError};
 use marque_exchange::{
     Cancellation, Deferral, DeferralStore, Derivation, Derived, Freshness, OpenedDeferral, Polled,
@@ -15,7 +15,7 @@ use marque_exchange::{
 };
 use marque_intent::{
     ChangeError, Digest, IdempotencyKey, Intent, IntentChange, IntentFilter, IntentId, IntentStore,
-    IntentStoreError, KillState, NewKill, Submitted,
+    IntentStoreError, KillState, NewKill, State, Submitted,
 };
 use marque_registry::{Entry, EntryId, EntryStore, EntryStoreError};
 use marque_spiffe::SpiffeId;
@@ -168,6 +168,11 @@ impl IntentStore for Store {
 
 impl TokenStore for Store {
     fn intent(&self, id: &IntentId) -> BoxFuture<'_, Result<Option<Intent>, TokenStoreError>> {
+        // What was approved when it was last seen needs no read: a use is redeemed from the row, whatever became of it.
+        let seen = self.shared.intents.last_seen(id);
+        if let Some(approved) = seen.filter(|intent| intent.state() == State::Approved) {
+            return ready(Ok(Some(Intent::clone(&approved)))).boxed();
+        }
         let read = self.reader.intent(id);
         async move { read.await.map_err(TokenStoreError::new) }.boxed()
     }
@@ -281,6 +286,10 @@ impl LogStore for Store {
 
     fn leaves(&self, from: u64, limit: usize) -> BoxFuture<'_, Result<Vec<Leaf>, LogError>> {
         self.reader.leaves(from, limit)
+    }
+
+    fn hashes(&self, from: u64, limit: usize) -> BoxFuture<'_, Result<Vec<Hash>, LogError>> {
+        self.reader.hashes(from, limit)
     }
 
     fn checkpoint(&self) -> BoxFuture<'_, Result<Option<StoredCheckpoint>, LogError>> {

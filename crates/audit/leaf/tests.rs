@@ -2,6 +2,7 @@ use proptest::prelude::*;
 use serde_json::json;
 
 use super::*;
+use crate::event::{PlaybookPin, PolicyPin};
 use crate::testing::{agent, at, trust_domain};
 
 fn sealed(event: Event) -> Leaf {
@@ -87,6 +88,43 @@ fn a_leaf_may_have_65535_bytes_and_not_one_more() {
     assert!(matches!(read, Err(AuditError::LeafTooLarge { .. })));
 }
 
+/// An event that says everything that one can say.
+fn everything(detail: Map<String, Value>) -> Event {
+    let playbook = PlaybookPin { id: "p".to_owned(), version: 3, digest: "sha256:aa".to_owned() };
+    let policy =
+        PolicyPin { digest: "sha256:bb".to_owned(), rules: vec!["b".to_owned(), "a".to_owned()] };
+    Event {
+        detail,
+        ..approved()
+            .with_playbook(playbook)
+            .with_grant_digest("sha256:cc")
+            .with_ticket("CHG-1")
+            .with_actor("operator:alice(1000)")
+            .with_denial("code", "class")
+            .with_token_id("tok_1")
+            .with_expires_at(at(9))
+            .with_uses_left(2)
+            .with_epoch(4)
+            .with_policy(policy)
+    }
+}
+
+fn canonical(leaf: &Leaf) -> Vec<u8> {
+    let value: Value = serde_json::from_slice(leaf.bytes()).unwrap();
+    serde_json_canonicalizer::to_vec(&value).unwrap()
+}
+
+#[test]
+fn a_leaf_that_says_everything_is_canonical() {
+    // In UTF-16, which is what counts, the second name comes before the first.
+    let detail =
+        json!({"\u{fb33}": [{"b": 1, "a": null}], "\u{1f600}": "\u{7f}\u{1}\"\\/\n", "a": {}});
+    let Value::Object(detail) = detail else { unreachable!() };
+    let leaf = sealed(everything(detail));
+    assert_eq!(String::from_utf8(canonical(&leaf)).unwrap(), str::from_utf8(leaf.bytes()).unwrap());
+    assert_eq!(Leaf::from_bytes(7, leaf.bytes().to_vec()).unwrap(), leaf);
+}
+
 #[test]
 fn a_number_that_json_cannot_keep_is_refused_at_any_depth() {
     for inexact in [json!(1_u64 << 53), json!(-(1_i64 << 53)), json!(1.5), json!(1.0)] {
@@ -126,5 +164,6 @@ proptest! {
         let leaf = sealed(event.clone());
         let read = Leaf::from_bytes(7, leaf.bytes().to_vec()).unwrap();
         prop_assert_eq!(read.event(), &event);
+        prop_assert_eq!(canonical(&leaf), leaf.bytes());
     }
 }

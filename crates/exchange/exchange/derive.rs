@@ -34,8 +34,8 @@ impl TokenService {
             return Err(invalid("what is said of a transaction is said when it begins"));
         }
         let kills = self.store.kill_state();
-        let token_id = TokenId::generate(&*self.random).map_err(server_error)?;
         let now = self.clock.now();
+        let token_id = TokenId::generate(&*self.random, now).map_err(server_error)?;
         let question = Derivable {
             asked,
             named: &request.intent,

@@ -184,7 +184,8 @@ impl IntentDesk {
             Denial::new(DenialCode::PolicyError, "no decision could be made")
         };
         let circumstances = Circumstances {
-            intent_id: IntentId::generate(&*self.random).map_err(|error| unavailable(&error))?,
+            intent_id: IntentId::generate(&*self.random, now)
+                .map_err(|error| unavailable(&error))?,
             policy_set_digest: *self.policy.set_digest(),
             now,
         };

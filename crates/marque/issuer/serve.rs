@@ -52,6 +52,9 @@ const UPKEEP_INTERVAL: Duration = Duration::from_secs(5);
 /// How long before their end the signing authorities are warned of, and how often.
 const WARNING_AHEAD: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 const WARNING_INTERVAL: Duration = Duration::from_secs(24 * 60 * 60);
+/// How far apart checkpoints are at least: each costs a commit, and one covers all that was recorded since the last. So far
+/// behind its leaves the newest checkpoint may be.
+const CHECKPOINT_INTERVAL: Duration = Duration::from_millis(50);
 /// How long to wait before the log is sequenced again after a failure.
 const SEQUENCER_RETRY: Duration = Duration::from_secs(1);
 
@@ -234,7 +237,7 @@ impl Built {
     }
 }
 
-/// Signs a checkpoint whenever the log has grown; once more at the end.
+/// Signs a checkpoint when the log has grown, every [`CHECKPOINT_INTERVAL`] at most; once more at the end.
 async fn sequence(issuer: Arc<Issuer>, stop: CancellationToken) {
     let log: Arc<dyn LogStore> = Arc::clone(&issuer.store) as _;
     let mut grown = log.changed();
@@ -255,9 +258,14 @@ async fn sequence(issuer: Arc<Issuer>, stop: CancellationToken) {
         if ending {
             return;
         }
+        let apart = issuer.clock.sleep_until(issuer.clock.now() + CHECKPOINT_INTERVAL);
+        let grows = async {
+            apart.await;
+            grown.changed().await
+        };
         tokio::select! {
             () = stop.cancelled() => {}
-            changed = grown.changed() => if changed.is_err() { return },
+            grows = grows => if grows.is_err() { return },
         }
     }
 }

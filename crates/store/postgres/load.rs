@@ -69,13 +69,14 @@ pub(super) fn kills(rows: &[Row]) -> Result<KillState, Failure> {
     kill_state(rows.collect::<Result<_, tokio_postgres::Error>>()?)
 }
 
-/// The columns `id, state, state_version, document`.
+/// The columns `id, state, state_version, document`, and the document of the grant.
 pub(super) fn intent_row(row: &Row) -> Result<IntentRow, Failure> {
     Ok(IntentRow {
         id: row.try_get(0)?,
         state: row.try_get(1)?,
         state_version: row.try_get(2)?,
         document: row.try_get(3)?,
+        grant: row.try_get(4)?,
     })
 }
 
@@ -150,12 +151,15 @@ async fn intents(
     }
     let query = transaction
         .prepare_cached(
-            // The document comes only where it is not known already.
+            // The documents come only where they are not known already.
             "SELECT intents.id, intents.state, state_version,
-                    CASE WHEN state_version = known.version AND intents.state = known.state
-                         THEN NULL ELSE document::text END
+                    CASE WHEN unchanged THEN NULL ELSE intents.document::text END,
+                    CASE WHEN unchanged THEN NULL ELSE grants.document::text END
              FROM intents JOIN unnest($1::text[], $2::text[], $3::bigint[]) AS known (id, state, version)
                   ON known.id = intents.id
+                  LEFT JOIN grants ON grants.intent = intents.id
+                  CROSS JOIN LATERAL (SELECT coalesce(
+                      state_version = known.version AND intents.state = known.state, false)) AS now (unchanged)
              ORDER BY intents.id FOR UPDATE OF intents",
         )
         .await?;

@@ -8,7 +8,7 @@ use deadpool_postgres::{Object, Pool};
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use jiff::Timestamp;
-use marque_audit::{Leaf, LogError, StoredCheckpoint};
+use marque_audit::{Hash, Leaf, LogError, StoredCheckpoint};
 use marque_authority::AuthorityRecord;
 use marque_exchange::{Deferral, SuspectQuery, Suspects, TokenId, TokenRecord};
 use marque_intent::{Digest, Intent, IntentFilter, IntentId, KillState};
@@ -21,7 +21,9 @@ use tokio_postgres::types::ToSql;
 use super::load::{self, deferral_row, intent_row};
 use crate::Failure;
 use crate::reader::{Reader, unavailable};
-use crate::rows::{CheckpointRow, DeferralRow, Head, IntentRow, LeafRow, leaves, read, signed};
+use crate::rows::{
+    CheckpointRow, DeferralRow, Head, IntentRow, LeafRow, hashes, leaves, read, signed,
+};
 
 /// The pool that the writer uses too.
 #[derive(Debug)]
@@ -42,6 +44,12 @@ impl PooledReader {
         let client: Object = self.pool.get().await?;
         let statement = client.prepare_cached(query).await?;
         Ok(client.query(&statement, parameters).await?)
+    }
+
+    async fn leaf_rows(&self, from: u64, limit: usize) -> Result<Vec<LeafRow>, Failure> {
+        let query = "SELECT seq, hash, leaf FROM leaves WHERE seq >= $1 ORDER BY seq LIMIT $2";
+        let rows = self.query(query, &[&signed(from), &signed(limit as u64)]).await?;
+        rows.iter().map(leaf_row).collect()
     }
 
     async fn documents<T: DeserializeOwned>(
@@ -80,7 +88,8 @@ impl Reader for PooledReader {
         let id = id.clone();
         async move {
             let query =
-                "SELECT id, state, state_version, document::text FROM intents WHERE id = $1";
+                "SELECT id, state, state_version, intents.document::text, grants.document::text
+                 FROM intents LEFT JOIN grants ON grants.intent = intents.id WHERE id = $1";
             let rows = self.query(query, &[&id.as_str()]).await?;
             rows.first().map(|row| intent_row(row).and_then(IntentRow::into_intent)).transpose()
         }
@@ -92,7 +101,9 @@ impl Reader for PooledReader {
             let state = filter.state.map(marque_intent::State::as_str);
             let agent = filter.agent.as_ref().map(marque_spiffe::SpiffeId::as_str);
             let limit = signed(filter.effective_limit() as u64);
-            let query = "SELECT id, state, state_version, document::text FROM intents
+            let query =
+                "SELECT id, state, state_version, intents.document::text, grants.document::text
+                         FROM intents LEFT JOIN grants ON grants.intent = intents.id
                          WHERE ($1::text IS NULL OR state = $1) AND ($2::text IS NULL OR agent = $2)
                          ORDER BY created_at DESC, id DESC LIMIT $3";
             let rows = self.query(query, &[&state, &agent, &limit]).await?;
@@ -104,11 +115,13 @@ impl Reader for PooledReader {
     fn token(&self, id: &TokenId) -> BoxFuture<'_, Result<Option<(TokenRecord, Intent)>, Failure>> {
         let id = id.clone();
         async move {
-            let query = "SELECT intents.id, state, state_version, intents.document::text, tokens.document::text
-                         FROM tokens JOIN intents ON intents.id = tokens.intent WHERE tokens.id = $1";
+            let query = "SELECT intents.id, state, state_version, intents.document::text, grants.document::text,
+                                tokens.document::text
+                         FROM tokens JOIN intents ON intents.id = tokens.intent
+                         LEFT JOIN grants ON grants.intent = intents.id WHERE tokens.id = $1";
             let rows = self.query(query, &[&id.as_str()]).await?;
             let Some(row) = rows.first() else { return Ok(None) };
-            let token = read("tokens", id.as_str(), row.try_get(4)?)?;
+            let token = read("tokens", id.as_str(), row.try_get(5)?)?;
             Ok(Some((token, intent_row(row)?.into_intent()?)))
         }
         .boxed()
@@ -158,16 +171,11 @@ impl Reader for PooledReader {
     }
 
     fn leaves(&self, from: u64, limit: usize) -> BoxFuture<'_, Result<Vec<Leaf>, LogError>> {
-        async move {
-            let query = "SELECT seq, hash, leaf FROM leaves WHERE seq >= $1 ORDER BY seq LIMIT $2";
-            let rows = self
-                .query(query, &[&signed(from), &signed(limit as u64)])
-                .await
-                .map_err(unavailable)?;
-            let rows = rows.iter().map(leaf_row).collect::<Result<_, _>>().map_err(unavailable)?;
-            leaves(from, rows)
-        }
-        .boxed()
+        async move { leaves(from, self.leaf_rows(from, limit).await.map_err(unavailable)?) }.boxed()
+    }
+
+    fn hashes(&self, from: u64, limit: usize) -> BoxFuture<'_, Result<Vec<Hash>, LogError>> {
+        async move { hashes(from, self.leaf_rows(from, limit).await.map_err(unavailable)?) }.boxed()
     }
 
     fn checkpoint(&self) -> BoxFuture<'_, Result<Option<StoredCheckpoint>, LogError>> {

@@ -66,17 +66,24 @@ async fn new_intents(transaction: &Transaction<'_>, changes: &Changes) -> Result
     let states: Vec<&str> = new.iter().map(|intent| intent.state().as_str()).collect();
     let versions: Vec<i64> = new.iter().map(|intent| signed(intent.state_version())).collect();
     let created: Vec<i64> = new.iter().map(|intent| micros(intent.created_at())).collect();
-    let documents = new.iter().map(document).collect::<Result<Vec<_>, _>>()?;
+    let courses =
+        new.iter().map(|intent| document(intent.course())).collect::<Result<Vec<_>, _>>()?;
     let written = execute(
         transaction,
         "INSERT INTO intents (id, agent, playbook, state, state_version, created_at, document)
          SELECT id, agent, playbook, state, state_version, created_at, document::json
          FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::bigint[], $6::bigint[], $7::text[])
          AS new (id, agent, playbook, state, state_version, created_at, document)",
-        &[&ids, &agents, &playbooks, &states, &versions, &created, &documents],
+        &[&ids, &agents, &playbooks, &states, &versions, &created, &courses],
     )
     .await?;
-    all(written, new.len(), "intents")
+    all(written, new.len(), "intents")?;
+    let grants =
+        new.iter().map(|intent| document(intent.grant())).collect::<Result<Vec<_>, _>>()?;
+    let insert = "INSERT INTO grants (intent, document)
+                  SELECT intent, document::json FROM unnest($1::text[], $2::text[]) AS new (intent, document)";
+    let written = execute(transaction, insert, &[&ids, &grants]).await?;
+    all(written, new.len(), "grants")
 }
 
 async fn changed_intents(transaction: &Transaction<'_>, changes: &Changes) -> Result<(), Failure> {
@@ -93,8 +100,10 @@ async fn changed_intents(transaction: &Transaction<'_>, changes: &Changes) -> Re
     let states: Vec<&str> = changed.iter().map(|(_, intent)| intent.state().as_str()).collect();
     let versions: Vec<i64> =
         changed.iter().map(|(_, intent)| signed(intent.state_version())).collect();
-    let documents =
-        changed.iter().map(|(_, intent)| document(intent)).collect::<Result<Vec<_>, _>>()?;
+    let documents = changed
+        .iter()
+        .map(|(_, intent)| document(intent.course()))
+        .collect::<Result<Vec<_>, _>>()?;
     let written = execute(
         transaction,
         "UPDATE intents

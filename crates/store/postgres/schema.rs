@@ -93,6 +93,7 @@ fn migrations() -> Runner {
         ("V3__status_lists", include_str!("../migrations/postgres/V3__status_lists.sql")),
         ("V4__replays", include_str!("../migrations/postgres/V4__replays.sql")),
         ("V5__deferrals", include_str!("../migrations/postgres/V5__deferrals.sql")),
+        ("V6__grants", include_str!("../migrations/postgres/V6__grants.sql")),
     ];
     let migrations =
         steps.into_iter().filter_map(|(name, sql)| Migration::unapplied(name, sql).ok());

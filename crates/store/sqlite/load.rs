@@ -102,8 +102,7 @@ fn intents<'a>(
 ) -> Result<Found<IntentId, Arc<Intent>>, Failure> {
     let mut version =
         connection.prepare_cached("SELECT state, state_version FROM intents WHERE id = ?1")?;
-    let mut statement = connection
-        .prepare_cached("SELECT id, state, state_version, document FROM intents WHERE id = ?1")?;
+    let mut statement = connection.prepare_cached(INTENT)?;
     let mut intents = Found::nothing();
     for id in ids {
         let columns = |row: &rusqlite::Row<'_>| Ok((row.get::<_, String>(0)?, row.get(1)?));
@@ -123,13 +122,18 @@ fn intents<'a>(
     Ok(intents)
 }
 
-/// The columns `id, state, state_version, document`.
+/// The columns of an intent and its grant, for [`intent_row`].
+pub(super) const INTENT: &str = "SELECT id, state, state_version, intents.document, grants.document
+     FROM intents LEFT JOIN grants ON grants.intent = intents.id WHERE id = ?1";
+
+/// The columns `id, state, state_version, document`, and the document of the grant.
 pub(super) fn intent_row(row: &rusqlite::Row<'_>) -> rusqlite::Result<IntentRow> {
     Ok(IntentRow {
         id: row.get(0)?,
         state: row.get(1)?,
         state_version: row.get(2)?,
         document: row.get(3)?,
+        grant: row.get(4)?,
     })
 }
 

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use jiff::Timestamp;
-use marque_audit::{Leaf, LogError, StoredCheckpoint};
+use marque_audit::{Hash, Leaf, LogError, StoredCheckpoint};
 use marque_authority::AuthorityRecord;
 use marque_exchange::{Deferral, SuspectQuery, Suspects, TokenId, TokenRecord};
 use marque_intent::{Digest, Intent, IntentFilter, IntentId, KillState};
@@ -19,11 +19,11 @@ use rusqlite::{Connection, OpenFlags, OptionalExtension, params};
 use serde::de::DeserializeOwned;
 use tokio::sync::Semaphore;
 
-use super::load::{deferral_row, intent_row};
+use super::load::{INTENT, deferral_row, intent_row};
 use super::{BUSY_TIMEOUT, STATEMENTS, head, kills};
 use crate::Failure;
 use crate::reader::{Reader, unavailable};
-use crate::rows::{CheckpointRow, Head, IntentRow, LeafRow, leaves, read, signed};
+use crate::rows::{CheckpointRow, Head, IntentRow, LeafRow, hashes, leaves, read, signed};
 
 /// How many reads run at a time.
 const MAX_READERS: usize = 8;
@@ -150,6 +150,14 @@ impl Reader for Readers {
         .boxed()
     }
 
+    fn hashes(&self, from: u64, limit: usize) -> BoxFuture<'_, Result<Vec<Hash>, LogError>> {
+        async move {
+            let rows = self.run(move |connection| leaf_rows(connection, from, limit)).await;
+            hashes(from, rows.map_err(unavailable)?)
+        }
+        .boxed()
+    }
+
     fn checkpoint(&self) -> BoxFuture<'_, Result<Option<StoredCheckpoint>, LogError>> {
         async move {
             let row = self.run(checkpoint_row).await.map_err(unavailable)?;
@@ -178,15 +186,15 @@ impl Reader for Readers {
 }
 
 fn intent(connection: &Connection, id: &IntentId) -> Result<Option<Intent>, Failure> {
-    let mut statement = connection
-        .prepare_cached("SELECT id, state, state_version, document FROM intents WHERE id = ?1")?;
+    let mut statement = connection.prepare_cached(INTENT)?;
     let row = statement.query_row([id.as_str()], intent_row).optional()?;
     row.map(IntentRow::into_intent).transpose()
 }
 
 fn intents(connection: &Connection, filter: &IntentFilter) -> Result<Vec<Intent>, Failure> {
     let mut statement = connection.prepare_cached(
-        "SELECT id, state, state_version, document FROM intents
+        "SELECT id, state, state_version, intents.document, grants.document
+         FROM intents LEFT JOIN grants ON grants.intent = intents.id
          WHERE (?1 IS NULL OR state = ?1) AND (?2 IS NULL OR agent = ?2)
          ORDER BY created_at DESC, id DESC LIMIT ?3",
     )?;
@@ -199,11 +207,12 @@ fn intents(connection: &Connection, filter: &IntentFilter) -> Result<Vec<Intent>
 
 fn token(connection: &Connection, id: &TokenId) -> Result<Option<(TokenRecord, Intent)>, Failure> {
     let mut statement = connection.prepare_cached(
-        "SELECT intents.id, state, state_version, intents.document, tokens.document
-         FROM tokens JOIN intents ON intents.id = tokens.intent WHERE tokens.id = ?1",
+        "SELECT intents.id, state, state_version, intents.document, grants.document, tokens.document
+         FROM tokens JOIN intents ON intents.id = tokens.intent
+         LEFT JOIN grants ON grants.intent = intents.id WHERE tokens.id = ?1",
     )?;
     let found = statement
-        .query_row([id.as_str()], |row| Ok((intent_row(row)?, row.get::<_, String>(4)?)))
+        .query_row([id.as_str()], |row| Ok((intent_row(row)?, row.get::<_, String>(5)?)))
         .optional()?;
     let Some((intent, document)) = found else { return Ok(None) };
     Ok(Some((read("tokens", id.as_str(), &document)?, intent.into_intent()?)))

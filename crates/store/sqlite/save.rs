@@ -25,11 +25,11 @@ pub(super) fn save(connection: &Connection, batch: &Batch) -> Result<(), Failure
 fn intents(connection: &Connection, changes: &Changes) -> Result<(), Failure> {
     for (id, IntentChangeRow { replaces, intent }) in &changes.intents {
         let (state, version) = (intent.state().as_str(), signed(intent.state_version()));
-        let document = document(intent)?;
+        let course = document(intent.course())?;
         let written = match replaces {
             None => {
                 let grant = intent.grant();
-                connection
+                let written = connection
                     .prepare_cached(
                         "INSERT INTO intents (id, agent, playbook, state, state_version, created_at, document)
                          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
@@ -41,15 +41,19 @@ fn intents(connection: &Connection, changes: &Changes) -> Result<(), Failure> {
                         state,
                         version,
                         micros(intent.created_at()),
-                        document
-                    ])?
+                        course
+                    ])?;
+                connection
+                    .prepare_cached("INSERT INTO grants (intent, document) VALUES (?1, ?2)")?
+                    .execute(params![id.as_str(), document(grant)?])?;
+                written
             }
             Some(before) => connection
                 .prepare_cached(
                     "UPDATE intents SET state = ?3, state_version = ?4, document = ?5
                      WHERE id = ?1 AND state_version = ?2",
                 )?
-                .execute(params![id.as_str(), signed(*before), state, version, document])?,
+                .execute(params![id.as_str(), signed(*before), state, version, course])?,
         };
         if written != 1 {
             return Err(Failure::Conflict { table: "intents" });

@@ -1,5 +1,7 @@
 //! What only this engine can meet: full disks, locks of other processes, files that are something else.
 
+mod older;
+
 use std::os::unix::fs::PermissionsExt;
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Instant;

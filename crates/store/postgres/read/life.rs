@@ -32,13 +32,15 @@ impl PooledReader {
         &self,
         ids: &[TokenId],
     ) -> Result<Vec<(TokenRecord, Intent)>, Failure> {
-        let query = "SELECT intents.id, state, state_version, intents.document::text, tokens.document::text, tokens.id
+        let query = "SELECT intents.id, state, state_version, intents.document::text, grants.document::text,
+                            tokens.document::text, tokens.id
                      FROM tokens JOIN intents ON intents.id = tokens.intent
+                     LEFT JOIN grants ON grants.intent = intents.id
                      WHERE tokens.id = ANY($1::text[])";
         let ids: Vec<&str> = ids.iter().map(TokenId::as_str).collect();
         let rows = self.query(query, &[&ids]).await?;
         let found = rows.iter().map(|row| {
-            let token = read("tokens", row.try_get(5)?, row.try_get(4)?)?;
+            let token = read("tokens", row.try_get(6)?, row.try_get(5)?)?;
             Ok((token, intent_row(row).and_then(IntentRow::into_intent)?))
         });
         found.collect()

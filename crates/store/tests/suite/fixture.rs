@@ -42,7 +42,7 @@ pub(crate) fn alice() -> Approver {
 
 fn grant(agent: SpiffeId, uses: u32) -> Grant {
     Grant::seal(GrantTerms {
-        intent_id: IntentId::generate(&*RANDOM).unwrap(),
+        intent_id: IntentId::generate(&*RANDOM, START).unwrap(),
         trust_domain: "prod.example.org".parse().unwrap(),
         tenant: "example".to_owned(),
         agent,
@@ -119,7 +119,7 @@ pub(crate) fn redemption(intent: &Intent, now: Timestamp) -> Redemption {
         delegator: None,
         deferral: None,
         token: TokenRecord {
-            id: TokenId::generate(&*RANDOM).unwrap(),
+            id: TokenId::generate(&*RANDOM, START).unwrap(),
             intent: intent.id().clone(),
             client: intent.agent().clone(),
             audiences: intent.grant().audiences.clone(),
@@ -147,7 +147,7 @@ pub(crate) fn derivation(intent: &Intent, parent: &TokenRecord, holder: &str) ->
         grant_digest: *intent.grant().digest(),
         delegator: None,
         token: TokenRecord {
-            id: TokenId::generate(&*RANDOM).unwrap(),
+            id: TokenId::generate(&*RANDOM, START).unwrap(),
             client: agent(holder),
             through: parent.holders().cloned().collect(),
             parent: Some(parent.id.clone()),

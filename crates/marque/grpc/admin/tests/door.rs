@@ -265,7 +265,7 @@ impl AdminDoor for FakeDoor {
 pub(in crate::grpc::admin) fn intent(agent: &str, now: Timestamp) -> Intent {
     let agent: SpiffeId = agent.parse().unwrap();
     let seed = agent.as_str().bytes().map(u64::from).sum();
-    let id = IntentId::generate(&SeededRandom::new(seed)).unwrap();
+    let id = IntentId::generate(&SeededRandom::new(seed), now).unwrap();
     let terms = GrantTerms {
         intent_id: id,
         trust_domain: "test.example.org".parse().unwrap(),
