@@ -216,16 +216,17 @@ impl TokenStore for OneIntent {
     }
 
     fn redeem(&self, redemption: Redemption) -> BoxFuture<'_, Result<Redeemed, RedeemError>> {
-        let Redemption { agent, grant_digest, delegator, token, now, .. } = redemption;
+        let Redemption { agent, grant_digest, token, now, .. } = &redemption;
         let wanted = Use {
-            agent: &agent,
-            grant_digest: &grant_digest,
+            agent,
+            grant_digest,
             token_id: token.id.as_str(),
             token_expires_at: token.expires_at,
-            delegator: delegator.as_deref(),
+            facts: redemption.facts(),
             epoch: self.kills.epoch,
         };
-        let redeemed = self.intent.clone().redeem(&wanted, now);
+        let redeemed = self.intent.clone().redeem(&wanted, *now);
+        let token = token.clone();
         let redeemed = redeemed.map(|(intent, _event)| Redeemed { intent, token });
         ready(redeemed.map_err(RedeemError::Refused)).boxed()
     }

@@ -17,7 +17,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures::StreamExt as _;
-use marque_exchange::{Redemption, TokenId, TokenKind, TokenRecord, TokenStore as _};
+use marque_exchange::{Carried, Redemption, TokenId, TokenKind, TokenRecord, TokenStore as _};
 use marque_intent::{
     Delivery, Digest, Grant, GrantTerms, Intent, IntentId, IntentStore as _, PinnedPlaybook, Ruling,
 };
@@ -96,7 +96,7 @@ fn redemption(intent: &Intent, random: &SeededRandom) -> Redemption {
         intent: intent.id().clone(),
         agent: intent.agent().clone(),
         grant_digest: *intent.grant().digest(),
-        delegator: None,
+        carried: Carried::default(),
         deferral: None,
         token: TokenRecord {
             id: TokenId::generate(random, START).expect("an id"),
@@ -105,6 +105,7 @@ fn redemption(intent: &Intent, random: &SeededRandom) -> Redemption {
             client: intent.agent().clone(),
             through: Vec::new(),
             parent: None,
+            root: None,
             confirmation: None,
             single_use: false,
             used_at: None,

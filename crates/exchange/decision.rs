@@ -7,18 +7,24 @@ mod derivable;
 mod granted;
 
 use jiff::Timestamp;
-use marque_intent::{Denial, DenialCode, Digest, Grant, Intent, KillState, Rights, Use};
+use marque_intent::{
+    Denial, DenialCode, Digest, Grant, Intent, KillState, Rights, TokenFacts, Use,
+};
 
 pub(crate) use derivable::Derivable;
 
 use crate::{
-    Asked, AskedRights, AuthenticatedClient, OAuthError, OAuthErrorCode, TokenId,
+    Asked, AskedRights, AuthenticatedClient, Carried, OAuthError, OAuthErrorCode, TokenId,
     TokenServiceConfig, ceilings::Ceilings, chaining::redeem::Within, issuing::Issuing,
+    service::server_error,
 };
 use granted::{Asking, ordered_audiences, ordered_scope};
 
 /// What is told about an intent that does not exist, or is another agent's: the same, so that ids cannot be probed.
 pub(crate) const STRANGER: DenialCode = DenialCode::GrantNotBoundToSession;
+
+/// Keeps the digests of rights from being taken for others.
+const RIGHTS_DIGEST: &str = "marque/rights/1";
 
 /// Everything that the decision about a use looks at.
 #[derive(Debug)]
@@ -98,7 +104,7 @@ impl Question<'_> {
             token_id: self.token_id.as_str(),
             token_expires_at: times.expires_at,
             // Nothing is written of it yet.
-            delegator: None,
+            facts: TokenFacts::default(),
             epoch: self.kills.epoch,
         };
         intent.redeem(&wanted, self.now).map_err(Refusal::denied)?;
@@ -153,6 +159,12 @@ impl Times {
 }
 
 impl Decision {
+    /// What the log tells of the token that carries this.
+    pub(crate) fn carried(&self) -> Result<Carried, OAuthError> {
+        let rights = Digest::of_document(RIGHTS_DIGEST, &self.rights).map_err(server_error)?;
+        Ok(Carried { scope: self.scope.clone(), rights: Some(rights) })
+    }
+
     fn of(grant: &Grant, rights: Rights, times: Times, binding_required: bool) -> Self {
         Self {
             grant_digest: *grant.digest(),

@@ -3,12 +3,12 @@
 //!
 //! Deliberately absent: storage, and whether a token is live otherwise ([`is_live`]).
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 use marque_audit::{Event, EventKind};
 use marque_intent::{Denial, DenialCode, Intent, KillState};
 
-use crate::{Revoker, TokenRecord, TokenRevocation, TokenUse, is_live};
+use crate::{Revoker, TokenId, TokenRecord, TokenRevocation, TokenUse, is_live};
 
 /// Records that changed, and the events that belong into the same transaction.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -52,18 +52,18 @@ fn family<'a>(
     token: &'a TokenRecord,
     derived: impl IntoIterator<Item = &'a TokenRecord>,
 ) -> Vec<&'a TokenRecord> {
-    let mut others: Vec<&TokenRecord> =
-        derived.into_iter().filter(|record| record.id != token.id).collect();
+    let mut children: BTreeMap<&TokenId, Vec<&TokenRecord>> = BTreeMap::new();
+    for record in derived.into_iter().filter(|record| record.id != token.id) {
+        if let Some(parent) = &record.parent {
+            children.entry(parent).or_default().push(record);
+        }
+    }
     let mut family = vec![token];
-    let mut parents = BTreeSet::from([&token.id]);
-    // Each turn finds the children of the last one's finds; a chain is at most as long as there are records.
-    while !parents.is_empty() {
-        let (children, rest): (Vec<_>, Vec<_>) = others
-            .into_iter()
-            .partition(|record| record.parent.as_ref().is_some_and(|id| parents.contains(id)));
-        parents = children.iter().map(|record| &record.id).collect();
-        family.extend(children);
-        others = rest;
+    let mut looked_at = 0;
+    // Each is looked at once, and its children are taken away when they are found: a ring of them has an end.
+    while let Some(record) = family.get(looked_at) {
+        looked_at += 1;
+        family.extend(children.remove(&record.id).into_iter().flatten());
     }
     family
 }

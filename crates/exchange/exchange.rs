@@ -195,7 +195,7 @@ impl TokenService {
             intent: (*id).clone(),
             agent: client.id().clone(),
             grant_digest: decision.grant_digest,
-            delegator: chain.person().map(str::to_owned),
+            carried: decision.carried()?,
             deferral: waiting.collected().copied(),
             token: TokenRecord {
                 id: token_id,
@@ -204,6 +204,7 @@ impl TokenService {
                 client: client.id().clone(),
                 through: Vec::new(),
                 parent: None,
+                root: Some(chain.root().clone()),
                 confirmation: issuing.confirmation(confirmation, decision.binding_required),
                 single_use: issuing.single_use()
                     || intent.as_ref().is_some_and(|intent| intent.grant().single_use_tokens),

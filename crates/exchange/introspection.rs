@@ -90,7 +90,7 @@ impl TokenService {
         let Some((record, intent)) = self.store.token(id).await.map_err(unavailable)? else {
             return Ok(None);
         };
-        let kills = self.store.kill_state();
+        let kills = self.store.current_kills().map_err(unavailable)?;
         let part = self.part(caller, &record);
         if part.is_none()
             || record.kind != TokenKind::AccessToken

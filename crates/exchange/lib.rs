@@ -102,12 +102,12 @@ pub use request::{
 pub use response::{IssuedToken, TokenResponse};
 pub use service::{TokenService, TokenServiceParts};
 pub use status::{
-    STATUS_LIST_LIFETIME, STATUS_LIST_PLACES, STATUS_LIST_REBUILT_EVERY, STATUS_LIST_TTL,
+    Listed, STATUS_LIST_LIFETIME, STATUS_LIST_PLACES, STATUS_LIST_REBUILT_EVERY, STATUS_LIST_TTL,
     SignedStatusList, StatusKey, StatusPlace,
 };
 pub use store::{
-    Derivation, Derived, MAX_DERIVED_TOKENS, RedeemError, Redeemed, Redemption, TokenStore,
-    TokenStoreError, in_transaction,
+    Carried, Derivation, Derived, KILLS_HEARD_WITHIN, MAX_DERIVED_TOKENS, MAX_KEPT_DERIVED_TOKENS,
+    RedeemError, Redeemed, Redemption, TokenStore, TokenStoreError, in_transaction,
 };
 pub use subject::Person;
 pub use token::{ACCESS_TOKEN_TYPE, TokenId, TokenIdError, TokenKind, TokenRecord};

@@ -46,11 +46,12 @@ pub trait TokenLifeStore: fmt::Debug + Send + Sync {
         ids: Vec<TokenId>,
     ) -> BoxFuture<'_, Result<Vec<(TokenRecord, Intent)>, TokenStoreError>>;
 
-    /// The places of status lists that matter: from the first one whose token has not expired at `now` to the one that is
-    /// given out next.
-    fn places(&self, now: Timestamp) -> BoxFuture<'_, Result<Range<u64>, TokenStoreError>>;
+    /// The places of status lists that matter: from the first one whose token is kept, be it expired, to the one that is
+    /// given out next. Anybody may make us ask, so it costs the same however many tokens there are.
+    fn places(&self) -> BoxFuture<'_, Result<Range<u64>, TokenStoreError>>;
 
-    /// The tokens of some places that may have ended before their time.
+    /// The tokens of some places that may have ended before their time. Found by their end: tokens that stand cost nothing,
+    /// unless `decided_before` asks for them.
     fn suspects(&self, query: SuspectQuery) -> BoxFuture<'_, Result<Suspects, TokenStoreError>>;
 
     /// Forgets at most `limit` tokens, and as much of everything else, that ended before an instant; how many in all.

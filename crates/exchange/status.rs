@@ -2,36 +2,39 @@
 //! that cannot introspect.
 //!
 //! Every access token has a place. The list of a place is made anew from storage whenever it is asked for and the last one
-//! is older than [`STATUS_LIST_REBUILT_EVERY`] or than the newest kill, so nothing has to tell it of changes; however many
-//! ask, one of them builds and the others wait for it. What it says of a token is [`is_live`]'s answer. Deliberately absent:
-//! HTTP, and the lists' form (`marque-status-list`).
+//! was done [`STATUS_LIST_REBUILT_EVERY`] ago or before the newest kill, so nothing has to tell it of changes. Anybody may
+//! ask, so asking must cost little: however many ask and however long it takes, one of them builds and the others share
+//! what it has built; which lists there are is read as rarely. What a list says of a token is [`is_live`]'s answer.
+//! Deliberately absent: HTTP, the lists' form (`marque-status-list`), and the tasks in which lists are built.
 
+mod kept;
 mod place;
 
-use std::collections::BTreeMap;
-use std::fmt;
 use std::num::NonZeroU64;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::ops::RangeInclusive;
+use std::sync::Arc;
 use std::time::Duration;
 
-use futures::lock::Mutex as AsyncMutex;
 use jiff::Timestamp;
 use marque_intent::DenialCode;
 use marque_jose::{CompactToken, NumericDate, base64url, sha256, sign_compact_within};
 use marque_status_list::{
-    Bits, MAX_LIST_TOKEN_BYTES, STATUS_LIST_TOKEN_TYPE, Status, StatusClaim, StatusList,
+    MAX_LIST_TOKEN_BYTES, STATUS_LIST_TOKEN_TYPE, Status, StatusClaim, StatusList,
     StatusListClaims, StatusReference,
 };
 use serde_json::{Value, json};
 
+pub(crate) use kept::StatusLists;
 pub use place::{STATUS_LIST_PLACES, StatusKey, StatusPlace};
+
+use kept::{Built, Kept, There};
 
 use crate::{
     Endpoint, IssuerUrl, OAuthError, SuspectQuery, TokenId, TokenRecord, TokenService, is_live,
     service::{server_error, unavailable},
 };
 
-/// How old a list may be at most when it is handed out. Only a kill makes it anew before that.
+/// How long ago a list may have been done when it is handed out. Only a kill makes it anew before that.
 pub const STATUS_LIST_REBUILT_EVERY: Duration = Duration::from_millis(250);
 /// For how long a verifier may keep a copy before it should fetch anew (`ttl`).
 pub const STATUS_LIST_TTL: Duration = Duration::from_secs(10);
@@ -41,6 +44,9 @@ pub const STATUS_LIST_LIFETIME: Duration = Duration::from_secs(300);
 const SIGNED_AGAIN_AFTER: Duration = Duration::from_secs(5);
 /// How many suspects are read at once.
 const READ_AT_ONCE: usize = 500;
+/// How many places of a list may be left when the one after it begins to exist: more than are given out in the time for
+/// which nobody looks which lists there are.
+const NEXT_LIST_FROM: u64 = STATUS_LIST_PLACES / 8;
 
 /// A signed list.
 #[derive(Debug)]
@@ -67,66 +73,18 @@ impl SignedStatusList {
     }
 }
 
-/// The lists that were asked for.
-#[derive(Default)]
-pub(crate) struct StatusLists(Mutex<BTreeMap<u64, Arc<AsyncMutex<Kept>>>>);
-
-impl fmt::Debug for StatusLists {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("StatusLists").field("lists", &self.lock().len()).finish()
-    }
-}
-
-/// What is kept of one list between two requests.
+/// What can be said of a list at once.
 #[derive(Debug)]
-struct Kept {
-    /// Tokens that have ended, for good.
-    ended: StatusList,
-    /// Every token that was decided on before this epoch was looked at when the kills of this epoch were in force.
-    examined_epoch: u64,
-    built: Option<Built>,
-}
-
-#[derive(Debug)]
-struct Built {
-    at: Timestamp,
-    epoch: u64,
-    list: StatusList,
-    signed_at: Timestamp,
-    signed: Arc<SignedStatusList>,
-}
-
-impl Default for Kept {
-    fn default() -> Self {
-        let places = usize::try_from(STATUS_LIST_PLACES).unwrap_or_default();
-        Self { ended: StatusList::new(Bits::One, places), examined_epoch: 0, built: None }
-    }
-}
-
-impl Kept {
-    /// The last list, if it is young enough and no kill has come since.
-    fn fresh(&self, now: Timestamp, epoch: u64) -> Option<Arc<SignedStatusList>> {
-        let built = self.built.as_ref()?;
-        let young = within(built.at, STATUS_LIST_REBUILT_EVERY, now);
-        (young && built.epoch == epoch).then(|| Arc::clone(&built.signed))
-    }
-}
-
-impl StatusLists {
-    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<u64, Arc<AsyncMutex<Kept>>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn known(&self, list: u64) -> Option<Arc<AsyncMutex<Kept>>> {
-        self.lock().get(&list).cloned()
-    }
-
-    /// The list's entry; those that are over are forgotten.
-    fn entry(&self, list: u64, there: &std::ops::RangeInclusive<u64>) -> Arc<AsyncMutex<Kept>> {
-        let mut lists = self.lock();
-        lists.retain(|list, _| there.contains(list));
-        Arc::clone(lists.entry(list).or_default())
-    }
+pub enum Listed {
+    /// It is as young as it has to be.
+    Fresh(Arc<SignedStatusList>),
+    /// It exists and is to be built by [`TokenService::status_list`].
+    Due {
+        /// The epoch of the kill switch that the list must at least know.
+        epoch: u64,
+    },
+    /// There is no such list (any more), or none are offered.
+    Absent,
 }
 
 fn list_url(issuer: &IssuerUrl, list: u64) -> String {
@@ -141,8 +99,31 @@ impl TokenService {
         Some(StatusClaim { status_list: StatusReference { idx: place.idx(), uri } })
     }
 
+    /// What can be said of the list of this number without building it.
+    ///
+    /// # Errors
+    /// `temporarily_unavailable` when storage cannot be read.
+    pub async fn look_up_status_list(&self, list: u64) -> Result<Listed, OAuthError> {
+        if !self.config.offers.token_status_list {
+            return Ok(Listed::Absent);
+        }
+        let kills = self.store.current_kills().map_err(unavailable)?;
+        // A list that is being built is as good as one that is to be.
+        let kept = self.status_lists.known(list);
+        let kept = kept.as_ref().and_then(|kept| kept.try_lock());
+        if let Some(fresh) = kept.and_then(|kept| kept.fresh(self.clock.now(), kills.epoch)) {
+            return Ok(Listed::Fresh(fresh));
+        }
+        if self.lists().await?.contains(&list) {
+            Ok(Listed::Due { epoch: kills.epoch })
+        } else {
+            Ok(Listed::Absent)
+        }
+    }
+
     /// The list of this number as it stands; `None` where there is none (any more), or none are offered. A change that was
-    /// durable [`STATUS_LIST_REBUILT_EVERY`] ago is in it, and every kill that is known here.
+    /// durable before it was begun is in it, and so before anybody asked who asks [`STATUS_LIST_REBUILT_EVERY`] after it was
+    /// done; every kill is that is known here.
     ///
     /// Run it to its end once it was begun: a list that is given up half-way costs as much as one that is finished.
     ///
@@ -155,20 +136,15 @@ impl TokenService {
         if !self.config.offers.token_status_list {
             return Ok(None);
         }
-        let kept = match self.status_lists.known(list) {
-            Some(kept) => kept,
-            None => match self.lists().await? {
-                there if there.contains(&list) => self.status_lists.entry(list, &there),
-                _ => return Ok(None),
-            },
-        };
-        let mut kept = kept.lock().await;
-        if let Some(fresh) = kept.fresh(self.clock.now(), self.store.kill_state().epoch) {
-            return Ok(Some(fresh));
-        }
-        if !self.lists().await?.contains(&list) {
-            self.status_lists.lock().remove(&list);
+        let there = self.lists().await?;
+        if !there.contains(&list) {
             return Ok(None);
+        }
+        let kept = self.status_lists.entry(list, &there);
+        let mut kept = kept.lock().await;
+        let kills = self.store.current_kills().map_err(unavailable)?;
+        if let Some(fresh) = kept.fresh(self.clock.now(), kills.epoch) {
+            return Ok(Some(fresh));
         }
         self.rebuild(list, &mut kept).await.map(Some)
     }
@@ -186,10 +162,18 @@ impl TokenService {
         Ok(Some(json!({"status_lists": urls})))
     }
 
-    /// The lists with a token that has not expired, and the one that is being filled.
-    async fn lists(&self) -> Result<std::ops::RangeInclusive<u64>, OAuthError> {
-        let places = self.life.places(self.clock.now()).await.map_err(unavailable)?;
-        Ok(places.start / STATUS_LIST_PLACES..=places.end / STATUS_LIST_PLACES)
+    /// The lists with a token that is kept, the one that is being filled, and the next one when that is soon full: as they
+    /// were [`STATUS_LIST_REBUILT_EVERY`] ago at most. One looks and all who ask meanwhile share what it sees.
+    async fn lists(&self) -> Result<RangeInclusive<u64>, OAuthError> {
+        let mut seen = self.status_lists.there().await;
+        if let Some(fresh) = seen.as_ref().and_then(|there| there.fresh(self.clock.now())) {
+            return Ok(fresh);
+        }
+        let places = self.life.places().await.map_err(unavailable)?;
+        let last = places.end.saturating_add(NEXT_LIST_FROM) / STATUS_LIST_PLACES;
+        let lists = places.start / STATUS_LIST_PLACES..=last;
+        *seen = Some(There { at: self.clock.now(), lists: lists.clone() });
+        Ok(lists)
     }
 
     async fn rebuild(
@@ -197,7 +181,7 @@ impl TokenService {
         number: u64,
         kept: &mut Kept,
     ) -> Result<Arc<SignedStatusList>, OAuthError> {
-        let (now, kills) = (self.clock.now(), self.store.kill_state());
+        let (now, kills) = (self.clock.now(), self.store.current_kills().map_err(unavailable)?);
         let first = number.saturating_mul(STATUS_LIST_PLACES);
         let query = SuspectQuery {
             places: first..first.saturating_add(STATUS_LIST_PLACES),
@@ -244,7 +228,9 @@ impl TokenService {
             }
             Some(_) | None => (now, Arc::new(self.sign_list(number, &list, now)?)),
         };
-        kept.built = Some(Built { at: now, epoch, list, signed_at, signed: Arc::clone(&signed) });
+        // Counted from its end: those who waited for it take it, however long it took.
+        let done = self.clock.now();
+        kept.built = Some(Built { done, epoch, list, signed_at, signed: Arc::clone(&signed) });
         Ok(signed)
     }
 

@@ -2,18 +2,23 @@
 //!
 //! Deliberately absent: engines, and row setters.
 
-use std::{error::Error, fmt, sync::Arc};
+use std::{error::Error, fmt, sync::Arc, time::Duration};
 
 use futures::future::BoxFuture;
 use jiff::Timestamp;
 use marque_audit::Event;
-use marque_intent::{Denial, Digest, Intent, IntentId, KillState};
+use marque_intent::{Denial, Digest, Intent, IntentId, KillState, TokenFacts};
 use marque_spiffe::SpiffeId;
 
 use crate::{SingleUse, TokenId, TokenRecord, TransactionId};
 
 /// How many tokens of one intent that derive from others may be live at a time.
 pub const MAX_DERIVED_TOKENS: usize = 64;
+/// How many of them there may be that have not expired, be they dead: each is looked at by whoever revokes or derives.
+pub const MAX_KEPT_DERIVED_TOKENS: usize = 512;
+
+/// How old what is known of the kill switch may be where an answer depends on it (specs/intents.md 8).
+pub const KILLS_HEARD_WITHIN: Duration = Duration::from_secs(2);
 
 /// Intents and tokens at rest, as the token service sees them.
 pub trait TokenStore: fmt::Debug + Send + Sync {
@@ -40,6 +45,12 @@ pub trait TokenStore: fmt::Debug + Send + Sync {
 
     /// Who is stopped, as known here and now.
     fn kill_state(&self) -> Arc<KillState>;
+
+    /// [`Self::kill_state`], for an answer that no transaction of ours makes sure of: an error where what others decided was
+    /// last heard longer than [`KILLS_HEARD_WITHIN`] ago. A store with one process has no others.
+    fn current_kills(&self) -> Result<Arc<KillState>, TokenStoreError> {
+        Ok(self.kill_state())
+    }
 }
 
 /// A use to redeem.
@@ -51,8 +62,8 @@ pub struct Redemption {
     pub agent: SpiffeId,
     /// The digest of the grant that the token was built from.
     pub grant_digest: Digest,
-    /// The person at the root of the chain, if there is one.
-    pub delegator: Option<String>,
+    /// What the log tells of the token beside its record.
+    pub carried: Carried,
     /// The code of the deferral that is collected by it, and spent with it.
     pub deferral: Option<Digest>,
     /// What will be kept of the token.
@@ -74,6 +85,20 @@ pub fn in_transaction(event: Event, transaction: Option<&TransactionId>) -> Even
     }
 }
 
+impl Redemption {
+    /// What the log tells of the token.
+    pub fn facts(&self) -> TokenFacts<'_> {
+        self.token.facts(&self.carried)
+    }
+}
+
+impl Derivation {
+    /// What the log tells of the token.
+    pub fn facts(&self) -> TokenFacts<'_> {
+        TokenFacts { requested_by: Some(&self.requested_by), ..self.token.facts(&self.carried) }
+    }
+}
+
 /// A redeemed use.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Redeemed {
@@ -83,17 +108,28 @@ pub struct Redeemed {
     pub token: TokenRecord,
 }
 
+/// What a token carries, as far as the log alone tells it.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Carried {
+    /// Its `scope`.
+    pub scope: String,
+    /// The digest of its rights.
+    pub rights: Option<Digest>,
+}
+
 /// A token to derive.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Derivation {
     /// The digest of the grant that the token was built from.
     pub grant_digest: Digest,
-    /// The person at the root of the chain, if there is one.
-    pub delegator: Option<String>,
+    /// What the log tells of the token beside its record.
+    pub carried: Carried,
     /// What will be kept of the token. It names its parent.
     pub token: TokenRecord,
     /// The transaction that it is of, for the log.
     pub transaction: Option<TransactionId>,
+    /// The client that made the exchange: the holder of the parent, or whom the parent names or is for.
+    pub requested_by: SpiffeId,
     /// The proofs that came with the request; see [`Redemption::proofs`].
     pub proofs: Vec<SingleUse>,
     /// The instant of the decision.

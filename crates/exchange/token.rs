@@ -6,11 +6,11 @@
 use std::{fmt, str::FromStr};
 
 use jiff::Timestamp;
-use marque_intent::IntentId;
+use marque_intent::{IntentId, TokenFacts};
 use marque_spiffe::{Random, RandomError, SpiffeId, dated_id};
 use serde::{Deserialize, Serialize};
 
-use crate::{Confirmation, StatusPlace};
+use crate::{Carried, Confirmation, Principal, StatusPlace};
 
 /// The `typ` of an access token (RFC 9068 §2.1).
 pub const ACCESS_TOKEN_TYPE: &str = "at+jwt";
@@ -88,6 +88,15 @@ pub enum TokenKind {
 }
 
 impl TokenKind {
+    /// The name, as the record and the log have it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::AccessToken => "access_token",
+            Self::TransactionToken => "transaction_token",
+            Self::AuthorizationGrant => "authorization_grant",
+        }
+    }
+
     /// Whether a token of this kind may derive from `parent` for these audiences: of its own kind for no others; a
     /// transaction token, whose audience is the trust domain, of an access token as well; anything else of nothing.
     pub fn may_be_for(self, audiences: &[String], parent: &TokenRecord) -> bool {
@@ -101,6 +110,14 @@ impl TokenKind {
             | (_, Self::AuthorizationGrant)
             | (Self::AccessToken, Self::TransactionToken) => false,
         }
+    }
+}
+
+/// The member of `cnf` that it is (RFC 9449 §6, RFC 8705 §3.1).
+const fn confirmation_name(confirmation: Confirmation) -> &'static str {
+    match confirmation {
+        Confirmation::Jkt(_) => "jkt",
+        Confirmation::X5t(_) => "x5t#S256",
     }
 }
 
@@ -124,6 +141,9 @@ pub struct TokenRecord {
     /// The token that it derives from. With its parent's end it ends, too.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub parent: Option<TokenId>,
+    /// On whose behalf it is: its claim `sub`, which never changes along a chain. Records of before this was kept have none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub root: Option<Principal>,
     /// The key that it is bound to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub confirmation: Option<Confirmation>,
@@ -150,6 +170,20 @@ pub struct TokenRecord {
 }
 
 impl TokenRecord {
+    /// What the log tells of it when it is issued.
+    pub fn facts<'a>(&'a self, carried: &'a Carried) -> TokenFacts<'a> {
+        let person = self.root.as_ref().filter(|root| matches!(root, Principal::Person(_)));
+        TokenFacts {
+            kind: self.kind.as_str(),
+            audiences: &self.audiences,
+            delegator: person.map(Principal::as_str),
+            scope: &carried.scope,
+            rights: carried.rights.as_ref(),
+            confirmation: self.confirmation.map(confirmation_name),
+            requested_by: None,
+        }
+    }
+
     /// Its holder and those before it, the newest first.
     pub fn holders(&self) -> impl Iterator<Item = &SpiffeId> {
         std::iter::once(&self.client).chain(&self.through)

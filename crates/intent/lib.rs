@@ -48,7 +48,7 @@ pub use self::id::{IntentId, IntentIdError};
 pub use self::kill::{Kill, KillScope, KillState, NewKill};
 pub use self::lifecycle::{
     Course, Derive, Intent, IntentChange, MAX_CLOCK_STEP_BACK, Outcome, RedeemedUse, State,
-    UnknownState, Use, refused_request,
+    TokenFacts, UnknownState, Use, refused_request,
 };
 pub use self::playbook::{
     ApprovalMode, MAX_CLOCK, MAX_PLAYBOOK_BYTES, MAX_TOKEN_LIFETIME, MAX_USES, Playbook,

@@ -14,6 +14,7 @@
 mod change;
 mod derive;
 mod events;
+mod facts;
 mod redeem;
 mod state;
 
@@ -29,6 +30,7 @@ use serde::{Deserialize, Serialize};
 pub use self::change::IntentChange;
 pub use self::derive::Derive;
 pub use self::events::refused_request;
+pub use self::facts::TokenFacts;
 pub use self::redeem::Use;
 pub use self::state::{Outcome, State, UnknownState};
 use crate::appeal::Appeal;

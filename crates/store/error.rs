@@ -15,6 +15,9 @@ pub enum Failure {
     /// The writer has ended.
     #[error("the store has stopped")]
     Stopped,
+    /// What other replicas did was not heard of for too long.
+    #[error("kills at other replicas are not heard of")]
+    Unheard,
     /// The database refused, is busy, full, read-only or gone.
     #[error("the database is not available")]
     Engine(#[source] Arc<dyn Error + Send + Sync>),
@@ -68,7 +71,11 @@ impl Failure {
         match self {
             Self::Conflict { .. } | Self::Encode(_) => true,
             Self::Engine(error) => is_about_rows(error.as_ref()),
-            Self::Stopped | Self::Damaged { .. } | Self::Event(_) | Self::Full { .. } => false,
+            Self::Stopped
+            | Self::Unheard
+            | Self::Damaged { .. }
+            | Self::Event(_)
+            | Self::Full { .. } => false,
         }
     }
 

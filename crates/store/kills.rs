@@ -3,43 +3,84 @@
 //! A kill is in force from the moment it is in memory; being recorded only makes it outlive the process.
 
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 
+use marque_exchange::KILLS_HEARD_WITHIN;
 use marque_intent::KillState;
 use tokio::sync::watch;
 
 use crate::JournalError;
 use crate::journal::{Journal, Order};
 
+/// When the database was last asked what all replicas did.
+#[derive(Debug)]
+pub(crate) struct Heard(Option<Mutex<Instant>>);
+
+impl Heard {
+    /// There is nobody else to hear of.
+    pub(crate) fn alone() -> Self {
+        Self(None)
+    }
+
+    /// It was asked at `at`.
+    pub(crate) fn since(at: Instant) -> Self {
+        Self(Some(Mutex::new(at)))
+    }
+
+    /// It has answered what it was asked at `at`.
+    pub(crate) fn hear(&self, at: Instant) {
+        if let Some(last) = &self.0 {
+            let mut last = last.lock().unwrap_or_else(PoisonError::into_inner);
+            *last = at.max(*last);
+        }
+    }
+
+    /// Whether that is not too long ago.
+    pub(crate) fn is_current(&self) -> bool {
+        self.0.as_ref().is_none_or(|last| {
+            let last = last.lock().unwrap_or_else(PoisonError::into_inner);
+            last.elapsed() <= KILLS_HEARD_WITHIN
+        })
+    }
+}
+
 /// The kill state of one trust domain as this process knows it.
 #[derive(Debug)]
 pub(crate) struct KillBoard {
     inner: Mutex<Inner>,
+    journal: Mutex<Journal>,
     state: watch::Sender<Arc<KillState>>,
 }
 
 #[derive(Debug)]
 struct Inner {
-    journal: Journal,
     stored: KillState,
+    /// Every order of the journal, also those that the database holds: it may lose what it has committed.
+    orders: Vec<Order>,
+    /// Those of them that `stored` does not hold.
     pending: Vec<Order>,
 }
 
 impl KillBoard {
     /// Merges what the database holds with what the journal holds.
     pub(crate) fn new(journal: Journal, orders: Vec<Order>, stored: KillState) -> Self {
-        let mut inner = Inner { journal, stored: KillState::default(), pending: orders };
-        inner.store(stored);
+        let pending = missing(&orders, &stored);
+        let inner = Inner { stored, orders, pending };
         let state = watch::Sender::new(Arc::new(inner.effective()));
-        Self { inner: Mutex::new(inner), state }
+        Self { inner: Mutex::new(inner), journal: Mutex::new(journal), state }
     }
 
-    /// Puts a kill in force, on disk first. It is in force even if the journal cannot be written.
-    pub(crate) fn order(&self, order: Order) -> Result<(), JournalError> {
+    /// Puts a kill in force, at once.
+    pub(crate) fn order(&self, order: Order) {
         self.change(|inner| {
-            let journaled = inner.journal.append(&order);
+            inner.orders.push(order.clone());
             inner.pending.push(order);
-            journaled
-        })
+        });
+    }
+
+    /// Puts an order on disk. This takes as long as the disk takes; nobody else waits for it.
+    pub(crate) fn journal(&self, order: &Order) -> Result<(), JournalError> {
+        self.journal.lock().unwrap_or_else(PoisonError::into_inner).append(order)
     }
 
     /// Takes up what the database holds now.
@@ -52,9 +93,10 @@ impl KillBoard {
         self.lock().stored.clone()
     }
 
-    /// The kills that the database does not hold yet.
-    pub(crate) fn pending(&self) -> Vec<Order> {
-        self.lock().pending.clone()
+    /// The kills of this replica that a database which holds `loaded` does not hold: not yet, or not any more.
+    pub(crate) fn pending(&self, loaded: &KillState) -> Vec<Order> {
+        let inner = self.lock();
+        if inner.stored == *loaded { inner.pending.clone() } else { missing(&inner.orders, loaded) }
     }
 
     /// Everything that is in force.
@@ -90,8 +132,8 @@ impl KillBoard {
 impl Inner {
     fn store(&mut self, stored: KillState) {
         // An older answer that comes late changes nothing.
-        if stored.epoch >= self.stored.epoch {
-            self.pending.retain(|order| !stored.kills.iter().any(|kill| order.became(kill)));
+        if stored.epoch >= self.stored.epoch && stored != self.stored {
+            self.pending = missing(&self.orders, &stored);
             self.stored = stored;
         }
     }
@@ -99,6 +141,12 @@ impl Inner {
     fn effective(&self) -> KillState {
         effective(&self.stored, &self.pending)
     }
+}
+
+/// The orders that none of the kills was made of.
+fn missing(orders: &[Order], stored: &KillState) -> Vec<Order> {
+    let missing = |order: &&Order| !stored.kills.iter().any(|kill| order.became(kill));
+    orders.iter().filter(missing).cloned().collect()
 }
 
 /// What is in force when the database holds `stored` and `pending` waits to be recorded.
@@ -138,23 +186,49 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let board = board(&dir, KillState::default());
         let mut watch = board.subscribe();
-        board.order(order("one")).unwrap();
+        board.order(order("one"));
         assert!(watch.has_changed().unwrap());
         assert_eq!(watch.borrow_and_update().epoch, 1);
-        let stored = effective(&board.stored(), &board.pending());
-        board.store(stored);
+        let stored = recorded(&board);
+        board.store(stored.clone());
         assert!(!watch.has_changed().unwrap());
-        assert_eq!((board.pending().len(), board.state().epoch), (0, 1));
+        assert_eq!((board.pending(&stored).len(), board.state().epoch), (0, 1));
     }
 
     #[test]
     fn the_journal_brings_back_what_was_never_stored() {
         let dir = tempfile::tempdir().unwrap();
-        board(&dir, KillState::default()).order(order("one")).unwrap();
+        board(&dir, KillState::default()).journal(&order("one")).unwrap();
         let elsewhere = effective(&KillState::default(), &[order("two")]);
-        let board = board(&dir, elsewhere);
-        assert_eq!(board.pending(), [order("one")]);
+        let board = board(&dir, elsewhere.clone());
+        assert_eq!(board.pending(&elsewhere), [order("one")]);
         assert_eq!(board.state().epoch, 2);
+    }
+
+    /// What the database holds once it has taken what is pending.
+    fn recorded(board: &KillBoard) -> KillState {
+        let stored = board.stored();
+        effective(&stored, &board.pending(&stored))
+    }
+
+    #[test]
+    fn a_kill_that_the_database_has_lost_stays_in_force_and_is_recorded_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let board = board(&dir, KillState::default());
+        board.order(order("one"));
+        board.store(recorded(&board));
+        // A standby that had not heard of it has taken over: in its transactions it is as new.
+        assert_eq!(board.pending(&KillState::default()), [order("one")]);
+        // And so it is when somebody else's kill has got its epoch there.
+        let other = effective(&KillState::default(), &[order("two")]);
+        board.store(other.clone());
+        assert_eq!(board.pending(&other), [order("one")]);
+        let stopped = board.state();
+        let both = ["one", "two"].map(|name| match order(name).kill.scope {
+            KillScope::Agent(agent) => stopped.stops_agent(&agent).is_some(),
+            _ => false,
+        });
+        assert_eq!((both, stopped.epoch), ([true, true], 2));
     }
 
     #[test]

@@ -47,8 +47,8 @@ impl TokenLifeStore for Store {
         async move { read.await.map_err(TokenStoreError::new) }.boxed()
     }
 
-    fn places(&self, now: Timestamp) -> BoxFuture<'_, Result<Range<u64>, TokenStoreError>> {
-        let read = self.reader.places(now);
+    fn places(&self) -> BoxFuture<'_, Result<Range<u64>, TokenStoreError>> {
+        let read = self.reader.places();
         async move { read.await.map_err(TokenStoreError::new) }.boxed()
     }
 

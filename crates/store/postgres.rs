@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::str::FromStr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use deadpool_postgres::{Manager, ManagerConfig, Object, Pool, RecyclingMethod};
 use marque_spiffe::{Clock, TrustDomain};
@@ -24,7 +24,7 @@ use tokio_postgres::{Config, NoTls};
 pub use schema::SchemaName;
 
 use crate::journal::Journal;
-use crate::kills::KillBoard;
+use crate::kills::{Heard, KillBoard};
 use crate::known::KnownIntents;
 use crate::queue::{Mailbox, Queue};
 use crate::reader::Reader;
@@ -67,6 +67,7 @@ impl PostgresStore {
         let writing = pool(config.clone(), 1)?;
         let durability = durability(&*connection(&writing).await?).await?;
         let reader = Arc::new(PooledReader::new(pool(config.clone(), MAX_READERS)?));
+        let asked = Instant::now();
         let (head, kills) = (reader.head().await?, reader.kills().await?);
         let path = data_dir.join(format!("{schema}.kills"));
         let (journal, orders) = Journal::open(&path, trust_domain)?;
@@ -75,6 +76,7 @@ impl PostgresStore {
             status_key,
             clock,
             kills: KillBoard::new(journal, orders, kills),
+            heard: Heard::since(asked),
             intents: Arc::new(KnownIntents::new()),
             size: watch::Sender::new(head.size),
         });

@@ -4,7 +4,6 @@ use std::fmt::Debug;
 use std::ops::Range;
 
 use futures::future::BoxFuture;
-use jiff::Timestamp;
 use marque_audit::{Hash, Leaf, LogError, StoredCheckpoint};
 use marque_authority::AuthorityRecord;
 use marque_exchange::{Deferral, SuspectQuery, Suspects, TokenId, TokenRecord};
@@ -29,7 +28,7 @@ pub(crate) trait Reader: Debug + Send + Sync {
         &self,
         ids: Vec<TokenId>,
     ) -> BoxFuture<'_, Result<Vec<(TokenRecord, Intent)>, Failure>>;
-    fn places(&self, now: Timestamp) -> BoxFuture<'_, Result<Range<u64>, Failure>>;
+    fn places(&self) -> BoxFuture<'_, Result<Range<u64>, Failure>>;
     fn suspects(&self, query: SuspectQuery) -> BoxFuture<'_, Result<Suspects, Failure>>;
     fn leaves(&self, from: u64, limit: usize) -> BoxFuture<'_, Result<Vec<Leaf>, LogError>>;
     fn hashes(&self, from: u64, limit: usize) -> BoxFuture<'_, Result<Vec<Hash>, LogError>>;

@@ -29,11 +29,12 @@ pub(crate) struct Head {
 }
 
 impl Head {
-    /// The instant before which a token has expired, whatever the clock does next: it may step back by a little behind what
-    /// is recorded.
-    pub(crate) fn expired(&self) -> i64 {
-        let recorded = self.recorded.unwrap_or(Timestamp::MIN);
-        recorded.checked_sub(MAX_CLOCK_STEP_BACK).map_or(i64::MIN, micros)
+    /// The instant before which a token has expired by both clocks that are asked whether it is live: this process's, which
+    /// shows `now`, and what is recorded, which stays ahead when a clock that was ahead is set right. Either may step back
+    /// by a little.
+    pub(crate) fn expired(&self, now: Timestamp) -> i64 {
+        let earlier = self.recorded.unwrap_or(Timestamp::MIN).min(now);
+        earlier.checked_sub(MAX_CLOCK_STEP_BACK).map_or(i64::MIN, micros)
     }
 
     pub(crate) fn of_columns(

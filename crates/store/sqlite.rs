@@ -18,7 +18,7 @@ use rusqlite::{Connection, OptionalExtension};
 use tokio::sync::watch;
 
 use crate::journal::Journal;
-use crate::kills::KillBoard;
+use crate::kills::{Heard, KillBoard};
 use crate::known::KnownIntents;
 use crate::queue::{Mailbox, Queue};
 use crate::rows::{Head, kill_state, status_key};
@@ -90,6 +90,7 @@ fn open(
         status_key,
         clock,
         kills: KillBoard::new(journal, orders, kills),
+        heard: Heard::alone(),
         intents: Arc::new(KnownIntents::new()),
         size: watch::Sender::new(head.size),
     });
@@ -123,6 +124,7 @@ fn migrations() -> Runner {
         ("V4__replays", include_str!("migrations/sqlite/V4__replays.sql")),
         ("V5__deferrals", include_str!("migrations/sqlite/V5__deferrals.sql")),
         ("V6__grants", include_str!("migrations/sqlite/V6__grants.sql")),
+        ("V7__ended_tokens", include_str!("migrations/sqlite/V7__ended_tokens.sql")),
     ];
     let migrations =
         steps.into_iter().filter_map(|(name, sql)| Migration::unapplied(name, sql).ok());

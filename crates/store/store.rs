@@ -19,7 +19,7 @@ use marque_intent::{
 };
 use marque_registry::{Entry, EntryId, EntryStore, EntryStoreError};
 use marque_spiffe::SpiffeId;
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 
 use crate::journal::Order;
 use crate::queue::Queue;
@@ -67,21 +67,20 @@ impl Store {
         self.queue.run(Append { event }).await.map(drop)
     }
 
-    /// Journal and memory first, then the database: what is in force does not depend on the database.
+    /// Memory first, then the journal, then the database: what is in force depends on neither, and neither has to wait in
+    /// line behind anything that callers of the service can ask for.
     async fn throw_kill_switch(&self, kill: NewKill, now: Timestamp) -> Result<KillState, Failure> {
         let order = Order { kill, at: now };
-        let (shared, journaled) = (self.shared.clone(), order.clone());
-        let journaled = tokio::task::spawn_blocking(move || shared.kills.order(journaled)).await;
-        let journaled = match journaled {
-            Ok(Ok(())) => true,
-            Ok(Err(error)) => {
+        self.shared.kills.order(order.clone());
+        let journaled = match self.journal(order.clone()).await {
+            Ok(()) => true,
+            Err(error) => {
                 tracing::error!(
-                    error = &error as &dyn std::error::Error,
+                    error = &*error as &dyn std::error::Error,
                     "a kill is in force but not journaled"
                 );
                 false
             }
-            Err(stopped) => return Err(Failure::engine(stopped)),
         };
         let recorded = self.queue.run(RecordKill { order });
         if journaled {
@@ -102,6 +101,20 @@ impl Store {
             recorded.await?;
         }
         Ok(self.shared.kills.state().as_ref().clone())
+    }
+}
+
+/// Why a kill is not in the journal.
+type NotJournaled = Box<dyn std::error::Error + Send + Sync>;
+
+impl Store {
+    /// Writes to the journal on a thread of its own: those of the runtime may all be busy with what callers ask for.
+    async fn journal(&self, order: Order) -> Result<(), NotJournaled> {
+        let shared = Arc::clone(&self.shared);
+        let (done, journaled) = oneshot::channel();
+        let write = move || drop(done.send(shared.kills.journal(&order)));
+        std::thread::Builder::new().name("kill-journal".to_owned()).spawn(write)?;
+        Ok(journaled.await??)
     }
 }
 
@@ -214,6 +227,14 @@ impl TokenStore for Store {
 
     fn kill_state(&self) -> Arc<KillState> {
         self.shared.kills.state()
+    }
+
+    fn current_kills(&self) -> Result<Arc<KillState>, TokenStoreError> {
+        if self.shared.heard.is_current() {
+            Ok(self.shared.kills.state())
+        } else {
+            Err(TokenStoreError::new(Failure::Unheard))
+        }
     }
 }
 

@@ -8,7 +8,7 @@ use marque_spiffe::{Clock, TrustDomain};
 use tokio::sync::watch;
 
 use crate::Failure;
-use crate::kills::KillBoard;
+use crate::kills::{Heard, KillBoard};
 use crate::known::KnownIntents;
 use crate::queue::Job;
 use crate::transaction::{Batch, Keys, Loaded};
@@ -21,6 +21,7 @@ pub(crate) struct Shared {
     pub(crate) status_key: StatusKey,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) kills: KillBoard,
+    pub(crate) heard: Heard,
     pub(crate) intents: Arc<KnownIntents>,
     pub(crate) size: watch::Sender<u64>,
 }
@@ -35,12 +36,9 @@ impl Shared {
 
     /// Runs the jobs' plans on what was loaded. The answers stay with the jobs.
     pub(crate) fn plan(&self, jobs: &mut [Box<dyn Job>], loaded: Loaded) -> Batch {
-        let mut batch = Batch::new(
-            (&self.trust_domain, &self.status_key),
-            loaded,
-            self.kills.pending(),
-            self.clock.now(),
-        );
+        let pending = self.kills.pending(&loaded.kills);
+        let mut batch =
+            Batch::new((&self.trust_domain, &self.status_key), loaded, pending, self.clock.now());
         jobs.iter_mut().for_each(|job| job.run(&mut batch));
         batch
     }

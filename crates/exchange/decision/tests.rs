@@ -227,7 +227,7 @@ fn the_owner_learns_in_which_state_the_intent_is() {
             grant_digest: &digest,
             token_id: id,
             token_expires_at: end,
-            delegator: None,
+            facts: TokenFacts::default(),
             epoch: 0,
         };
         intent.redeem(&wanted, START).unwrap().0

@@ -65,7 +65,8 @@ impl TokenService {
         let transaction = self.transaction(issuing, transaction.as_ref())?;
         let derivation = Derivation {
             grant_digest: decision.grant_digest,
-            delegator: chain.person().map(str::to_owned),
+            carried: decision.carried()?,
+            requested_by: client.id().clone(),
             token: TokenRecord {
                 id: token_id,
                 intent: intent.id().clone(),
@@ -73,6 +74,7 @@ impl TokenService {
                 client: chain.holder().clone(),
                 through: chain.through().to_vec(),
                 parent: Some(parent.id.clone()),
+                root: Some(chain.root().clone()),
                 confirmation: issuing.confirmation(
                     confirmation,
                     parent.confirmation.is_some() || decision.binding_required,

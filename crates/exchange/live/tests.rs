@@ -1,6 +1,8 @@
 use std::time::Duration;
 
-use marque_intent::{ApprovalRule, Grant, GrantTerms, KillScope, Outcome, Reason, Ruling, Use};
+use marque_intent::{
+    ApprovalRule, Grant, GrantTerms, KillScope, Outcome, Reason, Ruling, TokenFacts, Use,
+};
 use marque_spiffe::SpiffeId;
 use marque_testkit::START;
 
@@ -30,7 +32,7 @@ fn used(shape: impl FnOnce(&mut GrantTerms)) -> (TokenRecord, Intent) {
         grant_digest: &grant_digest,
         token_id: ID,
         token_expires_at: expires_at,
-        delegator: None,
+        facts: TokenFacts::default(),
         epoch: 0,
     };
     let (intent, _) = intent.redeem(&wanted, START).unwrap();
@@ -46,6 +48,7 @@ fn used(shape: impl FnOnce(&mut GrantTerms)) -> (TokenRecord, Intent) {
         kind: TokenKind::AccessToken,
         through: Vec::new(),
         parent: None,
+        root: None,
         confirmation: None,
         single_use: false,
         used_at: None,

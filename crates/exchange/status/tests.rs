@@ -2,7 +2,7 @@ use std::num::NonZeroU64;
 
 use marque_intent::{KillScope, Outcome};
 use marque_jose::{Signer as _, UnverifiedJws};
-use marque_status_list::MAX_LIST_BYTES;
+use marque_status_list::{Bits, MAX_LIST_BYTES};
 use marque_testkit::START;
 
 use super::*;
@@ -132,6 +132,62 @@ async fn oauth_15_a_list_is_built_once_for_all_who_ask_within_the_bound() {
 }
 
 #[tokio::test]
+async fn oauth_15_a_list_that_takes_long_is_built_once_for_all_who_waited() {
+    let rig = Rig::new();
+    issued(&rig).await;
+    let longer = STATUS_LIST_REBUILT_EVERY * 4;
+    rig.store.kept().slow_suspects = Some((rig.clock.clone(), longer));
+    let waiting = futures::future::join_all((0..20).map(|_| rig.service.status_list(0))).await;
+    assert!(waiting.iter().all(|list| list.as_ref().is_ok_and(Option::is_some)));
+    assert_eq!(rig.store.kept().suspect_queries.len(), 1);
+    // A kill that comes meanwhile is not waited for.
+    rig.kill(KillScope::Agent(rig.agent.clone()));
+    rig.service.status_list(0).await.unwrap();
+    assert_eq!(rig.store.kept().suspect_queries.len(), 2);
+}
+
+#[tokio::test]
+async fn oauth_15_whoever_asks_for_lists_in_a_loop_makes_us_look_once_in_the_bound() {
+    let rig = Rig::new();
+    issued(&rig).await;
+    for number in 0..100 {
+        rig.service.status_lists().await.unwrap();
+        rig.service.status_list(number).await.unwrap();
+        rig.service.look_up_status_list(99_999).await.unwrap();
+    }
+    assert_eq!(rig.store.kept().place_queries, 1);
+    rig.clock.advance(STATUS_LIST_REBUILT_EVERY);
+    assert!(rig.service.status_list(99_999).await.unwrap().is_none());
+    assert_eq!(rig.store.kept().place_queries, 2);
+    assert_eq!(rig.store.kept().suspect_queries.len(), 1);
+}
+
+#[tokio::test]
+async fn a_list_is_looked_up_without_being_built() {
+    let rig = Rig::new();
+    issued(&rig).await;
+    let look = async |number| rig.service.look_up_status_list(number).await.unwrap();
+    assert!(matches!(look(0).await, Listed::Due { epoch: 0 }));
+    assert!(matches!(look(1).await, Listed::Absent));
+    assert_eq!(rig.store.kept().suspect_queries.len(), 0);
+    let built = rig.service.status_list(0).await.unwrap().unwrap();
+    assert!(matches!(look(0).await, Listed::Fresh(fresh) if Arc::ptr_eq(&fresh, &built)));
+    rig.kill(KillScope::Agent(rig.agent.clone()));
+    assert!(matches!(look(0).await, Listed::Due { epoch: 1 }));
+}
+
+#[tokio::test]
+async fn oauth_15_7_a_list_exists_before_a_token_has_a_place_on_it() {
+    let rig = Rig::new();
+    for (next_place, there) in [(NEXT_LIST_FROM * 7 - 1, false), (NEXT_LIST_FROM * 7, true)] {
+        rig.store.kept().next_place = next_place;
+        rig.clock.advance(STATUS_LIST_REBUILT_EVERY);
+        let found = rig.service.status_list(1).await.unwrap();
+        assert_eq!(found.is_some(), there, "{next_place}");
+    }
+}
+
+#[tokio::test]
 async fn a_kill_is_held_against_older_tokens_once_it_is_recorded() {
     let rig = Rig::new();
     let idx = issued(&rig).await.idx;
@@ -167,7 +223,7 @@ async fn oauth_15_5_an_end_stays_in_the_list_until_the_token_expires() {
 }
 
 #[tokio::test]
-async fn oauth_15_7_lists_follow_one_another_and_go_when_their_tokens_have_expired() {
+async fn oauth_15_7_lists_follow_one_another_and_go_when_their_tokens_are_forgotten() {
     let rig = Rig::new();
     rig.store.kept().next_place = STATUS_LIST_PLACES - 1;
     assert_eq!(issued(&rig).await.uri, format!("{ISSUER}/oauth2/status/0"));
@@ -181,7 +237,8 @@ async fn oauth_15_7_lists_follow_one_another_and_go_when_their_tokens_have_expir
         let found = rig.service.status_list(number).await.unwrap();
         assert_eq!(found.is_some(), there, "{number}");
     }
-    rig.clock.advance(Duration::from_secs(240));
+    rig.store.kept().tokens.clear();
+    rig.clock.advance(STATUS_LIST_REBUILT_EVERY);
     assert_eq!(rig.service.status_lists().await.unwrap(), Some(all(&[1])));
     assert!(rig.service.status_list(0).await.unwrap().is_none());
     assert!(rig.service.status_list(1).await.unwrap().is_some());
@@ -205,6 +262,23 @@ async fn oauth_15_1_without_the_switch_there_is_neither_claim_nor_list() {
     assert!(jws.dangerous_unverified_claims().get("status").is_none());
     assert!(rig.service.status_list(0).await.unwrap().is_none());
     assert!(rig.service.status_lists().await.unwrap().is_none());
+}
+
+#[tokio::test]
+async fn oauth_15_5_no_list_is_answered_while_kills_elsewhere_are_not_heard_of() {
+    let rig = Rig::new();
+    issued(&rig).await;
+    rig.service.status_list(0).await.unwrap();
+    rig.store.kept().deaf = true;
+    let answers = [
+        rig.service.status_list(0).await.map(drop),
+        rig.service.look_up_status_list(0).await.map(drop),
+    ];
+    for answer in answers {
+        assert_eq!(answer.unwrap_err().code(), OAuthErrorCode::TemporarilyUnavailable);
+    }
+    rig.store.kept().deaf = false;
+    assert!(matches!(rig.service.look_up_status_list(0).await, Ok(Listed::Fresh(_))));
 }
 
 #[tokio::test]

@@ -21,6 +21,7 @@ fn record() -> TokenRecord {
         kind: TokenKind::AccessToken,
         through: Vec::new(),
         parent: None,
+        root: None,
         confirmation: None,
         single_use: false,
         used_at: None,

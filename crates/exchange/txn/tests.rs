@@ -80,6 +80,33 @@ async fn oauth_16_1_a_transaction_token_has_every_claim_that_is_required() {
 }
 
 #[tokio::test]
+async fn cve_2025_55241_the_log_tells_what_was_issued_for_whom_and_how_much() {
+    let rig = Rig::with(|_| {}, |terms| terms.uses = 4);
+    let mut events = Vec::new();
+    for fields in
+        [rig.fields(), rig.fields().set("scope", "secrets.read"), rig.fields(), transaction(&rig)]
+    {
+        rig.exchange(&fields).await.unwrap();
+        events.extend(rig.store.kept().events.last().cloned());
+        rig.clock.set(START);
+    }
+    let told = |name: &str| -> Vec<String> {
+        events.iter().map(|event| event.detail[name].as_str().unwrap().to_owned()).collect()
+    };
+    let access = "access_token";
+    assert_eq!(told("kind"), [access, access, access, "transaction_token"]);
+    let all = "secrets.update secrets.read";
+    assert_eq!(told("scope"), [all, "secrets.read", all, all]);
+    let [whole, narrowed, again, _] = told("rights").try_into().unwrap();
+    assert_eq!((whole == again, whole == narrowed), (true, false));
+    let [first, .., last] = events.as_slice() else { panic!("{events:?}") };
+    assert_eq!(
+        (first.audience[0].as_str(), last.audience.as_slice()),
+        (AUDIENCE, &[TRUST_DOMAIN.to_owned()][..])
+    );
+}
+
+#[tokio::test]
 async fn oauth_16_1_it_ends_within_minutes_whatever_the_grant_permits() {
     let rig = Rig::with(|_| {}, |terms| terms.token_lifetime = Duration::from_secs(590));
     let svid = rig.own.jwt_svid(&rig.agent, &[ISSUER], START + Duration::from_secs(3000));

@@ -4,8 +4,7 @@ use jiff::Timestamp;
 use marque_audit::{Event, EventKind};
 use marque_spiffe::SpiffeId;
 
-use super::events::on_behalf;
-use super::{Intent, State};
+use super::{Intent, State, TokenFacts};
 use crate::denial::{Denial, DenialCode};
 use crate::digest::Digest;
 
@@ -22,12 +21,10 @@ pub struct Derive<'a> {
     pub token_id: &'a str,
     /// The `jti` of the token that it derives from.
     pub parent: &'a str,
-    /// Who it may be shown to.
-    pub audiences: &'a [String],
     /// When it ends.
     pub token_expires_at: Timestamp,
-    /// The person on whose behalf, if there is one.
-    pub delegator: Option<&'a str>,
+    /// What else is told of it.
+    pub facts: TokenFacts<'a>,
     /// The kill switch's epoch at which it is derived.
     pub epoch: u64,
 }
@@ -52,12 +49,11 @@ impl Intent {
         let event = self
             .event(EventKind::TokenDerived, now)
             .with_actor(wanted.holder.as_str())
-            .with_audience(wanted.audiences.iter().cloned())
             .with_token_id(wanted.token_id)
             .with_expires_at(wanted.token_expires_at)
             .with_epoch(wanted.epoch)
             .with_detail("parent", wanted.parent)
             .with_detail("through", through);
-        Ok(on_behalf(event, wanted.delegator))
+        Ok(wanted.facts.told_by(event))
     }
 }

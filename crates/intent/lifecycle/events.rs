@@ -35,14 +35,6 @@ pub fn refused_request(
     }
 }
 
-/// The event with the person at the root of the chain, if there is one.
-pub(super) fn on_behalf(event: Event, delegator: Option<&str>) -> Event {
-    match delegator {
-        Some(person) => event.with_detail("delegator", person),
-        None => event,
-    }
-}
-
 impl Intent {
     /// What was asked for, and how it was translated (M 30, M 46).
     pub(super) fn requested_event(&self, now: Timestamp) -> Event {

@@ -84,7 +84,7 @@ fn perform(intent: &Intent, act: &Act, now: Timestamp) -> Result<(Intent, Vec<Ev
                 grant_digest: intent.grant().digest(),
                 token_id: &token.to_string(),
                 token_expires_at: intent.token_deadline(now),
-                delegator: None,
+                facts: TokenFacts::default(),
                 epoch: 0,
             };
             intent.redeem(&wanted, now).map(|(next, event)| (next, vec![event]))

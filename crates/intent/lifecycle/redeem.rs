@@ -4,8 +4,7 @@ use jiff::Timestamp;
 use marque_audit::{Event, EventKind};
 use marque_spiffe::SpiffeId;
 
-use super::events::on_behalf;
-use super::{Intent, RedeemedUse, State, plus};
+use super::{Intent, RedeemedUse, State, TokenFacts, plus};
 use crate::denial::{Denial, DenialCode};
 use crate::digest::Digest;
 
@@ -20,8 +19,8 @@ pub struct Use<'a> {
     pub token_id: &'a str,
     /// When the token ends.
     pub token_expires_at: Timestamp,
-    /// The person on whose behalf, if there is one.
-    pub delegator: Option<&'a str>,
+    /// What else is told of it.
+    pub facts: TokenFacts<'a>,
     /// The kill switch's epoch at which it is redeemed.
     pub epoch: u64,
 }
@@ -74,12 +73,11 @@ impl Intent {
         });
         let event = next
             .event(EventKind::TokenIssued, now)
-            .with_audience(next.grant.audiences.iter().cloned())
             .with_token_id(wanted.token_id)
             .with_expires_at(wanted.token_expires_at)
             .with_uses_left(left)
             .with_epoch(wanted.epoch);
-        Ok((next, on_behalf(event, wanted.delegator)))
+        Ok((next, wanted.facts.told_by(event)))
     }
 
     /// The grant at rest, the caller's copy of it and every approval name one digest.

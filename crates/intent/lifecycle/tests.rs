@@ -28,7 +28,7 @@ fn redeem(intent: &Intent, token_id: &str, now: Timestamp) -> Result<(Intent, Ev
         grant_digest: intent.grant().digest(),
         token_id,
         token_expires_at: intent.token_deadline(now),
-        delegator: None,
+        facts: TokenFacts::default(),
         epoch: 3,
     };
     intent.redeem(&wanted, now)
@@ -200,7 +200,7 @@ fn nothing_is_redeemed_before_approval_or_by_another_agent() {
         grant_digest: intent.grant().digest(),
         token_id: "a",
         token_expires_at: at(71),
-        delegator: None,
+        facts: TokenFacts::default(),
         epoch: 0,
     };
     assert_eq!(code(intent.redeem(&wanted, at(70))), DenialCode::AgentNotAllowed);
@@ -215,7 +215,7 @@ fn a_grant_that_is_not_the_approved_one_is_not_redeemed() {
         grant_digest: &digest,
         token_id: "a",
         token_expires_at: at(71),
-        delegator: None,
+        facts: TokenFacts::default(),
         epoch: 0,
     };
     assert_eq!(code(intent.redeem(&wanted, at(70))), DenialCode::ApprovalDigestMismatch);
@@ -237,7 +237,7 @@ fn a_token_never_outlives_its_work_or_its_grant() {
             grant_digest: intent.grant().digest(),
             token_id: "a",
             token_expires_at: end,
-            delegator: None,
+            facts: TokenFacts::default(),
             epoch: 0,
         };
         intent.redeem(&wanted, now)

@@ -127,11 +127,12 @@ fn render_list(tokens: &[Of<TokenView>], now: Timestamp) -> String {
             item.id.clone(),
             standing(item).to_owned(),
             item.holder.clone(),
+            or_dash(&item.root),
             or_dash(&item.parent),
             moment_from(item.expires_at, now),
         ]
     });
-    table(["TOKEN", "STANDS", "HOLDER", "DERIVES FROM", "EXPIRES"], rows)
+    table(["TOKEN", "STANDS", "HOLDER", "ON BEHALF OF", "DERIVES FROM", "EXPIRES"], rows)
 }
 
 fn render(token: &TokenView, now: Timestamp) -> String {
@@ -149,6 +150,7 @@ fn render(token: &TokenView, now: Timestamp) -> String {
         ("stands", standing(token).to_owned()),
         ("kind", token.kind.clone()),
         ("intent", token.intent.clone()),
+        ("on behalf of", or_dash(&token.root)),
         ("holder", token.holder.clone()),
         ("through", lines(&token.through)),
         ("derives from", or_dash(&token.parent)),
@@ -178,6 +180,7 @@ mod tests {
             holder: "spiffe://prod.example.org/agent/b".to_owned(),
             through: vec!["spiffe://prod.example.org/agent/a".to_owned()],
             parent: "tok_00000000000000000000000000000001".to_owned(),
+            root: "corp:alice".to_owned(),
             audiences: vec!["https://k8s.example.org".to_owned()],
             bound_to: String::new(),
             single_use: true,
@@ -202,6 +205,7 @@ mod tests {
         stands        grant_consumed
         kind          access_token
         intent        int_01abcdefghjkmnpqrstvwxyz01
+        on behalf of  corp:alice
         holder        spiffe://prod.example.org/agent/b
         through       spiffe://prod.example.org/agent/a
         derives from  tok_00000000000000000000000000000001
@@ -219,9 +223,9 @@ mod tests {
         let live = TokenView { ended_code: String::new(), parent: String::new(), ..token() };
         let of = |item| Of { trust_domain: "prod.example.org".to_owned(), item };
         insta::assert_snapshot!(render_list(&[of(live), of(token())], now()), @r"
-        TOKEN                                 STANDS          HOLDER                             DERIVES FROM                          EXPIRES
-        tok_0123456789abcdef0123456789abcdef  live            spiffe://prod.example.org/agent/b  -                                     2026-11-22 03:05:00 UTC (in 3m)
-        tok_0123456789abcdef0123456789abcdef  grant_consumed  spiffe://prod.example.org/agent/b  tok_00000000000000000000000000000001  2026-11-22 03:05:00 UTC (in 3m)
+        TOKEN                                 STANDS          HOLDER                             ON BEHALF OF  DERIVES FROM                          EXPIRES
+        tok_0123456789abcdef0123456789abcdef  live            spiffe://prod.example.org/agent/b  corp:alice    -                                     2026-11-22 03:05:00 UTC (in 3m)
+        tok_0123456789abcdef0123456789abcdef  grant_consumed  spiffe://prod.example.org/agent/b  corp:alice    tok_00000000000000000000000000000001  2026-11-22 03:05:00 UTC (in 3m)
         ");
         assert_eq!(render_list(&[], now()), "No tokens.");
     }

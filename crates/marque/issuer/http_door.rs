@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use futures::future::BoxFuture;
 use marque_exchange::{
     AuthenticatedClient, BackchannelRequest, BackchannelResponse, Introspection,
-    IntrospectionRequest, IssuerUrl, OAuthError, OAuthErrorCode, Offers, Presented,
+    IntrospectionRequest, IssuerUrl, Listed, OAuthError, OAuthErrorCode, Offers, Presented,
     RevocationRequest, SignedStatusList, TokenRequest, TokenResponse,
 };
 use marque_intent::{
@@ -71,14 +71,22 @@ impl IssuerDoor for Issuer {
         &self,
         list: u64,
     ) -> BoxFuture<'_, Result<Option<Arc<SignedStatusList>>, OAuthError>> {
-        let tokens = Arc::clone(&self.tokens);
-        // In a task of its own: whoever hangs up does not leave the work for the next one to begin anew.
-        let list = tokio::spawn(async move { tokens.status_list(list).await });
         Box::pin(async move {
-            list.await.unwrap_or_else(|stopped| {
-                let description = "the status list was not made";
-                Err(OAuthError::new(OAuthErrorCode::ServerError, description).with_source(stopped))
-            })
+            let epoch = match self.tokens.look_up_status_list(list).await? {
+                Listed::Fresh(list) => return Ok(Some(list)),
+                Listed::Absent => return Ok(None),
+                Listed::Due { epoch } => epoch,
+            };
+            let make = || {
+                let tokens = Arc::clone(&self.tokens);
+                async move { tokens.status_list(list).await.map_err(Arc::new) }
+            };
+            let not_made = |code| OAuthError::new(code, "the status list was not made");
+            match self.status_lists.get(list, epoch, make).await {
+                Some(Ok(list)) => Ok(list),
+                Some(Err(error)) => Err(not_made(error.code()).with_source(error)),
+                None => Err(not_made(OAuthErrorCode::ServerError)),
+            }
         })
     }
 

@@ -4,6 +4,7 @@
 
 mod admin_door;
 mod broker;
+mod builds;
 pub mod folder;
 mod foreign;
 mod http_door;
@@ -27,7 +28,8 @@ use jiff::Timestamp;
 use marque_audit::{Event, EventKind, LogStore, VerifierKey};
 use marque_authority::{Authority, AuthorityConfig};
 use marque_exchange::{
-    ClientAuthenticator, EnvironmentLookup, IssuerUrl, NonceSecret, TokenService, TokenServiceParts,
+    ClientAuthenticator, EnvironmentLookup, IssuerUrl, NonceSecret, OAuthError, SignedStatusList,
+    TokenService, TokenServiceParts,
 };
 use marque_keys::KeyManager;
 use marque_registry::{Registry, TrustDomainDocument};
@@ -44,6 +46,7 @@ pub use self::run::run;
 use crate::federation::{self, KeptBundles, Relationship};
 use crate::oidc::{FetchedKeys, OidcKeyRing};
 
+use self::builds::Builds;
 use self::folder::CheckedFolder;
 use self::foreign::Foreign;
 use self::keys::CheckpointKey;
@@ -58,6 +61,7 @@ pub(crate) type Neighbours = Arc<OnceLock<Vec<Arc<Registry>>>>;
 pub struct Issuer {
     authority: Arc<Authority>,
     tokens: Arc<TokenService>,
+    status_lists: Builds<Result<Option<Arc<SignedStatusList>>, Arc<OAuthError>>>,
     intents: Arc<IntentDesk>,
     registrar: Registrar,
     kill_switch: KillSwitch,
@@ -189,6 +193,7 @@ impl Issuer {
             denials: Arc::new(denials),
             authority,
             tokens: Arc::new(tokens),
+            status_lists: Builds::default(),
             store,
             clock,
             neighbours,

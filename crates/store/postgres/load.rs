@@ -40,9 +40,10 @@ pub(super) async fn load(
         )?,
     };
     let entries = async { if keys.entries { entries(transaction).await } else { Ok(Vec::new()) } };
-    let (idempotency, tokens, deferrals, replays, entries, over) = futures::try_join!(
+    let expired = head.expired(shared.clock.now());
+    let (idempotency, (tokens, damaged_families), deferrals, replays, entries, over) = futures::try_join!(
         idempotency(transaction, keys),
-        tokens(transaction, keys, &head),
+        tokens(transaction, keys, expired),
         deferrals(transaction, keys),
         replays(transaction, keys),
         entries,
@@ -55,7 +56,18 @@ pub(super) async fn load(
     let awaited = awaited.map(|row| &row.intent);
     let wanted: BTreeSet<_> = keys.intents.iter().chain(earlier).chain(awaited).collect();
     let intents = intents(transaction, &wanted, &shared.intents).await?;
-    Ok(Loaded { head, kills, intents, tokens, idempotency, deferrals, replays, entries, over })
+    Ok(Loaded {
+        head,
+        kills,
+        intents,
+        tokens,
+        damaged_families,
+        idempotency,
+        deferrals,
+        replays,
+        entries,
+        over,
+    })
 }
 
 /// The columns `size, recorded, kill_epoch, next_place`.
@@ -184,41 +196,41 @@ async fn intents(
     Ok(found)
 }
 
+/// Tokens by id and what has not expired of every family, and the families of which not every row reads.
 async fn tokens(
     transaction: &Transaction<'_>,
     keys: &Keys,
-    head: &Head,
-) -> Result<Found<TokenId, TokenRecord>, Failure> {
-    let mut tokens = Found::nothing();
+    expired: i64,
+) -> Result<(Found<TokenId, TokenRecord>, BTreeMap<IntentId, Failure>), Failure> {
+    let (mut tokens, mut damaged) = (Found::nothing(), BTreeMap::new());
     if !keys.tokens.is_empty() {
         let query = transaction
             .prepare_cached("SELECT id, document::text FROM tokens WHERE id = ANY($1::text[])")
             .await?;
         let ids: Vec<&str> = keys.tokens.iter().map(TokenId::as_str).collect();
-        take_tokens(&mut tokens, &transaction.query(&query, &[&ids]).await?)?;
+        for row in transaction.query(&query, &[&ids]).await? {
+            let id: &str = row.try_get(0)?;
+            tokens.insert(name("tokens", id, id)?, read("tokens", id, row.try_get(1)?));
+        }
     }
     if !keys.families.is_empty() {
         let query = transaction
             .prepare_cached(
-                "SELECT id, document::text FROM tokens WHERE intent = ANY($1::text[])
+                "SELECT id, document::text, intent FROM tokens WHERE intent = ANY($1::text[])
                  AND expires_at > $2 AND parent IS NOT NULL",
             )
             .await?;
         let intents: Vec<&str> = keys.families.iter().map(IntentId::as_str).collect();
-        let rows = transaction.query(&query, &[&intents, &head.expired()]).await?;
-        take_tokens(&mut tokens, &rows)?;
+        for row in transaction.query(&query, &[&intents, &expired]).await? {
+            let (id, intent): (&str, &str) = (row.try_get(0)?, row.try_get(2)?);
+            let record: Result<TokenRecord, Failure> = read("tokens", id, row.try_get(1)?);
+            if let Err(failure) = &record {
+                damaged.insert(name("tokens", id, intent)?, failure.clone());
+            }
+            tokens.insert(name("tokens", id, id)?, record);
+        }
     }
-    Ok(tokens)
-}
-
-/// The columns `id, document`.
-fn take_tokens(tokens: &mut Found<TokenId, TokenRecord>, rows: &[Row]) -> Result<(), Failure> {
-    for row in rows {
-        let id: &str = row.try_get(0)?;
-        let record = read("tokens", id, row.try_get(1)?);
-        tokens.insert(name("tokens", id, id)?, record);
-    }
-    Ok(())
+    Ok((tokens, damaged))
 }
 
 async fn replays(transaction: &Transaction<'_>, keys: &Keys) -> Result<Replays, Failure> {

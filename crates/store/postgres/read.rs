@@ -2,12 +2,14 @@
 
 mod life;
 
+#[cfg(test)]
+pub(super) use life::{ENDED, FIRST_PLACE};
+
 use std::ops::Range;
 
 use deadpool_postgres::{Object, Pool};
 use futures::FutureExt;
 use futures::future::BoxFuture;
-use jiff::Timestamp;
 use marque_audit::{Hash, Leaf, LogError, StoredCheckpoint};
 use marque_authority::AuthorityRecord;
 use marque_exchange::{Deferral, SuspectQuery, Suspects, TokenId, TokenRecord};
@@ -162,8 +164,8 @@ impl Reader for PooledReader {
         async move { self.tokens_by_id(&ids).await }.boxed()
     }
 
-    fn places(&self, now: Timestamp) -> BoxFuture<'_, Result<Range<u64>, Failure>> {
-        async move { self.places_at(now).await }.boxed()
+    fn places(&self) -> BoxFuture<'_, Result<Range<u64>, Failure>> {
+        async move { self.places_kept().await }.boxed()
     }
 
     fn suspects(&self, query: SuspectQuery) -> BoxFuture<'_, Result<Suspects, Failure>> {

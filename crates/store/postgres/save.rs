@@ -2,6 +2,7 @@
 
 use deadpool_postgres::Transaction;
 use marque_exchange::TokenId;
+use marque_intent::IntentId;
 use tokio_postgres::types::ToSql;
 
 use super::SchemaName;
@@ -32,7 +33,7 @@ pub(super) async fn save(
         leaves(transaction, changes),
         head(transaction, schema, batch),
     )?;
-    Ok(())
+    ended_intents(transaction, changes).await
 }
 
 async fn execute(
@@ -164,6 +165,16 @@ async fn changed_tokens(transaction: &Transaction<'_>, changes: &Changes) -> Res
     )
     .await?;
     all(written, tokens.len(), "tokens")
+}
+
+async fn ended_intents(transaction: &Transaction<'_>, changes: &Changes) -> Result<(), Failure> {
+    let ended: Vec<&str> = changes.ended_intents().map(IntentId::as_str).collect();
+    if ended.is_empty() {
+        return Ok(());
+    }
+    let mark = "UPDATE tokens SET intent_ended = 1 WHERE intent = ANY($1::text[])";
+    execute(transaction, mark, &[&ended]).await?;
+    Ok(())
 }
 
 async fn forgotten_tokens(transaction: &Transaction<'_>, changes: &Changes) -> Result<(), Failure> {

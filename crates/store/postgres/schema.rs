@@ -94,6 +94,7 @@ fn migrations() -> Runner {
         ("V4__replays", include_str!("../migrations/postgres/V4__replays.sql")),
         ("V5__deferrals", include_str!("../migrations/postgres/V5__deferrals.sql")),
         ("V6__grants", include_str!("../migrations/postgres/V6__grants.sql")),
+        ("V7__ended_tokens", include_str!("../migrations/postgres/V7__ended_tokens.sql")),
     ];
     let migrations =
         steps.into_iter().filter_map(|(name, sql)| Migration::unapplied(name, sql).ok());

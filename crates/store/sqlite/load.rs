@@ -1,6 +1,6 @@
 //! Loading the rows of a batch, inside its transaction.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use marque_exchange::{Deferral, ReplayKey, TokenId, TokenRecord};
@@ -11,7 +11,7 @@ use super::{head, kills};
 use crate::Failure;
 use crate::known::KnownIntents;
 use crate::rows::{
-    DeferralRow, Head, Idempotency, IntentRow, count, instant, micros, name, read, signed,
+    DeferralRow, Idempotency, IntentRow, count, instant, micros, name, read, signed,
 };
 use crate::transaction::{Found, Keys, Loaded, OverRows, Replays};
 use crate::transactions::Over;
@@ -37,10 +37,23 @@ pub(super) fn load(
     let wanted = keys.intents.iter().chain(earlier).chain(awaited);
     let intents = intents(connection, wanted, &shared.intents)?;
     let entries = if keys.entries { entries(connection)? } else { Vec::new() };
-    let tokens = tokens(connection, keys, &head)?;
+    let mut tokens = tokens(connection, keys)?;
+    let expired = head.expired(shared.clock.now());
+    let damaged_families = families(connection, keys, expired, &mut tokens)?;
     let over = keys.over.map(|over| rows_over(connection, over)).transpose()?.unwrap_or_default();
     let replays = replays(connection, &keys.replays)?;
-    Ok(Loaded { head, kills, intents, tokens, idempotency, deferrals, replays, entries, over })
+    Ok(Loaded {
+        head,
+        kills,
+        intents,
+        tokens,
+        damaged_families,
+        idempotency,
+        deferrals,
+        replays,
+        entries,
+        over,
+    })
 }
 
 fn idempotency(
@@ -137,35 +150,45 @@ pub(super) fn intent_row(row: &rusqlite::Row<'_>) -> rusqlite::Result<IntentRow>
     })
 }
 
-fn tokens(
-    connection: &Connection,
-    keys: &Keys,
-    head: &Head,
-) -> Result<Found<TokenId, TokenRecord>, Failure> {
+fn tokens(connection: &Connection, keys: &Keys) -> Result<Found<TokenId, TokenRecord>, Failure> {
     let mut tokens = Found::nothing();
-    let mut take = |(id, document): (String, String)| -> Result<(), Failure> {
-        let record = read("tokens", &id, &document);
-        tokens.insert(name("tokens", &id, &id)?, record);
-        Ok(())
-    };
-    let columns = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get(1)?));
     let mut one = connection.prepare_cached("SELECT id, document FROM tokens WHERE id = ?1")?;
     for id in &keys.tokens {
-        if let Some(row) = one.query_row([id.as_str()], columns).optional()? {
-            take(row)?;
+        if let Some((id, document)) = one.query_row([id.as_str()], token_columns).optional()? {
+            tokens.insert(name("tokens", &id, &id)?, read("tokens", &id, &document));
         }
     }
+    Ok(tokens)
+}
+
+/// The columns `id, document`.
+fn token_columns(row: &rusqlite::Row<'_>) -> rusqlite::Result<(String, String)> {
+    Ok((row.get(0)?, row.get(1)?))
+}
+
+/// Loads what has not expired of every family; gives those of which not every row reads.
+fn families(
+    connection: &Connection,
+    keys: &Keys,
+    expired: i64,
+    tokens: &mut Found<TokenId, TokenRecord>,
+) -> Result<BTreeMap<IntentId, Failure>, Failure> {
+    let mut damaged = BTreeMap::new();
     let mut family = connection.prepare_cached(
         "SELECT id, document FROM tokens
          WHERE intent = ?1 AND expires_at > ?2 AND parent IS NOT NULL",
     )?;
-    let expired = head.expired();
     for intent in &keys.families {
-        for row in family.query_map(params![intent.as_str(), expired], columns)? {
-            take(row?)?;
+        for row in family.query_map(params![intent.as_str(), expired], token_columns)? {
+            let (id, document) = row?;
+            let record: Result<TokenRecord, Failure> = read("tokens", &id, &document);
+            if let Err(failure) = &record {
+                damaged.insert(intent.clone(), failure.clone());
+            }
+            tokens.insert(name("tokens", &id, &id)?, record);
         }
     }
-    Ok(tokens)
+    Ok(damaged)
 }
 
 fn replays(connection: &Connection, keys: &BTreeSet<ReplayKey>) -> Result<Replays, Failure> {

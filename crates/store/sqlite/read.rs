@@ -2,13 +2,15 @@
 
 mod life;
 
+#[cfg(test)]
+pub(super) use life::{ENDED, FIRST_PLACE};
+
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
-use jiff::Timestamp;
 use marque_audit::{Hash, Leaf, LogError, StoredCheckpoint};
 use marque_authority::AuthorityRecord;
 use marque_exchange::{Deferral, SuspectQuery, Suspects, TokenId, TokenRecord};
@@ -32,7 +34,7 @@ const MAX_READERS: usize = 8;
 #[derive(Debug)]
 pub(super) struct Readers {
     pool: Arc<Pool>,
-    places: Semaphore,
+    places: Arc<Semaphore>,
 }
 
 #[derive(Debug)]
@@ -44,18 +46,28 @@ struct Pool {
 impl Readers {
     pub(super) fn new(path: PathBuf) -> Self {
         let pool = Arc::new(Pool { path, idle: Mutex::default() });
-        Self { pool, places: Semaphore::new(MAX_READERS) }
+        Self { pool, places: Arc::new(Semaphore::new(MAX_READERS)) }
     }
 
-    async fn run<T: Send + 'static>(
+    #[cfg(test)]
+    pub(super) fn free_places(&self) -> usize {
+        self.places.available_permits()
+    }
+
+    pub(super) async fn run<T: Send + 'static>(
         &self,
         query: impl FnOnce(&Connection) -> Result<T, Failure> + Send + 'static,
     ) -> Result<T, Failure> {
-        let place = self.places.acquire().await.map_err(|_closed| Failure::Stopped)?;
+        let place =
+            self.places.clone().acquire_owned().await.map_err(|_closed| Failure::Stopped)?;
         let pool = self.pool.clone();
-        let result = tokio::task::spawn_blocking(move || pool.run(query)).await;
-        drop(place);
-        result.map_err(Failure::engine)?
+        // The place is taken as long as the query runs, also when its caller has gone away meanwhile.
+        let reading = tokio::task::spawn_blocking(move || {
+            let result = pool.run(query);
+            drop(place);
+            result
+        });
+        reading.await.map_err(Failure::engine)?
     }
 }
 
@@ -134,8 +146,8 @@ impl Reader for Readers {
         self.run(move |connection| deferrals(connection, "client", client.as_str())).boxed()
     }
 
-    fn places(&self, now: Timestamp) -> BoxFuture<'_, Result<Range<u64>, Failure>> {
-        self.run(move |connection| life::places(connection, now)).boxed()
+    fn places(&self) -> BoxFuture<'_, Result<Range<u64>, Failure>> {
+        self.run(life::places).boxed()
     }
 
     fn suspects(&self, query: SuspectQuery) -> BoxFuture<'_, Result<Suspects, Failure>> {

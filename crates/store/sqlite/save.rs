@@ -11,6 +11,7 @@ pub(super) fn save(connection: &Connection, batch: &Batch) -> Result<(), Failure
     let changes = batch.changes();
     intents(connection, changes)?;
     tokens(connection, changes)?;
+    ended_intents(connection, changes)?;
     idempotency(connection, changes)?;
     deferrals(connection, batch)?;
     replays(connection, batch)?;
@@ -89,6 +90,15 @@ fn tokens(connection: &Connection, changes: &Changes) -> Result<(), Failure> {
         if written != 1 {
             return Err(Failure::Conflict { table: "tokens" });
         }
+    }
+    Ok(())
+}
+
+fn ended_intents(connection: &Connection, changes: &Changes) -> Result<(), Failure> {
+    let mut mark =
+        connection.prepare_cached("UPDATE tokens SET intent_ended = 1 WHERE intent = ?1")?;
+    for intent in changes.ended_intents() {
+        mark.execute([intent.as_str()])?;
     }
     Ok(())
 }

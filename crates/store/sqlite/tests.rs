@@ -38,7 +38,8 @@ impl Bench {
         let intents = Arc::new(crate::known::KnownIntents::new());
         let status_key = marque_exchange::StatusKey::new([7; 32]);
         let size = watch::Sender::new(0);
-        let shared = Shared { trust_domain, status_key, clock, kills, intents, size };
+        let heard = Heard::alone();
+        let shared = Shared { trust_domain, status_key, clock, kills, heard, intents, size };
         let (sender, receiver) = channel();
         Self {
             dir,
@@ -194,6 +195,113 @@ async fn a_file_that_is_no_database_is_refused() {
     let domain = "prod.example.org".parse().unwrap();
     let refused = SqliteStore::open(&path, &domain, Arc::new(FixedClock::default())).await;
     assert!(matches!(refused, Err(StoreError::File { .. })), "{refused:?}");
+}
+
+#[tokio::test]
+async fn a_place_among_the_readers_is_taken_until_the_query_ends_although_its_caller_went_away() {
+    let bench = Bench::new();
+    let readers = Arc::new(Readers::new(bench.dir.path().join("marque.sqlite")));
+    let (begun, mut running) = tokio::sync::mpsc::unbounded_channel();
+    let (release, held) = std::sync::mpsc::channel::<()>();
+    let held = Arc::new(std::sync::Mutex::new(held));
+    let places = readers.free_places();
+    let callers: Vec<_> = (0..places)
+        .map(|_| {
+            let (readers, begun, held) = (readers.clone(), begun.clone(), held.clone());
+            tokio::spawn(async move {
+                let query = move |_: &Connection| {
+                    begun.send(()).unwrap();
+                    held.lock().unwrap().recv().unwrap_err();
+                    Ok(())
+                };
+                readers.run(query).await
+            })
+        })
+        .collect();
+    for _ in 0..places {
+        running.recv().await.unwrap();
+    }
+    for caller in callers {
+        caller.abort();
+        assert!(caller.await.unwrap_err().is_cancelled());
+    }
+    assert_eq!(readers.free_places(), 0);
+    drop(release);
+    readers.run(|_| Ok(())).await.unwrap();
+    while readers.free_places() < places {
+        tokio::task::yield_now().await;
+    }
+}
+
+/// How many rows each query of status lists looks at, by the steps of the engine's machine.
+fn steps(connection: &Connection, query: &str, parameters: &[i64]) -> i32 {
+    let mut statement = connection.prepare(query).unwrap();
+    let rows = statement
+        .query_map(rusqlite::params_from_iter(parameters), |row| row.get::<_, i64>(0))
+        .unwrap()
+        .count();
+    assert!(rows <= 3, "{rows} rows");
+    statement.get_status(rusqlite::StatementStatus::VmStep)
+}
+
+fn plan(connection: &Connection, query: &str, parameters: &[i64]) -> Vec<String> {
+    let mut statement = connection.prepare(&format!("EXPLAIN QUERY PLAN {query}")).unwrap();
+    let rows =
+        statement.query_map(rusqlite::params_from_iter(parameters), |row| row.get(3)).unwrap();
+    rows.collect::<Result<_, _>>().unwrap()
+}
+
+#[test]
+fn oauth_15_asking_for_status_lists_costs_the_same_however_many_tokens_there_are() {
+    let bench = Bench::new();
+    let tokens = |from: i64, to: i64| {
+        // Every token has expired by 1000; the intents are nobody's business here.
+        bench.connection.pragma_update(None, "foreign_keys", false).unwrap();
+        let fill =
+            "WITH RECURSIVE n (i) AS (VALUES (?1) UNION ALL SELECT i + 1 FROM n WHERE i < ?2)
+             INSERT INTO tokens (id, intent, expires_at, document, place, ended_at)
+             SELECT 'tok_' || i, 'int_' || i, 1000, '{}', i, CASE WHEN i < 3 THEN 1 END FROM n";
+        bench.connection.execute(fill, [from, to]).unwrap();
+    };
+    let cost = || {
+        [
+            steps(&bench.connection, read::FIRST_PLACE, &[]),
+            steps(&bench.connection, read::ENDED, &[0, 1 << 17, 999]),
+            steps(&bench.connection, read::ENDED, &[0, 1 << 17, 2000]),
+        ]
+    };
+    tokens(0, 9);
+    let few = cost();
+    tokens(10, 20_000);
+    assert_eq!(cost(), few);
+    let first = plan(&bench.connection, read::FIRST_PLACE, &[]);
+    assert_eq!(first, ["SEARCH tokens USING COVERING INDEX tokens_by_place (place>?)"]);
+    let ended = plan(&bench.connection, read::ENDED, &[0, 1, 2]);
+    assert_eq!(ended, ["SEARCH tokens USING INDEX tokens_ended (place>? AND place<?)"]);
+}
+
+#[test]
+fn a_kill_does_not_wait_for_the_runtimes_threads_for_blocking_work() {
+    use marque_intent::{IntentStore, KillScope, NewKill, Reason};
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("marque.sqlite");
+    let domain = "prod.example.org".parse().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .max_blocking_threads(1)
+        .build()
+        .unwrap();
+    let clock = Arc::new(FixedClock::default());
+    let store = runtime.block_on(SqliteStore::open(&path, &domain, clock)).unwrap();
+    let (release, held) = std::sync::mpsc::channel::<()>();
+    runtime.spawn_blocking(move || held.recv());
+    let reason = Reason::new("drill").unwrap();
+    let kill = NewKill { scope: KillScope::All, reason, actor: "operator:alice(1000)".to_owned() };
+    let state = runtime.block_on(store.kill(kill, Timestamp::UNIX_EPOCH)).unwrap();
+    assert_eq!(state.epoch, 1);
+    let journal = std::fs::read_to_string(journal_path(&path)).unwrap();
+    assert_eq!(journal.lines().count(), 1);
+    drop(release);
 }
 
 #[tokio::test]

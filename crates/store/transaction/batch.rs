@@ -74,6 +74,11 @@ pub(crate) struct IntentChangeRow {
 }
 
 impl Changes {
+    /// The intents that end here: their tokens end with them. To be marked after all tokens are written.
+    pub(crate) fn ended_intents(&self) -> impl Iterator<Item = &IntentId> {
+        self.intents.iter().filter(|(_, row)| row.intent.state().is_terminal()).map(|(id, _)| id)
+    }
+
     /// Whether there is nothing to commit.
     pub(crate) fn is_empty(&self) -> bool {
         let Self {

@@ -20,6 +20,8 @@ pub(crate) struct Loaded {
     pub(crate) kills: KillState,
     pub(crate) intents: Found<IntentId, Arc<Intent>>,
     pub(crate) tokens: Found<TokenId, TokenRecord>,
+    /// Families that were asked for and of which not every row reads, with the failure of one of them.
+    pub(crate) damaged_families: BTreeMap<IntentId, Failure>,
     /// By agent and key.
     pub(crate) idempotency: Found<(String, String), Idempotency>,
     pub(crate) deferrals: Found<Digest, Deferral>,
@@ -121,10 +123,17 @@ impl View {
         self.loaded.tokens.has(id)
     }
 
-    /// The tokens of an intent that derive from others, as far as they were asked for.
-    pub(crate) fn family(&self, intent: &IntentId) -> impl Iterator<Item = &TokenRecord> {
+    /// The tokens of an intent that derive from others, if they were asked for: every one that is there, or an error. One
+    /// that does not read might be what others derive from, so nothing can be said of a part of them.
+    pub(crate) fn family(
+        &self,
+        intent: &IntentId,
+    ) -> Result<impl Iterator<Item = &TokenRecord>, Failure> {
+        if let Some(damage) = self.loaded.damaged_families.get(intent) {
+            return Err(damage.clone());
+        }
         let derived = move |token: &&TokenRecord| token.intent == *intent && token.parent.is_some();
-        self.loaded.tokens.readable().filter(derived)
+        Ok(self.loaded.tokens.readable().filter(derived))
     }
 
     /// A token that is new, as it is to be kept: an access token has the next place of the status lists.

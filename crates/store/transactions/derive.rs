@@ -2,8 +2,8 @@
 
 use jiff::Timestamp;
 use marque_exchange::{
-    Derivation, Derived, Ended, MAX_DERIVED_TOKENS, TokenRecord, TokenUse, in_transaction, is_live,
-    use_up,
+    Derivation, Derived, Ended, MAX_DERIVED_TOKENS, MAX_KEPT_DERIVED_TOKENS, TokenRecord, TokenUse,
+    in_transaction, is_live, use_up,
 };
 use marque_intent::{Denial, DenialCode, Derive as IntentDerive, Intent};
 
@@ -28,21 +28,21 @@ impl Transaction for Derive {
     }
 
     fn plan(&self, view: &View) -> Result<Plan<Self::Answer>, Failure> {
-        let Derivation { grant_digest, delegator, token, transaction, now, .. } = &self.derivation;
+        let Derivation { grant_digest, token, transaction, now, .. } = &self.derivation;
         let (intent, parent) = match self.parent(view)? {
             Ok(found) => found,
             Err(denial) => return Ok(Plan::nothing(Err(denial))),
         };
-        let permitted = self.permitted(view, intent, parent).and_then(|()| {
+        let room = room(view, intent, *now)?;
+        let permitted = self.permitted(view, intent, parent).and(room).and_then(|()| {
             let wanted = IntentDerive {
                 holder: &token.client,
                 through: &token.through,
                 grant_digest,
                 token_id: token.id.as_str(),
                 parent: parent.id.as_str(),
-                audiences: &token.audiences,
                 token_expires_at: token.expires_at,
-                delegator: delegator.as_deref(),
+                facts: self.derivation.facts(),
                 epoch: view.kills().epoch,
             };
             intent.derive(&wanted, *now)
@@ -87,17 +87,17 @@ impl Derive {
 
     /// The parent as it is to be kept when its only use is to be exchanged.
     fn use_up(&self, view: &View, intent: &Intent, parent: &TokenRecord) -> Result<Ended, Denial> {
-        let Derivation { token, now, .. } = &self.derivation;
+        let Derivation { requested_by, now, .. } = &self.derivation;
         let order = TokenUse {
             token: parent.id.clone(),
             intent: parent.intent.clone(),
-            by: token.client.clone(),
+            by: requested_by.clone(),
             now: *now,
         };
         use_up(parent, intent, view.kills(), &order)
     }
 
-    /// The parent is live, the token is no wider than it, and there is room for one more.
+    /// The parent is live, and the token is no wider than it.
     fn permitted(&self, view: &View, intent: &Intent, parent: &TokenRecord) -> Result<(), Denial> {
         let Derivation { token, now, .. } = &self.derivation;
         is_live(parent, intent, view.kills(), *now)?;
@@ -106,6 +106,9 @@ impl Derive {
         let own = token.client == parent.client && token.through == parent.through;
         if !own && !token.through.iter().eq(parent.holders()) {
             return Err(stranger("the token does not continue the chain of its parent"));
+        }
+        if parent.root.is_some() && token.root != parent.root {
+            return Err(stranger("the token is on another's behalf than its parent"));
         }
         let audiences = token.kind.may_be_for(&token.audiences, parent);
         let bound = parent.confirmation.is_none() || token.confirmation.is_some();
@@ -122,18 +125,25 @@ impl Derive {
                 "the token id was used before",
             ));
         }
-        if live_in(view, intent, *now) >= MAX_DERIVED_TOKENS {
-            let detail = format!("{MAX_DERIVED_TOKENS} derived tokens of the intent are live");
-            return Err(Denial::new(DenialCode::ConcurrentGrantLimit, detail));
-        }
         Ok(())
     }
 }
 
-/// How many tokens that derive from others may still be used.
-fn live_in(view: &View, intent: &Intent, now: Timestamp) -> usize {
-    let live = |record: &&TokenRecord| is_live(record, intent, view.kills(), now).is_ok();
-    view.family(intent.id()).filter(live).count()
+/// Whether one more token may derive. Those that ended count too until they expire: every revocation and every derivation
+/// looks at each, and holds up everybody else's for so long.
+fn room(view: &View, intent: &Intent, now: Timestamp) -> Result<Result<(), Denial>, Failure> {
+    let family: Vec<_> = view.family(intent.id())?.collect();
+    let live = family.iter().filter(|record| is_live(record, intent, view.kills(), now).is_ok());
+    Ok(if live.count() >= MAX_DERIVED_TOKENS {
+        let detail = format!("{MAX_DERIVED_TOKENS} derived tokens of the intent are live");
+        Err(Denial::new(DenialCode::ConcurrentGrantLimit, detail))
+    } else if family.len() >= MAX_KEPT_DERIVED_TOKENS {
+        let detail =
+            format!("{MAX_KEPT_DERIVED_TOKENS} derived tokens of the intent have not expired");
+        Err(Denial::new(DenialCode::RateLimited, detail))
+    } else {
+        Ok(())
+    })
 }
 
 fn stranger(detail: &str) -> Denial {

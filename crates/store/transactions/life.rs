@@ -31,7 +31,7 @@ impl Transaction for RevokeToken {
         let Some(token) = found.filter(|token| token.intent == self.order.intent) else {
             return Ok(Plan::nothing(RevocationOutcome::Unknown));
         };
-        Ok(match revoke(token, view.family(&self.order.intent), &self.order) {
+        Ok(match revoke(token, view.family(&self.order.intent)?, &self.order) {
             Ok(ended) => {
                 let ids = ended.tokens.iter().map(|token| token.id.clone()).collect();
                 Plan { answer: RevocationOutcome::Revoked(ids), writes: writes(ended) }

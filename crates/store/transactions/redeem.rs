@@ -44,7 +44,7 @@ impl Transaction for Redeem {
             intent,
             agent,
             grant_digest,
-            delegator,
+            carried: _,
             deferral: _,
             token,
             transaction,
@@ -79,7 +79,7 @@ impl Transaction for Redeem {
             grant_digest,
             token_id: token.id.as_str(),
             token_expires_at: token.expires_at,
-            delegator: delegator.as_deref(),
+            facts: self.redemption.facts(),
             epoch: view.kills().epoch,
         };
         let answer = intent.redeem(&wanted, *now).map(|(next, event)| {

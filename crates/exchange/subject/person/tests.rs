@@ -224,6 +224,12 @@ async fn m_13_the_person_stays_the_root_when_the_agent_hands_on() {
     assert_eq!(child["act"]["sub"], helper);
     assert_eq!(child["act"]["act"]["sub"], rig.agent.as_str());
     assert!(child["exp"].as_i64() <= payload(parent)["exp"].as_i64());
+    // Both are kept, and told, as hers.
+    let kept = rig.store.kept();
+    let hers = |token: &crate::TokenRecord| token.root.as_ref().unwrap().as_str() == "corp:alice";
+    assert!(kept.tokens.len() == 2 && kept.tokens.values().all(hers));
+    assert!(kept.events.iter().all(|event| event.detail["delegator"] == "corp:alice"));
+    assert_eq!(kept.events.last().unwrap().detail["requested_by"], helper);
 }
 
 #[tokio::test]

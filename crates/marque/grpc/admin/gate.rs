@@ -11,6 +11,7 @@ use marque_intent::{Approver, DenialCode, GroupName, IntentId};
 use marque_registry::OperatorRule;
 use marque_spiffe::SpiffeId;
 use nix::unistd::{Uid, User};
+use tokio::sync::{Semaphore, oneshot};
 use tonic::Status;
 
 use super::door::{AdminDoor, Operator, Refusal};
@@ -21,11 +22,17 @@ pub(super) struct Gate {
     door: Arc<dyn AdminDoor>,
     attestors: Arc<Attestors>,
     own_uid: u32,
+    /// Places for those who ask for the name of a user.
+    lookups: Arc<Semaphore>,
 }
+
+/// How many names of users are looked up at a time.
+const LOOKUPS: usize = 8;
 
 impl Gate {
     pub(super) fn new(door: Arc<dyn AdminDoor>, attestors: Arc<Attestors>) -> Self {
-        Self { door, attestors, own_uid: Uid::effective().as_raw() }
+        let lookups = Arc::new(Semaphore::new(LOOKUPS));
+        Self { door, attestors, own_uid: Uid::effective().as_raw(), lookups }
     }
 
     pub(super) fn attestors(&self) -> &Attestors {
@@ -44,7 +51,7 @@ impl Gate {
             lineage.iter().flat_map(|process| self.door.agents_for(&process.selectors)).collect();
         agents.sort();
         agents.dedup();
-        let user = user_name(peer.uid()).await;
+        let user = self.user_name(peer.uid()).await;
         if !agents.is_empty() {
             return Err(self.refuse_agent(peer.uid(), user, agents, method, intent).await);
         }
@@ -91,6 +98,19 @@ impl Gate {
         status
     }
 
+    /// The name service may block, so it is asked on a thread of its own: those that the runtime keeps for what blocks may
+    /// all be taken by what callers of the service ask for, and whoever throws the kill switch must not wait for these.
+    async fn user_name(&self, uid: u32) -> Option<String> {
+        let place = Arc::clone(&self.lookups).acquire_owned().await.ok()?;
+        let (tell, told) = oneshot::channel();
+        let ask = move || {
+            drop(tell.send(User::from_uid(Uid::from_raw(uid))));
+            drop(place);
+        };
+        std::thread::Builder::new().name("user-name".to_owned()).spawn(ask).ok()?;
+        told.await.ok()?.ok()?.map(|user| user.name)
+    }
+
     async fn code_for(&self, agents: &[SpiffeId], intent: Option<&IntentId>) -> DenialCode {
         let Some(id) = intent else { return DenialCode::ApproverNotEligible };
         match self.door.intent(id.clone()).await {
@@ -98,12 +118,6 @@ impl Gate {
             _ => DenialCode::ApproverNotEligible,
         }
     }
-}
-
-/// The name service may block, so it is asked elsewhere.
-async fn user_name(uid: u32) -> Option<String> {
-    let asked = tokio::task::spawn_blocking(move || User::from_uid(Uid::from_raw(uid))).await;
-    asked.ok()?.ok()?.map(|user| user.name)
 }
 
 #[cfg(test)]
@@ -117,7 +131,23 @@ mod tests {
 
     fn gate(stage: &Stage) -> Gate {
         let door = Arc::new(FakeDoor::new(Arc::clone(&stage.registry)));
-        Gate { door, attestors: Arc::clone(&stage.attestors), own_uid: 500 }
+        let lookups = Arc::new(Semaphore::new(LOOKUPS));
+        Gate { door, attestors: Arc::clone(&stage.attestors), own_uid: 500, lookups }
+    }
+
+    #[test]
+    fn an_operator_is_known_while_the_runtimes_threads_for_blocking_work_are_all_taken() {
+        let stage = Stage::new();
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .max_blocking_threads(1)
+            .build()
+            .unwrap();
+        let (release, held) = std::sync::mpsc::channel::<()>();
+        runtime.spawn_blocking(move || held.recv());
+        let name = runtime.block_on(gate(&stage).user_name(0));
+        drop(release);
+        assert_eq!(name.as_deref(), Some("root"));
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //!
 //! Absent on purpose: tokens themselves, which nobody keeps, and the judgement whether one stands.
 
-use marque_exchange::{Confirmation, TokenKind, TokenRecord};
+use marque_exchange::{Confirmation, TokenRecord};
 use tonic::{Request, Response, Status};
 
 use super::super::proto::admin as proto;
@@ -54,6 +54,7 @@ fn token(standing: &TokenStanding) -> proto::Token {
         client,
         through,
         parent,
+        root,
         confirmation,
         single_use,
         used_at,
@@ -67,10 +68,11 @@ fn token(standing: &TokenStanding) -> proto::Token {
     proto::Token {
         id: id.to_string(),
         intent: intent.to_string(),
-        kind: kind_name(*kind).to_owned(),
+        kind: kind.as_str().to_owned(),
         holder: client.to_string(),
         through: through.iter().map(ToString::to_string).collect(),
         parent: parent.as_ref().map(ToString::to_string).unwrap_or_default(),
+        root: root.as_ref().map(ToString::to_string).unwrap_or_default(),
         audiences: audiences.clone(),
         bound_to: confirmation.map(bound_to).unwrap_or_default(),
         single_use: *single_use,
@@ -85,14 +87,6 @@ fn token(standing: &TokenStanding) -> proto::Token {
             .map(|denial| denial.code().as_str())
             .unwrap_or_default()
             .to_owned(),
-    }
-}
-
-const fn kind_name(kind: TokenKind) -> &'static str {
-    match kind {
-        TokenKind::AccessToken => "access_token",
-        TokenKind::TransactionToken => "transaction_token",
-        TokenKind::AuthorizationGrant => "authorization_grant",
     }
 }
 

@@ -1,8 +1,8 @@
 //! What is read of tokens after their issue.
 
+use std::collections::BTreeMap;
 use std::ops::Range;
 
-use jiff::Timestamp;
 use marque_exchange::{SuspectQuery, Suspects, TokenId, TokenRecord};
 use marque_intent::{Intent, IntentId};
 
@@ -11,6 +11,16 @@ use super::PooledReader;
 use crate::Failure;
 use crate::reader::Reader;
 use crate::rows::{IntentRow, count, micros, name, read, signed};
+
+/// The first place that is taken: the end of one index, whatever is in the table.
+pub(in super::super) const FIRST_PLACE: &str =
+    "SELECT place FROM tokens WHERE place IS NOT NULL ORDER BY place LIMIT 1";
+/// Tokens of some places that ended before their time: an index that has nothing else in it.
+pub(in super::super) const ENDED: &str = "SELECT place, id FROM tokens
+     WHERE place IS NOT NULL AND (ended_at IS NOT NULL OR intent_ended = 1)
+     AND place >= $1 AND place < $2 AND expires_at > $3";
+/// Every token of some places that was decided on before an epoch.
+const DECIDED_BEFORE: &str = "SELECT place, id FROM tokens WHERE place >= $1 AND place < $2 AND expires_at > $3 AND epoch < $4";
 
 impl PooledReader {
     /// The oldest first.
@@ -46,12 +56,10 @@ impl PooledReader {
         found.collect()
     }
 
-    pub(super) async fn places_at(&self, now: Timestamp) -> Result<Range<u64>, Failure> {
+    pub(super) async fn places_kept(&self) -> Result<Range<u64>, Failure> {
         // The head first: a place that is given out meanwhile is behind the end, not before the start.
         let end = self.head().await?.next_place;
-        let query = "SELECT place FROM tokens WHERE place IS NOT NULL AND expires_at > $1
-                     ORDER BY place LIMIT 1";
-        let rows = self.query(query, &[&micros(now)]).await?;
+        let rows = self.query(FIRST_PLACE, &[]).await?;
         let first = match rows.first() {
             Some(row) => count("tokens", "place", row.try_get(0)?)?,
             None => end,
@@ -63,19 +71,19 @@ impl PooledReader {
         let SuspectQuery { places, now, decided_before } = query;
         // In a statement of its own, before the tokens are read.
         let recorded_epoch = self.head().await?.kill_epoch;
-        let query = "SELECT tokens.place, tokens.id
-                     FROM tokens JOIN intents ON intents.id = tokens.intent
-                     WHERE tokens.place >= $1 AND tokens.place < $2 AND tokens.expires_at > $3
-                     AND (tokens.ended_at IS NOT NULL OR tokens.epoch < $4
-                          OR intents.state NOT IN ('approved', 'consumed'))";
-        let parameters =
-            [signed(places.start), signed(places.end), micros(*now), signed(*decided_before)];
-        let [from, to, now, epoch] = &parameters;
-        let rows = self.query(query, &[from, to, now, epoch]).await?;
+        let (from, to, now) = (signed(places.start), signed(places.end), micros(*now));
+        let mut rows = Vec::new();
+        // Those that ended last: what ends between the two is in one of them.
+        if *decided_before > 0 {
+            let epoch = signed(*decided_before);
+            rows.extend(self.query(DECIDED_BEFORE, &[&from, &to, &now, &epoch]).await?);
+        }
+        rows.extend(self.query(ENDED, &[&from, &to, &now]).await?);
         let tokens = rows.iter().map(|row| {
             let id: &str = row.try_get(1)?;
             Ok((count("tokens", id, row.try_get(0)?)?, name("tokens", id, id)?))
         });
-        Ok(Suspects { recorded_epoch, tokens: tokens.collect::<Result<_, Failure>>()? })
+        let tokens: BTreeMap<u64, TokenId> = tokens.collect::<Result<_, Failure>>()?;
+        Ok(Suspects { recorded_epoch, tokens: tokens.into_iter().collect() })
     }
 }

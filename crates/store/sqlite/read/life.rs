@@ -1,11 +1,11 @@
 //! What is read of tokens after their issue.
 
+use std::collections::BTreeMap;
 use std::ops::Range;
 
-use jiff::Timestamp;
-use marque_exchange::{SuspectQuery, Suspects, TokenRecord};
+use marque_exchange::{SuspectQuery, Suspects, TokenId, TokenRecord};
 use marque_intent::IntentId;
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{Connection, OptionalExtension, Rows, params};
 
 use super::super::head;
 use crate::Failure;
@@ -28,13 +28,21 @@ pub(super) fn tokens_of(
     Ok(tokens)
 }
 
-pub(super) fn places(connection: &Connection, now: Timestamp) -> Result<Range<u64>, Failure> {
+/// The first place that is taken: the end of one index, whatever is in the table.
+pub(in super::super) const FIRST_PLACE: &str =
+    "SELECT place FROM tokens WHERE place IS NOT NULL ORDER BY place LIMIT 1";
+/// Tokens of some places that ended before their time: an index that has nothing else in it.
+pub(in super::super) const ENDED: &str = "SELECT place, id FROM tokens INDEXED BY tokens_ended
+     WHERE place IS NOT NULL AND (ended_at IS NOT NULL OR intent_ended = 1)
+     AND place >= ?1 AND place < ?2 AND expires_at > ?3";
+/// Every token of some places that was decided on before an epoch.
+const DECIDED_BEFORE: &str = "SELECT place, id FROM tokens WHERE place >= ?1 AND place < ?2 AND expires_at > ?3 AND epoch < ?4";
+
+pub(super) fn places(connection: &Connection) -> Result<Range<u64>, Failure> {
     // The head first: a place that is given out meanwhile is behind the end, not before the start.
     let end = head(connection)?.next_place;
-    let mut statement = connection.prepare_cached(
-        "SELECT place FROM tokens WHERE place IS NOT NULL AND expires_at > ?1 ORDER BY place LIMIT 1",
-    )?;
-    let first: Option<i64> = statement.query_row([micros(now)], |row| row.get(0)).optional()?;
+    let mut statement = connection.prepare_cached(FIRST_PLACE)?;
+    let first: Option<i64> = statement.query_row([], |row| row.get(0)).optional()?;
     let first = first.map(|place| count("tokens", "place", place)).transpose()?;
     Ok(first.map_or(end, |first| first.min(end))..end)
 }
@@ -42,19 +50,24 @@ pub(super) fn places(connection: &Connection, now: Timestamp) -> Result<Range<u6
 pub(super) fn suspects(connection: &Connection, query: &SuspectQuery) -> Result<Suspects, Failure> {
     let SuspectQuery { places, now, decided_before } = query;
     let recorded_epoch = head(connection)?.kill_epoch;
-    let mut statement = connection.prepare_cached(
-        "SELECT tokens.place, tokens.id FROM tokens JOIN intents ON intents.id = tokens.intent
-         WHERE tokens.place >= ?1 AND tokens.place < ?2 AND tokens.expires_at > ?3
-         AND (tokens.ended_at IS NOT NULL OR tokens.epoch < ?4
-              OR intents.state NOT IN ('approved', 'consumed'))",
-    )?;
-    let rows = statement.query_map(
-        params![signed(places.start), signed(places.end), micros(*now), signed(*decided_before)],
-        |row| Ok((row.get::<_, i64>(0)?, row.get::<_, String>(1)?)),
-    )?;
-    let tokens = rows.map(|row| {
-        let (place, id) = row?;
-        Ok((count("tokens", &id, place)?, name("tokens", &id, &id)?))
-    });
-    Ok(Suspects { recorded_epoch, tokens: tokens.collect::<Result<_, Failure>>()? })
+    let (from, to, now) = (signed(places.start), signed(places.end), micros(*now));
+    let mut tokens = BTreeMap::new();
+    // Those that ended last: what ends between the two is in one of them.
+    if *decided_before > 0 {
+        let mut statement = connection.prepare_cached(DECIDED_BEFORE)?;
+        let found = statement.query(params![from, to, now, signed(*decided_before)])?;
+        take(&mut tokens, found)?;
+    }
+    let mut statement = connection.prepare_cached(ENDED)?;
+    take(&mut tokens, statement.query(params![from, to, now])?)?;
+    Ok(Suspects { recorded_epoch, tokens: tokens.into_iter().collect() })
+}
+
+/// The columns `place, id`.
+fn take(tokens: &mut BTreeMap<u64, TokenId>, mut rows: Rows<'_>) -> Result<(), Failure> {
+    while let Some(row) = rows.next()? {
+        let id: String = row.get(1)?;
+        tokens.insert(count("tokens", &id, row.get(0)?)?, name("tokens", &id, &id)?);
+    }
+    Ok(())
 }

@@ -10,6 +10,8 @@ use marque_store::{PostgresStore, SchemaName, SqliteStore, Store, StoreError};
 use marque_testkit::{FixedClock, TempDir, temp_dir};
 use tokio_postgres::NoTls;
 
+use crate::proxy::Proxy;
+
 static SAID: Once = Once::new();
 
 /// One engine with a database of its own.
@@ -142,6 +144,15 @@ impl Postgres {
         let store =
             PostgresStore::connect(&self.url, dir.path(), &self.trust_domain, clock).await.unwrap();
         (Arc::new(store), dir)
+    }
+
+    /// A replica whose way to the server can be closed.
+    pub(crate) async fn replica_by_proxy(&self) -> (Arc<Store>, Proxy, TempDir) {
+        let (dir, proxy) = (temp_dir(), Proxy::to(&self.url).await);
+        let clock = Arc::new(self.clock.clone());
+        let opened =
+            PostgresStore::connect(proxy.url(), dir.path(), &self.trust_domain, clock).await;
+        (Arc::new(opened.unwrap()), proxy, dir)
     }
 
     async fn raw(&self) -> tokio_postgres::Client {

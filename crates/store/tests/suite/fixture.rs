@@ -6,8 +6,8 @@ use std::time::Duration;
 use jiff::Timestamp;
 use marque_audit::{Event, EventKind};
 use marque_exchange::{
-    Derivation, Redemption, ReplayKey, Revoker, SingleUse, TokenId, TokenKind, TokenRecord,
-    TokenRevocation,
+    Carried, Derivation, Principal, Redemption, ReplayKey, Revoker, SingleUse, TokenId, TokenKind,
+    TokenRecord, TokenRevocation,
 };
 use marque_intent::{
     Approval, ApprovalRule, Approver, Delivery, Digest, Grant, GrantTerms, Intent, IntentChange,
@@ -116,7 +116,7 @@ pub(crate) fn redemption(intent: &Intent, now: Timestamp) -> Redemption {
         intent: intent.id().clone(),
         agent: intent.agent().clone(),
         grant_digest: *intent.grant().digest(),
-        delegator: None,
+        carried: Carried::default(),
         deferral: None,
         token: TokenRecord {
             id: TokenId::generate(&*RANDOM, START).unwrap(),
@@ -130,6 +130,7 @@ pub(crate) fn redemption(intent: &Intent, now: Timestamp) -> Redemption {
             kind: TokenKind::AccessToken,
             through: Vec::new(),
             parent: None,
+            root: Some(Principal::Agent(intent.agent().clone())),
             confirmation: None,
             single_use: false,
             used_at: None,
@@ -145,7 +146,7 @@ pub(crate) fn redemption(intent: &Intent, now: Timestamp) -> Redemption {
 pub(crate) fn derivation(intent: &Intent, parent: &TokenRecord, holder: &str) -> Derivation {
     Derivation {
         grant_digest: *intent.grant().digest(),
-        delegator: None,
+        carried: Carried::default(),
         token: TokenRecord {
             id: TokenId::generate(&*RANDOM, START).unwrap(),
             client: agent(holder),
@@ -155,6 +156,7 @@ pub(crate) fn derivation(intent: &Intent, parent: &TokenRecord, holder: &str) ->
             ..parent.clone()
         },
         transaction: None,
+        requested_by: parent.client.clone(),
         proofs: Vec::new(),
         now: START,
     }

@@ -13,6 +13,7 @@
 mod cases;
 mod engine;
 mod fixture;
+mod proxy;
 mod replicas;
 
 /// Runs every case on every engine.
@@ -88,6 +89,10 @@ on_both_engines! {
     kills::a_kill_that_only_the_journal_has_is_recorded_after_opening_again,
     kills::two_kills_at_once_are_two_epochs,
     life::oauth_12_3_a_revocation_takes_all_that_derives_along_with_a_leaf_for_each,
+    life::oauth_12_3_a_clock_that_was_ahead_for_a_while_hides_nobody_from_a_revocation,
+    life::oauth_12_3_a_token_that_does_not_read_stops_a_revocation_and_is_not_stepped_over,
+    life::one_derived_token_past_those_that_have_not_expired_is_refused_be_the_others_dead,
+    life::cve_2025_55241_on_whose_behalf_a_token_is_and_who_asked_is_in_the_log_and_kept,
     life::oauth_12_4_a_revoked_token_is_not_derived_from_again,
     life::oauth_12_5_a_revocation_and_derivations_at_once_leave_no_live_token,
     life::cve_2026_1035_of_64_who_use_a_token_of_a_single_use_one_is_told_that_it_is_active,

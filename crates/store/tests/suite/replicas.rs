@@ -9,6 +9,7 @@ use marque_intent::{DenialCode, IntentStore, KillScope};
 
 use crate::engine::{Engine, Postgres};
 use crate::fixture::*;
+use crate::proxy::Way;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn of_64_who_redeem_a_single_use_at_two_replicas_one_wins() {
@@ -109,6 +110,50 @@ async fn a_replica_that_lost_its_connections_hears_and_writes_again() {
     watch.wait_for(|heard| heard.stops_agent(&agent("a")).is_some()).await.unwrap();
     let size = there.size().await.unwrap();
     here.changed().wait_for(|heard| *heard >= size).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_replica_that_cannot_listen_hears_of_a_kill_all_the_same() {
+    let Some(engine) = Postgres::new().await else { return };
+    let here = engine.open().await;
+    let (there, proxy, _journal) = engine.replica_by_proxy().await;
+    // It has looked up once by its own connection.
+    here.append(refusal()).await.unwrap();
+    there.changed().wait_for(|size| *size == 1).await.unwrap();
+    proxy.set(Way::NobodyNew);
+    let schema = marque_store::SchemaName::of(engine.trust_domain());
+    let listeners = format!(
+        "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
+         WHERE application_name = '{schema}' AND query LIKE 'LISTEN%'"
+    );
+    assert_eq!(engine.number(&listeners).await, 2);
+    let state = here.kill(kill(KillScope::Agent(agent("a"))), START).await.unwrap();
+    let mut watch = IntentStore::kill_state(&*there);
+    watch.wait_for(|heard| **heard == state).await.unwrap();
+    assert_eq!(*there.current_kills().unwrap(), state);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_replica_that_hears_nothing_says_so_and_does_not_say_who_is_stopped() {
+    let Some(engine) = Postgres::new().await else { return };
+    let here = engine.open().await;
+    let (there, proxy, _journal) = engine.replica_by_proxy().await;
+    assert!(there.current_kills().is_ok());
+    proxy.set(Way::Closed);
+    let state = here.kill(kill(KillScope::Agent(agent("a"))), START).await.unwrap();
+    while there.current_kills().is_ok() {
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
+    assert!(here.current_kills().is_ok());
+    proxy.set(Way::Open);
+    let heard = loop {
+        match there.current_kills() {
+            Ok(heard) => break heard,
+            Err(_) => tokio::time::sleep(std::time::Duration::from_millis(10)).await,
+        }
+    };
+    // Whoever hears again has heard what was missed.
+    assert_eq!(*heard, state);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -19,6 +19,7 @@ fn standing() -> TokenStanding {
         client: agent("b"),
         through: vec![agent("a")],
         parent: Some("tok_00000000000000000000000000000002".parse().unwrap()),
+        root: Some("corp:alice".parse().unwrap()),
         confirmation: Some(Confirmation::Jkt(Thumbprint::new([0; 32]))),
         single_use: true,
         used_at: Some(START),
@@ -50,6 +51,7 @@ async fn a_token_is_shown_with_its_chain_its_place_and_why_it_ended() {
         "spiffe://test.example.org/agent/a"
       ],
       "parent": "tok_00000000000000000000000000000002",
+      "root": "corp:alice",
       "audiences": [
         "https://k8s.example.org"
       ],

@@ -23,6 +23,9 @@ pub struct TokenView {
     /// The token that it derives from; empty if it does not.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub parent: String,
+    /// On whose behalf it is; empty for one of before this was kept.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub root: String,
     /// Who it may be shown to.
     pub audiences: Vec<String>,
     /// The key that it is bound to; empty for a bearer token.
@@ -60,6 +63,7 @@ impl From<proto::Token> for TokenView {
             holder,
             through,
             parent,
+            root,
             audiences,
             bound_to,
             single_use,
@@ -78,6 +82,7 @@ impl From<proto::Token> for TokenView {
             holder,
             through,
             parent,
+            root,
             audiences,
             bound_to,
             single_use,

@@ -240,10 +240,9 @@ pub(crate) async fn the_record_of_a_token_names_who_stands_at_its_root(engine: i
     let store = engine.open().await;
     let intent = submit(&store, approved(agent("a"), 1)).await;
     let mut wanted = redemption(&intent, START);
-    wanted.delegator = Some("corp:alice".to_owned());
+    wanted.token.root = Some("corp:alice".parse().unwrap());
     let redeemed = store.redeem(wanted).await.unwrap();
-    let mut wanted = derivation(&redeemed.intent, &redeemed.token, "b");
-    wanted.delegator = Some("corp:alice".to_owned());
+    let wanted = derivation(&redeemed.intent, &redeemed.token, "b");
     let child = store.derive(wanted).await.unwrap().token;
     let leaves = leaves(&store).await;
     for (kind, token) in

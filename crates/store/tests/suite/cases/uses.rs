@@ -44,6 +44,8 @@ pub(crate) async fn a_use_gives_one_token_and_one_leaf(engine: impl Engine) {
     let last = leaves(&store).await.pop().unwrap();
     assert_eq!(last.event().kind, EventKind::TokenIssued);
     assert_eq!(last.event().token_id.as_deref(), Some(wanted.token.id.as_str()));
+    assert_eq!(last.event().audience, wanted.token.audiences);
+    assert_eq!(last.event().detail["kind"], "access_token");
     assert_eq!(store.token(&redemption(&intent, START).token.id).await.unwrap(), None);
 }
 
