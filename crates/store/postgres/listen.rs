@@ -33,16 +33,20 @@ pub(super) async fn run(
     reader: Arc<PooledReader>,
 ) {
     let something_new = Notify::new();
-    let listen = async {
-        loop {
-            if let Err(failure) = listen(&config, &schema, &something_new).await {
-                let error = &failure as &dyn std::error::Error;
-                tracing::warn!(error, "what other replicas do is heard with delay");
-            }
-            sleep(RECONNECT_AFTER).await;
+    futures::join!(
+        keep_listening(&config, &schema, &something_new),
+        follow(&config, &shared, &reader, &something_new),
+    );
+}
+
+async fn keep_listening(config: &Config, schema: &SchemaName, something_new: &Notify) {
+    loop {
+        if let Err(failure) = listen(config, schema, something_new).await {
+            let error = &failure as &dyn std::error::Error;
+            tracing::warn!(error, "what other replicas do is heard with delay");
         }
-    };
-    futures::join!(listen, follow(&config, &shared, &reader, &something_new));
+        sleep(RECONNECT_AFTER).await;
+    }
 }
 
 /// Listens on one connection, as long as it holds.
@@ -81,7 +85,7 @@ async fn follow(
     shared: &Shared,
     everybodys: &PooledReader,
     something_new: &Notify,
-) -> ! {
+) {
     let mut own = None;
     loop {
         let reader = match &own {
@@ -100,12 +104,16 @@ async fn follow(
         match heard {
             Ok(()) => drop(timeout(LOOK_UP_EVERY, something_new.notified()).await),
             Err(failure) => {
-                let error = failure.as_ref().map(|failure| failure as &dyn std::error::Error);
-                tracing::warn!(error, "what other replicas do is not heard");
+                tell(failure.as_ref());
                 sleep(RECONNECT_AFTER).await;
             }
         }
     }
+}
+
+fn tell(failure: Option<&Failure>) {
+    let error = failure.map(|failure| failure as &dyn std::error::Error);
+    tracing::warn!(error, "what other replicas do is not heard");
 }
 
 /// Takes up what the database says now; the error is none where it said nothing in time.

@@ -4,7 +4,7 @@ mod asking;
 mod withdrawn;
 
 use marque_audit::EventKind;
-use marque_intent::{Approval, Approver, Digest, IntentChange, KillScope, Reason, State};
+use marque_intent::{Approval, Approver, Digest, Intent, IntentChange, KillScope, Reason, State};
 use marque_testkit::START;
 use serde_json::{Value, json};
 
@@ -373,9 +373,10 @@ async fn oauth_18_collecting_checks_everything_again() {
     rig.approve_asked();
     // Tampered with after approval: the grant is not what the approver's digest names.
     let good = rig.asked();
-    let mut changed = serde_json::to_value(&good).unwrap();
+    let mut changed = serde_json::to_value(good.course()).unwrap();
     changed["approvals"][0]["digest"] = Digest::of(b"another").to_string().into();
-    rig.put(serde_json::from_value(changed).unwrap());
+    let changed = serde_json::from_value(changed).unwrap();
+    rig.put(Intent::of_parts(good.shared_grant().clone(), changed));
     let refused = (OAuthErrorCode::AccessDenied, Some(DenialCode::ApprovalDigestMismatch));
     assert_eq!(rig.refused(&rig.poll(&code)).await, refused);
     rig.put(good);

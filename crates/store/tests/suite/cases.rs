@@ -3,6 +3,7 @@
 pub(crate) mod deferrals;
 pub(crate) mod derive;
 pub(crate) mod durability;
+pub(crate) mod families;
 pub(crate) mod intents;
 pub(crate) mod kills;
 pub(crate) mod life;

@@ -8,8 +8,8 @@ use futures::future::join_all;
 use jiff::Timestamp;
 use marque_audit::EventKind;
 use marque_exchange::{
-    MAX_DERIVED_TOKENS, RedeemError, RevocationOutcome, Revoker, SuspectQuery, TOKENS_KEPT_FOR,
-    TokenId, TokenKind, TokenLifeStore, TokenRecord, TokenStore, TokenUse, is_live,
+    RedeemError, RevocationOutcome, Revoker, SuspectQuery, TOKENS_KEPT_FOR, TokenId,
+    TokenLifeStore, TokenRecord, TokenStore, TokenUse, is_live,
 };
 use marque_intent::{
     DenialCode, Digest, IdempotencyKey, Intent, IntentChange, IntentStore, KillScope, Outcome,
@@ -22,11 +22,15 @@ use crate::engine::Engine;
 use crate::fixture::*;
 
 /// An intent with the token of its one use.
-async fn issued(store: &Store, name: &str) -> (Intent, TokenRecord) {
+pub(super) async fn issued(store: &Store, name: &str) -> (Intent, TokenRecord) {
     issued_with(store, name, false).await
 }
 
-async fn issued_with(store: &Store, name: &str, single_use: bool) -> (Intent, TokenRecord) {
+pub(super) async fn issued_with(
+    store: &Store,
+    name: &str,
+    single_use: bool,
+) -> (Intent, TokenRecord) {
     let intent = submit(store, approved(agent(name), 1)).await;
     let mut wanted = redemption(&intent, START);
     wanted.token.single_use = single_use;
@@ -34,7 +38,7 @@ async fn issued_with(store: &Store, name: &str, single_use: bool) -> (Intent, To
     (redeemed.intent, redeemed.token)
 }
 
-async fn derived(
+pub(super) async fn derived(
     store: &Store,
     intent: &Intent,
     parent: &TokenRecord,
@@ -44,7 +48,7 @@ async fn derived(
 }
 
 /// The tokens of an intent that are live.
-async fn live(store: &Store, intent: &Intent) -> BTreeSet<TokenId> {
+pub(super) async fn live(store: &Store, intent: &Intent) -> BTreeSet<TokenId> {
     let intent = store.find(intent.id()).await.unwrap().unwrap();
     let kills = TokenStore::kill_state(store);
     let tokens = store.tokens_of(intent.id()).await.unwrap();
@@ -148,88 +152,6 @@ pub(crate) async fn oauth_12_4_a_revoked_token_is_not_derived_from_again(engine:
         }
     }
     assert!(live(&store, &intent).await.is_empty());
-}
-
-pub(crate) async fn oauth_12_3_a_clock_that_was_ahead_for_a_while_hides_nobody_from_a_revocation(
-    engine: impl Engine,
-) {
-    let store = engine.open().await;
-    let (intent, root) = issued(&store, "a").await;
-    let child = derived(&store, &intent, &root, "b").await;
-    engine.clock().advance(Duration::from_secs(60 * 60));
-    store.record_refusal(refusal()).await.unwrap();
-    engine.clock().set(START);
-    assert_eq!(live(&store, &intent).await.len(), 2);
-    let revoked = store.revoke_token(revocation(&root)).await.unwrap();
-    assert_eq!(revoked, RevocationOutcome::Revoked(vec![root.id, child.id]));
-    assert!(live(&store, &intent).await.is_empty());
-}
-
-pub(crate) async fn oauth_12_3_a_token_that_does_not_read_stops_a_revocation_and_is_not_stepped_over(
-    engine: impl Engine,
-) {
-    let store = engine.open().await;
-    let (intent, root) = issued(&store, "a").await;
-    let child = derived(&store, &intent, &root, "b").await;
-    let grandchild = derived(&store, &intent, &child, "c").await;
-    let (elsewhere, other) = issued(&store, "a").await;
-    let others_child = derived(&store, &elsewhere, &other, "b").await;
-    let whole = serde_json::to_string(&child).unwrap();
-    let write = async |document: String| {
-        let id = &child.id;
-        engine
-            .execute(&format!("UPDATE tokens SET document = '{document}' WHERE id = '{id}'"))
-            .await;
-    };
-    // As a newer replica may have written it.
-    write(whole.replacen('{', "{\"unheard_of\":1,", 1)).await;
-    let (failed, done) = futures::join!(
-        store.revoke_token(revocation(&root)),
-        store.revoke_token(revocation(&other)),
-    );
-    assert!(failed.is_err(), "{failed:?}");
-    assert_eq!(done.unwrap(), RevocationOutcome::Revoked(vec![other.id, others_child.id]));
-    assert!(matches!(
-        store.derive(derivation(&intent, &root, "d")).await,
-        Err(RedeemError::Store(_))
-    ));
-    assert_eq!(count(&store, EventKind::TokenRevoked).await, 2);
-    write(whole).await;
-    let revoked = store.revoke_token(revocation(&root)).await.unwrap();
-    assert_eq!(revoked, RevocationOutcome::Revoked(vec![root.id, child.id.clone(), grandchild.id]));
-    assert!(live(&store, &intent).await.is_empty());
-}
-
-pub(crate) async fn one_derived_token_past_those_that_have_not_expired_is_refused_be_the_others_dead(
-    engine: impl Engine,
-) {
-    let store = engine.open().await;
-    let (intent, root) = issued_with(&store, "a", false).await;
-    let refused = async |now: Timestamp| {
-        let mut wanted = derivation(&intent, &root, "b");
-        wanted.now = now;
-        match store.derive(wanted).await {
-            Err(RedeemError::Refused(denial)) => Some(denial.code()),
-            Ok(_) => None,
-            other => panic!("{other:?}"),
-        }
-    };
-    // One and all that derive from it, revoked together, time and again.
-    while engine.number("SELECT count(*) FROM tokens").await <= 512 {
-        let child = derived(&store, &intent, &root, "b").await;
-        let below = (1..MAX_DERIVED_TOKENS).map(|_| derived(&store, &intent, &child, "c"));
-        join_all(below).await;
-        assert_eq!(refused(START).await, Some(DenialCode::ConcurrentGrantLimit));
-        store.revoke_token(revocation(&child)).await.unwrap();
-    }
-    assert_eq!(engine.number("SELECT count(*) FROM tokens").await, 513);
-    assert_eq!(live(&store, &intent).await, BTreeSet::from([root.id.clone()]));
-    assert_eq!(refused(START).await, Some(DenialCode::RateLimited));
-    // Another intent has its own; and what has expired does not count.
-    let (elsewhere, other) = issued(&store, "a").await;
-    derived(&store, &elsewhere, &other, "b").await;
-    engine.execute("UPDATE tokens SET expires_at = 0 WHERE ended_at IS NOT NULL").await;
-    assert_eq!(refused(START).await, None);
 }
 
 pub(crate) async fn oauth_12_5_a_revocation_and_derivations_at_once_leave_no_live_token(
