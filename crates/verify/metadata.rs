@@ -31,7 +31,10 @@ impl Verifier {
             (settings.binding.admits_dpop(), settings.binding.admits_certificates());
         for (name, value) in [
             ("dpop_signing_alg_values_supported", dpop.then(|| json!(algorithms))),
-            ("tls_client_certificate_bound_access_tokens", certificates.then(|| json!(true))),
+            (
+                "tls_client_certificate_bound_access_tokens",
+                certificates.then_some(Value::Bool(true)),
+            ),
         ] {
             if let Some((members, value)) = document.as_object_mut().zip(value) {
                 members.insert(name.to_owned(), value);
