@@ -154,8 +154,10 @@ pub struct ClientRules {
     pub trust_domain: TrustDomain,
     /// Its environment.
     pub environment: Environment,
-    /// How far in the future an SVID may end, unless it is a certificate.
+    /// How far in the future a JWT-SVID may end.
     pub max_assertion_lifetime: Duration,
+    /// How far in the future a WIT-SVID may end: it opens nothing without its key, and lives longer.
+    pub max_wit_svid_lifetime: Duration,
     /// How far clocks may differ.
     pub leeway: Duration,
     /// Which methods are offered beside JWT-SVIDs.
@@ -221,7 +223,24 @@ impl ClientAuthenticator {
     }
 
     fn check_remaining_life(&self, expires_at: Timestamp, now: Timestamp) -> Result<(), Refusal> {
-        if expires_at > now + self.rules.max_assertion_lifetime + self.rules.leeway {
+        self.ends_within(self.rules.max_assertion_lifetime, expires_at, now)
+    }
+
+    fn check_remaining_life_of_wit_svid(
+        &self,
+        expires_at: Timestamp,
+        now: Timestamp,
+    ) -> Result<(), Refusal> {
+        self.ends_within(self.rules.max_wit_svid_lifetime, expires_at, now)
+    }
+
+    fn ends_within(
+        &self,
+        lifetime: Duration,
+        expires_at: Timestamp,
+        now: Timestamp,
+    ) -> Result<(), Refusal> {
+        if expires_at > now + lifetime + self.rules.leeway {
             return Err(Refusal::LivesTooLong);
         }
         Ok(())

@@ -18,8 +18,10 @@ pub struct TokenServiceConfig {
     pub environment: Environment,
     /// The longest that any access token lives.
     pub max_token_lifetime: Duration,
-    /// How far in the future a client's SVID may end.
+    /// How far in the future a JWT-SVID may end.
     pub max_assertion_lifetime: Duration,
+    /// How far in the future a WIT-SVID may end.
+    pub max_wit_svid_lifetime: Duration,
     /// How far clocks may differ.
     pub leeway: Duration,
     /// What clients are held to.
@@ -50,6 +52,7 @@ impl TokenServiceConfig {
             environment,
             max_token_lifetime: Duration::from_secs(3600),
             max_assertion_lifetime: Duration::from_secs(3600),
+            max_wit_svid_lifetime: Duration::from_secs(3600),
             leeway: Duration::from_secs(10),
             clients: Vec::new(),
             resource_servers: Vec::new(),

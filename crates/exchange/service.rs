@@ -90,6 +90,7 @@ impl TokenService {
             trust_domain: config.trust_domain.clone(),
             environment: config.environment,
             max_assertion_lifetime: config.max_assertion_lifetime,
+            max_wit_svid_lifetime: config.max_wit_svid_lifetime,
             leeway: config.leeway,
             offers: config.offers,
             attestation_challenge: config.attestation_challenge,

@@ -28,7 +28,7 @@ impl ClientAuthenticator {
         let now = self.clock.now();
         let bundle = self.bundle(svid.trust_domain()).map_err(unacceptable)?;
         let svid = svid.verify(&bundle, now).map_err(Refusal::invalid).map_err(unacceptable)?;
-        self.check_remaining_life(svid.expires_at(), now).map_err(unacceptable)?;
+        self.check_remaining_life_of_wit_svid(svid.expires_at(), now).map_err(unacceptable)?;
         let key = Thumbprint::new(svid.holder_key().thumbprint());
         let actor = AuthenticatedClient {
             id: svid.subject().clone(),

@@ -58,7 +58,7 @@ impl ClientAuthenticator {
         let svid = UnverifiedWitSvid::parse(token).map_err(Refusal::invalid)?;
         let bundle = self.bundle(svid.trust_domain())?;
         let svid = svid.verify(&bundle, now).map_err(Refusal::invalid)?;
-        self.check_remaining_life(svid.expires_at(), now)?;
+        self.check_remaining_life_of_wit_svid(svid.expires_at(), now)?;
         let issuer = &self.rules.issuer;
         let leeway = SignedDuration::try_from(self.rules.leeway).unwrap_or_default();
         let shown = match proof {

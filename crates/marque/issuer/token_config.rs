@@ -25,6 +25,7 @@ pub(super) fn of(
     Ok(TokenServiceConfig {
         max_token_lifetime: document.max_access_token_lifetime(),
         max_assertion_lifetime: document.jwt_svid_lifetime(),
+        max_wit_svid_lifetime: document.wit_svid_lifetime(),
         leeway: LEEWAY,
         clients: clients.context("read [[clients]]")?,
         resource_servers: servers.collect::<Result<_, _>>().context("read [[resource_servers]]")?,

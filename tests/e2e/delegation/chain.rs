@@ -201,10 +201,6 @@ pub(super) struct Chain {
 impl Chain {
     pub(super) async fn start() -> Self {
         let daemon = Daemon::start_with(|trust_domains| {
-            let file = trust_domains.join(NON_PRODUCTION).join("trust-domain.toml");
-            let text = std::fs::read_to_string(&file).expect("the document");
-            let brief = text.replace("jwt_svid =", "wit_svid = \"5m\"\njwt_svid =");
-            std::fs::write(file, brief).expect("write the document");
             let text = playbook();
             write(trust_domains, "review-preview", &text);
             let all = r#""spiffe://dev.example.org/agent/chain/*","#;

@@ -126,6 +126,29 @@ async fn oauth_2_the_holder_gets_a_token_for_another_agent_bound_to_that_agents_
 }
 
 #[tokio::test]
+async fn a_wit_svid_lives_as_long_as_its_own_ceiling_and_no_longer() {
+    let team = team_with(
+        |config| {
+            config.max_assertion_lifetime = Duration::from_secs(300);
+            config.max_wit_svid_lifetime = Duration::from_secs(3600);
+        },
+        |_| {},
+    );
+    let first = team.first().await;
+    // Ten seconds are the leeway.
+    for (seconds, good) in [(3610, true), (3611, false)] {
+        let holder = HolderKey::generate().unwrap();
+        let end = START + Duration::from_secs(seconds);
+        let wit = team.rig.own.wit_svid(&team.b, &holder, end);
+        let fields = team
+            .narrower(&team.rig.agent, &first, &[AUDIENCE], "secrets.read")
+            .set("actor_token", wit.expose_token())
+            .set("actor_token_type", TOKEN_TYPE_JWT);
+        assert_eq!(team.exchange(&fields).await.is_ok(), good, "{seconds}");
+    }
+}
+
+#[tokio::test]
 async fn oauth_2_14_a_token_lives_no_longer_than_any_of_its_parents() {
     let team = team();
     let first = team.first().await;
