@@ -9,7 +9,7 @@ use crate::issuer::Running;
 
 /// Requests, and how many of them are due in a second; without a rate each is due once there is a connection for it.
 pub(crate) struct Load {
-    pub(crate) requests: Vec<Vec<u8>>,
+    pub(crate) requests: Vec<Arc<[u8]>>,
     pub(crate) rate: Option<u32>,
 }
 

@@ -23,6 +23,7 @@ mod connection;
 mod issuer;
 mod load;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use support::oauth::{ASSERTION_TYPE, exchange_fields};
@@ -36,7 +37,7 @@ const CONNECTIONS: usize = 64;
 const LENGTH: Duration = Duration::from_secs(5);
 /// Uses of one intent, so that preparing a row takes less than measuring it.
 pub(crate) const USES: usize = 16;
-const RATES: [u32; 4] = [1_000, 2_000, 4_000, 8_000];
+const RATES: [u32; 4] = [2_000, 6_000, 8_000, 15_000];
 
 fn main() {
     if support::agent::is_a_part() {
@@ -101,30 +102,31 @@ async fn introspection(issuer: &Running, engine: &str) {
         ("client_assertion_type", ASSERTION_TYPE),
         ("client_assertion", client.svid.as_str()),
     ];
-    let request = issuer.form(&client.place.introspection_endpoint(), &fields);
+    let request: Arc<[u8]> = issuer.form(&client.place.introspection_endpoint(), &fields).into();
     for rate in [None, Some(4_000)] {
-        let load = Load { requests: vec![request.clone(); 16 * 1024], rate };
+        let load = Load { requests: vec![Arc::clone(&request); 16 * 1024], rate };
         let offered = rate.map_or_else(|| "all at once".to_owned(), |rate| rate.to_string());
         print(engine, "introspection", &offered, &load.run(issuer, CONNECTIONS).await);
     }
 }
 
 /// Token requests, each for a use of its own.
-async fn requests(issuer: &Running, count: usize) -> Vec<Vec<u8>> {
+async fn requests(issuer: &Running, count: usize) -> Vec<Arc<[u8]>> {
     let client = &issuer.client;
     let mut requests = Vec::with_capacity(count);
     while requests.len() < count {
         let intents = futures::future::join_all((0..16).map(|_| client.ask_restart())).await;
         for intent in intents {
             let form = exchange_fields(&client.svid, &intent);
-            let request = issuer.form(&client.place.token_endpoint, &form);
+            let request: Arc<[u8]> = issuer.form(&client.place.token_endpoint, &form).into();
             requests.extend(std::iter::repeat_n(request, USES));
         }
     }
     // The uses of one intent are not asked for in one breath.
     let spread = requests.len() / USES;
-    let mut spread_out: Vec<_> =
-        (0..requests.len()).map(|at| requests[at % spread * USES + at / spread].clone()).collect();
+    let mut spread_out: Vec<_> = (0..requests.len())
+        .map(|at| Arc::clone(&requests[at % spread * USES + at / spread]))
+        .collect();
     spread_out.truncate(count);
     spread_out
 }
