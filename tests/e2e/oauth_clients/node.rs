@@ -251,7 +251,7 @@ async fn oauth_18_openid_client_polls_by_ciba_until_somebody_approved() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn oauth_9_oauth4webapi_and_jose_validate_access_tokens() {
+async fn oauth4webapi_validates_access_tokens_as_rfc_9068_wants() {
     let Some(scene) = Scene::new().await else { return };
     let intent = scene.intent().await;
     let token = scene.run("oauth4webapi", "exchange", &scene.exchange(&intent)).await;
