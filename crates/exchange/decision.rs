@@ -8,7 +8,8 @@ mod granted;
 
 use jiff::Timestamp;
 use marque_intent::{
-    Denial, DenialCode, Digest, Grant, Intent, KillState, Rights, TokenFacts, Use,
+    Delegator, Delegators, Denial, DenialCode, Digest, Grant, Intent, KillState, Rights,
+    TokenFacts, Use,
 };
 
 pub(crate) use derivable::Derivable;
@@ -31,6 +32,8 @@ const RIGHTS_DIGEST: &str = "marque/rights/1";
 pub(crate) struct Question<'a> {
     pub(crate) asked: &'a Asked,
     pub(crate) client: &'a AuthenticatedClient,
+    /// On whose behalf; `None` where the agent acts for itself.
+    pub(crate) delegator: Option<&'a Delegator>,
     /// When the subject token ends.
     pub(crate) subject_expires_at: Timestamp,
     pub(crate) intent: Option<&'a Intent>,
@@ -81,6 +84,7 @@ impl Question<'_> {
         if let Some(code) = self.kills.stops_grant(grant) {
             return Err(Refusal::denied(Denial::new(code, "the kill switch stops the grant")));
         }
+        Delegators::check(grant.delegators.as_ref(), self.delegator).map_err(Refusal::denied)?;
         let rights = Rights::of(grant);
         let client = self.client.id();
         let ceilings = Ceilings::new(self.config, client, client, self.issuing).within(self.within);

@@ -11,7 +11,7 @@ use std::borrow::Cow;
 
 use jiff::Timestamp;
 use marque_audit::{Event, EventKind, PlaybookPin};
-use marque_intent::{Denial, DenialCode, Intent, IntentId};
+use marque_intent::{Delegator, Denial, DenialCode, Intent, IntentId};
 
 use crate::{
     Asked, AuthenticatedClient, Confirmation, OAuthError, OAuthErrorCode, Presented, RedeemError,
@@ -35,6 +35,8 @@ pub(crate) struct Wanted<'a> {
     pub(crate) client: &'a AuthenticatedClient,
     /// On whose behalf.
     pub(crate) chain: Chain,
+    /// The person at its root, if there is one.
+    pub(crate) delegator: Option<Delegator>,
     /// When the subject token ends.
     pub(crate) subject_expires_at: Timestamp,
     pub(crate) asked: &'a Asked,
@@ -63,13 +65,17 @@ impl TokenService {
         let (issuing, asked) = Issuing::of(request, &self.config)?;
         let subject = self.subject(credentials, request, &client).await?;
         let actor = self.actor(credentials, request, &client)?;
-        let (chain, subject_expires_at) = match &subject {
+        let (chain, delegator, subject_expires_at) = match &subject {
             Subject::Token(subject) => {
                 let asked = (request, &asked, &issuing);
                 return self.derive_from(subject, &client, &actor, asked, proofs).await;
             }
-            Subject::Svid(svid) => (Chain::of_agent(client.id().clone()), svid.svid_expires_at()),
-            Subject::Person(person) => (self.acting_for(person, &client)?, person.expires_at),
+            Subject::Svid(svid) => {
+                (Chain::of_agent(client.id().clone()), None, svid.svid_expires_at())
+            }
+            Subject::Person(person) => {
+                (self.acting_for(person, &client)?, Some(person.delegator()), person.expires_at)
+            }
         };
         // An SVID or a person's token is exchanged by the agent that it is of, or that acts for the person: by the client.
         if actor.id != *client.id() {
@@ -90,6 +96,7 @@ impl TokenService {
         let wanted = Wanted {
             client: &client,
             chain,
+            delegator,
             subject_expires_at: subject_expires_at.min(actor.expires_at),
             asked: &asked,
             intent: &intent,
@@ -122,12 +129,14 @@ impl TokenService {
     /// The intent that is wanted, if all that it lacks is an approver's word.
     pub(crate) async fn considered(&self, wanted: &Wanted<'_>) -> Result<Intent, OAuthError> {
         let Wanted { client, subject_expires_at, asked, intent: id, issuing, within, .. } = wanted;
+        let delegator = wanted.delegator.as_ref();
         let intent = self.store.intent(id).await.map_err(unavailable)?;
         let kills = self.store.kill_state();
         let now = self.clock.now();
         let question = Question {
             asked,
             client,
+            delegator,
             subject_expires_at: *subject_expires_at,
             intent: intent.as_ref(),
             kills: &kills,
@@ -162,6 +171,7 @@ impl TokenService {
         let question = Question {
             asked,
             client,
+            delegator: wanted.delegator.as_ref(),
             subject_expires_at: *subject_expires_at,
             intent: intent.as_ref(),
             kills: &kills,

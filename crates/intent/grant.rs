@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize, Serializer};
 use serde_json::{Map, Value};
 
 use crate::approval::ApprovalRule;
+use crate::delegators::Delegators;
 use crate::digest::{CanonicalError, Digest};
 use crate::id::IntentId;
 use crate::playbook::PlaybookId;
@@ -65,6 +66,9 @@ pub struct GrantTerms {
     /// Whether and to whom it may be handed on; absent if not at all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub on_behalf: Option<OnBehalf>,
+    /// On whose behalf it may be used; absent if on nobody's but its own agent's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub delegators: Option<Delegators>,
     /// What the agent calls its session.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub session: Option<Label>,

@@ -6,6 +6,7 @@
 
 mod appeal;
 mod approval;
+mod delegators;
 mod denial;
 mod digest;
 mod envelope;
@@ -32,6 +33,7 @@ pub use self::approval::{
     Approval, ApprovalRule, Approver, GroupName, GroupNameError, MAX_APPROVALS, OPERATORS, Person,
     PersonError,
 };
+pub use self::delegators::{Delegator, Delegators, MAX_DELEGATOR_TEXT, Persons};
 pub use self::denial::{
     Denial, DenialClass, DenialCode, MAX_DETAIL_CHARS, Problem, ProblemPolicy, ProblemRemediation,
     ProblemRetry, Remediation, Retry, UnknownDenialCode,
@@ -53,7 +55,7 @@ pub use self::lifecycle::{
 pub use self::playbook::{
     ApprovalMode, MAX_CLOCK, MAX_PLAYBOOK_BYTES, MAX_TOKEN_LIFETIME, MAX_USES, Playbook,
     PlaybookError, PlaybookFinding, PlaybookId, PlaybookIdError, PlaybookSet, PlaybookStatus,
-    PlaybookSummary, TicketSummary, Times,
+    PlaybookSummary, TicketSummary, Times, WorkflowLabel,
 };
 pub use self::request::{
     IntentRequest, MAX_PARAMETERS, MAX_REQUEST_BYTES, MAX_REQUEST_DEPTH, TicketRef, TicketRefError,

@@ -14,7 +14,7 @@ mod template;
 mod unsupported;
 mod value;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::num::NonZeroU64;
 use std::str::FromStr;
@@ -25,13 +25,14 @@ use marque_spiffe::{SpiffeId, SpiffeIdPattern, TrustDomain};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-pub use self::document::{ApprovalMode, PlaybookStatus};
+pub use self::document::{ApprovalMode, PlaybookStatus, WorkflowLabel};
 pub(crate) use self::parameters::{Parameters, is_bounded_schema};
 pub(crate) use self::pattern::LinearPattern;
 pub use self::set::{PlaybookFinding, PlaybookSet};
 pub(crate) use self::template::{Template, Variable};
 pub(crate) use self::value::ValueTemplate;
 use crate::approval::ApprovalRule;
+use crate::delegators::Delegators;
 use crate::digest::Digest;
 use crate::grant::{Delivery, PinnedPlaybook, Scope};
 use crate::rights::{Limits, OnBehalf, ToolId};
@@ -154,6 +155,8 @@ pub struct Playbook {
     pub(crate) constraints: BTreeMap<String, ValueTemplate>,
     limits: Limits,
     on_behalf: Option<OnBehalf>,
+    delegators: Option<Delegators>,
+    workflow: BTreeSet<WorkflowLabel>,
 }
 
 /// How a tool may be called, before values are filled in.
@@ -339,6 +342,18 @@ impl Playbook {
         self.on_behalf.as_ref()
     }
 
+    /// On whose behalf its grants may be used; absent if on nobody's but their own agent's.
+    #[must_use]
+    pub const fn delegators(&self) -> Option<&Delegators> {
+        self.delegators.as_ref()
+    }
+
+    /// What an agent has to say of where in a workflow it acts.
+    #[must_use]
+    pub const fn workflow(&self) -> &BTreeSet<WorkflowLabel> {
+        &self.workflow
+    }
+
     /// Whether this agent may ask for it: its patterns match and it is in use.
     #[must_use]
     pub fn is_for(&self, agent: &SpiffeId) -> bool {
@@ -375,6 +390,8 @@ impl Playbook {
                 pattern: ticket.pattern.as_str().to_owned(),
             }),
             approval: self.approval_mode,
+            delegators: self.delegators.clone(),
+            workflow: self.workflow.clone(),
             uses: self.time.uses,
             token_lifetime_s: self.time.token_lifetime().as_secs(),
         }
@@ -404,6 +421,12 @@ pub struct PlaybookSummary {
     pub ticket: Option<TicketSummary>,
     /// How it is approved.
     pub approval: ApprovalMode,
+    /// On whose behalf its grants may be used; absent if on nobody's but their own agent's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub delegators: Option<Delegators>,
+    /// What a request has to say of the workflow.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub workflow: BTreeSet<WorkflowLabel>,
     /// How many tokens one grant gives.
     pub uses: u32,
     /// How long one token lives at most, in seconds.

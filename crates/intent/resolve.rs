@@ -15,7 +15,7 @@ use crate::grant::{AuthorizationDetail, Grant, GrantTerms};
 use crate::id::IntentId;
 use crate::lifecycle::plus;
 use crate::playbook::{
-    DetailTemplate, Playbook, Template, ValueTemplate, Variable, is_bounded_schema,
+    DetailTemplate, Playbook, Template, ValueTemplate, Variable, WorkflowLabel, is_bounded_schema,
 };
 use crate::request::{IntentRequest, TicketRef, is_raw_permission, raw_permissions};
 use crate::rights::{ConstraintValue, Constraints, ToolBounds, ToolId};
@@ -53,6 +53,7 @@ pub fn resolve(
     circumstances: Circumstances,
 ) -> Result<Grant, Denial> {
     check_who(playbook, request, &requester.agent)?;
+    check_workflow(playbook, request)?;
     check_parameters(playbook, request.parameters())?;
     let ticket = ticket(playbook, request.ticket())?;
     let filled = Filled { playbook, parameters: request.parameters(), agent: &requester.agent };
@@ -80,6 +81,7 @@ pub fn resolve(
         constraints: filled.constraints()?,
         limits: *playbook.limits(),
         on_behalf: playbook.on_behalf().cloned(),
+        delegators: playbook.delegators().cloned(),
         session: request.session().cloned(),
         task: request.task().cloned(),
         delivery: playbook.delivery(),
@@ -118,6 +120,21 @@ fn check_who(playbook: &Playbook, request: &IntentRequest, agent: &SpiffeId) -> 
             Err(Denial::new(DenialCode::PlaybookVersionStale, detail))
         }
         Some(_) | None => Ok(()),
+    }
+}
+
+/// In which session and task: what the playbook wants to know is said (M 12).
+fn check_workflow(playbook: &Playbook, request: &IntentRequest) -> Result<(), Denial> {
+    let said = |label: &WorkflowLabel| match label {
+        WorkflowLabel::Session => request.session().is_some(),
+        WorkflowLabel::Task => request.task().is_some(),
+    };
+    match playbook.workflow().iter().find(|label| !said(label)) {
+        None => Ok(()),
+        Some(label) => {
+            let detail = format!("the playbook wants a `{}`", label.as_str());
+            Err(Denial::new(DenialCode::WorkflowMismatch, detail))
+        }
     }
 }
 

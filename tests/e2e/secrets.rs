@@ -2,97 +2,12 @@
 //! endpoints file, the exported log, the files in the data folder.
 
 use std::fs;
-use std::path::Path;
 
 use crate::support::daemon::{Daemon, NON_PRODUCTION, PRODUCTION, RESTARTER, ROTATOR};
 use crate::support::http::Call;
 use crate::support::log;
 use crate::support::oauth::{Client, INGRESS, deferred_fields, exchange_fields, rotation};
-
-/// Everything that must not be found anywhere, in each form that it could take.
-#[derive(Default)]
-struct Canaries(Vec<(String, Vec<u8>)>);
-
-impl Canaries {
-    fn token(&mut self, name: &str, token: &str) {
-        // The signature alone would be enough to complete a copied token.
-        let signature = token.rsplit('.').next().expect("three parts");
-        for (form, text) in [("whole", token), ("signature", signature)] {
-            assert!(text.len() > 40, "{name}: too short to be told from chance");
-            self.0.push((format!("{name}, {form}"), text.as_bytes().to_vec()));
-        }
-    }
-
-    /// A PKCS#8 key; its private scalar alone as well.
-    fn key(&mut self, name: &str, pkcs8: &[u8]) {
-        use base64::Engine as _;
-        use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
-
-        let scalar = p256_scalar(pkcs8);
-        for (form, bytes) in [("PKCS#8", pkcs8), ("scalar", scalar)] {
-            self.0.push((format!("{name}, {form}"), bytes.to_vec()));
-            self.0.push((format!("{name}, {form}, hexadecimal"), hex::encode(bytes).into_bytes()));
-            for engine in [STANDARD_NO_PAD, URL_SAFE_NO_PAD] {
-                self.0.push((format!("{name}, {form}, base64"), engine.encode(bytes).into_bytes()));
-            }
-        }
-    }
-
-    /// Adds what is in the files that hold a sealing key or a private key in PEM; how many there are.
-    fn secret_files(&mut self, folder: &Path) -> usize {
-        let mut files = 0;
-        for entry in fs::read_dir(folder)
-            .expect("read a folder")
-            .map(|entry| entry.expect("an entry").path())
-        {
-            if entry.is_dir() {
-                files += self.secret_files(&entry);
-                continue;
-            }
-            let text = fs::read_to_string(&entry).unwrap_or_default();
-            let sealing =
-                text.trim().len() == 64 && text.trim().bytes().all(|byte| byte.is_ascii_hexdigit());
-            if sealing || text.contains("PRIVATE KEY") {
-                let lines =
-                    text.lines().filter(|line| !line.starts_with("-----") && line.len() > 40);
-                let name = entry.display().to_string();
-                self.0.extend(lines.map(|line| (name.clone(), line.as_bytes().to_vec())));
-                files += 1;
-            }
-        }
-        files
-    }
-
-    fn search(&self, place: &str, bytes: &[u8]) {
-        for (name, canary) in &self.0 {
-            let found = bytes.windows(canary.len()).any(|window| window == canary.as_slice());
-            assert!(!found, "{place} holds a secret: {name}");
-        }
-    }
-
-    fn search_folder(&self, folder: &Path) -> usize {
-        let mut files = 0;
-        for entry in fs::read_dir(folder)
-            .expect("read a folder")
-            .map(|entry| entry.expect("an entry").path())
-        {
-            if entry.is_dir() {
-                files += self.search_folder(&entry);
-            } else if let Ok(bytes) = fs::read(&entry) {
-                self.search(&entry.display().to_string(), &bytes);
-                files += 1;
-            }
-        }
-        files
-    }
-}
-
-/// The 32 bytes of the private key in a P-256 PKCS#8 document (RFC 5915: an OCTET STRING after `version` 1).
-fn p256_scalar(pkcs8: &[u8]) -> &[u8] {
-    let marker = [0x02, 0x01, 0x01, 0x04, 0x20];
-    let at = pkcs8.windows(marker.len()).position(|window| window == marker).expect("a P-256 key");
-    &pkcs8[at + marker.len()..at + marker.len() + 32]
-}
+use crate::support::secrets::Canaries;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn no_output_of_a_run_holds_a_token_or_a_private_key() {
@@ -129,7 +44,7 @@ async fn no_output_of_a_run_holds_a_token_or_a_private_key() {
     canaries.token("rotator's access token", &token);
     let deferred = rotator.token(&deferred_fields(&rotator.svid)).await;
     let code = deferred.oauth_error("authorization_pending").text("deferral_code");
-    canaries.0.push(("rotator's deferral code".to_owned(), code.into_bytes()));
+    canaries.add("rotator's deferral code", code.as_bytes());
     let preview =
         restarter.exchange(&restarter.ask_restart().await).await.expect(200).text("access_token");
     canaries.token("restarter's access token", &preview);

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeSet;
 
-use marque_intent::{AuthorizationDetail, DenialCode, Rights, Scope};
+use marque_intent::{AuthorizationDetail, Delegator, DenialCode, Rights, Scope};
 use marque_jose::CompactToken;
 
 use super::{
@@ -125,6 +125,11 @@ impl TokenService {
             client,
             chain: Chain::of_person(grant.principal.clone(), client.id().clone())
                 .authenticated(grant.authentication.clone()),
+            // In which groups somebody is over there is nothing here.
+            delegator: Some(Delegator {
+                principal: grant.principal.clone(),
+                groups: BTreeSet::new(),
+            }),
             subject_expires_at: grant.expires_at,
             asked: &request.asked,
             intent,

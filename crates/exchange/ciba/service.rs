@@ -47,6 +47,7 @@ impl TokenService {
         let wanted = Wanted {
             client: &client,
             chain: Chain::of_agent(client.id().clone()),
+            delegator: None,
             subject_expires_at: client.svid_expires_at(),
             asked: &request.asked,
             intent: &intent,
@@ -69,7 +70,9 @@ impl TokenService {
             asked: &request.asked,
             requested_expiry: request.requested_expiry,
         };
-        self.open_deferral(new, &intent).await.map(BackchannelResponse)
+        let opened = self.open_deferral(new, &intent).await;
+        self.withdraw_uncollectable(&client, &request.intent, wanted.intent, &opened).await;
+        opened.map(BackchannelResponse)
     }
 
     /// The intent that the desk makes of an inline request, if the person who is asked may approve it.

@@ -49,6 +49,7 @@ impl Asked {
         Question {
             asked: &self.fields.exchange().unwrap().asked,
             client: &client,
+            delegator: None,
             subject_expires_at: subject.svid_expires_at(),
             intent,
             kills: &self.kills,

@@ -94,8 +94,8 @@ impl TokenService {
         }
     }
 
-    /// Takes back the intent of an inline request that asked for what the playbook does not permit: no approver should
-    /// spend a thought on it.
+    /// Takes back the intent of an inline request that asked for what the playbook does not permit, or that nobody can
+    /// collect because the client has too many deferrals open: no approver should spend a thought on it.
     pub(crate) async fn withdraw_uncollectable<T>(
         &self,
         client: &AuthenticatedClient,
@@ -109,7 +109,7 @@ impl TokenService {
                 OAuthErrorCode::InvalidScope
                     | OAuthErrorCode::InvalidTarget
                     | OAuthErrorCode::InvalidAuthorizationDetails
-            )
+            ) || error.denial() == Some(DenialCode::ApproverQueueFull)
         });
         if asked_too_much && matches!(named, IntentReference::Inline(_)) {
             self.desk.withdraw(client, intent).await;
@@ -212,14 +212,11 @@ impl TokenService {
         let polled =
             self.deferrals.poll_deferral(&deferral.code, now).await.map_err(unavailable)?;
         let Some(Polled { deferral, intent, pace }) = polled else { return Err(unknown()) };
-        if let Some(code) = self.store.kill_state().stops_grant(intent.grant()) {
-            let denial = Denial::new(code, "the kill switch stops the grant");
-            return Err(self.denied(client, &intent, denial).await);
-        }
         self.standing(client, &deferral, &intent, pace, now).await?;
         let wanted = Wanted {
             client,
             chain: Chain::of_agent(client.id().clone()),
+            delegator: None,
             subject_expires_at: client.svid_expires_at(),
             asked: &deferral.asked,
             intent: &deferral.intent,
@@ -282,8 +279,7 @@ impl TokenService {
                 DenialCode::SenderConstraintFailed,
                 format!("the code of a deferral of `{}`", deferral.client),
             );
-            self.refused(client, Some(&deferral.intent), None, Refusal::denied(denial)).await;
-            return Err(unknown());
+            return Err(self.on_record(client, &deferral, denial, unknown()).await);
         }
         if deferral.state == DeferralState::Redeemed {
             return Err(spent());
@@ -304,15 +300,25 @@ impl TokenService {
         }
         let code = DenialCode::SenderConstraintFailed;
         let denial = Denial::new(code, "the code is bound to a key that was not proven");
+        let told = OAuthError::new(
+            OAuthErrorCode::InvalidGrant,
+            "the code is bound to a key that was not proven",
+        );
+        Err(self.on_record(client, deferral, denial, told.with_denial(code)).await)
+    }
+
+    /// Records why a code is refused, and gives what the client is told; only what could not be recorded is another matter.
+    async fn on_record(
+        &self,
+        client: &AuthenticatedClient,
+        deferral: &Deferral,
+        denial: Denial,
+        told: OAuthError,
+    ) -> OAuthError {
         let refused = self.refused(client, Some(&deferral.intent), None, Refusal::denied(denial));
         match refused.await {
-            // Only what could not be recorded is another matter.
-            error if error.code() == OAuthErrorCode::TemporarilyUnavailable => Err(error),
-            _ => Err(OAuthError::new(
-                OAuthErrorCode::InvalidGrant,
-                "the code is bound to a key that was not proven",
-            )
-            .with_denial(code)),
+            error if error.code() == OAuthErrorCode::TemporarilyUnavailable => error,
+            _ => told,
         }
     }
 
@@ -339,6 +345,10 @@ impl TokenService {
                 return Err(self.denied(client, intent, denial).await);
             }
             DeferralState::Open => {}
+        }
+        if let Some(code) = self.store.kill_state().stops_grant(intent.grant()) {
+            let denial = Denial::new(code, "the kill switch stops the grant");
+            return Err(self.denied(client, intent, denial).await);
         }
         if now >= deferral.expires_at {
             return Err(OAuthError::new(OAuthErrorCode::ExpiredToken, "the code has ended"));

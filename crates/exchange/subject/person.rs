@@ -5,6 +5,7 @@
 use std::collections::BTreeSet;
 
 use jiff::Timestamp;
+use marque_intent::Delegator;
 use marque_jose::CompactToken;
 use serde_json::{Map, Value};
 
@@ -36,6 +37,11 @@ impl Person {
     /// The value of `sub` in our tokens.
     pub fn principal(&self) -> String {
         format!("{}:{}", self.issuer, self.sub)
+    }
+
+    /// Whom a playbook's rule about delegators is asked about.
+    pub(crate) fn delegator(&self) -> Delegator {
+        Delegator { principal: self.principal(), groups: self.groups.clone() }
     }
 }
 

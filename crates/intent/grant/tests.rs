@@ -24,6 +24,7 @@ fn everything_that_is_enforced_is_in_the_digest() {
         "constraints": {"cluster": "one"},
         "limits": {"max_calls": 13},
         "on_behalf": {"max_depth": 2, "agents": ["spiffe://prod.example.org/agent/helper"]},
+        "delegators": {"required": true, "persons": [{"issuer": "corp", "subjects": ["bob"]}]},
         "session": "s-2",
         "task": "t-2",
         "uses": 2,
@@ -64,6 +65,10 @@ fn grant_with_everything() -> Grant {
             "on_behalf",
             json!({"max_depth": 1, "agents": ["spiffe://prod.example.org/agent/helper"]}),
         ),
+        (
+            "delegators",
+            json!({"required": true, "persons": [{"issuer": "corp", "subjects": ["alice"]}]}),
+        ),
         ("session", json!("s-1")),
         ("task", json!("t-1")),
     ] {
@@ -75,7 +80,7 @@ fn grant_with_everything() -> Grant {
 #[test]
 fn a_grant_that_says_nothing_of_tools_constraints_and_delegation_keeps_its_digest() {
     let terms = serde_json::to_value(grant().terms()).unwrap();
-    for absent in ["tools", "constraints", "limits", "on_behalf", "session", "task"] {
+    for absent in ["tools", "constraints", "limits", "on_behalf", "delegators", "session", "task"] {
         assert!(terms.get(absent).is_none(), "{absent}");
     }
 }

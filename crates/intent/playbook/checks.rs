@@ -1,6 +1,7 @@
 //! From the file to a playbook: every lint rule of specs/intents.md 1 that this version enforces.
 
 mod bounds;
+mod delegators;
 mod limits;
 mod permits;
 
@@ -154,6 +155,8 @@ fn build(document: Document, json: &Value, report: &mut Report<'_>) -> Option<Pl
         on_behalf: bounds::on_behalf(document.on_behalf.as_ref(), trust_domain.as_ref(), report),
     };
     bounds.check(report);
+    let delegators = delegators::delegators(document.who.delegators.as_ref(), report);
+    let workflow = delegators::workflow(document.workflow.as_ref(), report);
     let bounds::Parts { tools, constraints, limits, on_behalf } = bounds;
     let digest = report.keep("id", Digest::of_document(DOCUMENT_TAG, json));
     let (audience, scopes, details) = permit?;
@@ -185,6 +188,8 @@ fn build(document: Document, json: &Value, report: &mut Report<'_>) -> Option<Pl
         constraints,
         limits,
         on_behalf,
+        delegators,
+        workflow,
     })
 }
 

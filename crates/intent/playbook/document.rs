@@ -33,6 +33,7 @@ pub(super) struct Document {
     pub(super) constraints: Option<toml::Table>,
     pub(super) limits: Option<LimitsSection>,
     pub(super) on_behalf: Option<OnBehalfSection>,
+    pub(super) workflow: Option<WorkflowSection>,
 }
 
 /// Whether a playbook is in use.
@@ -94,6 +95,53 @@ pub(super) struct Risk {
 #[serde(deny_unknown_fields)]
 pub(super) struct Who {
     pub(super) agents: Vec<String>,
+    pub(super) delegators: Option<DelegatorsSection>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct DelegatorsSection {
+    pub(super) required: bool,
+    pub(super) persons: Vec<PersonsSection>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct PersonsSection {
+    pub(super) issuer: String,
+    #[serde(default)]
+    pub(super) subjects: Vec<String>,
+    #[serde(default)]
+    pub(super) groups: Vec<String>,
+    #[serde(default)]
+    pub(super) everybody: bool,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct WorkflowSection {
+    pub(super) required: Vec<WorkflowLabel>,
+}
+
+/// Where in a workflow an agent acts, by its own word.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum WorkflowLabel {
+    /// The session.
+    Session,
+    /// The task.
+    Task,
+}
+
+impl WorkflowLabel {
+    /// The name in documents and requests.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Session => "session",
+            Self::Task => "task",
+        }
+    }
 }
 
 #[derive(Debug, Deserialize)]

@@ -15,7 +15,6 @@ const NOT_YET: &[&str] = &[
     "risk.weights",
     "who.selectors",
     "who.repositories",
-    "who.delegators",
     "who.on_behalf",
     "permits.*.cloud",
     "time.idle_timeout",

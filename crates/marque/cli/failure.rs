@@ -28,6 +28,8 @@ enum Exit {
     Failed,
     /// The command line cannot be carried out as it stands: 2.
     Usage,
+    /// A person has to decide first: 3.
+    Waits,
     /// Whoever reads our output has heard enough, as `head` does: 0.
     Unheard,
 }
@@ -50,6 +52,11 @@ impl Failure {
     /// The command line cannot be carried out as it stands.
     pub(super) fn usage(message: impl Into<String>) -> Self {
         Self { exit: Exit::Usage, ..Self::failed(message) }
+    }
+
+    /// Nothing is wrong, and nothing can be done before a person decided.
+    pub(super) fn waiting(message: impl Into<String>) -> Self {
+        Self { exit: Exit::Waits, ..Self::failed(message) }
     }
 
     /// `what` failed because of `error`, with everything that led to it.
@@ -90,16 +97,17 @@ impl Failure {
         Self { code, ..self }
     }
 
-    /// Tells it on standard error and gives the exit code: 1 refused or failed, 2 usage.
+    /// Tells it on standard error and gives the exit code: 1 refused or failed, 2 usage, 3 waits for a person.
     pub(super) fn report(&self, format: OutputFormat) -> ExitCode {
         let mut err = anstream::stderr().lock();
         let told = match self.exit {
             Exit::Unheard => return ExitCode::SUCCESS,
-            Exit::Failed | Exit::Usage => writeln!(err, "{}", self.render(format)),
+            Exit::Failed | Exit::Usage | Exit::Waits => writeln!(err, "{}", self.render(format)),
         };
         drop(told); // With standard error closed nobody can be told; the exit code still says it.
         match self.exit {
             Exit::Usage => ExitCode::from(2),
+            Exit::Waits => ExitCode::from(3),
             Exit::Failed | Exit::Unheard => ExitCode::FAILURE,
         }
     }
@@ -173,5 +181,6 @@ mod tests {
         let gone = Failure::from(io::Error::from(io::ErrorKind::BrokenPipe));
         assert_eq!(gone.report(OutputFormat::Text), ExitCode::SUCCESS);
         assert_eq!(Failure::usage("x").report(OutputFormat::Json), ExitCode::from(2));
+        assert_eq!(Failure::waiting("x").report(OutputFormat::Json), ExitCode::from(3));
     }
 }

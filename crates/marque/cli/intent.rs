@@ -1,12 +1,12 @@
 //! `marque intent`: what agents asked for, and asking as an agent does.
 
-mod ask;
+pub(super) mod ask;
 
 use clap::{Args, Subcommand};
 use marque_intent::{IntentId, Outcome, PlaybookId, State};
 use marque_spiffe::{Clock, SpiffeId};
 
-use self::ask::{Ask, Parameter};
+use self::ask::{Ask, AskedArgs, SocketArgs};
 use super::Session;
 use super::daemon::Of;
 use super::failure::Failure;
@@ -90,27 +90,10 @@ struct RequestArgs {
     /// The playbook
     #[arg(value_name = "PLAYBOOK")]
     playbook: PlaybookId,
-    /// The version that is meant; refused if another one is in force
-    #[arg(long, value_name = "NUMBER")]
-    playbook_version: Option<u64>,
-    /// A parameter: NAME=TEXT, or NAME:=JSON for what is not text
-    #[arg(long = "param", value_name = "NAME=VALUE")]
-    parameters: Vec<Parameter>,
-    /// The change ticket
-    #[arg(long)]
-    ticket: Option<String>,
-    /// Why, for the people who approve; nothing decides by it
-    #[arg(long)]
-    justification: Option<String>,
+    #[command(flatten)]
+    asked: AskedArgs,
     #[command(flatten)]
     socket: SocketArgs,
-}
-
-#[derive(Debug, Args)]
-struct SocketArgs {
-    /// The Workload API socket, as unix:/path [default: the trust domain's, or SPIFFE_ENDPOINT_SOCKET]
-    #[arg(long, value_name = "SOCKET")]
-    socket: Option<String>,
 }
 
 impl IntentArgs {
@@ -122,10 +105,10 @@ impl IntentArgs {
             IntentCommand::Request(args) => request(session, *args).await,
             IntentCommand::Complete { id, outcome, socket } => {
                 let body = serde_json::json!({ "outcome": outcome });
-                change(session, socket, &format!("/{id}/complete"), body).await
+                change(session, &socket, &format!("/{id}/complete"), body).await
             }
             IntentCommand::Cancel { id, socket } => {
-                change(session, socket, &format!("/{id}/cancel"), serde_json::json!({})).await
+                change(session, &socket, &format!("/{id}/cancel"), serde_json::json!({})).await
             }
         }
     }
@@ -160,28 +143,18 @@ async fn revoke(session: &mut Session, id: &IntentId, reason: String) -> Result<
 }
 
 async fn request(session: &mut Session, args: RequestArgs) -> Result<(), Failure> {
-    let RequestArgs { playbook, playbook_version, parameters, ticket, justification, socket } =
-        args;
-    let mut body = serde_json::Map::new();
-    body.insert("playbook".to_owned(), playbook.to_string().into());
-    body.insert("parameters".to_owned(), Parameter::collect(parameters)?.into());
-    let optional = [
-        ("version", playbook_version.map(Into::into)),
-        ("ticket", ticket.map(Into::into)),
-        ("justification", justification.map(Into::into)),
-    ];
-    body.extend(optional.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))));
-    change(session, socket, "", body.into()).await
+    let RequestArgs { playbook, asked, socket } = args;
+    change(session, &socket, "", asked.members(&playbook)?.into()).await
 }
 
 /// Sends one request of the agent's and shows the intent after it.
 async fn change(
     session: &mut Session,
-    socket: SocketArgs,
+    socket: &SocketArgs,
     path: &str,
     body: serde_json::Value,
 ) -> Result<(), Failure> {
-    let intent = Ask::new(session, socket.socket.as_deref()).await?.post(path, body).await?;
+    let intent = Ask::new(session, socket.named()).await?.post(path, body).await?;
     session.output.show(&intent, |intent| ask::render(intent, SystemClock.now()))
 }
 

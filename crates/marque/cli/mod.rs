@@ -71,7 +71,8 @@ Examples:
 Exit codes:
   0  done
   1  refused, or it failed
-  2  the command line cannot be carried out as it stands";
+  2  the command line cannot be carried out as it stands
+  3  a person has to decide first (`token request`)";
 
 #[derive(Debug, Subcommand)]
 enum Command {
@@ -106,7 +107,8 @@ struct Session {
     place: Place,
 }
 
-/// Reads the command line, carries it out, and gives the exit code: 0 done, 1 refused or failed, 2 usage.
+/// Reads the command line, carries it out, and gives the exit code: 0 done, 1 refused or failed, 2 usage, 3 a person has
+/// to decide first.
 pub fn main() -> ExitCode {
     let Cli { output, place, command } = match Cli::try_parse() {
         Ok(cli) => cli,

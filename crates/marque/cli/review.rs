@@ -4,12 +4,14 @@
 //! fenced, on lines of their own, and cannot drive the terminal. Absent, because the daemon does not have them yet: the
 //! delegation chain, the history of this request, a live ticket.
 
+mod bounds;
+
 use anstyle::{AnsiColor, Style};
 use jiff::Timestamp;
 use serde_json::Value;
 
 use super::output::{pairs, put, visible};
-use super::text::{length, lifetime, lines, moment_from, or_dash, short_digest};
+use super::text::{length, lifetime, lines, moment, moment_from, or_dash, short_digest};
 use crate::grpc::admin::{GrantView, IntentView};
 use marque_spiffe::Environment;
 
@@ -97,20 +99,24 @@ fn standing(
         ("state", state),
         ("asked", moment_from(*created_at, now)),
         ("trust domain", format!("{trust_domain} ({environment})")),
+        ("tenant", grant.tenant.clone()),
         ("agent", agent.clone()),
+        ("attested", or_dash(&short_digest(&grant.attestation))),
         ("owner", owner.to_owned()),
         ("ticket", or_dash(&grant.ticket)),
         (
             "playbook",
             format!(
-                "{} version {} ({})",
+                "{} version {} ({}) of {}",
                 grant.playbook,
                 grant.playbook_version,
-                short_digest(&grant.playbook_digest)
+                short_digest(&grant.playbook_digest),
+                grant.playbook_owner
             ),
         ),
         ("purpose", or_dash(&grant.purpose)),
         ("risk", format!("{} of 100", grant.risk)),
+        ("policies", short_digest(&grant.policy_set_digest)),
         ("digest", short_digest(&grant.digest)),
     ];
     if *uses_left < grant.uses {
@@ -134,11 +140,15 @@ fn additions(grant: &GrantView, now: Timestamp) -> String {
         ("scopes", lines(&grant.scopes)),
         ("details", details(&grant.authorization_details)),
         ("resources", lines(&grant.resources)),
+    ];
+    rows.extend(bounds::rows(grant));
+    rows.extend([
         (
             "uses",
             format!(
-                "{}, each a token of at most {}{}",
+                "{}, each a {} of at most {}{}",
                 grant.uses,
+                grant.delivery,
                 lifetime(grant.token_lifetime_s),
                 if grant.single_use_tokens { ", for one use" } else { "" },
             ),
@@ -146,13 +156,14 @@ fn additions(grant: &GrantView, now: Timestamp) -> String {
         (
             "until",
             format!(
-                "{} after the first use, which may be up to {} after approval\nnever after {}",
+                "{} after the first use, which may be up to {} after approval\nnever before {} nor after {}",
                 seconds(grant.max_duration_s),
                 seconds(grant.start_within_s),
+                moment(grant.not_before),
                 moment_from(grant.not_after, now)
             ),
         ),
-    ];
+    ]);
     if grant.approvals > 0 {
         let whose = match grant.approver_groups.as_slice() {
             [] => "any operator".to_owned(),
@@ -200,8 +211,14 @@ fn detail(detail: &Value) -> String {
 
 /// The agent's own words, so that nobody takes them for ours.
 fn fenced(intent: &IntentView) -> String {
-    let IntentView { justification, asked_of, binding_message, .. } = intent;
-    let named = [("It asks: ", asked_of), ("It shows: ", binding_message), ("", justification)];
+    let IntentView { grant, justification, asked_of, binding_message, .. } = intent;
+    let named = [
+        ("Its session: ", &grant.session),
+        ("Its task: ", &grant.task),
+        ("It asks: ", asked_of),
+        ("It shows: ", binding_message),
+        ("", justification),
+    ];
     let told: Vec<_> = named.into_iter().filter(|(_, words)| !words.is_empty()).collect();
     let mut text = String::new();
     if justification.is_empty() {

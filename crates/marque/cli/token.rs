@@ -1,4 +1,7 @@
-//! `marque token`: what was issued, whether it stands, and ending it.
+//! `marque token`: getting one as an agent does; what was issued, whether it stands, and ending it.
+
+mod answers;
+mod request;
 
 use clap::{Args, Subcommand};
 use jiff::Timestamp;
@@ -17,13 +20,14 @@ use crate::clock::SystemClock;
 use crate::grpc::CallError;
 use crate::grpc::admin::TokenView;
 
-/// What was issued, whether it stands, and ending it before its time
+/// Getting a token as an agent does; what was issued, whether it stands, and ending it before its time
 ///
-/// A token is named by its id, the claim jti. Revoking one ends everything that derives from it as well; to end all
-/// tokens of an intent, revoke the intent.
+/// request is an agent's; the others are an operator's. A token is named by its id, the claim jti. Revoking one ends
+/// everything that derives from it as well; to end all tokens of an intent, revoke the intent.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
+  marque token request ingress-cert-rotation --param region=eu-west-1 --param service=shop --ticket CHG-1842 --wait
   marque token list --intent int_01abcdefghjkmnpqrstvwxyz01
   marque token show tok_0123456789abcdef0123456789abcdef
   marque token revoke tok_0123456789abcdef0123456789abcdef --reason 'seen in a log'")]
@@ -34,6 +38,7 @@ pub(super) struct TokenArgs {
 
 #[derive(Debug, Subcommand)]
 enum TokenCommand {
+    Request(Box<request::RequestArgs>),
     /// List the tokens of an intent, the oldest first
     List {
         /// The intent
@@ -67,6 +72,7 @@ struct Revoked {
 impl TokenArgs {
     pub(super) async fn run(self, session: &mut Session) -> Result<(), Failure> {
         match self.command {
+            TokenCommand::Request(args) => args.run(session).await,
             TokenCommand::List { intent } => list(session, &intent).await,
             TokenCommand::Show { id } => show(session, &id).await,
             TokenCommand::Revoke { id, reason } => revoke(session, &id, reason).await,

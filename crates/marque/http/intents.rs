@@ -4,6 +4,8 @@
 //! code; an intent that is somebody else's reads as one that is not there. Deliberately absent: approving. No HTTP
 //! request of an agent's ever decides an intent.
 
+use std::collections::BTreeMap;
+
 use axum::{
     Json,
     body::Bytes,
@@ -15,8 +17,9 @@ use axum::{
 use jiff::Timestamp;
 use marque_exchange::{AuthenticatedClient, INTENTS_API_PATH};
 use marque_intent::{
-    AuthorizationDetail, Denial, DenialCode, Digest, IdempotencyKey, Intent, IntentId,
-    IntentRequest, MAX_REQUEST_BYTES, Outcome, Scope, State as IntentState, TicketRef,
+    AuthorizationDetail, Constraints, Delegators, Denial, DenialCode, Digest, IdempotencyKey,
+    Intent, IntentId, IntentRequest, Label, MAX_REQUEST_BYTES, OnBehalf, Outcome, Scope,
+    State as IntentState, TicketRef, ToolBounds, ToolId,
 };
 use marque_jose::json::{Limits, parse_object};
 use marque_spiffe::SpiffeId;
@@ -278,7 +281,25 @@ struct GrantView<'a> {
     scopes: &'a [Scope],
     authorization_details: &'a [AuthorizationDetail],
     resources: &'a [String],
+    #[serde(skip_serializing_if = "<[String]>::is_empty")]
+    data_classes: &'a [String],
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    tools: &'a BTreeMap<ToolId, ToolBounds>,
+    #[serde(skip_serializing_if = "Constraints::is_empty")]
+    constraints: &'a Constraints,
+    #[serde(skip_serializing_if = "marque_intent::Limits::is_empty")]
+    limits: &'a marque_intent::Limits,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    on_behalf: Option<&'a OnBehalf>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    delegators: Option<&'a Delegators>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    session: Option<&'a Label>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    task: Option<&'a Label>,
     uses: u32,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    single_use_tokens: bool,
     token_lifetime_s: u64,
     not_before: Timestamp,
     not_after: Timestamp,
@@ -320,7 +341,16 @@ impl<'a> IntentView<'a> {
                 scopes: &grant.scopes,
                 authorization_details: &grant.authorization_details,
                 resources: &grant.resources,
+                data_classes: &grant.playbook.data_classes,
+                tools: &grant.tools,
+                constraints: &grant.constraints,
+                limits: &grant.limits,
+                on_behalf: grant.on_behalf.as_ref(),
+                delegators: grant.delegators.as_ref(),
+                session: grant.session.as_ref(),
+                task: grant.task.as_ref(),
                 uses: grant.uses,
+                single_use_tokens: grant.single_use_tokens,
                 token_lifetime_s: grant.token_lifetime.as_secs(),
                 not_before: grant.not_before,
                 not_after: grant.not_after,

@@ -15,6 +15,7 @@ pub(crate) mod operator;
 pub(crate) mod place;
 pub(crate) mod programs;
 pub(crate) mod python;
+pub(crate) mod secrets;
 pub(crate) mod server;
 pub(crate) mod supervisor;
 pub(crate) mod tokens;

@@ -1,6 +1,7 @@
 //! The deferred token response and inline requests, through the token service's own door.
 
 mod asking;
+mod recorded;
 mod withdrawn;
 
 use marque_audit::EventKind;
@@ -361,6 +362,8 @@ async fn oauth_18_one_deferral_past_the_limit_is_refused_and_makes_no_intent() {
     let keyed = rig.ask_under(&rig.deferred().set("scope", "secrets.read"), "k").await.unwrap_err();
     assert_eq!(keyed.denial(), refused.1);
     assert_eq!(rig.desk.asked.lock().unwrap().requests.len(), made + 2);
+    // What nobody could collect is before no approver.
+    assert_eq!(rig.asked().state(), State::Cancelled);
     // Whoever lost an answer gets a code all the same, and one that ends makes room.
     rig.revoke_token(&rig.svid(), &codes[0]).await.unwrap();
     rig.defer(&reference).await;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use marque_intent::OnBehalf;
+use marque_intent::{DenialCode, OnBehalf};
 use marque_testkit::START;
 use serde_json::{Value, json};
 
@@ -230,6 +230,47 @@ async fn m_13_the_person_stays_the_root_when_the_agent_hands_on() {
     assert!(kept.tokens.len() == 2 && kept.tokens.values().all(hers));
     assert!(kept.events.iter().all(|event| event.detail["delegator"] == "corp:alice"));
     assert_eq!(kept.events.last().unwrap().detail["requested_by"], helper);
+}
+
+#[tokio::test]
+async fn m_12_a_token_is_for_nobody_whom_the_playbook_does_not_name() {
+    let named = |change: fn(&mut marque_intent::Delegators)| {
+        Rig::with(|_| {}, move |terms| change(terms.delegators.as_mut().unwrap()))
+    };
+    let outcome = async |rig: &Rig, fields: &Fields| {
+        rig.exchange(fields).await.err().map(|error| (error.code(), error.denial()))
+    };
+    let not_allowed = Some((OAuthErrorCode::AccessDenied, Some(DenialCode::DelegatorNotAllowed)));
+    let missing = Some((OAuthErrorCode::AccessDenied, Some(DenialCode::DelegatorMissing)));
+
+    // By a group: Alice is in it; who is not, and whose groups are unknown, is nobody.
+    let rig = Rig::new();
+    for groups in [json!(["dev"]), json!([])] {
+        let mut bob = Login::alice();
+        bob["groups"] = groups;
+        let fields = with_token(&rig, &rig.login.sign(&bob));
+        assert_eq!(outcome(&rig, &fields).await, not_allowed, "{bob}");
+    }
+    let refused = rig.store.kept().events.last().unwrap().clone();
+    assert_eq!(refused.code.as_deref(), Some("delegator_not_allowed"));
+    assert!(refused.detail["reason"].to_string().contains("corp:alice"), "operators learn who");
+    assert_eq!(outcome(&rig, &for_alice(&rig)).await, None);
+
+    // Another subject, a playbook that names nobody, and one that wants somebody.
+    let rig = named(|rule| {
+        rule.persons[0].groups.clear();
+        rule.persons[0].subjects = BTreeSet::from(["bob".to_owned()]);
+    });
+    assert_eq!(outcome(&rig, &for_alice(&rig)).await, not_allowed);
+    let rig = Rig::with(|_| {}, |terms| terms.delegators = None);
+    assert_eq!(outcome(&rig, &for_alice(&rig)).await, not_allowed);
+    assert_eq!(outcome(&rig, &rig.fields()).await, None);
+    let rig = named(|rule| rule.required = true);
+    assert_eq!(outcome(&rig, &rig.fields()).await, missing);
+    let deferred = rig.fields().set("completion_mode", "deferred");
+    assert_eq!(outcome(&rig, &deferred).await, missing, "nor is anybody asked to wait for it");
+    assert!(rig.store.kept().tokens.is_empty());
+    assert_eq!(outcome(&rig, &for_alice(&rig)).await, None);
 }
 
 #[tokio::test]

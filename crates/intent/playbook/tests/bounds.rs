@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 
 use super::Playbook;
-use crate::fixtures::{REVIEW, review};
+use crate::fixtures::{REVIEW, REVIEWER, circumstances, request, requester, review};
 use crate::rights::{ConstraintValue, Dimension};
 
 /// The playbook with one place changed is refused for this.
@@ -176,5 +176,75 @@ fn m_17_what_looks_like_a_secret_is_refused_where_a_token_would_show_it() {
     assert!(
         errors.iter().any(|error| error.message().contains("no place for a secret")),
         "{errors:?}"
+    );
+}
+
+#[test]
+fn m_12_who_may_be_a_delegator_is_read_strictly_and_is_in_the_grant() {
+    let grant = review();
+    let rule = grant.delegators.as_ref().unwrap();
+    assert!(rule.required);
+    assert_eq!(rule.lines(), ["corp: user_7f3a91; whoever is in customer-success"]);
+
+    let line = REVIEW.lines().find(|line| line.starts_with("persons = ")).unwrap();
+    let with = |persons: &str, because: &str| refused(line, persons, because);
+    with("", "missing field `persons`");
+    with("persons = []", "at least one issuer");
+    with("persons = [{ issuer = \"corp\" }]", "names `subjects` or `groups`");
+    with("persons = [{ issuer = \"corp\", everybody = false }]", "names `subjects` or `groups`");
+    with("persons = [{ issuer = \"corp\", everybody = true, groups = [\"a\"] }]", "names nobody");
+    with("persons = [{ everybody = true }]", "missing field `issuer`");
+    for issuer in ["", "Corp", "https://corp.example.org", "a:b", &"a".repeat(33)] {
+        let persons = format!("persons = [{{ issuer = \"{issuer}\", everybody = true }}]");
+        with(&persons, "is the name of an issuer");
+    }
+    for name in ["", "*", "sre-*", "a\\nb", &"a".repeat(256)] {
+        let persons = format!("persons = [{{ issuer = \"corp\", groups = [\"{name}\"] }}]");
+        with(&persons, "it names one");
+        with(&persons.replace("groups", "subjects"), "it names one");
+    }
+    let many: Vec<String> = (0..65).map(|number| format!("\"g{number}\"")).collect();
+    let listed = format!("persons = [{{ issuer = \"corp\", groups = [{}] }}]", many.join(","));
+    with(&listed, "at most 64");
+    let issuers: Vec<String> =
+        (0..65).map(|number| format!("{{ issuer = \"i{number}\", everybody = true }}")).collect();
+    with(&format!("persons = [{}]", issuers.join(",")), "at most 64");
+    with("persons = [{ issuer = \"corp\", groups = [\"a\", \"a\"] }]", "listed twice");
+    let twice = "{ issuer = \"corp\", everybody = true }";
+    with(&format!("persons = [{twice}, {twice}]"), "listed twice");
+    with("persons = [{ issuer = \"corp\", everybody = true, tenant = \"x\" }]", "tenant");
+    refused("required = true\npersons", "persons", "missing field `required`");
+}
+
+#[test]
+fn m_12_a_playbook_that_wants_the_workflow_gets_no_request_without_it() {
+    let playbook = Playbook::parse(REVIEW).unwrap();
+    for (absent, session, task) in
+        [("session", None, Some("t-1")), ("task", Some("s-1"), None), ("both", None, None)]
+    {
+        let asked = json!({
+            "playbook": "contract-renewal-review",
+            "parameters": {"customer_id": "cust_example_1042", "contract_id": "contract_7781"},
+            "session": session,
+            "task": task,
+        });
+        let asked: serde_json::Map<_, _> = asked
+            .as_object()
+            .unwrap()
+            .iter()
+            .filter(|(_, value)| !value.is_null())
+            .map(|(name, value)| (name.clone(), value.clone()))
+            .collect();
+        let asked = request(&Value::Object(asked));
+        let denial =
+            crate::resolve(&playbook, &asked, &requester(REVIEWER), circumstances()).unwrap_err();
+        assert_eq!(denial.code(), crate::DenialCode::WorkflowMismatch, "{absent}");
+    }
+    refused("required = [\"session\", \"task\"]", "required = []", "names `session` or `task`");
+    refused("required = [\"session\", \"task\"]", "required = [\"purpose\"]", "unknown variant");
+    refused(
+        "required = [\"session\", \"task\"]",
+        "required = [\"task\", \"task\"]",
+        "listed twice",
     );
 }

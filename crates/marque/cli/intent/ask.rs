@@ -1,9 +1,11 @@
-//! Asking the issuer over HTTPS, with a JWT-SVID of this process as the credential.
+//! What an agent asks for on the command line, and asking the issuer over HTTPS, with a JWT-SVID of this process as the
+//! credential.
 
 use std::str::FromStr;
 
+use clap::Args;
 use jiff::Timestamp;
-use marque_intent::Problem;
+use marque_intent::{PlaybookId, Problem};
 use serde_json::{Map, Value};
 use zeroize::Zeroizing;
 
@@ -14,16 +16,82 @@ use super::super::text::moment_from;
 use crate::client::HttpClient;
 use crate::endpoints::TrustDomainEndpoints;
 
+/// What is said with a request for a playbook.
+#[derive(Debug, Args)]
+pub(in crate::cli) struct AskedArgs {
+    /// The version that is meant; refused if another one is in force
+    #[arg(long, value_name = "NUMBER")]
+    playbook_version: Option<u64>,
+    /// A parameter: NAME=TEXT, or NAME:=JSON for what is not text
+    #[arg(long = "param", id = "param", value_name = "NAME=VALUE")]
+    parameters: Vec<Parameter>,
+    /// The change ticket
+    #[arg(long)]
+    ticket: Option<String>,
+    /// What you call the session that this belongs to
+    #[arg(long)]
+    session: Option<String>,
+    /// What you call the task that this is for
+    #[arg(long)]
+    task: Option<String>,
+    /// Why, for the people who approve; nothing decides by it
+    #[arg(long)]
+    justification: Option<String>,
+}
+
+impl AskedArgs {
+    /// The options, by the ids that clap knows them by.
+    pub(in crate::cli) const OPTIONS: [&str; 6] =
+        ["playbook_version", "param", "ticket", "session", "task", "justification"];
+
+    /// The members of the request.
+    pub(in crate::cli) fn members(
+        self,
+        playbook: &PlaybookId,
+    ) -> Result<Map<String, Value>, Failure> {
+        let Self { playbook_version, parameters, ticket, session, task, justification } = self;
+        let optional = [
+            ("version", playbook_version.map(Value::from)),
+            ("ticket", ticket.map(Value::from)),
+            ("session", session.map(Value::from)),
+            ("task", task.map(Value::from)),
+            ("justification", justification.map(Value::from)),
+        ];
+        let mut members = Map::new();
+        members.insert("playbook".to_owned(), playbook.to_string().into());
+        members.insert("parameters".to_owned(), Parameter::collect(parameters)?.into());
+        let given =
+            optional.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?)));
+        members.extend(given);
+        Ok(members)
+    }
+}
+
+/// Where the Workload API is.
+#[derive(Debug, Args)]
+pub(in crate::cli) struct SocketArgs {
+    /// The Workload API socket, as unix:/path [default: the trust domain's, or SPIFFE_ENDPOINT_SOCKET]
+    #[arg(long, value_name = "SOCKET")]
+    socket: Option<String>,
+}
+
+impl SocketArgs {
+    /// The socket that was named.
+    pub(in crate::cli) fn named(&self) -> Option<&str> {
+        self.socket.as_deref()
+    }
+}
+
 /// `NAME=TEXT` or `NAME:=JSON`.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Parameter {
+pub(in crate::cli) struct Parameter {
     name: String,
     value: Value,
 }
 
 /// A parameter that does not read.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum ParameterError {
+pub(in crate::cli) enum ParameterError {
     /// There is no `=`, or no name before it.
     #[error("expected NAME=TEXT or NAME:=JSON")]
     Form,
@@ -52,7 +120,7 @@ impl FromStr for Parameter {
 
 impl Parameter {
     /// The parameters as one object; none twice.
-    pub(super) fn collect(parameters: Vec<Self>) -> Result<Map<String, Value>, Failure> {
+    fn collect(parameters: Vec<Self>) -> Result<Map<String, Value>, Failure> {
         let mut members = Map::new();
         for Self { name, value } in parameters {
             if members.insert(name.clone(), value).is_some() {

@@ -1,3 +1,8 @@
+use std::collections::BTreeMap;
+
+use marque_intent::{Constraints, Limits};
+use serde_json::json;
+
 use crate::grpc::admin::{ApprovalView, DenialView};
 
 use super::*;
@@ -36,6 +41,19 @@ pub(in crate::cli) fn pending() -> IntentView {
             risk: 40,
             approvals: 1,
             approver_groups: vec!["sre".to_owned()],
+            tenant: "example".to_owned(),
+            playbook_owner: "group:platform-sre".to_owned(),
+            data_classes: vec!["tls_material".to_owned()],
+            tools: BTreeMap::new(),
+            constraints: Constraints::default(),
+            limits: Limits::default(),
+            on_behalf: None,
+            delegators: None,
+            session: String::new(),
+            task: String::new(),
+            delivery: "token".to_owned(),
+            attestation: format!("sha256:{}", "cd".repeat(32)),
+            policy_set_digest: format!("sha256:{}", "ef".repeat(32)),
         },
         justification: "The certificate of shop ends in two days.".to_owned(),
         created_at: at("2026-11-22T02:58:00Z"),
@@ -68,28 +86,111 @@ fn an_approver_sees_everything_there_is_to_decide_on() {
     state         pending, ends 2026-11-22 03:28:00 UTC (in 28m)
     asked         2026-11-22 02:58:00 UTC (2m ago)
     trust domain  prod.example.org (production)
+    tenant        example
     agent         spiffe://prod.example.org/agent/cert-rotator/one
+    attested      cdcdcdcdcdcd
     owner         group:platform-sre
     ticket        CHG-1842
-    playbook      ingress-cert-rotation version 7 (abababababab)
+    playbook      ingress-cert-rotation version 7 (abababababab) of group:platform-sre
     purpose       rotate-ingress-certificate
     risk          40 of 100
+    policies      efefefefefef
     digest        0123456789ab
 
     Now: its identity alone, which permits nothing.
     An approval would add:
-      audience   https://ingress.prod.example.org
-      scopes     secrets.update
-      details    k8s_object
-                   actions: get, patch
-                   identifier: ns/ingress/secret/shop-tls
-      resources  k8s://eu-west-1/ns/ingress/secret/shop-tls
-      uses       1, each a token of at most 5m
-      until      10m after the first use, which may be up to 15m after approval
-                 never after 2026-11-22 04:00:00 UTC (in 1h)
-      approvals  1 by sre
+      audience      https://ingress.prod.example.org
+      scopes        secrets.update
+      details       k8s_object
+                      actions: get, patch
+                      identifier: ns/ingress/secret/shop-tls
+      resources     k8s://eu-west-1/ns/ingress/secret/shop-tls
+      data          tls_material
+      on behalf of  the agent for itself alone
+      handed on     to nobody
+      uses          1, each a token of at most 5m
+      until         10m after the first use, which may be up to 15m after approval
+                    never before 2026-11-22 03:00:00 UTC nor after 2026-11-22 04:00:00 UTC (in 1h)
+      approvals     1 by sre
 
     Untrusted text from the agent
+      │ The certificate of shop ends in two days.
+    "#);
+}
+
+/// A grant with every bound that a playbook may have.
+fn bounded() -> IntentView {
+    let mut intent = pending();
+    let grant = &mut intent.grant;
+    let tools = json!({
+        "k8s-prod.secrets.get": {},
+        "k8s-prod.secrets.patch": {
+            "sensitive": true,
+            "destructive": true,
+            "max_calls": 2,
+            "arguments": [{"properties": {"name": {"const": "shop-tls"}}}],
+        },
+    });
+    grant.tools = serde_json::from_value(tools).unwrap();
+    let constraints = json!({"cluster": "eu-1", "contract_ids": ["c_1", "c_2"], "max_rows": 5});
+    grant.constraints = serde_json::from_value(constraints).unwrap();
+    let limits = json!({
+        "max_records": 25, "max_calls": 12, "max_destructive": 1, "max_bytes_out": 1024,
+        "min_interval_s": 90,
+    });
+    grant.limits = serde_json::from_value(limits).unwrap();
+    let on_behalf = json!({
+        "max_depth": 2,
+        "agents": ["spiffe://prod.example.org/agent/helper/*"],
+        "equal": ["scopes"],
+    });
+    grant.on_behalf = serde_json::from_value(on_behalf).unwrap();
+    let delegators = json!({"required": true, "persons": [
+        {"issuer": "corp", "subjects": ["alice"], "groups": ["sre"]},
+        {"issuer": "partner", "everybody": true},
+    ]});
+    grant.delegators = serde_json::from_value(delegators).unwrap();
+    grant.single_use_tokens = true;
+    (grant.session, grant.task) = ("sess_1".to_owned(), "task_2".to_owned());
+    intent
+}
+
+#[test]
+fn m_30_every_bound_that_the_digest_covers_is_shown_before_approval() {
+    let page = page(&bounded());
+    let shown = page.split("An approval would add:\n").nth(1).unwrap();
+    insta::assert_snapshot!(shown, @r#"
+      audience      https://ingress.prod.example.org
+      scopes        secrets.update
+      details       k8s_object
+                      actions: get, patch
+                      identifier: ns/ingress/secret/shop-tls
+      resources     k8s://eu-west-1/ns/ingress/secret/shop-tls
+      tools         k8s-prod.secrets.get
+                    k8s-prod.secrets.patch, sensitive, destructive, called at most 2 times
+                      arguments: {"properties":{"name":{"const":"shop-tls"}}}
+      data          tls_material
+      within        cluster = "eu-1"
+                    contract_ids = ["c_1","c_2"]
+                    max_rows = 5
+      at most       25 records
+                    12 calls
+                    1 destructive calls
+                    1024 bytes out
+                    one call in 1m 30s
+      on behalf of  corp: alice; whoever is in sre
+                    partner: everybody
+      handed on     from agent to agent, 2 deep at most, to
+                      spiffe://prod.example.org/agent/helper/*
+                    unchanged where nothing is said: scopes
+      uses          1, each a token of at most 5m, for one use
+      until         10m after the first use, which may be up to 15m after approval
+                    never before 2026-11-22 03:00:00 UTC nor after 2026-11-22 04:00:00 UTC (in 1h)
+      approvals     1 by sre
+
+    Untrusted text from the agent
+      │ Its session: sess_1
+      │ Its task: task_2
       │ The certificate of shop ends in two days.
     "#);
 }

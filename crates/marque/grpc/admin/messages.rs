@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use marque_intent::kill::{Kill, KillScope, KillState};
 use marque_intent::{
-    Approval, Denial, Grant, GrantTerms, Intent, PinnedPlaybook, Playbook, PlaybookStatus,
-    RedeemedUse, State,
+    Approval, Delivery, Denial, Grant, GrantTerms, Intent, Label, PinnedPlaybook, Playbook,
+    PlaybookStatus, RedeemedUse, State,
 };
 use marque_registry::{Entry, EntryRole, EntrySource, NewEntry};
 use marque_spiffe::Environment;
@@ -159,22 +159,23 @@ fn grant(grant: &Grant) -> proto::Grant {
     let GrantTerms {
         intent_id: _, // The intent's own id.
         trust_domain: _,
-        tenant: _,
+        tenant,
         agent: _, // The intent's own agent.
-        attestation: _,
-        playbook: PinnedPlaybook { id, version, digest, title, owner: _, data_classes: _, purpose },
+        attestation,
+        playbook: PinnedPlaybook { id, version, digest, title, owner, data_classes, purpose },
         parameters,
         audiences,
         scopes,
         authorization_details,
         resources,
-        tools: _,
-        constraints: _,
-        limits: _,
-        on_behalf: _,
-        session: _,
-        task: _,
-        delivery: _,
+        tools,
+        constraints,
+        limits,
+        on_behalf,
+        delegators,
+        session,
+        task,
+        delivery,
         uses,
         single_use_tokens,
         token_lifetime,
@@ -185,9 +186,10 @@ fn grant(grant: &Grant) -> proto::Grant {
         not_after,
         ticket,
         approval,
-        policy_set_digest: _,
+        policy_set_digest,
         risk,
     } = grant.terms();
+    let label = |label: &Option<Label>| label.as_ref().map(ToString::to_string).unwrap_or_default();
     let (approvals, approver_groups) = approvals(approval.as_ref());
     proto::Grant {
         digest: grant.digest().to_string(),
@@ -212,6 +214,21 @@ fn grant(grant: &Grant) -> proto::Grant {
         start_within: Some(duration(*start_within)),
         max_duration: Some(duration(*max_duration)),
         single_use_tokens: *single_use_tokens,
+        tenant: tenant.clone(),
+        playbook_owner: owner.clone(),
+        data_classes: data_classes.clone(),
+        tools_json: json(tools),
+        constraints_json: json(constraints),
+        limits_json: json(limits),
+        on_behalf_json: json(on_behalf),
+        delegators_json: json(delegators),
+        session: label(session),
+        task: label(task),
+        delivery: match delivery {
+            Delivery::Token => "token".to_owned(),
+        },
+        attestation: attestation.as_ref().map(ToString::to_string).unwrap_or_default(),
+        policy_set_digest: policy_set_digest.to_string(),
     }
 }
 

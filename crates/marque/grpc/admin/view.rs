@@ -12,7 +12,10 @@ pub use inquiries::{
 };
 pub use tokens::TokenView;
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
+use marque_intent::{Constraints, Delegators, Limits, OnBehalf, ToolBounds, ToolId};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -200,6 +203,32 @@ pub struct GrantView {
     pub approvals: u32,
     /// Whose approvals count; any operator's when empty.
     pub approver_groups: Vec<String>,
+    /// The tenant's label.
+    pub tenant: String,
+    /// Who answers for the playbook.
+    pub playbook_owner: String,
+    /// The classes of data that it touches.
+    pub data_classes: Vec<String>,
+    /// The tools that may be called, and how.
+    pub tools: BTreeMap<ToolId, ToolBounds>,
+    /// What resources are narrowed to.
+    pub constraints: Constraints,
+    /// The numbers that bound it in all.
+    pub limits: Limits,
+    /// Whether and to whom it may be handed on.
+    pub on_behalf: Option<OnBehalf>,
+    /// On whose behalf it may be used; on nobody's but its own agent's where there is no rule.
+    pub delegators: Option<Delegators>,
+    /// What the agent calls its session: untrusted.
+    pub session: String,
+    /// What the agent calls its task: untrusted.
+    pub task: String,
+    /// How it reaches the agent.
+    pub delivery: String,
+    /// The digest of what the agent attested as; empty where that is not known.
+    pub attestation: String,
+    /// The digest of the policies that decided.
+    pub policy_set_digest: String,
 }
 
 /// One approval.

@@ -339,6 +339,7 @@ fn intent(pending: bool) -> Intent {
         constraints: marque_intent::Constraints::default(),
         limits: marque_intent::Limits::default(),
         on_behalf: None,
+        delegators: None,
         session: None,
         task: None,
         delivery: Delivery::Token,

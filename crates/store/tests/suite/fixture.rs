@@ -65,6 +65,7 @@ fn grant(agent: SpiffeId, uses: u32) -> Grant {
         constraints: marque_intent::Constraints::default(),
         limits: marque_intent::Limits::default(),
         on_behalf: None,
+        delegators: None,
         session: None,
         task: None,
         delivery: Delivery::Token,

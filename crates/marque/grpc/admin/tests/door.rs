@@ -290,6 +290,7 @@ pub(in crate::grpc::admin) fn intent(agent: &str, now: Timestamp) -> Intent {
         constraints: marque_intent::Constraints::default(),
         limits: marque_intent::Limits::default(),
         on_behalf: None,
+        delegators: None,
         session: None,
         task: None,
         delivery: Delivery::Token,

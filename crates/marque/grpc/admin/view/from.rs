@@ -1,6 +1,6 @@
 //! From the admin API's messages to what is shown. An answer that does not read is the daemon's fault and says so.
 
-use serde_json::Value;
+use serde::de::DeserializeOwned;
 
 use super::super::super::client::CallError;
 use super::super::super::proto::admin as proto;
@@ -212,6 +212,19 @@ impl TryFrom<proto::Grant> for GrantView {
             start_within,
             max_duration,
             single_use_tokens,
+            tenant,
+            playbook_owner,
+            data_classes,
+            tools_json,
+            constraints_json,
+            limits_json,
+            on_behalf_json,
+            delegators_json,
+            session,
+            task,
+            delivery,
+            attestation,
+            policy_set_digest,
         } = message;
         Ok(Self {
             digest,
@@ -236,6 +249,19 @@ impl TryFrom<proto::Grant> for GrantView {
             risk,
             approvals,
             approver_groups,
+            tenant,
+            playbook_owner,
+            data_classes,
+            tools: json("tools_json", &tools_json)?,
+            constraints: json("constraints_json", &constraints_json)?,
+            limits: json("limits_json", &limits_json)?,
+            on_behalf: json("on_behalf_json", &on_behalf_json)?,
+            delegators: json("delegators_json", &delegators_json)?,
+            session,
+            task,
+            delivery,
+            attestation,
+            policy_set_digest,
         })
     }
 }
@@ -319,7 +345,7 @@ fn seconds(length: Option<prost_types::Duration>) -> Option<u64> {
     length.and_then(from_duration).map(|length| length.as_secs())
 }
 
-fn json(field: &'static str, text: &str) -> Result<Value, CallError> {
+fn json<T: DeserializeOwned>(field: &'static str, text: &str) -> Result<T, CallError> {
     match serde_json::from_str(text) {
         Ok(value) => Ok(value),
         Err(_) => Err(CallError::Malformed(field)),
