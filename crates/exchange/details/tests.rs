@@ -88,7 +88,7 @@ fn oauth_8_1_details_that_say_less_in_another_shape_are_refused() {
         rights(r#""depth":256"#),
         rights(r#""depth":1,"depth":2"#),
         rights(r#""purpose":"a AKIAIOSFODNN7EXAMPLE""#),
-        rights(r#""data_classes":["-----BEGIN PRIVATE KEY-----"]"#),
+        rights(r#""data_classes":["-----BEGIN X-----"]"#),
     ] {
         let error = RequestDetails::parse(&text).unwrap_err();
         assert_eq!(error.code(), OAuthErrorCode::InvalidAuthorizationDetails, "{text}");
