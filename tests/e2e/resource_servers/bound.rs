@@ -73,7 +73,7 @@ impl Stage {
         };
         let good = |jti: &str| proof(&bound.key, &bound.claims(base, jti));
         let first = good("r-1");
-        bound.ask(self, base, "DPoP", &[first.clone()]).await.expect(200);
+        bound.ask(self, base, "DPoP", std::slice::from_ref(&first)).await.expect(200);
         let another = proof(&ScratchKey::new(), &bound.claims(base, "r-2"));
         let mut refused = vec![
             ("a proof again", "DPoP", vec![first]),

@@ -185,5 +185,10 @@ pub(super) fn path(
 
 /// A schema by name.
 pub(super) fn reference(schema: &str) -> Value {
-    json!({ "$ref": format!("#/components/schemas/{schema}") })
+    json!({ "$ref": path_of(schema) })
+}
+
+/// Where a schema lies in the document.
+pub(super) fn path_of(schema: &str) -> String {
+    format!("#/components/schemas/{schema}")
 }
