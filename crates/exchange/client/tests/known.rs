@@ -102,6 +102,7 @@ fn oauth_4_9_a_known_svid_authenticates_nobody_while_its_bundle_is_withdrawn() {
         trust_domain: "prod.example.org".parse().unwrap(),
         environment: Environment::Production,
         max_assertion_lifetime: Duration::from_secs(3600),
+        max_wit_svid_lifetime: Duration::from_secs(3600),
         leeway: Duration::from_secs(10),
         offers: Offers::ALL,
         attestation_challenge: NoncePolicy::Optional,
