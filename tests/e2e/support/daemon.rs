@@ -21,7 +21,7 @@ use super::wait::{until, within};
 pub(crate) const PRODUCTION: &str = "prod.example.org";
 pub(crate) const NON_PRODUCTION: &str = "dev.example.org";
 
-/// How long a daemon may take to end after SIGTERM before it is killed; a failed test may still hold streams open.
+/// How long a program may take to end after SIGTERM before it is killed; a failed test may still hold streams open.
 const DROP_LIMIT: Duration = Duration::from_secs(5);
 
 /// An agent that is registered from the start: a SPIFFE ID and a program of its own.
@@ -216,16 +216,21 @@ impl Drop for Daemon {
                 tail.into_iter().rev().collect::<Vec<_>>().join("\n")
             );
         }
-        terminate(&child);
-        let deadline = Instant::now() + DROP_LIMIT;
-        while Instant::now() < deadline {
-            if !matches!(child.try_wait(), Ok(None)) {
-                return;
-            }
-            std::thread::sleep(Duration::from_millis(5));
-        }
-        drop(child.start_kill());
+        end(&mut child);
     }
+}
+
+/// Ends a process by SIGTERM, so that it can end its own children, and by SIGKILL when that takes too long.
+pub(crate) fn end(child: &mut Child) {
+    terminate(child);
+    let deadline = Instant::now() + DROP_LIMIT;
+    while Instant::now() < deadline {
+        if !matches!(child.try_wait(), Ok(None)) {
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    drop(child.start_kill());
 }
 
 fn terminate(child: &Child) {

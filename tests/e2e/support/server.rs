@@ -12,12 +12,13 @@ use axum::{Json, Router};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::process::{Child, Command};
 
+use super::daemon::end;
 use super::wait::until;
 
-/// A running server; killed when dropped.
+/// A running server; ended when dropped.
 #[derive(Debug)]
 pub(crate) struct Server {
-    _child: Child,
+    child: Child,
     /// `http://127.0.0.1:<port>`
     pub(crate) base: String,
 }
@@ -32,7 +33,7 @@ impl Server {
             line.filter(|_| said.ends_with('\n')).map(ToOwned::to_owned)
         })
         .await;
-        Self { _child: child, base: format!("http://{address}") }
+        Self { child, base: format!("http://{address}") }
     }
 
     /// Starts a program that says nothing, and waits until its port answers.
@@ -48,7 +49,13 @@ impl Server {
             TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await.ok()
         })
         .await;
-        Self { _child: child, base: format!("http://127.0.0.1:{port}") }
+        Self { child, base: format!("http://127.0.0.1:{port}") }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        end(&mut self.child);
     }
 }
 

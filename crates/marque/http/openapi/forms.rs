@@ -8,7 +8,7 @@ use marque_exchange::{
 };
 use serde_json::{Map, Value, json};
 
-use super::operation::{path_of, reference};
+use super::operation::{pointer, reference};
 
 /// What `authorization_details` is.
 const DETAILS: &str = "which intent, and what is wanted less of: an array with one object of type `marque_intent`, at \
@@ -63,7 +63,7 @@ fn one_of(grants: &[(&'static str, &'static str, Value)]) -> Value {
     let forms: Vec<Value> = grants.iter().map(|(_, name, _)| reference(name)).collect();
     let mapping: Map<String, Value> = grants
         .iter()
-        .map(|(grant_type, name, _)| ((*grant_type).to_owned(), path_of(name).into()))
+        .map(|(grant_type, name, _)| ((*grant_type).to_owned(), pointer(name).into()))
         .collect();
     json!({ "oneOf": forms, "discriminator": { "propertyName": "grant_type", "mapping": mapping } })
 }

@@ -185,10 +185,10 @@ pub(super) fn path(
 
 /// A schema by name.
 pub(super) fn reference(schema: &str) -> Value {
-    json!({ "$ref": path_of(schema) })
+    json!({ "$ref": pointer(schema) })
 }
 
-/// Where a schema lies in the document.
-pub(super) fn path_of(schema: &str) -> String {
+/// Where in the document a schema is, by its name.
+pub(super) fn pointer(schema: &str) -> String {
     format!("#/components/schemas/{schema}")
 }
