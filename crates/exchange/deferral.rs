@@ -14,7 +14,7 @@ mod store;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use marque_intent::{Digest, IntentId};
+use marque_intent::{Digest, Intent, IntentId, State};
 use marque_spiffe::SpiffeId;
 use serde::{Deserialize, Serialize};
 
@@ -160,6 +160,18 @@ impl Deferral {
     pub fn kept_until(&self) -> Timestamp {
         self.expires_at.checked_add(DEFERRAL_RETENTION).unwrap_or(Timestamp::MAX)
     }
+}
+
+/// An approver may take until the request ends, and the first use may be as late after that as the grant says.
+pub(crate) fn collectable_until(intent: &Intent, now: Timestamp) -> Timestamp {
+    let grant = intent.grant();
+    let decided = match intent.state() {
+        State::Pending => intent.expires_at().unwrap_or(now),
+        _ => now,
+    };
+    let end = decided.checked_add(grant.start_within).unwrap_or(grant.not_after);
+    let end = end.min(grant.not_after);
+    Timestamp::from_second(end.as_second()).unwrap_or(end)
 }
 
 /// Whether a poll kept the interval.

@@ -10,7 +10,8 @@ use marque_intent::{Denial, DenialCode, Digest, Intent, IntentId, State};
 
 use super::{
     Cancellation, CompletionMode, Deferral, DeferralCode, DeferralKind, DeferralState,
-    OpenedDeferral, POLL_INTERVAL, Pace, PollRequest, Polled, Shown, idempotency_key,
+    OpenedDeferral, POLL_INTERVAL, Pace, PollRequest, Polled, Shown, collectable_until,
+    idempotency_key,
 };
 use crate::{
     Asked, AuthenticatedClient, Confirmation, Deferred, MAX_OPEN_DEFERRALS_PER_AGENT, OAuthError,
@@ -372,18 +373,6 @@ impl TokenService {
     ) -> OAuthError {
         self.refused(client, Some(intent.id()), Some(intent), Refusal::denied(denial)).await
     }
-}
-
-/// An approver may take until the request ends, and the first use may be as late after that as the grant says.
-fn collectable_until(intent: &Intent, now: Timestamp) -> Timestamp {
-    let grant = intent.grant();
-    let decided = match intent.state() {
-        State::Pending => intent.expires_at().unwrap_or(now),
-        _ => now,
-    };
-    let end = decided.checked_add(grant.start_within).unwrap_or(grant.not_after);
-    let end = end.min(grant.not_after);
-    Timestamp::from_second(end.as_second()).unwrap_or(end)
 }
 
 fn pending() -> OAuthError {
