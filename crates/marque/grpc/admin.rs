@@ -282,12 +282,8 @@ impl Admin for AdminService {
         self.operator("GetLogInfo", &request).await?;
         let proto::GetLogInfoRequest {} = request.into_inner();
         let log = self.door.log();
-        let checkpoint = log
-            .checkpoint()
-            .await
-            .map_err(error::log)?
-            .map(|stored| stored.text)
-            .unwrap_or_default();
+        let checkpoint = leaves::whole_checkpoint(&*log).await.map_err(error::log)?;
+        let checkpoint = checkpoint.map(|stored| stored.text).unwrap_or_default();
         let size = log.size().await.map_err(error::log)?;
         let verifier_key = self.door.log_key().to_string();
         Ok(Response::new(proto::GetLogInfoResponse { size, checkpoint, verifier_key }))

@@ -2,9 +2,10 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures::stream::BoxStream;
-use marque_audit::{Leaf, LogStore};
+use marque_audit::{Leaf, LogError, LogStore, StoredCheckpoint};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
@@ -14,6 +15,30 @@ use crate::error;
 
 /// How many leaves are read from the store at a time.
 const PAGE: usize = 256;
+/// How long a checkpoint over all that is recorded is waited for; they come 50 ms apart.
+const CHECKPOINT_WAIT: Duration = Duration::from_secs(1);
+/// How often it is looked for meanwhile.
+const CHECKPOINT_LOOK: Duration = Duration::from_millis(10);
+
+/// The checkpoint that covers all that is recorded by now, so that a copy of the log lacks nothing that was answered
+/// before it was asked for. The newest there is where none that does is signed within a second; `None` before the first.
+pub(super) async fn whole_checkpoint(
+    log: &dyn LogStore,
+) -> Result<Option<StoredCheckpoint>, LogError> {
+    let recorded = log.size().await?;
+    let covering = async {
+        loop {
+            match log.checkpoint().await? {
+                Some(kept) if kept.frontier.size() >= recorded => return Ok(Some(kept)),
+                _ => tokio::time::sleep(CHECKPOINT_LOOK).await,
+            }
+        }
+    };
+    match tokio::time::timeout(CHECKPOINT_WAIT, covering).await {
+        Ok(covering) => covering,
+        Err(_elapsed) => log.checkpoint().await,
+    }
+}
 
 /// The leaves from number `from` on; with `follow`, new ones as they come, until `shutdown`.
 pub(super) fn stream(
