@@ -26,6 +26,10 @@ const OUR_TYPES: &str = "marque_";
 pub const MAX_DETAILS_BYTES: usize = MAX_REQUEST_BYTES;
 /// The deepest `authorization_details`: an array of what `POST /v1/intents` takes.
 pub const MAX_DETAILS_DEPTH: usize = MAX_REQUEST_DEPTH + 1;
+/// The largest detail of type `marque_rights`, in bytes of JSON: the token carries what it says.
+pub(crate) const MAX_RIGHTS_DETAIL_BYTES: usize = 4 * 1024;
+/// The most patterns in one: each is compiled, whoever sent it.
+pub(crate) const MAX_RIGHTS_PATTERNS: usize = 8;
 
 /// What the details of a request say.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -141,6 +145,13 @@ fn rights(members: Map<String, Value>) -> Result<AskedRights, OAuthError> {
     if members.values().any(holds_secret) {
         return Err(refused("a detail holds what looks like a secret"));
     }
+    let length = serde_json::to_vec(&members).map_or(usize::MAX, |json| json.len());
+    if length > MAX_RIGHTS_DETAIL_BYTES {
+        return Err(refused("a detail of type marque_rights is too long"));
+    }
+    if members.values().map(patterns).sum::<usize>() > MAX_RIGHTS_PATTERNS {
+        return Err(refused("a detail of type marque_rights has too many patterns"));
+    }
     let rights: AskedRights = typed(members)?;
     if rights.is_empty() {
         return Err(refused("a detail of type marque_rights says what is wanted less of"));
@@ -175,6 +186,18 @@ fn holds_secret(value: &Value) -> bool {
             members.iter().any(|(name, value)| looks_like_secret(name) || holds_secret(value))
         }
         Value::Null | Value::Bool(_) | Value::Number(_) => false,
+    }
+}
+
+/// How many members are called `pattern`, at any depth.
+fn patterns(value: &Value) -> usize {
+    match value {
+        Value::Array(values) => values.iter().map(patterns).sum(),
+        Value::Object(members) => members
+            .iter()
+            .map(|(name, value)| usize::from(name == "pattern") + patterns(value))
+            .sum(),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => 0,
     }
 }
 

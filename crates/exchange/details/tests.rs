@@ -106,6 +106,29 @@ fn oauth_8_1_a_request_has_as_many_details_as_a_grant_may_have_and_no_more() {
 }
 
 #[test]
+fn oauth_8_1_what_is_asked_for_less_of_is_short_and_has_few_patterns() {
+    let arguments = |count: usize, description: &str| {
+        let property = |name: usize| {
+            (format!("a{name}"), serde_json::json!({"type": "string", "pattern": r"^\w{9}$"}))
+        };
+        let properties: Map<String, Value> = (0..count).map(property).collect();
+        serde_json::json!({"tools": {"crm.read": {"arguments": {"type": "object",
+            "description": description, "additionalProperties": false, "properties": properties}}}})
+    };
+    let read = |mut members: Value| {
+        members["type"] = RIGHTS_DETAIL_TYPE.into();
+        RequestDetails::parse(&serde_json::json!([members]).to_string())
+    };
+    let rest = MAX_RIGHTS_DETAIL_BYTES - arguments(0, "").to_string().len();
+    read(arguments(MAX_RIGHTS_PATTERNS, "")).unwrap();
+    read(arguments(0, &"x".repeat(rest))).unwrap();
+    for members in [arguments(MAX_RIGHTS_PATTERNS + 1, ""), arguments(0, &"x".repeat(rest + 1))] {
+        let error = read(members).unwrap_err();
+        assert_eq!(error.code(), OAuthErrorCode::InvalidAuthorizationDetails);
+    }
+}
+
+#[test]
 fn oauth_8_1_every_other_shape_is_refused() {
     let deep = format!("{}{}", "[".repeat(50), "]".repeat(50));
     let deep_parameters = format!(
