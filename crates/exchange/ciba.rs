@@ -88,7 +88,7 @@ impl BackchannelRequest {
 
 impl Hint {
     /// Exactly one of the three hints.
-    fn read(form: &Form) -> Result<Self, OAuthError> {
+    fn read(form: &Form<'_>) -> Result<Self, OAuthError> {
         let hints =
             ["login_hint", "login_hint_token", "id_token_hint"].map(|name| form.value(name));
         match hints {
@@ -113,7 +113,7 @@ impl BackchannelResponse {
     }
 }
 
-fn message(form: &Form) -> Result<Option<BindingMessage>, OAuthError> {
+fn message(form: &Form<'_>) -> Result<Option<BindingMessage>, OAuthError> {
     let refused = || {
         OAuthError::new(
             OAuthErrorCode::InvalidBindingMessage,
@@ -126,7 +126,7 @@ fn message(form: &Form) -> Result<Option<BindingMessage>, OAuthError> {
 }
 
 /// Every CIBA client sends `openid`; there is no grant that it could be a scope of.
-fn asked(form: &Form) -> Result<(Asked, IntentReference), OAuthError> {
+fn asked(form: &Form<'_>) -> Result<(Asked, IntentReference), OAuthError> {
     let (mut asked, intent) = Asked::read(form)?;
     if let Some(scopes) = &mut asked.scopes {
         scopes.retain(|scope| scope.as_str() != "openid");
@@ -135,7 +135,7 @@ fn asked(form: &Form) -> Result<(Asked, IntentReference), OAuthError> {
     Ok((asked, intent))
 }
 
-fn requested_expiry(form: &Form) -> Result<Option<Duration>, OAuthError> {
+fn requested_expiry(form: &Form<'_>) -> Result<Option<Duration>, OAuthError> {
     let Some(text) = form.value("requested_expiry") else { return Ok(None) };
     let digits = text.bytes().all(|byte| byte.is_ascii_digit());
     match text.parse() {

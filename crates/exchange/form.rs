@@ -4,7 +4,7 @@
 //! unless the caller says otherwise. Deliberately absent: lossy decoding, query strings, and every notion of what a
 //! parameter means.
 
-use std::collections::BTreeSet;
+use std::borrow::Cow;
 
 use zeroize::Zeroizing;
 
@@ -17,10 +17,16 @@ pub const MAX_FORM_NAME_BYTES: usize = 128;
 /// The longest value of a field, in bytes: as long as the longest token.
 pub const MAX_FORM_VALUE_BYTES: usize = marque_jose::MAX_TOKEN_BYTES;
 
-/// A decoded form: fields in the order sent, those without a value left out. Values are wiped when it is dropped and its
-/// `Debug` shows names only by count, since any of them may be a credential.
-pub(crate) struct Form {
-    fields: Vec<(String, Zeroizing<String>)>,
+/// A decoded form: fields in the order sent. What needs no decoding is borrowed from the body; values that were decoded are
+/// wiped when it is dropped, and its `Debug` shows names only by count, since any value may be a credential.
+pub(crate) struct Form<'a> {
+    fields: Vec<(Cow<'a, str>, Value<'a>)>,
+}
+
+/// A value, as it stands in the body or decoded from it.
+enum Value<'a> {
+    Plain(&'a str),
+    Decoded(Zeroizing<String>),
 }
 
 /// Why a form was refused.
@@ -43,29 +49,32 @@ pub(crate) enum FormError {
     Repeated,
 }
 
-impl Form {
+impl<'a> Form<'a> {
     /// Decodes a body. `repeatable` names the parameters that may appear more than once.
-    pub(crate) fn parse(body: &[u8], repeatable: &[&str]) -> Result<Self, FormError> {
+    pub(crate) fn parse(body: &'a [u8], repeatable: &[&str]) -> Result<Self, FormError> {
         if body.len() > MAX_FORM_BYTES {
             return Err(FormError::TooLarge);
         }
-        if body.split(|byte| *byte == b'&').nth(MAX_FORM_FIELDS).is_some() {
-            return Err(FormError::TooManyFields);
-        }
-        let mut seen = BTreeSet::new();
-        let mut fields = Vec::new();
-        for field in body.split(|byte| *byte == b'&').filter(|field| !field.is_empty()) {
-            let mut halves = field.splitn(2, |byte| *byte == b'=');
-            let name = halves.next().unwrap_or_default();
-            let name = decode(name, MAX_FORM_NAME_BYTES)?.to_string();
-            let value = decode(halves.next().unwrap_or_default(), MAX_FORM_VALUE_BYTES)?;
-            if !repeatable.contains(&name.as_str()) && !seen.insert(name.clone()) {
+        let body = plain_text(body)?;
+        let mut fields: Vec<(Cow<'a, str>, Value<'a>)> = Vec::new();
+        for (at, field) in body.split('&').enumerate() {
+            if at == MAX_FORM_FIELDS {
+                return Err(FormError::TooManyFields);
+            }
+            if field.is_empty() {
+                continue;
+            }
+            let (name, value) = field.split_once('=').unwrap_or((field, ""));
+            let name = match Value::decode(name, MAX_FORM_NAME_BYTES)? {
+                Value::Plain(name) => Cow::Borrowed(name),
+                Value::Decoded(name) => Cow::Owned(name.to_string()),
+            };
+            let value = Value::decode(value, MAX_FORM_VALUE_BYTES)?;
+            let again = fields.iter().any(|(known, _)| *known == name);
+            if again && !repeatable.contains(&&*name) {
                 return Err(FormError::Repeated);
             }
-            // RFC 6749 §3.2: a parameter without a value is one that was not sent.
-            if !value.is_empty() {
-                fields.push((name, value));
-            }
+            fields.push((name, value));
         }
         Ok(Self { fields })
     }
@@ -77,40 +86,76 @@ impl Form {
 
     /// All values of a parameter, in the order sent.
     pub(crate) fn values(&self, name: &'static str) -> impl Iterator<Item = &str> {
-        self.fields.iter().filter(move |(known, _)| known == name).map(|(_, value)| value.as_str())
+        let named = self.fields.iter().filter(move |(known, _)| known == name);
+        // RFC 6749 §3.2: a parameter without a value is one that was not sent.
+        named.map(|(_, value)| value.as_str()).filter(|value| !value.is_empty())
     }
 }
 
-impl std::fmt::Debug for Form {
+impl std::fmt::Debug for Form<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Form").field("fields", &self.fields.len()).finish_non_exhaustive()
     }
 }
 
-fn decode(encoded: &[u8], most: usize) -> Result<Zeroizing<String>, FormError> {
-    // Never more than needed, so that it never grows and leaves a copy behind.
-    let mut decoded = Zeroizing::new(Vec::with_capacity(encoded.len().min(most)));
-    let mut bytes = encoded.iter().copied();
-    while let Some(byte) = bytes.next() {
-        if decoded.len() == most {
+impl<'a> Value<'a> {
+    /// Of a text that [`plain_text`] passed.
+    fn decode(encoded: &'a str, most: usize) -> Result<Self, FormError> {
+        if is_literal(encoded.as_bytes()) {
+            let fits = encoded.len() <= most;
+            return fits.then_some(Self::Plain(encoded)).ok_or(FormError::FieldTooLarge);
+        }
+        // Never less than needed, so that it never grows and leaves a copy behind.
+        let mut decoded = Zeroizing::new(Vec::with_capacity(encoded.len()));
+        let mut rest = encoded.as_bytes();
+        while let Some(at) = rest.iter().position(|byte| matches!(byte, b'+' | b'%')) {
+            let (run, escaped) = rest.split_at(at);
+            decoded.extend_from_slice(run);
+            rest = match escaped {
+                [b'%', high, low, rest @ ..] => {
+                    let digit = |byte: &u8| hex_digit(*byte).ok_or(FormError::Encoding);
+                    decoded.push(digit(high)? << 4 | digit(low)?);
+                    rest
+                }
+                [b'+', rest @ ..] => {
+                    decoded.push(b' ');
+                    rest
+                }
+                _ => return Err(FormError::Encoding),
+            };
+        }
+        decoded.extend_from_slice(rest);
+        if decoded.len() > most {
             return Err(FormError::FieldTooLarge);
         }
-        decoded.push(match byte {
-            b'+' => b' ',
-            b'%' => {
-                let high = bytes.next().and_then(hex_digit).ok_or(FormError::Encoding)?;
-                let low = bytes.next().and_then(hex_digit).ok_or(FormError::Encoding)?;
-                high << 4 | low
-            }
-            b' '..=b'~' => byte,
-            _ => return Err(FormError::Encoding),
-        });
+        // Copied rather than converted in place, so that a failed conversion leaves no unwiped bytes behind.
+        match std::str::from_utf8(&decoded) {
+            Ok(text) => Ok(Self::Decoded(Zeroizing::new(text.to_owned()))),
+            Err(_not_utf8) => Err(FormError::Encoding),
+        }
     }
-    // Copied rather than converted in place, so that a failed conversion leaves no unwiped bytes behind.
-    match std::str::from_utf8(&decoded) {
-        Ok(text) => Ok(Zeroizing::new(text.to_owned())),
-        Err(_not_utf8) => Err(FormError::Encoding),
+
+    fn as_str(&self) -> &str {
+        match self {
+            Self::Plain(text) => text,
+            Self::Decoded(text) => text,
+        }
     }
+}
+
+/// The body as text, if all of its bytes are such as a form carries.
+fn plain_text(body: &[u8]) -> Result<&str, FormError> {
+    // Without an early exit, which lets many bytes be looked at in a step.
+    let plain = body.iter().fold(true, |plain, byte| plain & matches!(byte, b' '..=b'~'));
+    if !plain {
+        return Err(FormError::Encoding);
+    }
+    std::str::from_utf8(body).map_err(|_not_utf8| FormError::Encoding)
+}
+
+/// Whether a text stands for itself.
+fn is_literal(text: &[u8]) -> bool {
+    text.iter().fold(true, |literal, byte| literal & (*byte != b'+') & (*byte != b'%'))
 }
 
 fn hex_digit(byte: u8) -> Option<u8> {
@@ -128,7 +173,7 @@ mod tests {
 
     use super::*;
 
-    fn parse(body: &[u8]) -> Result<Form, FormError> {
+    fn parse(body: &[u8]) -> Result<Form<'_>, FormError> {
         Form::parse(body, &["audience", "resource"])
     }
 

@@ -123,7 +123,7 @@ impl TokenRequest {
 
 impl Asked {
     /// What is asked for, and of which intent.
-    pub(crate) fn read(form: &Form) -> Result<(Self, IntentReference), OAuthError> {
+    pub(crate) fn read(form: &Form<'_>) -> Result<(Self, IntentReference), OAuthError> {
         let details = form.value("authorization_details").map(RequestDetails::parse).transpose()?;
         let RequestDetails { intent, narrower, rights } = details.unwrap_or_default();
         let asked = Self {
@@ -138,7 +138,7 @@ impl Asked {
 }
 
 impl ExchangeRequest {
-    fn read(form: &Form) -> Result<Self, OAuthError> {
+    fn read(form: &Form<'_>) -> Result<Self, OAuthError> {
         let (subject_token, subject_token_type) = subject(form)?;
         let requested = RequestedToken::of(form.value("requested_token_type"))
             .ok_or_else(|| invalid("tokens of the requested type are not issued here"))?;
@@ -199,12 +199,12 @@ impl RevocationRequest {
 
 /// The token of a request about it. `token_type_hint` is for servers that cannot tell what a token is (RFC 7009 §2.1,
 /// RFC 7662 §2.1), so whatever it says is ignored.
-fn named_token(form: &Form) -> Result<CompactToken, OAuthError> {
+fn named_token(form: &Form<'_>) -> Result<CompactToken, OAuthError> {
     let token = form.value("token").ok_or_else(|| invalid("token is missing"))?;
     Ok(CompactToken::from_string(token.to_owned()))
 }
 
-pub(crate) fn parse_form(body: &[u8], repeatable: &[&str]) -> Result<Form, OAuthError> {
+pub(crate) fn parse_form<'a>(body: &'a [u8], repeatable: &[&str]) -> Result<Form<'a>, OAuthError> {
     Form::parse(body, repeatable).map_err(|error| {
         invalid(match error {
             FormError::TooLarge => "the form is too large",
@@ -216,7 +216,7 @@ pub(crate) fn parse_form(body: &[u8], repeatable: &[&str]) -> Result<Form, OAuth
     })
 }
 
-fn subject(form: &Form) -> Result<(CompactToken, SubjectTokenType), OAuthError> {
+fn subject(form: &Form<'_>) -> Result<(CompactToken, SubjectTokenType), OAuthError> {
     match (form.value("subject_token"), form.value("subject_token_type")) {
         (Some(token), Some(urn)) => match SubjectTokenType::of(urn) {
             Some(kind) => Ok((CompactToken::from_string(token.to_owned()), kind)),
@@ -228,7 +228,7 @@ fn subject(form: &Form) -> Result<(CompactToken, SubjectTokenType), OAuthError> 
 }
 
 /// An actor is an agent, and shows an SVID. RFC 8693 §2.1: the type with the token and never without it.
-fn actor(form: &Form) -> Result<Option<CompactToken>, OAuthError> {
+fn actor(form: &Form<'_>) -> Result<Option<CompactToken>, OAuthError> {
     match (form.value("actor_token"), form.value("actor_token_type")) {
         (None, None) => Ok(None),
         (Some(_), None) => Err(invalid("actor_token_type is missing")),
@@ -250,7 +250,7 @@ pub(crate) fn parse_scopes(text: &str) -> Result<BTreeSet<Scope>, OAuthError> {
 }
 
 fn targets(
-    form: &Form,
+    form: &Form<'_>,
     name: &'static str,
     fits: fn(&str) -> bool,
 ) -> Result<BTreeSet<String>, OAuthError> {

@@ -106,7 +106,7 @@ pub(crate) struct TransactionContext {
 
 impl TransactionContext {
     /// Reads the two parameters.
-    pub(crate) fn read(form: &Form) -> Result<Self, OAuthError> {
+    pub(crate) fn read(form: &Form<'_>) -> Result<Self, OAuthError> {
         Ok(Self {
             request: object(form, "request_context")?,
             details: object(form, "request_details")?,
@@ -125,7 +125,7 @@ impl fmt::Debug for TransactionContext {
     }
 }
 
-fn object(form: &Form, name: &'static str) -> Result<Option<Map<String, Value>>, OAuthError> {
+fn object(form: &Form<'_>, name: &'static str) -> Result<Option<Map<String, Value>>, OAuthError> {
     let limits = Limits { max_bytes: MAX_CONTEXT_BYTES, max_depth: MAX_CONTEXT_DEPTH };
     let read = |text: &str| {
         parse_object(text.as_bytes(), &limits).map_err(|source| {

@@ -8,6 +8,9 @@ use std::sync::Arc;
 use marque_intent::{Intent, IntentId};
 use moka::sync::Cache;
 
+use crate::Failure;
+use crate::rows::{IntentRow, name};
+
 /// How many intents are remembered: some tens of megabytes.
 const MAX_KNOWN: u64 = 8192;
 
@@ -36,6 +39,15 @@ impl KnownIntents {
         let same =
             i64::try_from(known.state_version()) == Ok(version) && known.state().as_str() == state;
         same.then_some(known)
+    }
+
+    /// The intent of a row: as it was seen in this version, or else read, and remembered.
+    pub(crate) fn of_row(&self, row: IntentRow) -> Result<Arc<Intent>, Failure> {
+        let id = name(IntentRow::TABLE, &row.id, &row.id)?;
+        match self.in_version(&id, &row.state, row.state_version) {
+            Some(known) => Ok(known),
+            None => row.into_intent().map(Arc::new).inspect(|intent| self.keep(intent)),
+        }
     }
 
     /// Remembers what is in the database now.

@@ -66,7 +66,9 @@ impl PostgresStore {
         let status_key = schema::prepare(&config, &schema, trust_domain).await?;
         let writing = pool(config.clone(), 1)?;
         let durability = durability(&*connection(&writing).await?).await?;
-        let reader = Arc::new(PooledReader::new(pool(config.clone(), MAX_READERS)?));
+        let intents = Arc::new(KnownIntents::new());
+        let pooled = pool(config.clone(), MAX_READERS)?;
+        let reader = Arc::new(PooledReader::new(pooled, intents.clone()));
         let asked = Instant::now();
         let (head, kills) = (reader.head().await?, reader.kills().await?);
         let path = data_dir.join(format!("{schema}.kills"));
@@ -77,7 +79,7 @@ impl PostgresStore {
             clock,
             kills: KillBoard::new(journal, orders, kills),
             heard: Heard::since(asked),
-            intents: Arc::new(KnownIntents::new()),
+            intents,
             size: watch::Sender::new(head.size),
         });
         let (sender, receiver) = mpsc::unbounded_channel();

@@ -94,13 +94,13 @@ fn open(
         intents: Arc::new(KnownIntents::new()),
         size: watch::Sender::new(head.size),
     });
+    let reader = Arc::new(Readers::new(path.to_owned(), shared.intents.clone()));
     let (sender, receiver) = mpsc::channel();
     let writing = shared.clone();
     std::thread::Builder::new()
         .name("store-writer".to_owned())
         .spawn(move || writer::run(connection, &writing, &receiver))
         .map_err(StoreError::Writer)?;
-    let reader = Arc::new(Readers::new(path.to_owned()));
     Ok(Store {
         queue: Queue::new(Mailbox::Thread(sender)),
         reader,

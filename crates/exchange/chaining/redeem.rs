@@ -39,7 +39,7 @@ pub(crate) struct Within {
 }
 
 impl AssertionRequest {
-    pub(crate) fn read(form: &Form) -> Result<Self, OAuthError> {
+    pub(crate) fn read(form: &Form<'_>) -> Result<Self, OAuthError> {
         let assertion = form.value("assertion");
         let (asked, intent) = Asked::read(form)?;
         Ok(Self {

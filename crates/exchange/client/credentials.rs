@@ -53,7 +53,7 @@ impl ClientCredentials {
     /// # Errors
     /// `invalid_request` for more than one method and for half of one; `invalid_client` for none, and for methods that
     /// there are not.
-    pub(crate) fn read(form: &Form, presented: &Presented) -> Result<Self, OAuthError> {
+    pub(crate) fn read(form: &Form<'_>, presented: &Presented) -> Result<Self, OAuthError> {
         let client_id = form.value("client_id").map(str::to_owned);
         let assertion = Assertion::read(form);
         let attestation = Pair(&presented.client_attestation, &presented.client_attestation_pop);
@@ -120,7 +120,7 @@ struct Assertion<'a> {
 }
 
 impl<'a> Assertion<'a> {
-    fn read(form: &'a Form) -> Option<Self> {
+    fn read(form: &'a Form<'_>) -> Option<Self> {
         let token = form.value("client_assertion");
         let kind = form.value("client_assertion_type");
         (token.is_some() || kind.is_some()).then_some(Self { token, kind })

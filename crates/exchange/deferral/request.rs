@@ -53,7 +53,7 @@ pub(crate) enum Shown {
 }
 
 impl CompletionMode {
-    pub(crate) fn read(form: &Form) -> Result<Self, OAuthError> {
+    pub(crate) fn read(form: &Form<'_>) -> Result<Self, OAuthError> {
         let Some(text) = form.value("completion_mode") else { return Ok(Self::Immediate) };
         let mut seen = BTreeSet::new();
         if !text.split(' ').filter(|value| !value.is_empty()).all(|value| seen.insert(value)) {
@@ -65,20 +65,20 @@ impl CompletionMode {
 
 impl PollRequest {
     /// A poll with a deferral code.
-    pub(crate) fn deferred(form: &Form) -> Self {
+    pub(crate) fn deferred(form: &Form<'_>) -> Self {
         let shown = Shown::read(form, "deferral_code", "deferral_code is missing");
         Self { kind: DeferralKind::DeferredTokenResponse, shown }
     }
 
     /// A poll with an authentication request id (CIBA Core 10.1).
-    pub(crate) fn ciba(form: &Form) -> Self {
+    pub(crate) fn ciba(form: &Form<'_>) -> Self {
         let shown = Shown::read(form, "auth_req_id", "auth_req_id is missing");
         Self { kind: DeferralKind::Ciba, shown }
     }
 }
 
 impl Shown {
-    fn read(form: &Form, name: &'static str, missing: &'static str) -> Self {
+    fn read(form: &Form<'_>, name: &'static str, missing: &'static str) -> Self {
         if NOT_IN_A_POLL.into_iter().any(|name| form.value(name).is_some()) {
             return Self::Malformed("a poll carries the code and the client's credentials alone");
         }
@@ -94,7 +94,7 @@ mod tests {
     use super::*;
     use crate::OAuthErrorCode;
 
-    fn form(body: &str) -> Form {
+    fn form(body: &str) -> Form<'_> {
         Form::parse(body.as_bytes(), &["audience", "resource"]).unwrap()
     }
 

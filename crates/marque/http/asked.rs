@@ -116,10 +116,10 @@ impl<T: Parameters> FromRequest<HttpState> for Asked<T> {
     type Rejection = Refused;
 
     async fn from_request(request: Request, state: &HttpState) -> Result<Self, Refused> {
-        let (parts, body) = request.into_parts();
+        let (mut parts, body) = request.into_parts();
         is_form(&parts)?;
         let presented = presented(&parts);
-        let headers = parts.headers.clone();
+        let headers = std::mem::take(&mut parts.headers);
         let form = Bytes::from_request(Request::from_parts(parts, body), state).await?;
         let request = T::read(&form, &presented)?;
         Ok(Self { request, presented, headers })

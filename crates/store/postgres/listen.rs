@@ -91,7 +91,7 @@ async fn follow(
         let reader = match &own {
             Some(reader) => reader,
             None => match pool(config.clone(), 1) {
-                Ok(pool) => own.insert(PooledReader::new(pool)),
+                Ok(pool) => own.insert(PooledReader::new(pool, shared.intents.clone())),
                 Err(_unbuilt) => everybodys,
             },
         };

@@ -41,25 +41,27 @@ pub(super) async fn load(
     };
     let entries = async { if keys.entries { entries(transaction).await } else { Ok(Vec::new()) } };
     let expired = head.expired(shared.clock.now());
-    let (idempotency, (tokens, damaged_families), deferrals, replays, entries, over) = futures::try_join!(
+    let asked = keys.intents.iter().collect();
+    let (idempotency, (tokens, damaged_families), deferrals, replays, entries, over, mut found) = futures::try_join!(
         idempotency(transaction, keys),
         tokens(transaction, keys, expired),
         deferrals(transaction, keys),
         replays(transaction, keys),
         entries,
         rows_over(transaction, keys),
+        intents(transaction, &asked, &shared.intents),
     )?;
     // A replayed request answers with the intent that its key led to.
     let earlier = idempotency.readable().map(|row| &row.intent);
     // A poll is answered by what its intent is.
     let awaited = deferrals.readable().filter(|row| keys.deferrals.contains(&row.code));
     let awaited = awaited.map(|row| &row.intent);
-    let wanted: BTreeSet<_> = keys.intents.iter().chain(earlier).chain(awaited).collect();
-    let intents = intents(transaction, &wanted, &shared.intents).await?;
+    let led_to = earlier.chain(awaited).filter(|id| !keys.intents.contains(*id)).collect();
+    found.extend(intents(transaction, &led_to, &shared.intents).await?);
     Ok(Loaded {
         head,
         kills,
-        intents,
+        intents: found,
         tokens,
         damaged_families,
         idempotency,
@@ -189,7 +191,7 @@ async fn intents(
         let unchanged = row.try_get::<_, Option<&str>>(3)?.is_none();
         let intent = match seen {
             Some(intent) if unchanged => Ok(Arc::clone(intent)),
-            _ => intent_row(&row)?.into_intent().map(Arc::new).inspect(|intent| known.keep(intent)),
+            _ => known.of_row(intent_row(&row)?),
         };
         found.insert((*id).clone(), intent);
     }

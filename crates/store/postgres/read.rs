@@ -6,6 +6,7 @@ mod life;
 pub(super) use life::{ENDED, FIRST_PLACE};
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use deadpool_postgres::{Object, Pool};
 use futures::FutureExt;
@@ -22,6 +23,7 @@ use tokio_postgres::types::ToSql;
 
 use super::load::{self, deferral_row, intent_row};
 use crate::Failure;
+use crate::known::KnownIntents;
 use crate::reader::{Reader, unavailable};
 use crate::rows::{
     CheckpointRow, DeferralRow, Head, IntentRow, LeafRow, hashes, leaves, read, signed,
@@ -31,11 +33,12 @@ use crate::rows::{
 #[derive(Debug)]
 pub(super) struct PooledReader {
     pool: Pool,
+    intents: Arc<KnownIntents>,
 }
 
 impl PooledReader {
-    pub(super) fn new(pool: Pool) -> Self {
-        Self { pool }
+    pub(super) fn new(pool: Pool, intents: Arc<KnownIntents>) -> Self {
+        Self { pool, intents }
     }
 
     async fn query(
@@ -124,7 +127,8 @@ impl Reader for PooledReader {
             let rows = self.query(query, &[&id.as_str()]).await?;
             let Some(row) = rows.first() else { return Ok(None) };
             let token = read("tokens", id.as_str(), row.try_get(5)?)?;
-            Ok(Some((token, intent_row(row)?.into_intent()?)))
+            let intent = self.intents.of_row(intent_row(row)?)?;
+            Ok(Some((token, Intent::clone(&intent))))
         }
         .boxed()
     }

@@ -345,9 +345,12 @@ async fn head(
     let (size, epoch) = (signed(head.size), signed(head.kill_epoch));
     let (recorded, next_place) = (head.recorded.map(micros), signed(head.next_place));
     let update = "UPDATE head SET size = $1, recorded = $2, kill_epoch = $3, next_place = $4";
-    let written = execute(transaction, update, &[&size, &recorded, &epoch, &next_place]).await?;
-    all(written, 1, "head")?;
-    let payload = format!("{size} {epoch}");
-    execute(transaction, "SELECT pg_notify($1, $2)", &[&schema.as_str(), &payload]).await?;
-    Ok(())
+    let row: [&(dyn ToSql + Sync); 4] = [&size, &recorded, &epoch, &next_place];
+    let (schema, payload) = (schema.as_str(), format!("{size} {epoch}"));
+    let news: [&(dyn ToSql + Sync); 2] = [&schema, &payload];
+    let (written, _told) = futures::try_join!(
+        execute(transaction, update, &row),
+        execute(transaction, "SELECT pg_notify($1, $2)", &news),
+    )?;
+    all(written, 1, "head")
 }

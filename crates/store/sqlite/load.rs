@@ -127,7 +127,7 @@ fn intents<'a>(
             Some(intent) => Ok(intent),
             None => {
                 let row = statement.query_row([id.as_str()], intent_row)?;
-                row.into_intent().map(Arc::new).inspect(|intent| known.keep(intent))
+                known.of_row(row)
             }
         };
         intents.insert(id.clone(), intent);

@@ -24,6 +24,7 @@ use tokio::sync::Semaphore;
 use super::load::{INTENT, deferral_row, intent_row};
 use super::{BUSY_TIMEOUT, STATEMENTS, head, kills};
 use crate::Failure;
+use crate::known::KnownIntents;
 use crate::reader::{Reader, unavailable};
 use crate::rows::{CheckpointRow, Head, IntentRow, LeafRow, hashes, leaves, read, signed};
 
@@ -40,12 +41,13 @@ pub(super) struct Readers {
 #[derive(Debug)]
 struct Pool {
     path: PathBuf,
+    intents: Arc<KnownIntents>,
     idle: Mutex<Vec<Connection>>,
 }
 
 impl Readers {
-    pub(super) fn new(path: PathBuf) -> Self {
-        let pool = Arc::new(Pool { path, idle: Mutex::default() });
+    pub(super) fn new(path: PathBuf, intents: Arc<KnownIntents>) -> Self {
+        let pool = Arc::new(Pool { path, intents, idle: Mutex::default() });
         Self { pool, places: Arc::new(Semaphore::new(MAX_READERS)) }
     }
 
@@ -113,8 +115,8 @@ impl Reader for Readers {
     }
 
     fn token(&self, id: &TokenId) -> BoxFuture<'_, Result<Option<(TokenRecord, Intent)>, Failure>> {
-        let id = id.clone();
-        self.run(move |connection| token(connection, &id)).boxed()
+        let (id, known) = (id.clone(), self.pool.intents.clone());
+        self.run(move |connection| token(connection, &known, &id)).boxed()
     }
 
     fn deferral(&self, code: &Digest) -> BoxFuture<'_, Result<Option<Deferral>, Failure>> {
@@ -135,8 +137,9 @@ impl Reader for Readers {
         &self,
         ids: Vec<TokenId>,
     ) -> BoxFuture<'_, Result<Vec<(TokenRecord, Intent)>, Failure>> {
+        let known = self.pool.intents.clone();
         self.run(move |connection| {
-            ids.iter().filter_map(|id| token(connection, id).transpose()).collect()
+            ids.iter().filter_map(|id| token(connection, &known, id).transpose()).collect()
         })
         .boxed()
     }
@@ -217,7 +220,11 @@ fn intents(connection: &Connection, filter: &IntentFilter) -> Result<Vec<Intent>
     rows.map(|row| row?.into_intent()).collect()
 }
 
-fn token(connection: &Connection, id: &TokenId) -> Result<Option<(TokenRecord, Intent)>, Failure> {
+fn token(
+    connection: &Connection,
+    known: &KnownIntents,
+    id: &TokenId,
+) -> Result<Option<(TokenRecord, Intent)>, Failure> {
     let mut statement = connection.prepare_cached(
         "SELECT intents.id, state, state_version, intents.document, grants.document, tokens.document
          FROM tokens JOIN intents ON intents.id = tokens.intent
@@ -227,7 +234,8 @@ fn token(connection: &Connection, id: &TokenId) -> Result<Option<(TokenRecord, I
         .query_row([id.as_str()], |row| Ok((intent_row(row)?, row.get::<_, String>(5)?)))
         .optional()?;
     let Some((intent, document)) = found else { return Ok(None) };
-    Ok(Some((read("tokens", id.as_str(), &document)?, intent.into_intent()?)))
+    let intent = known.of_row(intent)?;
+    Ok(Some((read("tokens", id.as_str(), &document)?, Intent::clone(&intent))))
 }
 
 fn deferrals(

@@ -200,7 +200,10 @@ async fn a_file_that_is_no_database_is_refused() {
 #[tokio::test]
 async fn a_place_among_the_readers_is_taken_until_the_query_ends_although_its_caller_went_away() {
     let bench = Bench::new();
-    let readers = Arc::new(Readers::new(bench.dir.path().join("marque.sqlite")));
+    let readers = Arc::new(Readers::new(
+        bench.dir.path().join("marque.sqlite"),
+        bench.shared.intents.clone(),
+    ));
     let (begun, mut running) = tokio::sync::mpsc::unbounded_channel();
     let (release, held) = std::sync::mpsc::channel::<()>();
     let held = Arc::new(std::sync::Mutex::new(held));

@@ -54,6 +54,11 @@ impl<K: Ord, V> Found<K, V> {
         self.0.insert(key, row).and_then(Result::ok)
     }
 
+    /// Takes up more rows.
+    pub(crate) fn extend(&mut self, more: Self) {
+        self.0.extend(more.0);
+    }
+
     /// Takes a row away.
     pub(crate) fn remove(&mut self, key: &K) {
         self.0.remove(key);

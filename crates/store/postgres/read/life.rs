@@ -10,7 +10,7 @@ use super::super::load::intent_row;
 use super::PooledReader;
 use crate::Failure;
 use crate::reader::Reader;
-use crate::rows::{IntentRow, count, micros, name, read, signed};
+use crate::rows::{count, micros, name, read, signed};
 
 /// The first place that is taken: the end of one index, whatever is in the table.
 pub(in super::super) const FIRST_PLACE: &str =
@@ -51,7 +51,8 @@ impl PooledReader {
         let rows = self.query(query, &[&ids]).await?;
         let found = rows.iter().map(|row| {
             let token = read("tokens", row.try_get(6)?, row.try_get(5)?)?;
-            Ok((token, intent_row(row).and_then(IntentRow::into_intent)?))
+            let intent = self.intents.of_row(intent_row(row)?)?;
+            Ok((token, Intent::clone(&intent)))
         });
         found.collect()
     }

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use futures::future::join_all;
 use marque_audit::{EventKind, LogStore};
 use marque_exchange::{Freshness, RedeemError, ReplayStore, TokenLifeStore, TokenStore, is_live};
-use marque_intent::{DenialCode, IntentStore, KillScope};
+use marque_intent::{DenialCode, IntentChange, IntentStore, KillScope};
 
 use crate::engine::{Engine, Postgres};
 use crate::fixture::*;
@@ -154,6 +154,25 @@ async fn a_replica_that_hears_nothing_says_so_and_does_not_say_who_is_stopped() 
     };
     // Whoever hears again has heard what was missed.
     assert_eq!(*heard, state);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_token_is_read_with_its_intent_as_another_replica_left_it() {
+    let Some(engine) = Postgres::new().await else { return };
+    let here = engine.open().await;
+    let (there, _journal) = engine.replica().await;
+    let intent = submit(&here, approved(agent("a"), 2)).await;
+    let token = here.redeem(redemption(&intent, START)).await.unwrap().token;
+    for store in [&here, &there, &there] {
+        let (record, intent) = store.token(&token.id).await.unwrap().unwrap();
+        assert_eq!((&record, intent.uses_left()), (&token, 1));
+    }
+    let revoke =
+        IntentChange::Revoke { actor: "operator:alice(1000)".to_owned(), reason: reason() };
+    let revoked = there.change(intent.id().clone(), revoke, START).await.unwrap();
+    for store in [&here, &there] {
+        assert_eq!(store.token(&token.id).await.unwrap().unwrap().1, revoked);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
