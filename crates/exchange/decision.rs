@@ -5,6 +5,7 @@
 
 mod derivable;
 mod granted;
+mod room;
 
 use jiff::Timestamp;
 use marque_intent::{

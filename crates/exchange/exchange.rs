@@ -181,7 +181,9 @@ impl TokenService {
             within: within.as_ref(),
             now,
         };
+        let transaction = self.transaction(issuing, None)?;
         let decided = question.decide().and_then(|decision| {
+            decision.fits(chain, transaction.as_ref(), self.config.issuer.as_str())?;
             let required = decision.binding_required;
             Ok((
                 binding::confirmation(bound.as_ref(), proofs, required, NewHolder::Client)?,
@@ -200,7 +202,6 @@ impl TokenService {
                 });
             }
         };
-        let transaction = self.transaction(issuing, None)?;
         let redemption = Redemption {
             intent: (*id).clone(),
             agent: client.id().clone(),

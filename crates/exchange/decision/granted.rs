@@ -11,7 +11,7 @@ use marque_intent::{
     Wanted as WantedRights, Widening, looks_like_secret,
 };
 
-use super::Refusal;
+use super::{Refusal, room::has_room};
 use crate::{Asked, OAuthErrorCode, ceilings::Ceilings};
 
 /// From what rights somebody asks for some.
@@ -60,7 +60,7 @@ impl<'a> Asking<'a> {
             return Err(Refusal::details(Denial::new(DenialCode::InvalidRequest, detail)));
         }
         match self.parent.narrowed(wanted) {
-            Ok(_) => Ok(()),
+            Ok(rights) => has_room(&rights),
             Err(widening) => Err(Refusal::details(widening.denial())),
         }
     }

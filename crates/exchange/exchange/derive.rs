@@ -47,7 +47,9 @@ impl TokenService {
             issuing,
             now,
         };
+        let transaction = self.transaction(issuing, transaction.as_ref())?;
         let decided = question.decide().and_then(|(decision, chain)| {
+            decision.fits(&chain, transaction.as_ref(), self.config.issuer.as_str())?;
             let own = actor.id == *client.id();
             let holder = if own { NewHolder::Client } else { NewHolder::Other(actor.key) };
             let required = decision.binding_required;
@@ -62,7 +64,6 @@ impl TokenService {
                 return Err(self.not_derived(client, subject, refusal).await);
             }
         };
-        let transaction = self.transaction(issuing, transaction.as_ref())?;
         let derivation = Derivation {
             grant_digest: decision.grant_digest,
             carried: decision.carried()?,

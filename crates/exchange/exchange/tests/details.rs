@@ -1,5 +1,7 @@
 //! Details in a request that ask for less than was granted (RFC 9396 §6, specs/intents.md 9), and those that ask for more.
 
+mod room;
+
 use serde_json::{from_value, json};
 
 use super::*;
