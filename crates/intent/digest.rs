@@ -6,6 +6,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 /// A SHA-256 digest, written `sha256:` and 64 lowercase hexadecimal digits.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -43,7 +44,7 @@ impl Digest {
         tag: &str,
         document: &T,
     ) -> Result<(Self, usize), CanonicalError> {
-        let canonical = serde_json_canonicalizer::to_vec(document).map_err(CanonicalError)?;
+        let canonical = canonical(document).map_err(CanonicalError)?;
         Ok((Self::of_parts(&[tag.as_bytes(), &canonical]), canonical.len()))
     }
 
@@ -69,6 +70,33 @@ impl Digest {
             *to = *from;
         }
         Self(bytes)
+    }
+}
+
+/// The canonical JSON of a document.
+fn canonical<T: Serialize>(document: &T) -> Result<Vec<u8>, serde_json::Error> {
+    match serde_json::to_value(document) {
+        // Without a buffer for each member.
+        Ok(value) if is_canonical_as_it_stands(&value) => serde_json::to_vec(&value),
+        Ok(_) | Err(_) => serde_json_canonicalizer::to_vec(document),
+    }
+}
+
+/// Whether compact JSON of this value is canonical: members are in order, where bytes and UTF-16 order alike, and numbers are
+/// integers that a double holds (RFC 8785, sections 3.2.2.3 and 3.2.3). Strings are escaped alike in both.
+fn is_canonical_as_it_stands(value: &Value) -> bool {
+    const MAX_INTEGER: u64 = 1 << 53;
+    match value {
+        Value::Null | Value::Bool(_) | Value::String(_) => true,
+        Value::Number(number) => {
+            number.as_i64().is_some_and(|number| number.unsigned_abs() <= MAX_INTEGER)
+        }
+        Value::Array(values) => values.iter().all(is_canonical_as_it_stands),
+        Value::Object(members) => {
+            members.keys().all(|name| name.is_ascii())
+                && members.keys().is_sorted()
+                && members.values().all(is_canonical_as_it_stands)
+        }
     }
 }
 
@@ -120,6 +148,7 @@ impl From<Digest> for String {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
     use serde_json::json;
 
     use super::*;
@@ -130,6 +159,54 @@ mod tests {
         assert_eq!(one, Digest::of_document("t", &json!({"b": [true], "a": 1})).unwrap());
         assert_ne!(one, Digest::of_document("t", &json!({"b": [true], "a": 2})).unwrap());
         assert_ne!(one, Digest::of_document("u", &json!({"a": 1, "b": [true]})).unwrap());
+    }
+
+    fn any_document() -> impl Strategy<Value = Value> {
+        let number = prop_oneof![
+            any::<i64>().prop_map(Value::from),
+            any::<u64>().prop_map(Value::from),
+            any::<f64>().prop_map(Value::from),
+            (-3_i64..=3).prop_map(|n| json!((1_i64 << 53) + n)),
+            (-3_i64..=3).prop_map(|n| json!(-(1_i64 << 53) + n)),
+        ];
+        let text = prop_oneof!["[a-c]{0,3}", any::<String>(), "[\\x00-\\x7f]{0,4}"];
+        let name = prop_oneof!["[a-cA-C]{0,3}", "[\u{e000}-\u{ffff}\u{10000}-\u{10ffff}]{1,2}"];
+        let leaf = prop_oneof![
+            Just(Value::Null),
+            any::<bool>().prop_map(Value::from),
+            number,
+            text.prop_map(Value::from),
+        ];
+        leaf.prop_recursive(4, 32, 6, move |inner| {
+            prop_oneof![
+                proptest::collection::vec(inner.clone(), 0..6).prop_map(Value::from),
+                proptest::collection::hash_map(name.clone(), inner, 0..6)
+                    .prop_map(|members| Value::Object(members.into_iter().collect())),
+            ]
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn the_short_way_writes_what_the_long_one_does(document in any_document()) {
+            let long = serde_json_canonicalizer::to_vec(&document).unwrap();
+            prop_assert_eq!(canonical(&document).unwrap(), long);
+        }
+    }
+
+    #[test]
+    fn what_plain_json_writes_in_another_way_goes_the_long_way() {
+        for (document, short) in [
+            (json!({"b": [1, -1, null, {"": "\u{7f}\u{1}\n\"é"}], "a": 1_u64 << 53}), true),
+            (json!((1_u64 << 53) + 1), false),
+            (json!(u64::MAX), false),
+            (json!([1.0]), false),
+            (json!({"é": 1}), false),
+        ] {
+            assert_eq!(is_canonical_as_it_stands(&document), short, "{document}");
+            let long = serde_json_canonicalizer::to_vec(&document).unwrap();
+            assert_eq!(canonical(&document).unwrap(), long, "{document}");
+        }
     }
 
     #[test]
