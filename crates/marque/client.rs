@@ -35,6 +35,12 @@ impl Answer {
     pub fn is_success(&self) -> bool {
         (200..300).contains(&self.status)
     }
+
+    /// Whether it says nothing of the request: the server is in trouble (5xx) or it took too long (408).
+    #[must_use]
+    pub fn is_of_the_moment(&self) -> bool {
+        self.status == 408 || (500..600).contains(&self.status)
+    }
 }
 
 /// Why a call gave no answer.

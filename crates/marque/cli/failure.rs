@@ -59,6 +59,11 @@ impl Failure {
         Self { exit: Exit::Waits, ..Self::failed(message) }
     }
 
+    /// The same failure as one that a person can end by deciding.
+    pub(super) fn waits(self) -> Self {
+        Self { exit: Exit::Waits, ..self }
+    }
+
     /// `what` failed because of `error`, with everything that led to it.
     pub(super) fn because(what: impl Into<String>, error: &dyn Error) -> Self {
         let mut message = what.into();

@@ -1,6 +1,7 @@
 //! `marque token`: getting one as an agent does; what was issued, whether it stands, and ending it.
 
 mod answers;
+mod poll;
 mod request;
 
 use clap::{Args, Subcommand};

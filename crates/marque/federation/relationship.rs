@@ -168,11 +168,11 @@ impl Relationship {
     }
 
     /// How long to wait between two fetches: what the bundle says, within reason, and often enough that a single failure
-    /// makes no bundle stale.
+    /// makes no bundle stale, however long the fetches take.
     fn interval(&self) -> Duration {
         let bundle = self.bundles.latest(&self.trust_domain);
         let hint = bundle.map_or(Bundle::DEFAULT_REFRESH_HINT, |bundle| bundle.refresh_hint());
-        hint.min(self.max_staleness / 2).clamp(SHORTEST_INTERVAL, LONGEST_INTERVAL)
+        hint.min(self.max_staleness / 3).clamp(SHORTEST_INTERVAL, LONGEST_INTERVAL)
     }
 
     /// Stops the use of a bundle that was not refreshed for too long.

@@ -58,6 +58,9 @@ impl Step {
         let code = text(body, "code");
         let failure = failure.code(code.map(ToOwned::to_owned));
         let denial = code.and_then(|code| code.parse::<DenialCode>().ok());
+        // What an issuer answers that lets nobody wait for it.
+        let failure =
+            if denial == Some(DenialCode::ApprovalPending) { failure.waits() } else { failure };
         let next = match (error, denial) {
             (_, Some(code)) => Denial::new(code, "").to_problem().remediation.text,
             ("invalid_client", _) => {
@@ -112,8 +115,11 @@ fn text<'a>(body: &'a Value, name: &str) -> Option<&'a str> {
 
 #[cfg(test)]
 mod tests {
+    use std::process::ExitCode;
+
     use serde_json::json;
 
+    use super::super::super::output::OutputFormat;
     use super::*;
 
     fn step(status: u16, body: Value) -> Step {
@@ -137,6 +143,13 @@ mod tests {
         let Step::Deferred(deferred) = step(400, deferred) else { panic!("not deferred") };
         assert_eq!((deferred.interval.as_secs(), deferred.expires_in.as_secs()), (7, 2700));
         assert!(!format!("{deferred:?}{:?}", deferred.failure()).contains("secret-code"));
+    }
+
+    #[test]
+    fn where_a_person_has_to_decide_first_the_exit_code_says_so_without_deferral_too() {
+        let body = json!({ "error": "access_denied", "code": "approval_pending" });
+        let Step::Refused(failure) = step(400, body) else { panic!("not refused") };
+        assert_eq!(failure.report(OutputFormat::Json), ExitCode::from(3));
     }
 
     #[test]

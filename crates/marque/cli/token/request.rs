@@ -20,13 +20,15 @@ use super::super::failure::Failure;
 use super::super::intent::ask::{AskedArgs, SocketArgs};
 use super::super::output::visible;
 use super::answers::{Deferred, Step};
+use super::poll::{Waited, poll, stopped, tell};
 use crate::client::{Answer, HttpClient};
 use crate::endpoints::TrustDomainEndpoints;
 use crate::grpc::workload::WorkloadClient;
 
-/// How much longer the pause is after each `slow_down` (RFC 8628 §3.5).
-const SLOWER: Duration = Duration::from_secs(5);
-const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+/// How long the Workload API may take.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// How long before the end of a code it is shown at the latest.
+const MARGIN: Duration = Duration::from_secs(1);
 
 /// Get an access token, as the agent that this process is
 ///
@@ -150,7 +152,10 @@ impl Issuer {
         exchanged: bool,
     ) -> Result<Answer, Failure> {
         // One that is good now: an approver may take longer than an SVID lasts.
-        let svids = self.workload.jwt_svids(vec![self.at.issuer_url.clone()], None).await?;
+        let svids = self.workload.jwt_svids(vec![self.at.issuer_url.clone()], None);
+        let svids = tokio::time::timeout(PATIENCE, svids).await;
+        let svids =
+            svids.map_err(|_elapsed| Failure::failed("the Workload API does not answer"))??;
         let svid = svids.into_iter().next().map(|svid| Zeroizing::new(svid.svid));
         let svid = svid.ok_or_else(|| Failure::failed("no JWT-SVID was issued"))?;
         fields.push(("client_assertion_type", ASSERTION_TYPE_JWT_SPIFFE.to_owned()));
@@ -181,43 +186,29 @@ impl Issuer {
         tell(&format!(
             "waiting for an approver of {intent}; an operator decides: marque approve {intent}"
         ));
-        let limit = limit.unwrap_or(expires_in).min(expires_in);
-        let waited = tokio::select! {
-            waited = tokio::time::timeout(limit, self.poll(&code, interval)) => waited,
-            _ = tokio::signal::ctrl_c() => {
+        // The last question comes before the code expires: its answer would say no more than that.
+        let limit = limit.unwrap_or(expires_in).min(expires_in.saturating_sub(MARGIN));
+        let ask = async || {
+            let fields = vec![
+                ("grant_type", GRANT_TYPE_DEFERRED.to_owned()),
+                ("deferral_code", code.to_string()),
+            ];
+            self.token(fields, false).await
+        };
+        let stopped =
+            stopped().map_err(|error| Failure::because("cannot listen for signals", &error))?;
+        match poll(interval, limit, ask, stopped).await? {
+            Waited::Token(answer) => Ok(answer),
+            Waited::Nobody => Err(Failure::waiting(format!(
+                "nobody decided about {intent} in time"
+            ))
+            .next(format!("come back for it: marque token request --intent {intent} --wait"))),
+            Waited::Stopped => {
                 if own {
                     self.withdraw(&code).await?;
                     tell(&format!("{intent} is withdrawn"));
                 }
-                return Err(Failure::failed("interrupted while waiting for an approver"));
-            }
-        };
-        waited.unwrap_or_else(|_elapsed| {
-            Err(Failure::waiting(format!("nobody decided about {intent} in time"))
-                .next(format!("come back for it: marque token request --intent {intent} --wait")))
-        })
-    }
-
-    async fn poll(&mut self, code: &str, mut interval: Duration) -> Result<Value, Failure> {
-        loop {
-            tokio::time::sleep(interval).await;
-            let fields = vec![
-                ("grant_type", GRANT_TYPE_DEFERRED.to_owned()),
-                ("deferral_code", code.to_owned()),
-            ];
-            match self.token(fields, false).await.map(|answer| Step::of(&answer)) {
-                Ok(Step::Token(answer)) => return Ok(answer),
-                Ok(Step::Refused(failure)) => return Err(failure),
-                Ok(Step::Pending | Step::Deferred(_)) => tell("still waiting"),
-                Ok(Step::SlowDown) => {
-                    interval = interval.saturating_add(SLOWER);
-                    tell(&format!("asked too often; from now on every {}s", interval.as_secs()));
-                }
-                // RFC 8628 §3.5: what cannot be reached is asked less often, and the wait goes on.
-                Err(failure) => {
-                    interval = interval.saturating_mul(2).min(LONGEST_PAUSE);
-                    failure.warn(&format!("trying again in {}s", interval.as_secs()));
-                }
+                Err(Failure::failed("interrupted while waiting for an approver"))
             }
         }
     }
@@ -232,12 +223,4 @@ impl Issuer {
         let answer = self.post(url, fields, false).await?;
         if answer.is_success() { Ok(()) } else { Err(Step::refusal(&answer)) }
     }
-}
-
-/// How it goes, for whoever looks on.
-fn tell(text: &str) {
-    use std::io::Write as _;
-
-    // With standard error closed nobody looks on.
-    drop(writeln!(anstream::stderr(), "{}", visible(text)));
 }

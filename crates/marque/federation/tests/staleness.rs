@@ -14,6 +14,8 @@ use super::{Own, Run, document_of, partner, partner_name, server_id, spiffe, unt
 
 const AUDIENCE: &str = "https://service.example.org";
 const SECOND: Duration = Duration::from_secs(1);
+/// How often the bundles of these tests want to be fetched.
+const TURN: Duration = Duration::from_secs(90);
 
 /// `[[federation]]` by `https_web` whose bundle is used for so long.
 fn used_for(max_staleness: &str, url: &str, ca_file: &Path) -> String {
@@ -21,7 +23,7 @@ fn used_for(max_staleness: &str, url: &str, ca_file: &Path) -> String {
 }
 
 fn bundle(partner: &ScratchTrustDomain, sequence: u64) -> Arc<Bundle> {
-    let document = document_of(partner, sequence, 120);
+    let document = document_of(partner, sequence, 90);
     Arc::new(Bundle::parse(partner_name(), document.as_bytes()).unwrap())
 }
 
@@ -38,17 +40,18 @@ async fn janssen_a_bundle_that_was_not_refreshed_for_too_long_verifies_nothing_u
     let (own, partner) = (Own::new(), partner());
     let endpoint = Endpoint::web().await;
     let run = own.start(&used_for("5m", &endpoint.url("/bundle"), &endpoint.ca_file), &[]);
-    endpoint.document(document_of(&partner, 2, 120));
+    endpoint.document(document_of(&partner, 2, 90));
     let following = Following::begin(&own, &run);
     following.fetched(&endpoint, 1).await;
     assert!(verifies(&run, &partner));
     endpoint.answer("/bundle", Answer::Status(503));
-    following.next_after(Duration::from_secs(120), &endpoint).await;
-    following.next_after(Duration::from_secs(120), &endpoint).await;
-    // Four minutes old by now, and in use to the last second of the fifth.
+    for _turn in 0..3 {
+        following.next_after(TURN, &endpoint).await;
+    }
+    // Four and a half minutes old by now, and in use to the last second of the fifth.
     let mut changes = run.bundles.subscribe();
     changes.mark_unchanged();
-    own.clock.advance(59 * SECOND);
+    own.clock.advance(29 * SECOND);
     tokio::task::yield_now().await;
     assert!(verifies(&run, &partner) && !changes.has_changed().unwrap());
     own.clock.advance(SECOND);
@@ -57,10 +60,10 @@ async fn janssen_a_bundle_that_was_not_refreshed_for_too_long_verifies_nothing_u
     assert!(changes.borrow_and_update().is_empty());
     // A failure more brings nothing back, and the same bundle does.
     own.clock.advance(60 * SECOND);
-    following.fetched(&endpoint, 4).await;
+    following.fetched(&endpoint, 5).await;
     assert!(!verifies(&run, &partner) && !changes.has_changed().unwrap());
-    endpoint.document(document_of(&partner, 2, 120));
-    following.next_after(Duration::from_secs(120), &endpoint).await;
+    endpoint.document(document_of(&partner, 2, 90));
+    following.next_after(TURN, &endpoint).await;
     assert!(verifies(&run, &partner));
     assert_eq!(changes.borrow_and_update().len(), 1, "everybody is told of that, too");
 }
@@ -70,13 +73,13 @@ async fn oauth_4_9_each_refresh_of_the_same_bundle_begins_its_time_anew() {
     let (own, partner) = (Own::new(), partner());
     let endpoint = Endpoint::web().await;
     let run = own.start(&used_for("5m", &endpoint.url("/bundle"), &endpoint.ca_file), &[]);
-    endpoint.document(document_of(&partner, 2, 120));
+    endpoint.document(document_of(&partner, 2, 90));
     let following = Following::begin(&own, &run);
     following.fetched(&endpoint, 1).await;
     let mut changes = run.bundles.subscribe();
     changes.mark_unchanged();
     for _turn in 0..8 {
-        following.next_after(Duration::from_secs(120), &endpoint).await;
+        following.next_after(TURN, &endpoint).await;
         assert!(verifies(&run, &partner));
     }
     assert!(!changes.has_changed().unwrap());
@@ -90,7 +93,8 @@ async fn oauth_4_9_a_bundle_is_fetched_twice_within_its_time_whatever_it_says() 
     endpoint.document(document_of(&partner, 2, 24 * 3600));
     let following = Following::begin(&own, &run);
     following.fetched(&endpoint, 1).await;
-    following.next_after(Duration::from_secs(1800), &endpoint).await;
+    // Three times, even.
+    following.next_after(Duration::from_secs(1200), &endpoint).await;
 }
 
 #[tokio::test]
@@ -98,19 +102,37 @@ async fn oauth_4_9_what_is_refused_is_no_refresh() {
     let (own, partner, other) = (Own::new(), partner(), partner());
     let endpoint = Endpoint::web().await;
     let run = own.start(&used_for("5m", &endpoint.url("/bundle"), &endpoint.ca_file), &[]);
-    endpoint.document(document_of(&partner, 5, 120));
+    endpoint.document(document_of(&partner, 5, 90));
     let following = Following::begin(&own, &run);
     following.fetched(&endpoint, 1).await;
     // It answers, with what went back, with another one of the same number, and with nothing of the kind.
-    for document in [document_of(&partner, 4, 120), document_of(&other, 5, 120), "{}".to_owned()] {
+    for document in [document_of(&partner, 4, 90), document_of(&other, 5, 90), "{}".to_owned()] {
         endpoint.document(document);
-        if own.clock.sleepers() == 1 {
-            let asked = endpoint.asked().len();
-            own.clock.advance(Duration::from_secs(120));
-            following.fetched(&endpoint, asked + 1).await;
-        }
+        following.next_after(TURN, &endpoint).await;
     }
-    assert!(!verifies(&run, &partner));
+    own.clock.advance(30 * SECOND);
+    until("the withdrawal", || !verifies(&run, &partner)).await;
+}
+
+#[tokio::test]
+async fn one_failure_withdraws_no_bundle_however_seldom_it_wants_to_be_fetched() {
+    let (own, partner) = (Own::new(), partner());
+    let endpoint = Endpoint::web().await;
+    let run = own.start(&used_for("5m", &endpoint.url("/bundle"), &endpoint.ca_file), &[]);
+    let bundle = document_of(&partner, 2, 24 * 3600);
+    endpoint.document(bundle.clone());
+    let following = Following::begin(&own, &run);
+    following.fetched(&endpoint, 1).await;
+    let mut changes = run.bundles.subscribe();
+    changes.mark_unchanged();
+    for _failure in 0..3 {
+        endpoint.answer("/bundle", Answer::Status(503));
+        following.next_after(Duration::from_secs(100), &endpoint).await;
+        endpoint.document(bundle.clone());
+        following.next_after(Duration::from_secs(100), &endpoint).await;
+        assert!(verifies(&run, &partner));
+    }
+    assert!(!changes.has_changed().unwrap());
 }
 
 #[tokio::test]
@@ -118,7 +140,7 @@ async fn oauth_4_9_a_restart_makes_no_bundle_younger() {
     let (own, partner) = (Own::new(), partner());
     let endpoint = Endpoint::web().await;
     let text = used_for("1h", &endpoint.url("/bundle"), &endpoint.ca_file);
-    endpoint.document(document_of(&partner, 5, 120));
+    endpoint.document(document_of(&partner, 5, 90));
     own.start(&text, &[]).refresh().await.unwrap();
     own.clock.advance(Duration::from_secs(1800));
     own.start(&text, &[]).refresh().await.unwrap();
@@ -131,7 +153,7 @@ async fn oauth_4_9_a_restart_makes_no_bundle_younger() {
     assert!(!verifies(&run, &partner));
     // Nor does the file that it began with, which is no newer.
     assert!(!verifies(&own.start(&text, &[bundle(&partner, 5)]), &partner));
-    endpoint.document(document_of(&partner, 5, 120));
+    endpoint.document(document_of(&partner, 5, 90));
     run.refresh().await.unwrap();
     assert!(verifies(&run, &partner));
     // A newer file is somebody's word of today.
@@ -145,7 +167,7 @@ async fn oauth_4_9_a_kept_bundle_that_does_not_say_its_age_or_is_of_tomorrow_gai
     let (own, partner) = (Own::new(), partner());
     let endpoint = Endpoint::web().await;
     let text = used_for("1h", &endpoint.url("/bundle"), &endpoint.ca_file);
-    endpoint.document(document_of(&partner, 5, 120));
+    endpoint.document(document_of(&partner, 5, 90));
     own.start(&text, &[]).refresh().await.unwrap();
     let kept = std::fs::read_to_string(own.kept()).unwrap();
     let at = |second: &str| {
@@ -179,13 +201,14 @@ async fn oauth_4_9_a_stale_bundle_still_vouches_for_its_own_endpoint_so_that_it_
     let run = own.start(&text, &[bundle(&partner, 1)]);
     let following = Following::begin(&own, &run);
     following.fetched(&endpoint, 1).await;
-    following.next_after(Duration::from_secs(120), &endpoint).await;
-    following.next_after(Duration::from_secs(120), &endpoint).await;
-    own.clock.advance(60 * SECOND);
+    for _turn in 0..3 {
+        following.next_after(TURN, &endpoint).await;
+    }
+    own.clock.advance(30 * SECOND);
     until("the withdrawal", || !verifies(&run, &partner)).await;
-    endpoint.document(document_of(&partner, 2, 120));
+    endpoint.document(document_of(&partner, 2, 90));
     own.clock.advance(60 * SECOND);
-    following.fetched(&endpoint, 4).await;
+    following.fetched(&endpoint, 5).await;
     assert!(verifies(&run, &partner));
 }
 
@@ -218,15 +241,16 @@ async fn oauth_4_9_operators_see_that_a_bundle_is_stale_and_when_it_was_fetched_
     let following = Following::begin(&own, &run);
     following.fetched(&endpoint, 1).await;
     assert_eq!(stale().as_deref(), Some("1"), "there is none");
-    endpoint.document(document_of(&partner, 2, 120));
-    // Half of its time where no bundle says how often.
-    following.next_after(Duration::from_secs(150), &endpoint).await;
+    endpoint.document(document_of(&partner, 2, 90));
+    // A third of its time where no bundle says how often.
+    following.next_after(Duration::from_secs(100), &endpoint).await;
     assert_eq!(stale().as_deref(), Some("0"));
     let refreshed = value("marque_federated_bundle_refreshed_timestamp_seconds").unwrap();
-    assert_eq!(refreshed.parse::<f64>().unwrap(), (START.as_second() + 150) as f64);
+    assert_eq!(refreshed.parse::<f64>().unwrap(), (START.as_second() + 100) as f64);
     endpoint.answer("/bundle", Answer::Status(503));
-    following.next_after(Duration::from_secs(120), &endpoint).await;
-    following.next_after(Duration::from_secs(120), &endpoint).await;
-    own.clock.advance(60 * SECOND);
+    for _turn in 0..3 {
+        following.next_after(TURN, &endpoint).await;
+    }
+    own.clock.advance(30 * SECOND);
     until("the withdrawal", || stale().as_deref() == Some("1")).await;
 }

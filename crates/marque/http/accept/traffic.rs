@@ -1,6 +1,6 @@
 //! What is going on on one connection: which requests are open, and since when none is.
 //!
-//! A request is open until its answer was taken, whole. Neither HTTP/2 nor its pings end a connection on which nothing
+//! A request is open until its answer was taken: all of it but the last [`PIECE`] at most, which HTTP/2 buffers. Neither HTTP/2 nor its pings end a connection on which nothing
 //! happens, or a stream whose answer the client never takes; this says when they have lasted long enough. Deliberately
 //! absent: ending anything.
 
@@ -8,13 +8,16 @@ use std::{
     collections::BTreeMap,
     pin::Pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
     time::Duration,
 };
 
 use axum::body::{Body, Bytes, HttpBody};
 use hyper::body::{Frame, SizeHint};
 use tokio::time::Instant;
+
+/// What HTTP/2 gets of an answer at once, in bytes. It buffers what it has, and asks for more when the client has taken that.
+const PIECE: usize = 1024;
 
 /// How long anything may last on a connection.
 #[derive(Debug, Clone, Copy)]
@@ -93,7 +96,7 @@ pub(super) struct OpenRequest {
 impl OpenRequest {
     /// Keeps it open until this body was taken, or given up.
     pub(super) fn until_taken(self, body: Body) -> Body {
-        Body::new(Watched { body, _open: self })
+        Body::new(Watched { body, rest: Bytes::new(), _open: self })
     }
 }
 
@@ -107,6 +110,8 @@ impl Drop for OpenRequest {
 
 struct Watched {
     body: Body,
+    /// What the body gave and nobody asked for yet.
+    rest: Bytes,
     _open: OpenRequest,
 }
 
@@ -118,20 +123,39 @@ impl HttpBody for Watched {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        Pin::new(&mut self.body).poll_frame(context)
+        if self.rest.is_empty() {
+            let Some(frame) = ready!(Pin::new(&mut self.body).poll_frame(context)) else {
+                return Poll::Ready(None);
+            };
+            match frame?.into_data() {
+                Ok(data) => self.rest = data,
+                Err(trailers) => return Poll::Ready(Some(Ok(trailers))),
+            }
+        }
+        let piece = self.rest.len().min(PIECE);
+        Poll::Ready(Some(Ok(Frame::data(self.rest.split_to(piece)))))
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+        self.rest.is_empty() && self.body.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+        let rest = u64::try_from(self.rest.len()).unwrap_or(u64::MAX);
+        let of_body = self.body.size_hint();
+        let mut all = SizeHint::new();
+        all.set_lower(of_body.lower().saturating_add(rest));
+        if let Some(upper) = of_body.upper() {
+            all.set_upper(upper.saturating_add(rest));
+        }
+        all
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use http_body_util::BodyExt as _;
+
     use super::*;
 
     const PATIENCE: Patience =
@@ -164,5 +188,20 @@ mod tests {
         let ended = Instant::now();
         drop(body);
         assert_due(&traffic, Overdue::Idle, ended, idle);
+    }
+
+    #[tokio::test]
+    async fn an_answer_is_given_in_pieces_and_is_whole() {
+        let whole: Vec<u8> = (0..=255).cycle().take(2 * PIECE + 1).collect();
+        let mut body = Traffic::new(PATIENCE).begin().until_taken(Body::from(whole.clone()));
+        let mut taken = Vec::new();
+        for (piece, left) in [(PIECE, PIECE + 1), (PIECE, 1), (1, 0)] {
+            assert!(!body.is_end_stream());
+            let frame = body.frame().await.unwrap().unwrap();
+            let data = frame.into_data().unwrap();
+            assert_eq!((data.len(), body.size_hint().exact()), (piece, Some(left as u64)));
+            taken.extend_from_slice(&data);
+        }
+        assert!(body.is_end_stream() && taken == whole);
     }
 }

@@ -49,6 +49,12 @@ fn quick() -> HttpLimits {
     }
 }
 
+/// Short, and long enough for a client that does what it should, on a busy machine too.
+fn patient() -> HttpLimits {
+    let short = Duration::from_secs(2);
+    HttpLimits { request_head: short, request: short, drain: short, ..HttpLimits::default() }
+}
+
 fn slow() -> FakeDoor {
     FakeDoor { slow: true, ..FakeDoor::default() }
 }
@@ -206,21 +212,21 @@ async fn http2(server: &Server, settings: &[u8], paths: &[&str]) -> TlsStream<Tc
     let mut bytes = preface();
     bytes.extend(Frame::new(kind::SETTINGS, 0, 0, settings).bytes());
     for (number, path) in (0..).zip(paths) {
-        bytes.extend(get(2 * number + 1, path));
+        bytes.extend(asks(2 * number + 1, "GET", path));
     }
     stream.write_all(&bytes).await.unwrap();
     stream
 }
 
-fn get(stream: u32, path: &str) -> Vec<u8> {
+fn asks(stream: u32, method: &str, path: &str) -> Vec<u8> {
     let fields =
-        [(":method", "GET"), (":scheme", "https"), (":authority", "localhost"), (":path", path)];
+        [(":method", method), (":scheme", "https"), (":authority", "localhost"), (":path", path)];
     Frame::headers(stream, END_STREAM, &fields).bytes()
 }
 
 #[tokio::test]
 async fn an_http2_connection_without_requests_ends_though_it_was_used_and_its_pings_are_answered() {
-    let server = Server::with(FakeDoor::default(), quick()).await;
+    let server = Server::with(FakeDoor::default(), patient()).await;
     let (mut reader, mut writer) =
         tokio::io::split(http2(&server, &[], &["/live", "/ready"]).await);
     let pinging = tokio::spawn(async move {
@@ -236,21 +242,32 @@ async fn an_http2_connection_without_requests_ends_though_it_was_used_and_its_pi
 
 #[tokio::test]
 async fn an_answer_that_nobody_takes_ends_its_connection_whatever_else_is_asked() {
-    let server = Server::with(FakeDoor::default(), quick()).await;
-    // SETTINGS_INITIAL_WINDOW_SIZE is 0: not a byte of a body may be sent.
-    let stream = http2(&server, &[0, 4, 0, 0, 0, 0], &["/openapi.json"]).await;
-    let (mut reader, mut writer) = tokio::io::split(stream);
-    let asking = tokio::spawn(async move {
-        for number in 1.. {
-            let more = get(2 * number + 1, "/live");
-            if writer.write_all(&more).await.is_err() || writer.flush().await.is_err() {
-                break;
+    let server = Server::with(FakeDoor::default(), patient()).await;
+    // SETTINGS_INITIAL_WINDOW_SIZE: how much of a body may be sent.
+    for window in [0, 1] {
+        let stream = http2(&server, &[0, 4, 0, 0, 0, window], &["/openapi.json"]).await;
+        let (mut reader, mut writer) = tokio::io::split(stream);
+        let asking = tokio::spawn(async move {
+            for number in 1.. {
+                // Answers without a body are taken at once.
+                let more = asks(2 * number + 1, "HEAD", "/live");
+                if writer.write_all(&more).await.is_err() || writer.flush().await.is_err() {
+                    break;
+                }
+                tokio::time::sleep(Duration::from_millis(20)).await;
             }
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    });
-    ends(&mut reader).await;
-    asking.abort();
+        });
+        let mut said = ends(&mut reader).await;
+        asking.abort();
+        let frames: Vec<Frame> = std::iter::from_fn(|| Frame::take(&mut said)).collect();
+        let of = |stream: u32, sort: u8| {
+            frames.iter().filter(move |frame| (frame.stream, frame.kind) == (stream, sort))
+        };
+        assert_eq!(of(1, kind::HEADERS).count(), 1, "it was answered first");
+        assert!(of(3, kind::HEADERS).count() == 1, "and so were the others");
+        let taken: usize = of(1, kind::DATA).map(|frame| frame.payload.len()).sum();
+        assert_eq!(taken, usize::from(window));
+    }
 }
 
 #[tokio::test]
