@@ -86,6 +86,9 @@ impl Question<'_> {
             return Err(Refusal::denied(Denial::new(code, "the kill switch stops the grant")));
         }
         Delegators::check(grant.delegators.as_ref(), self.delegator).map_err(Refusal::denied)?;
+        if grant.single_use_tokens && matches!(self.issuing, Issuing::Transaction { .. }) {
+            return Err(Refusal::no_transaction_of_a_single_use());
+        }
         let rights = Rights::of(grant);
         let client = self.client.id();
         let ceilings = Ceilings::new(self.config, client, client, self.issuing).within(self.within);

@@ -206,6 +206,14 @@ impl Refusal {
             "a grant for another domain comes of an approved intent and not of a token",
         ))
     }
+
+    /// A transaction token goes from hand to hand, and nobody could use it up.
+    pub(crate) fn no_transaction_of_a_single_use() -> Self {
+        Self::unacceptable(Denial::new(
+            DenialCode::AudienceNotAllowed,
+            "a token of a single use goes along with no transaction",
+        ))
+    }
 }
 
 fn invalid(description: &'static str) -> OAuthError {

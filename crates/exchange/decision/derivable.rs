@@ -115,6 +115,9 @@ impl Derivable<'_> {
     /// What may come of what: a transaction token of either, an access token of an access token, and of a grant nothing.
     fn is_of_a_kind(&self) -> Result<(), Refusal> {
         match (self.issuing, self.subject.record.kind) {
+            (Issuing::Transaction { .. }, _) if self.subject.record.single_use => {
+                Err(Refusal::no_transaction_of_a_single_use())
+            }
             (Issuing::Access, TokenKind::AccessToken)
             | (Issuing::Transaction { .. }, TokenKind::AccessToken | TokenKind::TransactionToken) => {
                 Ok(())

@@ -96,7 +96,7 @@ impl TokenService {
     }
 
     /// Takes back the intent of an inline request that asked for what the playbook does not permit, or that nobody can
-    /// collect because the client has too many deferrals open: no approver should spend a thought on it.
+    /// collect because it needs a person or the client has too many deferrals open: no approver should spend a thought on it.
     pub(crate) async fn withdraw_uncollectable<T>(
         &self,
         client: &AuthenticatedClient,
@@ -110,7 +110,14 @@ impl TokenService {
                 OAuthErrorCode::InvalidScope
                     | OAuthErrorCode::InvalidTarget
                     | OAuthErrorCode::InvalidAuthorizationDetails
-            ) || error.denial() == Some(DenialCode::ApproverQueueFull)
+            ) || matches!(
+                error.denial(),
+                Some(
+                    DenialCode::ApproverQueueFull
+                        | DenialCode::DelegatorMissing
+                        | DenialCode::DelegatorNotAllowed
+                )
+            )
         });
         if asked_too_much && matches!(named, IntentReference::Inline(_)) {
             self.desk.withdraw(client, intent).await;

@@ -2,7 +2,7 @@
 
 mod replacing;
 
-use marque_intent::{Dimension, GrantTerms, OnBehalf};
+use marque_intent::{DenialCode, Dimension, GrantTerms, OnBehalf};
 use marque_jose::{UnverifiedJws, sign_compact};
 use marque_testkit::START;
 use serde_json::{Value, json};
@@ -268,6 +268,26 @@ async fn oauth_16_9_introspection_says_nothing_of_a_transaction_token() {
     // It stands all the same: who is next in the chain exchanges it.
     let fields = about(&rig, BILLING, &token, TOKEN_TYPE_TXN_TOKEN).set("scope", "secrets.read");
     issued(&rig, &fields).await;
+}
+
+#[tokio::test]
+async fn what_is_used_once_goes_along_with_no_transaction() {
+    let rig = Rig::with(|_| {}, |terms| terms.single_use_tokens = true);
+    let refused = |fields: Fields| {
+        let rig = &rig;
+        async move {
+            let error = rig.exchange(&fields).await.unwrap_err();
+            assert_eq!(error.code(), OAuthErrorCode::InvalidRequest);
+            assert_eq!(error.denial(), Some(DenialCode::AudienceNotAllowed));
+        }
+    };
+    refused(transaction(&rig)).await;
+    assert!(rig.store.kept().tokens.is_empty());
+    let token = rig.exchange(&rig.fields()).await.unwrap();
+    let token = token.access_token().expose_token();
+    refused(about(&rig, rig.agent.as_str(), token, TOKEN_TYPE_ACCESS_TOKEN)).await;
+    // It was not used for that either.
+    assert!(rig.store.kept().tokens.values().all(|record| record.used_at.is_none()));
 }
 
 #[tokio::test]

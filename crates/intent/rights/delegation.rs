@@ -33,6 +33,7 @@ impl Rights {
             return Err(Widening::incomparable(*dimension));
         }
         let something_is_less = all.clone().any(|dimension| !unchanged(dimension))
+            || self.tools != child.tools
             || self.limits != child.limits
             || self.purpose != child.purpose;
         let mut held = all.filter(|dimension| !self.is_empty_in(**dimension));
@@ -51,7 +52,8 @@ impl Rights {
                 ours.iter().all(|entry| theirs.contains(entry))
             }
             Dimension::Resources => self.resources == child.resources,
-            Dimension::Tools => self.tools == child.tools,
+            // A tool that may be called in fewer ways is not left out.
+            Dimension::Tools => self.tools.keys().eq(child.tools.keys()),
             Dimension::Constraints => self.constraints == child.constraints,
             Dimension::DataClasses => self.data_classes == child.data_classes,
             // Not sets: they have an order of their own and may stay as they are.

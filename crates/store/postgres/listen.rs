@@ -122,9 +122,8 @@ async fn look_up(shared: &Shared, reader: &PooledReader) -> Result<(), Option<Fa
     let answer = async {
         let head = reader.head().await?;
         shared.grown(head.size);
-        if shared.known_kills(head.kill_epoch).is_none() {
-            shared.kills.store(reader.kills().await?);
-        }
+        // Whatever their number: after a fail-over that lost a kill, another one may have it.
+        shared.kills.store(reader.kills().await?);
         Ok(())
     };
     match timeout(LOOK_UP_WITHIN.min(KILLS_HEARD_WITHIN), answer).await {

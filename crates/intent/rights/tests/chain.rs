@@ -178,6 +178,23 @@ fn m_22_what_cannot_be_divided_may_stay_if_something_else_is_less() {
 }
 
 #[test]
+fn m_22_a_tool_that_is_bounded_is_not_left_out() {
+    let tools: Vec<String> = rights().tools.keys().map(ToString::to_string).collect();
+    let mut asked = json!({
+        "scopes": ["crm.read"],
+        "authorization_details": [{"type": "crm_record", "actions": ["read"], "identifier": "customers/cust_example_1042"}],
+        "resources": ["crm://prod/cust_example_1042"],
+        "data_classes": ["support_summary"],
+        "tools": tools.iter().map(|tool| (tool.clone(), json!({"max_calls": 1, "sensitive": true}))).collect::<serde_json::Map<_, _>>(),
+    });
+    let refused = rights().delegated(&wanted(asked.clone())).unwrap_err();
+    assert_eq!(refused.dimension, Dimension::Tools);
+    assert_eq!(refused.code, DenialCode::CannotCompareAttenuation);
+    asked["tools"].as_object_mut().unwrap().remove(&tools[0]);
+    assert!(rights().delegated(&wanted(asked)).is_ok());
+}
+
+#[test]
 fn without_leave_nothing_is_delegated() {
     let mut rights = rights();
     rights.on_behalf = None;

@@ -1,11 +1,13 @@
 //! Two replicas over one database.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use futures::future::join_all;
 use marque_audit::{EventKind, LogStore};
 use marque_exchange::{Freshness, RedeemError, ReplayStore, TokenLifeStore, TokenStore, is_live};
-use marque_intent::{DenialCode, IntentChange, IntentStore, KillScope};
+use marque_intent::{DenialCode, IntentChange, IntentStore, KillScope, KillState};
+use tokio::time::timeout;
 
 use crate::engine::{Engine, Postgres};
 use crate::fixture::*;
@@ -90,6 +92,31 @@ async fn kills_at_both_replicas_get_one_order() {
         watch.wait_for(|heard| heard.epoch == 10).await.unwrap();
     }
     assert_eq!(TokenStore::kill_state(&*here), TokenStore::kill_state(&*there));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_kill_with_the_number_of_one_that_was_lost_is_heard_and_both_stay_in_force() {
+    let Some(engine) = Postgres::new().await else { return };
+    let here = engine.open().await;
+    let (there, _journal) = engine.replica().await;
+    let one = here.kill(kill(KillScope::Agent(agent("a"))), START).await.unwrap();
+    let mut watch = IntentStore::kill_state(&*there);
+    watch.wait_for(|heard| **heard == one).await.unwrap();
+    // A standby that never had it takes over.
+    engine.execute("DELETE FROM kills").await;
+    engine.execute("UPDATE head SET kill_epoch = 0").await;
+    let two = there.kill(kill(KillScope::Agent(agent("b"))), START).await.unwrap();
+    assert_eq!((one.epoch, engine.number("SELECT max(epoch) FROM kills").await), (1, 1));
+    assert!(two.stops_agent(&agent("b")).is_some());
+    let mut heard_here = IntentStore::kill_state(&*here);
+    let both = |state: &KillState| ["a", "b"].map(|name| state.stops_agent(&agent(name)).is_some());
+    let hears = heard_here.wait_for(|heard| both(heard) == [true, true]);
+    timeout(Duration::from_secs(30), hears).await.unwrap().unwrap();
+    // With what is written next, everybody has both again.
+    here.record_refusal(refusal()).await.unwrap();
+    let hears = watch.wait_for(|heard| both(heard) == [true, true]);
+    timeout(Duration::from_secs(30), hears).await.unwrap().unwrap();
+    assert_eq!(engine.number("SELECT kill_epoch FROM head").await, 2);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -47,3 +47,14 @@ async fn oauth_18_9_a_withdrawal_that_could_not_be_written_is_not_confirmed() {
     rig.store.kept().down = false;
     assert_eq!(rig.asked().state(), State::Pending);
 }
+
+#[tokio::test]
+async fn what_needs_a_person_whom_nobody_brought_is_before_no_approver() {
+    for mode in ["deferred", "immediate"] {
+        let rig = Rig::new();
+        rig.desk.asked.lock().unwrap().person_required = true;
+        let refused = (OAuthErrorCode::AccessDenied, Some(DenialCode::DelegatorMissing));
+        assert_eq!(rig.refused(&rig.deferred().set("completion_mode", mode)).await, refused);
+        assert_eq!(rig.asked().state(), State::Cancelled, "{mode}");
+    }
+}
