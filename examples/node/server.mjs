@@ -17,6 +17,7 @@ import * as oauth from 'oauth4webapi';
 const CREDENTIALS = /^(bearer|dpop) [A-Za-z0-9\-._~+/]+=*$/i;
 const CLUSTER = 'https://k8s.eu-west-1.prod.example.org';
 const SCOPE = 'secrets.update';
+const ACTIONS = new Map([['GET', 'get'], ['PATCH', 'patch']]);
 const KNOWN = new Set(['type', 'actions', 'identifier', 'locations']);
 // oauth4webapi takes a proof for five minutes on both sides of its own clock.
 const PROOF_AGE = 300;
@@ -135,9 +136,10 @@ function permits(claims, action, identifier) {
 }
 
 async function answer(request, origin) {
+  const action = ACTIONS.get(request.method);
+  if (action === undefined) throw new Refused(405);
   const claims = await verify(request, origin);
   if (!(claims.scope ?? '').split(' ').includes(SCOPE)) throw new Refused(403, 'insufficient_scope');
-  const action = request.method === 'PATCH' ? 'patch' : 'get';
   const name = /^\/secrets\/([a-z0-9-]+)$/.exec(request.url)?.[1];
   const identifier = `ns/ingress/secret/${name}`;
   if (name === undefined || !permits(claims, action, identifier)) {
@@ -154,7 +156,9 @@ const http = createServer((request, response) => {
     .catch((error) => {
       const refused = error instanceof Refused ? error : new Refused(503);
       const headers = { 'cache-control': 'no-store' };
-      if (refused.status !== 503) {
+      if (refused.status === 405) {
+        headers.allow = [...ACTIONS.keys()].join(', ');
+      } else if (refused.status !== 503) {
         headers['www-authenticate'] = refused.scheme + (refused.error ? ` error="${refused.error}"` : '');
       }
       response.writeHead(refused.status, headers).end();

@@ -155,21 +155,23 @@ async fn without_waiting_the_tool_says_what_waits_and_comes_back_for_it() {
 #[tokio::test(flavor = "multi_thread")]
 async fn oauth_18_9_a_tool_that_is_interrupted_withdraws_what_it_asked_for() {
     let tool = Tool::start().await;
-    let mut child = tool.spawn(PRODUCTION, &[&ROTATION[..], &["--wait"]].concat());
-    let pid = child.id().and_then(|pid| i32::try_from(pid).ok()).expect("it runs");
-    let mut lines = BufReader::new(child.stderr.take().expect("standard error")).lines();
-    // An interruption before the answer came back would withdraw nothing: it has to be waiting.
-    let first = within("a word of it", lines.next_line()).await.expect("it says something");
-    let intent = tool.waiting().await;
-    assert!(first.as_ref().is_some_and(|first| first.contains(&intent)), "{first:?}");
-    kill(Pid::from_raw(pid), Signal::SIGINT).expect("SIGINT");
-    let mut rest = Vec::new();
-    while let Some(line) = within("the rest", lines.next_line()).await.expect("text") {
-        rest.push(line);
+    for signal in [Signal::SIGINT, Signal::SIGTERM] {
+        let mut child = tool.spawn(PRODUCTION, &[&ROTATION[..], &["--wait"]].concat());
+        let pid = child.id().and_then(|pid| i32::try_from(pid).ok()).expect("it runs");
+        let mut lines = BufReader::new(child.stderr.take().expect("standard error")).lines();
+        // An interruption before the answer came back would withdraw nothing: it has to be waiting.
+        let first = within("a word of it", lines.next_line()).await.expect("it says something");
+        let intent = tool.waiting().await;
+        assert!(first.as_ref().is_some_and(|first| first.contains(&intent)), "{first:?}");
+        kill(Pid::from_raw(pid), signal).expect("a signal");
+        let mut rest = Vec::new();
+        while let Some(line) = within("the rest", lines.next_line()).await.expect("text") {
+            rest.push(line);
+        }
+        assert_eq!(said(child).await.code, 1, "{rest:?}");
+        assert!(rest.iter().any(|line| line.contains("is withdrawn")), "{rest:?}");
+        assert_eq!(tool.state(&intent).await, "cancelled");
     }
-    assert_eq!(said(child).await.code, 1, "{rest:?}");
-    assert!(rest.iter().any(|line| line.contains("is withdrawn")), "{rest:?}");
-    assert_eq!(tool.state(&intent).await, "cancelled");
 }
 
 #[tokio::test(flavor = "multi_thread")]

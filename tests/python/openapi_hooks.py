@@ -1,6 +1,7 @@
 """What PyPI's `schemathesis` needs to know to get further than the refusals: who is calling.
 
-Loaded by the end-to-end test `openapi::what_is_served_is_what_the_document_says`; MARQUE_TEST_SVID is an agent's JWT-SVID.
+Loaded by the end-to-end test `openapi::oauth_10_what_is_served_is_what_the_document_says`;
+MARQUE_TEST_SVID is an agent's JWT-SVID.
 """
 
 import os

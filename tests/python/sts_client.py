@@ -1,6 +1,7 @@
 """An agent in Python that exchanges tokens with PyPI's `google-auth`, whose `sts.Client` is a client of RFC 8693.
 
-Run by the end-to-end test `oauth_clients::python::google_auth_exchanges_tokens`; the token to exchange comes on standard input:
+Run by the end-to-end test `oauth_clients::python::oauth_2_google_auth_exchanges_tokens`;
+the token to exchange comes on standard input:
 
     sts_client.py <endpoints.json> <trust domain> narrow <scope> <audience>
     sts_client.py <endpoints.json> <trust domain> delegate <scope> <audience>

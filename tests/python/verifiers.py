@@ -1,6 +1,7 @@
 """Two verifiers of access tokens: PyPI's `authlib`, by RFC 9068, and `joserfc`, by the JOSE specifications.
 
-Run by the end-to-end test `oauth_clients::python::authlib_and_joserfc_verify_access_tokens`. Reads one JSON object, `jwks`,
+Run by the end-to-end test `oauth_clients::python::oauth_9_authlib_and_joserfc_verify_access_tokens`.
+Reads one JSON object, `jwks`,
 `issuer`, `audience`, `scope` and `tokens`, and prints for each verifier the subject or the name of the error, by token.
 """
 

@@ -113,6 +113,10 @@ impl Stage {
         let other = self.ask(server, NOT_PERMITTED, Some(&bearer(&token))).await.expect(403);
         let told = other.headers["www-authenticate"].to_str().unwrap();
         assert!(told.contains("insufficient_authorization_details"), "{told}");
+        // A method that no action stands for is none of those that the details permit.
+        let post = Call::form::<&str, &str>(&format!("{server}{PERMITTED}"), &[]).bearer(&token);
+        let post = self.rotator.send(post).await;
+        assert!(matches!(post.status, 405 | 501), "{post:?}");
     }
 
     /// The example of this path.
