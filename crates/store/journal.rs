@@ -1,4 +1,4 @@
-//! The kill journal: a local file in which every kill is on disk before anything else learns of it.
+//! The kill journal: a local file in which every kill is on disk before the database learns of it.
 //!
 //! One JSON object a line. It works while the database is read-only, full or gone; what it holds is merged into the
 //! database later. Lines are never removed: merging twice changes nothing.

@@ -121,6 +121,9 @@ impl TokenService {
         let IntentReference::Approved(intent) = &request.intent else {
             return Err(invalid("authorization_details must name an approved intent"));
         };
+        // By themselves first: what is replayed beside the grant costs nothing of it, and is not taken for it.
+        self.remember(proofs).await?;
+        let proofs = &proofs.remembered();
         let wanted = Wanted {
             client,
             chain: Chain::of_person(grant.principal.clone(), client.id().clone())

@@ -16,7 +16,7 @@ use serde_json::Value;
 
 use super::{AUTHORIZATION_GRANT_TYPE, AuthorizationServer, GrantProfile, ID_JAG_TYPE};
 use crate::{
-    Endpoint, MAX_GRANT_LIFETIME, OidcKeys, ProofKind, ReplayKey, SingleUse, StaleOidcKeys,
+    Endpoint, MAX_GRANT_LIFETIME, MayAct, OidcKeys, ProofKind, ReplayKey, SingleUse, StaleOidcKeys,
     TokenServiceConfig, authentication::Authentication,
 };
 
@@ -97,6 +97,8 @@ struct Claims {
     authorization_details: Option<Vec<Value>>,
     #[serde(default, deserialize_with = "present")]
     cnf: Option<Value>,
+    #[serde(default, deserialize_with = "present")]
+    may_act: Option<MayAct>,
     /// What a server of this kind says; another one says nothing of it.
     #[serde(default, deserialize_with = "present")]
     environment: Option<Environment>,
@@ -186,7 +188,10 @@ impl GrantVerifier<'_> {
         if !(begun(claims.iat) && claims.nbf.is_none_or(begun) && self.now < ends && short) {
             return Err(GrantError::Time);
         }
-        if claims.client_id != self.client.as_str() {
+        // The client is named by either of the two that vouch for it.
+        let vouchers = [server.issuer.as_str(), self.config.issuer.as_str()];
+        let may = |may_act: &MayAct| vouchers.iter().any(|iss| may_act.permits(self.client, iss));
+        if claims.client_id != self.client.as_str() || !claims.may_act.as_ref().is_none_or(may) {
             return Err(GrantError::Client);
         }
         if !claims.authentication.is_small() {

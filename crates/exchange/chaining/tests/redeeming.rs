@@ -1,6 +1,9 @@
 //! Grants of other domains, redeemed.
 
+use marque_testkit::ScratchProof;
+
 use super::*;
+use crate::{NoncePolicy, OneHeader, Presented};
 
 impl Partner {
     pub(super) fn sign(&self, profile: GrantProfile, claims: &Value) -> String {
@@ -327,4 +330,50 @@ async fn oauth_17_6_a_grant_of_another_client_is_worth_nothing_to_this_one() {
     let other = rig.svid_of(&rig.own, &"spiffe://prod.example.org/agent/other".parse().unwrap());
     let stolen = fields.authenticated(&other);
     assert_eq!(refused(&rig, &stolen).await, OAuthErrorCode::InvalidGrant);
+}
+
+#[tokio::test]
+async fn oauth_17_6_a_grant_that_lets_another_agent_act_is_worth_nothing_to_this_one() {
+    let (rig, partner) = rig(|_| {});
+    let with = |may_act: Value| {
+        let mut claims = claims(&rig);
+        claims["may_act"] = may_act;
+        assertion(&rig, &partner.sign(GrantProfile::IdJag, &claims))
+    };
+    let other = "spiffe://prod.example.org/agent/other";
+    for may_act in [
+        json!({"sub": other, "iss": PARTNER}),
+        json!({"sub": rig.agent, "iss": OTHER}),
+        json!({"iss": PARTNER}),
+        json!(rig.agent),
+        json!(null),
+    ] {
+        let code = refused(&rig, &with(may_act.clone())).await;
+        assert_eq!(code, OAuthErrorCode::InvalidGrant, "{may_act}");
+    }
+    rig.exchange(&with(json!({"sub": rig.agent, "iss": PARTNER}))).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_proof_that_was_shown_before_costs_no_grant() {
+    let (rig, partner) =
+        with(|config| config.dpop_nonce = NoncePolicy::Optional, |terms| terms.uses = 2);
+    let fields = assertion(&rig, &partner.sign(GrantProfile::IdJag, &claims(&rig)));
+    let key = ScratchSigner::generate("k");
+    let proof = |jti: &str| {
+        let uri = format!("{ISSUER}/oauth2/token");
+        let proof =
+            ScratchProof::new(&key, "POST", &uri, rig.now()).claim("jti", json!(jti)).sign(&key);
+        Presented {
+            dpop: OneHeader::of([Some(proof.as_str())].into_iter()),
+            ..Presented::default()
+        }
+    };
+    let wider = fields.clone().set("scope", "secrets.update");
+    rig.exchange_with(&wider, proof("one")).await.unwrap_err();
+    let error = rig.exchange_with(&fields, proof("one")).await.unwrap_err();
+    assert_eq!(error.code(), OAuthErrorCode::InvalidDpopProof);
+    rig.exchange_with(&fields, proof("two")).await.unwrap();
+    let error = rig.exchange_with(&fields, proof("three")).await.unwrap_err();
+    assert_eq!(error.code(), OAuthErrorCode::InvalidGrant);
 }
