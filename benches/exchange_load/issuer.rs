@@ -160,8 +160,11 @@ fn prepare(scratch: &TempDir, verified_svids: u32) {
     edit(trust_domain.join("playbooks/restart-preview.toml"), &|text| {
         text.replace("uses = 1\n", &format!("uses = {USES}\n"))
     });
+    edit(trust_domain.join("policy/gate.cedar"), &|text| {
+        text.replace("context.uses <= 3", &format!("context.uses <= {USES}"))
+    });
     let key = scratch.path().join("sealing.key");
-    fs::write(&key, "5a".repeat(32)).expect("a sealing key");
+    fs::write(&key, format!("{}\n", "5a".repeat(32))).expect("a sealing key");
     private(&key);
 }
 
