@@ -9,6 +9,7 @@ mod claims;
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
+use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 
 pub use self::claims::{Claimed, ClaimsError, RightsClaims};
@@ -110,97 +111,50 @@ impl Envelope {
 
     /// The envelope as a document of its own.
     #[must_use]
-    pub fn document(self, expires_at: Timestamp) -> EnvelopeDocument {
-        let Self {
-            delegator_id,
-            tenant_id,
-            session_id,
-            task_id,
-            purpose,
-            allowed_tools,
-            resource_constraints,
-        } = self;
-        EnvelopeDocument {
-            delegator_id,
-            tenant_id,
-            session_id,
-            task_id,
-            purpose,
-            allowed_tools,
-            resource_constraints,
-            expires_at,
-        }
+    pub const fn document(self, expires_at: Timestamp) -> EnvelopeDocument {
+        EnvelopeDocument { claims: self, expires_at }
     }
 }
 
 /// An envelope as a document: the claims, with their end as `expires_at`, and nothing else.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(try_from = "AnyDocument")]
 pub struct EnvelopeDocument {
-    /// As in [`Envelope`].
-    #[serde(
-        default,
-        deserialize_with = "marque_jose::present",
-        skip_serializing_if = "Option::is_none"
-    )]
-    pub delegator_id: Option<String>,
-    /// As in [`Envelope`].
-    pub tenant_id: String,
-    /// As in [`Envelope`].
-    #[serde(
-        default,
-        deserialize_with = "marque_jose::present",
-        skip_serializing_if = "Option::is_none"
-    )]
-    pub session_id: Option<Label>,
-    /// As in [`Envelope`].
-    #[serde(
-        default,
-        deserialize_with = "marque_jose::present",
-        skip_serializing_if = "Option::is_none"
-    )]
-    pub task_id: Option<Label>,
-    /// As in [`Envelope`].
-    #[serde(
-        default,
-        deserialize_with = "marque_jose::present",
-        skip_serializing_if = "Option::is_none"
-    )]
-    pub purpose: Option<String>,
-    /// As in [`Envelope`].
-    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
-    pub allowed_tools: BTreeSet<ToolId>,
-    /// As in [`Envelope`].
-    #[serde(default, skip_serializing_if = "ResourceConstraints::is_empty")]
-    pub resource_constraints: ResourceConstraints,
+    #[serde(flatten)]
+    claims: Envelope,
     /// When it ends: the token's `exp`.
-    pub expires_at: Timestamp,
+    expires_at: Timestamp,
 }
 
 impl EnvelopeDocument {
     /// The claims, and the instant that a token says by `exp`.
     #[must_use]
     pub fn into_claims(self) -> (Envelope, Timestamp) {
-        let Self {
-            delegator_id,
-            tenant_id,
-            session_id,
-            task_id,
-            purpose,
-            allowed_tools,
-            resource_constraints,
-            expires_at,
-        } = self;
-        let envelope = Envelope {
-            delegator_id,
-            tenant_id,
-            session_id,
-            task_id,
-            purpose,
-            allowed_tools,
-            resource_constraints,
-        };
-        (envelope, expires_at)
+        (self.claims, self.expires_at)
+    }
+}
+
+/// A document before its members are known to be those of an envelope: `deny_unknown_fields` does not go with `flatten`.
+#[derive(Deserialize)]
+struct AnyDocument {
+    #[serde(flatten)]
+    claims: Envelope,
+    expires_at: Timestamp,
+    #[serde(flatten)]
+    others: BTreeMap<String, IgnoredAny>,
+}
+
+/// A document with a member that no envelope has.
+#[derive(Debug, thiserror::Error)]
+#[error("an envelope has a member that is not known")]
+struct UnknownMember;
+
+impl TryFrom<AnyDocument> for EnvelopeDocument {
+    type Error = UnknownMember;
+
+    fn try_from(from: AnyDocument) -> Result<Self, UnknownMember> {
+        let AnyDocument { claims, expires_at, others } = from;
+        if others.is_empty() { Ok(Self { claims, expires_at }) } else { Err(UnknownMember) }
     }
 }
 

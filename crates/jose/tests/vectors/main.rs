@@ -3,6 +3,7 @@
 mod ecdsa;
 mod ours;
 mod rsa;
+mod web_file;
 mod web_key;
 mod web_signature;
 

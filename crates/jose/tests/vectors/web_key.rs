@@ -4,35 +4,9 @@
 //! A key set is used as callers use one: the key that the header names, for the use and the algorithm that it is for.
 
 use marque_jose::{Jwk, UnverifiedCompact};
-use serde::Deserialize;
 use serde_json::Value;
 
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Vectors {
-    number_of_tests: usize,
-    test_groups: Vec<Group>,
-}
-
-#[derive(Deserialize)]
-struct Group {
-    comment: String,
-    public: Option<Value>,
-    private: Value,
-    tests: Vec<Test>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Test {
-    tc_id: u32,
-    comment: String,
-    #[serde(default)]
-    jws: Value,
-    #[serde(default)]
-    jwe: Value,
-    result: String,
-}
+use crate::web_file::{Group, Test, Vectors};
 
 /// Whether the token verifies by the one key of the set that its header names.
 fn verifies(keys: &[&Value], token: &str) -> bool {

@@ -1,34 +1,10 @@
 //! Wycheproof's JSON Web Signature vectors, read from the file that `MARQUE_WYCHEPROOF_JWS` names
 //! (`testvectors_v1/json_web_signature_test.json` of github.com/C2SP/wycheproof). Skipped when it is not set.
 
-use serde::Deserialize;
 use serde_json::Value;
 
 use crate::verify_any;
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Vectors {
-    number_of_tests: usize,
-    test_groups: Vec<Group>,
-}
-
-#[derive(Deserialize)]
-struct Group {
-    comment: String,
-    public: Option<Value>,
-    private: Value,
-    tests: Vec<Test>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Test {
-    tc_id: u32,
-    comment: String,
-    jws: Value,
-    result: String,
-}
+use crate::web_file::{Group, Test, Vectors};
 
 /// Tokens that Wycheproof calls valid and that are refused here on purpose, with the reason.
 fn refused_on_purpose(group: &Group, test: &Test, error: &str) -> bool {
