@@ -155,8 +155,12 @@ fn approved_intent() -> Intent {
     let request = IntentRequest::parse(body).expect("a request");
     let requester = Requester { agent: agent(), attestation: None };
     let intent_id = INTENT.parse().expect("an id");
-    let circumstances =
-        Circumstances { intent_id, policy_set_digest: Digest::of(b"policy"), now: START };
+    let circumstances = Circumstances {
+        intent_id,
+        policy_set_digest: Digest::of(b"policy"),
+        evidence: Default::default(),
+        now: START,
+    };
     let grant = resolve(&playbook, &request, &requester, circumstances).expect("a grant");
     Intent::open(grant, None, Ruling::Approve { rules: vec!["auto".to_owned()] }, START).0
 }

@@ -55,6 +55,7 @@ pub(crate) fn circumstances() -> Circumstances {
     Circumstances {
         intent_id: "int_0123456789abcdefghjkmnpqrs".parse().unwrap(),
         policy_set_digest: Digest::of(b"policies"),
+        evidence: Default::default(),
         now: start(),
     }
 }

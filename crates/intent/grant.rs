@@ -15,8 +15,10 @@ use serde::{Deserialize, Serialize, Serializer};
 use serde_json::{Map, Value};
 
 use crate::approval::ApprovalRule;
+use crate::conditions::Conditions;
 use crate::delegators::Delegators;
 use crate::digest::{CanonicalError, Digest};
+use crate::evidence::Evidence;
 use crate::id::IntentId;
 use crate::playbook::PlaybookId;
 use crate::request::TicketRef;
@@ -108,6 +110,12 @@ pub struct GrantTerms {
     pub policy_set_digest: Digest,
     /// The risk score that policy saw, from 0 to 100.
     pub risk: u32,
+    /// What was found out about the request.
+    #[serde(default, skip_serializing_if = "Evidence::is_empty")]
+    pub evidence: Evidence,
+    /// What it is bound to beside its clocks.
+    #[serde(default, skip_serializing_if = "Conditions::is_empty")]
+    pub conditions: Conditions,
 }
 
 /// A playbook by content.

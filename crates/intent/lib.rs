@@ -6,10 +6,12 @@
 
 mod appeal;
 mod approval;
+mod conditions;
 mod delegators;
 mod denial;
 mod digest;
 mod envelope;
+mod evidence;
 #[cfg(test)]
 mod fixtures;
 mod grant;
@@ -33,6 +35,7 @@ pub use self::approval::{
     Approval, ApprovalRule, Approver, GroupName, GroupNameError, MAX_APPROVALS, OPERATORS, Person,
     PersonError,
 };
+pub use self::conditions::Conditions;
 pub use self::delegators::{Delegator, Delegators, MAX_DELEGATOR_TEXT, Persons};
 pub use self::denial::{
     Denial, DenialClass, DenialCode, MAX_DETAIL_CHARS, Problem, ProblemPolicy, ProblemRemediation,
@@ -41,6 +44,9 @@ pub use self::denial::{
 pub use self::digest::{CanonicalError, Digest, DigestSyntaxError};
 pub use self::envelope::{
     Bearings, Claimed, ClaimsError, Envelope, EnvelopeDocument, ResourceConstraints, RightsClaims,
+};
+pub use self::evidence::{
+    Evidence, History, RiskAssessment, RiskFactor, TicketEvidence, WindowEvidence,
 };
 pub use self::grant::{
     APPROVAL_TAG, AuthorizationDetail, Delivery, Grant, GrantError, GrantTerms, MAX_GRANT_BYTES,

@@ -9,8 +9,10 @@ use jiff::Timestamp;
 use marque_spiffe::SpiffeId;
 use serde_json::{Map, Value};
 
+use crate::conditions::Conditions;
 use crate::denial::{Denial, DenialCode};
 use crate::digest::Digest;
+use crate::evidence::Evidence;
 use crate::grant::{AuthorizationDetail, Grant, GrantTerms};
 use crate::id::IntentId;
 use crate::lifecycle::plus;
@@ -38,6 +40,8 @@ pub struct Circumstances {
     pub intent_id: IntentId,
     /// The digest of the policy set that will decide.
     pub policy_set_digest: Digest,
+    /// What was found out about the request.
+    pub evidence: Evidence,
     /// Now.
     pub now: Timestamp,
 }
@@ -58,7 +62,7 @@ pub fn resolve(
     let ticket = ticket(playbook, request.ticket())?;
     let filled = Filled { playbook, parameters: request.parameters(), agent: &requester.agent };
     let times = playbook.times();
-    let Circumstances { intent_id, policy_set_digest, now } = circumstances;
+    let Circumstances { intent_id, policy_set_digest, evidence, now } = circumstances;
     let not_after =
         plus(plus(plus(now, times.request_ttl), times.start_within), times.max_duration);
     let terms = GrantTerms {
@@ -97,6 +101,8 @@ pub fn resolve(
         approval: playbook.approval().cloned(),
         policy_set_digest,
         risk: playbook.risk(),
+        evidence,
+        conditions: Conditions::default(),
     };
     Grant::seal(terms).map_err(|error| Denial::new(DenialCode::InvalidRequest, error.to_string()))
 }

@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 use marque_intent::{
-    Circumstances, Denial, DenialCode, Digest, IntentId, IntentRequest, PlaybookSet, Requester,
-    Ruling, resolve,
+    Circumstances, Denial, DenialCode, Digest, Evidence, IntentId, IntentRequest, PlaybookSet,
+    Requester, Ruling, resolve,
 };
 use marque_spiffe::SpiffeId;
 use serde::Deserialize;
@@ -163,7 +163,12 @@ fn decide(
         .map_err(|error| format!("no intent id: {error}"))?;
     // Cases are about rules and not about the day: they all play at one instant.
     let now = Timestamp::UNIX_EPOCH;
-    let circumstances = Circumstances { intent_id, policy_set_digest: *point.set_digest(), now };
+    let circumstances = Circumstances {
+        intent_id,
+        policy_set_digest: *point.set_digest(),
+        evidence: Evidence::default(),
+        now,
+    };
     let requester = Requester { agent: case.agent.clone(), attestation: None::<Digest> };
     let grant = match resolve(playbook, &request, &requester, circumstances) {
         Ok(grant) => grant,

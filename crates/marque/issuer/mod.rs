@@ -5,10 +5,10 @@
 mod admin_door;
 mod broker;
 mod builds;
+mod desk;
 pub mod folder;
 mod foreign;
 mod http_door;
-mod intents;
 mod keys;
 mod kill;
 mod minting;
@@ -38,7 +38,7 @@ use marque_store::Store;
 use marque_workload::{BundleSet, Profiles, Workload, WorkloadLimits};
 use tokio_util::sync::CancellationToken;
 
-pub use self::intents::{DeskError, IntentDesk};
+pub use self::desk::{DeskError, IntentDesk};
 pub use self::kill::KillSwitch;
 pub use self::registrar::{Registrar, RegistrarError};
 pub use self::run::run;

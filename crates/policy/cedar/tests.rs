@@ -47,6 +47,7 @@ fn grant(playbook: &Playbook) -> Grant {
     let circumstances = Circumstances {
         intent_id: "int_00000000000000000000000000".parse().unwrap(),
         policy_set_digest: Digest::of(b"set"),
+        evidence: Default::default(),
         now: Timestamp::UNIX_EPOCH,
     };
     resolve(playbook, &request, &requester, circumstances).unwrap()

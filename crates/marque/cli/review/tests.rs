@@ -54,6 +54,8 @@ pub(in crate::cli) fn pending() -> IntentView {
             delivery: "token".to_owned(),
             attestation: format!("sha256:{}", "cd".repeat(32)),
             policy_set_digest: format!("sha256:{}", "ef".repeat(32)),
+            evidence: Default::default(),
+            conditions: Default::default(),
         },
         justification: "The certificate of shop ends in two days.".to_owned(),
         created_at: at("2026-11-22T02:58:00Z"),

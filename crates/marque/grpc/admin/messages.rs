@@ -188,6 +188,8 @@ fn grant(grant: &Grant) -> proto::Grant {
         approval,
         policy_set_digest,
         risk,
+        evidence,
+        conditions,
     } = grant.terms();
     let label = |label: &Option<Label>| label.as_ref().map(ToString::to_string).unwrap_or_default();
     let (approvals, approver_groups) = approvals(approval.as_ref());
@@ -219,6 +221,8 @@ fn grant(grant: &Grant) -> proto::Grant {
         data_classes: data_classes.clone(),
         tools_json: json(tools),
         constraints_json: json(constraints),
+        evidence_json: json(evidence),
+        conditions_json: json(conditions),
         limits_json: json(limits),
         on_behalf_json: json(on_behalf),
         delegators_json: json(delegators),

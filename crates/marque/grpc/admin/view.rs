@@ -15,7 +15,9 @@ pub use tokens::TokenView;
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
-use marque_intent::{Constraints, Delegators, Limits, OnBehalf, ToolBounds, ToolId};
+use marque_intent::{
+    Conditions, Constraints, Delegators, Evidence, Limits, OnBehalf, ToolBounds, ToolId,
+};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -229,6 +231,10 @@ pub struct GrantView {
     pub attestation: String,
     /// The digest of the policies that decided.
     pub policy_set_digest: String,
+    /// What was found out about the request.
+    pub evidence: Evidence,
+    /// What it is bound to beside its clocks.
+    pub conditions: Conditions,
 }
 
 /// One approval.

@@ -355,6 +355,8 @@ fn intent(pending: bool) -> Intent {
         approval: pending.then(|| ApprovalRule { approve, groups: BTreeSet::new() }),
         policy_set_digest: Digest::of(b"policy"),
         risk: 42,
+        evidence: Default::default(),
+        conditions: Default::default(),
     };
     let rules = vec!["rule".to_owned()];
     let ruling = if pending { Ruling::AskApproval { rules } } else { Ruling::Approve { rules } };

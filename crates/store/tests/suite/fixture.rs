@@ -84,6 +84,8 @@ fn grant(agent: SpiffeId, uses: u32) -> Grant {
         }),
         policy_set_digest: Digest::of(b"policy"),
         risk: 10,
+        evidence: Default::default(),
+        conditions: Default::default(),
     })
     .unwrap()
 }

@@ -309,6 +309,8 @@ pub(in crate::grpc::admin) fn intent(agent: &str, now: Timestamp) -> Intent {
         }),
         policy_set_digest: Digest::of(b"policy"),
         risk: 0,
+        evidence: Default::default(),
+        conditions: Default::default(),
     };
     let justification = Justification::new("please").unwrap();
     let ruling = Ruling::AskApproval { rules: Vec::new() };

@@ -225,6 +225,8 @@ impl TryFrom<proto::Grant> for GrantView {
             delivery,
             attestation,
             policy_set_digest,
+            evidence_json,
+            conditions_json,
         } = message;
         Ok(Self {
             digest,
@@ -262,6 +264,8 @@ impl TryFrom<proto::Grant> for GrantView {
             delivery,
             attestation,
             policy_set_digest,
+            evidence: json("evidence_json", &evidence_json)?,
+            conditions: json("conditions_json", &conditions_json)?,
         })
     }
 }

@@ -1,0 +1,19 @@
+//! What a grant is bound to beside its clocks: each is there only if its playbook or its request says so.
+//!
+//! Part of the approval digest like everything that is enforced. Absent: looking whether they hold, which is each room's
+//! own work at exchange and at use.
+
+use serde::{Deserialize, Serialize};
+
+/// The conditions of one grant.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Conditions {}
+
+impl Conditions {
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+}

@@ -1,0 +1,181 @@
+//! The intent desk of one trust domain: an agent's request becomes a grant, a ruling and a record, in that order.
+//!
+//! The rules are `intent`'s and `policy`'s; the transactions are the store's; one file for each stage. Deliberately
+//! absent: HTTP, gRPC, tokens.
+
+mod asking;
+mod decide;
+mod evidence;
+mod pace;
+mod standing;
+
+use std::sync::Arc;
+
+use marque_audit::Event;
+use marque_exchange::AuthenticatedClient;
+use marque_intent::{
+    ChangeError, Denial, DenialCode, IdempotencyKey, Intent, IntentChange, IntentId, IntentRequest,
+    IntentStore as _, IntentStoreError, Outcome, PlaybookSet, PlaybookSummary, State,
+    refused_request,
+};
+use marque_policy::DecisionPoint;
+use marque_registry::Registry;
+use marque_spiffe::{Clock, Environment, Random, SpiffeId};
+use marque_store::Store;
+
+/// Where agents ask for intents, look at their own and end them.
+#[derive(Debug)]
+pub struct IntentDesk {
+    pub(in crate::issuer) environment: Environment,
+    pub(in crate::issuer) playbooks: Arc<PlaybookSet>,
+    pub(in crate::issuer) policy: Arc<dyn DecisionPoint>,
+    pub(in crate::issuer) registry: Arc<Registry>,
+    pub(in crate::issuer) store: Arc<Store>,
+    pub(in crate::issuer) clock: Arc<dyn Clock>,
+    pub(in crate::issuer) random: Arc<dyn Random>,
+}
+
+/// Why the desk did not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum DeskError {
+    /// Refused, with a reason that a program can read.
+    #[error("refused")]
+    Denied {
+        /// The reason.
+        #[source]
+        denial: Denial,
+        /// The intent, where one was made.
+        intent: Option<IntentId>,
+    },
+    /// There is no such intent, or none that the caller may know of.
+    #[error("no such intent")]
+    NotFound,
+    /// Nothing was done, because it could not be recorded.
+    #[error("the store is unavailable")]
+    Unavailable(#[source] IntentStoreError),
+}
+
+impl IntentDesk {
+    /// The playbooks that an agent may ask for.
+    #[must_use]
+    pub fn playbooks_for(&self, agent: &SpiffeId) -> Vec<PlaybookSummary> {
+        self.playbooks.visible_to(agent).map(|playbook| playbook.summary()).collect()
+    }
+
+    /// Takes an agent's request: resolves it, has policy rule on it, and keeps the result before it is answered.
+    /// Refusals are recorded too (M 46).
+    ///
+    /// # Errors
+    /// [`DeskError::Denied`] with the reason, or [`DeskError::Unavailable`] when it cannot be recorded.
+    pub async fn request(
+        &self,
+        client: &AuthenticatedClient,
+        request: &IntentRequest,
+        idempotency: Option<IdempotencyKey>,
+    ) -> Result<Intent, DeskError> {
+        let (intent, events) = match self.consider(client.id(), request).await {
+            Ok(considered) => considered,
+            Err(denial) => return Err(self.refuse(client.id(), Some(request), denial).await),
+        };
+        match self.store.submit(intent, events, idempotency).await {
+            Ok(submitted) => {
+                let intent = submitted.into_intent();
+                match (intent.state(), intent.denial()) {
+                    (State::Denied, Some(denial)) => Err(DeskError::Denied {
+                        denial: denial.clone(),
+                        intent: Some(intent.id().clone()),
+                    }),
+                    _ => Ok(intent),
+                }
+            }
+            Err(IntentStoreError::Killed(code)) => {
+                let denial = Denial::new(code, "stopped by the kill switch");
+                Err(self.refuse(client.id(), Some(request), denial).await)
+            }
+            Err(IntentStoreError::IdempotencyConflict) => {
+                let denial = Denial::new(
+                    DenialCode::IdempotencyConflict,
+                    "the key came with another request before",
+                );
+                Err(self.refuse(client.id(), Some(request), denial).await)
+            }
+            Err(error) => Err(DeskError::Unavailable(error)),
+        }
+    }
+
+    /// Who asks, how often, what is known, what it would give, and what policy says of it: the cheap questions first.
+    async fn consider(
+        &self,
+        agent: &SpiffeId,
+        request: &IntentRequest,
+    ) -> Result<(Intent, Vec<Event>), Denial> {
+        let now = self.clock.now();
+        self.must_be_an_agent(agent, now)?;
+        let playbook = self.playbook(request)?;
+        self.pace(agent, playbook, request, now).await?;
+        let evidence = self.evidence(agent, playbook, request, now).await?;
+        self.decide(agent, playbook, request, evidence, self.clock.now())
+    }
+
+    /// Records the refusal of a request, and gives the desk's answer: [`DeskError::Denied`], or
+    /// [`DeskError::Unavailable`] when it cannot be recorded. `request` is what could be read of it.
+    pub async fn refuse(
+        &self,
+        agent: &SpiffeId,
+        request: Option<&IntentRequest>,
+        denial: Denial,
+    ) -> DeskError {
+        let event = refused_request(agent, request, &denial, self.clock.now());
+        match self.store.record_denial(event).await {
+            Ok(()) => DeskError::Denied { denial, intent: None },
+            Err(error) => DeskError::Unavailable(error),
+        }
+    }
+
+    /// The agent's own intent as it stands.
+    ///
+    /// # Errors
+    /// [`DeskError::NotFound`] for an unknown intent and for somebody else's alike.
+    pub async fn find(&self, agent: &SpiffeId, id: &IntentId) -> Result<Intent, DeskError> {
+        let found = self.store.find(id).await.map_err(DeskError::Unavailable)?;
+        let intent = found.filter(|intent| intent.agent() == agent).ok_or(DeskError::NotFound)?;
+        match intent.expire_if_due(self.clock.now()) {
+            Some(_) => self.change(id, IntentChange::Expire).await,
+            None => Ok(intent),
+        }
+    }
+
+    /// Ends the agent's own intent with its report.
+    ///
+    /// # Errors
+    /// As [`IntentDesk::find`], and [`DeskError::Denied`] when the intent is in no state to be completed.
+    pub async fn complete(
+        &self,
+        agent: &SpiffeId,
+        id: &IntentId,
+        outcome: Outcome,
+    ) -> Result<Intent, DeskError> {
+        self.find(agent, id).await?;
+        self.change(id, IntentChange::Complete { by: agent.clone(), outcome }).await
+    }
+
+    /// Withdraws the agent's own intent.
+    ///
+    /// # Errors
+    /// As [`IntentDesk::find`], and [`DeskError::Denied`] when the intent is in no state to be cancelled.
+    pub async fn cancel(&self, agent: &SpiffeId, id: &IntentId) -> Result<Intent, DeskError> {
+        self.find(agent, id).await?;
+        self.change(id, IntentChange::Cancel { by: agent.clone() }).await
+    }
+
+    async fn change(&self, id: &IntentId, change: IntentChange) -> Result<Intent, DeskError> {
+        match self.store.change(id.clone(), change, self.clock.now()).await {
+            Ok(intent) => Ok(intent),
+            Err(ChangeError::NotFound) => Err(DeskError::NotFound),
+            Err(ChangeError::Refused(denial)) => {
+                Err(DeskError::Denied { denial, intent: Some(id.clone()) })
+            }
+            Err(ChangeError::Store(error)) => Err(DeskError::Unavailable(error)),
+        }
+    }
+}
