@@ -6,29 +6,39 @@
 
 mod checks;
 mod document;
+mod id;
 mod lines;
 mod parameters;
 mod pattern;
+mod report;
+mod sections;
 mod set;
+mod summary;
 mod template;
 mod unsupported;
 mod value;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
 use std::num::NonZeroU64;
-use std::str::FromStr;
 use std::time::Duration;
 
 use jiff::civil::Date;
 use marque_spiffe::{SpiffeId, SpiffeIdPattern, TrustDomain};
-use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-pub use self::document::{ApprovalMode, PlaybookStatus, WorkflowLabel};
+pub use self::id::{PlaybookId, PlaybookIdError};
 pub(crate) use self::parameters::{Parameters, is_bounded_schema};
 pub(crate) use self::pattern::LinearPattern;
+pub use self::sections::approval::ApprovalMode;
+pub(crate) use self::sections::change::TicketDemand;
+pub use self::sections::head::PlaybookStatus;
+pub(crate) use self::sections::permits::DetailTemplate;
+use self::sections::risk::RiskTerms;
+pub use self::sections::time::Times;
+pub(crate) use self::sections::tools::ToolTemplate;
+pub use self::sections::workflow::WorkflowLabel;
 pub use self::set::{PlaybookFinding, PlaybookSet};
+pub use self::summary::{PlaybookSummary, TicketSummary};
 pub(crate) use self::template::{Template, Variable};
 pub(crate) use self::value::ValueTemplate;
 use crate::approval::ApprovalRule;
@@ -47,57 +57,6 @@ pub const MAX_CLOCK: Duration = Duration::from_secs(24 * 60 * 60);
 pub const MAX_USES: u32 = 100;
 /// The domain tag of a playbook's digest: none, the digest is the plain SHA-256 of the canonical document.
 const DOCUMENT_TAG: &str = "";
-
-/// A playbook's id: 1 to 63 of `a-z 0-9 -`.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub struct PlaybookId(String);
-
-/// The text is not the id of a playbook.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("a playbook id has 1 to 63 of the characters `a-z`, `0-9` and `-`")]
-pub struct PlaybookIdError;
-
-impl PlaybookId {
-    /// The id as text.
-    #[must_use]
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl FromStr for PlaybookId {
-    type Err = PlaybookIdError;
-
-    fn from_str(text: &str) -> Result<Self, PlaybookIdError> {
-        let fits = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
-        if (1..=63).contains(&text.len()) && text.bytes().all(fits) {
-            Ok(Self(text.to_owned()))
-        } else {
-            Err(PlaybookIdError)
-        }
-    }
-}
-
-impl TryFrom<String> for PlaybookId {
-    type Error = PlaybookIdError;
-
-    fn try_from(text: String) -> Result<Self, PlaybookIdError> {
-        text.parse()
-    }
-}
-
-impl From<PlaybookId> for String {
-    fn from(id: PlaybookId) -> Self {
-        id.0
-    }
-}
-
-impl fmt::Display for PlaybookId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
 
 /// One thing that is wrong with a playbook.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -139,7 +98,7 @@ pub struct Playbook {
     status: PlaybookStatus,
     purpose: Option<String>,
     data_classes: Vec<String>,
-    risk: u32,
+    risk: RiskTerms,
     agents: Vec<SpiffeIdPattern>,
     pub(crate) parameters: Parameters,
     pub(crate) resources: Vec<Template>,
@@ -157,60 +116,6 @@ pub struct Playbook {
     on_behalf: Option<OnBehalf>,
     delegators: Option<Delegators>,
     workflow: BTreeSet<WorkflowLabel>,
-}
-
-/// How a tool may be called, before values are filled in.
-#[derive(Debug, Clone)]
-pub(crate) struct ToolTemplate {
-    pub(crate) sensitive: bool,
-    pub(crate) destructive: bool,
-    pub(crate) max_calls: Option<u32>,
-    pub(crate) arguments: Option<ValueTemplate>,
-}
-
-/// One object of `authorization_details` before its values are filled in.
-#[derive(Debug, Clone)]
-pub(crate) struct DetailTemplate {
-    pub(crate) kind: String,
-    pub(crate) locations: Vec<Template>,
-    pub(crate) actions: Vec<String>,
-    pub(crate) datatypes: Vec<String>,
-    pub(crate) identifier: Option<Template>,
-    pub(crate) privileges: Vec<String>,
-}
-
-/// The clocks and counts of a playbook.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Times {
-    /// How long the work takes.
-    pub expected_runtime: Duration,
-    /// What is added for a retry.
-    pub retry_buffer: Duration,
-    /// How long after the first use everything ends.
-    pub max_duration: Duration,
-    /// How many tokens one grant gives.
-    pub uses: u32,
-    /// Whether each token is used up by the first resource server that introspects it.
-    pub single_use_tokens: bool,
-    /// How long a request may wait for approval.
-    pub request_ttl: Duration,
-    /// How long after approval the first use may be.
-    pub start_within: Duration,
-}
-
-impl Times {
-    /// How long one token lives at most: expected run time plus retry buffer (M 62).
-    #[must_use]
-    pub const fn token_lifetime(&self) -> Duration {
-        self.expected_runtime.saturating_add(self.retry_buffer)
-    }
-}
-
-/// What a playbook wants of change tickets.
-#[derive(Debug, Clone)]
-pub(crate) struct TicketDemand {
-    pub(crate) required: bool,
-    pub(crate) pattern: LinearPattern,
 }
 
 impl Playbook {
@@ -291,7 +196,7 @@ impl Playbook {
     /// The risk score that it starts from, 0 to 100.
     #[must_use]
     pub const fn risk(&self) -> u32 {
-        self.risk
+        self.risk.base
     }
 
     /// Who may ask for it.
@@ -373,73 +278,6 @@ impl Playbook {
             purpose: self.purpose.clone(),
         }
     }
-
-    /// What an agent learns about a playbook that it may ask for.
-    #[must_use]
-    pub fn summary(&self) -> PlaybookSummary {
-        PlaybookSummary {
-            id: self.id.clone(),
-            version: self.version.get(),
-            digest: self.digest,
-            title: self.title.clone(),
-            status: self.status,
-            purpose: self.purpose.clone(),
-            parameters: self.parameters.schema().clone(),
-            ticket: self.ticket.as_ref().map(|ticket| TicketSummary {
-                required: ticket.required,
-                pattern: ticket.pattern.as_str().to_owned(),
-            }),
-            approval: self.approval_mode,
-            delegators: self.delegators.clone(),
-            workflow: self.workflow.clone(),
-            uses: self.time.uses,
-            token_lifetime_s: self.time.token_lifetime().as_secs(),
-        }
-    }
-}
-
-/// What an agent learns about a playbook that it may ask for: how to ask, not what it would get.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct PlaybookSummary {
-    /// The id.
-    pub id: PlaybookId,
-    /// The version.
-    pub version: u64,
-    /// The digest of the document.
-    pub digest: Digest,
-    /// The title.
-    pub title: String,
-    /// Whether it is in use.
-    pub status: PlaybookStatus,
-    /// What it is for.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub purpose: Option<String>,
-    /// The JSON Schema of its parameters.
-    pub parameters: Value,
-    /// Whether it takes a change ticket; absent if it takes none.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub ticket: Option<TicketSummary>,
-    /// How it is approved.
-    pub approval: ApprovalMode,
-    /// On whose behalf its grants may be used; absent if on nobody's but their own agent's.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub delegators: Option<Delegators>,
-    /// What a request has to say of the workflow.
-    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
-    pub workflow: BTreeSet<WorkflowLabel>,
-    /// How many tokens one grant gives.
-    pub uses: u32,
-    /// How long one token lives at most, in seconds.
-    pub token_lifetime_s: u64,
-}
-
-/// What a playbook wants of change tickets.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct TicketSummary {
-    /// Whether a ticket must be named.
-    pub required: bool,
-    /// The pattern that its name fits.
-    pub pattern: String,
 }
 
 #[cfg(test)]

@@ -92,7 +92,7 @@ fn an_unknown_field_is_refused_at_every_level() {
 
 #[test]
 fn a_field_that_nothing_enforces_yet_is_refused() {
-    for path in super::unsupported::ALL {
+    for path in super::unsupported::all() {
         let text = match path.rsplit_once('.') {
             None => format!("{path} = true\n{PLAYBOOK}"),
             Some(("permits.*", name)) => {

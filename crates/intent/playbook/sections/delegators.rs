@@ -1,17 +1,36 @@
-//! On whose behalf, and where in a workflow: persons are named one way or another, and never by silence.
+//! `[who.delegators]`: on whose behalf; persons are named one way or another, and never by silence.
 
 use std::collections::BTreeSet;
 
-use super::{LIKE_A_SECRET, MAX_ITEMS, Report};
+use serde::Deserialize;
+
 use crate::delegators::{Delegators, MAX_DELEGATOR_TEXT, Persons};
-use crate::playbook::WorkflowLabel;
-use crate::playbook::document::{DelegatorsSection, PersonsSection, WorkflowSection};
+use crate::playbook::report::{LIKE_A_SECRET, MAX_ITEMS, Report};
 use crate::secrets::looks_like_secret;
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct DelegatorsSection {
+    pub(crate) required: bool,
+    pub(crate) persons: Vec<PersonsSection>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct PersonsSection {
+    pub(crate) issuer: String,
+    #[serde(default)]
+    pub(crate) subjects: Vec<String>,
+    #[serde(default)]
+    pub(crate) groups: Vec<String>,
+    #[serde(default)]
+    pub(crate) everybody: bool,
+}
 
 /// The longest name that an issuer has in a trust domain's document.
 const MAX_ISSUER_NAME: usize = 32;
 
-pub(super) fn delegators(
+pub(crate) fn read(
     section: Option<&DelegatorsSection>,
     report: &mut Report<'_>,
 ) -> Option<Delegators> {
@@ -69,19 +88,4 @@ fn names(path: &str, listed: &[String], report: &mut Report<'_>) -> BTreeSet<Str
         report.require(names.insert(name.clone()), &path, format!("`{name}` is listed twice"));
     }
     names
-}
-
-pub(super) fn workflow(
-    section: Option<&WorkflowSection>,
-    report: &mut Report<'_>,
-) -> BTreeSet<WorkflowLabel> {
-    let mut labels = BTreeSet::new();
-    let Some(WorkflowSection { required }) = section else { return labels };
-    let message = "names `session` or `task`; a playbook that wants neither leaves `workflow` out";
-    report.require(!required.is_empty(), "workflow.required", message);
-    for (index, label) in required.iter().enumerate() {
-        let message = format!("`{}` is listed twice", label.as_str());
-        report.require(labels.insert(*label), &format!("workflow.required.{index}"), message);
-    }
-    labels
 }

@@ -1,13 +1,52 @@
-//! What a playbook permits: resources, audience, scopes and details, all of it bounded.
+//! `resources` and `[[permits]]`: audience, scopes and details, all of it bounded.
 
-use super::{MAX_ITEMS, Report, check_text};
-use crate::grant::{Delivery, Scope};
-use crate::playbook::DetailTemplate;
-use crate::playbook::document::{Detail, Permit};
+use serde::Deserialize;
+
+use crate::grant::Scope;
 use crate::playbook::parameters::Parameters;
+use crate::playbook::report::{MAX_ITEMS, Report, check_text};
 use crate::playbook::template::{Place, Shape, Template, Variable};
 
-pub(super) fn templates(
+/// Fields that nothing enforces yet.
+pub(crate) const NOT_YET: &[&str] = &["permits.*.cloud"];
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct PermitSection {
+    pub(crate) audience: String,
+    pub(crate) scopes: Vec<String>,
+    #[serde(default)]
+    pub(crate) authorization_details: Vec<DetailSection>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct DetailSection {
+    #[serde(rename = "type")]
+    pub(crate) kind: String,
+    #[serde(default)]
+    pub(crate) locations: Vec<String>,
+    #[serde(default)]
+    pub(crate) actions: Vec<String>,
+    #[serde(default)]
+    pub(crate) datatypes: Vec<String>,
+    pub(crate) identifier: Option<String>,
+    #[serde(default)]
+    pub(crate) privileges: Vec<String>,
+}
+
+/// One object of `authorization_details` before its values are filled in.
+#[derive(Debug, Clone)]
+pub(crate) struct DetailTemplate {
+    pub(crate) kind: String,
+    pub(crate) locations: Vec<Template>,
+    pub(crate) actions: Vec<String>,
+    pub(crate) datatypes: Vec<String>,
+    pub(crate) identifier: Option<Template>,
+    pub(crate) privileges: Vec<String>,
+}
+
+pub(crate) fn templates(
     path: &str,
     texts: &[String],
     shape: Shape,
@@ -55,14 +94,14 @@ fn template(
     Some(template)
 }
 
-pub(super) type PermitParts = (Template, Vec<Scope>, Vec<DetailTemplate>);
+pub(crate) type PermitParts = (Template, Vec<Scope>, Vec<DetailTemplate>);
 
-pub(super) fn permit(
-    permits: Vec<Permit>,
+pub(crate) fn read(
+    permits: Vec<PermitSection>,
     parameters: Option<&Parameters>,
     report: &mut Report<'_>,
 ) -> Option<PermitParts> {
-    let [permit]: [Permit; 1] = report.keep(
+    let [permit]: [PermitSection; 1] = report.keep(
         "permits",
         permits.try_into().map_err(|permits: Vec<_>| {
             if permits.is_empty() {
@@ -109,11 +148,11 @@ fn scopes(texts: &[String], report: &mut Report<'_>) -> Vec<Scope> {
 
 fn detail(
     path: &str,
-    detail: Detail,
+    detail: DetailSection,
     parameters: Option<&Parameters>,
     report: &mut Report<'_>,
 ) -> Option<DetailTemplate> {
-    let Detail { kind, locations, actions, datatypes, identifier, privileges } = detail;
+    let DetailSection { kind, locations, actions, datatypes, identifier, privileges } = detail;
     check_text(report, &format!("{path}.type"), &kind);
     report.require(
         !kind.starts_with("marque_"),
@@ -154,18 +193,4 @@ fn detail(
         None => None,
     };
     Some(DetailTemplate { kind, locations, actions, datatypes, identifier, privileges })
-}
-
-pub(super) fn delivery(text: &str, report: &mut Report<'_>) -> Option<Delivery> {
-    match text {
-        "token" => Some(Delivery::Token),
-        "gateway_only" | "certificate" | "cloud_session" => {
-            report.refuse("delivery", format!("`{text}` is not supported yet; use `token`"));
-            None
-        }
-        _ => {
-            report.refuse("delivery", "is `token`");
-            None
-        }
-    }
 }
