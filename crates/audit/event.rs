@@ -47,6 +47,21 @@ pub enum EventKind {
     /// An operator or an agent asked for a change of an intent that its rules do not allow.
     #[serde(rename = "org.marque.change.refused")]
     ChangeRefused,
+    /// An emergency playbook was asked for.
+    #[serde(rename = "org.marque.break_glass.requested")]
+    BreakGlassRequested,
+    /// A responder broke the glass: the grant may be used from now on.
+    #[serde(rename = "org.marque.break_glass.activated")]
+    BreakGlassActivated,
+    /// A use of a break-glass grant was redeemed.
+    #[serde(rename = "org.marque.break_glass.used")]
+    BreakGlassUsed,
+    /// A break-glass grant, or the request for one, has ended.
+    #[serde(rename = "org.marque.break_glass.ended")]
+    BreakGlassEnded,
+    /// Somebody else than the responder looked at it afterwards.
+    #[serde(rename = "org.marque.break_glass.reviewed")]
+    BreakGlassReviewed,
     /// A use was redeemed for a token.
     #[serde(rename = "org.marque.token.issued")]
     TokenIssued,
@@ -87,7 +102,7 @@ pub enum EventKind {
 
 impl EventKind {
     /// Every kind, in the order of declaration.
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 28] = [
         Self::IntentRequested,
         Self::IntentPending,
         Self::IntentDenied,
@@ -99,6 +114,11 @@ impl EventKind {
         Self::ApprovalRecorded,
         Self::ApprovalRefused,
         Self::ChangeRefused,
+        Self::BreakGlassRequested,
+        Self::BreakGlassActivated,
+        Self::BreakGlassUsed,
+        Self::BreakGlassEnded,
+        Self::BreakGlassReviewed,
         Self::TokenIssued,
         Self::TokenDerived,
         Self::TokenUsed,
@@ -128,6 +148,11 @@ impl EventKind {
             Self::ApprovalRecorded => "org.marque.approval.recorded",
             Self::ApprovalRefused => "org.marque.approval.refused",
             Self::ChangeRefused => "org.marque.change.refused",
+            Self::BreakGlassRequested => "org.marque.break_glass.requested",
+            Self::BreakGlassActivated => "org.marque.break_glass.activated",
+            Self::BreakGlassUsed => "org.marque.break_glass.used",
+            Self::BreakGlassEnded => "org.marque.break_glass.ended",
+            Self::BreakGlassReviewed => "org.marque.break_glass.reviewed",
             Self::TokenIssued => "org.marque.token.issued",
             Self::TokenDerived => "org.marque.token.derived",
             Self::TokenUsed => "org.marque.token.used",

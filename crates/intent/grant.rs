@@ -18,8 +18,10 @@ use crate::approval::ApprovalRule;
 use crate::conditions::Conditions;
 use crate::delegators::Delegators;
 use crate::digest::{CanonicalError, Digest};
+use crate::emergency::Emergency;
 use crate::evidence::Evidence;
 use crate::id::IntentId;
+use crate::parent::ParentIntent;
 use crate::playbook::PlaybookId;
 use crate::request::TicketRef;
 use crate::rights::{Constraints, Label, Limits, OnBehalf, ToolBounds, ToolId};
@@ -71,6 +73,12 @@ pub struct GrantTerms {
     /// On whose behalf it may be used; absent if on nobody's but its own agent's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub delegators: Option<Delegators>,
+    /// The live intent of another agent that it was asked for from; absent if its own agent asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parent: Option<ParentIntent>,
+    /// What holds for it as a break-glass grant; absent if it is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub emergency: Option<Emergency>,
     /// What the agent calls its session.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub session: Option<Label>,
@@ -329,19 +337,19 @@ pub enum Delivery {
 }
 
 /// Durations as whole seconds.
-mod seconds {
+pub(crate) mod seconds {
     use std::time::Duration;
 
     use serde::{Deserialize, Deserializer, Serializer};
 
-    pub(super) fn serialize<S: Serializer>(
+    pub(crate) fn serialize<S: Serializer>(
         duration: &Duration,
         serializer: S,
     ) -> Result<S::Ok, S::Error> {
         serializer.serialize_u64(duration.as_secs())
     }
 
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(
         deserializer: D,
     ) -> Result<Duration, D::Error> {
         u64::deserialize(deserializer).map(Duration::from_secs)

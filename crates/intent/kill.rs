@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::denial::DenialCode;
 use crate::grant::Grant;
+use crate::parent::ParentIntent;
 use crate::playbook::PlaybookId;
 use crate::text::Reason;
 
@@ -104,10 +105,12 @@ impl KillState {
         Self { epoch, kills }
     }
 
-    /// The code of the widest kill that stops this grant.
+    /// The code of the widest kill that stops this grant, or one of those that it descends from.
     #[must_use]
     pub fn stops_grant(&self, grant: &Grant) -> Option<DenialCode> {
+        let above = grant.parent.iter().flat_map(ParentIntent::chain);
         self.stops(&grant.agent, Some(&grant.playbook.id))
+            .or_else(|| above.filter_map(|one| self.stops(&one.agent, Some(&one.playbook))).next())
     }
 
     /// The code of the widest kill that stops this agent.
@@ -189,6 +192,22 @@ mod tests {
                 Some(DenialCode::KillSwitchGlobal)
             );
         }
+    }
+
+    #[test]
+    fn a_kill_of_anybody_above_stops_what_descends() {
+        let above = crate::fixtures::grant();
+        let mut terms = above.terms().clone();
+        terms.agent = agent("below");
+        terms.playbook.id = playbook("other");
+        terms.parent = Some(ParentIntent::of(&above));
+        let below = Grant::seal(terms).unwrap();
+        for scope in
+            [KillScope::Agent(above.agent.clone()), KillScope::Playbook(above.playbook.id.clone())]
+        {
+            assert_eq!(state(std::slice::from_ref(&scope)).stops_grant(&below), Some(scope.code()));
+        }
+        assert_eq!(state(&[KillScope::Agent(agent("another"))]).stops_grant(&below), None);
     }
 
     #[test]

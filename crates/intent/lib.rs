@@ -10,6 +10,7 @@ mod conditions;
 mod delegators;
 mod denial;
 mod digest;
+mod emergency;
 mod envelope;
 mod evidence;
 #[cfg(test)]
@@ -18,6 +19,7 @@ mod grant;
 mod id;
 pub mod kill;
 mod lifecycle;
+mod parent;
 mod playbook;
 mod request;
 mod resolve;
@@ -42,6 +44,7 @@ pub use self::denial::{
     ProblemRetry, Remediation, Retry, UnknownDenialCode,
 };
 pub use self::digest::{CanonicalError, Digest, DigestSyntaxError};
+pub use self::emergency::{AlertSink, AlertSinkError, Emergency, Responder, ResponderError};
 pub use self::envelope::{
     Bearings, Claimed, ClaimsError, Envelope, EnvelopeDocument, ResourceConstraints, RightsClaims,
 };
@@ -58,6 +61,7 @@ pub use self::lifecycle::{
     Course, Derive, Intent, IntentChange, MAX_CLOCK_STEP_BACK, Outcome, RedeemedUse, State,
     TokenFacts, UnknownState, Use, refused_request,
 };
+pub use self::parent::ParentIntent;
 pub use self::playbook::{
     ApprovalMode, MAX_CLOCK, MAX_PLAYBOOK_BYTES, MAX_TOKEN_LIFETIME, MAX_USES, Playbook,
     PlaybookError, PlaybookFinding, PlaybookId, PlaybookIdError, PlaybookSet, PlaybookStatus,

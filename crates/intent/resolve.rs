@@ -86,6 +86,8 @@ pub fn resolve(
         limits: *playbook.limits(),
         on_behalf: playbook.on_behalf().cloned(),
         delegators: playbook.delegators().cloned(),
+        parent: None,
+        emergency: None,
         session: request.session().cloned(),
         task: request.task().cloned(),
         delivery: playbook.delivery(),

@@ -51,6 +51,11 @@ impl Tokens {
             | EventKind::ApprovalRecorded
             | EventKind::ApprovalRefused
             | EventKind::ChangeRefused
+            | EventKind::BreakGlassRequested
+            | EventKind::BreakGlassActivated
+            | EventKind::BreakGlassUsed
+            | EventKind::BreakGlassEnded
+            | EventKind::BreakGlassReviewed
             | EventKind::TokenRefused
             | EventKind::Kill
             | EventKind::SvidIssued

@@ -53,6 +53,11 @@ impl Uses {
             | EventKind::ApprovalRecorded
             | EventKind::ApprovalRefused
             | EventKind::ChangeRefused
+            | EventKind::BreakGlassRequested
+            | EventKind::BreakGlassActivated
+            | EventKind::BreakGlassUsed
+            | EventKind::BreakGlassEnded
+            | EventKind::BreakGlassReviewed
             | EventKind::TokenUsed
             | EventKind::TokenRevoked
             | EventKind::TokenRefused

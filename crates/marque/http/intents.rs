@@ -17,9 +17,9 @@ use axum::{
 use jiff::Timestamp;
 use marque_exchange::{AuthenticatedClient, INTENTS_API_PATH};
 use marque_intent::{
-    AuthorizationDetail, Constraints, Delegators, Denial, DenialCode, Digest, IdempotencyKey,
-    Intent, IntentId, IntentRequest, Label, MAX_REQUEST_BYTES, OnBehalf, Outcome, Scope,
-    State as IntentState, TicketRef, ToolBounds, ToolId,
+    AuthorizationDetail, Constraints, Delegators, Denial, DenialCode, Digest, Emergency,
+    IdempotencyKey, Intent, IntentId, IntentRequest, Label, MAX_REQUEST_BYTES, OnBehalf, Outcome,
+    ParentIntent, Scope, State as IntentState, TicketRef, ToolBounds, ToolId,
 };
 use marque_jose::json::{Limits, parse_object};
 use marque_spiffe::SpiffeId;
@@ -294,6 +294,10 @@ struct GrantView<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     delegators: Option<&'a Delegators>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    parent: Option<&'a ParentIntent>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    emergency: Option<&'a Emergency>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     session: Option<&'a Label>,
     #[serde(skip_serializing_if = "Option::is_none")]
     task: Option<&'a Label>,
@@ -347,6 +351,8 @@ impl<'a> IntentView<'a> {
                 limits: &grant.limits,
                 on_behalf: grant.on_behalf.as_ref(),
                 delegators: grant.delegators.as_ref(),
+                parent: grant.parent.as_ref(),
+                emergency: grant.emergency.as_ref(),
                 session: grant.session.as_ref(),
                 task: grant.task.as_ref(),
                 uses: grant.uses,

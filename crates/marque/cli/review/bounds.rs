@@ -2,7 +2,9 @@
 //!
 //! Everything that is enforced is here, as it is in the digest that is approved.
 
-use marque_intent::{Constraints, Delegators, Limits, OnBehalf, ToolBounds, ToolId};
+use marque_intent::{
+    Constraints, Delegators, Emergency, Limits, OnBehalf, ParentIntent, ToolBounds, ToolId,
+};
 use serde_json::Value;
 
 use super::super::text::{length, lines};
@@ -10,8 +12,20 @@ use crate::grpc::admin::GrantView;
 
 /// A row for each bound that there is; on whose behalf and to whom it may be handed on is always said.
 pub(super) fn rows(grant: &GrantView) -> Vec<(&'static str, String)> {
-    let GrantView { tools, data_classes, constraints, limits, on_behalf, delegators, .. } = grant;
+    let GrantView {
+        tools,
+        data_classes,
+        constraints,
+        limits,
+        on_behalf,
+        delegators,
+        parent,
+        emergency,
+        ..
+    } = grant;
     let mut rows = Vec::new();
+    rows.extend(emergency.as_ref().map(|emergency| ("BREAK-GLASS", break_glass(emergency))));
+    rows.extend(parent.as_ref().map(|parent| ("asked for by", chain(parent))));
     if !tools.is_empty() {
         let tools: Vec<String> = tools.iter().map(|(id, bounds)| tool(id, bounds)).collect();
         rows.push(("tools", lines(&tools)));
@@ -28,6 +42,29 @@ pub(super) fn rows(grant: &GrantView) -> Vec<(&'static str, String)> {
     rows.push(("on behalf of", principals(delegators.as_ref())));
     rows.push(("handed on", heirs(on_behalf.as_ref())));
     rows
+}
+
+/// Who has to answer, and what follows.
+fn break_glass(emergency: &Emergency) -> String {
+    let Emergency { responders, alert, post_review_within, .. } = emergency;
+    let named: Vec<String> = responders.iter().map(ToString::to_string).collect();
+    let review = length(post_review_within.as_secs());
+    lines(&[
+        format!("answered by {} alone", named.join(", ")),
+        format!("alert: {alert}; to be reviewed by somebody else within {review}"),
+    ])
+}
+
+/// Every intent above it, the nearest first.
+fn chain(parent: &ParentIntent) -> String {
+    let told: Vec<String> = parent
+        .chain()
+        .map(|one| {
+            let digest: String = one.digest.to_string().chars().take(19).collect();
+            format!("{} with {} of {} ({digest})", one.agent, one.id, one.playbook)
+        })
+        .collect();
+    lines(&told)
 }
 
 /// The tool, how it is called, and the schemas that its arguments fit.

@@ -48,6 +48,8 @@ pub(in crate::cli) fn pending() -> IntentView {
             constraints: Constraints::default(),
             limits: Limits::default(),
             on_behalf: None,
+            parent: None,
+            emergency: None,
             delegators: None,
             session: String::new(),
             task: String::new(),

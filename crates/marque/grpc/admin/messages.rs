@@ -173,6 +173,8 @@ fn grant(grant: &Grant) -> proto::Grant {
         limits,
         on_behalf,
         delegators,
+        parent,
+        emergency,
         session,
         task,
         delivery,
@@ -226,6 +228,8 @@ fn grant(grant: &Grant) -> proto::Grant {
         limits_json: json(limits),
         on_behalf_json: json(on_behalf),
         delegators_json: json(delegators),
+        parent_json: json(parent),
+        emergency_json: json(emergency),
         session: label(session),
         task: label(task),
         delivery: match delivery {

@@ -16,7 +16,8 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use marque_intent::{
-    Conditions, Constraints, Delegators, Evidence, Limits, OnBehalf, ToolBounds, ToolId,
+    Conditions, Constraints, Delegators, Emergency, Evidence, Limits, OnBehalf, ParentIntent,
+    ToolBounds, ToolId,
 };
 use serde::Serialize;
 use serde_json::Value;
@@ -221,6 +222,12 @@ pub struct GrantView {
     pub on_behalf: Option<OnBehalf>,
     /// On whose behalf it may be used; on nobody's but its own agent's where there is no rule.
     pub delegators: Option<Delegators>,
+    /// From which live intent of another agent it was asked for, and from which that one was.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub parent: Option<ParentIntent>,
+    /// What holds for it as a break-glass grant.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub emergency: Option<Emergency>,
     /// What the agent calls its session: untrusted.
     pub session: String,
     /// What the agent calls its task: untrusted.

@@ -276,6 +276,8 @@ fn grant() -> Value {
             "tools": { "type": "object", "description": "by server.name: how each may be called" },
             "constraints": { "type": "object" },
             "limits": { "type": "object" },
+            "parent": { "type": "object", "description": "the live intent of another agent that it was asked for from, with those above it" },
+            "emergency": { "type": "object", "description": "what holds for it as a break-glass grant; absent if it is none" },
             "on_behalf": { "type": "object", "description": "whether and to whom it may be handed on; absent if not at all" },
             "delegators": { "type": "object", "description": "on whose behalf it may be used; absent if on nobody's but the agent's own" },
             "session": text(),

@@ -340,6 +340,8 @@ fn intent(pending: bool) -> Intent {
         limits: marque_intent::Limits::default(),
         on_behalf: None,
         delegators: None,
+        parent: None,
+        emergency: None,
         session: None,
         task: None,
         delivery: Delivery::Token,

@@ -66,6 +66,8 @@ fn grant(agent: SpiffeId, uses: u32) -> Grant {
         limits: marque_intent::Limits::default(),
         on_behalf: None,
         delegators: None,
+        parent: None,
+        emergency: None,
         session: None,
         task: None,
         delivery: Delivery::Token,

@@ -291,6 +291,8 @@ pub(in crate::grpc::admin) fn intent(agent: &str, now: Timestamp) -> Intent {
         limits: marque_intent::Limits::default(),
         on_behalf: None,
         delegators: None,
+        parent: None,
+        emergency: None,
         session: None,
         task: None,
         delivery: Delivery::Token,
