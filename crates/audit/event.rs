@@ -32,10 +32,16 @@ pub enum EventKind {
     /// The agent reported how it went.
     #[serde(rename = "org.marque.intent.completed")]
     IntentCompleted,
-    /// A clock of the intent ran out.
+    /// Every use of the intent was spent, and its agent never said how it went.
+    #[serde(rename = "org.marque.intent.closed_unreported")]
+    IntentClosedUnreported,
+    /// A clock of the intent ran out, or what it hung on ended.
     #[serde(rename = "org.marque.intent.expired")]
     IntentExpired,
-    /// An operator ended the intent.
+    /// The intent's agent, or somebody who was shown a token of it, was heard of.
+    #[serde(rename = "org.marque.intent.heard")]
+    IntentHeard,
+    /// Somebody ended the intent, or the rules that it was given under changed.
     #[serde(rename = "org.marque.intent.revoked")]
     IntentRevoked,
     /// One approver approved this digest; the intent may need more.
@@ -102,14 +108,16 @@ pub enum EventKind {
 
 impl EventKind {
     /// Every kind, in the order of declaration.
-    pub const ALL: [Self; 28] = [
+    pub const ALL: [Self; 30] = [
         Self::IntentRequested,
         Self::IntentPending,
         Self::IntentDenied,
         Self::IntentApproved,
         Self::IntentCancelled,
         Self::IntentCompleted,
+        Self::IntentClosedUnreported,
         Self::IntentExpired,
+        Self::IntentHeard,
         Self::IntentRevoked,
         Self::ApprovalRecorded,
         Self::ApprovalRefused,
@@ -143,7 +151,9 @@ impl EventKind {
             Self::IntentApproved => "org.marque.intent.approved",
             Self::IntentCancelled => "org.marque.intent.cancelled",
             Self::IntentCompleted => "org.marque.intent.completed",
+            Self::IntentClosedUnreported => "org.marque.intent.closed_unreported",
             Self::IntentExpired => "org.marque.intent.expired",
+            Self::IntentHeard => "org.marque.intent.heard",
             Self::IntentRevoked => "org.marque.intent.revoked",
             Self::ApprovalRecorded => "org.marque.approval.recorded",
             Self::ApprovalRefused => "org.marque.approval.refused",

@@ -272,7 +272,11 @@ impl Rig {
     }
 
     pub(crate) fn complete(&self) {
-        self.change(&IntentChange::Complete { by: self.agent.clone(), outcome: Outcome::Success });
+        self.change(&IntentChange::Complete {
+            by: self.agent.clone(),
+            outcome: Outcome::Success,
+            report: None,
+        });
     }
 
     pub(crate) fn revoke(&self) {

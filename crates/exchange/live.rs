@@ -5,7 +5,7 @@
 //! the answer to hold asks inside the transaction that acts on it.
 
 use jiff::Timestamp;
-use marque_intent::{Denial, DenialCode, Intent, KillState, MAX_CLOCK_STEP_BACK, State};
+use marque_intent::{Denial, DenialCode, Intent, KillState, MAX_CLOCK_STEP_BACK};
 
 use crate::TokenRecord;
 
@@ -48,12 +48,11 @@ pub fn is_live(
     if now >= token.expires_at || now >= intent.grant().not_after {
         return Err(Denial::new(DenialCode::GrantExpired, "the token or its grant has expired"));
     }
-    let ended = match (intent.state(), intent.ended_code(now)) {
-        // A consumed intent gives no further token; the last one that it gave is good until it ends.
-        (State::Approved, None) | (State::Consumed, _) => return Ok(()),
-        (_, Some(code)) => code,
-        (_, None) => DenialCode::ApprovalPending,
-    };
+    // A consumed intent gives no further token; the last one that it gave is good until it ends.
+    if intent.lets_tokens_live(now) {
+        return Ok(());
+    }
+    let ended = intent.ended_code(now).unwrap_or(DenialCode::ApprovalPending);
     Err(Denial::new(ended, "the intent has ended or was never approved"))
 }
 

@@ -5,10 +5,16 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::ends::EndingRules;
+
 /// The conditions of one grant.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Conditions {}
+pub struct Conditions {
+    /// What ends it early, or closes it late.
+    #[serde(default, skip_serializing_if = "EndingRules::is_empty")]
+    pub ends: EndingRules,
+}
 
 impl Conditions {
     /// Whether there are none.

@@ -11,6 +11,7 @@ mod delegators;
 mod denial;
 mod digest;
 mod emergency;
+mod ends;
 mod envelope;
 mod evidence;
 #[cfg(test)]
@@ -45,6 +46,7 @@ pub use self::denial::{
 };
 pub use self::digest::{CanonicalError, Digest, DigestSyntaxError};
 pub use self::emergency::{AlertSink, AlertSinkError, Emergency, Responder, ResponderError};
+pub use self::ends::EndingRules;
 pub use self::envelope::{
     Bearings, Claimed, ClaimsError, Envelope, EnvelopeDocument, ResourceConstraints, RightsClaims,
 };
@@ -58,8 +60,8 @@ pub use self::grant::{
 pub use self::id::{IntentId, IntentIdError};
 pub use self::kill::{Kill, KillScope, KillState, NewKill};
 pub use self::lifecycle::{
-    Course, Derive, Intent, IntentChange, MAX_CLOCK_STEP_BACK, Outcome, RedeemedUse, State,
-    TokenFacts, UnknownState, Use, refused_request,
+    Course, DEFAULT_REPORT_WITHIN, Derive, EndReason, Intent, IntentChange, MAX_CLOCK_STEP_BACK,
+    Outcome, RedeemedUse, State, TokenFacts, UnknownEndReason, UnknownState, Use, refused_request,
 };
 pub use self::parent::ParentIntent;
 pub use self::playbook::{

@@ -2,17 +2,22 @@
 //!
 //! ```text
 //! open ──► denied
-//!      ├─► pending  ──► approved | denied | cancelled | expired (request_ttl)
-//!      └─► approved ──► consumed (last use) | completed | revoked | cancelled (unused) | expired (start_within, max_duration)
-//!                       consumed ──► completed | revoked
+//!      ├─► pending  ──► approved | denied | cancelled | expired (request_ttl, agent_lost, parent_ended)
+//!      └─► approved ──► active (first use) | consumed (only use) | cancelled | revoked
+//!                       | expired (start_within, not_after, agent_lost, parent_ended)
+//!          active   ──► consumed (last use) | completed | revoked
+//!                       | expired (max_duration, not_after, idle, agent_lost, parent_ended)
+//!          consumed ──► completed | revoked | closed_unreported (report_within, idle, agent_lost, parent_ended)
 //! ```
 //!
-//! Denied, cancelled, expired, completed and revoked are ends: no edge leaves them. A transition never changes the intent
+//! Denied, cancelled, expired, completed, closed_unreported and revoked are ends: no edge leaves them. A transition never changes the intent
 //! it is asked of; it returns the next one and the events that belong in the same transaction. Absent: storage, kills
 //! (the store looks at them in the same transaction) and tokens.
 
 mod change;
+mod clocks;
 mod derive;
+mod end;
 mod events;
 mod facts;
 mod redeem;
@@ -28,7 +33,9 @@ use marque_spiffe::SpiffeId;
 use serde::{Deserialize, Serialize};
 
 pub use self::change::IntentChange;
+pub use self::clocks::DEFAULT_REPORT_WITHIN;
 pub use self::derive::Derive;
+pub use self::end::{EndReason, UnknownEndReason};
 pub use self::events::refused_request;
 pub use self::facts::TokenFacts;
 pub use self::redeem::Use;
@@ -95,6 +102,12 @@ pub struct Course {
     reason: Option<Reason>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     outcome: Option<Outcome>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    ended_for: Option<EndReason>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    heard_at: Option<Timestamp>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    report: Option<Justification>,
 }
 
 /// Within this module an intent's course reads like its own members.
@@ -154,6 +167,9 @@ impl Intent {
             ended_by: None,
             reason: None,
             outcome: None,
+            ended_for: None,
+            heard_at: None,
+            report: None,
         };
         let intent = Self::of_parts(Arc::new(grant), course);
         let events = vec![intent.requested_event(now), intent.state_event(now)];
@@ -297,70 +313,29 @@ impl Intent {
         self.reason.as_ref()
     }
 
-    /// How it went, if the agent said so.
+    /// Why it ended, if it expired, was revoked or was closed without a report. An intent that ended before reasons were
+    /// kept has none.
+    #[must_use]
+    pub fn ended_for(&self) -> Option<EndReason> {
+        self.ended_for
+    }
+
+    /// How it went: by the agent's word, or `unknown` where it was used and ended without one.
     #[must_use]
     pub fn outcome(&self) -> Option<Outcome> {
-        self.outcome
+        self.outcome.or_else(|| self.is_unreported().then_some(Outcome::Unknown))
     }
 
-    /// The instant at which its running clock ends it; `None` if no clock runs (it has ended, or is consumed).
+    /// Whether it was used, has ended, and its agent never said how it went.
     #[must_use]
-    pub fn expires_at(&self) -> Option<Timestamp> {
-        let end = match (self.state, self.approved_at, self.uses.first()) {
-            (State::Pending, _, _) => plus(self.created_at, self.grant.request_ttl),
-            (State::Approved, _, Some(first)) => plus(first.at, self.grant.max_duration),
-            (State::Approved, Some(approved), None) => plus(approved, self.grant.start_within),
-            _ => return None,
-        };
-        Some(end.min(self.grant.not_after))
+    pub fn is_unreported(&self) -> bool {
+        self.state.is_terminal() && self.state != State::Completed && !self.uses.is_empty()
     }
 
-    /// The expired intent, if a clock of it has run out.
+    /// What the agent says about how it went; untrusted.
     #[must_use]
-    pub fn expire_if_due(&self, now: Timestamp) -> Option<(Self, Event)> {
-        if self.expires_at().is_none_or(|end| now < end) {
-            return None;
-        }
-        let next = self.step(State::Expired, now);
-        let event = next.state_event(now);
-        Some((next, event))
-    }
-
-    /// Why an intent in this state (with every clock that is due applied) lets nothing more happen; `None` for pending
-    /// and approved intents. What its own agent ended is `grant_completed`, withdrawn before any use or not; what an
-    /// operator ended is `grant_revoked`.
-    #[must_use]
-    pub fn ended_code(&self, now: Timestamp) -> Option<DenialCode> {
-        let due = self.expires_at().is_some_and(|end| now >= end);
-        match if due { State::Expired } else { self.state } {
-            State::Pending | State::Approved => None,
-            State::Consumed => Some(DenialCode::GrantConsumed),
-            State::Denied => {
-                Some(self.denial.as_ref().map_or(DenialCode::ApprovalDenied, Denial::code))
-            }
-            State::Expired if self.approved_at.is_none() => Some(DenialCode::ApprovalExpired),
-            State::Expired => Some(DenialCode::GrantExpired),
-            State::Cancelled | State::Completed => Some(DenialCode::GrantCompleted),
-            State::Revoked => Some(DenialCode::GrantRevoked),
-        }
-    }
-
-    /// Refuses if the clock stepped back behind what was already recorded: nothing is granted on such a clock.
-    fn clock_is_safe(&self, now: Timestamp) -> Result<(), Denial> {
-        if plus(now, MAX_CLOCK_STEP_BACK) < self.changed_at {
-            return Err(Denial::new(
-                DenialCode::ClockUnsafe,
-                "the clock is behind the intent's last change",
-            ));
-        }
-        Ok(())
-    }
-
-    fn still_open(&self, now: Timestamp) -> Result<(), Denial> {
-        match self.ended_code(now) {
-            None => Ok(()),
-            Some(code) => Err(Denial::new(code, format!("the intent is {}", self.state))),
-        }
+    pub fn report(&self) -> Option<&Justification> {
+        self.report.as_ref()
     }
 
     fn step(&self, state: State, now: Timestamp) -> Self {

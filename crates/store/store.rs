@@ -15,7 +15,7 @@ use marque_exchange::{
 };
 use marque_intent::{
     ChangeError, Digest, IdempotencyKey, Intent, IntentChange, IntentFilter, IntentId, IntentStore,
-    IntentStoreError, KillState, NewKill, State, Submitted,
+    IntentStoreError, KillState, NewKill, Submitted,
 };
 use marque_registry::{Entry, EntryId, EntryStore, EntryStoreError};
 use marque_spiffe::SpiffeId;
@@ -183,7 +183,7 @@ impl TokenStore for Store {
     fn intent(&self, id: &IntentId) -> BoxFuture<'_, Result<Option<Intent>, TokenStoreError>> {
         // What was approved when it was last seen needs no read: a use is redeemed from the row, whatever became of it.
         let seen = self.shared.intents.last_seen(id);
-        if let Some(approved) = seen.filter(|intent| intent.state() == State::Approved) {
+        if let Some(approved) = seen.filter(|intent| intent.state().is_usable()) {
             return ready(Ok(Some(Intent::clone(&approved)))).boxed();
         }
         let read = self.reader.intent(id);

@@ -43,10 +43,12 @@ impl Tokens {
             EventKind::IntentDenied
             | EventKind::IntentCancelled
             | EventKind::IntentCompleted
+            | EventKind::IntentClosedUnreported
             | EventKind::IntentExpired
             | EventKind::IntentRevoked => self.ended_intents.extend(event.intent.clone()),
             EventKind::IntentRequested
             | EventKind::IntentPending
+            | EventKind::IntentHeard
             | EventKind::IntentApproved
             | EventKind::ApprovalRecorded
             | EventKind::ApprovalRefused

@@ -45,11 +45,13 @@ impl Uses {
             EventKind::IntentDenied
             | EventKind::IntentCancelled
             | EventKind::IntentCompleted
+            | EventKind::IntentClosedUnreported
             | EventKind::IntentExpired
             | EventKind::IntentRevoked => self.close(event),
             EventKind::Kill => self.kills.record(event),
             EventKind::IntentRequested
             | EventKind::IntentPending
+            | EventKind::IntentHeard
             | EventKind::ApprovalRecorded
             | EventKind::ApprovalRefused
             | EventKind::ChangeRefused

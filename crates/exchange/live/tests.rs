@@ -72,7 +72,7 @@ fn live(record: &TokenRecord, intent: &Intent, now: Timestamp) -> Result<(), Den
 #[test]
 fn a_token_of_the_last_use_lives_until_its_own_end() {
     let (record, intent) = used(|_| {});
-    assert_eq!(intent.state(), State::Consumed);
+    assert_eq!(intent.state(), marque_intent::State::Consumed);
     assert_eq!(live(&record, &intent, START), Ok(()));
     assert_eq!(live(&record, &intent, at(239)), Ok(()));
     assert_eq!(live(&record, &intent, at(240)), Err(DenialCode::GrantExpired));
@@ -89,7 +89,7 @@ fn a_token_ends_with_its_grant_whatever_it_says_itself() {
 #[test]
 fn a_token_ends_with_the_clock_of_its_intent_though_nobody_stored_it() {
     let (mut record, intent) = used(|terms| terms.uses = 2);
-    assert_eq!(intent.state(), State::Approved);
+    assert_eq!(intent.state(), marque_intent::State::Active);
     record.expires_at = at(3000);
     assert_eq!(live(&record, &intent, at(599)), Ok(()));
     assert_eq!(live(&record, &intent, at(600)), Err(DenialCode::GrantExpired));

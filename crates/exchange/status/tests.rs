@@ -215,6 +215,7 @@ async fn oauth_15_5_an_end_stays_in_the_list_until_the_token_expires() {
     rig.change(&marque_intent::IntentChange::Complete {
         by: rig.agent.clone(),
         outcome: Outcome::Success,
+        report: None,
     });
     for _ in 0..3 {
         assert_eq!(status(&rig, idx).await, Status::Invalid);

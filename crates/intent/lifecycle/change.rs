@@ -5,8 +5,9 @@ use marque_audit::{Event, EventKind};
 use marque_spiffe::SpiffeId;
 use serde::{Deserialize, Serialize};
 
-use super::{Approval, Approver, Intent, Outcome, Reason, State};
+use super::{Approval, Approver, EndReason, Intent, Outcome, Reason, State, plus};
 use crate::denial::{Denial, DenialCode};
+use crate::text::Justification;
 
 /// One change that somebody asks for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -35,6 +36,9 @@ pub enum IntentChange {
         by: SpiffeId,
         /// How it went.
         outcome: Outcome,
+        /// What it says about it; untrusted.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        report: Option<Justification>,
     },
     /// An operator ends it.
     Revoke {
@@ -43,9 +47,29 @@ pub enum IntentChange {
         /// Why.
         reason: Reason,
     },
+    /// What it hung on ended, or the rules under which it was given changed.
+    End {
+        /// Which of these.
+        why: EndReason,
+        /// What is answered from then on if it is still pending and is taken away.
+        code: DenialCode,
+        /// Who found out.
+        by: String,
+        /// What exactly, for people.
+        reason: Option<Reason>,
+    },
+    /// Its agent, or somebody who was shown a token of it, was heard of.
+    Heard {
+        /// The agent, if it says so itself: then it must be the intent's own.
+        by: Option<SpiffeId>,
+    },
     /// A clock may have run out.
     Expire,
 }
+
+/// An intent that has an idle clock is written again when it is heard of only after this part of it, so that a busy
+/// grant costs a bounded number of writes.
+const HEARD_EVERY: u32 = 4;
 
 impl Intent {
     /// Applies one change. No event means that nothing changed and nothing is to be stored: an agent whose answer was
@@ -69,13 +93,83 @@ impl Intent {
                 self.deny(approver, reason.clone(), now).map(one)
             }
             IntentChange::Cancel { by } => self.cancel(by, now).map(one),
-            IntentChange::Complete { by, outcome } => self.complete(by, *outcome, now).map(one),
+            IntentChange::Complete { by, outcome, report } => {
+                self.complete_with(by, *outcome, report.clone(), now).map(one)
+            }
             IntentChange::Revoke { actor, reason } => {
                 self.revoke(actor, reason.clone(), now).map(one)
             }
+            IntentChange::End { why, code, by, reason } => {
+                Ok(self.end_for(*why, *code, by, reason.clone(), now))
+            }
+            IntentChange::Heard { by } => self.heard(by.as_ref(), now),
             IntentChange::Expire => {
                 Ok(self.expire_if_due(now).map_or_else(|| (self.clone(), Vec::new()), one))
             }
+        }
+    }
+
+    /// Ends an open intent because of something outside it. One that has ended stays what it is.
+    ///
+    /// What is taken away is revoked, or denied where nobody has approved it yet; what only runs out is expired, or closed
+    /// without a report where every use is spent.
+    #[must_use]
+    pub fn end_for(
+        &self,
+        why: EndReason,
+        code: DenialCode,
+        by: &str,
+        reason: Option<Reason>,
+        now: Timestamp,
+    ) -> (Self, Vec<Event>) {
+        if self.state.is_terminal() {
+            return (self.clone(), Vec::new());
+        }
+        if let Some((expired, event)) = self.expire_if_due(now) {
+            return (expired, vec![event]);
+        }
+        let (mut next, _) = match (why.revokes(), self.state) {
+            (true, State::Pending) => self.end(State::Denied, by, now),
+            (true, _) => self.end(State::Revoked, by, now),
+            (false, _) => self.run_out(why, now),
+        };
+        next.ended_by = Some(by.to_owned());
+        next.ended_for = Some(why);
+        next.reason = reason;
+        if next.state == State::Denied {
+            next.denial = Some(Denial::new(code, why.as_str()));
+        }
+        let event = next.state_event(now);
+        (next, vec![event])
+    }
+
+    /// Puts off the idle clock, if there is one and a good part of it has run.
+    ///
+    /// # Errors
+    /// Another agent says so, or the intent has ended.
+    pub fn heard(
+        &self,
+        by: Option<&SpiffeId>,
+        now: Timestamp,
+    ) -> Result<(Self, Vec<Event>), Denial> {
+        by.map(|by| self.is_own(by)).transpose()?;
+        self.may_end(now)?;
+        self.clock_is_safe(now)?;
+        if !self.is_worth_hearing(now) {
+            return Ok((self.clone(), Vec::new()));
+        }
+        let mut next = self.step(self.state, now);
+        next.heard_at = Some(now);
+        let event = next.event(EventKind::IntentHeard, now);
+        Ok((next, vec![by.map_or(event.clone(), |by| event.with_actor(by.as_str()))]))
+    }
+
+    /// Whether it has an idle clock of which so much has run that somebody should write down that it was heard of.
+    #[must_use]
+    pub fn is_worth_hearing(&self, now: Timestamp) -> bool {
+        match (self.grant.conditions.ends.idle_timeout, self.heard_at()) {
+            (Some(idle), Some(heard)) => now >= plus(heard, idle / HEARD_EVERY),
+            _ => false,
         }
     }
 
@@ -172,10 +266,22 @@ impl Intent {
         outcome: Outcome,
         now: Timestamp,
     ) -> Result<(Self, Event), Denial> {
+        self.complete_with(by, outcome, None, now)
+    }
+
+    /// As [`Self::complete`], with what the agent says about it.
+    ///
+    /// # Errors
+    /// As [`Self::complete`].
+    pub fn complete_with(
+        &self,
+        by: &SpiffeId,
+        outcome: Outcome,
+        report: Option<Justification>,
+        now: Timestamp,
+    ) -> Result<(Self, Event), Denial> {
         self.is_own(by)?;
-        if self.state != State::Consumed {
-            self.still_open(now)?;
-        }
+        self.may_end(now)?;
         if self.uses.is_empty() {
             return Err(Denial::new(
                 DenialCode::GrantNotStarted,
@@ -184,6 +290,7 @@ impl Intent {
         }
         let (mut next, _) = self.end(State::Completed, by.as_str(), now);
         next.outcome = Some(outcome);
+        next.report = report;
         let event = next.state_event(now);
         Ok((next, event))
     }
@@ -198,9 +305,7 @@ impl Intent {
         reason: Reason,
         now: Timestamp,
     ) -> Result<(Self, Event), Denial> {
-        if self.state != State::Consumed {
-            self.still_open(now)?;
-        }
+        self.may_end(now)?;
         if self.state == State::Pending {
             return Err(Denial::new(
                 DenialCode::ApprovalPending,
@@ -208,6 +313,7 @@ impl Intent {
             ));
         }
         let (mut next, _) = self.end(State::Revoked, actor, now);
+        next.ended_for = Some(EndReason::Operator);
         next.reason = Some(reason);
         let event = next.state_event(now);
         Ok((next, event))
@@ -217,14 +323,17 @@ impl Intent {
     fn is_already(&self, change: &IntentChange) -> bool {
         match change {
             IntentChange::Cancel { by } => self.state == State::Cancelled && by == self.agent(),
-            IntentChange::Complete { by, outcome } => {
+            IntentChange::Complete { by, outcome, report } => {
                 self.state == State::Completed
                     && self.outcome == Some(*outcome)
+                    && self.report == *report
                     && by == self.agent()
             }
             IntentChange::Approve { .. }
             | IntentChange::Deny { .. }
             | IntentChange::Revoke { .. }
+            | IntentChange::End { .. }
+            | IntentChange::Heard { .. }
             | IntentChange::Expire => false,
         }
     }

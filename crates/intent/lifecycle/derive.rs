@@ -37,9 +37,7 @@ impl Intent {
     /// The intent has ended or never was approved, or was approved in another form.
     pub fn derive(&self, wanted: &Derive<'_>, now: Timestamp) -> Result<Event, Denial> {
         // A consumed intent gives no further use; the tokens that it gave live on, and so do those that derive from them.
-        if self.state != State::Consumed {
-            self.still_open(now)?;
-        }
+        self.may_end(now)?;
         if self.state == State::Pending {
             return Err(Denial::new(DenialCode::ApprovalPending, "nobody has approved it yet"));
         }

@@ -66,12 +66,13 @@ impl Intent {
         let kind = match self.state {
             State::Pending => EventKind::IntentPending,
             // Nothing but a redeemed use consumes, and that event says how many are left.
-            State::Consumed => EventKind::TokenIssued,
+            State::Active | State::Consumed => EventKind::TokenIssued,
             State::Approved => EventKind::IntentApproved,
             State::Denied => EventKind::IntentDenied,
             State::Cancelled => EventKind::IntentCancelled,
             State::Expired => EventKind::IntentExpired,
             State::Completed => EventKind::IntentCompleted,
+            State::ClosedUnreported => EventKind::IntentClosedUnreported,
             State::Revoked => EventKind::IntentRevoked,
         };
         let mut event = self.event(kind, now).with_uses_left(self.uses_left);
@@ -99,8 +100,14 @@ impl Intent {
         if let Some(reason) = &self.reason {
             event = event.with_detail("reason", reason.as_str());
         }
-        if let Some(outcome) = self.outcome {
+        if let Some(why) = self.ended_for {
+            event = event.with_detail("ended_for", why.as_str());
+        }
+        if let Some(outcome) = self.outcome() {
             event = event.with_detail("outcome", outcome.as_str());
+        }
+        if let Some(report) = &self.report {
+            event = event.with_detail("report", report.as_str());
         }
         if self.state == State::Approved {
             let approvers: Vec<String> =

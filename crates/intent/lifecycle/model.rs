@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use proptest::prelude::*;
 
 use super::*;
-use crate::fixtures::{AGENT, approval, at, operator, pending};
+use crate::fixtures::{AGENT, approval, ask, at, operator, pending};
 
 #[derive(Debug, Clone)]
 enum Act {
@@ -17,7 +17,13 @@ enum Act {
     Revoke,
     Expire,
     Redeem { token: u8, own: bool },
+    End(EndReason),
+    Heard { own: bool },
 }
+
+/// What ends an intent from outside.
+const OUTSIDE: [EndReason; 4] =
+    [EndReason::AgentLost, EndReason::ParentEnded, EndReason::PolicyDrift, EndReason::TicketClosed];
 
 fn act() -> impl Strategy<Value = Act> {
     prop_oneof![
@@ -27,19 +33,32 @@ fn act() -> impl Strategy<Value = Act> {
         1 => any::<bool>().prop_map(|own| Act::Complete { own }),
         1 => Just(Act::Revoke),
         2 => Just(Act::Expire),
+        1 => prop::sample::select(&OUTSIDE[..]).prop_map(Act::End),
+        3 => prop::bool::weighted(0.9).prop_map(|own| Act::Heard { own }),
         8 => (0..6_u8, prop::bool::weighted(0.9)).prop_map(|(token, own)| Act::Redeem { token, own }),
     ]
 }
 
-/// The edges of specs/intents.md 2 that this version has.
+/// The edges of specs/intents.md 2; an active or consumed intent of which something is heard stays what it is.
 fn is_drawn(from: State, to: State) -> bool {
-    use State::{Approved, Cancelled, Completed, Consumed, Denied, Expired, Pending, Revoked};
+    use State::{
+        Active, Approved, Cancelled, ClosedUnreported, Completed, Consumed, Denied, Expired,
+        Pending, Revoked,
+    };
     matches!(
         (from, to),
         (Pending, Pending | Approved | Denied | Cancelled | Expired)
-            | (Approved, Approved | Consumed | Completed | Revoked | Cancelled | Expired)
-            | (Consumed, Completed | Revoked)
+            | (Approved, Active | Consumed | Revoked | Cancelled | Expired)
+            | (Active, Active | Consumed | Completed | Revoked | Expired)
+            | (Consumed, Consumed | Completed | Revoked | ClosedUnreported)
     )
+}
+
+/// The same intent under a playbook that ends what is silent for so many seconds.
+fn with_idle_clock(intent: &Intent, idle: Option<u64>) -> Intent {
+    let mut terms = intent.grant().terms().clone();
+    terms.conditions.ends.idle_timeout = idle.map(Duration::from_secs);
+    Intent::open(crate::Grant::seal(terms).unwrap(), None, ask(), intent.created_at()).0
 }
 
 /// What has to hold, kept apart from the code under test.
@@ -71,12 +90,19 @@ fn perform(intent: &Intent, act: &Act, now: Timestamp) -> Result<(Intent, Vec<Ev
             intent.apply(&IntentChange::Deny { approver: operator(*uid), reason: reason() }, now)
         }
         Act::Cancel { own } => intent.apply(&IntentChange::Cancel { by: by(*own) }, now),
-        Act::Complete { own } => {
-            intent.apply(&IntentChange::Complete { by: by(*own), outcome: Outcome::Success }, now)
-        }
+        Act::Complete { own } => intent.apply(
+            &IntentChange::Complete { by: by(*own), outcome: Outcome::Success, report: None },
+            now,
+        ),
         Act::Revoke => {
             intent.apply(&IntentChange::Revoke { actor: "model".to_owned(), reason: reason() }, now)
         }
+        Act::End(why) => {
+            let (why, code) = (*why, DenialCode::TicketClosed);
+            let by = "issuer".to_owned();
+            intent.apply(&IntentChange::End { why, code, by, reason: None }, now)
+        }
+        Act::Heard { own } => intent.apply(&IntentChange::Heard { by: Some(by(*own)) }, now),
         Act::Expire => intent.apply(&IntentChange::Expire, now),
         Act::Redeem { token, own } => {
             let wanted = Use {
@@ -99,9 +125,10 @@ proptest! {
     fn every_story_stays_within_the_drawing(
         uses in 1..4_u32,
         approvals in 1..4_u32,
+        idle in prop::option::of(60..600_u64),
         story in prop::collection::vec((act(), 0..400_i64), 1..40),
     ) {
-        let mut intent = pending(uses, approvals);
+        let mut intent = with_idle_clock(&pending(uses, approvals), idle);
         let mut model = Model::default();
         let mut clock = 0;
         for (act, pause) in story {
@@ -114,7 +141,7 @@ proptest! {
                 Ok((next, _)) => {
                     prop_assert!(!before.state().is_terminal(), "an end was left: {:?}", act);
                     prop_assert!(is_drawn(before.state(), next.state()), "{} to {}", before.state(), next.state());
-                    prop_assert!(!due || next.state() == State::Expired, "a due clock was passed over by {:?}", act);
+                    prop_assert!(!due || matches!(next.state(), State::Expired | State::ClosedUnreported), "a due clock was passed over by {:?}", act);
                     prop_assert_eq!(next.state_version(), before.state_version() + 1);
                     prop_assert!(next.changed_at() >= before.changed_at());
                     prop_assert_eq!(next.grant(), before.grant());
@@ -125,13 +152,13 @@ proptest! {
                             prop_assert_eq!(next.state() == State::Approved, enough);
                         }
                         Act::Redeem { token, own } => {
-                            prop_assert!(own && before.state() == State::Approved);
+                            prop_assert!(own && before.state().is_usable());
                             prop_assert!(model.tokens.insert(token), "a token id was redeemed twice");
                             model.issued += 1;
                             prop_assert_eq!(next.state() == State::Consumed, model.issued == uses);
                         }
-                        Act::Cancel { own } | Act::Complete { own } => prop_assert!(own),
-                        Act::Deny { .. } | Act::Revoke | Act::Expire => {}
+                        Act::Cancel { own } | Act::Complete { own } | Act::Heard { own } => prop_assert!(own),
+                        Act::Deny { .. } | Act::Revoke | Act::End(_) | Act::Expire => {}
                     }
                     intent = next;
                 }
@@ -142,6 +169,10 @@ proptest! {
                     }
                 }
             }
+            let reasoned = matches!(intent.state(), State::Expired | State::Revoked | State::ClosedUnreported);
+            prop_assert_eq!(intent.ended_for().is_some(), reasoned || (intent.state() == State::Denied && intent.ended_by() == Some("issuer")));
+            let silent = intent.state().is_terminal() && intent.state() != State::Completed && model.issued > 0;
+            prop_assert_eq!(intent.is_unreported(), silent);
             prop_assert_eq!(intent.uses_left() + model.issued, uses, "a use was lost or doubled");
             prop_assert_eq!(intent.uses().len(), model.issued as usize);
             prop_assert_eq!(intent.approvals().len(), model.approvers.len());

@@ -64,7 +64,7 @@ impl Intent {
         let Some(left) = self.uses_left.checked_sub(1) else {
             return Err(Denial::new(DenialCode::GrantConsumed, "no use is left"));
         };
-        let mut next = self.step(if left == 0 { State::Consumed } else { State::Approved }, now);
+        let mut next = self.step(if left == 0 { State::Consumed } else { State::Active }, now);
         next.uses_left = left;
         next.uses.push(RedeemedUse {
             token_id: wanted.token_id.to_owned(),

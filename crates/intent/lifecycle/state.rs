@@ -11,32 +11,38 @@ use serde::{Deserialize, Serialize};
 pub enum State {
     /// Waits for approvers.
     Pending,
-    /// May be used.
+    /// May be used, and was not yet.
     Approved,
+    /// May be used, and was: from its first use on, as long as a use is left.
+    Active,
     /// Every use is spent; tokens that are out live until they expire.
     Consumed,
     /// Refused, by policy or by an approver.
     Denied,
     /// The agent withdrew it before any use.
     Cancelled,
-    /// One of its clocks ran out.
+    /// One of its clocks ran out, or what it hung on ended ([`super::EndReason`] says which).
     Expired,
     /// The agent reported the outcome.
     Completed,
-    /// An operator ended it.
+    /// Every use was spent, and nobody reported the outcome in time: it is unknown.
+    ClosedUnreported,
+    /// Somebody ended it, or the rules that it was given under changed.
     Revoked,
 }
 
 impl State {
     /// Every state.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 10] = [
         Self::Pending,
         Self::Approved,
+        Self::Active,
         Self::Consumed,
         Self::Denied,
         Self::Cancelled,
         Self::Expired,
         Self::Completed,
+        Self::ClosedUnreported,
         Self::Revoked,
     ];
 
@@ -44,11 +50,26 @@ impl State {
     #[must_use]
     pub const fn is_terminal(self) -> bool {
         match self {
-            Self::Pending | Self::Approved | Self::Consumed => false,
-            Self::Denied | Self::Cancelled | Self::Expired | Self::Completed | Self::Revoked => {
-                true
-            }
+            Self::Pending | Self::Approved | Self::Active | Self::Consumed => false,
+            Self::Denied
+            | Self::Cancelled
+            | Self::Expired
+            | Self::Completed
+            | Self::ClosedUnreported
+            | Self::Revoked => true,
         }
+    }
+
+    /// Whether a use may be redeemed in it, as far as the state alone says.
+    #[must_use]
+    pub const fn is_usable(self) -> bool {
+        matches!(self, Self::Approved | Self::Active)
+    }
+
+    /// The states that are no ends.
+    #[must_use]
+    pub fn open() -> impl Iterator<Item = Self> {
+        Self::ALL.into_iter().filter(|state| !state.is_terminal())
     }
 
     /// The name on the wire.
@@ -57,11 +78,13 @@ impl State {
         match self {
             Self::Pending => "pending",
             Self::Approved => "approved",
+            Self::Active => "active",
             Self::Consumed => "consumed",
             Self::Denied => "denied",
             Self::Cancelled => "cancelled",
             Self::Expired => "expired",
             Self::Completed => "completed",
+            Self::ClosedUnreported => "closed_unreported",
             Self::Revoked => "revoked",
         }
     }

@@ -1,3 +1,5 @@
+mod ends;
+
 use marque_audit::EventKind;
 use serde_json::json;
 
@@ -168,13 +170,14 @@ fn an_approved_intent_is_revoked_and_not_denied() {
     );
     let (revoked, event) = approved(1).revoke("operator:alice(1000)", reason(), at(70)).unwrap();
     assert_eq!((revoked.state(), event.kind), (State::Revoked, EventKind::IntentRevoked));
+    assert_eq!(event.detail["ended_for"], "operator");
     assert_eq!(code(redeem(&revoked, "a", at(71))), DenialCode::GrantRevoked);
 }
 
 #[test]
 fn every_use_is_spent_once() {
     let (one, event) = redeem(&approved(2), "a", at(70)).unwrap();
-    assert_eq!((one.state(), one.uses_left()), (State::Approved, 1));
+    assert_eq!((one.state(), one.uses_left()), (State::Active, 1));
     assert_eq!((event.kind, event.token_id.as_deref()), (EventKind::TokenIssued, Some("a")));
     assert_eq!((event.uses_left, event.epoch), (Some(1), Some(3)));
     assert_eq!(event.expires_at, Some(at(370)));
@@ -267,22 +270,38 @@ fn each_clock_ends_its_state() {
         DenialCode::ApprovalExpired
     );
 
+    assert_eq!(expired.ended_for(), Some(EndReason::RequestTtl));
+    assert_eq!(event.detail["ended_for"], "request_ttl");
+
     // start_within: 15 minutes from approval to the first use.
     let intent = approved(2);
     assert!(redeem(&intent, "a", at(60 + 899)).is_ok());
     assert_eq!(code(redeem(&intent, "a", at(60 + 900))), DenialCode::GrantExpired);
-    assert_eq!(intent.expire_if_due(at(60 + 900)).unwrap().0.state(), State::Expired);
+    let (unused, _) = intent.expire_if_due(at(60 + 900)).unwrap();
+    assert_eq!(
+        (unused.state(), unused.ended_for()),
+        (State::Expired, Some(EndReason::StartWithin))
+    );
+    assert_eq!((unused.outcome(), unused.is_unreported()), (None, false));
 
     // max_duration: 10 minutes from the first use.
     let (used, _) = redeem(&intent, "a", at(100)).unwrap();
     assert!(redeem(&used, "b", at(100 + 599)).is_ok());
     assert_eq!(code(redeem(&used, "b", at(100 + 600))), DenialCode::GrantExpired);
 
+    let (ran_out, _) = used.expire_if_due(at(100 + 600)).unwrap();
+    assert_eq!(
+        (ran_out.state(), ran_out.ended_for()),
+        (State::Expired, Some(EndReason::MaxDuration))
+    );
+    assert_eq!((ran_out.outcome(), ran_out.is_unreported()), (Some(Outcome::Unknown), true));
+
     // not_after: whatever the others say.
     let terms = GrantTerms { not_after: at(200), ..grant_with(1, 1).terms().clone() };
     let (short, _) = Intent::open(Grant::seal(terms).unwrap(), None, ask(), start());
     assert_eq!(short.expires_at(), Some(at(200)));
-    assert!(short.expire_if_due(at(200)).is_some());
+    let (over, _) = short.expire_if_due(at(200)).unwrap();
+    assert_eq!(over.ended_for(), Some(EndReason::NotAfter));
 }
 
 #[test]
@@ -304,12 +323,33 @@ fn a_due_expiry_comes_before_every_transition() {
 }
 
 #[test]
-fn a_consumed_intent_stays_until_somebody_ends_it() {
+fn a_consumed_intent_waits_for_its_report_and_is_closed_without_one() {
     let (consumed, _) = redeem(&approved(1), "a", at(70)).unwrap();
     assert_eq!(consumed.expires_at(), None);
-    assert!(consumed.expire_if_due(at(1_000_000)).is_none());
-    let (revoked, _) = consumed.revoke("operator", reason(), at(1_000_000)).unwrap();
-    assert_eq!(revoked.state(), State::Revoked);
+    // The last token ends at 370; an hour later nobody has said how it went.
+    let late = at(370 + 3600);
+    assert!(consumed.expire_if_due(at(370 + 3599)).is_none());
+    assert!(consumed.complete(&agent(), Outcome::Success, at(370 + 3599)).is_ok());
+    let (closed, event) = consumed.expire_if_due(late).unwrap();
+    assert_eq!(
+        (closed.state(), closed.ended_for()),
+        (State::ClosedUnreported, Some(EndReason::ReportWithin))
+    );
+    assert_eq!((closed.outcome(), closed.is_unreported()), (Some(Outcome::Unknown), true));
+    assert_eq!(event.kind, EventKind::IntentClosedUnreported);
+    assert_eq!(
+        (&event.detail["ended_for"], &event.detail["outcome"]),
+        (&json!("report_within"), &json!("unknown"))
+    );
+    for too_late in [&consumed, &closed] {
+        assert_eq!(
+            code(too_late.complete(&agent(), Outcome::Success, late)),
+            DenialCode::GrantExpired
+        );
+        assert_eq!(code(too_late.revoke("operator", reason(), late)), DenialCode::GrantExpired);
+    }
+    let (revoked, _) = consumed.revoke("operator", reason(), at(370 + 3599)).unwrap();
+    assert_eq!((revoked.state(), revoked.ended_for()), (State::Revoked, Some(EndReason::Operator)));
     let (done, event) = consumed.complete(&agent(), Outcome::Partial, at(90)).unwrap();
     assert_eq!((done.state(), done.outcome()), (State::Completed, Some(Outcome::Partial)));
     assert_eq!(event.detail["outcome"], "partial");
@@ -347,13 +387,14 @@ fn what_was_used_is_completed_and_what_was_not_is_cancelled() {
 #[test]
 fn an_end_that_its_agent_says_twice_is_the_same_end() {
     let (used, _) = redeem(&approved(2), "a", at(70)).unwrap();
-    let complete = |outcome| IntentChange::Complete { by: agent(), outcome };
+    let complete = |outcome| IntentChange::Complete { by: agent(), outcome, report: None };
     let (completed, _) = used.apply(&complete(Outcome::Success), at(71)).unwrap();
     let again = completed.apply(&complete(Outcome::Success), at(5000)).unwrap();
     assert_eq!(again, (completed.clone(), Vec::new()));
     let other = completed.apply(&complete(Outcome::Failure), at(72));
     assert_eq!(code(other), DenialCode::GrantCompleted);
-    let strange = IntentChange::Complete { by: stranger(), outcome: Outcome::Success };
+    let strange =
+        IntentChange::Complete { by: stranger(), outcome: Outcome::Success, report: None };
     assert_eq!(code(completed.apply(&strange, at(72))), DenialCode::AgentNotAllowed);
 
     let cancel = IntentChange::Cancel { by: agent() };
@@ -382,7 +423,9 @@ fn an_intent_reads_back_in_every_state() {
     let (denied, _) = pending(1, 1).deny(&operator(1000), reason(), at(5)).unwrap();
     let justified =
         Intent::open(grant(), Some(Justification::new("because").unwrap()), ask(), start()).0;
-    for intent in [pending(1, 1), approved(2), consumed, done, denied, justified] {
+    let (closed, _) = consumed.expire_if_due(at(10_000)).unwrap();
+    let (active, _) = redeem(&approved(2), "a", at(70)).unwrap();
+    for intent in [pending(1, 1), approved(2), active, consumed, done, closed, denied, justified] {
         let grant = serde_json::to_string(intent.grant()).unwrap();
         let course = serde_json::to_string(intent.course()).unwrap();
         let grant = Arc::new(serde_json::from_str(&grant).unwrap());

@@ -18,7 +18,7 @@ use crate::grpc::admin::IntentView;
 
 /// What agents asked for, and asking as an agent does
 ///
-/// list, show and revoke are an operator's. request, complete and cancel are an agent's: they fetch a JWT-SVID for this
+/// list, show and revoke are an operator's. request, complete, heartbeat and cancel are an agent's: they fetch a JWT-SVID for this
 /// very process from the Workload API and go to the issuer over HTTPS.
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -37,7 +37,8 @@ pub(super) struct IntentArgs {
 enum IntentCommand {
     /// List intents, newest first
     List {
-        /// Only those in this state: pending, approved, consumed, denied, cancelled, expired, completed or revoked
+        /// Only those in this state: pending, approved, active, consumed, denied, cancelled, expired, completed,
+        /// closed_unreported or revoked
         #[arg(long)]
         state: Option<State>,
         /// Only those of this agent
@@ -72,6 +73,17 @@ enum IntentCommand {
         /// How it went: success, failure, partial or unknown
         #[arg(long, value_parser = outcome)]
         outcome: Outcome,
+        /// What to say about it; operators and the log keep it, and nothing decides by it
+        #[arg(long)]
+        report: Option<String>,
+        #[command(flatten)]
+        socket: SocketArgs,
+    },
+    /// Say that the work goes on, as the agent that this process is: puts off the end of a grant that falls idle
+    Heartbeat {
+        /// The intent
+        #[arg(value_name = "INTENT")]
+        id: IntentId,
         #[command(flatten)]
         socket: SocketArgs,
     },
@@ -103,9 +115,15 @@ impl IntentArgs {
             IntentCommand::Show { id } => show(session, &id).await,
             IntentCommand::Revoke { id, reason } => revoke(session, &id, reason).await,
             IntentCommand::Request(args) => request(session, *args).await,
-            IntentCommand::Complete { id, outcome, socket } => {
-                let body = serde_json::json!({ "outcome": outcome });
+            IntentCommand::Complete { id, outcome, report, socket } => {
+                let mut body = serde_json::json!({ "outcome": outcome });
+                if let (Some(report), Some(members)) = (report, body.as_object_mut()) {
+                    members.insert("report".to_owned(), report.into());
+                }
                 change(session, &socket, &format!("/{id}/complete"), body).await
+            }
+            IntentCommand::Heartbeat { id, socket } => {
+                change(session, &socket, &format!("/{id}/heartbeat"), serde_json::json!({})).await
             }
             IntentCommand::Cancel { id, socket } => {
                 change(session, &socket, &format!("/{id}/cancel"), serde_json::json!({})).await

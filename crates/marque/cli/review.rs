@@ -86,11 +86,21 @@ fn standing(
     now: Timestamp,
 ) -> String {
     let IntentView {
-        id, state, agent, agent_owner, grant, created_at, expires_at, uses_left, ..
+        id,
+        state,
+        agent,
+        agent_owner,
+        grant,
+        created_at,
+        expires_at,
+        uses_left,
+        ended_for,
+        ..
     } = intent;
     let state = match expires_at {
         Some(_) => format!("{state}, ends {}", moment_from(*expires_at, now)),
-        None => (*state).to_owned(),
+        None if ended_for.is_empty() => (*state).to_owned(),
+        None => format!("{state} ({ended_for})"),
     };
     let owner =
         if agent_owner.is_empty() { "nobody: its registration entry is gone" } else { agent_owner };
@@ -128,7 +138,7 @@ fn standing(
 fn consequence(intent: &IntentView) -> &'static str {
     match intent.state {
         "pending" => "An approval would add",
-        "approved" => "It may",
+        "approved" | "active" => "It may",
         _ => "It was for",
     }
 }

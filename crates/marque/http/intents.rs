@@ -17,9 +17,10 @@ use axum::{
 use jiff::Timestamp;
 use marque_exchange::{AuthenticatedClient, INTENTS_API_PATH};
 use marque_intent::{
-    AuthorizationDetail, Constraints, Delegators, Denial, DenialCode, Digest, Emergency,
-    IdempotencyKey, Intent, IntentId, IntentRequest, Label, MAX_REQUEST_BYTES, OnBehalf, Outcome,
-    ParentIntent, Scope, State as IntentState, TicketRef, ToolBounds, ToolId,
+    AuthorizationDetail, Constraints, Delegators, Denial, DenialCode, Digest, Emergency, EndReason,
+    EndingRules, IdempotencyKey, Intent, IntentId, IntentRequest, Justification, Label,
+    MAX_JUSTIFICATION_CHARS, MAX_REQUEST_BYTES, OnBehalf, Outcome, ParentIntent, Scope,
+    State as IntentState, TicketRef, ToolBounds, ToolId,
 };
 use marque_jose::json::{Limits, parse_object};
 use marque_spiffe::SpiffeId;
@@ -31,6 +32,8 @@ use super::{
     routes::Routes,
 };
 
+/// Room for a report whose every character is escaped.
+const MAX_REPORT_BYTES: usize = 1024 + 12 * MAX_JUSTIFICATION_CHARS;
 const IDEMPOTENCY_KEY: &str = "idempotency-key";
 
 pub(super) fn routes(path: &str) -> Routes {
@@ -39,6 +42,7 @@ pub(super) fn routes(path: &str) -> Routes {
         .route(&format!("{path}{INTENTS_API_PATH}/intents"), post(request))
         .route(&format!("{path}{INTENTS_API_PATH}/intents/{{id}}"), get(find))
         .route(&format!("{path}{INTENTS_API_PATH}/intents/{{id}}/complete"), post(complete))
+        .route(&format!("{path}{INTENTS_API_PATH}/intents/{{id}}/heartbeat"), post(heartbeat))
         .route(&format!("{path}{INTENTS_API_PATH}/intents/{{id}}/cancel"), post(cancel))
         .layer(DefaultBodyLimit::max(MAX_REQUEST_BYTES))
         .layer(axum::middleware::map_response(async |response: Response| {
@@ -94,7 +98,9 @@ async fn complete(
         Err(response) => return *response,
     };
     match outcome(&body) {
-        Ok(outcome) => answer(state.issuer.complete_intent(caller, id, outcome).await),
+        Ok((outcome, report)) => {
+            answer(state.issuer.complete_intent(caller, id, outcome, report).await)
+        }
         Err(denial) => problem::intent(IntentError::Denied { denial, intent: None }),
     }
 }
@@ -105,16 +111,34 @@ async fn cancel(
     NamedIntent(id): NamedIntent,
     body: Result<Bytes, BytesRejection>,
 ) -> Response {
-    match body {
-        Ok(body) if body.is_empty() || &*body == b"{}" => {
-            answer(state.issuer.cancel_intent(caller, id).await)
-        }
+    match no_body(body) {
+        Ok(()) => answer(state.issuer.cancel_intent(caller, id).await),
+        Err(response) => *response,
+    }
+}
+
+async fn heartbeat(
+    State(state): State<HttpState>,
+    Unstopped(caller): Unstopped,
+    NamedIntent(id): NamedIntent,
+    body: Result<Bytes, BytesRejection>,
+) -> Response {
+    match no_body(body) {
+        Ok(()) => answer(state.issuer.hear_intent(caller, id).await),
+        Err(response) => *response,
+    }
+}
+
+fn no_body(body: Result<Bytes, BytesRejection>) -> Result<(), Box<Response>> {
+    let refused = match body {
+        Ok(body) if body.is_empty() || &*body == b"{}" => return Ok(()),
         Ok(_) => {
-            let denial = Denial::new(DenialCode::InvalidRequest, "a cancellation has no body");
+            let denial = Denial::new(DenialCode::InvalidRequest, "this request has no body");
             problem::intent(IntentError::Denied { denial, intent: None })
         }
         Err(rejection) => problem::plain(rejection.status(), "the body could not be read"),
-    }
+    };
+    Err(Box::new(refused))
 }
 
 /// The authenticated bearer of a request.
@@ -214,20 +238,28 @@ fn idempotency(
     IdempotencyKey::new(agent.clone(), key, body).map(Some).map_err(|error| refused(&error))
 }
 
-/// `{"outcome": "success" | "failure" | "partial" | "unknown"}` and nothing else.
-fn outcome(body: &[u8]) -> Result<Outcome, Denial> {
-    let limits = Limits { max_bytes: 1024, max_depth: 2 };
+/// `{"outcome": "success" | "failure" | "partial" | "unknown"}`, with `report`, a text, or without, and nothing else.
+fn outcome(body: &[u8]) -> Result<(Outcome, Option<Justification>), Denial> {
+    let limits = Limits { max_bytes: MAX_REPORT_BYTES, max_depth: 2 };
     let refused = |detail: &str| Denial::new(DenialCode::InvalidRequest, detail);
     let mut members = parse_object(body, &limits).map_err(|error| refused(&error.to_string()))?;
     let outcome = members.remove("outcome").ok_or_else(|| refused("`outcome` is missing"))?;
+    let report = match members.remove("report") {
+        None => None,
+        Some(serde_json::Value::String(text)) => {
+            Some(Justification::new(&text).map_err(|error| refused(&error.to_string()))?)
+        }
+        Some(_) => return Err(refused("`report` is a text")),
+    };
     if !members.is_empty() {
         return Err(Denial::new(
             DenialCode::UnrecognisedField,
-            "a report has the member `outcome` and no other",
+            "a report has the members `outcome` and `report` and no other",
         ));
     }
-    serde_json::from_value(outcome)
-        .map_err(|_other| refused("`outcome` is success, failure, partial or unknown"))
+    let outcome = serde_json::from_value(outcome)
+        .map_err(|_other| refused("`outcome` is success, failure, partial or unknown"))?;
+    Ok((outcome, report))
 }
 
 /// 201 for what can be used, 202 for what waits.
@@ -265,6 +297,8 @@ struct IntentView<'a> {
     approvals_missing: u32,
     #[serde(skip_serializing_if = "Option::is_none")]
     outcome: Option<Outcome>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ended_for: Option<EndReason>,
     #[serde(skip_serializing_if = "Option::is_none")]
     code: Option<DenialCode>,
     digest: &'a Digest,
@@ -305,6 +339,8 @@ struct GrantView<'a> {
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     single_use_tokens: bool,
     token_lifetime_s: u64,
+    #[serde(skip_serializing_if = "EndingRules::is_empty")]
+    ends: EndingRules,
     not_before: Timestamp,
     not_after: Timestamp,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -330,6 +366,7 @@ impl<'a> IntentView<'a> {
             uses_left: intent.uses_left(),
             approvals_missing: intent.approvals_missing(),
             outcome: intent.outcome(),
+            ended_for: intent.ended_for(),
             code: intent.denial().map(Denial::code),
             digest: grant.digest(),
             grant: GrantView {
@@ -358,6 +395,7 @@ impl<'a> IntentView<'a> {
                 uses: grant.uses,
                 single_use_tokens: grant.single_use_tokens,
                 token_lifetime_s: grant.token_lifetime.as_secs(),
+                ends: grant.conditions.ends,
                 not_before: grant.not_before,
                 not_after: grant.not_after,
                 ticket: grant.ticket.as_ref(),

@@ -28,7 +28,8 @@ use marque_exchange::{
     SignedStatusList, TokenRequest, TokenResponse,
 };
 use marque_intent::{
-    Denial, DenialCode, IdempotencyKey, Intent, IntentId, IntentRequest, Outcome, PlaybookSummary,
+    Denial, DenialCode, IdempotencyKey, Intent, IntentId, IntentRequest, Justification, Outcome,
+    PlaybookSummary,
 };
 use marque_spiffe::{Bundle, SpiffeId};
 use serde_json::Value;
@@ -147,6 +148,14 @@ pub trait IssuerDoor: fmt::Debug + Send + Sync {
         agent: AuthenticatedClient,
         id: IntentId,
         outcome: Outcome,
+        report: Option<Justification>,
+    ) -> BoxFuture<'_, Result<Intent, IntentError>>;
+
+    /// Takes note that the agent still works under its own intent.
+    fn hear_intent(
+        &self,
+        agent: AuthenticatedClient,
+        id: IntentId,
     ) -> BoxFuture<'_, Result<Intent, IntentError>>;
 
     /// Withdraws the agent's own intent.

@@ -10,7 +10,8 @@ use marque_exchange::{
     RevocationRequest, SignedStatusList, TokenRequest, TokenResponse,
 };
 use marque_intent::{
-    Denial, DenialCode, IdempotencyKey, Intent, IntentId, IntentRequest, Outcome, PlaybookSummary,
+    Denial, DenialCode, IdempotencyKey, Intent, IntentId, IntentRequest, Justification, Outcome,
+    PlaybookSummary,
 };
 use marque_spiffe::{Bundle, SpiffeId};
 use serde_json::Value;
@@ -160,8 +161,17 @@ impl IssuerDoor for Issuer {
         agent: AuthenticatedClient,
         id: IntentId,
         outcome: Outcome,
+        report: Option<Justification>,
     ) -> BoxFuture<'_, Result<Intent, IntentError>> {
-        Box::pin(async move { Ok(self.intents.complete(agent.id(), &id, outcome).await?) })
+        Box::pin(async move { Ok(self.intents.complete(agent.id(), &id, outcome, report).await?) })
+    }
+
+    fn hear_intent(
+        &self,
+        agent: AuthenticatedClient,
+        id: IntentId,
+    ) -> BoxFuture<'_, Result<Intent, IntentError>> {
+        Box::pin(async move { Ok(self.intents.hear(agent.id(), &id).await?) })
     }
 
     fn cancel_intent(

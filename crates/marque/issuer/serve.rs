@@ -275,7 +275,7 @@ async fn sequence(issuer: Arc<Issuer>, stop: CancellationToken) {
 async fn keep_up(issuer: Arc<Issuer>, stop: CancellationToken) -> anyhow::Result<()> {
     let mut warned: Option<Timestamp> = None;
     loop {
-        for state in [State::Pending, State::Approved] {
+        for state in State::open() {
             if let Err(error) = expire_due(&issuer, state).await {
                 tracing::error!(error = &*error, "intents that ran out could not be ended");
             }

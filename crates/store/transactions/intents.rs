@@ -156,6 +156,10 @@ impl Change {
             IntentChange::Revoke { actor, .. } => {
                 (EventKind::ChangeRefused, "revoke", Some(actor.clone()))
             }
+            IntentChange::End { by, .. } => (EventKind::ChangeRefused, "end", Some(by.clone())),
+            IntentChange::Heard { by } => {
+                (EventKind::ChangeRefused, "heartbeat", by.as_ref().map(ToString::to_string))
+            }
             IntentChange::Expire => (EventKind::ChangeRefused, "expire", None),
         };
         let event = Event::new(kind, self.now)

@@ -173,7 +173,13 @@ pub(super) fn render(intent: &Value, now: Timestamp) -> String {
     let member = |name: &str| intent.get(name).map_or_else(|| "-".to_owned(), text);
     let mut shown = pairs([
         ("intent", member("id")),
-        ("state", member("state")),
+        (
+            "state",
+            match intent.get("ended_for").and_then(Value::as_str) {
+                Some(why) => format!("{} ({why})", member("state")),
+                None => member("state"),
+            },
+        ),
         ("ends", moment_from(member("expires_at").parse().ok(), now)),
         ("uses left", member("uses_left")),
         ("digest", member("digest")),

@@ -73,6 +73,9 @@ pub(in crate::cli) fn pending() -> IntentView {
         outcome: String::new(),
         asked_of: String::new(),
         binding_message: String::new(),
+        ended_for: String::new(),
+        report: String::new(),
+        heard_at: None,
     }
 }
 

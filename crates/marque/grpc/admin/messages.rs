@@ -125,6 +125,9 @@ pub(super) fn intent(intent: &Intent, agent_owner: Option<&str>) -> proto::Inten
             .and_then(|appeal| appeal.message.as_ref())
             .map(ToString::to_string)
             .unwrap_or_default(),
+        ended_for: intent.ended_for().map(|why| why.as_str().to_owned()).unwrap_or_default(),
+        report: intent.report().map(ToString::to_string).unwrap_or_default(),
+        heard_at: intent.heard_at().map(timestamp),
     }
 }
 
@@ -284,11 +287,13 @@ pub(super) fn state(state: State) -> proto::IntentState {
     match state {
         State::Pending => proto::IntentState::Pending,
         State::Approved => proto::IntentState::Approved,
+        State::Active => proto::IntentState::Active,
         State::Consumed => proto::IntentState::Consumed,
         State::Denied => proto::IntentState::Denied,
         State::Cancelled => proto::IntentState::Cancelled,
         State::Expired => proto::IntentState::Expired,
         State::Completed => proto::IntentState::Completed,
+        State::ClosedUnreported => proto::IntentState::ClosedUnreported,
         State::Revoked => proto::IntentState::Revoked,
     }
 }

@@ -157,6 +157,12 @@ pub struct IntentView {
     pub asked_of: String,
     /// What the agent shows as well: untrusted.
     pub binding_message: String,
+    /// Why it expired, was revoked or was closed without a report; empty if it was not.
+    pub ended_for: String,
+    /// What the agent says about the outcome: untrusted.
+    pub report: String,
+    /// Since when nothing was heard of it.
+    pub heard_at: Option<Timestamp>,
 }
 
 /// What an approved intent permits.

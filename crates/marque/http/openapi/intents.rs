@@ -12,6 +12,7 @@ pub(super) fn paths() -> Vec<(String, Value)> {
         path(below("/intents"), [request()]),
         path(below("/intents/{id}"), [named("get", "findIntent", "the agent's own intent")]),
         path(below("/intents/{id}/complete"), [complete()]),
+        path(below("/intents/{id}/heartbeat"), [heartbeat()]),
         path(below("/intents/{id}/cancel"), [cancel()]),
     ]
 }
@@ -69,7 +70,15 @@ fn complete() -> Operation {
 }
 
 fn cancel() -> Operation {
-    let operation = named("post", "cancelIntent", "withdraws the intent, before any use");
+    without_body(named("post", "cancelIntent", "withdraws the intent, before any use"))
+}
+
+fn heartbeat() -> Operation {
+    let summary = "says that the work goes on: puts off the end of a grant that falls idle";
+    without_body(named("post", "hearIntent", summary))
+}
+
+fn without_body(operation: Operation) -> Operation {
     let body = json!({
         "required": false,
         "content": { JSON: { "schema": { "type": "object", "maxProperties": 0 } } },

@@ -2,7 +2,8 @@
 
 use marque_exchange::{OAuthErrorCode, Offers};
 use marque_intent::{
-    DenialClass, DenialCode, MAX_JUSTIFICATION_CHARS, MAX_PARAMETERS, State as IntentState,
+    DenialClass, DenialCode, EndReason, MAX_JUSTIFICATION_CHARS, MAX_PARAMETERS,
+    State as IntentState,
 };
 use serde_json::{Map, Value, json};
 
@@ -87,6 +88,10 @@ fn classes() -> Vec<&'static str> {
 
 fn states() -> Vec<&'static str> {
     IntentState::ALL.iter().map(|state| state.as_str()).collect()
+}
+
+fn end_reasons() -> Vec<&'static str> {
+    EndReason::ALL.iter().map(|why| why.as_str()).collect()
 }
 
 fn text() -> Value {
@@ -238,7 +243,8 @@ fn intent_request() -> Value {
 fn report() -> Value {
     let outcomes =
         json!({ "type": "string", "enum": ["success", "failure", "partial", "unknown"] });
-    exactly(&json!({ "outcome": outcomes }), &["outcome"])
+    let report = json!({ "type": "string", "maxLength": MAX_JUSTIFICATION_CHARS });
+    exactly(&json!({ "outcome": outcomes, "report": report }), &["outcome"])
 }
 
 fn intent() -> Value {
@@ -252,6 +258,7 @@ fn intent() -> Value {
             "uses_left": count,
             "approvals_missing": count,
             "outcome": { "type": "string", "enum": ["success", "failure", "partial", "unknown"] },
+            "ended_for": { "type": "string", "enum": end_reasons() },
             "code": reference("DenialCode"),
             "digest": digest(),
             "grant": reference("Grant"),
@@ -285,6 +292,7 @@ fn grant() -> Value {
             "uses": { "type": "integer" },
             "single_use_tokens": { "type": "boolean" },
             "token_lifetime_s": { "type": "integer" },
+            "ends": { "type": "object", "description": "what ends it beside its clocks; absent if nothing does" },
             "not_before": instant(),
             "not_after": instant(),
             "ticket": text(),

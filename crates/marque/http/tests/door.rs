@@ -17,8 +17,8 @@ use marque_exchange::{
 };
 use marque_intent::{
     ApprovalRule, AuthorizationDetail, Delivery, Denial, DenialCode, Digest, Grant, GrantTerms,
-    IdempotencyKey, Intent, IntentId, IntentRequest, Outcome, PinnedPlaybook, PlaybookSummary,
-    Ruling,
+    IdempotencyKey, Intent, IntentId, IntentRequest, Justification, Outcome, PinnedPlaybook,
+    PlaybookSummary, Ruling,
 };
 use marque_jose::CompactToken;
 use marque_spiffe::{Bundle, SpiffeId};
@@ -290,8 +290,19 @@ impl IssuerDoor for FakeDoor {
         agent: AuthenticatedClient,
         id: IntentId,
         outcome: Outcome,
+        report: Option<Justification>,
     ) -> BoxFuture<'_, Result<Intent, IntentError>> {
-        self.called(format!("complete {id} by {} with {}", agent.id(), outcome.as_str()));
+        let said = report.map(|report| format!(": {report}")).unwrap_or_default();
+        self.called(format!("complete {id} by {} with {}{said}", agent.id(), outcome.as_str()));
+        Box::pin(async { self.intent() })
+    }
+
+    fn hear_intent(
+        &self,
+        agent: AuthenticatedClient,
+        id: IntentId,
+    ) -> BoxFuture<'_, Result<Intent, IntentError>> {
+        self.called(format!("hear {id} by {}", agent.id()));
         Box::pin(async { self.intent() })
     }
 

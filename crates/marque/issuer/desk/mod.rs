@@ -15,8 +15,8 @@ use marque_audit::Event;
 use marque_exchange::AuthenticatedClient;
 use marque_intent::{
     ChangeError, Denial, DenialCode, IdempotencyKey, Intent, IntentChange, IntentId, IntentRequest,
-    IntentStore as _, IntentStoreError, Outcome, PlaybookSet, PlaybookSummary, State,
-    refused_request,
+    IntentStore as _, IntentStoreError, Justification, Outcome, PlaybookSet, PlaybookSummary,
+    State, refused_request,
 };
 use marque_policy::DecisionPoint;
 use marque_registry::Registry;
@@ -154,9 +154,19 @@ impl IntentDesk {
         agent: &SpiffeId,
         id: &IntentId,
         outcome: Outcome,
+        report: Option<Justification>,
     ) -> Result<Intent, DeskError> {
         self.find(agent, id).await?;
-        self.change(id, IntentChange::Complete { by: agent.clone(), outcome }).await
+        self.change(id, IntentChange::Complete { by: agent.clone(), outcome, report }).await
+    }
+
+    /// Takes note that the agent still works under its own intent.
+    ///
+    /// # Errors
+    /// As [`IntentDesk::find`], and [`DeskError::Denied`] when the intent has ended.
+    pub async fn hear(&self, agent: &SpiffeId, id: &IntentId) -> Result<Intent, DeskError> {
+        self.find(agent, id).await?;
+        self.change(id, IntentChange::Heard { by: Some(agent.clone()) }).await
     }
 
     /// Withdraws the agent's own intent.

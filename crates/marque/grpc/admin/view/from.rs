@@ -156,6 +156,9 @@ impl TryFrom<proto::Intent> for IntentView {
             outcome,
             asked_of,
             binding_message,
+            ended_for,
+            report,
+            heard_at,
         } = message;
         Ok(Self {
             id,
@@ -181,6 +184,9 @@ impl TryFrom<proto::Intent> for IntentView {
             outcome,
             asked_of,
             binding_message,
+            ended_for,
+            report,
+            heard_at: heard_at.and_then(from_timestamp),
         })
     }
 }
@@ -339,11 +345,13 @@ fn state_name(state: i32) -> Result<&'static str, CallError> {
     match proto::IntentState::try_from(state) {
         Ok(proto::IntentState::Pending) => Ok("pending"),
         Ok(proto::IntentState::Approved) => Ok("approved"),
+        Ok(proto::IntentState::Active) => Ok("active"),
         Ok(proto::IntentState::Consumed) => Ok("consumed"),
         Ok(proto::IntentState::Denied) => Ok("denied"),
         Ok(proto::IntentState::Cancelled) => Ok("cancelled"),
         Ok(proto::IntentState::Expired) => Ok("expired"),
         Ok(proto::IntentState::Completed) => Ok("completed"),
+        Ok(proto::IntentState::ClosedUnreported) => Ok("closed_unreported"),
         Ok(proto::IntentState::Revoked) => Ok("revoked"),
         Ok(proto::IntentState::Unspecified) | Err(_) => Err(CallError::Malformed("state")),
     }

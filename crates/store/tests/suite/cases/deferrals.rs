@@ -193,7 +193,7 @@ pub(crate) async fn a_cancelled_deferral_withdraws_its_intent_with_it(engine: im
     let open = opened(&store, deferral(&used, START)).await;
     store.redeem(redemption(&used, START)).await.unwrap();
     assert_eq!(cancel(open.code, "a").await, Cancellation::Cancelled);
-    assert_eq!(store.find(used.id()).await.unwrap().unwrap().state(), State::Approved);
+    assert_eq!(store.find(used.id()).await.unwrap().unwrap().state(), State::Active);
 }
 
 pub(crate) async fn of_a_cancellation_and_a_collection_one_wins(engine: impl Engine) {

@@ -114,7 +114,8 @@ pub(crate) async fn oauth_21_revoked_parent_nor_any_other_dead_one_gives_a_token
     let revoked = issued(&store, |_| {}).await;
     store.revoke_token(revocation(&revoked.1)).await.unwrap();
     let completed = issued(&store, |_| {}).await;
-    let complete = IntentChange::Complete { by: agent("a"), outcome: Outcome::Success };
+    let complete =
+        IntentChange::Complete { by: agent("a"), outcome: Outcome::Success, report: None };
     store.change(completed.0.id().clone(), complete, START).await.unwrap();
     let ended = issued(&store, |_| {}).await;
     let revoke =

@@ -84,7 +84,7 @@ pub(crate) async fn an_expiry_that_is_due_is_kept_although_the_change_is_refused
     let store = engine.open().await;
     let intent = submit(&store, approved(agent("a"), 1)).await;
     let late = after(901);
-    let change = IntentChange::Complete { by: agent("a"), outcome: Outcome::Success };
+    let change = IntentChange::Complete { by: agent("a"), outcome: Outcome::Success, report: None };
     let refused = store.change(intent.id().clone(), change, late).await;
     assert!(matches!(refused, Err(ChangeError::Refused(_))), "{refused:?}");
     assert_eq!(store.find(intent.id()).await.unwrap().unwrap().state(), State::Expired);

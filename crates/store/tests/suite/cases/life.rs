@@ -189,7 +189,8 @@ pub(crate) async fn a_token_of_more_uses_is_not_used_up_and_a_dead_one_not_used(
     let told = store.use_token(using(&ordinary)).await.unwrap().unwrap_err();
     assert_eq!(told.code(), DenialCode::InvalidRequest);
     let (intent, single) = issued_with(&store, "a", true).await;
-    let complete = IntentChange::Complete { by: agent("a"), outcome: Outcome::Success };
+    let complete =
+        IntentChange::Complete { by: agent("a"), outcome: Outcome::Success, report: None };
     store.change(intent.id().clone(), complete, START).await.unwrap();
     let told = store.use_token(using(&single)).await.unwrap().unwrap_err();
     assert_eq!(told.code(), DenialCode::GrantCompleted);
@@ -253,7 +254,8 @@ pub(crate) async fn oauth_15_5_whatever_may_have_ended_is_among_the_suspects(eng
     let (_, untouched) = issued(&store, "c").await;
     assert_eq!(suspects(&store, 0, START).await, BTreeSet::new());
     store.revoke_token(revocation(&child)).await.unwrap();
-    let complete = IntentChange::Complete { by: agent("a"), outcome: Outcome::Success };
+    let complete =
+        IntentChange::Complete { by: agent("a"), outcome: Outcome::Success, report: None };
     store.change(completed.id().clone(), complete, START).await.unwrap();
     let revoke =
         IntentChange::Revoke { actor: "operator:alice(1000)".to_owned(), reason: reason() };
