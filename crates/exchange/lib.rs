@@ -31,6 +31,7 @@ mod issuer_url;
 mod issuing;
 mod life;
 mod live;
+mod login;
 mod metadata;
 #[cfg(test)]
 mod negative;
@@ -86,6 +87,7 @@ pub use life::{
     TokenLifeStore, TokenRevocation, TokenUse,
 };
 pub use live::is_live;
+pub use login::{LoggedIn, LoginRefusal, LoginRules, LoginVerifier};
 pub use marque_jose::{Confirmation, Thumbprint, ThumbprintError};
 pub use metadata::{Endpoint, INTENTS_API_PATH, METADATA_PATH, RESOURCE_METADATA_PATH};
 pub use offers::Offers;

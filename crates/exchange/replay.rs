@@ -24,6 +24,10 @@ pub enum ProofKind {
     AttestationProof,
     /// An authorization grant of another domain, by the digest of its issuer.
     AuthorizationGrant,
+    /// The `state` of an approver's login, by the digest of the provider.
+    LoginState,
+    /// A signed callback, by the digest of the integration that sent it.
+    Callback,
 }
 
 /// The name of one proof: a SHA-256 digest. It says nothing about the proof.
@@ -65,6 +69,8 @@ impl ProofKind {
             Self::WorkloadProof => b"marque/replay/v1/wpt",
             Self::AttestationProof => b"marque/replay/v1/attestation-pop",
             Self::AuthorizationGrant => b"marque/replay/v1/authorization-grant",
+            Self::LoginState => b"marque/replay/v1/login-state",
+            Self::Callback => b"marque/replay/v1/callback",
         }
     }
 }

@@ -13,9 +13,11 @@ use crate::error::RegistryError;
 use crate::finding::Finding;
 use crate::lifetime::Lifetime;
 
+mod approver_login;
 mod attestation;
 mod authorization_servers;
 mod broker;
+mod chat;
 mod clients;
 mod federation;
 mod identities;
@@ -25,7 +27,14 @@ mod oidc_issuers;
 mod read;
 mod resource_servers;
 mod token_service;
+mod webhooks;
 mod workload_api;
+
+pub use approver_login::{APPROVER_LOGIN, ApproverLogin, MAX_APPROVER_GROUPS, shared_approvers};
+pub use chat::{
+    ChatIdentity, ChatIntegration, ChatPerson, MAX_CHAT_IDENTITIES, MAX_CHAT_INTEGRATIONS,
+};
+pub use webhooks::{MAX_WEBHOOKS, Webhook, WebhookUrl, WebhookUrlError};
 
 pub use token_service::{NonceDemand, TokenServiceSettings};
 pub use workload_api::WorkloadApiSettings;
@@ -102,7 +111,9 @@ pub use resource_servers::{MAX_LISTED, ResourceServer, TokenBinding};
 /// ```
 ///
 /// `[[resource_servers]]` is described at [`ResourceServer`], `[[clients]]` at [`ClientCeiling`], `[[authorization_servers]]` at
-/// [`AuthorizationServer`], `[token_service]` at [`TokenServiceSettings`], `[[oidc_issuers]]` at [`OidcIssuer`], `[identities]` at [`IdentitySettings`], `[attestation]` at [`AttestationSettings`].
+/// [`AuthorizationServer`], `[token_service]` at [`TokenServiceSettings`], `[[oidc_issuers]]` at [`OidcIssuer`], `[approver_login]` at
+/// [`ApproverLogin`], `[[webhooks]]` at [`Webhook`], `[[chat_integrations]]` at [`ChatIntegration`], `[[chat_identities]]` at
+/// [`ChatIdentity`], `[identities]` at [`IdentitySettings`], `[attestation]` at [`AttestationSettings`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TrustDomainDocument {
     name: TrustDomain,
@@ -123,6 +134,10 @@ pub struct TrustDomainDocument {
     identities: IdentitySettings,
     attestation: AttestationSettings,
     oidc_issuers: Vec<OidcIssuer>,
+    approver_login: Option<ApproverLogin>,
+    webhooks: Vec<Webhook>,
+    chat_integrations: Vec<ChatIntegration>,
+    chat_identities: Vec<ChatIdentity>,
 }
 
 /// `[lifetimes]`.
@@ -255,7 +270,9 @@ impl TrustDomainDocument {
     pub fn issuer_keys(&self) -> impl Iterator<Item = (&str, &IssuerKeys)> {
         let of_grants = self.authorization_servers.iter();
         let of_grants = of_grants.filter_map(|server| Some((server.name(), server.keys()?)));
-        self.oidc_issuers.iter().map(|issuer| (issuer.name(), issuer.keys())).chain(of_grants)
+        let of_people = self.oidc_issuers.iter().map(|issuer| (issuer.name(), issuer.keys()));
+        let of_approvers = self.approver_login.iter().map(|login| (APPROVER_LOGIN, login.keys()));
+        of_people.chain(of_grants).chain(of_approvers)
     }
 
     /// The other trust domains whose bundles entries may ask for.
@@ -276,6 +293,26 @@ impl TrustDomainDocument {
     /// Who vouches for people.
     pub fn oidc_issuers(&self) -> &[OidcIssuer] {
         &self.oidc_issuers
+    }
+
+    /// How people who approve log in; `None` where nobody does.
+    pub fn approver_login(&self) -> Option<&ApproverLogin> {
+        self.approver_login.as_ref()
+    }
+
+    /// Who is told what happens.
+    pub fn webhooks(&self) -> &[Webhook] {
+        &self.webhooks
+    }
+
+    /// The programs that pass on decisions.
+    pub fn chat_integrations(&self) -> &[ChatIntegration] {
+        &self.chat_integrations
+    }
+
+    /// Who their users are.
+    pub fn chat_identities(&self) -> &[ChatIdentity] {
+        &self.chat_identities
     }
 
     /// Who may fetch SVIDs for other workloads (BR-2).

@@ -23,15 +23,17 @@ mod splay;
 mod store;
 
 pub use document::{
-    AttestationSettings, AuthorizationServer, BrokerRule, BundleEndpoint, BundleEndpointProfile,
+    APPROVER_LOGIN, ApproverLogin, AttestationSettings, AuthorizationServer, BrokerRule,
+    BundleEndpoint, BundleEndpointProfile, ChatIdentity, ChatIntegration, ChatPerson,
     ClientCeiling, EngineSettings, Federation, GrantKind, HostSettings, IdentitySettings,
     IssuerKeys, KubeletAuth, KubeletEndpoint, KubernetesSettings, LifetimeSettings, LimitSettings,
-    MAX_AUTHORIZATION_SERVERS, MAX_CLIENT_CEILINGS, MAX_FEDERATIONS, MAX_FOREIGN_CLIENTS,
-    MAX_ISSUER_NAME, MAX_LISTED, MAX_OIDC_ISSUERS, NonceDemand, OidcIssuer, OperatorPrincipal,
-    OperatorRule, ParentSettings, ReferenceType, ReferenceTypeError, ResourceServer,
-    ScriptSettings, SharingRule, SharingRuleError, SystemdSettings, Tenant, TenantError,
-    TokenBinding, TokenServiceSettings, TrustDomainDocument, UnixSettings, WorkloadApiSettings,
-    boundary, chain_boundary,
+    MAX_APPROVER_GROUPS, MAX_AUTHORIZATION_SERVERS, MAX_CHAT_IDENTITIES, MAX_CHAT_INTEGRATIONS,
+    MAX_CLIENT_CEILINGS, MAX_FEDERATIONS, MAX_FOREIGN_CLIENTS, MAX_ISSUER_NAME, MAX_LISTED,
+    MAX_OIDC_ISSUERS, MAX_WEBHOOKS, NonceDemand, OidcIssuer, OperatorPrincipal, OperatorRule,
+    ParentSettings, ReferenceType, ReferenceTypeError, ResourceServer, ScriptSettings, SharingRule,
+    SharingRuleError, SystemdSettings, Tenant, TenantError, TokenBinding, TokenServiceSettings,
+    TrustDomainDocument, UnixSettings, Webhook, WebhookUrl, WebhookUrlError, WorkloadApiSettings,
+    boundary, chain_boundary, shared_approvers,
 };
 pub use entry::{
     Entry, EntryId, EntryIdError, EntryRole, EntryRoleError, EntrySource, MAX_DNS_NAMES,

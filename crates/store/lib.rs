@@ -9,6 +9,7 @@
 
 mod error;
 mod journal;
+mod kept;
 mod kills;
 mod known;
 mod life;
@@ -23,6 +24,7 @@ mod transactions;
 mod writer;
 
 pub use error::{Failure, JournalError, StoreError};
+pub use kept::{Kept, KeptChange, MAX_KEPT_LISTED};
 pub use postgres::{PostgresStore, SchemaName};
 pub use sqlite::SqliteStore;
 pub use store::Store;

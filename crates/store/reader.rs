@@ -11,8 +11,8 @@ use marque_intent::{Digest, Intent, IntentFilter, IntentId, KillState};
 use marque_registry::Entry;
 use marque_spiffe::SpiffeId;
 
-use crate::Failure;
 use crate::rows::Head;
+use crate::{Failure, Kept};
 
 /// Reads of committed rows.
 pub(crate) trait Reader: Debug + Send + Sync {
@@ -34,6 +34,7 @@ pub(crate) trait Reader: Debug + Send + Sync {
     fn hashes(&self, from: u64, limit: usize) -> BoxFuture<'_, Result<Vec<Hash>, LogError>>;
     fn checkpoint(&self) -> BoxFuture<'_, Result<Option<StoredCheckpoint>, LogError>>;
     fn authorities(&self) -> BoxFuture<'_, Result<Vec<AuthorityRecord>, Failure>>;
+    fn kept(&self, kind: &str, key: Option<&str>) -> BoxFuture<'_, Result<Vec<Kept>, Failure>>;
     fn entries(&self) -> BoxFuture<'_, Result<Vec<Entry>, Failure>>;
 }
 

@@ -16,7 +16,7 @@ use marque_spiffe::SpiffeId;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::Failure;
+use crate::{Failure, Kept};
 
 /// The end of the log, and the newest epoch: the one row that every transaction begins with.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -178,6 +178,31 @@ impl DeferralRow {
         } else {
             Err(Failure::damaged(Self::TABLE, code, "its document and its columns disagree"))
         }
+    }
+}
+
+/// The columns of what an edge keeps.
+#[derive(Debug)]
+pub(crate) struct KeptRow {
+    pub(crate) kind: String,
+    pub(crate) key: String,
+    pub(crate) version: i64,
+    pub(crate) until: i64,
+    pub(crate) document: String,
+}
+
+impl KeptRow {
+    const TABLE: &'static str = "kept";
+
+    pub(crate) fn into_kept(self) -> Result<Kept, Failure> {
+        let Self { kind, key, version, until, document } = self;
+        Ok(Kept {
+            version: count(Self::TABLE, &key, version)?,
+            until: instant(Self::TABLE, &key, until)?,
+            document: read(Self::TABLE, &key, &document)?,
+            kind,
+            key,
+        })
     }
 }
 

@@ -125,6 +125,7 @@ fn migrations() -> Runner {
         ("V5__deferrals", include_str!("migrations/sqlite/V5__deferrals.sql")),
         ("V6__grants", include_str!("migrations/sqlite/V6__grants.sql")),
         ("V7__ended_tokens", include_str!("migrations/sqlite/V7__ended_tokens.sql")),
+        ("V12__kept", include_str!("migrations/sqlite/V12__kept.sql")),
     ];
     let migrations =
         steps.into_iter().filter_map(|(name, sql)| Migration::unapplied(name, sql).ok());

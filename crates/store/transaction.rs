@@ -23,10 +23,10 @@ use marque_intent::{Digest, Intent, IntentId};
 use marque_registry::{Entry, EntryId};
 use marque_spiffe::SpiffeId;
 
-use crate::Failure;
 use crate::journal::Order;
 use crate::rows::Idempotency;
 use crate::transactions::Over;
+use crate::{Failure, Kept};
 
 /// One operation of the domain, whole or not at all.
 pub(crate) trait Transaction: std::fmt::Debug + Send + 'static {
@@ -54,6 +54,8 @@ pub(crate) struct Keys {
     /// Clients of which every deferral is looked at.
     pub(crate) deferral_clients: BTreeSet<SpiffeId>,
     pub(crate) replays: BTreeSet<ReplayKey>,
+    /// Kind and key.
+    pub(crate) kept: BTreeSet<(String, String)>,
     /// Whether the ids and SPIFFE IDs of all entries are needed.
     pub(crate) entries: bool,
     /// Whether rows are looked for that may be forgotten, and which.
@@ -98,4 +100,8 @@ pub(crate) struct Writes {
     /// Agent and key.
     pub(crate) deleted_idempotency: Vec<(String, String)>,
     pub(crate) checkpoint: Option<StoredCheckpoint>,
+    /// New and changed ones alike.
+    pub(crate) kept: Vec<Kept>,
+    /// Kind and key.
+    pub(crate) forgotten_kept: Vec<(String, String)>,
 }

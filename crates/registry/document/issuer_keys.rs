@@ -54,6 +54,19 @@ pub(super) const KEY_FIELDS: [&str; 4] = ["jwks_file", "jwks_uri", "ca_file", "m
 
 /// `jwks_file` alone, or `jwks_uri` with `ca_file`.
 pub(super) fn read(table: &mut Fields<'_, '_>, log: &mut Log<'_>) -> Option<IssuerKeys> {
+    read_keys(table, false, log)
+}
+
+/// As [`read`], in a table whose `ca_file` is for other URLs, too.
+pub(super) fn read_beside_ca(table: &mut Fields<'_, '_>, log: &mut Log<'_>) -> Option<IssuerKeys> {
+    read_keys(table, true, log)
+}
+
+fn read_keys(
+    table: &mut Fields<'_, '_>,
+    ca_file_is_for_others: bool,
+    log: &mut Log<'_>,
+) -> Option<IssuerKeys> {
     let (line, name) = (table.line(), table.name().to_owned());
     let [has_file, has_url, has_ca_file, has_staleness] = KEY_FIELDS.map(|key| table.has(key));
     let file: Option<Below> = table.optional_text("jwks_file", log);
@@ -62,7 +75,7 @@ pub(super) fn read(table: &mut Fields<'_, '_>, log: &mut Log<'_>) -> Option<Issu
     let staleness = (DEFAULT_STALENESS, MAX_STALENESS);
     let max_staleness = duration(table, "max_staleness", staleness, log);
     match (has_file, has_url) {
-        (true, false) if has_ca_file || has_staleness => {
+        (true, false) if (has_ca_file && !ca_file_is_for_others) || has_staleness => {
             log.at(line, format!("`ca_file` and `max_staleness` in {name} are for a `jwks_uri`"));
             None
         }

@@ -44,6 +44,11 @@ const CHOSEN_CLAIMS: [&str; 19] = [
     "zoneinfo",
 ];
 
+/// Whether people or their client write this claim themselves.
+pub(super) fn is_chosen(claim: &str) -> bool {
+    CHOSEN_CLAIMS.contains(&claim)
+}
+
 /// One of `[[oidc_issuers]]`.
 ///
 /// ```toml
@@ -180,7 +185,7 @@ fn issuer(
         log.at(line, message);
     }
     let decisive = groups_claim.iter().map(|ClaimName(claim)| claim).chain(required_claims.keys());
-    for claim in decisive.filter(|claim| CHOSEN_CLAIMS.contains(&claim.as_str())) {
+    for claim in decisive.filter(|claim| is_chosen(claim)) {
         let message = format!(
             "`{claim}` in [oidc_issuers] is what people say of themselves: nothing is decided by it"
         );
@@ -202,7 +207,7 @@ fn issuer(
 }
 
 /// A text of a claim.
-struct Text(String);
+pub(super) struct Text(pub(super) String);
 
 impl FromStr for Text {
     type Err = &'static str;
@@ -216,7 +221,7 @@ impl FromStr for Text {
 }
 
 /// The name of a claim.
-struct ClaimName(String);
+pub(super) struct ClaimName(pub(super) String);
 
 impl FromStr for ClaimName {
     type Err = &'static str;

@@ -9,8 +9,8 @@ use super::broker::brokers;
 use super::federation::federations;
 use super::{
     HostSettings, LifetimeSettings, OperatorPrincipal, OperatorRule, TrustDomainDocument,
-    attestation, authorization_servers, clients, identities, oidc_issuers, resource_servers,
-    token_service, workload_api,
+    approver_login, attestation, authorization_servers, chat, clients, identities, oidc_issuers,
+    resource_servers, token_service, webhooks, workload_api,
 };
 use crate::fields::{Fields, Lined, Log, parse};
 use crate::finding::Finding;
@@ -63,6 +63,15 @@ fn document(mut top: Fields<'_, '_>, log: &mut Log<'_>) -> Option<TrustDomainDoc
     let own = (name.as_ref(), environment);
     let authorization_servers = authorization_servers::read(servers, own, taken, log);
     let brokers = brokers(top.tables("brokers", log), name.as_ref(), log);
+    let has_login = top.has("approver_login");
+    let approver_login = top.optional_table("approver_login", log);
+    let approver_login =
+        approver_login.and_then(|table| approver_login::read(table, environment, log));
+    let webhooks = webhooks::read(top.tables("webhooks", log), environment, log);
+    let (integrations, identities_of_chat) =
+        (top.tables("chat_integrations", log), top.tables("chat_identities", log));
+    let (chat_integrations, chat_identities) =
+        chat::read(integrations, identities_of_chat, has_login, log);
     top.finish(log);
     Some(TrustDomainDocument {
         name: name?,
@@ -83,6 +92,10 @@ fn document(mut top: Fields<'_, '_>, log: &mut Log<'_>) -> Option<TrustDomainDoc
         identities,
         attestation: attestation?,
         oidc_issuers,
+        approver_login,
+        webhooks,
+        chat_integrations,
+        chat_identities,
     })
 }
 

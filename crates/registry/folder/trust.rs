@@ -93,7 +93,10 @@ pub(super) fn endpoint_authorities(
         }
     });
     let keys = document.issuer_keys().filter_map(|(_, keys)| keys.ca_file());
-    for ca_file in bundles.chain(keys).filter(|ca_file| !ca_file.is_absolute()) {
+    let login = document.approver_login().into_iter().map(|login| login.ca_file());
+    let webhooks = document.webhooks().iter().filter_map(|webhook| webhook.ca_file());
+    let files = bundles.chain(keys).chain(login).chain(webhooks);
+    for ca_file in files.filter(|ca_file| !ca_file.is_absolute()) {
         let file = folder.join(ca_file);
         let Some(bytes) = read_bytes(&file, findings) else { continue };
         let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&bytes).collect();

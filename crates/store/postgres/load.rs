@@ -13,14 +13,14 @@ use marque_spiffe::SpiffeId;
 use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
 
-use crate::Failure;
 use crate::known::KnownIntents;
 use crate::rows::{
-    DeferralRow, Head, Idempotency, IntentRow, count, instant, kill_state, micros, name, read,
-    signed,
+    DeferralRow, Head, Idempotency, IntentRow, KeptRow, count, instant, kill_state, micros, name,
+    read, signed,
 };
 use crate::transaction::{Found, Keys, Loaded, OverRows, Replays};
 use crate::writer::Shared;
+use crate::{Failure, Kept};
 
 pub(super) async fn load(
     transaction: &Transaction<'_>,
@@ -42,11 +42,21 @@ pub(super) async fn load(
     let entries = async { if keys.entries { entries(transaction).await } else { Ok(Vec::new()) } };
     let expired = head.expired(shared.clock.now());
     let asked = keys.intents.iter().collect();
-    let (idempotency, (tokens, damaged_families), deferrals, replays, entries, over, mut found) = futures::try_join!(
+    let (
+        idempotency,
+        (tokens, damaged_families),
+        deferrals,
+        replays,
+        kept,
+        entries,
+        over,
+        mut found,
+    ) = futures::try_join!(
         idempotency(transaction, keys),
         tokens(transaction, keys, expired),
         deferrals(transaction, keys),
         replays(transaction, keys),
+        kept(transaction, keys),
         entries,
         rows_over(transaction, keys),
         intents(transaction, &asked, &shared.intents),
@@ -67,6 +77,7 @@ pub(super) async fn load(
         idempotency,
         deferrals,
         replays,
+        kept,
         entries,
         over,
     })
@@ -258,6 +269,41 @@ async fn replays(transaction: &Transaction<'_>, keys: &Keys) -> Result<Replays, 
         replays.known.extend(key.map(|key| (*key, until)));
     }
     Ok(replays)
+}
+
+async fn kept(
+    transaction: &Transaction<'_>,
+    keys: &Keys,
+) -> Result<Found<(String, String), Kept>, Failure> {
+    let mut found = Found::nothing();
+    if keys.kept.is_empty() {
+        return Ok(found);
+    }
+    let (kinds, names): (Vec<&str>, Vec<&str>) =
+        keys.kept.iter().map(|(kind, key)| (kind.as_str(), key.as_str())).unzip();
+    let query = transaction
+        .prepare_cached(
+            "SELECT kind, key, version, until, document::text FROM kept
+             WHERE (kind, key) IN (SELECT * FROM unnest($1::text[], $2::text[]))
+             ORDER BY kind, key FOR UPDATE",
+        )
+        .await?;
+    for row in transaction.query(&query, &[&kinds, &names]).await? {
+        let row = kept_row(&row)?;
+        found.insert((row.kind.clone(), row.key.clone()), row.into_kept());
+    }
+    Ok(found)
+}
+
+/// The columns `kind, key, version, until, document`.
+pub(super) fn kept_row(row: &Row) -> Result<KeptRow, Failure> {
+    Ok(KeptRow {
+        kind: row.try_get(0)?,
+        key: row.try_get(1)?,
+        version: row.try_get(2)?,
+        until: row.try_get(3)?,
+        document: row.try_get(4)?,
+    })
 }
 
 async fn entries(transaction: &Transaction<'_>) -> Result<Vec<(String, String)>, Failure> {

@@ -21,13 +21,13 @@ use serde::de::DeserializeOwned;
 use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
 
-use super::load::{self, deferral_row, intent_row};
-use crate::Failure;
+use super::load::{self, deferral_row, intent_row, kept_row};
 use crate::known::KnownIntents;
 use crate::reader::{Reader, unavailable};
 use crate::rows::{
-    CheckpointRow, DeferralRow, Head, IntentRow, LeafRow, hashes, leaves, read, signed,
+    CheckpointRow, DeferralRow, Head, IntentRow, KeptRow, LeafRow, hashes, leaves, read, signed,
 };
+use crate::{Failure, Kept, MAX_KEPT_LISTED};
 
 /// The pool that the writer uses too.
 #[derive(Debug)]
@@ -199,6 +199,18 @@ impl Reader for PooledReader {
     fn authorities(&self) -> BoxFuture<'_, Result<Vec<AuthorityRecord>, Failure>> {
         self.documents("authorities", "SELECT slot, document::text FROM authorities ORDER BY slot")
             .boxed()
+    }
+
+    fn kept(&self, kind: &str, key: Option<&str>) -> BoxFuture<'_, Result<Vec<Kept>, Failure>> {
+        let (kind, key) = (kind.to_owned(), key.map(str::to_owned));
+        async move {
+            let query = "SELECT kind, key, version, until, document::text FROM kept
+                         WHERE kind = $1 AND ($2::text IS NULL OR key = $2) ORDER BY key LIMIT $3";
+            let limit = signed(MAX_KEPT_LISTED as u64);
+            let rows = self.query(query, &[&kind, &key, &limit]).await?;
+            rows.iter().map(|row| kept_row(row).and_then(KeptRow::into_kept)).collect()
+        }
+        .boxed()
     }
 
     fn entries(&self) -> BoxFuture<'_, Result<Vec<Entry>, Failure>> {

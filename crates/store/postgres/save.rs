@@ -26,6 +26,7 @@ pub(super) async fn save(
         idempotency(transaction, changes),
         deferrals(transaction, batch),
         replays(transaction, batch),
+        kept(transaction, batch),
         kills(transaction, changes),
         authorities(transaction, changes),
         entries(transaction, changes),
@@ -274,6 +275,31 @@ async fn replays(transaction: &Transaction<'_>, batch: &Batch) -> Result<(), Fai
         &[&micros(batch.view().now()), &forgotten_with(replays.len()), &signed(*new_replays)],
     )
     .await?;
+    Ok(())
+}
+
+async fn kept(transaction: &Transaction<'_>, batch: &Batch) -> Result<(), Failure> {
+    let changes = &batch.changes().kept;
+    if changes.is_empty() {
+        return Ok(());
+    }
+    let now = micros(batch.view().now());
+    execute(transaction, "DELETE FROM kept WHERE until <= $1", &[&now]).await?;
+    for ((kind, key), row) in changes {
+        let Some(row) = row else {
+            let delete = "DELETE FROM kept WHERE kind = $1 AND key = $2";
+            execute(transaction, delete, &[kind, key]).await?;
+            continue;
+        };
+        let upsert = "INSERT INTO kept (kind, key, version, until, document)
+                      VALUES ($1, $2, $3, $4, $5::text::json)
+                      ON CONFLICT (kind, key) DO UPDATE
+                      SET version = excluded.version, until = excluded.until, document = excluded.document";
+        let text = document(&row.document)?;
+        let columns: [&(dyn ToSql + Sync); 5] =
+            [kind, key, &signed(row.version), &micros(row.until), &text];
+        execute(transaction, upsert, &columns).await?;
+    }
     Ok(())
 }
 

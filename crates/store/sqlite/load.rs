@@ -8,14 +8,14 @@ use marque_intent::{Digest, Intent, IntentId};
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::{head, kills};
-use crate::Failure;
 use crate::known::KnownIntents;
 use crate::rows::{
-    DeferralRow, Idempotency, IntentRow, count, instant, micros, name, read, signed,
+    DeferralRow, Idempotency, IntentRow, KeptRow, count, instant, micros, name, read, signed,
 };
 use crate::transaction::{Found, Keys, Loaded, OverRows, Replays};
 use crate::transactions::Over;
 use crate::writer::Shared;
+use crate::{Failure, Kept};
 
 pub(super) fn load(
     connection: &Connection,
@@ -42,6 +42,7 @@ pub(super) fn load(
     let damaged_families = families(connection, keys, expired, &mut tokens)?;
     let over = keys.over.map(|over| rows_over(connection, over)).transpose()?.unwrap_or_default();
     let replays = replays(connection, &keys.replays)?;
+    let kept = kept(connection, keys)?;
     Ok(Loaded {
         head,
         kills,
@@ -51,6 +52,7 @@ pub(super) fn load(
         idempotency,
         deferrals,
         replays,
+        kept,
         entries,
         over,
     })
@@ -205,6 +207,33 @@ fn replays(connection: &Connection, keys: &BTreeSet<ReplayKey>) -> Result<Replay
         }
     }
     Ok(replays)
+}
+
+fn kept(connection: &Connection, keys: &Keys) -> Result<Found<(String, String), Kept>, Failure> {
+    let mut found = Found::nothing();
+    if keys.kept.is_empty() {
+        return Ok(found);
+    }
+    let mut statement = connection.prepare_cached(
+        "SELECT kind, key, version, until, document FROM kept WHERE kind = ?1 AND key = ?2",
+    )?;
+    for name in &keys.kept {
+        if let Some(row) = statement.query_row([&name.0, &name.1], kept_row).optional()? {
+            found.insert(name.clone(), row.into_kept());
+        }
+    }
+    Ok(found)
+}
+
+/// The columns `kind, key, version, until, document`.
+pub(super) fn kept_row(row: &rusqlite::Row<'_>) -> rusqlite::Result<KeptRow> {
+    Ok(KeptRow {
+        kind: row.get(0)?,
+        key: row.get(1)?,
+        version: row.get(2)?,
+        until: row.get(3)?,
+        document: row.get(4)?,
+    })
 }
 
 fn entries(connection: &Connection) -> Result<Vec<(String, String)>, Failure> {

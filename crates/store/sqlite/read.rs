@@ -21,12 +21,12 @@ use rusqlite::{Connection, OpenFlags, OptionalExtension, params};
 use serde::de::DeserializeOwned;
 use tokio::sync::Semaphore;
 
-use super::load::{INTENT, deferral_row, intent_row};
+use super::load::{INTENT, deferral_row, intent_row, kept_row};
 use super::{BUSY_TIMEOUT, STATEMENTS, head, kills};
-use crate::Failure;
 use crate::known::KnownIntents;
 use crate::reader::{Reader, unavailable};
 use crate::rows::{CheckpointRow, Head, IntentRow, LeafRow, hashes, leaves, read, signed};
+use crate::{Failure, Kept, MAX_KEPT_LISTED};
 
 /// How many reads run at a time.
 const MAX_READERS: usize = 8;
@@ -188,6 +188,20 @@ impl Reader for Readers {
                 "authorities",
                 "SELECT slot, document FROM authorities ORDER BY slot",
             )
+        })
+        .boxed()
+    }
+
+    fn kept(&self, kind: &str, key: Option<&str>) -> BoxFuture<'_, Result<Vec<Kept>, Failure>> {
+        let (kind, key) = (kind.to_owned(), key.map(str::to_owned));
+        self.run(move |connection| {
+            let mut statement = connection.prepare_cached(
+                "SELECT kind, key, version, until, document FROM kept
+                 WHERE kind = ?1 AND (?2 IS NULL OR key = ?2) ORDER BY key LIMIT ?3",
+            )?;
+            let limit = signed(MAX_KEPT_LISTED as u64);
+            let rows = statement.query_map(params![kind, key, limit], kept_row)?;
+            rows.map(|row| row?.into_kept()).collect()
         })
         .boxed()
     }

@@ -15,6 +15,7 @@ pub(super) fn save(connection: &Connection, batch: &Batch) -> Result<(), Failure
     idempotency(connection, changes)?;
     deferrals(connection, batch)?;
     replays(connection, batch)?;
+    kept(connection, batch)?;
     kills(connection, changes)?;
     authorities(connection, changes)?;
     entries(connection, changes)?;
@@ -186,6 +187,35 @@ fn replays(connection: &Connection, batch: &Batch) -> Result<(), Failure> {
     connection
         .prepare_cached("UPDATE replay_count SET kept = kept + ?1 - ?2")?
         .execute(params![signed(*new_replays), signed(forgotten as u64)])?;
+    Ok(())
+}
+
+fn kept(connection: &Connection, batch: &Batch) -> Result<(), Failure> {
+    let changes = &batch.changes().kept;
+    if changes.is_empty() {
+        return Ok(());
+    }
+    connection
+        .prepare_cached("DELETE FROM kept WHERE until <= ?1")?
+        .execute([micros(batch.view().now())])?;
+    let mut delete = connection.prepare_cached("DELETE FROM kept WHERE kind = ?1 AND key = ?2")?;
+    let mut upsert = connection.prepare_cached(
+        "INSERT INTO kept (kind, key, version, until, document) VALUES (?1, ?2, ?3, ?4, ?5)
+         ON CONFLICT (kind, key) DO UPDATE
+         SET version = excluded.version, until = excluded.until, document = excluded.document",
+    )?;
+    for ((kind, key), row) in changes {
+        match row {
+            None => delete.execute([kind, key])?,
+            Some(row) => upsert.execute(params![
+                kind,
+                key,
+                signed(row.version),
+                micros(row.until),
+                document(&row.document)?
+            ])?,
+        };
+    }
     Ok(())
 }
 

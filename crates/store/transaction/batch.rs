@@ -13,11 +13,11 @@ use marque_registry::{Entry, EntryId};
 use marque_spiffe::TrustDomain;
 
 use super::{Loaded, Transaction, View, Writes};
-use crate::Failure;
 use crate::journal::Order;
 use crate::kills::effective;
 use crate::rows::{Idempotency, micros};
 use crate::transactions::RecordKill;
+use crate::{Failure, Kept};
 
 /// The plans of one commit.
 #[derive(Debug)]
@@ -56,6 +56,8 @@ pub(crate) struct Changes {
     pub(crate) deleted_idempotency: BTreeSet<(String, String)>,
     /// The newest one.
     pub(crate) checkpoint: Option<StoredCheckpoint>,
+    /// By kind and key, as the last plan left them; `None` to be deleted.
+    pub(crate) kept: BTreeMap<(String, String), Option<Kept>>,
 }
 
 /// A token to write.
@@ -97,6 +99,7 @@ impl Changes {
             deleted_tokens,
             deleted_idempotency,
             checkpoint,
+            kept,
         } = self;
         leaves.is_empty()
             && intents.is_empty()
@@ -112,6 +115,7 @@ impl Changes {
             && deleted_tokens.is_empty()
             && deleted_idempotency.is_empty()
             && checkpoint.is_none()
+            && kept.is_empty()
     }
 }
 
@@ -179,6 +183,8 @@ impl Batch {
             deleted_tokens,
             deleted_idempotency,
             checkpoint,
+            kept,
+            forgotten_kept,
         } = writes;
         let leaves = (self.view.next_seq()..)
             .zip(events)
@@ -186,7 +192,7 @@ impl Batch {
             .collect::<Result<Vec<_>, _>>()
             .map_err(Failure::event)?;
         self.view.loaded.head.size += leaves.len() as u64;
-        if !leaves.is_empty() || !replays.is_empty() {
+        if !leaves.is_empty() || !replays.is_empty() || !kept.is_empty() {
             // Proofs are forgotten by this clock, which must not go back either.
             self.view.loaded.head.recorded = Some(self.view.now);
         }
@@ -227,6 +233,15 @@ impl Batch {
         }
         self.changes.deleted_tokens.extend(deleted_tokens);
         self.changes.deleted_idempotency.extend(deleted_idempotency);
+        for row in kept {
+            let name = (row.kind.clone(), row.key.clone());
+            self.view.loaded.kept.insert(name.clone(), Ok(row.clone()));
+            self.changes.kept.insert(name, Some(row));
+        }
+        for name in forgotten_kept {
+            self.view.loaded.kept.remove(&name);
+            self.changes.kept.insert(name, None);
+        }
         let size = |kept: &StoredCheckpoint| kept.frontier.size();
         self.changes.checkpoint =
             self.changes.checkpoint.take().into_iter().chain(checkpoint).max_by_key(size);

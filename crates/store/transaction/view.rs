@@ -9,8 +9,8 @@ use marque_intent::{Digest, Intent, IntentId, KillState};
 use marque_spiffe::SpiffeId;
 
 use super::Replays;
-use crate::Failure;
 use crate::rows::{Head, Idempotency};
+use crate::{Failure, Kept};
 
 /// The rows that an engine loaded inside its transaction.
 #[derive(Debug)]
@@ -26,6 +26,8 @@ pub(crate) struct Loaded {
     pub(crate) idempotency: Found<(String, String), Idempotency>,
     pub(crate) deferrals: Found<Digest, Deferral>,
     pub(crate) replays: Replays,
+    /// By kind and key.
+    pub(crate) kept: Found<(String, String), Kept>,
     /// Id and SPIFFE ID of every entry, when they were asked for.
     pub(crate) entries: Vec<(String, String)>,
     /// What may be forgotten, when it was asked for.
@@ -157,6 +159,11 @@ impl View {
     /// Whether all of these proofs are fresh now.
     pub(crate) fn freshness(&self, proofs: &[SingleUse]) -> Result<Freshness, Failure> {
         self.loaded.replays.freshness(proofs, self.now)
+    }
+
+    /// What an edge keeps, ended or not.
+    pub(crate) fn kept(&self, kind: &str, key: &str) -> Result<Option<&Kept>, Failure> {
+        self.loaded.kept.get(&(kind.to_owned(), key.to_owned()))
     }
 
     /// What is kept of an agent's idempotency key, however old.

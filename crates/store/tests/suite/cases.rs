@@ -5,6 +5,7 @@ pub(crate) mod derive;
 pub(crate) mod durability;
 pub(crate) mod families;
 pub(crate) mod intents;
+pub(crate) mod kept;
 pub(crate) mod kills;
 pub(crate) mod life;
 pub(crate) mod log;

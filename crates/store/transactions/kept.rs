@@ -1,0 +1,43 @@
+//! Writing what the edges keep.
+
+use crate::transaction::{Keys, Plan, Transaction, View, Writes};
+use crate::{Failure, Kept, KeptChange};
+
+/// Replaces exactly the versions that the writer saw.
+#[derive(Debug)]
+pub(crate) struct Keep {
+    pub(crate) changes: Vec<KeptChange>,
+}
+
+impl Transaction for Keep {
+    type Answer = bool;
+
+    fn keys(&self, keys: &mut Keys) {
+        let names = self.changes.iter().map(|change| (change.kind.clone(), change.key.clone()));
+        keys.kept.extend(names);
+    }
+
+    fn plan(&self, view: &View) -> Result<Plan<bool>, Failure> {
+        let mut writes = Writes::default();
+        for KeptChange { kind, key, replaces, next } in &self.changes {
+            let there = view.kept(kind, key)?;
+            // A row whose end has come is not there, and its version is not given again.
+            let seen = there.filter(|row| row.until > view.now()).map(|row| row.version);
+            if seen != *replaces {
+                return Ok(Plan::nothing(false));
+            }
+            let version = there.map_or(0, |row| row.version) + 1;
+            match next {
+                Some((document, until)) => writes.kept.push(Kept {
+                    kind: kind.clone(),
+                    key: key.clone(),
+                    version,
+                    until: *until,
+                    document: document.clone(),
+                }),
+                None => writes.forgotten_kept.push((kind.clone(), key.clone())),
+            }
+        }
+        Ok(Plan { answer: true, writes })
+    }
+}
