@@ -29,6 +29,7 @@ mod ruling;
 mod secrets;
 mod store;
 mod text;
+mod window;
 
 pub use self::appeal::{
     Appeal, AskedOf, AskedOfError, BindingMessage, BindingMessageError, MAX_ASKED_CHARS,
@@ -87,4 +88,8 @@ pub use self::store::{
 };
 pub use self::text::{
     Justification, MAX_JUSTIFICATION_CHARS, MAX_REASON_CHARS, Reason, TextTooLong,
+};
+pub use self::window::{
+    Calendar, CalendarName, CalendarNameError, CalendarSet, MAX_CALENDAR_BYTES, Recurrence,
+    RecurrenceError, Schedule, Standing, Window, WindowError, Zone, ZoneError,
 };

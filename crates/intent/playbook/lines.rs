@@ -5,18 +5,18 @@ use toml::de::{DeTable, DeValue};
 
 /// The line of every field.
 #[derive(Debug)]
-pub(super) struct Lines<'a> {
+pub(crate) struct Lines<'a> {
     text: &'a str,
     table: Spanned<DeTable<'a>>,
 }
 
 impl<'a> Lines<'a> {
-    pub(super) fn parse(text: &'a str) -> Result<Self, toml::de::Error> {
+    pub(crate) fn parse(text: &'a str) -> Result<Self, toml::de::Error> {
         DeTable::parse(text).map(|table| Self { text, table })
     }
 
     /// The line of a field by its path, such as `permits.0.scopes`; if there is none, of the nearest table around it.
-    pub(super) fn of(&self, path: &str) -> Option<usize> {
+    pub(crate) fn of(&self, path: &str) -> Option<usize> {
         let mut names = path.split('.').peekable();
         let mut table = self.table.get_ref();
         let mut at = None;
@@ -49,7 +49,7 @@ impl<'a> Lines<'a> {
 }
 
 /// The line, from 1, of a position in bytes.
-pub(super) fn line_at(text: &str, offset: usize) -> usize {
+pub(crate) fn line_at(text: &str, offset: usize) -> usize {
     1 + text.bytes().take(offset).filter(|byte| *byte == b'\n').count()
 }
 

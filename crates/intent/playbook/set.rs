@@ -133,7 +133,7 @@ impl PlaybookSet {
     }
 }
 
-fn toml_files(dir: &Path) -> Result<Vec<PathBuf>, Vec<PlaybookFinding>> {
+pub(crate) fn toml_files(dir: &Path) -> Result<Vec<PathBuf>, Vec<PlaybookFinding>> {
     let failed = |error: std::io::Error| {
         vec![PlaybookFinding {
             file: dir.to_owned(),
@@ -158,6 +158,15 @@ fn toml_files(dir: &Path) -> Result<Vec<PathBuf>, Vec<PlaybookFinding>> {
 }
 
 fn read(file: &Path) -> Result<Playbook, Vec<PlaybookFinding>> {
+    read_with(file, MAX_PLAYBOOK_BYTES, Playbook::parse)
+}
+
+/// Reads a file of at most `limit` bytes and what it says.
+pub(crate) fn read_with<T>(
+    file: &Path,
+    limit: usize,
+    parse: impl Fn(&str) -> Result<T, Vec<PlaybookError>>,
+) -> Result<T, Vec<PlaybookFinding>> {
     let finding = |line: Option<usize>, message: String| PlaybookFinding {
         file: file.to_owned(),
         line,
@@ -165,11 +174,11 @@ fn read(file: &Path) -> Result<Playbook, Vec<PlaybookFinding>> {
     };
     let failed = |error: std::io::Error| vec![finding(None, format!("cannot be read: {error}"))];
     let size = std::fs::metadata(file).map_err(failed)?.len();
-    if size > MAX_PLAYBOOK_BYTES as u64 {
-        return Err(vec![finding(None, format!("has more than {MAX_PLAYBOOK_BYTES} bytes"))]);
+    if size > limit as u64 {
+        return Err(vec![finding(None, format!("has more than {limit} bytes"))]);
     }
     let text = std::fs::read_to_string(file).map_err(failed)?;
-    Playbook::parse(&text).map_err(|errors| {
+    parse(&text).map_err(|errors| {
         let of = |error: PlaybookError| finding(error.line(), error.message().to_owned());
         errors.into_iter().map(of).collect()
     })
