@@ -9,7 +9,7 @@ mod room;
 
 use jiff::Timestamp;
 use marque_intent::{
-    Delegator, Delegators, Denial, DenialCode, Digest, Grant, Intent, KillState, Rights,
+    Delegator, Delegators, Delivery, Denial, DenialCode, Digest, Grant, Intent, KillState, Rights,
     TokenFacts, Use,
 };
 
@@ -84,6 +84,11 @@ impl Question<'_> {
         let grant = intent.grant();
         if let Some(code) = self.kills.stops_grant(grant) {
             return Err(Refusal::denied(Denial::new(code, "the kill switch stops the grant")));
+        }
+        if grant.delivery != Delivery::Token {
+            let detail =
+                format!("the grant is delivered as `{}`, never as a token", grant.delivery);
+            return Err(Refusal::denied(Denial::new(DenialCode::ExceedsPlaybookCeiling, detail)));
         }
         Delegators::check(grant.delegators.as_ref(), self.delegator).map_err(Refusal::denied)?;
         if grant.single_use_tokens && matches!(self.issuing, Issuing::Transaction { .. }) {

@@ -6,6 +6,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::ends::EndingRules;
+use crate::provisions::Provisions;
 
 /// The conditions of one grant.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -14,6 +15,9 @@ pub struct Conditions {
     /// What ends it early, or closes it late.
     #[serde(default, skip_serializing_if = "EndingRules::is_empty")]
     pub ends: EndingRules,
+    /// Phase, exception and what the log must know.
+    #[serde(default, skip_serializing_if = "Provisions::is_empty")]
+    pub provisions: Provisions,
 }
 
 impl Conditions {

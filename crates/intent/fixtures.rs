@@ -46,7 +46,11 @@ pub(crate) fn good_request() -> Value {
 }
 
 pub(crate) fn requester(id: &str) -> Requester {
-    Requester { agent: id.parse().unwrap(), attestation: Some(Digest::of(b"selectors")) }
+    Requester {
+        agent: id.parse().unwrap(),
+        attestation: Some(Digest::of(b"selectors")),
+        sponsor: None,
+    }
 }
 
 pub(crate) const AGENT: &str = "spiffe://prod.example.org/agent/cert-rotator/one";

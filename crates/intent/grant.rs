@@ -334,6 +334,31 @@ pub struct AuthorizationDetail {
 pub enum Delivery {
     /// As an access token, at the token endpoint.
     Token,
+    /// By the gateway alone: it acts under the grant, and the agent is given nothing that acts elsewhere.
+    GatewayOnly,
+    /// As a certificate of a key of the agent's own.
+    Certificate,
+    /// As a session of a cloud provider.
+    CloudSession,
+}
+
+impl Delivery {
+    /// The name in documents.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Token => "token",
+            Self::GatewayOnly => "gateway_only",
+            Self::Certificate => "certificate",
+            Self::CloudSession => "cloud_session",
+        }
+    }
+}
+
+impl fmt::Display for Delivery {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
 }
 
 /// Durations as whole seconds.

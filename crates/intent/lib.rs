@@ -22,6 +22,7 @@ pub mod kill;
 mod lifecycle;
 mod parent;
 mod playbook;
+mod provisions;
 mod request;
 mod resolve;
 mod rights;
@@ -66,10 +67,13 @@ pub use self::lifecycle::{
 };
 pub use self::parent::ParentIntent;
 pub use self::playbook::{
-    ApprovalMode, MAX_CLOCK, MAX_PLAYBOOK_BYTES, MAX_TOKEN_LIFETIME, MAX_USES, Playbook,
+    ApprovalMode, Exception, ExceptionId, ExceptionIdError, ExceptionStanding, LintFinding,
+    MAX_CLOCK, MAX_EXCEPTION, MAX_EXCEPTION_RUNS, MAX_PLAYBOOK_BYTES, MAX_TOKEN_LIFETIME, MAX_USES,
+    Overdue, Phase, PhaseName, PhaseNameError, PhaseSummary, PinnedException, Playbook,
     PlaybookError, PlaybookFinding, PlaybookId, PlaybookIdError, PlaybookSet, PlaybookStatus,
-    PlaybookSummary, TicketSummary, Times, WorkflowLabel,
+    PlaybookSummary, Relaxed, Severity, TicketSummary, Times, WorkflowLabel, lint,
 };
+pub use self::provisions::{LogDemands, LogField, PromptKept, Provisions};
 pub use self::request::{
     IntentRequest, MAX_PARAMETERS, MAX_REQUEST_BYTES, MAX_REQUEST_DEPTH, TicketRef, TicketRefError,
 };

@@ -6,10 +6,13 @@
 
 mod checks;
 mod document;
+mod exception;
 mod id;
 pub(crate) mod lines;
+mod lint;
 mod parameters;
 mod pattern;
+mod phase;
 mod report;
 mod sections;
 mod set;
@@ -20,15 +23,22 @@ mod value;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroU64;
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::civil::Date;
 use marque_spiffe::{SpiffeId, SpiffeIdPattern, TrustDomain};
 use serde_json::Value;
 
+pub use self::exception::{
+    Exception, ExceptionId, ExceptionIdError, ExceptionStanding, MAX_EXCEPTION, MAX_EXCEPTION_RUNS,
+    PinnedException, Relaxed,
+};
 pub use self::id::{PlaybookId, PlaybookIdError};
+pub use self::lint::{LintFinding, Severity, lint};
 pub(crate) use self::parameters::{Parameters, is_bounded_schema};
 pub(crate) use self::pattern::LinearPattern;
+pub use self::phase::{Phase, PhaseName, PhaseNameError};
 pub use self::sections::approval::ApprovalMode;
 pub(crate) use self::sections::change::TicketDemand;
 pub use self::sections::head::PlaybookStatus;
@@ -38,15 +48,16 @@ pub use self::sections::time::Times;
 pub(crate) use self::sections::time::duration;
 pub(crate) use self::sections::tools::ToolTemplate;
 pub use self::sections::workflow::WorkflowLabel;
-pub use self::set::{PlaybookFinding, PlaybookSet};
+pub use self::set::{Overdue, PlaybookFinding, PlaybookSet};
 pub(crate) use self::set::{read_with, toml_files};
-pub use self::summary::{PlaybookSummary, TicketSummary};
+pub use self::summary::{PhaseSummary, PlaybookSummary, TicketSummary};
 pub(crate) use self::template::{Template, Variable};
 pub(crate) use self::value::ValueTemplate;
 use crate::approval::ApprovalRule;
 use crate::delegators::Delegators;
 use crate::digest::Digest;
 use crate::grant::{Delivery, PinnedPlaybook, Scope};
+use crate::provisions::LogDemands;
 use crate::rights::{Limits, OnBehalf, ToolId};
 
 /// The largest playbook file, in bytes.
@@ -118,6 +129,10 @@ pub struct Playbook {
     on_behalf: Option<OnBehalf>,
     delegators: Option<Delegators>,
     workflow: BTreeSet<WorkflowLabel>,
+    logging: LogDemands,
+    phases: Vec<Arc<Self>>,
+    phase: Option<Phase>,
+    exception: Option<PinnedException>,
 }
 
 impl Playbook {
@@ -213,6 +228,12 @@ impl Playbook {
         self.parameters.schema()
     }
 
+    /// The scopes that it permits.
+    #[must_use]
+    pub fn scopes(&self) -> &[Scope] {
+        &self.scopes
+    }
+
     /// How its grants are delivered.
     #[must_use]
     pub const fn delivery(&self) -> Delivery {
@@ -259,6 +280,12 @@ impl Playbook {
     #[must_use]
     pub const fn workflow(&self) -> &BTreeSet<WorkflowLabel> {
         &self.workflow
+    }
+
+    /// What the log must be able to say of its grants.
+    #[must_use]
+    pub const fn logging(&self) -> &LogDemands {
+        &self.logging
     }
 
     /// Whether this agent may ask for it: its patterns match and it is in use.

@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 
 use crate::appeal::Appeal;
 use crate::denial::{Denial, DenialCode};
-use crate::playbook::PlaybookId;
+use crate::playbook::{PhaseName, PlaybookId};
 use crate::rights::Label;
 use crate::secrets::looks_like_secret;
 use crate::text::{Justification, bounded};
@@ -104,11 +104,12 @@ pub struct IntentRequest {
     appeal: Option<Appeal>,
     session: Option<Label>,
     task: Option<Label>,
+    phase: Option<PhaseName>,
 }
 
 impl IntentRequest {
     /// Reads the body of a request: a JSON object with `playbook` and, where needed, `version`, `parameters`, `ticket`,
-    /// `justification`, `session` and `task`.
+    /// `justification`, `session`, `task` and `phase`.
     ///
     /// # Errors
     /// `raw_permissions_not_requestable`, `unrecognised_field` or `invalid_request`.
@@ -125,8 +126,16 @@ impl IntentRequest {
     /// # Errors
     /// As for [`Self::parse`].
     pub fn from_object(mut members: Map<String, Value>) -> Result<Self, Denial> {
-        const KNOWN: [&str; 7] =
-            ["playbook", "version", "parameters", "ticket", "justification", "session", "task"];
+        const KNOWN: [&str; 8] = [
+            "playbook",
+            "version",
+            "parameters",
+            "ticket",
+            "justification",
+            "session",
+            "task",
+            "phase",
+        ];
         if let Some(raw) = members.keys().find(|name| is_raw_permission(name)) {
             return Err(raw_permissions(raw));
         }
@@ -143,6 +152,7 @@ impl IntentRequest {
             appeal: None,
             session: label("session", members.remove("session"))?,
             task: label("task", members.remove("task"))?,
+            phase: phase(members.remove("phase"))?,
         })
     }
 
@@ -199,6 +209,12 @@ impl IntentRequest {
     #[must_use]
     pub const fn task(&self) -> Option<&Label> {
         self.task.as_ref()
+    }
+
+    /// Which phase of a staged playbook it asks for.
+    #[must_use]
+    pub const fn phase(&self) -> Option<&PhaseName> {
+        self.phase.as_ref()
     }
 }
 
@@ -263,6 +279,16 @@ fn justification(member: Option<Value>) -> Result<Option<Justification>, Denial>
             .map(Some)
             .map_err(|error| invalid(format!("`justification`: {error}"))),
         Some(_) => Err(invalid("`justification` is a string")),
+    }
+}
+
+fn phase(member: Option<Value>) -> Result<Option<PhaseName>, Denial> {
+    match member {
+        None => Ok(None),
+        Some(Value::String(text)) => {
+            text.parse().map(Some).map_err(|error| invalid(format!("`phase`: {error}")))
+        }
+        Some(_) => Err(invalid("`phase` is a string")),
     }
 }
 

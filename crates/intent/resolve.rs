@@ -17,8 +17,10 @@ use crate::grant::{AuthorizationDetail, Grant, GrantTerms};
 use crate::id::IntentId;
 use crate::lifecycle::plus;
 use crate::playbook::{
-    DetailTemplate, Playbook, Template, ValueTemplate, Variable, WorkflowLabel, is_bounded_schema,
+    DetailTemplate, Phase, Playbook, Template, ValueTemplate, Variable, WorkflowLabel,
+    is_bounded_schema,
 };
+use crate::provisions::{LogField, Provisions};
 use crate::request::{IntentRequest, TicketRef, is_raw_permission, raw_permissions};
 use crate::rights::{ConstraintValue, Constraints, ToolBounds, ToolId};
 use crate::secrets::secret_in;
@@ -31,6 +33,8 @@ pub struct Requester {
     pub agent: SpiffeId,
     /// The digest of what it attested as, where the edge knows it.
     pub attestation: Option<Digest>,
+    /// Who answers for it, where the edge knows that.
+    pub sponsor: Option<String>,
 }
 
 /// What a grant records beside the request and the playbook.
@@ -57,6 +61,7 @@ pub fn resolve(
     circumstances: Circumstances,
 ) -> Result<Grant, Denial> {
     check_who(playbook, request, &requester.agent)?;
+    check_phase(playbook, request)?;
     check_workflow(playbook, request)?;
     check_parameters(playbook, request.parameters())?;
     let ticket = ticket(playbook, request.ticket())?;
@@ -104,7 +109,10 @@ pub fn resolve(
         policy_set_digest,
         risk: playbook.risk(),
         evidence,
-        conditions: Conditions::default(),
+        conditions: Conditions {
+            provisions: provisions(playbook, request, requester)?,
+            ..Conditions::default()
+        },
     };
     Grant::seal(terms).map_err(|error| Denial::new(DenialCode::InvalidRequest, error.to_string()))
 }
@@ -129,6 +137,38 @@ fn check_who(playbook: &Playbook, request: &IntentRequest, agent: &SpiffeId) -> 
         }
         Some(_) | None => Ok(()),
     }
+}
+
+/// A staged playbook gives grants of its phases alone, and each of the phase that was asked for.
+fn check_phase(playbook: &Playbook, request: &IntentRequest) -> Result<(), Denial> {
+    let narrowed = playbook.in_phase(None).is_ok();
+    if narrowed && playbook.phase().map(Phase::name) == request.phase() {
+        return Ok(());
+    }
+    Err(Denial::new(DenialCode::PhaseOrder, "the playbook is not in the phase that is asked for"))
+}
+
+/// What the log must know is known, or there is no grant.
+fn provisions(
+    playbook: &Playbook,
+    request: &IntentRequest,
+    requester: &Requester,
+) -> Result<Provisions, Denial> {
+    let logging = playbook.logging().clone();
+    let sponsor = match (&requester.sponsor, logging.require.contains(&LogField::Sponsor)) {
+        (Some(sponsor), true) => Some(sponsor.clone()),
+        (None, true) => {
+            let detail = "the log has to say who answers for the agent, and nobody is known to";
+            return Err(Denial::new(DenialCode::SponsorMissing, detail));
+        }
+        (_, false) => None,
+    };
+    if logging.require.contains(&LogField::Justification) && request.justification().is_none() {
+        let detail = "the playbook wants a `justification`, and the request has none";
+        return Err(Denial::new(DenialCode::InvalidRequest, detail));
+    }
+    let phase = playbook.phase().map(|phase| phase.name().clone());
+    Ok(Provisions { phase, exception: playbook.exception().cloned(), logging, sponsor })
 }
 
 /// In which session and task: what the playbook wants to know is said (M 12).

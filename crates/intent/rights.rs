@@ -239,7 +239,13 @@ impl Rights {
         }
         covers_approval(self.approval.as_ref(), child.approval.as_ref())?;
         match (self.delivery, child.delivery) {
-            (Delivery::Token, Delivery::Token) => {}
+            // What only the gateway acts under is less than a token; the others are other things.
+            (ours, theirs) if ours == theirs => {}
+            (Delivery::Token, Delivery::GatewayOnly) => {}
+            (Delivery::GatewayOnly, Delivery::Token) => {
+                return Err(Widening::exceeds(Dimension::Delivery));
+            }
+            (_, _) => return Err(Widening::incomparable(Dimension::Delivery)),
         }
         at_most(self.risk_ceiling, child.risk_ceiling, Dimension::RiskCeiling)?;
         at_least(self.confidence_floor, child.confidence_floor, Dimension::ConfidenceFloor)

@@ -158,6 +158,10 @@ fn decide(
     let Some(playbook) = playbooks.find(request.playbook()) else {
         return Ok(Err(Denial::new(DenialCode::UnknownPlaybook, "no such playbook")));
     };
+    let playbook = match playbook.in_phase(request.phase()) {
+        Ok(playbook) => playbook,
+        Err(denial) => return Ok(Err(denial)),
+    };
     let intent_id: IntentId = "int_00000000000000000000000000"
         .parse()
         .map_err(|error| format!("no intent id: {error}"))?;
@@ -169,7 +173,8 @@ fn decide(
         evidence: Evidence::default(),
         now,
     };
-    let requester = Requester { agent: case.agent.clone(), attestation: None::<Digest> };
+    let requester =
+        Requester { agent: case.agent.clone(), attestation: None::<Digest>, sponsor: None };
     let grant = match resolve(playbook, &request, &requester, circumstances) {
         Ok(grant) => grant,
         Err(denial) => return Ok(Err(denial)),

@@ -24,6 +24,7 @@ mod identities;
 mod issuer_keys;
 mod limits;
 mod oidc_issuers;
+mod playbooks;
 mod read;
 mod resource_servers;
 mod token_service;
@@ -58,6 +59,7 @@ pub use federation::{
 };
 pub use limits::LimitSettings;
 pub use oidc_issuers::{MAX_OIDC_ISSUERS, OidcIssuer};
+pub use playbooks::{HumanRole, MAX_HUMAN_ROLES, PlaybookSettings};
 pub use resource_servers::{MAX_LISTED, ResourceServer, TokenBinding};
 
 /// The document of one trust domain, checked.
@@ -113,7 +115,8 @@ pub use resource_servers::{MAX_LISTED, ResourceServer, TokenBinding};
 /// `[[resource_servers]]` is described at [`ResourceServer`], `[[clients]]` at [`ClientCeiling`], `[[authorization_servers]]` at
 /// [`AuthorizationServer`], `[token_service]` at [`TokenServiceSettings`], `[[oidc_issuers]]` at [`OidcIssuer`], `[approver_login]` at
 /// [`ApproverLogin`], `[[webhooks]]` at [`Webhook`], `[[chat_integrations]]` at [`ChatIntegration`], `[[chat_identities]]` at
-/// [`ChatIdentity`], `[identities]` at [`IdentitySettings`], `[attestation]` at [`AttestationSettings`].
+/// [`ChatIdentity`], `[identities]` at [`IdentitySettings`], `[playbooks]` and `[[human_roles]]` at [`PlaybookSettings`],
+/// `[attestation]` at [`AttestationSettings`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TrustDomainDocument {
     name: TrustDomain,
@@ -138,6 +141,7 @@ pub struct TrustDomainDocument {
     webhooks: Vec<Webhook>,
     chat_integrations: Vec<ChatIntegration>,
     chat_identities: Vec<ChatIdentity>,
+    playbooks: PlaybookSettings,
 }
 
 /// `[lifetimes]`.
@@ -313,6 +317,11 @@ impl TrustDomainDocument {
     /// Who their users are.
     pub fn chat_identities(&self) -> &[ChatIdentity] {
         &self.chat_identities
+    }
+
+    /// What is demanded of every playbook.
+    pub fn playbooks(&self) -> &PlaybookSettings {
+        &self.playbooks
     }
 
     /// Who may fetch SVIDs for other workloads (BR-2).

@@ -7,6 +7,8 @@ use serde_json::json;
 
 use super::{Intent, State};
 use crate::denial::Denial;
+use crate::digest::Digest;
+use crate::provisions::{PromptKept, Provisions};
 use crate::request::IntentRequest;
 
 /// The event of a refusal of which no intent came: nobody could tell what it would have permitted.
@@ -58,7 +60,28 @@ impl Intent {
         if let Some(purpose) = &grant.playbook.purpose {
             event = event.with_detail("purpose", purpose.clone());
         }
-        event
+        let Provisions { phase, exception, logging, sponsor } = &grant.conditions.provisions;
+        if let Some(phase) = phase {
+            event = event.with_detail("phase", phase.as_str());
+        }
+        if let Some(exception) = exception {
+            event = event.with_detail("exception", exception.to_string());
+        }
+        if let Some(sponsor) = sponsor {
+            event = event.with_detail("sponsor", sponsor.clone());
+        }
+        for (name, label) in [("session", &grant.session), ("task", &grant.task)] {
+            if let Some(label) = label {
+                event = event.with_detail(name, label.as_str());
+            }
+        }
+        match (logging.prompt, &self.justification) {
+            (PromptKept::Hash, Some(said)) => {
+                let digest = Digest::of(said.as_str().as_bytes());
+                event.with_detail("justification_digest", digest.to_string())
+            }
+            (PromptKept::Hash | PromptKept::None, _) => event,
+        }
     }
 
     /// The state that the intent has come to.

@@ -7,6 +7,7 @@ use marque_spiffe::SpiffeId;
 use super::{Intent, RedeemedUse, State, TokenFacts, plus};
 use crate::denial::{Denial, DenialCode};
 use crate::digest::Digest;
+use crate::provisions::LogField;
 
 /// A use that somebody wants to redeem.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,6 +49,11 @@ impl Intent {
         }
         self.clock_is_safe(now)?;
         self.is_what_was_approved(wanted.grant_digest)?;
+        let logging = &self.grant.conditions.provisions.logging;
+        if logging.require.contains(&LogField::Approver) && self.approvals.is_empty() {
+            let detail = "the log has to say who approved it, and nobody did";
+            return Err(Denial::new(DenialCode::ApprovalRequired, detail));
+        }
         if plus(now, super::MAX_CLOCK_STEP_BACK) < self.grant.not_before {
             return Err(Denial::new(DenialCode::GrantNotStarted, "the grant has not begun"));
         }

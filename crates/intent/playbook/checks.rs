@@ -3,6 +3,7 @@
 use std::num::NonZeroU64;
 
 use marque_spiffe::TrustDomain;
+use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
 use super::document::Document;
@@ -10,8 +11,8 @@ use super::lines::{Lines, line_at};
 use super::parameters::{MAX_SAFE_INTEGER, Parameters, check_numbers};
 use super::report::Report;
 use super::sections::{
-    approval, change, constraints, delegators, delivery, head, limits, on_behalf, permits, risk,
-    time, tools, who, workflow,
+    approval, change, constraints, delegators, delivery, head, limits, logging, on_behalf, permits,
+    risk, staged, time, tools, who, workflow,
 };
 use super::template::Shape;
 use super::{DOCUMENT_TAG, MAX_PLAYBOOK_BYTES, Playbook, PlaybookError, unsupported};
@@ -22,22 +23,31 @@ pub(super) fn parse(text: &str) -> Result<Playbook, Vec<PlaybookError>> {
         let message = format!("has more than {MAX_PLAYBOOK_BYTES} bytes");
         return Err(vec![PlaybookError::new(None, message)]);
     }
+    read(text, unsupported::check, build)
+}
+
+/// Reads a document: as `D`, and as the JSON that its digest is over.
+pub(super) fn read<D: DeserializeOwned, T>(
+    text: &str,
+    refused: fn(&Lines<'_>) -> Vec<PlaybookError>,
+    build: fn(D, &Value, &mut Report<'_>) -> Option<T>,
+) -> Result<T, Vec<PlaybookError>> {
     let syntax = |error: toml::de::Error| {
         let line = error.span().map(|span| line_at(text, span.start));
         vec![PlaybookError::new(line, error.message().to_owned())]
     };
     let lines = Lines::parse(text).map_err(syntax)?;
-    let not_yet = unsupported::check(&lines);
-    if !not_yet.is_empty() {
-        return Err(not_yet);
+    let refused = refused(&lines);
+    if !refused.is_empty() {
+        return Err(refused);
     }
-    let document: Document = toml::from_str(text).map_err(syntax)?;
+    let document: D = toml::from_str(text).map_err(syntax)?;
     let table: toml::Table = toml::from_str(text).map_err(syntax)?;
     let mut report = Report { lines, errors: Vec::new() };
     let built =
         json_document(table, &mut report).and_then(|json| build(document, &json, &mut report));
     match built {
-        Some(playbook) if report.errors.is_empty() => Ok(playbook),
+        Some(built) if report.errors.is_empty() => Ok(built),
         _ => Err(report.errors),
     }
 }
@@ -77,6 +87,7 @@ fn to_json(value: toml::Value) -> Result<Value, &'static str> {
 
 fn build(document: Document, json: &Value, report: &mut Report<'_>) -> Option<Playbook> {
     head::describe(&document, report);
+    let logging = logging::read(&document, report);
     let id = report.parse("id", &document.id);
     let version = report.keep(
         "version",
@@ -105,10 +116,11 @@ fn build(document: Document, json: &Value, report: &mut Report<'_>) -> Option<Pl
     let limits = limits::read(document.limits.as_ref(), report);
     limits::check_tools(&limits, &tools, report);
     let on_behalf = on_behalf::read(document.on_behalf.as_ref(), own, report);
-    let workflow = workflow::read(document.workflow.as_ref(), report);
+    let mut workflow = workflow::read(document.workflow.as_ref(), report);
+    workflow.extend(logging::labels(&logging));
     let digest = report.keep("id", Digest::of_document(DOCUMENT_TAG, json));
     let (audience, scopes, details) = permit?;
-    Some(Playbook {
+    let mut playbook = Playbook {
         id: id?,
         version: version?,
         digest: digest?,
@@ -138,7 +150,15 @@ fn build(document: Document, json: &Value, report: &mut Report<'_>) -> Option<Pl
         on_behalf,
         delegators,
         workflow,
-    })
+        logging,
+        phases: Vec::new(),
+        phase: None,
+        exception: None,
+    };
+    if let Some(sections) = &document.staged {
+        playbook.phases = staged::read(sections, &playbook, report);
+    }
+    Some(playbook)
 }
 
 fn parameters(json: &Value, report: &mut Report<'_>) -> Option<Parameters> {

@@ -6,9 +6,11 @@ use super::sections::approval::ApprovalSection;
 use super::sections::change::ChangeSection;
 use super::sections::head::PlaybookStatus;
 use super::sections::limits::LimitsSection;
+use super::sections::logging::LoggingSection;
 use super::sections::on_behalf::OnBehalfSection;
 use super::sections::permits::PermitSection;
 use super::sections::risk::RiskSection;
+use super::sections::staged::PhaseSection;
 use super::sections::time::TimeSection;
 use super::sections::tools::ToolSection;
 use super::sections::who::WhoSection;
@@ -46,4 +48,6 @@ pub(super) struct Document {
     pub(super) limits: Option<LimitsSection>,
     pub(super) on_behalf: Option<OnBehalfSection>,
     pub(super) workflow: Option<WorkflowSection>,
+    pub(super) logging: Option<LoggingSection>,
+    pub(super) staged: Option<Vec<PhaseSection>>,
 }

@@ -5,9 +5,15 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use jiff::Timestamp;
 use marque_spiffe::{Environment, SpiffeId, TrustDomain};
 
-use super::{ApprovalMode, MAX_PLAYBOOK_BYTES, Playbook, PlaybookError, PlaybookId};
+use super::exception::today;
+use super::{
+    ApprovalMode, Exception, ExceptionId, MAX_PLAYBOOK_BYTES, Playbook, PlaybookError, PlaybookId,
+};
+use crate::denial::{Denial, DenialCode};
+use crate::request::IntentRequest;
 
 /// The most playbooks that one folder may hold.
 const MAX_PLAYBOOKS: usize = 10_000;
@@ -38,13 +44,31 @@ pub struct PlaybookSet {
     trust_domain: TrustDomain,
     environment: Environment,
     playbooks: BTreeMap<PlaybookId, Arc<Playbook>>,
+    exceptions: BTreeMap<ExceptionId, Arc<Exception>>,
+    overdue: Overdue,
+}
+
+/// What becomes of a playbook whose review is overdue.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Overdue {
+    /// It is told.
+    #[default]
+    Warn,
+    /// Nobody gets a grant of it.
+    Refuse,
 }
 
 impl PlaybookSet {
     /// No playbooks: every request is for an unknown one.
     #[must_use]
     pub const fn empty(trust_domain: TrustDomain, environment: Environment) -> Self {
-        Self { trust_domain, environment, playbooks: BTreeMap::new() }
+        Self {
+            trust_domain,
+            environment,
+            playbooks: BTreeMap::new(),
+            exceptions: BTreeMap::new(),
+            overdue: Overdue::Warn,
+        }
     }
 
     /// Reads `<id>.toml` for every playbook in `dir`. A folder that is not there holds none.
@@ -60,12 +84,87 @@ impl PlaybookSet {
         let mut set = Self::empty(trust_domain.clone(), environment);
         let mut findings = Vec::new();
         for file in toml_files(dir)? {
-            match read(&file) {
+            match read(&file, Playbook::parse) {
                 Ok(playbook) => findings.extend(set.add(&file, playbook)),
                 Err(errors) => findings.extend(errors),
             }
         }
         if findings.is_empty() { Ok(set) } else { Err(findings) }
+    }
+
+    /// With the exceptions of `dir`, each in `<id>.toml`. A folder that is not there holds none.
+    ///
+    /// # Errors
+    /// Everything that is wrong in the folder.
+    pub fn with_exceptions(mut self, dir: &Path) -> Result<Self, Vec<PlaybookFinding>> {
+        let mut findings = Vec::new();
+        for file in toml_files(dir)? {
+            let exception = match read(&file, Exception::parse) {
+                Ok(exception) => exception,
+                Err(errors) => {
+                    findings.extend(errors);
+                    continue;
+                }
+            };
+            let mut wrong = exception.check(self.find(exception.playbook()).map(AsRef::as_ref));
+            if file.file_stem().is_none_or(|stem| stem != exception.id().as_str()) {
+                wrong.push(format!(
+                    "the file is named after its exception: `{}.toml`",
+                    exception.id()
+                ));
+            }
+            let finding = |message| PlaybookFinding { file: file.clone(), line: None, message };
+            findings.extend(wrong.into_iter().map(finding));
+            self.exceptions.insert(exception.id().clone(), Arc::new(exception));
+        }
+        if findings.is_empty() { Ok(self) } else { Err(findings) }
+    }
+
+    /// With what becomes of playbooks whose review is overdue.
+    #[must_use]
+    pub const fn with_overdue(mut self, overdue: Overdue) -> Self {
+        self.overdue = overdue;
+        self
+    }
+
+    /// What becomes of playbooks whose review is overdue.
+    #[must_use]
+    pub const fn overdue(&self) -> Overdue {
+        self.overdue
+    }
+
+    /// Every exception, those that have ended too.
+    pub fn exceptions(&self) -> impl Iterator<Item = &Arc<Exception>> {
+        self.exceptions.values()
+    }
+
+    /// The exception that this request is under, if there is one: the first by id.
+    #[must_use]
+    pub fn exception_for(
+        &self,
+        agent: &SpiffeId,
+        playbook: &Playbook,
+        request: &IntentRequest,
+        now: Timestamp,
+    ) -> Option<&Arc<Exception>> {
+        self.exceptions().find(|exception| exception.is_for(agent, playbook, request, now))
+    }
+
+    /// Whether a playbook may be used as far as its review goes.
+    ///
+    /// # Errors
+    /// `playbook_version_stale` where its review is overdue and this folder refuses such playbooks.
+    pub fn check_review(&self, playbook: &Playbook, now: Timestamp) -> Result<(), Denial> {
+        if self.overdue == Overdue::Refuse && playbook.is_overdue(now) {
+            let detail = format!(
+                "the review of version {} was due on {}; its owner `{}` has to review it",
+                playbook.version(),
+                playbook.review_by(),
+                playbook.owner()
+            );
+            return Err(Denial::new(DenialCode::PlaybookVersionStale, detail));
+        }
+        Ok(())
     }
 
     /// The trust domain.
@@ -114,13 +213,10 @@ impl PlaybookSet {
         if file.file_stem().is_none_or(|stem| stem != playbook.id().as_str()) {
             finding(format!("the file is named after its playbook: `{}.toml`", playbook.id()));
         }
-        if self.environment == Environment::Production
-            && playbook.approval_mode() == ApprovalMode::Auto
-        {
-            finding(
-                "`approval.mode = \"auto\"` is not for production; use `rule` or `always`"
-                    .to_owned(),
-            );
+        if self.environment == Environment::Production {
+            for wrong in playbook.not_for_production() {
+                finding(wrong);
+            }
         }
         if self.playbooks.len() >= MAX_PLAYBOOKS {
             finding(format!("the folder has more than {MAX_PLAYBOOKS} playbooks"));
@@ -130,6 +226,36 @@ impl PlaybookSet {
             self.playbooks.insert(playbook.id().clone(), Arc::new(playbook));
         }
         findings
+    }
+}
+
+impl Playbook {
+    /// Whether its review is overdue.
+    #[must_use]
+    pub fn is_overdue(&self, now: Timestamp) -> bool {
+        today(now) > self.review_by
+    }
+
+    /// What production does not take, whoever approves (M 47, M 55).
+    pub(super) fn not_for_production(&self) -> Vec<String> {
+        let mut wrong = Vec::new();
+        let phases = self.phases.iter().map(AsRef::as_ref);
+        for playbook in std::iter::once(self).chain(phases) {
+            let of = playbook
+                .phase()
+                .map_or_else(String::new, |phase| format!(" in phase `{}`", phase.name()));
+            let destructive = playbook.tools.values().any(|tool| tool.destructive);
+            match playbook.approval_mode {
+                ApprovalMode::Auto => wrong.push(format!(
+                    "`approval.mode = \"auto\"` is not for production{of}; use `rule` or `always`"
+                )),
+                ApprovalMode::Rule if destructive && self.phases.is_empty() | playbook.phase.is_some() => wrong.push(format!(
+                    "a destructive tool in production{of} takes `approval.mode = \"always\"`: a person approves what cannot be undone"
+                )),
+                ApprovalMode::Rule | ApprovalMode::Always => {}
+            }
+        }
+        wrong
     }
 }
 
@@ -157,8 +283,11 @@ pub(crate) fn toml_files(dir: &Path) -> Result<Vec<PathBuf>, Vec<PlaybookFinding
     Ok(files)
 }
 
-fn read(file: &Path) -> Result<Playbook, Vec<PlaybookFinding>> {
-    read_with(file, MAX_PLAYBOOK_BYTES, Playbook::parse)
+fn read<T>(
+    file: &Path,
+    parse: impl Fn(&str) -> Result<T, Vec<PlaybookError>>,
+) -> Result<T, Vec<PlaybookFinding>> {
+    read_with(file, MAX_PLAYBOOK_BYTES, parse)
 }
 
 /// Reads a file of at most `limit` bytes and what it says.

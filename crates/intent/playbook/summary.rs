@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{ApprovalMode, Playbook, PlaybookId, PlaybookStatus, WorkflowLabel};
+use super::{ApprovalMode, PhaseName, Playbook, PlaybookId, PlaybookStatus, WorkflowLabel};
 use crate::delegators::Delegators;
 use crate::digest::Digest;
 
@@ -38,6 +38,12 @@ pub struct PlaybookSummary {
     /// What a request has to say of the workflow.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub workflow: BTreeSet<WorkflowLabel>,
+    /// The phases, of which a request names one; none where it is no staged task.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub phases: Vec<PhaseSummary>,
+    /// What an agent should know before it relies on the playbook.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub warning: Option<String>,
     /// How many tokens one grant gives.
     pub uses: u32,
     /// How long one token lives at most, in seconds.
@@ -53,7 +59,24 @@ pub struct TicketSummary {
     pub pattern: String,
 }
 
+/// One phase of a staged playbook.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PhaseSummary {
+    /// The name.
+    pub name: PhaseName,
+    /// The phases that have to be completed with success before it.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub needs: BTreeSet<PhaseName>,
+}
+
 impl Playbook {
+    /// What an agent is told with each answer: that the playbook is about to go.
+    #[must_use]
+    pub fn warning(&self) -> Option<String> {
+        (self.status == PlaybookStatus::Deprecated)
+            .then(|| format!("playbook `{}` is deprecated; its owner is `{}`", self.id, self.owner))
+    }
+
     /// What an agent learns about a playbook that it may ask for.
     #[must_use]
     pub fn summary(&self) -> PlaybookSummary {
@@ -72,6 +95,14 @@ impl Playbook {
             approval: self.approval_mode,
             delegators: self.delegators.clone(),
             workflow: self.workflow.clone(),
+            phases: self
+                .phases()
+                .map(|phase| PhaseSummary {
+                    name: phase.name().clone(),
+                    needs: phase.needs().clone(),
+                })
+                .collect(),
+            warning: self.warning(),
             uses: self.time.uses,
             token_lifetime_s: self.time.token_lifetime().as_secs(),
         }

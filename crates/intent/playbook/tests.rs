@@ -1,4 +1,5 @@
 mod bounds;
+mod sections;
 
 use std::path::PathBuf;
 
@@ -254,11 +255,7 @@ fn silence_never_approves_and_levels_are_what_is_enforced() {
 }
 
 #[test]
-fn only_tokens_are_delivered_yet_and_to_one_audience() {
-    for delivery in ["gateway_only", "certificate", "cloud_session"] {
-        refused("delivery = \"token\"", &format!("delivery = \"{delivery}\""), "not supported yet");
-    }
-    refused("delivery = \"token\"", "delivery = \"carrier_pigeon\"", "is `token`");
+fn a_playbook_is_for_one_audience() {
     let second =
         "[[permits]]\naudience = \"https://a.example.org\"\nscopes = [\"a\"]\n\n[[permits]]";
     refused("[[permits]]", second, "more than one permit");

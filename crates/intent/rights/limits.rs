@@ -34,7 +34,7 @@ impl Limits {
     }
 
     /// These, with the ones that `other` names in place of ours.
-    pub(super) fn overlaid(self, other: Self) -> Self {
+    pub(crate) fn overlaid(self, other: Self) -> Self {
         let Self { max_records, max_calls, max_destructive, max_bytes_out, min_interval_s } = other;
         Self {
             max_records: max_records.or(self.max_records),
@@ -45,7 +45,7 @@ impl Limits {
         }
     }
 
-    pub(super) fn covers(&self, child: &Self) -> Result<(), Widening> {
+    pub(crate) fn covers(&self, child: &Self) -> Result<(), Widening> {
         let Self { max_records, max_calls, max_destructive, max_bytes_out, min_interval_s } = *self;
         at_most(max_records, child.max_records, Dimension::MaxRecords)?;
         at_most(max_calls, child.max_calls, Dimension::MaxCalls)?;

@@ -3,12 +3,15 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use jiff::Timestamp;
 use marque_registry::Finding;
+use marque_spiffe::Clock as _;
 use serde::Serialize;
 
 use super::Session;
 use super::failure::Failure;
 use super::output::{OutputFormat, visible};
+use crate::clock::SystemClock;
 use crate::issuer::folder;
 
 /// Validate a folder of trust domains: documents, entries, playbooks and policies
@@ -30,6 +33,8 @@ pub(super) struct CheckArgs {
 struct Report {
     trust_domains: Vec<Checked>,
     findings: Vec<Found>,
+    /// What somebody should look at; no reason to fail.
+    warnings: Vec<Found>,
 }
 
 #[derive(Debug, Serialize)]
@@ -50,7 +55,7 @@ struct Found {
 
 impl CheckArgs {
     pub(super) fn run(self, session: &mut Session) -> Result<(), Failure> {
-        let report = check(&self.folder);
+        let report = check(&self.folder, SystemClock.now());
         match session.output.format() {
             OutputFormat::Json => session.output.show(&report, |_| String::new())?,
             OutputFormat::Text => session.output.remark(&render(&report))?,
@@ -63,8 +68,9 @@ impl CheckArgs {
     }
 }
 
-fn check(path: &std::path::Path) -> Report {
-    let mut report = Report { trust_domains: Vec::new(), findings: Vec::new() };
+fn check(path: &std::path::Path, now: Timestamp) -> Report {
+    let mut report =
+        Report { trust_domains: Vec::new(), findings: Vec::new(), warnings: Vec::new() };
     let folders = match folder::find(path) {
         Ok(folders) => folders,
         Err(finding) => {
@@ -88,6 +94,8 @@ fn check(path: &std::path::Path) -> Report {
                     entries: checked.folder.entries.len(),
                     playbooks: checked.playbooks.iter().count(),
                 });
+                report.findings.extend(checked.overdue(now).into_iter().map(Into::into));
+                report.warnings.extend(checked.warnings(now).into_iter().map(Into::into));
                 sound.push(checked);
             }
             Err(findings) => report.findings.extend(findings.into_iter().map(Into::into)),
@@ -102,11 +110,13 @@ fn render(report: &Report) -> String {
         let Checked { name, environment, entries, playbooks } = checked;
         format!("{name} ({environment}): sound; entries {entries}, playbooks {playbooks}\n")
     });
-    let findings = report.findings.iter().map(|Found { file, line, message }| {
+    let told = |Found { file, line, message }: &Found| {
         let finding = Finding { file: file.clone(), line: *line, message: message.clone() };
-        format!("{}\n", visible(&finding.to_string()))
-    });
-    sound.chain(findings).collect()
+        visible(&finding.to_string())
+    };
+    let warnings = report.warnings.iter().map(|found| format!("warning: {}\n", told(found)));
+    let findings = report.findings.iter().map(|found| format!("{}\n", told(found)));
+    sound.chain(warnings).chain(findings).collect()
 }
 
 impl From<Finding> for Found {
@@ -123,7 +133,7 @@ mod tests {
     #[test]
     fn a_folder_without_trust_domains_is_a_finding() {
         let folder = tempfile::tempdir().unwrap();
-        let report = check(folder.path());
+        let report = check(folder.path(), Timestamp::UNIX_EPOCH);
         assert_eq!(report.findings.len(), 1);
         assert!(render(&report).contains("no trust domain here"), "{}", render(&report));
     }
@@ -133,7 +143,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("trust-domain.toml");
         std::fs::write(&file, "name = \"prod.example.org\"\nenvironment = \"prod\"\n").unwrap();
-        let told = render(&check(folder.path()));
+        let told = render(&check(folder.path(), Timestamp::UNIX_EPOCH));
         assert!(told.contains(&format!("{}:2: ", file.display())), "{told}");
     }
 }

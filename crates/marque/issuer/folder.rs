@@ -1,12 +1,19 @@
 //! One trust domain's folder with everything in it, checked: what `marque check` reads is what an issuer serves.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use jiff::Timestamp;
 use marque_exchange::IssuerUrl;
-use marque_intent::{GroupName, PlaybookFinding, PlaybookSet};
+use marque_intent::{
+    ExceptionStanding, GroupName, Overdue, Playbook, PlaybookFinding, PlaybookSet, Scope,
+};
 use marque_policy::{CaseResult, CedarDecisionPoint, PolicyFinding, run_cases};
-use marque_registry::{Finding, TrustDomainDocument, TrustDomainFolder, boundary, chain_boundary};
+use marque_registry::{
+    Finding, HumanRole, TrustDomainDocument, TrustDomainFolder, boundary, chain_boundary,
+};
 use marque_spiffe::Environment;
 
 use super::token_config;
@@ -34,7 +41,9 @@ pub fn check(path: &Path) -> Result<CheckedFolder, Vec<Finding>> {
     let mut findings = Vec::new();
     let document = &folder.document;
     let playbooks =
-        PlaybookSet::load(&path.join("playbooks"), document.name(), document.environment());
+        PlaybookSet::load(&path.join("playbooks"), document.name(), document.environment())
+            .and_then(|playbooks| playbooks.with_exceptions(&path.join("exceptions")))
+            .map(|playbooks| playbooks.with_overdue(overdue(document)));
     let playbooks = keep(playbooks, &mut findings, |found: PlaybookFinding| {
         let PlaybookFinding { file, line, message } = found;
         Finding { file, line, message }
@@ -48,6 +57,7 @@ pub fn check(path: &Path) -> Result<CheckedFolder, Vec<Finding>> {
             Err(found) => findings.extend(found.into_iter().map(of_policy)),
         }
         findings.extend(foreign_tenants(&folder, playbooks));
+        findings.extend(as_much_as_people(&folder, playbooks));
     }
     findings.extend(unusable_groups(&folder));
     findings.extend(unusable_url(&folder));
@@ -180,6 +190,83 @@ fn foreign_tenants(folder: &TrustDomainFolder, playbooks: &PlaybookSet) -> Vec<F
             Finding { file, line: None, message }
         })
         .collect()
+}
+
+fn overdue(document: &TrustDomainDocument) -> Overdue {
+    if document.playbooks().refuses_overdue() { Overdue::Refuse } else { Overdue::Warn }
+}
+
+/// Playbooks that permit all that a role of people does: an agent with a person's whole role is what playbooks are there
+/// to end (M 11).
+fn as_much_as_people(folder: &TrustDomainFolder, playbooks: &PlaybookSet) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for playbook in playbooks.iter() {
+        let scopes: BTreeSet<&str> = playbook.scopes().iter().map(Scope::as_str).collect();
+        let all =
+            |role: &&HumanRole| role.scopes().iter().all(|scope| scopes.contains(scope.as_str()));
+        for role in folder.document.playbooks().human_roles().iter().filter(all) {
+            let file = folder.path.join("playbooks").join(format!("{}.toml", playbook.id()));
+            let message = format!(
+                "permits everything that the human role `{}` does; split it into narrower playbooks",
+                role.name()
+            );
+            findings.push(Finding { file, line: None, message });
+        }
+    }
+    findings
+}
+
+impl CheckedFolder {
+    /// What is no finding yet: playbooks and exceptions whose review is overdue, exceptions that have ended, and
+    /// playbooks that are about to go.
+    #[must_use]
+    pub fn warnings(&self, now: Timestamp) -> Vec<Finding> {
+        let of = |folder: &str, id: &str, message: String| Finding {
+            file: self.folder.path.join(folder).join(format!("{id}.toml")),
+            line: None,
+            message,
+        };
+        let mut warnings = Vec::new();
+        for playbook in self.playbooks.iter() {
+            if playbook.is_overdue(now) && self.playbooks.overdue() == Overdue::Warn {
+                let message = format!("its review was due on {}", playbook.review_by());
+                warnings.push(of("playbooks", playbook.id().as_str(), message));
+            }
+            warnings.extend(
+                playbook.warning().map(|told| of("playbooks", playbook.id().as_str(), told)),
+            );
+        }
+        for exception in self.playbooks.exceptions() {
+            let message = match exception.standing(now) {
+                ExceptionStanding::Live | ExceptionStanding::NotBegun => continue,
+                ExceptionStanding::Ended => {
+                    format!("ended at {} and does nothing; delete it", exception.expires_at())
+                }
+                ExceptionStanding::ReviewOverdue => {
+                    format!("its review was due on {}", exception.review_by())
+                }
+            };
+            warnings.push(of("exceptions", exception.id().as_str(), message));
+        }
+        warnings
+    }
+
+    /// Playbooks whose review is overdue, where the trust domain refuses them. They are no reason not to serve the others:
+    /// requests for them are refused one by one.
+    #[must_use]
+    pub fn overdue(&self, now: Timestamp) -> Vec<Finding> {
+        let refused =
+            |playbook: &&Arc<Playbook>| self.playbooks.check_review(playbook, now).is_err();
+        let finding = |playbook: &Arc<Playbook>| Finding {
+            file: self.folder.path.join("playbooks").join(format!("{}.toml", playbook.id())),
+            line: None,
+            message: format!(
+                "its review was due on {}, and `overdue` is `refuse`",
+                playbook.review_by()
+            ),
+        };
+        self.playbooks.iter().filter(refused).map(finding).collect()
+    }
 }
 
 /// Approver groups that no playbook could name: an operator in one would silently be in none.

@@ -145,6 +145,7 @@ impl Issuer {
             store: Arc::clone(&store),
             clock: Arc::clone(&clock),
             random: Arc::clone(&random),
+            exception_runs: Arc::default(),
         });
         let tokens = TokenService::new(
             config,

@@ -10,7 +10,7 @@ use super::federation::federations;
 use super::{
     HostSettings, LifetimeSettings, OperatorPrincipal, OperatorRule, TrustDomainDocument,
     approver_login, attestation, authorization_servers, chat, clients, identities, oidc_issuers,
-    resource_servers, token_service, webhooks, workload_api,
+    playbooks, resource_servers, token_service, webhooks, workload_api,
 };
 use crate::fields::{Fields, Lined, Log, parse};
 use crate::finding::Finding;
@@ -57,6 +57,7 @@ fn document(mut top: Fields<'_, '_>, log: &mut Log<'_>) -> Option<TrustDomainDoc
     let limits = top.optional_table("limits", log).map(|table| super::limits::read(table, log));
     let identities = identities::read(&mut top, log);
     let attestation = attestation::read(&mut top, log);
+    let playbooks = playbooks::read(&mut top, log);
     let oidc_issuers = oidc_issuers::read(top.tables("oidc_issuers", log), environment, log);
     let taken = oidc_issuers.iter().map(|issuer| issuer.name().to_owned()).collect();
     let servers = top.tables("authorization_servers", log);
@@ -93,9 +94,10 @@ fn document(mut top: Fields<'_, '_>, log: &mut Log<'_>) -> Option<TrustDomainDoc
         attestation: attestation?,
         oidc_issuers,
         approver_login,
-        webhooks,
-        chat_integrations,
         chat_identities,
+        chat_integrations,
+        playbooks,
+        webhooks,
     })
 }
 

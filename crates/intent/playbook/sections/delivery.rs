@@ -6,12 +6,12 @@ use crate::playbook::report::Report;
 pub(crate) fn read(text: &str, report: &mut Report<'_>) -> Option<Delivery> {
     match text {
         "token" => Some(Delivery::Token),
-        "gateway_only" | "certificate" | "cloud_session" => {
-            report.refuse("delivery", format!("`{text}` is not supported yet; use `token`"));
-            None
-        }
+        "gateway_only" => Some(Delivery::GatewayOnly),
+        "certificate" => Some(Delivery::Certificate),
+        "cloud_session" => Some(Delivery::CloudSession),
         _ => {
-            report.refuse("delivery", "is `token`");
+            report
+                .refuse("delivery", "is `token`, `gateway_only`, `certificate` or `cloud_session`");
             None
         }
     }

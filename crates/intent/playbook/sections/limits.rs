@@ -21,14 +21,18 @@ pub(crate) struct LimitsSection {
 }
 
 pub(crate) fn read(section: Option<&LimitsSection>, report: &mut Report<'_>) -> Limits {
-    let Some(section) = section else { return Limits::default() };
+    section.map_or_else(Limits::default, |section| read_at("limits", section, report))
+}
+
+/// The numbers of a section that stands at `place`.
+pub(crate) fn read_at(place: &str, section: &LimitsSection, report: &mut Report<'_>) -> Limits {
     let LimitsSection { max_records, max_calls, max_destructive, max_bytes_out, min_interval } =
         section;
     let mut number = |name: &str, value: &Option<u64>, least: u64| {
         if let Some(value) = value {
             let message = format!("is {least} to 2^53 - 1");
             let fits = (least..=MAX_SAFE_INTEGER).contains(value);
-            report.require(fits, &format!("limits.{name}"), message);
+            report.require(fits, &format!("{place}.{name}"), message);
         }
         *value
     };
@@ -39,10 +43,10 @@ pub(crate) fn read(section: Option<&LimitsSection>, report: &mut Report<'_>) -> 
         max_bytes_out: number("max_bytes_out", max_bytes_out, 1),
         min_interval_s: min_interval
             .as_deref()
-            .and_then(|text| report.keep("limits.min_interval", duration(text)))
+            .and_then(|text| report.keep(&format!("{place}.min_interval"), duration(text)))
             .map(|interval| interval.as_secs()),
     };
-    report.require(!limits.is_empty(), "limits", "names at least one number, or is left out");
+    report.require(!limits.is_empty(), place, "names at least one number, or is left out");
     limits
 }
 

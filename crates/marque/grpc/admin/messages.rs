@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use marque_intent::kill::{Kill, KillScope, KillState};
 use marque_intent::{
-    Approval, Delivery, Denial, Grant, GrantTerms, Intent, Label, PinnedPlaybook, Playbook,
-    PlaybookStatus, RedeemedUse, State,
+    Approval, Denial, Grant, GrantTerms, Intent, Label, PinnedPlaybook, Playbook, PlaybookStatus,
+    RedeemedUse, State,
 };
 use marque_registry::{Entry, EntryRole, EntrySource, NewEntry};
 use marque_spiffe::Environment;
@@ -235,9 +235,7 @@ fn grant(grant: &Grant) -> proto::Grant {
         emergency_json: json(emergency),
         session: label(session),
         task: label(task),
-        delivery: match delivery {
-            Delivery::Token => "token".to_owned(),
-        },
+        delivery: delivery.to_string(),
         attestation: attestation.as_ref().map(ToString::to_string).unwrap_or_default(),
         policy_set_digest: policy_set_digest.to_string(),
     }

@@ -7,6 +7,7 @@ mod asking;
 mod decide;
 mod evidence;
 mod pace;
+mod playbook;
 mod standing;
 
 use std::sync::Arc;
@@ -22,6 +23,7 @@ use marque_policy::DecisionPoint;
 use marque_registry::Registry;
 use marque_spiffe::{Clock, Environment, Random, SpiffeId};
 use marque_store::Store;
+use tokio::sync::{Mutex, OwnedMutexGuard};
 
 /// Where agents ask for intents, look at their own and end them.
 #[derive(Debug)]
@@ -33,6 +35,8 @@ pub struct IntentDesk {
     pub(in crate::issuer) store: Arc<Store>,
     pub(in crate::issuer) clock: Arc<dyn Clock>,
     pub(in crate::issuer) random: Arc<dyn Random>,
+    /// Held from the count of an exception's runs until the next one is kept.
+    pub(in crate::issuer) exception_runs: Arc<Mutex<()>>,
 }
 
 /// Why the desk did not do what it was asked.
@@ -73,7 +77,7 @@ impl IntentDesk {
         request: &IntentRequest,
         idempotency: Option<IdempotencyKey>,
     ) -> Result<Intent, DeskError> {
-        let (intent, events) = match self.consider(client.id(), request).await {
+        let (intent, events, _run) = match self.consider(client.id(), request).await {
             Ok(considered) => considered,
             Err(denial) => return Err(self.refuse(client.id(), Some(request), denial).await),
         };
@@ -108,13 +112,15 @@ impl IntentDesk {
         &self,
         agent: &SpiffeId,
         request: &IntentRequest,
-    ) -> Result<(Intent, Vec<Event>), Denial> {
+    ) -> Result<(Intent, Vec<Event>, Option<OwnedMutexGuard<()>>), Denial> {
         let now = self.clock.now();
         self.must_be_an_agent(agent, now)?;
-        let playbook = self.playbook(request)?;
+        let (playbook, run) = self.as_asked(agent, request, now).await?;
+        let playbook = playbook.as_ref();
         self.pace(agent, playbook, request, now).await?;
         let evidence = self.evidence(agent, playbook, request, now).await?;
-        self.decide(agent, playbook, request, evidence, self.clock.now())
+        let (intent, events) = self.decide(agent, playbook, request, evidence, self.clock.now())?;
+        Ok((intent, events, run))
     }
 
     /// Records the refusal of a request, and gives the desk's answer: [`DeskError::Denied`], or

@@ -27,6 +27,12 @@ impl IntentDesk {
         }
     }
 
+    /// Who answers for an agent: the owner of its entry.
+    pub(super) fn sponsor(&self, id: &SpiffeId) -> Option<String> {
+        let registered = self.registry.snapshot();
+        registered.entry_by_spiffe_id(id).map(|entry| entry.owner().to_owned())
+    }
+
     pub(super) fn playbook(&self, request: &IntentRequest) -> Result<&Arc<Playbook>, Denial> {
         let found = self.playbooks.find(request.playbook());
         found.ok_or_else(|| {

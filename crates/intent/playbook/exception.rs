@@ -1,0 +1,348 @@
+//! An exception to a playbook: one agent, fixed parameters, few runs, an end of its own (M 43).
+//!
+//! It relaxes what it lists and nothing else, and never what is not on that list: blackouts, the form of tickets, the hard
+//! policies and the scopes stay as they are. It is part of the grant, and so of what approvers are shown and sign. Past its
+//! end it does nothing. Absent: counting its runs, which takes a store.
+
+mod read;
+
+use std::fmt;
+use std::num::NonZeroU32;
+use std::str::FromStr;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use jiff::civil::Date;
+use marque_spiffe::SpiffeId;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use super::{Playbook, PlaybookError, PlaybookId};
+use crate::approval::ApprovalRule;
+use crate::digest::Digest;
+use crate::lifecycle::{Intent, State};
+use crate::request::IntentRequest;
+
+/// The longest that an exception may hold.
+pub const MAX_EXCEPTION: Duration = Duration::from_secs(31 * 24 * 60 * 60);
+/// The most runs that an exception may give.
+pub const MAX_EXCEPTION_RUNS: u32 = 10;
+
+/// An exception's id: 1 to 63 of `a-z 0-9 -`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct ExceptionId(String);
+
+/// The text is not the id of an exception.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("an exception's id has 1 to 63 of the characters `a-z`, `0-9` and `-`")]
+pub struct ExceptionIdError;
+
+impl ExceptionId {
+    /// The id as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for ExceptionId {
+    type Err = ExceptionIdError;
+
+    fn from_str(text: &str) -> Result<Self, ExceptionIdError> {
+        let fits = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+        if (1..=63).contains(&text.len()) && text.bytes().all(fits) {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(ExceptionIdError)
+        }
+    }
+}
+
+impl TryFrom<String> for ExceptionId {
+    type Error = ExceptionIdError;
+
+    fn try_from(text: String) -> Result<Self, ExceptionIdError> {
+        text.parse()
+    }
+}
+
+impl From<ExceptionId> for String {
+    fn from(id: ExceptionId) -> Self {
+        id.0
+    }
+}
+
+impl fmt::Display for ExceptionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// An exception that passed every check.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Exception {
+    id: ExceptionId,
+    digest: Digest,
+    playbook: PlaybookId,
+    version: u64,
+    agent: SpiffeId,
+    parameters: Map<String, Value>,
+    owner: String,
+    reason: String,
+    review_by: Date,
+    from: Timestamp,
+    expires_at: Timestamp,
+    runs: NonZeroU32,
+    relaxes: Relaxed,
+}
+
+/// What an exception relaxes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Relaxed {
+    /// So many approvals are enough.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub approvals: Option<NonZeroU32>,
+}
+
+/// An exception by content, as a grant carries it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PinnedException {
+    /// The id.
+    pub id: ExceptionId,
+    /// The digest of its document.
+    pub digest: Digest,
+    /// Who answers for it.
+    pub owner: String,
+    /// Why it is there, in its owner's words.
+    pub reason: String,
+    /// When it ends.
+    pub expires_at: Timestamp,
+    /// What it relaxes.
+    pub relaxes: Relaxed,
+}
+
+impl fmt::Display for PinnedException {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ({})", self.id, self.digest)
+    }
+}
+
+/// Where an exception stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ExceptionStanding {
+    /// It has not begun.
+    NotBegun,
+    /// It holds.
+    Live,
+    /// It holds, and its review is overdue.
+    ReviewOverdue,
+    /// It has ended, and does nothing.
+    Ended,
+}
+
+impl Exception {
+    /// Reads one exception.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it, at least one thing.
+    pub fn parse(text: &str) -> Result<Self, Vec<PlaybookError>> {
+        read::parse(text)
+    }
+
+    /// What keeps it from ever having an effect on its playbook, or makes it wider than one thing.
+    #[must_use]
+    pub fn check(&self, playbook: Option<&Playbook>) -> Vec<String> {
+        let Some(playbook) = playbook else {
+            return vec![format!("there is no playbook `{}`", self.playbook)];
+        };
+        let mut wrong = Vec::new();
+        let mut require = |holds: bool, message: String| {
+            if !holds {
+                wrong.push(message);
+            }
+        };
+        let version = playbook.version();
+        require(
+            self.version == version,
+            format!("is for version {}, current is {version}; review it again", self.version),
+        );
+        require(
+            playbook.agents().iter().any(|pattern| pattern.matches(&self.agent)),
+            format!("`{}` may not ask for the playbook", self.agent),
+        );
+        if let Err(why) = playbook.parameters.check(&self.parameters) {
+            require(false, format!("`parameters` has to fix every one that is required: {why}"));
+        }
+        if let Some(enough) = self.relaxes.approvals {
+            let fewer = playbook.approval().is_some_and(|rule| enough < rule.approve);
+            require(fewer, "`relaxes.approvals` is no fewer than the playbook wants".to_owned());
+        }
+        wrong
+    }
+
+    /// The id.
+    #[must_use]
+    pub const fn id(&self) -> &ExceptionId {
+        &self.id
+    }
+
+    /// SHA-256 over the canonical JSON of the document.
+    #[must_use]
+    pub const fn digest(&self) -> &Digest {
+        &self.digest
+    }
+
+    /// The playbook that it is for.
+    #[must_use]
+    pub const fn playbook(&self) -> &PlaybookId {
+        &self.playbook
+    }
+
+    /// The version of the playbook that it is for, and no other.
+    #[must_use]
+    pub const fn version(&self) -> u64 {
+        self.version
+    }
+
+    /// The agent that it is for, and no other.
+    #[must_use]
+    pub const fn agent(&self) -> &SpiffeId {
+        &self.agent
+    }
+
+    /// The parameters that a request has to have.
+    #[must_use]
+    pub const fn parameters(&self) -> &Map<String, Value> {
+        &self.parameters
+    }
+
+    /// Who answers for it.
+    #[must_use]
+    pub fn owner(&self) -> &str {
+        &self.owner
+    }
+
+    /// Why it is there.
+    #[must_use]
+    pub fn reason(&self) -> &str {
+        &self.reason
+    }
+
+    /// The day on which its review is due.
+    #[must_use]
+    pub const fn review_by(&self) -> Date {
+        self.review_by
+    }
+
+    /// When it ends.
+    #[must_use]
+    pub const fn expires_at(&self) -> Timestamp {
+        self.expires_at
+    }
+
+    /// How many grants it may have a part in.
+    #[must_use]
+    pub const fn runs(&self) -> NonZeroU32 {
+        self.runs
+    }
+
+    /// What it relaxes.
+    #[must_use]
+    pub const fn relaxes(&self) -> &Relaxed {
+        &self.relaxes
+    }
+
+    /// Where it stands at an instant.
+    #[must_use]
+    pub fn standing(&self, now: Timestamp) -> ExceptionStanding {
+        if now >= self.expires_at {
+            ExceptionStanding::Ended
+        } else if now < self.from {
+            ExceptionStanding::NotBegun
+        } else if today(now) > self.review_by {
+            ExceptionStanding::ReviewOverdue
+        } else {
+            ExceptionStanding::Live
+        }
+    }
+
+    /// Whether a request is the one that it is for, and it holds: this agent, this playbook and version, these parameters.
+    #[must_use]
+    pub fn is_for(
+        &self,
+        agent: &SpiffeId,
+        playbook: &Playbook,
+        request: &IntentRequest,
+        now: Timestamp,
+    ) -> bool {
+        let live = match self.standing(now) {
+            ExceptionStanding::Live | ExceptionStanding::ReviewOverdue => true,
+            ExceptionStanding::NotBegun | ExceptionStanding::Ended => false,
+        };
+        live && self.agent == *agent
+            && self.playbook == *playbook.id()
+            && self.version == playbook.version()
+            && self
+                .parameters
+                .iter()
+                .all(|(name, value)| request.parameters().get(name) == Some(value))
+    }
+
+    /// Whether a run is left: `earlier` are the agent's intents. One that was refused, or that nobody used before it was
+    /// withdrawn or ran out, was no run.
+    #[must_use]
+    pub fn has_runs_left(&self, earlier: &[Intent]) -> bool {
+        let was_run = |intent: &&Intent| {
+            let under = intent.grant().conditions.provisions.exception.as_ref();
+            let unused =
+                matches!(intent.state(), State::Denied | State::Cancelled | State::Expired)
+                    && intent.uses().is_empty();
+            under.is_some_and(|under| under.id == self.id) && !unused
+        };
+        let runs = earlier.iter().filter(was_run).count();
+        u32::try_from(runs).is_ok_and(|runs| runs < self.runs.get())
+    }
+
+    /// What a grant carries of it.
+    #[must_use]
+    pub fn pin(&self) -> PinnedException {
+        PinnedException {
+            id: self.id.clone(),
+            digest: self.digest,
+            owner: self.owner.clone(),
+            reason: self.reason.clone(),
+            expires_at: self.expires_at,
+            relaxes: self.relaxes,
+        }
+    }
+}
+
+impl Playbook {
+    /// The playbook as it is under an exception.
+    #[must_use]
+    pub fn under(&self, exception: &Exception) -> Self {
+        let approval = self.approval.as_ref().map(|rule| ApprovalRule {
+            approve: exception.relaxes.approvals.map_or(rule.approve, |few| few.min(rule.approve)),
+            ..rule.clone()
+        });
+        Self { approval, exception: Some(exception.pin()), ..self.clone() }
+    }
+
+    /// The exception that it is under.
+    #[must_use]
+    pub const fn exception(&self) -> Option<&PinnedException> {
+        self.exception.as_ref()
+    }
+}
+
+/// The day in UTC.
+pub(crate) fn today(now: Timestamp) -> Date {
+    now.to_zoned(jiff::tz::TimeZone::UTC).date()
+}
+
+#[cfg(test)]
+mod tests;

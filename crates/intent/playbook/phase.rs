@@ -1,0 +1,170 @@
+//! The phases of a long task: each is a grant of its own with a decision of its own (M 54), so that what prepares never
+//! executes (M 45).
+//!
+//! Absent: how the earlier intents are found, which is the caller's.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::str::FromStr;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::Playbook;
+use crate::denial::{Denial, DenialCode};
+use crate::lifecycle::{Intent, Outcome, State, plus};
+use crate::request::IntentRequest;
+
+/// A phase's name: 1 to 32 of `a-z 0-9 -`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct PhaseName(String);
+
+/// The text is not the name of a phase.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a phase's name has 1 to 32 of the characters `a-z`, `0-9` and `-`")]
+pub struct PhaseNameError;
+
+impl PhaseName {
+    /// The name as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for PhaseName {
+    type Err = PhaseNameError;
+
+    fn from_str(text: &str) -> Result<Self, PhaseNameError> {
+        let fits = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+        if (1..=32).contains(&text.len()) && text.bytes().all(fits) {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(PhaseNameError)
+        }
+    }
+}
+
+impl TryFrom<String> for PhaseName {
+    type Error = PhaseNameError;
+
+    fn try_from(text: String) -> Result<Self, PhaseNameError> {
+        text.parse()
+    }
+}
+
+impl From<PhaseName> for String {
+    fn from(name: PhaseName) -> Self {
+        name.0
+    }
+}
+
+impl fmt::Display for PhaseName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// One phase of a playbook: its name, and what has to be done before it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Phase {
+    pub(super) name: PhaseName,
+    pub(super) needs: BTreeSet<PhaseName>,
+    pub(super) within: Option<Duration>,
+}
+
+impl Phase {
+    /// The name.
+    #[must_use]
+    pub const fn name(&self) -> &PhaseName {
+        &self.name
+    }
+
+    /// The phases that have to be completed with success before it.
+    #[must_use]
+    pub const fn needs(&self) -> &BTreeSet<PhaseName> {
+        &self.needs
+    }
+
+    /// How long ago those may have been completed; absent where it needs none.
+    #[must_use]
+    pub const fn within(&self) -> Option<Duration> {
+        self.within
+    }
+
+    /// Whether `request` for this phase comes in its order: of the agent's `earlier` intents, one for each phase that it
+    /// needs was completed with success, of the same playbook by content, with the same parameters and the same ticket,
+    /// and not too long ago.
+    ///
+    /// # Errors
+    /// `phase_order`, which names the phase that is missing.
+    pub fn check_order(
+        &self,
+        playbook: &Playbook,
+        request: &IntentRequest,
+        earlier: &[Intent],
+        now: Timestamp,
+    ) -> Result<(), Denial> {
+        let counts = |needed: &PhaseName, intent: &Intent| {
+            let done = intent.grant();
+            let recent = self.within.is_none_or(|within| now <= plus(intent.changed_at(), within));
+            intent.state() == State::Completed
+                && intent.outcome() == Some(Outcome::Success)
+                && recent
+                && done.conditions.provisions.phase.as_ref() == Some(needed)
+                && done.playbook.id == playbook.id
+                && done.playbook.digest == playbook.digest
+                && done.parameters == *request.parameters()
+                && done.ticket.as_ref() == request.ticket()
+        };
+        let lacks = |needed: &&PhaseName| !earlier.iter().any(|intent| counts(needed, intent));
+        match self.needs.iter().find(lacks) {
+            None => Ok(()),
+            Some(needed) => {
+                let detail = format!(
+                    "phase `{}` needs phase `{needed}` completed with success before, for the same parameters",
+                    self.name
+                );
+                Err(Denial::new(DenialCode::PhaseOrder, detail))
+            }
+        }
+    }
+}
+
+impl Playbook {
+    /// The phases, if it is staged.
+    pub fn phases(&self) -> impl Iterator<Item = &Phase> {
+        self.phases.iter().filter_map(|phase| phase.phase.as_ref())
+    }
+
+    /// The phase that this is the playbook of; absent where it is the playbook of a whole task.
+    #[must_use]
+    pub const fn phase(&self) -> Option<&Phase> {
+        self.phase.as_ref()
+    }
+
+    /// The playbook as it is in one phase: with that phase's scopes, actions, tools, numbers and approval. A playbook
+    /// without phases is its own only one, and is asked for without a name.
+    ///
+    /// # Errors
+    /// `phase_order`: a phase has to be named and is not, or there is none of that name.
+    pub fn in_phase(&self, asked: Option<&PhaseName>) -> Result<&Self, Denial> {
+        let refused = |detail: String| Err(Denial::new(DenialCode::PhaseOrder, detail));
+        match asked {
+            None if self.phases.is_empty() => Ok(self),
+            None => {
+                let names: Vec<_> = self.phases().map(|phase| phase.name.as_str()).collect();
+                refused(format!("the request names no `phase`; there are `{}`", names.join("`, `")))
+            }
+            Some(name) => {
+                let of = |playbook: &&Self| playbook.phase().is_some_and(|one| one.name == *name);
+                match self.phases.iter().map(AsRef::as_ref).find(of) {
+                    Some(playbook) => Ok(playbook),
+                    None => refused(format!("the playbook has no phase `{name}`")),
+                }
+            }
+        }
+    }
+}
