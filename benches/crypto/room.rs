@@ -153,7 +153,7 @@ fn approved_intent() -> Intent {
         Playbook::parse(&std::fs::read_to_string(file).expect("the playbook")).expect("a playbook");
     let body = br#"{"playbook":"restart-preview","parameters":{"preview":"pr-1207"}}"#;
     let request = IntentRequest::parse(body).expect("a request");
-    let requester = Requester { agent: agent(), attestation: None, sponsor: None };
+    let requester = Requester { agent: agent(), attestation: None, owner: None };
     let intent_id = INTENT.parse().expect("an id");
     let circumstances = Circumstances {
         intent_id,

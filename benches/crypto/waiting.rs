@@ -8,7 +8,7 @@ use marque_exchange::{
     OpenedDeferral, PlaybookApproval, Polled, TokenStoreError,
 };
 use marque_intent::{
-    ApprovalRule, Denial, Digest, IdempotencyKey, Intent, IntentId, IntentRequest, PlaybookId,
+    ApprovalPlan, Denial, Digest, IdempotencyKey, Intent, IntentId, IntentRequest, PlaybookId,
 };
 use marque_spiffe::SpiffeId;
 
@@ -34,7 +34,7 @@ impl IntentDesk for Nobody {
         PlaybookApproval::NotForThisAgent
     }
 
-    fn may_approve(&self, _: &ApprovalRule, _: &str) -> bool {
+    fn may_approve(&self, _: &ApprovalPlan, _: &str) -> bool {
         false
     }
 }

@@ -47,6 +47,9 @@ pub enum EventKind {
     /// One approver approved this digest; the intent may need more.
     #[serde(rename = "org.marque.approval.recorded")]
     ApprovalRecorded,
+    /// One approver refused this digest; the intent may wait for others.
+    #[serde(rename = "org.marque.approval.objected")]
+    ApprovalObjected,
     /// Somebody who may not approve tried to.
     #[serde(rename = "org.marque.approval.refused")]
     ApprovalRefused,
@@ -108,7 +111,7 @@ pub enum EventKind {
 
 impl EventKind {
     /// Every kind, in the order of declaration.
-    pub const ALL: [Self; 30] = [
+    pub const ALL: [Self; 31] = [
         Self::IntentRequested,
         Self::IntentPending,
         Self::IntentDenied,
@@ -120,6 +123,7 @@ impl EventKind {
         Self::IntentHeard,
         Self::IntentRevoked,
         Self::ApprovalRecorded,
+        Self::ApprovalObjected,
         Self::ApprovalRefused,
         Self::ChangeRefused,
         Self::BreakGlassRequested,
@@ -156,6 +160,7 @@ impl EventKind {
             Self::IntentHeard => "org.marque.intent.heard",
             Self::IntentRevoked => "org.marque.intent.revoked",
             Self::ApprovalRecorded => "org.marque.approval.recorded",
+            Self::ApprovalObjected => "org.marque.approval.objected",
             Self::ApprovalRefused => "org.marque.approval.refused",
             Self::ChangeRefused => "org.marque.change.refused",
             Self::BreakGlassRequested => "org.marque.break_glass.requested",

@@ -6,7 +6,7 @@ use std::{error::Error, fmt};
 
 use futures::future::BoxFuture;
 use marque_intent::{
-    ApprovalRule, Denial, DenialClass, DenialCode, IdempotencyKey, Intent, IntentId, IntentRequest,
+    ApprovalPlan, Denial, DenialClass, DenialCode, IdempotencyKey, Intent, IntentId, IntentRequest,
     PlaybookId,
 };
 use marque_spiffe::SpiffeId;
@@ -34,8 +34,8 @@ pub trait IntentDesk: fmt::Debug + Send + Sync {
     /// Who approves what a playbook grants to this agent.
     fn approval(&self, agent: &SpiffeId, playbook: &PlaybookId) -> PlaybookApproval;
 
-    /// Whether `name` is a group or a user whose approval counts by this rule.
-    fn may_approve(&self, rule: &ApprovalRule, name: &str) -> bool;
+    /// Whether `name` is a group or a user whose approval counts by this plan.
+    fn may_approve(&self, plan: &ApprovalPlan, name: &str) -> bool;
 }
 
 /// Who approves what a playbook grants to an agent.
@@ -45,8 +45,8 @@ pub enum PlaybookApproval {
     NotForThisAgent,
     /// Nobody: it names no approver.
     ByNobody,
-    /// Those of this rule.
-    By(ApprovalRule),
+    /// Those of this plan.
+    By(ApprovalPlan),
 }
 
 /// Why the desk made no intent.

@@ -35,7 +35,7 @@ use crate::{
 
 pub(crate) use self::{
     fields::{Fields, is_plain},
-    grants::{approved, open, terms},
+    grants::{anybody, approved, open, terms},
     login::{LOGIN, Login},
     store::{Kept, MemoryStore, order},
 };

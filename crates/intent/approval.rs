@@ -1,16 +1,33 @@
 //! Who approves, and what an approval is bound to.
 //!
-//! An approver is a principal of its own: nothing here turns a SPIFFE ID into one. Absent: how an approver proves who
-//! it is, which the edges do before they build one.
+//! An approver is a principal of its own: nothing here turns a SPIFFE ID into one. How a grant is approved is its
+//! [`ApprovalPlan`]: levels one after the other, and in each of them rules of which one is enough. Absent: how an approver
+//! proves who it is, which the edges do before they build a [`Decider`].
+
+mod decider;
+mod mfa;
+mod plan;
+mod principal;
+mod progress;
+mod reach;
+mod rule;
 
 use std::collections::BTreeSet;
 use std::fmt;
-use std::num::NonZeroU32;
 use std::str::FromStr;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+pub use self::decider::{Decider, Objection};
+pub use self::mfa::{MFA_MAX_AGE, MfaEvidence, MfaMethod};
+pub use self::plan::{
+    ApprovalLevel, ApprovalPlan, Exclusion, MAX_ALTERNATIVES, MAX_LEVELS, PlanError,
+    UnknownExclusion,
+};
+pub use self::principal::{Principal, PrincipalError, PrincipalKind};
+pub use self::reach::KnownApprovers;
+pub use self::rule::ApprovalRule;
 use crate::digest::Digest;
 
 /// The group of every local operator.
@@ -186,29 +203,6 @@ impl fmt::Display for GroupName {
     }
 }
 
-/// How many approvals a grant needs, and whose.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct ApprovalRule {
-    /// How many different approvers have to approve.
-    pub approve: NonZeroU32,
-    /// The groups that they are from; empty is any approver.
-    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
-    pub groups: BTreeSet<GroupName>,
-}
-
-impl ApprovalRule {
-    /// Whether this approver counts.
-    #[must_use]
-    pub fn admits(&self, approval: &Approval) -> bool {
-        let local = matches!(approval.approver, Approver::Operator { .. });
-        self.groups.is_empty()
-            || self.groups.iter().any(|group| {
-                approval.groups.contains(group) || (local && group.as_str() == OPERATORS)
-            })
-    }
-}
-
 /// One approver's word for one grant, by its digest.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -218,13 +212,30 @@ pub struct Approval {
     groups: BTreeSet<GroupName>,
     digest: Digest,
     at: Timestamp,
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    known_as: BTreeSet<Principal>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    mfa: Option<MfaEvidence>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    client: Option<String>,
+    #[serde(default, skip_serializing_if = "is_first")]
+    level: usize,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    took_ms: Option<u64>,
 }
 
 impl Approval {
-    /// An approval of the grant with this digest, by somebody in no group (a local operator is in [`OPERATORS`] anyway).
+    /// An approval of the grant with this digest, by somebody of whom nothing else is known.
     #[must_use]
-    pub const fn new(approver: Approver, digest: Digest, at: Timestamp) -> Self {
-        Self { approver, groups: BTreeSet::new(), digest, at }
+    pub fn new(approver: Approver, digest: Digest, at: Timestamp) -> Self {
+        Self::by(Decider::from(approver), digest, at)
+    }
+
+    /// An approval of the grant with this digest.
+    #[must_use]
+    pub fn by(decider: Decider, digest: Digest, at: Timestamp) -> Self {
+        let Decider { approver, groups, known_as, mfa, client } = decider;
+        Self { approver, groups, digest, at, known_as, mfa, client, level: 0, took_ms: None }
     }
 
     /// Names the groups that the edge found the approver in.
@@ -232,6 +243,27 @@ impl Approval {
     pub fn in_groups(mut self, groups: impl IntoIterator<Item = GroupName>) -> Self {
         self.groups = groups.into_iter().collect();
         self
+    }
+
+    /// Says how long the approver had it before their eyes, in milliseconds.
+    #[must_use]
+    pub const fn after(mut self, took_ms: Option<u64>) -> Self {
+        self.took_ms = took_ms;
+        self
+    }
+
+    /// The same word, counted at this level.
+    #[must_use]
+    pub(crate) const fn at_level(mut self, level: usize) -> Self {
+        self.level = level;
+        self
+    }
+
+    /// Who approved, with all that was known of them.
+    #[must_use]
+    pub fn decider(&self) -> Decider {
+        let Self { approver, groups, known_as, mfa, client, .. } = self.clone();
+        Decider { approver, groups, known_as, mfa, client }
     }
 
     /// Who approved.
@@ -257,6 +289,35 @@ impl Approval {
     pub const fn at(&self) -> Timestamp {
         self.at
     }
+
+    /// How the approver had shown more than one factor, if they had.
+    #[must_use]
+    pub const fn mfa(&self) -> Option<&MfaEvidence> {
+        self.mfa.as_ref()
+    }
+
+    /// What they used.
+    #[must_use]
+    pub fn client(&self) -> Option<&str> {
+        self.client.as_deref()
+    }
+
+    /// The level of the plan that it counts at, from 0.
+    #[must_use]
+    pub const fn level(&self) -> usize {
+        self.level
+    }
+
+    /// How long the approver had it before their eyes, in milliseconds, where that is known.
+    #[must_use]
+    pub const fn took_ms(&self) -> Option<u64> {
+        self.took_ms
+    }
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+const fn is_first(level: &usize) -> bool {
+    *level == 0
 }
 
 fn is_graphic(text: &str) -> bool {
@@ -269,17 +330,6 @@ mod tests {
 
     fn operator(uid: u32, user: &str) -> Approver {
         Approver::Operator { uid, user: user.to_owned() }
-    }
-
-    fn rule(groups: &[&str]) -> ApprovalRule {
-        ApprovalRule {
-            approve: NonZeroU32::MIN,
-            groups: groups.iter().map(|group| group.parse().unwrap()).collect(),
-        }
-    }
-
-    fn approval(approver: Approver) -> Approval {
-        Approval::new(approver, Digest::of(b"grant"), Timestamp::UNIX_EPOCH)
     }
 
     #[test]
@@ -302,18 +352,6 @@ mod tests {
         assert_eq!(Person::new("https://idp.example.org", ""), Err(PersonError::Subject));
         let smuggled = serde_json::json!({"kind": "person", "issuer": "https://idp.example.org", "subject": "spiffe://a/b"});
         assert!(serde_json::from_value::<Approver>(smuggled).is_err());
-    }
-
-    #[test]
-    fn a_rule_counts_only_its_groups() {
-        let person = Approver::Person(Person::new("https://idp.example.org", "1").unwrap());
-        let sre: GroupName = "sre".parse().unwrap();
-        assert!(rule(&[]).admits(&approval(person.clone())));
-        assert!(!rule(&["sre"]).admits(&approval(person.clone())));
-        assert!(rule(&["sre"]).admits(&approval(person.clone()).in_groups([sre])));
-        assert!(!rule(&[OPERATORS]).admits(&approval(person)));
-        assert!(rule(&[OPERATORS]).admits(&approval(operator(1000, "alice"))));
-        assert!(!rule(&["sre"]).admits(&approval(operator(1000, "alice"))));
     }
 
     #[test]

@@ -49,7 +49,7 @@ pub(crate) fn requester(id: &str) -> Requester {
     Requester {
         agent: id.parse().unwrap(),
         attestation: Some(Digest::of(b"selectors")),
-        sponsor: None,
+        owner: None,
     }
 }
 
@@ -91,7 +91,8 @@ pub(crate) fn review_of(playbook: &Playbook, more: &Value) -> Result<Grant, crat
 pub(crate) fn grant_with(uses: u32, approvals: u32) -> Grant {
     let approve = NonZeroU32::new(approvals).unwrap();
     let terms = grant().terms().clone();
-    let approval = Some(ApprovalRule { approve, groups: terms.approval.clone().unwrap().groups });
+    let groups = terms.approval.as_ref().unwrap().rules().next().unwrap().groups.clone();
+    let approval = Some(ApprovalRule::of(approve, groups).into());
     Grant::seal(GrantTerms { uses, approval, ..terms }).unwrap()
 }
 

@@ -14,7 +14,7 @@ use marque_spiffe::{SpiffeId, TrustDomain};
 use serde::{Deserialize, Serialize, Serializer};
 use serde_json::{Map, Value};
 
-use crate::approval::ApprovalRule;
+use crate::approval::ApprovalPlan;
 use crate::conditions::Conditions;
 use crate::delegators::Delegators;
 use crate::digest::{CanonicalError, Digest};
@@ -113,7 +113,7 @@ pub struct GrantTerms {
     pub ticket: Option<TicketRef>,
     /// How a person approves it; absent if nobody can.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub approval: Option<ApprovalRule>,
+    pub approval: Option<ApprovalPlan>,
     /// The digest of the policy set in force.
     pub policy_set_digest: Digest,
     /// The risk score that policy saw, from 0 to 100.

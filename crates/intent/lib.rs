@@ -37,8 +37,10 @@ pub use self::appeal::{
     MAX_BINDING_MESSAGE_CHARS,
 };
 pub use self::approval::{
-    Approval, ApprovalRule, Approver, GroupName, GroupNameError, MAX_APPROVALS, OPERATORS, Person,
-    PersonError,
+    Approval, ApprovalLevel, ApprovalPlan, ApprovalRule, Approver, Decider, Exclusion, GroupName,
+    GroupNameError, KnownApprovers, MAX_ALTERNATIVES, MAX_APPROVALS, MAX_LEVELS, MFA_MAX_AGE,
+    MfaEvidence, MfaMethod, OPERATORS, Objection, Person, PersonError, PlanError, Principal,
+    PrincipalError, PrincipalKind, UnknownExclusion,
 };
 pub use self::conditions::Conditions;
 pub use self::delegators::{Delegator, Delegators, MAX_DELEGATOR_TEXT, Persons};

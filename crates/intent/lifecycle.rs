@@ -14,6 +14,7 @@
 //! it is asked of; it returns the next one and the events that belong in the same transaction. Absent: storage, kills
 //! (the store looks at them in the same transaction) and tokens.
 
+mod approve;
 mod change;
 mod clocks;
 mod derive;
@@ -41,7 +42,7 @@ pub use self::facts::TokenFacts;
 pub use self::redeem::Use;
 pub use self::state::{Outcome, State, UnknownState};
 use crate::appeal::Appeal;
-use crate::approval::{Approval, Approver};
+use crate::approval::{Approval, ApprovalPlan, Decider, Objection};
 use crate::denial::{Denial, DenialCode};
 use crate::grant::Grant;
 use crate::id::IntentId;
@@ -89,6 +90,8 @@ pub struct Course {
     changed_at: Timestamp,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     approvals: Vec<Approval>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    objections: Vec<Objection>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     approved_at: Option<Timestamp>,
     uses_left: u32,
@@ -160,6 +163,7 @@ impl Intent {
             created_at: now,
             changed_at: now,
             approvals: Vec::new(),
+            objections: Vec::new(),
             approved_at: (state == State::Approved).then_some(now),
             uses_left: grant.uses,
             uses: Vec::new(),
@@ -267,14 +271,26 @@ impl Intent {
         &self.approvals
     }
 
-    /// How many more different approvers it needs; zero unless it is pending.
+    /// How many more different approvers it needs at least; zero unless it is pending.
     #[must_use]
     pub fn approvals_missing(&self) -> u32 {
-        let needed = match (self.state, &self.grant.approval) {
-            (State::Pending, Some(rule)) => rule.approve.get(),
-            _ => return 0,
-        };
-        needed.saturating_sub(u32::try_from(self.approvals.len()).unwrap_or(u32::MAX))
+        self.awaited().map_or(0, |plan| plan.missing(&self.approvals))
+    }
+
+    /// The level of its plan at which it waits, from 0; `None` unless it is pending.
+    #[must_use]
+    pub fn open_level(&self) -> Option<usize> {
+        self.awaited()?.open_level(&self.approvals)
+    }
+
+    /// The refusals so far, of which none was final unless it is denied.
+    #[must_use]
+    pub fn objections(&self) -> &[Objection] {
+        &self.objections
+    }
+
+    fn awaited(&self) -> Option<&ApprovalPlan> {
+        self.grant.approval.as_ref().filter(|_| self.state == State::Pending)
     }
 
     /// When it was approved, if it was.

@@ -53,7 +53,7 @@ pub(crate) use self::set::{read_with, toml_files};
 pub use self::summary::{PhaseSummary, PlaybookSummary, TicketSummary};
 pub(crate) use self::template::{Template, Variable};
 pub(crate) use self::value::ValueTemplate;
-use crate::approval::ApprovalRule;
+use crate::approval::ApprovalPlan;
 use crate::delegators::Delegators;
 use crate::digest::Digest;
 use crate::grant::{Delivery, PinnedPlaybook, Scope};
@@ -105,6 +105,7 @@ pub struct Playbook {
     digest: Digest,
     title: String,
     owner: String,
+    author: Option<String>,
     review_by: Date,
     tenant: String,
     trust_domain: TrustDomain,
@@ -122,7 +123,7 @@ pub struct Playbook {
     time: Times,
     pub(crate) ticket: Option<TicketDemand>,
     approval_mode: ApprovalMode,
-    approval: Option<ApprovalRule>,
+    approval: Option<ApprovalPlan>,
     pub(crate) tools: BTreeMap<ToolId, ToolTemplate>,
     pub(crate) constraints: BTreeMap<String, ValueTemplate>,
     limits: Limits,
@@ -172,6 +173,12 @@ impl Playbook {
     #[must_use]
     pub fn owner(&self) -> &str {
         &self.owner
+    }
+
+    /// Who wrote it; who answers for it, where it does not say.
+    #[must_use]
+    pub fn author(&self) -> &str {
+        self.author.as_deref().unwrap_or(&self.owner)
     }
 
     /// The day on which its review is due.
@@ -254,7 +261,7 @@ impl Playbook {
 
     /// Who approves where a person has to; absent if nobody can.
     #[must_use]
-    pub const fn approval(&self) -> Option<&ApprovalRule> {
+    pub const fn approval(&self) -> Option<&ApprovalPlan> {
         self.approval.as_ref()
     }
 

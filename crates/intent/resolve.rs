@@ -33,8 +33,8 @@ pub struct Requester {
     pub agent: SpiffeId,
     /// The digest of what it attested as, where the edge knows it.
     pub attestation: Option<Digest>,
-    /// Who answers for it, where the edge knows that.
-    pub sponsor: Option<String>,
+    /// Who answers for the agent, by its registration entry, where the edge knows it.
+    pub owner: Option<String>,
 }
 
 /// What a grant records beside the request and the playbook.
@@ -70,6 +70,10 @@ pub fn resolve(
     let Circumstances { intent_id, policy_set_digest, evidence, now } = circumstances;
     let not_after =
         plus(plus(plus(now, times.request_ttl), times.start_within), times.max_duration);
+    let approval = playbook.approval().cloned();
+    let approval = approval
+        .map(|plan| plan.pinned(requester.owner.as_deref(), playbook.author()))
+        .transpose()?;
     let terms = GrantTerms {
         intent_id,
         trust_domain: playbook.trust_domain().clone(),
@@ -105,7 +109,7 @@ pub fn resolve(
         not_before: now,
         not_after,
         ticket,
-        approval: playbook.approval().cloned(),
+        approval,
         policy_set_digest,
         risk: playbook.risk(),
         evidence,
@@ -155,7 +159,7 @@ fn provisions(
     requester: &Requester,
 ) -> Result<Provisions, Denial> {
     let logging = playbook.logging().clone();
-    let sponsor = match (&requester.sponsor, logging.require.contains(&LogField::Sponsor)) {
+    let sponsor = match (&requester.owner, logging.require.contains(&LogField::Sponsor)) {
         (Some(sponsor), true) => Some(sponsor.clone()),
         (None, true) => {
             let detail = "the log has to say who answers for the agent, and nobody is known to";

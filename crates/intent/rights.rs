@@ -34,7 +34,7 @@ pub use self::limits::Limits;
 use self::limits::{at_least, at_most};
 pub use self::tool::{MAX_ARGUMENT_SCHEMAS, MAX_TOOLS, ToolBounds, ToolId, ToolIdError};
 pub use self::wanted::{Wanted, WantedTool};
-use crate::approval::ApprovalRule;
+use crate::approval::ApprovalPlan;
 use crate::denial::{Denial, DenialCode};
 use crate::grant::{AuthorizationDetail, Delivery, Grant, Scope};
 
@@ -83,7 +83,7 @@ pub struct Rights {
     pub on_behalf: Option<OnBehalf>,
     /// Who has to approve; absent if nobody has to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub approval: Option<ApprovalRule>,
+    pub approval: Option<ApprovalPlan>,
     /// How it is delivered.
     pub delivery: Delivery,
     /// The highest risk score at which it holds, from 0 to 100.
@@ -293,18 +293,14 @@ fn covers_purpose(parent: Option<&str>, child: Option<&str>) -> Result<(), Widen
     }
 }
 
-/// At least as many approvals, by no others than the parent's approvers.
+/// At least the parent's approvals, by no others than the parent's approvers.
 fn covers_approval(
-    parent: Option<&ApprovalRule>,
-    child: Option<&ApprovalRule>,
+    parent: Option<&ApprovalPlan>,
+    child: Option<&ApprovalPlan>,
 ) -> Result<(), Widening> {
     let Some(ours) = parent else { return Ok(()) };
-    let no_others = |theirs: &ApprovalRule| {
-        ours.groups.is_empty()
-            || (!theirs.groups.is_empty() && theirs.groups.is_subset(&ours.groups))
-    };
     match child {
-        Some(theirs) if theirs.approve >= ours.approve && no_others(theirs) => Ok(()),
+        Some(theirs) if theirs.is_at_least(ours) => Ok(()),
         Some(_) | None => Err(Widening::exceeds(Dimension::Approval)),
     }
 }

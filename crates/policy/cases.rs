@@ -174,7 +174,7 @@ fn decide(
         now,
     };
     let requester =
-        Requester { agent: case.agent.clone(), attestation: None::<Digest>, sponsor: None };
+        Requester { agent: case.agent.clone(), attestation: None::<Digest>, owner: None };
     let grant = match resolve(playbook, &request, &requester, circumstances) {
         Ok(grant) => grant,
         Err(denial) => return Ok(Err(denial)),

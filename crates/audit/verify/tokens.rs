@@ -51,6 +51,7 @@ impl Tokens {
             | EventKind::IntentHeard
             | EventKind::IntentApproved
             | EventKind::ApprovalRecorded
+            | EventKind::ApprovalObjected
             | EventKind::ApprovalRefused
             | EventKind::ChangeRefused
             | EventKind::BreakGlassRequested

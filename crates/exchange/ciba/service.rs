@@ -1,6 +1,6 @@
 //! Authentication requests, as a part of the token service.
 
-use marque_intent::{ApprovalRule, Denial, DenialCode, Intent, IntentRequest};
+use marque_intent::{ApprovalPlan, Denial, DenialCode, Intent, IntentRequest};
 
 use super::{BackchannelRequest, BackchannelResponse, Hint};
 use crate::{
@@ -135,7 +135,7 @@ impl TokenService {
         Err(self.refused(client, Some(intent.id()), Some(intent), refusal).await)
     }
 
-    fn is_known(&self, hint: &Hint, rule: &ApprovalRule) -> bool {
+    fn is_known(&self, hint: &Hint, rule: &ApprovalPlan) -> bool {
         match hint {
             Hint::Login(asked) => self.desk.may_approve(rule, asked.as_str()),
             Hint::Nobody => false,

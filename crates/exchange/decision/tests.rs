@@ -4,7 +4,9 @@ use marque_intent::{GrantTerms, KillScope, Outcome, Reason, Ruling, State};
 use marque_testkit::START;
 
 use super::*;
-use crate::fixture::{AUDIENCE, Fields, Rig, SECOND_AUDIENCE, approved, open, order, terms};
+use crate::fixture::{
+    AUDIENCE, Fields, Rig, SECOND_AUDIENCE, anybody, approved, open, order, terms,
+};
 
 struct Asked {
     rig: Rig,
@@ -213,10 +215,7 @@ fn the_owner_learns_in_which_state_the_intent_is() {
     let grant = || Grant::seal(terms(&agent, 0)).unwrap();
     let approvable = || {
         let mut terms = terms(&agent, 0);
-        terms.approval = Some(marque_intent::ApprovalRule {
-            approve: std::num::NonZeroU32::MIN,
-            groups: BTreeSet::new(),
-        });
+        terms.approval = Some(anybody());
         Grant::seal(terms).unwrap()
     };
     let used = |intent: Intent| {

@@ -1,14 +1,12 @@
 use std::time::Duration;
 
-use marque_intent::{
-    ApprovalRule, Grant, GrantTerms, KillScope, Outcome, Reason, Ruling, TokenFacts, Use,
-};
+use marque_intent::{Grant, GrantTerms, KillScope, Outcome, Reason, Ruling, TokenFacts, Use};
 use marque_spiffe::SpiffeId;
 use marque_testkit::START;
 
 use super::*;
 use crate::TokenKind;
-use crate::fixture::{approved, open, order, terms};
+use crate::fixture::{anybody, approved, open, order, terms};
 
 const ID: &str = "tok_00000000000000000000000000000001";
 
@@ -55,10 +53,6 @@ fn used(shape: impl FnOnce(&mut GrantTerms)) -> (TokenRecord, Intent) {
         status_index: None,
     };
     (record, intent)
-}
-
-fn anybody() -> ApprovalRule {
-    ApprovalRule { approve: std::num::NonZeroU32::MIN, groups: std::collections::BTreeSet::new() }
 }
 
 fn at(seconds: u64) -> Timestamp {

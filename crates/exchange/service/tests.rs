@@ -1,6 +1,6 @@
 mod svids;
 
-use std::{collections::BTreeSet, time::Duration};
+use std::time::Duration;
 
 use marque_audit::EventKind;
 use marque_intent::{DenialCode, KillScope};
@@ -10,7 +10,9 @@ use serde_json::json;
 
 use super::*;
 use crate::TOKEN_TYPE_ACCESS_TOKEN;
-use crate::fixture::{AUDIENCE, Fields, ISSUER, Rig, SECOND_AUDIENCE, approved, open, terms};
+use crate::fixture::{
+    AUDIENCE, Fields, ISSUER, Rig, SECOND_AUDIENCE, anybody, approved, open, terms,
+};
 
 fn verified(rig: &Rig, response: &TokenResponse) -> VerifiedJws {
     let jws = UnverifiedJws::parse(response.access_token().expose_token()).unwrap();
@@ -155,8 +157,7 @@ async fn a_kill_while_the_use_is_written_leaves_no_token() {
 async fn a_pending_intent_says_that_it_waits() {
     let rig = Rig::new();
     let mut terms = terms(&rig.agent, 0);
-    let approve = std::num::NonZeroU32::MIN;
-    terms.approval = Some(marque_intent::ApprovalRule { approve, groups: BTreeSet::new() });
+    terms.approval = Some(anybody());
     let grant = marque_intent::Grant::seal(terms).unwrap();
     rig.put(open(grant, marque_intent::Ruling::AskApproval { rules: vec![] }));
     let error = rig.exchange(&rig.fields()).await.unwrap_err();

@@ -1,11 +1,11 @@
-//! The transitions that people and agents ask for, save the use itself.
+//! The transitions that agents and operators ask for, save the use itself; what approvers say is in [`super::approve`].
 
 use jiff::Timestamp;
 use marque_audit::{Event, EventKind};
 use marque_spiffe::SpiffeId;
 use serde::{Deserialize, Serialize};
 
-use super::{Approval, Approver, EndReason, Intent, Outcome, Reason, State, plus};
+use super::{Approval, Decider, EndReason, Intent, Outcome, Reason, State, plus};
 use crate::denial::{Denial, DenialCode};
 use crate::text::Justification;
 
@@ -21,7 +21,7 @@ pub enum IntentChange {
     /// An approver refuses.
     Deny {
         /// Who.
-        approver: Approver,
+        decider: Decider,
         /// Why.
         reason: Reason,
     },
@@ -89,9 +89,7 @@ impl Intent {
         let one = |(intent, event): (Self, Event)| (intent, vec![event]);
         match change {
             IntentChange::Approve { approval } => self.approve(approval, now),
-            IntentChange::Deny { approver, reason } => {
-                self.deny(approver, reason.clone(), now).map(one)
-            }
+            IntentChange::Deny { decider, reason } => self.deny(decider, reason.clone(), now),
             IntentChange::Cancel { by } => self.cancel(by, now).map(one),
             IntentChange::Complete { by, outcome, report } => {
                 self.complete_with(by, *outcome, report.clone(), now).map(one)
@@ -171,75 +169,6 @@ impl Intent {
             (Some(idle), Some(heard)) => now >= plus(heard, idle / HEARD_EVERY),
             _ => false,
         }
-    }
-
-    /// Records an approval; the last one that is needed approves the intent. The same approver's second word for the
-    /// same digest changes nothing, in whatever state.
-    ///
-    /// # Errors
-    /// The digest is another one, the approver is not eligible, or the intent is not pending.
-    pub fn approve(
-        &self,
-        approval: &Approval,
-        now: Timestamp,
-    ) -> Result<(Self, Vec<Event>), Denial> {
-        if approval.digest() != self.grant.digest() {
-            let detail =
-                format!("approved {}, the grant is {}", approval.digest(), self.grant.digest());
-            return Err(Denial::new(DenialCode::ApprovalDigestMismatch, detail));
-        }
-        if self.approvals.iter().any(|earlier| earlier.approver().is(approval.approver())) {
-            return Ok((self.clone(), Vec::new()));
-        }
-        self.still_open(now)?;
-        self.clock_is_safe(now)?;
-        let (State::Pending, Some(rule)) = (self.state, &self.grant.approval) else {
-            let detail = "the intent is approved and needs no further approval";
-            return Err(Denial::new(DenialCode::InvalidRequest, detail));
-        };
-        if !rule.admits(approval) {
-            let detail =
-                format!("{} is in none of the playbook's approver groups", approval.approver());
-            return Err(Denial::new(DenialCode::ApproverNotEligible, detail));
-        }
-        let mut next = self.step(State::Pending, now);
-        next.approvals.push(approval.clone());
-        let recorded = next
-            .event(EventKind::ApprovalRecorded, now)
-            .with_actor(approval.approver().to_string());
-        let mut events = vec![recorded];
-        if next.approvals_missing() == 0 {
-            next.state = State::Approved;
-            next.approved_at = Some(now);
-            events.push(next.state_event(now));
-        }
-        Ok((next, events))
-    }
-
-    /// Refuses a pending intent for good.
-    ///
-    /// # Errors
-    /// The intent is not pending; an approved one is revoked instead.
-    pub fn deny(
-        &self,
-        approver: &Approver,
-        reason: Reason,
-        now: Timestamp,
-    ) -> Result<(Self, Event), Denial> {
-        self.still_open(now)?;
-        if self.state != State::Pending {
-            return Err(Denial::new(
-                DenialCode::InvalidRequest,
-                "the intent is approved; revoke it instead",
-            ));
-        }
-        let mut next = self.step(State::Denied, now);
-        next.denial =
-            Some(Denial::new(DenialCode::ApprovalDenied, format!("refused by {approver}")));
-        next.ended_by = Some(approver.to_string());
-        next.reason = Some(reason);
-        let event = next.state_event(now);
-        Ok((next, event))
     }
 
     /// Withdraws an intent of which nothing was used.

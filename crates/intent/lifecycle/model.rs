@@ -86,9 +86,8 @@ fn perform(intent: &Intent, act: &Act, now: Timestamp) -> Result<(Intent, Vec<Ev
             let approval = Approval::new(operator(*uid), crate::Digest::of(b"another"), now);
             intent.apply(&IntentChange::Approve { approval }, now)
         }
-        Act::Deny { uid } => {
-            intent.apply(&IntentChange::Deny { approver: operator(*uid), reason: reason() }, now)
-        }
+        Act::Deny { uid } => intent
+            .apply(&IntentChange::Deny { decider: operator(*uid).into(), reason: reason() }, now),
         Act::Cancel { own } => intent.apply(&IntentChange::Cancel { by: by(*own) }, now),
         Act::Complete { own } => intent.apply(
             &IntentChange::Complete { by: by(*own), outcome: Outcome::Success, report: None },
@@ -158,7 +157,9 @@ proptest! {
                             prop_assert_eq!(next.state() == State::Consumed, model.issued == uses);
                         }
                         Act::Cancel { own } | Act::Complete { own } | Act::Heard { own } => prop_assert!(own),
-                        Act::Deny { .. } | Act::Revoke | Act::End(_) | Act::Expire => {}
+                        // Whoever refuses has not approved.
+                        Act::Deny { uid } => { model.approvers.remove(&uid); }
+                        Act::Revoke | Act::End(_) | Act::Expire => {}
                     }
                     intent = next;
                 }

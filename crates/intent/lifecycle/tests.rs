@@ -147,7 +147,10 @@ fn an_approval_twice_changes_nothing_even_when_all_is_over() {
 #[test]
 fn a_refusal_is_final() {
     let intent = pending(1, 2);
-    let (denied, event) = intent.deny(&operator(1001), reason(), at(5)).unwrap();
+    let (denied, events) = intent.deny(&operator(1001).into(), reason(), at(5)).unwrap();
+    let kinds: Vec<_> = events.iter().map(|event| event.kind).collect();
+    assert_eq!(kinds, [EventKind::ApprovalObjected, EventKind::IntentDenied]);
+    let event = events.last().unwrap();
     assert_eq!((denied.state(), event.kind), (State::Denied, EventKind::IntentDenied));
     assert_eq!(event.code.as_deref(), Some("approval_denied"));
     assert_eq!(event.actor.as_deref(), Some("operator:user1001(1001)"));
@@ -161,7 +164,7 @@ fn a_refusal_is_final() {
 #[test]
 fn an_approved_intent_is_revoked_and_not_denied() {
     assert_eq!(
-        code(approved(1).deny(&operator(1000), reason(), at(70))),
+        code(approved(1).deny(&operator(1000).into(), reason(), at(70))),
         DenialCode::InvalidRequest
     );
     assert_eq!(
@@ -313,7 +316,7 @@ fn a_due_expiry_comes_before_every_transition() {
     let (used, _) = redeem(&intent, "a", at(100)).unwrap();
     assert_eq!(code(used.complete(&agent(), Outcome::Success, at(700))), DenialCode::GrantExpired);
     assert_eq!(
-        code(pending(1, 1).deny(&operator(1000), reason(), at(1800))),
+        code(pending(1, 1).deny(&operator(1000).into(), reason(), at(1800))),
         DenialCode::ApprovalExpired
     );
     let (expired, events) = intent.apply(&IntentChange::Expire, late).unwrap();
@@ -420,7 +423,7 @@ fn nothing_is_granted_on_a_clock_that_stepped_back() {
 fn an_intent_reads_back_in_every_state() {
     let (consumed, _) = redeem(&approved(1), "a", at(70)).unwrap();
     let (done, _) = consumed.complete(&agent(), Outcome::Unknown, at(80)).unwrap();
-    let (denied, _) = pending(1, 1).deny(&operator(1000), reason(), at(5)).unwrap();
+    let (denied, _) = pending(1, 1).deny(&operator(1000).into(), reason(), at(5)).unwrap();
     let justified =
         Intent::open(grant(), Some(Justification::new("because").unwrap()), ask(), start()).0;
     let (closed, _) = consumed.expire_if_due(at(10_000)).unwrap();

@@ -126,6 +126,7 @@ fn build(document: Document, json: &Value, report: &mut Report<'_>) -> Option<Pl
         digest: digest?,
         title: document.title,
         owner: document.owner,
+        author: document.author,
         review_by: review_by?,
         tenant: document.tenant,
         trust_domain: trust_domain?,

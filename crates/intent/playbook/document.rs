@@ -26,6 +26,7 @@ pub(super) struct Document {
     pub(super) version: u64,
     pub(super) title: String,
     pub(super) owner: String,
+    pub(super) author: Option<String>,
     pub(super) review_by: String,
     pub(super) tenant: String,
     pub(super) trust_domain: String,

@@ -18,7 +18,6 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::{Playbook, PlaybookError, PlaybookId};
-use crate::approval::ApprovalRule;
 use crate::digest::Digest;
 use crate::lifecycle::{Intent, State};
 use crate::request::IntentRequest;
@@ -178,7 +177,9 @@ impl Exception {
             require(false, format!("`parameters` has to fix every one that is required: {why}"));
         }
         if let Some(enough) = self.relaxes.approvals {
-            let fewer = playbook.approval().is_some_and(|rule| enough < rule.approve);
+            let fewer = playbook
+                .approval()
+                .is_some_and(|plan| plan.rules().any(|rule| enough < rule.approve));
             require(fewer, "`relaxes.approvals` is no fewer than the playbook wants".to_owned());
         }
         wrong
@@ -325,9 +326,9 @@ impl Playbook {
     /// The playbook as it is under an exception.
     #[must_use]
     pub fn under(&self, exception: &Exception) -> Self {
-        let approval = self.approval.as_ref().map(|rule| ApprovalRule {
-            approve: exception.relaxes.approvals.map_or(rule.approve, |few| few.min(rule.approve)),
-            ..rule.clone()
+        let approval = self.approval.clone().map(|plan| match exception.relaxes.approvals {
+            Some(few) => plan.with_at_most(few),
+            None => plan,
         });
         Self { approval, exception: Some(exception.pin()), ..self.clone() }
     }

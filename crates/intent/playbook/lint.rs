@@ -122,7 +122,9 @@ impl Playbook {
                 "is not required: production changes usually are under a ticket",
             );
             remark(
-                self.approval.as_ref().is_some_and(|rule| rule.groups.is_empty()),
+                self.approval
+                    .as_ref()
+                    .is_some_and(|plan| plan.rules().any(|rule| rule.groups.is_empty())),
                 "approval.levels",
                 "names no groups: any operator approves",
             );

@@ -240,16 +240,26 @@ fn who_may_ask_is_narrow() {
 #[test]
 fn silence_never_approves_and_levels_are_what_is_enforced() {
     refused("on_timeout = \"deny\"", "on_timeout = \"approve\"", "is `deny`");
-    refused("exclude = [\"requester\"]", "exclude = [\"agent_owner\"]", "not supported yet");
+    refused("exclude = [\"requester\"]", "exclude = [\"everybody\"]", "is one of `requester`");
+    refused("[approval]", "[approval]\nmfa = \"sometimes\"", "is `required`");
     refused("approve = 1,", "approve = 0,", "is 1 to 16");
     refused("approve = 1,", "approve = 17,", "is 1 to 16");
-    refused("deny = 1,", "deny = 2,", "one refusal is final");
-    refused("any = [", "any = [{ approve = 1 }, ", "exactly one rule");
+    refused("deny = 1,", "deny = 0,", "is 1 to 16");
+    refused("deny = 1,", "deny = 17,", "is 1 to 16");
+    refused(
+        "approve = 1,",
+        "approve = 3, distinct_groups = true,",
+        "more groups than the rule names",
+    );
+    refused("any = [", &format!("any = [{}", "{ approve = 1 }, ".repeat(8)), "has 1 to 8 rules");
+    let more = "[[approval.levels]]\nany = [{ approve = 1 }]\n\n".repeat(8);
+    refused("[[approval.levels]]", &format!("{more}[[approval.levels]]"), "has at most 8 levels");
     refused(
         "[[approval.levels]]",
-        "[[approval.levels]]\nany = [{ approve = 1 }]\n\n[[approval.levels]]",
-        "more than one level",
+        "[[approval.levels]]\nany = []\n\n[[approval.levels]]",
+        "has 1 to 8 rules",
     );
+    refused("review_by", "author = \"alice\"\nreview_by", "is written `group:`");
     let without = PLAYBOOK.split("[[approval.levels]]").next().unwrap();
     assert!(errors(without)[0].contains("at least one level"));
 }

@@ -11,7 +11,7 @@ use super::{
     Constraints, Dimension, Limits, MAX_ARGUMENT_SCHEMAS, MAX_DETAILS, MAX_TOOLS, Rights,
     ToolBounds, ToolId, Widening,
 };
-use crate::approval::ApprovalRule;
+use crate::approval::ApprovalPlan;
 use crate::grant::{AuthorizationDetail, Scope};
 use crate::playbook::is_bounded_schema;
 
@@ -46,7 +46,7 @@ pub struct Wanted {
     /// To be handed on so many more times at most.
     pub depth: Option<u8>,
     /// With these approvals.
-    pub approval: Option<ApprovalRule>,
+    pub approval: Option<ApprovalPlan>,
     /// At this risk at most.
     pub risk_ceiling: Option<u32>,
     /// At this confidence at least.

@@ -115,8 +115,8 @@ impl AdminDoor for Issuer {
         id: IntentId,
         digest: Digest,
     ) -> BoxFuture<'_, Result<Intent, AdminError>> {
-        let approval = Approval::new(operator.approver(), digest, self.clock.now());
-        let approval = approval.in_groups(operator.groups().iter().cloned());
+        let now = self.clock.now();
+        let approval = Approval::by(operator.decider(now), digest, now);
         Box::pin(async move {
             // The gate knows agents by their entries: whoever asked must still have one to be told from an operator.
             let intent = AdminDoor::intent(self, id.clone()).await?;
@@ -134,7 +134,12 @@ impl AdminDoor for Issuer {
         id: IntentId,
         reason: Reason,
     ) -> BoxFuture<'_, Result<Intent, AdminError>> {
-        Box::pin(self.change(id, IntentChange::Deny { approver: operator.approver(), reason }))
+        Box::pin(
+            self.change(
+                id,
+                IntentChange::Deny { decider: operator.decider(self.clock.now()), reason },
+            ),
+        )
     }
 
     fn revoke(

@@ -88,7 +88,7 @@ fn context(question: &Question<'_>) -> impl IntoIterator<Item = (String, Restric
         ("actions", set(&actions)),
         (
             "approvals_needed",
-            number(grant.approval.as_ref().map_or(0, |rule| u64::from(rule.approve.get()))),
+            number(grant.approval.as_ref().map_or(0, |plan| u64::from(plan.approvals_needed()))),
         ),
     ]
     .map(named)

@@ -43,7 +43,7 @@ fn grant(playbook: &Playbook) -> Grant {
     let requester = Requester {
         agent: "spiffe://prod.example.org/agent/cert-rotator".parse().unwrap(),
         attestation: None,
-        sponsor: None,
+        owner: None,
     };
     let circumstances = Circumstances {
         intent_id: "int_00000000000000000000000000".parse().unwrap(),

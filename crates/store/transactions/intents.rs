@@ -144,8 +144,8 @@ impl Change {
             IntentChange::Approve { approval } => {
                 (EventKind::ApprovalRefused, "approve", Some(approval.approver().to_string()))
             }
-            IntentChange::Deny { approver, .. } => {
-                (EventKind::ApprovalRefused, "deny", Some(approver.to_string()))
+            IntentChange::Deny { decider, .. } => {
+                (EventKind::ApprovalRefused, "deny", Some(decider.approver.to_string()))
             }
             IntentChange::Cancel { by } => {
                 (EventKind::ChangeRefused, "cancel", Some(by.to_string()))

@@ -74,7 +74,7 @@ impl Rig {
 
     pub(crate) fn deny_asked(&self) {
         let reason = Reason::new("not today").unwrap();
-        self.change_asked(|_| IntentChange::Deny { approver: alice(), reason });
+        self.change_asked(|_| IntentChange::Deny { decider: alice().into(), reason });
     }
 
     fn pass(&self, seconds: u64) {
@@ -172,10 +172,7 @@ async fn oauth_18_4_a_code_gives_one_token_even_where_the_intent_would_give_more
     let grant = rig.store.kept().intents[&rig.intent].grant().clone();
     let mut terms = crate::fixture::terms(&rig.agent, 0);
     terms.uses = grant.uses;
-    terms.approval = Some(marque_intent::ApprovalRule {
-        approve: std::num::NonZeroU32::MIN,
-        groups: std::iter::empty().collect(),
-    });
+    terms.approval = Some(crate::fixture::anybody());
     let pending = Intent::open(
         marque_intent::Grant::seal(terms).unwrap(),
         None,

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::approval::Principal;
 use crate::playbook::document::Document;
 use crate::playbook::report::{Report, check_claim_text, check_text};
 
@@ -48,6 +49,9 @@ pub(crate) fn describe(document: &Document, report: &mut Report<'_>) {
         check_claim_text(report, "data_classes", class);
     }
     check_claim_text(report, "tenant", &document.tenant);
+    if let Some(author) = &document.author {
+        report.keep("author", author.parse::<Principal>());
+    }
     report.require(
         document.owner.contains(':'),
         "owner",

@@ -235,7 +235,7 @@ fn a_request_that_leaves_the_log_without_what_it_demands_is_refused() {
     assert_eq!(code("task", &good_request(), &nobody), Err(DenialCode::WorkflowMismatch));
     assert_eq!(code("session", &good_request(), &nobody), Err(DenialCode::WorkflowMismatch));
     assert_eq!(code("sponsor", &good_request(), &nobody), Err(DenialCode::SponsorMissing));
-    let sponsored = Requester { sponsor: Some("group:platform-sre".to_owned()), ..nobody };
+    let sponsored = Requester { owner: Some("group:platform-sre".to_owned()), ..nobody };
     assert_eq!(code("sponsor", &good_request(), &sponsored), Ok(()));
 }
 

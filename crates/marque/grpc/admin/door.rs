@@ -9,8 +9,8 @@ use marque_audit::{LogStore, VerifierKey};
 use marque_exchange::{TokenId, TokenRecord};
 use marque_intent::kill::{KillScope, KillState};
 use marque_intent::{
-    Approver, ChangeError, Denial, DenialCode, Digest, GroupName, Intent, IntentFilter, IntentId,
-    IntentStoreError, PlaybookSet, Reason,
+    Approver, ChangeError, Decider, Denial, DenialCode, Digest, GroupName, Intent, IntentFilter,
+    IntentId, IntentStoreError, PlaybookSet, Reason,
 };
 use marque_registry::{Entry, EntryId, NewEntry, RegistryError, Snapshot, TrustDomainDocument};
 use marque_spiffe::{SelectorSet, SpiffeId};
@@ -166,6 +166,16 @@ impl Operator {
     #[must_use]
     pub fn groups(&self) -> &[GroupName] {
         &self.groups
+    }
+
+    /// The operator as the one who decides, with all that is known of them.
+    #[must_use]
+    pub fn decider(&self, _now: Timestamp) -> Decider {
+        Decider {
+            groups: self.groups.iter().cloned().collect(),
+            client: Some("admin socket".to_owned()),
+            ..Decider::from(self.approver())
+        }
     }
 
     /// The operator as the one who approves or denies.

@@ -1,11 +1,12 @@
 //! From the domain's types to messages of the admin API.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use marque_intent::kill::{Kill, KillScope, KillState};
 use marque_intent::{
-    Approval, Denial, Grant, GrantTerms, Intent, Label, PinnedPlaybook, Playbook, PlaybookStatus,
-    RedeemedUse, State,
+    Approval, ApprovalPlan, Denial, Grant, GrantTerms, GroupName, Intent, Label, PinnedPlaybook,
+    Playbook, PlaybookStatus, RedeemedUse, State,
 };
 use marque_registry::{Entry, EntryRole, EntrySource, NewEntry};
 use marque_spiffe::Environment;
@@ -241,10 +242,10 @@ fn grant(grant: &Grant) -> proto::Grant {
     }
 }
 
-fn approvals(rule: Option<&marque_intent::ApprovalRule>) -> (u32, Vec<String>) {
-    rule.map_or_else(Default::default, |marque_intent::ApprovalRule { approve, groups }| {
-        (approve.get(), groups.iter().map(ToString::to_string).collect())
-    })
+fn approvals(plan: Option<&ApprovalPlan>) -> (u32, Vec<String>) {
+    let Some(plan) = plan else { return Default::default() };
+    let groups: BTreeSet<&GroupName> = plan.rules().flat_map(|rule| &rule.groups).collect();
+    (plan.approvals_needed(), groups.iter().map(ToString::to_string).collect())
 }
 
 fn approval(approval: &Approval) -> proto::Approval {

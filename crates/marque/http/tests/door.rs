@@ -365,7 +365,7 @@ fn intent(pending: bool) -> Intent {
         not_before: START,
         not_after: START + Duration::from_secs(3600),
         ticket: None,
-        approval: pending.then(|| ApprovalRule { approve, groups: BTreeSet::new() }),
+        approval: pending.then(|| ApprovalRule::of(approve, BTreeSet::new()).into()),
         policy_set_digest: Digest::of(b"policy"),
         risk: 42,
         evidence: Default::default(),

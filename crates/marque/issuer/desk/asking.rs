@@ -3,7 +3,7 @@
 use futures::future::{BoxFuture, FutureExt as _};
 use marque_exchange::{AskError, AuthenticatedClient, PlaybookApproval};
 use marque_intent::{
-    ApprovalRule, Denial, IdempotencyKey, Intent, IntentId, IntentRequest, OPERATORS, PlaybookId,
+    ApprovalPlan, Denial, IdempotencyKey, Intent, IntentId, IntentRequest, OPERATORS, PlaybookId,
 };
 use marque_registry::OperatorPrincipal;
 use marque_spiffe::SpiffeId;
@@ -61,14 +61,17 @@ impl marque_exchange::IntentDesk for IntentDesk {
             None => PlaybookApproval::NotForThisAgent,
             Some(playbook) => playbook
                 .approval()
-                .map_or(PlaybookApproval::ByNobody, |rule| PlaybookApproval::By(rule.clone())),
+                .map_or(PlaybookApproval::ByNobody, |plan| PlaybookApproval::By(plan.clone())),
         }
     }
 
     /// A group with an operator in it, or an operator by user name. Every local operator is in the group of that name.
-    fn may_approve(&self, rule: &ApprovalRule, name: &str) -> bool {
+    fn may_approve(&self, plan: &ApprovalPlan, name: &str) -> bool {
         let counts = |group: &str| {
-            rule.groups.is_empty() || rule.groups.iter().any(|counted| counted.as_str() == group)
+            plan.rules().any(|rule| {
+                rule.groups.is_empty()
+                    || rule.groups.iter().any(|counted| counted.as_str() == group)
+            })
         };
         let operators = self.registry.document().operators();
         let is_group = name == OPERATORS

@@ -32,8 +32,8 @@ impl IntentDesk {
             evidence,
             now,
         };
-        let requester =
-            Requester { agent: agent.clone(), attestation: None, sponsor: self.sponsor(agent) };
+        let owner = self.owner_of(agent);
+        let requester = Requester { agent: agent.clone(), attestation: None, owner };
         let grant = resolve(playbook, request, &requester, circumstances)?;
         let question = Question { grant: &grant, playbook, environment: self.environment, now };
         let ruling = self.policy.decide(&question).map_err(|error| unavailable(&error))?;

@@ -28,7 +28,7 @@ impl IntentDesk {
     }
 
     /// Who answers for an agent: the owner of its entry.
-    pub(super) fn sponsor(&self, id: &SpiffeId) -> Option<String> {
+    pub(super) fn owner_of(&self, id: &SpiffeId) -> Option<String> {
         let registered = self.registry.snapshot();
         registered.entry_by_spiffe_id(id).map(|entry| entry.owner().to_owned())
     }

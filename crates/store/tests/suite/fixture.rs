@@ -80,10 +80,9 @@ fn grant(agent: SpiffeId, uses: u32) -> Grant {
         not_before: START,
         not_after: after(7200),
         ticket: None,
-        approval: Some(ApprovalRule {
-            approve: std::num::NonZeroU32::MIN,
-            groups: std::iter::empty().collect(),
-        }),
+        approval: Some(
+            ApprovalRule::of(std::num::NonZeroU32::MIN, std::iter::empty().collect()).into(),
+        ),
         policy_set_digest: Digest::of(b"policy"),
         risk: 10,
         evidence: Default::default(),

@@ -179,7 +179,7 @@ impl AdminDoor for FakeDoor {
         id: IntentId,
         reason: Reason,
     ) -> BoxFuture<'_, Result<Intent, AdminError>> {
-        let change = IntentChange::Deny { approver: operator.approver(), reason };
+        let change = IntentChange::Deny { decider: operator.approver().into(), reason };
         Box::pin(async move { self.change(&id, &change) })
     }
 
@@ -305,10 +305,7 @@ pub(in crate::grpc::admin) fn intent(agent: &str, now: Timestamp) -> Intent {
         not_before: now,
         not_after: now + Duration::from_secs(3600),
         ticket: None,
-        approval: Some(ApprovalRule {
-            approve: std::num::NonZeroU32::MIN,
-            groups: Default::default(),
-        }),
+        approval: Some(ApprovalRule::of(std::num::NonZeroU32::MIN, Default::default()).into()),
         policy_set_digest: Digest::of(b"policy"),
         risk: 0,
         evidence: Default::default(),

@@ -132,7 +132,7 @@ pub(crate) async fn what_a_kill_stops_is_not_approved_any_more(engine: impl Engi
     assert_eq!(count(&store, EventKind::ApprovalRefused).await, 1);
     assert_eq!(store.find(stopped.id()).await.unwrap(), Some(stopped.clone()));
     // It may still be refused for good, and another agent's is approved as ever.
-    let deny = IntentChange::Deny { approver: alice(), reason: reason() };
+    let deny = IntentChange::Deny { decider: alice().into(), reason: reason() };
     store.change(stopped.id().clone(), deny, START).await.unwrap();
     store.change(other.id().clone(), approval(&other), START).await.unwrap();
     assert_eq!(count(&store, EventKind::IntentApproved).await, 1);

@@ -65,7 +65,7 @@ pub(crate) async fn numbers_are_dense_under_mixed_load_and_the_log_verifies(engi
                 }
                 2 => {
                     let intent = submit(&store, pending(agent(&name))).await;
-                    let deny = IntentChange::Deny { approver: alice(), reason: reason() };
+                    let deny = IntentChange::Deny { decider: alice().into(), reason: reason() };
                     store.change(intent.id().clone(), deny, START).await.unwrap();
                     assert!(store.redeem(redemption(&intent, START)).await.is_err());
                 }
