@@ -111,7 +111,7 @@ fn what_an_exception_relaxes_is_in_the_grant_and_its_digest() {
     let (plain, under) = (grant(&playbook), grant(&playbook.under(&exception)));
     assert_ne!(plain.digest(), under.digest());
     let rule =
-        |playbook: &Playbook| grant.approval.as_ref().unwrap().rules().next().unwrap().clone();
+        |grant: &crate::Grant| grant.approval.as_ref().unwrap().rules().next().unwrap().clone();
     assert_eq!((rule(&plain).approve.get(), rule(&under).approve.get()), (2, 1));
     assert_eq!(rule(&under).groups, rule(&plain).groups);
     assert_eq!(under.conditions.provisions.exception, Some(exception.pin()));
