@@ -25,6 +25,10 @@ impl TokenLifeStore for NoLife {
         ready(Ok(Ok(()))).boxed()
     }
 
+    fn heard(&self, _: &IntentId, _: Timestamp) -> Answer<'_, ()> {
+        ready(Ok(())).boxed()
+    }
+
     fn tokens_of(&self, _: &IntentId) -> Answer<'_, Vec<TokenRecord>> {
         ready(Ok(Vec::new())).boxed()
     }

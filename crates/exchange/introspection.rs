@@ -112,6 +112,13 @@ impl TokenService {
             }
             (live, _) => live,
         };
+        if live.is_ok() && intent.is_worth_hearing(now) {
+            let heard = self.life.heard(&record.intent, now).await;
+            if let Err(error) = heard {
+                let error = &error as &dyn std::error::Error;
+                tracing::warn!(error, intent = %record.intent, "an idle clock could not be put off");
+            }
+        }
         Ok(match live {
             Ok(()) => Some(token.members),
             Err(denial) => {

@@ -34,6 +34,13 @@ pub trait TokenLifeStore: fmt::Debug + Send + Sync {
         order: TokenUse,
     ) -> BoxFuture<'_, Result<Result<(), Denial>, TokenStoreError>>;
 
+    /// Takes note that somebody was shown a live token of the intent, which puts off the idle clock of one that has it.
+    fn heard(
+        &self,
+        intent: &IntentId,
+        now: Timestamp,
+    ) -> BoxFuture<'_, Result<(), TokenStoreError>>;
+
     /// What is kept of the tokens of one intent, the oldest first.
     fn tokens_of(
         &self,

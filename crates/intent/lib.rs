@@ -20,6 +20,7 @@ mod grant;
 mod id;
 pub mod kill;
 mod lifecycle;
+mod open;
 mod parent;
 mod playbook;
 mod provisions;
@@ -66,6 +67,9 @@ pub use self::kill::{Kill, KillScope, KillState, NewKill};
 pub use self::lifecycle::{
     Course, DEFAULT_REPORT_WITHIN, Derive, EndReason, Intent, IntentChange, MAX_CLOCK_STEP_BACK,
     Outcome, RedeemedUse, State, TokenFacts, UnknownEndReason, UnknownState, Use, refused_request,
+};
+pub use self::open::{
+    Caps, CapsInForce, Holding, MAX_OPEN_NAMES, OpenBy, OpenCount, OpenIntents, UnknownOpenBy,
 };
 pub use self::parent::ParentIntent;
 pub use self::playbook::{

@@ -24,6 +24,7 @@ mod facts;
 mod redeem;
 mod state;
 
+use std::collections::BTreeSet;
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 use std::time::Duration;
@@ -46,6 +47,7 @@ use crate::approval::{Approval, ApprovalPlan, Decider, Objection};
 use crate::denial::{Denial, DenialCode};
 use crate::grant::Grant;
 use crate::id::IntentId;
+use crate::open::CapsInForce;
 use crate::ruling::Ruling;
 use crate::text::{Justification, Reason};
 
@@ -111,6 +113,10 @@ pub struct Course {
     heard_at: Option<Timestamp>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     report: Option<Justification>,
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    delegators_served: BTreeSet<String>,
+    #[serde(default, skip_serializing_if = "CapsInForce::is_empty")]
+    caps: CapsInForce,
 }
 
 /// Within this module an intent's course reads like its own members.
@@ -174,6 +180,8 @@ impl Intent {
             ended_for: None,
             heard_at: None,
             report: None,
+            delegators_served: BTreeSet::new(),
+            caps: CapsInForce::default(),
         };
         let intent = Self::of_parts(Arc::new(grant), course);
         let events = vec![intent.requested_event(now), intent.state_event(now)];
@@ -239,6 +247,24 @@ impl Intent {
     pub fn with_appeal(self, appeal: Option<Appeal>) -> Self {
         let Self { grant, course } = self;
         Self { grant, course: Course { appeal, ..course } }
+    }
+
+    /// Says how many grants may be open at once.
+    #[must_use]
+    pub fn with_caps(self, caps: CapsInForce) -> Self {
+        let Self { grant, course } = self;
+        Self { grant, course: Course { caps, ..course } }
+    }
+
+    /// How many grants may be open at once, as it was when this one was asked for.
+    #[must_use]
+    pub fn caps(&self) -> &CapsInForce {
+        &self.caps
+    }
+
+    /// The persons on whose behalf tokens of it were given.
+    pub fn delegators_served(&self) -> impl Iterator<Item = &str> {
+        self.delegators_served.iter().map(String::as_str)
     }
 
     /// Whom the client asks for an approval, if it says so; untrusted.

@@ -56,7 +56,9 @@ pub(crate) use self::value::ValueTemplate;
 use crate::approval::ApprovalPlan;
 use crate::delegators::Delegators;
 use crate::digest::Digest;
+use crate::ends::EndingRules;
 use crate::grant::{Delivery, PinnedPlaybook, Scope};
+use crate::open::Caps;
 use crate::provisions::LogDemands;
 use crate::rights::{Limits, OnBehalf, ToolId};
 
@@ -134,6 +136,8 @@ pub struct Playbook {
     phases: Vec<Arc<Self>>,
     phase: Option<Phase>,
     exception: Option<PinnedException>,
+    ends: EndingRules,
+    caps: Caps,
 }
 
 impl Playbook {
@@ -293,6 +297,18 @@ impl Playbook {
     #[must_use]
     pub const fn logging(&self) -> &LogDemands {
         &self.logging
+    }
+
+    /// What ends its grants beside their fixed clocks.
+    #[must_use]
+    pub const fn ends(&self) -> &EndingRules {
+        &self.ends
+    }
+
+    /// How many of its grants may be open at once.
+    #[must_use]
+    pub const fn caps(&self) -> &Caps {
+        &self.caps
     }
 
     /// Whether this agent may ask for it: its patterns match and it is in use.

@@ -115,7 +115,7 @@ pub fn resolve(
         evidence,
         conditions: Conditions {
             provisions: provisions(playbook, request, requester)?,
-            ..Conditions::default()
+            ends: *playbook.ends(),
         },
     };
     Grant::seal(terms).map_err(|error| Denial::new(DenialCode::InvalidRequest, error.to_string()))

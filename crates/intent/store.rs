@@ -155,6 +155,9 @@ pub enum IntentStoreError {
     /// The key came with another body before.
     #[error("the idempotency key came with another request before")]
     IdempotencyConflict,
+    /// The agent may not have it now, by what else there is.
+    #[error("refused by the store: {0}")]
+    Refused(Denial),
     /// A kill stops the grant.
     #[error("stopped by the kill switch: {0}")]
     Killed(DenialCode),

@@ -6,6 +6,7 @@
 
 mod denials;
 mod loggable;
+mod presence;
 mod record;
 mod report;
 mod shared;
@@ -17,6 +18,7 @@ use marque_workload::IdentityUser;
 pub use self::denials::Denials;
 pub(crate) use self::denials::Denied;
 pub(crate) use self::loggable::loggable;
+pub(crate) use self::presence::{Lost, Presence};
 pub(crate) use self::record::IDENTITY_SHARED;
 pub(crate) use self::report::{SharedIdentity, SharedIdentityHolder};
 pub(crate) use self::shared::Refused;

@@ -20,6 +20,7 @@ mod broker;
 mod chat;
 mod clients;
 mod federation;
+mod grants;
 mod identities;
 mod issuer_keys;
 mod limits;
@@ -57,6 +58,7 @@ pub use attestation::{
 pub use federation::{
     BundleEndpoint, BundleEndpointProfile, Federation, MAX_FEDERATIONS, boundary,
 };
+pub use grants::GrantSettings;
 pub use limits::LimitSettings;
 pub use oidc_issuers::{MAX_OIDC_ISSUERS, OidcIssuer};
 pub use playbooks::{HumanRole, MAX_HUMAN_ROLES, PlaybookSettings};
@@ -112,7 +114,7 @@ pub use resource_servers::{MAX_LISTED, ResourceServer, TokenBinding};
 /// audiences = ["https://gateway.prod.example.org/k8s"]         # of JWT-SVIDs; may be absent: none
 /// ```
 ///
-/// `[[resource_servers]]` is described at [`ResourceServer`], `[[clients]]` at [`ClientCeiling`], `[[authorization_servers]]` at
+/// `[[resource_servers]]` is described at [`ResourceServer`], `[grants]` at [`GrantSettings`], `[[clients]]` at [`ClientCeiling`], `[[authorization_servers]]` at
 /// [`AuthorizationServer`], `[token_service]` at [`TokenServiceSettings`], `[[oidc_issuers]]` at [`OidcIssuer`], `[approver_login]` at
 /// [`ApproverLogin`], `[[webhooks]]` at [`Webhook`], `[[chat_integrations]]` at [`ChatIntegration`], `[[chat_identities]]` at
 /// [`ChatIdentity`], `[identities]` at [`IdentitySettings`], `[playbooks]` and `[[human_roles]]` at [`PlaybookSettings`],
@@ -134,6 +136,7 @@ pub struct TrustDomainDocument {
     max_access_token_lifetime: Lifetime,
     federation: Vec<Federation>,
     limits: LimitSettings,
+    grants: GrantSettings,
     identities: IdentitySettings,
     attestation: AttestationSettings,
     oidc_issuers: Vec<OidcIssuer>,
@@ -337,6 +340,11 @@ impl TrustDomainDocument {
     /// What each socket of the trust domain lets its clients do.
     pub fn limits(&self) -> &LimitSettings {
         &self.limits
+    }
+
+    /// How many grants may be open at once.
+    pub fn grants(&self) -> &GrantSettings {
+        &self.grants
     }
 
     /// Whether an entry keeps the trust domain's rules.

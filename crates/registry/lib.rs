@@ -25,7 +25,7 @@ mod store;
 pub use document::{
     APPROVER_LOGIN, ApproverLogin, AttestationSettings, AuthorizationServer, BrokerRule,
     BundleEndpoint, BundleEndpointProfile, ChatIdentity, ChatIntegration, ChatPerson,
-    ClientCeiling, EngineSettings, Federation, GrantKind, HostSettings, HumanRole,
+    ClientCeiling, EngineSettings, Federation, GrantKind, GrantSettings, HostSettings, HumanRole,
     IdentitySettings, IssuerKeys, KubeletAuth, KubeletEndpoint, KubernetesSettings,
     LifetimeSettings, LimitSettings, MAX_APPROVER_GROUPS, MAX_AUTHORIZATION_SERVERS,
     MAX_CHAT_IDENTITIES, MAX_CHAT_INTEGRATIONS, MAX_CLIENT_CEILINGS, MAX_FEDERATIONS,

@@ -13,6 +13,7 @@ mod kept;
 mod kills;
 mod known;
 mod life;
+mod open;
 mod postgres;
 mod queue;
 mod reader;

@@ -9,10 +9,10 @@ use marque_exchange::{
     RevocationOutcome, SuspectQuery, Suspects, TokenId, TokenLifeStore, TokenRecord,
     TokenRevocation, TokenStoreError, TokenUse,
 };
-use marque_intent::{Denial, Intent, IntentId};
+use marque_intent::{Denial, Intent, IntentChange, IntentId};
 
 use crate::Store;
-use crate::transactions::{Prune, RevokeToken, UseToken};
+use crate::transactions::{Change, Prune, RevokeToken, UseToken};
 
 impl TokenLifeStore for Store {
     fn revoke_token(
@@ -29,6 +29,16 @@ impl TokenLifeStore for Store {
     ) -> BoxFuture<'_, Result<Result<(), Denial>, TokenStoreError>> {
         async move { self.queue.run(UseToken { order }).await.map_err(TokenStoreError::new) }
             .boxed()
+    }
+
+    fn heard(
+        &self,
+        intent: &IntentId,
+        now: Timestamp,
+    ) -> BoxFuture<'_, Result<(), TokenStoreError>> {
+        let change = Change { id: intent.clone(), change: IntentChange::Heard { by: None }, now };
+        // An intent that ended meanwhile is not heard of any more; its tokens are told dead the next time.
+        async move { self.queue.run(change).await.map(drop).map_err(TokenStoreError::new) }.boxed()
     }
 
     fn tokens_of(

@@ -5,6 +5,7 @@
 
 mod listen;
 mod load;
+mod open;
 mod read;
 mod save;
 mod schema;

@@ -4,13 +4,15 @@ use std::fmt::Debug;
 use std::ops::Range;
 
 use futures::future::BoxFuture;
+use jiff::Timestamp;
 use marque_audit::{Hash, Leaf, LogError, StoredCheckpoint};
 use marque_authority::AuthorityRecord;
 use marque_exchange::{Deferral, SuspectQuery, Suspects, TokenId, TokenRecord};
-use marque_intent::{Digest, Intent, IntentFilter, IntentId, KillState};
+use marque_intent::{Digest, Intent, IntentFilter, IntentId, KillState, OpenBy, OpenCount};
 use marque_registry::Entry;
 use marque_spiffe::SpiffeId;
 
+use crate::open::OpenQuery;
 use crate::rows::Head;
 use crate::{Failure, Kept};
 
@@ -35,6 +37,18 @@ pub(crate) trait Reader: Debug + Send + Sync {
     fn checkpoint(&self) -> BoxFuture<'_, Result<Option<StoredCheckpoint>, LogError>>;
     fn authorities(&self) -> BoxFuture<'_, Result<Vec<AuthorityRecord>, Failure>>;
     fn kept(&self, kind: &str, key: Option<&str>) -> BoxFuture<'_, Result<Vec<Kept>, Failure>>;
+    fn open_ids(
+        &self,
+        query: OpenQuery,
+        limit: usize,
+    ) -> BoxFuture<'_, Result<Vec<IntentId>, Failure>>;
+    /// Child and parent.
+    fn orphans(&self, limit: usize) -> BoxFuture<'_, Result<Vec<(IntentId, IntentId)>, Failure>>;
+    fn open_counts(
+        &self,
+        by: OpenBy,
+        now: Timestamp,
+    ) -> BoxFuture<'_, Result<Vec<OpenCount>, Failure>>;
     fn entries(&self) -> BoxFuture<'_, Result<Vec<Entry>, Failure>>;
 }
 

@@ -1,6 +1,7 @@
 //! The embedded engine: one file, one writing thread, a few reading connections.
 
 mod load;
+mod open;
 mod read;
 mod save;
 mod writer;
@@ -125,6 +126,7 @@ fn migrations() -> Runner {
         ("V5__deferrals", include_str!("migrations/sqlite/V5__deferrals.sql")),
         ("V6__grants", include_str!("migrations/sqlite/V6__grants.sql")),
         ("V7__ended_tokens", include_str!("migrations/sqlite/V7__ended_tokens.sql")),
+        ("V9__open_grants", include_str!("migrations/sqlite/V9__open_grants.sql")),
         ("V12__kept", include_str!("migrations/sqlite/V12__kept.sql")),
     ];
     let migrations =

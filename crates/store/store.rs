@@ -132,6 +132,7 @@ impl IntentStore for Store {
                     Err(IntentStoreError::IdempotencyConflict)
                 }
                 Err(SubmitRefusal::Killed(code)) => Err(IntentStoreError::Killed(code)),
+                Err(SubmitRefusal::Refused(denial)) => Err(IntentStoreError::Refused(denial)),
             }
         }
         .boxed()

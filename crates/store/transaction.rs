@@ -7,10 +7,12 @@
 //! Deliberately absent: SQL, threads and waiting.
 
 mod batch;
+mod open;
 mod replays;
 mod view;
 
 pub(crate) use batch::{Batch, Changes, IntentChangeRow, TokenChangeRow};
+pub(crate) use open::OpenGrants;
 pub(crate) use replays::{Replays, forgotten_with};
 pub(crate) use view::{Found, Loaded, OverRows, View};
 
@@ -19,7 +21,7 @@ use std::collections::BTreeSet;
 use marque_audit::{Event, StoredCheckpoint};
 use marque_authority::AuthorityRecord;
 use marque_exchange::{Deferral, ReplayKey, SingleUse, TokenId, TokenRecord};
-use marque_intent::{Digest, Intent, IntentId};
+use marque_intent::{Digest, Holding, Intent, IntentId};
 use marque_registry::{Entry, EntryId};
 use marque_spiffe::SpiffeId;
 
@@ -56,6 +58,10 @@ pub(crate) struct Keys {
     pub(crate) replays: BTreeSet<ReplayKey>,
     /// Kind and key.
     pub(crate) kept: BTreeSet<(String, String)>,
+    /// Things of which every open grant is looked at that counts against them.
+    pub(crate) open: BTreeSet<Holding>,
+    /// Intents of which everything is looked at that was asked for under them.
+    pub(crate) below: BTreeSet<IntentId>,
     /// Whether the ids and SPIFFE IDs of all entries are needed.
     pub(crate) entries: bool,
     /// Whether rows are looked for that may be forgotten, and which.

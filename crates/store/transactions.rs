@@ -6,6 +6,7 @@ mod entries;
 mod intents;
 mod kept;
 mod life;
+mod open;
 mod record;
 mod redeem;
 mod replays;

@@ -34,6 +34,7 @@ mod fleet;
 mod identity;
 mod intents;
 mod kill;
+mod life;
 mod minted;
 mod mutual_tls;
 mod oauth_clients;

@@ -1,5 +1,7 @@
 //! The transitions that agents and operators ask for, save the use itself; what approvers say is in [`super::approve`].
 
+use std::sync::Arc;
+
 use jiff::Timestamp;
 use marque_audit::{Event, EventKind};
 use marque_spiffe::SpiffeId;
@@ -7,10 +9,12 @@ use serde::{Deserialize, Serialize};
 
 use super::{Approval, Decider, EndReason, Intent, Outcome, Reason, State, plus};
 use crate::denial::{Denial, DenialCode};
+use crate::grant::Grant;
+use crate::ruling::Ruling;
 use crate::text::Justification;
 
 /// One change that somebody asks for.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "change", rename_all = "snake_case", deny_unknown_fields)]
 pub enum IntentChange {
     /// An approver approves a digest.
@@ -58,6 +62,13 @@ pub enum IntentChange {
         /// What exactly, for people.
         reason: Option<Reason>,
     },
+    /// What it would permit has changed: whoever approves it begins anew.
+    Repin {
+        /// What it permits now.
+        grant: Box<Grant>,
+        /// What policy says of that.
+        ruling: Ruling,
+    },
     /// Its agent, or somebody who was shown a token of it, was heard of.
     Heard {
         /// The agent, if it says so itself: then it must be the intent's own.
@@ -100,6 +111,9 @@ impl Intent {
             IntentChange::End { why, code, by, reason } => {
                 Ok(self.end_for(*why, *code, by, reason.clone(), now))
             }
+            IntentChange::Repin { grant, ruling } => Ok(self
+                .repinned(grant, ruling, now)
+                .map_or_else(|| (self.clone(), Vec::new()), one)),
             IntentChange::Heard { by } => self.heard(by.as_ref(), now),
             IntentChange::Expire => {
                 Ok(self.expire_if_due(now).map_or_else(|| (self.clone(), Vec::new()), one))
@@ -141,6 +155,29 @@ impl Intent {
         (next, vec![event])
     }
 
+    /// A pending intent with another grant: every approval so far was of another digest, and none is left. Its clock runs
+    /// on from when it was asked for. Nothing for an intent that is not pending, or for a grant of another one.
+    #[must_use]
+    pub fn repinned(
+        &self,
+        grant: &Grant,
+        ruling: &Ruling,
+        now: Timestamp,
+    ) -> Option<(Self, Event)> {
+        let own = grant.intent_id == *self.id() && grant.agent == *self.agent();
+        if !own || self.state != State::Pending || self.is_due(now) {
+            return None;
+        }
+        let mut next = self.step(State::Pending, now);
+        next.grant = Arc::new(grant.clone());
+        next.approvals.clear();
+        next.ruling = ruling.clone();
+        next.uses_left = grant.uses;
+        let event =
+            next.state_event(now).with_detail("changed_from", self.grant.digest().to_string());
+        Some((next, event))
+    }
+
     /// Puts off the idle clock, if there is one and a good part of it has run.
     ///
     /// # Errors
@@ -159,7 +196,11 @@ impl Intent {
         let mut next = self.step(self.state, now);
         next.heard_at = Some(now);
         let event = next.event(EventKind::IntentHeard, now);
-        Ok((next, vec![by.map_or(event.clone(), |by| event.with_actor(by.as_str()))]))
+        let event = match by {
+            Some(by) => event.with_actor(by.as_str()),
+            None => event,
+        };
+        Ok((next, vec![event]))
     }
 
     /// Whether it has an idle clock of which so much has run that somebody should write down that it was heard of.
@@ -262,6 +303,7 @@ impl Intent {
             | IntentChange::Deny { .. }
             | IntentChange::Revoke { .. }
             | IntentChange::End { .. }
+            | IntentChange::Repin { .. }
             | IntentChange::Heard { .. }
             | IntentChange::Expire => false,
         }

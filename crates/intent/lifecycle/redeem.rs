@@ -77,6 +77,7 @@ impl Intent {
             at: now,
             token_expires_at: wanted.token_expires_at,
         });
+        next.delegators_served.extend(wanted.facts.delegator.map(ToOwned::to_owned));
         let event = next
             .event(EventKind::TokenIssued, now)
             .with_token_id(wanted.token_id)

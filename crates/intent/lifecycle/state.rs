@@ -67,7 +67,6 @@ impl State {
     }
 
     /// The states that are no ends.
-    #[must_use]
     pub fn open() -> impl Iterator<Item = Self> {
         Self::ALL.into_iter().filter(|state| !state.is_terminal())
     }

@@ -11,8 +11,8 @@ use super::lines::{Lines, line_at};
 use super::parameters::{MAX_SAFE_INTEGER, Parameters, check_numbers};
 use super::report::Report;
 use super::sections::{
-    approval, change, constraints, delegators, delivery, head, limits, logging, on_behalf, permits,
-    risk, staged, time, tools, who, workflow,
+    approval, change, concurrency, constraints, delegators, delivery, ends, head, limits, logging,
+    on_behalf, permits, risk, staged, time, tools, who, workflow,
 };
 use super::template::Shape;
 use super::{DOCUMENT_TAG, MAX_PLAYBOOK_BYTES, Playbook, PlaybookError, unsupported};
@@ -118,6 +118,9 @@ fn build(document: Document, json: &Value, report: &mut Report<'_>) -> Option<Pl
     let on_behalf = on_behalf::read(document.on_behalf.as_ref(), own, report);
     let mut workflow = workflow::read(document.workflow.as_ref(), report);
     workflow.extend(logging::labels(&logging));
+    let (liveness, on_complete) = (document.liveness.as_ref(), document.on_complete.as_ref());
+    let ends = ends::read(&document.time, liveness, on_complete, report);
+    let caps = concurrency::read(document.concurrency.as_ref(), report);
     let digest = report.keep("id", Digest::of_document(DOCUMENT_TAG, json));
     let (audience, scopes, details) = permit?;
     let mut playbook = Playbook {
@@ -151,6 +154,8 @@ fn build(document: Document, json: &Value, report: &mut Report<'_>) -> Option<Pl
         on_behalf,
         delegators,
         workflow,
+        ends,
+        caps,
         logging,
         phases: Vec::new(),
         phase: None,

@@ -4,6 +4,8 @@ use serde::Deserialize;
 
 use super::sections::approval::ApprovalSection;
 use super::sections::change::ChangeSection;
+use super::sections::concurrency::ConcurrencySection;
+use super::sections::ends::{LivenessSection, OnCompleteSection};
 use super::sections::head::PlaybookStatus;
 use super::sections::limits::LimitsSection;
 use super::sections::logging::LoggingSection;
@@ -51,4 +53,7 @@ pub(super) struct Document {
     pub(super) workflow: Option<WorkflowSection>,
     pub(super) logging: Option<LoggingSection>,
     pub(super) staged: Option<Vec<PhaseSection>>,
+    pub(super) liveness: Option<LivenessSection>,
+    pub(super) on_complete: Option<OnCompleteSection>,
+    pub(super) concurrency: Option<ConcurrencySection>,
 }

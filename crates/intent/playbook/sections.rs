@@ -5,15 +5,16 @@
 
 pub(super) mod approval;
 pub(super) mod change;
+pub(super) mod concurrency;
 pub(super) mod constraints;
 pub(super) mod delegators;
 pub(super) mod delivery;
 pub(super) mod emergency;
+pub(super) mod ends;
 pub(super) mod head;
 pub(super) mod limits;
 pub(super) mod logging;
 pub(super) mod on_behalf;
-pub(super) mod on_complete;
 pub(super) mod permits;
 pub(super) mod risk;
 pub(super) mod staged;

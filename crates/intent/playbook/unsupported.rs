@@ -10,7 +10,7 @@ const NOT_YET: &[&[&str]] = &[
     sections::approval::NOT_YET,
     sections::change::NOT_YET,
     sections::emergency::NOT_YET,
-    sections::on_complete::NOT_YET,
+    sections::ends::NOT_YET,
     sections::permits::NOT_YET,
     sections::risk::NOT_YET,
     sections::time::NOT_YET,

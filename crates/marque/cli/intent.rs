@@ -3,8 +3,9 @@
 pub(super) mod ask;
 
 use clap::{Args, Subcommand};
-use marque_intent::{IntentId, Outcome, PlaybookId, State};
+use marque_intent::{IntentId, OpenBy, Outcome, PlaybookId, State};
 use marque_spiffe::{Clock, SpiffeId};
+use serde::Serialize;
 
 use self::ask::{Ask, AskedArgs, SocketArgs};
 use super::Session;
@@ -27,6 +28,8 @@ Examples:
   marque intent show int_01abcdefghjkmnpqrstvwxyz01
   marque intent request ingress-cert-rotation --param region=eu-west-1 --param service=shop --ticket CHG-1842
   marque intent complete int_01abcdefghjkmnpqrstvwxyz01 --outcome success
+  marque intent list --by agent
+  marque intent revoke --agent spiffe://prod.example.org/agent/cert-rotator/one --reason 'it misbehaves'
   marque intent revoke int_01abcdefghjkmnpqrstvwxyz01 --reason 'ticket was closed'")]
 pub(super) struct IntentArgs {
     #[command(subcommand)]
@@ -47,6 +50,9 @@ enum IntentCommand {
         /// At most so many of each trust domain
         #[arg(long, default_value_t = 50)]
         limit: u32,
+        /// Count the open grants instead: by agent, delegator or target
+        #[arg(long, value_name = "WHAT", conflicts_with_all = ["state", "agent", "limit"])]
+        by: Option<OpenBy>,
     },
     /// Show one intent, as an approver sees it
     Show {
@@ -54,11 +60,10 @@ enum IntentCommand {
         #[arg(value_name = "INTENT")]
         id: IntentId,
     },
-    /// End an intent and its tokens
+    /// End an intent and its tokens, or every open one of an agent, on behalf of a person, or for a resource
     Revoke {
-        /// The intent
-        #[arg(value_name = "INTENT")]
-        id: IntentId,
+        #[command(flatten)]
+        which: RevokedArgs,
         /// Why; operators and the log keep it
         #[arg(long)]
         reason: String,
@@ -97,6 +102,34 @@ enum IntentCommand {
     },
 }
 
+/// Exactly one of them.
+#[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
+struct RevokedArgs {
+    /// The intent
+    #[arg(value_name = "INTENT")]
+    id: Option<IntentId>,
+    /// Every open intent of this agent
+    #[arg(long, value_name = "SPIFFE-ID")]
+    agent: Option<SpiffeId>,
+    /// Every open intent that was used on behalf of this person, as `marque intent list --by delegator` names them
+    #[arg(long, value_name = "PERSON")]
+    delegator: Option<String>,
+    /// Every open intent that touches this resource
+    #[arg(long, value_name = "RESOURCE")]
+    target: Option<String>,
+}
+
+impl RevokedArgs {
+    /// What the intents count against; none for one that is named itself.
+    fn held(&self) -> Option<(OpenBy, String)> {
+        let Self { id: _, agent, delegator, target } = self;
+        let agent = agent.as_ref().map(|agent| (OpenBy::Agent, agent.to_string()));
+        let delegator = delegator.clone().map(|person| (OpenBy::Delegator, person));
+        agent.or(delegator).or_else(|| target.clone().map(|target| (OpenBy::Target, target)))
+    }
+}
+
 #[derive(Debug, Args)]
 struct RequestArgs {
     /// The playbook
@@ -111,9 +144,16 @@ struct RequestArgs {
 impl IntentArgs {
     pub(super) async fn run(self, session: &mut Session) -> Result<(), Failure> {
         match self.command {
-            IntentCommand::List { state, agent, limit } => list(session, state, agent, limit).await,
+            IntentCommand::List { by: Some(by), .. } => count(session, by).await,
+            IntentCommand::List { state, agent, limit, by: None } => {
+                list(session, state, agent, limit).await
+            }
             IntentCommand::Show { id } => show(session, &id).await,
-            IntentCommand::Revoke { id, reason } => revoke(session, &id, reason).await,
+            IntentCommand::Revoke { which, reason } => match (which.held(), which.id) {
+                (Some((by, name)), _) => revoke_held(session, by, name, reason).await,
+                (None, Some(id)) => revoke(session, &id, reason).await,
+                (None, None) => Err(Failure::failed("name what to revoke")),
+            },
             IntentCommand::Request(args) => request(session, *args).await,
             IntentCommand::Complete { id, outcome, report, socket } => {
                 let mut body = serde_json::json!({ "outcome": outcome });
@@ -158,6 +198,53 @@ async fn revoke(session: &mut Session, id: &IntentId, reason: String) -> Result<
     let (mut home, _) = session.intent(id.as_str()).await?;
     let revoked = home.admin.revoke(id.to_string(), reason).await?;
     session.output.show(&home.of(revoked), |of| format!("The intent is {}.", of.item.state))
+}
+
+/// How many grants of one trust domain are open against one thing.
+#[derive(Debug, Serialize)]
+struct Counted {
+    name: String,
+    grants: u64,
+}
+
+async fn count(session: &mut Session, by: OpenBy) -> Result<(), Failure> {
+    let mut all = Vec::new();
+    for mut home in session.homes().await? {
+        let counts = home.admin.open_counts(by.as_str().to_owned()).await?;
+        all.extend(counts.into_iter().map(|(name, grants)| home.of(Counted { name, grants })));
+    }
+    session.output.show(&all, |all| {
+        if all.is_empty() {
+            return "No open grants.".to_owned();
+        }
+        let rows = all.iter().map(|Of { trust_domain, item }| {
+            [trust_domain.clone(), item.name.clone(), item.grants.to_string()]
+        });
+        table(["TRUST DOMAIN", &by.as_str().to_uppercase(), "OPEN"], rows)
+    })
+}
+
+/// Those that one revocation ended.
+#[derive(Debug, Serialize)]
+struct Ended {
+    intents: Vec<String>,
+}
+
+async fn revoke_held(
+    session: &mut Session,
+    by: OpenBy,
+    name: String,
+    reason: String,
+) -> Result<(), Failure> {
+    let mut ended = Ended { intents: Vec::new() };
+    for mut home in session.homes().await? {
+        let by = by.as_str().to_owned();
+        ended.intents.extend(home.admin.revoke_held(by, name.clone(), reason.clone()).await?);
+    }
+    session.output.show(&ended, |ended| match ended.intents.as_slice() {
+        [] => "No open intents.".to_owned(),
+        intents => format!("Ended {}: {}", intents.len(), intents.join(", ")),
+    })
 }
 
 async fn request(session: &mut Session, args: RequestArgs) -> Result<(), Failure> {

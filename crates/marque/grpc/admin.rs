@@ -21,7 +21,7 @@ use std::sync::Arc;
 
 use futures::stream::BoxStream;
 use marque_attest::Attestors;
-use marque_intent::IntentId;
+use marque_intent::{Holding, IntentId, OpenCount};
 use tokio::net::UnixListener;
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
@@ -231,6 +231,31 @@ impl Admin for AdminService {
             .await
             .map_err(error::admin)?;
         Ok(Response::new(proto::RevokeIntentResponse { intent: Some(self.intent(&intent)) }))
+    }
+
+    async fn count_open_grants(
+        &self,
+        request: Request<proto::CountOpenGrantsRequest>,
+    ) -> Result<Response<proto::CountOpenGrantsResponse>, Status> {
+        self.gate.admit(&*peer_of(&request)?, "CountOpenGrants", None).await?;
+        let proto::CountOpenGrantsRequest { by } = request.into_inner();
+        let counts = self.door.open_counts(requests::open_by(&by)?).await.map_err(error::admin)?;
+        let count = |OpenCount { name, grants }| proto::OpenCount { name, grants };
+        let counts = counts.into_iter().map(count).collect();
+        Ok(Response::new(proto::CountOpenGrantsResponse { counts }))
+    }
+
+    async fn revoke_open_grants(
+        &self,
+        request: Request<proto::RevokeOpenGrantsRequest>,
+    ) -> Result<Response<proto::RevokeOpenGrantsResponse>, Status> {
+        let operator = self.gate.admit(&*peer_of(&request)?, "RevokeOpenGrants", None).await?;
+        let proto::RevokeOpenGrantsRequest { by, name, reason } = request.into_inner();
+        let holding = Holding { by: requests::open_by(&by)?, name };
+        let reason = requests::reason(&reason)?;
+        let ended = self.door.revoke_held(operator, holding, reason).await.map_err(error::admin)?;
+        let intents = ended.iter().map(ToString::to_string).collect();
+        Ok(Response::new(proto::RevokeOpenGrantsResponse { intents }))
     }
 
     async fn list_tokens(

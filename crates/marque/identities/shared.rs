@@ -8,6 +8,7 @@ use marque_registry::TrustDomainDocument;
 use marque_spiffe::{Clock, SelectorSet, SpiffeId};
 use marque_workload::{HolderFacts, IdentityUser, SharedUse, Sharing, Stay};
 
+use super::presence::Presence;
 use super::report::{self, SharedIdentity};
 use super::{loggable, record};
 
@@ -17,6 +18,8 @@ pub struct SharedIdentities {
     sharing: Arc<Sharing>,
     document: Arc<TrustDomainDocument>,
     log: Arc<dyn LogStore>,
+    /// Who lives, where a grant hangs on it.
+    presence: Option<Arc<Presence>>,
 }
 
 /// Somebody else holds every identity that was asked for.
@@ -32,7 +35,13 @@ impl SharedIdentities {
     ) -> Self {
         let settings = document.identities();
         let sharing = Sharing::new(settings.sharing(), settings.sharing_window(), clock);
-        Self { sharing: Arc::new(sharing), document, log }
+        Self { sharing: Arc::new(sharing), document, log, presence: None }
+    }
+
+    /// Tells `presence` of every process that is handed an identity.
+    #[must_use]
+    pub(crate) fn watched_by(self, presence: Arc<Presence>) -> Self {
+        Self { presence: Some(presence), ..self }
     }
 
     /// Leaves of the SVIDs that are about to leave those that the user may have, and puts on record what has to be.
@@ -62,6 +71,11 @@ impl SharedIdentities {
         let observed = self.sharing.observe(ids, user);
         for shared in &observed.records {
             self.put_on_record(shared, user, selectors).await;
+        }
+        if let (Some(presence), Some(process)) = (&self.presence, user.process) {
+            let given: Vec<SpiffeId> =
+                ids.iter().filter(|id| !observed.refused.contains(id)).cloned().collect();
+            presence.handed(&given, process);
         }
         observed.refused
     }

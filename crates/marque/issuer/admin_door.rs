@@ -12,8 +12,8 @@ use marque_exchange::{
 use marque_intent::IntentStore as _;
 use marque_intent::kill::{KillScope, KillState};
 use marque_intent::{
-    Approval, Denial, DenialCode, Digest, Intent, IntentChange, IntentFilter, IntentId,
-    PlaybookSet, Reason,
+    Approval, Denial, DenialCode, Digest, EndReason, Holding, Intent, IntentChange, IntentFilter,
+    IntentId, OpenBy, OpenCount, OpenIntents as _, PlaybookSet, Reason,
 };
 use marque_registry::{Entry, EntryId, EntryRole, NewEntry, Snapshot, TrustDomainDocument};
 use marque_spiffe::{SelectorSet, SpiffeId};
@@ -149,6 +149,39 @@ impl AdminDoor for Issuer {
         reason: Reason,
     ) -> BoxFuture<'_, Result<Intent, AdminError>> {
         Box::pin(self.change(id, IntentChange::Revoke { actor: operator.to_string(), reason }))
+    }
+
+    fn open_counts(&self, by: OpenBy) -> BoxFuture<'_, Result<Vec<OpenCount>, AdminError>> {
+        Box::pin(async move { Ok(self.store.open_counts(by, self.clock.now()).await?) })
+    }
+
+    fn revoke_held(
+        &self,
+        operator: Operator,
+        holding: Holding,
+        reason: Reason,
+    ) -> BoxFuture<'_, Result<Vec<IntentId>, AdminError>> {
+        Box::pin(async move {
+            let mut ended = Vec::new();
+            loop {
+                let before = ended.len();
+                for intent in self.store.held(holding.clone()).await? {
+                    let change = IntentChange::End {
+                        why: EndReason::Operator,
+                        code: DenialCode::ApprovalDenied,
+                        by: operator.to_string(),
+                        reason: Some(reason.clone()),
+                    };
+                    if self.change(intent.id().clone(), change).await?.state().is_terminal() {
+                        ended.push(intent.id().clone());
+                    }
+                }
+                // What was asked for meanwhile is found by another look.
+                if ended.len() == before {
+                    return Ok(ended);
+                }
+            }
+        })
     }
 
     fn tokens_of(&self, intent: IntentId) -> BoxFuture<'_, Result<Vec<TokenStanding>, AdminError>> {

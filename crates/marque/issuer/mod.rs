@@ -6,6 +6,7 @@ mod admin_door;
 mod broker;
 mod builds;
 mod desk;
+mod endings;
 pub mod folder;
 mod foreign;
 mod http_door;
@@ -21,7 +22,7 @@ mod token_config;
 
 use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use anyhow::Context as _;
 use jiff::Timestamp;
@@ -31,11 +32,13 @@ use marque_exchange::{
     ClientAuthenticator, EnvironmentLookup, IssuerUrl, NonceSecret, OAuthError, SignedStatusList,
     TokenService, TokenServiceParts,
 };
+use marque_intent::Caps;
 use marque_keys::KeyManager;
 use marque_registry::{Registry, TrustDomainDocument};
 use marque_spiffe::{Bundle, BundleSource, Clock, Environment, Random, TrustDomain};
 use marque_store::Store;
 use marque_workload::{BundleSet, Profiles, Workload, WorkloadLimits};
+use tokio::sync::mpsc::UnboundedReceiver;
 use tokio_util::sync::CancellationToken;
 
 pub use self::desk::{DeskError, IntentDesk};
@@ -51,7 +54,7 @@ use self::folder::CheckedFolder;
 use self::foreign::Foreign;
 use self::keys::CheckpointKey;
 use self::minting::InProcessIssuer;
-use crate::identities::{Denials, SharedIdentities};
+use crate::identities::{Denials, Lost, Presence, SharedIdentities};
 
 /// The registries of every trust domain that a process serves, for asking whether a process is an agent of any.
 pub(crate) type Neighbours = Arc<OnceLock<Vec<Arc<Registry>>>>;
@@ -80,6 +83,8 @@ pub struct Issuer {
     issuer_url: IssuerUrl,
     /// Whether the log could be read and signed when that was last tried.
     ready: AtomicBool,
+    /// Which agents' last processes exited, for whoever ends their grants.
+    lost: Mutex<Option<UnboundedReceiver<Lost>>>,
 }
 
 /// What an issuer is opened with, beside its folder.
@@ -137,6 +142,12 @@ impl Issuer {
         let config = token_config::of(&document, issuer_url.clone())?;
         let (issuers, files) = (document.issuer_keys(), folder.issuer_keys);
         let oidc_keys = Arc::new(OidcKeyRing::open(issuers, &folder.path, files, &clock)?);
+        let (presence, lost) = if playbooks.iter().any(|playbook| playbook.ends().with_agent) {
+            let (presence, lost) = Presence::new(Arc::clone(&clock));
+            (Some(presence), Some(lost))
+        } else {
+            (None, None)
+        };
         let intents = Arc::new(IntentDesk {
             environment: document.environment(),
             playbooks: Arc::new(playbooks),
@@ -146,6 +157,8 @@ impl Issuer {
             clock: Arc::clone(&clock),
             random: Arc::clone(&random),
             exception_runs: Arc::default(),
+            caps: caps(&document),
+            presence: presence.clone(),
         });
         let tokens = TokenService::new(
             config,
@@ -179,6 +192,10 @@ impl Issuer {
             federation::relationships(&document, &folder.path, &federated, own, &kept, &clock)?;
         let log: Arc<dyn LogStore> = Arc::clone(&store) as _;
         let sharing = SharedIdentities::new(Arc::clone(&document), log, Arc::clone(&clock));
+        let sharing = match presence {
+            Some(presence) => sharing.watched_by(presence),
+            None => sharing,
+        };
         let denials = Denials::new(Arc::clone(&document), Arc::clone(&clock));
         Ok(Self {
             relationships,
@@ -201,6 +218,7 @@ impl Issuer {
             started_at: now,
             issuer_url,
             ready: AtomicBool::new(true),
+            lost: Mutex::new(lost),
         })
     }
 
@@ -287,6 +305,14 @@ impl Issuer {
         &self.denials
     }
 
+    /// Ends what hangs on an agent's process when its last one has exited.
+    async fn end_with_agents(self: Arc<Self>, stop: CancellationToken) {
+        let lost = self.lost.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(lost) = lost {
+            endings::end_with_agents(&self, lost, &stop).await;
+        }
+    }
+
     fn follow_changes(&self, stop: CancellationToken) -> impl Future<Output = ()> + use<> {
         Arc::clone(&self.minting).follow(stop)
     }
@@ -327,6 +353,15 @@ fn authority_config(document: &TrustDomainDocument) -> AuthorityConfig {
         max_wit_svid_lifetime: document.wit_svid_lifetime(),
         wit_svids: document.workload_api().wit_svid,
         refresh_hint: document.refresh_hint(),
+    }
+}
+
+fn caps(document: &TrustDomainDocument) -> Caps {
+    let settings = document.grants();
+    Caps {
+        per_agent: Some(settings.max_open_per_agent),
+        per_delegator: Some(settings.max_open_per_delegator),
+        per_target: Some(settings.max_open_per_target),
     }
 }
 

@@ -16,7 +16,6 @@ use jiff::Timestamp;
 use marque_attest::Attestors;
 use marque_audit::{LogStore, Sequencer, checkpoint::origin};
 use marque_exchange::{Endpoint, EnvironmentLookup, IssuerUrl, NonceSecret};
-use marque_intent::{IntentChange, IntentFilter, IntentStore as _, State};
 use marque_keys::{SealedFileKeys, SealingKey};
 use marque_registry::{LimitSettings, TrustDomainDocument};
 use marque_spiffe::{Clock, Random};
@@ -27,6 +26,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::broker::BrokerEndpoint;
+use super::endings;
 use super::folder::{CheckedFolder, local_url};
 use super::pruning::prune;
 use super::{Issuer, IssuerParts, Neighbours};
@@ -138,6 +138,13 @@ pub(crate) async fn build(
     let issuer = Issuer::open(checked, parts)
         .await
         .with_context(|| format!("open the issuer of `{name}`"))?;
+    // Before anything is served: nobody uses what the rules of now would not give.
+    let drift = issuer.intents.review_open().await;
+    let drift =
+        drift.with_context(|| format!("hold the open grants of `{name}` against its rules"))?;
+    if drift != Default::default() {
+        tracing::warn!(?drift, trust_domain = %name, "open grants did not fit the rules of now");
+    }
     let broker = BrokerEndpoint::build(&issuer, folder.join("broker.sock"), |path| {
         bind_socket(path, BROKER_SOCKET_MODE)
     })
@@ -215,6 +222,11 @@ impl Built {
             });
         }
         tasks.spawn(keep_up(Arc::clone(&issuer), stop.clone()));
+        let (token, ending) = (stop.clone(), Arc::clone(&issuer));
+        tasks.spawn(async move {
+            ending.end_with_agents(token).await;
+            Ok(())
+        });
         // The sequencer goes last: what the drain records is signed too.
         let sequencing = CancellationToken::new();
         let sequencer = tokio::spawn(sequence(issuer, sequencing.clone()));
@@ -275,10 +287,8 @@ async fn sequence(issuer: Arc<Issuer>, stop: CancellationToken) {
 async fn keep_up(issuer: Arc<Issuer>, stop: CancellationToken) -> anyhow::Result<()> {
     let mut warned: Option<Timestamp> = None;
     loop {
-        for state in State::open() {
-            if let Err(error) = expire_due(&issuer, state).await {
-                tracing::error!(error = &*error, "intents that ran out could not be ended");
-            }
+        if let Err(error) = endings::sweep(&issuer, &stop).await {
+            tracing::error!(error = &*error, "intents that ran out could not be ended");
         }
         if let Err(error) = issuer.registrar.reconcile().await {
             let error = &error as &dyn std::error::Error;
@@ -316,17 +326,6 @@ fn warn_of_the_end(issuer: &Issuer, now: Timestamp) {
         let next_update = list.next_update();
         tracing::warn!(%trust_domain, issuer, %next_update, "a revocation list gets out of date; who uses it then refuses every SVID");
     }
-}
-
-async fn expire_due(issuer: &Issuer, state: State) -> anyhow::Result<()> {
-    let filter = IntentFilter { state: Some(state), ..IntentFilter::default() };
-    for intent in issuer.store.list(filter).await? {
-        let now = issuer.clock.now();
-        if intent.expire_if_due(now).is_some() {
-            issuer.store.change(intent.id().clone(), IntentChange::Expire, now).await?;
-        }
-    }
-    Ok(())
 }
 
 /// The issuer identifier: what the document says, else `localhost` with the listener's port.

@@ -55,6 +55,7 @@ fn document(mut top: Fields<'_, '_>, log: &mut Log<'_>) -> Option<TrustDomainDoc
     let federation = top.tables("federation", log);
     let federation = federations(federation, (name.as_ref(), environment), log);
     let limits = top.optional_table("limits", log).map(|table| super::limits::read(table, log));
+    let grants = top.optional_table("grants", log).map(|table| super::grants::read(table, log));
     let identities = identities::read(&mut top, log);
     let attestation = attestation::read(&mut top, log);
     let playbooks = playbooks::read(&mut top, log);
@@ -90,6 +91,7 @@ fn document(mut top: Fields<'_, '_>, log: &mut Log<'_>) -> Option<TrustDomainDoc
         max_access_token_lifetime: tokens?,
         federation,
         limits: limits.unwrap_or_default(),
+        grants: grants.unwrap_or_default(),
         identities,
         attestation: attestation?,
         oidc_issuers,

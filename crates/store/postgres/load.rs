@@ -13,6 +13,7 @@ use marque_spiffe::SpiffeId;
 use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
 
+use super::open;
 use crate::known::KnownIntents;
 use crate::rows::{
     DeferralRow, Head, Idempotency, IntentRow, KeptRow, count, instant, kill_state, micros, name,
@@ -51,6 +52,7 @@ pub(super) async fn load(
         entries,
         over,
         mut found,
+        open,
     ) = futures::try_join!(
         idempotency(transaction, keys),
         tokens(transaction, keys, expired),
@@ -60,13 +62,16 @@ pub(super) async fn load(
         entries,
         rows_over(transaction, keys),
         intents(transaction, &asked, &shared.intents),
+        open::load(transaction, keys, shared.clock.now()),
     )?;
     // A replayed request answers with the intent that its key led to.
     let earlier = idempotency.readable().map(|row| &row.intent);
     // A poll is answered by what its intent is.
     let awaited = deferrals.readable().filter(|row| keys.deferrals.contains(&row.code));
     let awaited = awaited.map(|row| &row.intent);
-    let led_to = earlier.chain(awaited).filter(|id| !keys.intents.contains(*id)).collect();
+    let below = open.below.values().flatten();
+    let led_to =
+        earlier.chain(awaited).chain(below).filter(|id| !keys.intents.contains(*id)).collect();
     found.extend(intents(transaction, &led_to, &shared.intents).await?);
     Ok(Loaded {
         head,
@@ -80,6 +85,7 @@ pub(super) async fn load(
         kept,
         entries,
         over,
+        open,
     })
 }
 

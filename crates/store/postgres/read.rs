@@ -11,10 +11,11 @@ use std::sync::Arc;
 use deadpool_postgres::{Object, Pool};
 use futures::FutureExt;
 use futures::future::BoxFuture;
+use jiff::Timestamp;
 use marque_audit::{Hash, Leaf, LogError, StoredCheckpoint};
 use marque_authority::AuthorityRecord;
 use marque_exchange::{Deferral, SuspectQuery, Suspects, TokenId, TokenRecord};
-use marque_intent::{Digest, Intent, IntentFilter, IntentId, KillState};
+use marque_intent::{Digest, Intent, IntentFilter, IntentId, KillState, OpenBy, OpenCount};
 use marque_registry::Entry;
 use marque_spiffe::SpiffeId;
 use serde::de::DeserializeOwned;
@@ -23,6 +24,7 @@ use tokio_postgres::types::ToSql;
 
 use super::load::{self, deferral_row, intent_row, kept_row};
 use crate::known::KnownIntents;
+use crate::open::OpenQuery;
 use crate::reader::{Reader, unavailable};
 use crate::rows::{
     CheckpointRow, DeferralRow, Head, IntentRow, KeptRow, LeafRow, hashes, leaves, read, signed,
@@ -41,7 +43,7 @@ impl PooledReader {
         Self { pool, intents }
     }
 
-    async fn query(
+    pub(super) async fn query(
         &self,
         query: &str,
         parameters: &[&(dyn ToSql + Sync)],
@@ -211,6 +213,26 @@ impl Reader for PooledReader {
             rows.iter().map(|row| kept_row(row).and_then(KeptRow::into_kept)).collect()
         }
         .boxed()
+    }
+
+    fn open_ids(
+        &self,
+        query: OpenQuery,
+        limit: usize,
+    ) -> BoxFuture<'_, Result<Vec<IntentId>, Failure>> {
+        async move { self.ids_of_open(&query, limit).await }.boxed()
+    }
+
+    fn orphans(&self, limit: usize) -> BoxFuture<'_, Result<Vec<(IntentId, IntentId)>, Failure>> {
+        async move { self.orphaned(limit).await }.boxed()
+    }
+
+    fn open_counts(
+        &self,
+        by: OpenBy,
+        now: Timestamp,
+    ) -> BoxFuture<'_, Result<Vec<OpenCount>, Failure>> {
+        async move { self.counts_of_open(by, now).await }.boxed()
     }
 
     fn entries(&self) -> BoxFuture<'_, Result<Vec<Entry>, Failure>> {

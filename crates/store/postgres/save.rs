@@ -1,11 +1,13 @@
 //! Writing what came out of a batch, inside its transaction: one statement per table, whatever the number of rows.
 
+use std::sync::Arc;
+
 use deadpool_postgres::Transaction;
 use marque_exchange::TokenId;
-use marque_intent::IntentId;
+use marque_intent::{Intent, IntentId};
 use tokio_postgres::types::ToSql;
 
-use super::SchemaName;
+use super::{SchemaName, open};
 use crate::Failure;
 use crate::rows::{CheckpointRow, document, micros, signed};
 use crate::transaction::{Batch, Changes, forgotten_with};
@@ -20,6 +22,7 @@ pub(super) async fn save(
     new_intents(transaction, changes).await?;
     futures::try_join!(
         changed_intents(transaction, changes),
+        open::save(transaction, changes),
         new_tokens(transaction, changes),
         changed_tokens(transaction, changes),
         forgotten_tokens(transaction, changes),
@@ -68,15 +71,17 @@ async fn new_intents(transaction: &Transaction<'_>, changes: &Changes) -> Result
     let states: Vec<&str> = new.iter().map(|intent| intent.state().as_str()).collect();
     let versions: Vec<i64> = new.iter().map(|intent| signed(intent.state_version())).collect();
     let created: Vec<i64> = new.iter().map(|intent| micros(intent.created_at())).collect();
+    let (due, holds) = clocks(new.iter().copied());
     let courses =
         new.iter().map(|intent| document(intent.course())).collect::<Result<Vec<_>, _>>()?;
     let written = execute(
         transaction,
-        "INSERT INTO intents (id, agent, playbook, state, state_version, created_at, document)
-         SELECT id, agent, playbook, state, state_version, created_at, document::json
-         FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::bigint[], $6::bigint[], $7::text[])
-         AS new (id, agent, playbook, state, state_version, created_at, document)",
-        &[&ids, &agents, &playbooks, &states, &versions, &created, &courses],
+        "INSERT INTO intents (id, agent, playbook, state, state_version, created_at, document, due_at, holds_until)
+         SELECT id, agent, playbook, state, state_version, created_at, document::json, due_at, holds_until
+         FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::bigint[], $6::bigint[], $7::text[],
+                     $8::bigint[], $9::bigint[])
+         AS new (id, agent, playbook, state, state_version, created_at, document, due_at, holds_until)",
+        &[&ids, &agents, &playbooks, &states, &versions, &created, &courses, &due, &holds],
     )
     .await?;
     all(written, new.len(), "intents")?;
@@ -106,17 +111,34 @@ async fn changed_intents(transaction: &Transaction<'_>, changes: &Changes) -> Re
         .iter()
         .map(|(_, intent)| document(intent.course()))
         .collect::<Result<Vec<_>, _>>()?;
+    let (due, holds) = clocks(changed.iter().map(|(_, intent)| *intent));
     let written = execute(
         transaction,
         "UPDATE intents
-         SET state = next.state, state_version = next.state_version, document = next.document::json
-         FROM unnest($1::text[], $2::bigint[], $3::text[], $4::bigint[], $5::text[])
-         AS next (id, replaces, state, state_version, document)
+         SET state = next.state, state_version = next.state_version, document = next.document::json,
+             due_at = next.due_at, holds_until = next.holds_until
+         FROM unnest($1::text[], $2::bigint[], $3::text[], $4::bigint[], $5::text[], $6::bigint[], $7::bigint[])
+         AS next (id, replaces, state, state_version, document, due_at, holds_until)
          WHERE intents.id = next.id AND intents.state_version = next.replaces",
-        &[&ids, &before, &states, &versions, &documents],
+        &[&ids, &before, &states, &versions, &documents, &due, &holds],
     )
     .await?;
-    all(written, changed.len(), "intents")
+    all(written, changed.len(), "intents")?;
+    for (id, row) in changes.intents.iter().filter(|(_, row)| row.has_another_grant()) {
+        let grant = document(row.intent.grant())?;
+        let update = "UPDATE grants SET document = $2::text::json WHERE intent = $1";
+        let written = execute(transaction, update, &[&id.as_str(), &grant]).await?;
+        all(written, 1, "grants")?;
+    }
+    Ok(())
+}
+
+/// When each is due, and until when it holds.
+fn clocks<'a>(
+    intents: impl Iterator<Item = &'a Arc<Intent>> + Clone,
+) -> (Vec<Option<i64>>, Vec<Option<i64>>) {
+    let due = intents.clone().map(|intent| intent.due().map(|(end, _)| micros(end))).collect();
+    (due, intents.map(|intent| intent.holds_until().map(micros)).collect())
 }
 
 async fn new_tokens(transaction: &Transaction<'_>, changes: &Changes) -> Result<(), Failure> {

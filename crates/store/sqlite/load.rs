@@ -7,7 +7,7 @@ use marque_exchange::{Deferral, ReplayKey, TokenId, TokenRecord};
 use marque_intent::{Digest, Intent, IntentId};
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::{head, kills};
+use super::{head, kills, open};
 use crate::known::KnownIntents;
 use crate::rows::{
     DeferralRow, Idempotency, IntentRow, KeptRow, count, instant, micros, name, read, signed,
@@ -34,7 +34,9 @@ pub(super) fn load(
     // A poll is answered by what its intent is.
     let awaited = deferrals.readable().filter(|row| keys.deferrals.contains(&row.code));
     let awaited = awaited.map(|row| &row.intent);
-    let wanted = keys.intents.iter().chain(earlier).chain(awaited);
+    let open = open::load(connection, keys, shared.clock.now())?;
+    let below = open.below.values().flatten();
+    let wanted = keys.intents.iter().chain(earlier).chain(awaited).chain(below);
     let intents = intents(connection, wanted, &shared.intents)?;
     let entries = if keys.entries { entries(connection)? } else { Vec::new() };
     let mut tokens = tokens(connection, keys)?;
@@ -55,6 +57,7 @@ pub(super) fn load(
         kept,
         entries,
         over,
+        open,
     })
 }
 

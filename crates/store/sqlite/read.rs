@@ -11,10 +11,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
+use jiff::Timestamp;
 use marque_audit::{Hash, Leaf, LogError, StoredCheckpoint};
 use marque_authority::AuthorityRecord;
 use marque_exchange::{Deferral, SuspectQuery, Suspects, TokenId, TokenRecord};
-use marque_intent::{Digest, Intent, IntentFilter, IntentId, KillState};
+use marque_intent::{Digest, Intent, IntentFilter, IntentId, KillState, OpenBy, OpenCount};
 use marque_registry::Entry;
 use marque_spiffe::SpiffeId;
 use rusqlite::{Connection, OpenFlags, OptionalExtension, params};
@@ -22,8 +23,9 @@ use serde::de::DeserializeOwned;
 use tokio::sync::Semaphore;
 
 use super::load::{INTENT, deferral_row, intent_row, kept_row};
-use super::{BUSY_TIMEOUT, STATEMENTS, head, kills};
+use super::{BUSY_TIMEOUT, STATEMENTS, head, kills, open as grants};
 use crate::known::KnownIntents;
+use crate::open::OpenQuery;
 use crate::reader::{Reader, unavailable};
 use crate::rows::{CheckpointRow, Head, IntentRow, LeafRow, hashes, leaves, read, signed};
 use crate::{Failure, Kept, MAX_KEPT_LISTED};
@@ -204,6 +206,26 @@ impl Reader for Readers {
             rows.map(|row| row?.into_kept()).collect()
         })
         .boxed()
+    }
+
+    fn open_ids(
+        &self,
+        query: OpenQuery,
+        limit: usize,
+    ) -> BoxFuture<'_, Result<Vec<IntentId>, Failure>> {
+        self.run(move |connection| grants::ids(connection, &query, limit)).boxed()
+    }
+
+    fn orphans(&self, limit: usize) -> BoxFuture<'_, Result<Vec<(IntentId, IntentId)>, Failure>> {
+        self.run(move |connection| grants::orphans(connection, limit)).boxed()
+    }
+
+    fn open_counts(
+        &self,
+        by: OpenBy,
+        now: Timestamp,
+    ) -> BoxFuture<'_, Result<Vec<OpenCount>, Failure>> {
+        self.run(move |connection| grants::counts(connection, by, now)).boxed()
     }
 
     fn entries(&self) -> BoxFuture<'_, Result<Vec<Entry>, Failure>> {

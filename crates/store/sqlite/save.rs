@@ -3,6 +3,7 @@
 use marque_exchange::TokenId;
 use rusqlite::{Connection, params};
 
+use super::open;
 use crate::Failure;
 use crate::rows::{CheckpointRow, document, micros, signed};
 use crate::transaction::{Batch, Changes, IntentChangeRow, TokenChangeRow, forgotten_with};
@@ -25,7 +26,10 @@ pub(super) fn save(connection: &Connection, batch: &Batch) -> Result<(), Failure
 }
 
 fn intents(connection: &Connection, changes: &Changes) -> Result<(), Failure> {
-    for (id, IntentChangeRow { replaces, intent }) in &changes.intents {
+    for (id, row) in &changes.intents {
+        let IntentChangeRow { replaces, intent, .. } = row;
+        let due = intent.due().map(|(end, _)| micros(end));
+        let holds = intent.holds_until().map(micros);
         let (state, version) = (intent.state().as_str(), signed(intent.state_version()));
         let course = document(intent.course())?;
         let written = match replaces {
@@ -33,8 +37,9 @@ fn intents(connection: &Connection, changes: &Changes) -> Result<(), Failure> {
                 let grant = intent.grant();
                 let written = connection
                     .prepare_cached(
-                        "INSERT INTO intents (id, agent, playbook, state, state_version, created_at, document)
-                         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+                        "INSERT INTO intents (id, agent, playbook, state, state_version, created_at, document,
+                                              due_at, holds_until)
+                         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
                     )?
                     .execute(params![
                         id.as_str(),
@@ -43,7 +48,9 @@ fn intents(connection: &Connection, changes: &Changes) -> Result<(), Failure> {
                         state,
                         version,
                         micros(intent.created_at()),
-                        course
+                        course,
+                        due,
+                        holds
                     ])?;
                 connection
                     .prepare_cached("INSERT INTO grants (intent, document) VALUES (?1, ?2)")?
@@ -52,16 +59,30 @@ fn intents(connection: &Connection, changes: &Changes) -> Result<(), Failure> {
             }
             Some(before) => connection
                 .prepare_cached(
-                    "UPDATE intents SET state = ?3, state_version = ?4, document = ?5
+                    "UPDATE intents
+                     SET state = ?3, state_version = ?4, document = ?5, due_at = ?6, holds_until = ?7
                      WHERE id = ?1 AND state_version = ?2",
                 )?
-                .execute(params![id.as_str(), signed(*before), state, version, course])?,
+                .execute(params![
+                    id.as_str(),
+                    signed(*before),
+                    state,
+                    version,
+                    course,
+                    due,
+                    holds
+                ])?,
         };
         if written != 1 {
             return Err(Failure::Conflict { table: "intents" });
         }
+        if row.has_another_grant() {
+            connection
+                .prepare_cached("UPDATE grants SET document = ?2 WHERE intent = ?1")?
+                .execute(params![id.as_str(), document(intent.grant())?])?;
+        }
     }
-    Ok(())
+    open::save(connection, changes)
 }
 
 fn tokens(connection: &Connection, changes: &Changes) -> Result<(), Failure> {

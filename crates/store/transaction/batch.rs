@@ -8,7 +8,7 @@ use marque_audit::log::recorded_time;
 use marque_audit::{Leaf, StoredCheckpoint};
 use marque_authority::AuthorityRecord;
 use marque_exchange::{Deferral, SingleUse, StatusKey, TokenId, TokenRecord};
-use marque_intent::{Digest, Intent, IntentId, Kill};
+use marque_intent::{Digest, Holding, Intent, IntentId, Kill};
 use marque_registry::{Entry, EntryId};
 use marque_spiffe::TrustDomain;
 
@@ -72,7 +72,34 @@ pub(crate) struct TokenChangeRow {
 pub(crate) struct IntentChangeRow {
     /// The version that must still be there; none for a new intent.
     pub(crate) replaces: Option<u64>,
+    /// What was there before this batch; none for a new intent.
+    pub(crate) before: Option<Arc<Intent>>,
     pub(crate) intent: Arc<Intent>,
+}
+
+impl IntentChangeRow {
+    /// What it counts against and did not before.
+    pub(crate) fn new_holdings(&self) -> Vec<Holding> {
+        let mut holdings = self.intent.holdings();
+        if let Some(before) = &self.before {
+            let known = before.holdings();
+            holdings.retain(|holding| !known.contains(holding));
+        }
+        holdings
+    }
+
+    /// The intents that a new one was asked for under.
+    pub(crate) fn new_ancestors(&self) -> Vec<&IntentId> {
+        let nearest = self.intent.grant().parent.as_ref().filter(|_| self.replaces.is_none());
+        nearest.into_iter().flat_map(|nearest| nearest.chain()).map(|one| &one.id).collect()
+    }
+
+    /// Whether it permits something else than before: a pending intent of which the playbook changed, or that an approver
+    /// narrowed.
+    pub(crate) fn has_another_grant(&self) -> bool {
+        let digest = self.intent.grant().digest();
+        self.before.as_ref().is_some_and(|before| before.grant().digest() != digest)
+    }
 }
 
 impl Changes {
@@ -250,13 +277,14 @@ impl Batch {
 
     fn take_intent(&mut self, intent: Intent) {
         let (id, intent) = (intent.id().clone(), Arc::new(intent));
+        self.view.loaded.open.take(&intent);
         let before = self.view.loaded.intents.insert(id.clone(), Ok(Arc::clone(&intent)));
         match self.changes.intents.get_mut(&id) {
             // The row in the database is still the one that the first change of this batch replaces.
             Some(row) => row.intent = intent,
             None => {
-                let replaces = before.map(|before| before.state_version());
-                self.changes.intents.insert(id, IntentChangeRow { replaces, intent });
+                let replaces = before.as_ref().map(|before| before.state_version());
+                self.changes.intents.insert(id, IntentChangeRow { replaces, before, intent });
             }
         }
     }

@@ -8,7 +8,7 @@ use marque_exchange::{Deferral, Freshness, SingleUse, StatusKey, TokenId, TokenK
 use marque_intent::{Digest, Intent, IntentId, KillState};
 use marque_spiffe::SpiffeId;
 
-use super::Replays;
+use super::{OpenGrants, Replays};
 use crate::rows::{Head, Idempotency};
 use crate::{Failure, Kept};
 
@@ -32,6 +32,7 @@ pub(crate) struct Loaded {
     pub(crate) entries: Vec<(String, String)>,
     /// What may be forgotten, when it was asked for.
     pub(crate) over: OverRows,
+    pub(crate) open: OpenGrants,
 }
 
 /// Rows that may be forgotten.
@@ -184,6 +185,21 @@ impl View {
     pub(crate) fn deferrals_of(&self, client: &SpiffeId) -> Vec<&Deferral> {
         let all = self.loaded.deferrals.readable();
         all.filter(|deferral| deferral.client == *client).collect()
+    }
+
+    /// The open grants that were asked for.
+    pub(crate) fn open(&self) -> &OpenGrants {
+        &self.loaded.open
+    }
+
+    /// Everything that was asked for under an intent, if that was looked for.
+    pub(crate) fn below(&self, intent: &IntentId) -> impl Iterator<Item = &IntentId> {
+        self.loaded.open.below.get(intent).into_iter().flatten()
+    }
+
+    /// When the log was last written to, before this batch or in it.
+    pub(crate) fn recorded(&self) -> Option<Timestamp> {
+        self.loaded.head.recorded
     }
 
     /// Whether an entry has this id.

@@ -7,6 +7,7 @@ use marque_exchange::{
 };
 use marque_intent::{Denial, DenialCode, Derive as IntentDerive, Intent};
 
+use super::open::clock_is_safe;
 use crate::Failure;
 use crate::transaction::{Keys, Plan, Transaction, View, Writes};
 
@@ -34,7 +35,8 @@ impl Transaction for Derive {
             Err(denial) => return Ok(Plan::nothing(Err(denial))),
         };
         let room = room(view, intent, *now)?;
-        let permitted = self.permitted(view, intent, parent).and(room).and_then(|()| {
+        let permitted = self.permitted(view, intent, parent).and(room);
+        let permitted = clock_is_safe(view, *now).and(permitted).and_then(|()| {
             let wanted = IntentDerive {
                 holder: &token.client,
                 through: &token.through,
@@ -57,13 +59,17 @@ impl Transaction for Derive {
             Err(denial) => return Ok(Plan::nothing(Err(denial))),
         };
         let token = view.placed(token);
+        // To derive is to be heard of.
+        let (heard, told) =
+            intent.heard(None, *now).unwrap_or_else(|_| (intent.clone(), Vec::new()));
         let writes = Writes {
-            events: std::iter::once(event).chain(used.events).collect(),
+            intents: if told.is_empty() { Vec::new() } else { vec![heard.clone()] },
+            events: std::iter::once(event).chain(used.events).chain(told).collect(),
             tokens: vec![token.clone()],
             changed_tokens: used.tokens,
             ..Writes::default()
         };
-        let answer = Ok(Derived { intent: intent.clone(), token });
+        let answer = Ok(Derived { intent: heard, token });
         Ok(Plan { answer, writes })
     }
 }

@@ -8,6 +8,7 @@ use marque_intent::{
     Denial, DenialCode, IdempotencyKey, Intent, IntentChange, IntentId, Submitted,
 };
 
+use super::open::{admit_new, clock_is_safe, end_below};
 use crate::Failure;
 use crate::rows::Idempotency;
 use crate::transaction::{Keys, Plan, Transaction, View, Writes};
@@ -24,10 +25,11 @@ pub(crate) struct Submit {
 }
 
 /// Why a new intent was not kept.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum SubmitRefusal {
     IdempotencyConflict,
     Killed(DenialCode),
+    Refused(Denial),
 }
 
 impl Transaction for Submit {
@@ -35,6 +37,11 @@ impl Transaction for Submit {
 
     fn keys(&self, keys: &mut Keys) {
         keys.intents.insert(self.intent.id().clone());
+        keys.open.extend(self.intent.holdings());
+        if let Some(parent) = &self.intent.grant().parent {
+            keys.intents.insert(parent.id.clone());
+            keys.below.insert(parent.id.clone());
+        }
         if let Some(key) = &self.idempotency {
             keys.idempotency.insert((key.agent().to_string(), key.key().to_owned()));
         }
@@ -49,6 +56,9 @@ impl Transaction for Submit {
         }
         if view.intent(self.intent.id())?.is_some() {
             return Err(Failure::Conflict { table: "intents" });
+        }
+        if let Err(denial) = admit_new(view, &self.intent)? {
+            return Ok(Plan::nothing(Err(SubmitRefusal::Refused(denial))));
         }
         let idempotency = self.idempotency.as_ref().map(|key| Idempotency {
             agent: key.agent().clone(),
@@ -102,12 +112,14 @@ impl Transaction for Change {
 
     fn keys(&self, keys: &mut Keys) {
         keys.intents.insert(self.id.clone());
+        keys.below.insert(self.id.clone());
     }
 
     fn plan(&self, view: &View) -> Result<Plan<Self::Answer>, Failure> {
         let Some(intent) = view.intent(&self.id)? else { return Ok(Plan::nothing(None)) };
         let mut writes = Writes::default();
         let intent = expired_first(intent, self.now, &mut writes);
+        end_below(view, &intent, self.now, &mut writes)?;
         let applied = match self.stopped(view, &intent) {
             Some(denial) => Err(denial),
             None => intent.apply(&self.change, self.now),
@@ -118,6 +130,7 @@ impl Transaction for Change {
                 if !events.is_empty() {
                     writes.events.extend(events);
                     writes.intents.push(next.clone());
+                    end_below(view, &next, self.now, &mut writes)?;
                 }
                 Ok(next)
             }
@@ -134,6 +147,9 @@ impl Change {
     /// What a kill stops is not approved any more. It may still be refused, withdrawn or ended.
     fn stopped(&self, view: &View, intent: &Intent) -> Option<Denial> {
         let IntentChange::Approve { .. } = &self.change else { return None };
+        if let Err(denial) = clock_is_safe(view, self.now) {
+            return Some(denial);
+        }
         let code = view.kills().stops_grant(intent.grant())?;
         Some(Denial::new(code, "stopped by the kill switch"))
     }
@@ -157,6 +173,7 @@ impl Change {
                 (EventKind::ChangeRefused, "revoke", Some(actor.clone()))
             }
             IntentChange::End { by, .. } => (EventKind::ChangeRefused, "end", Some(by.clone())),
+            IntentChange::Repin { .. } => (EventKind::ChangeRefused, "repin", None),
             IntentChange::Heard { by } => {
                 (EventKind::ChangeRefused, "heartbeat", by.as_ref().map(ToString::to_string))
             }

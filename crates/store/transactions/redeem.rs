@@ -1,9 +1,10 @@
 //! The use of a grant: one token for one use, however many ask at once.
 
 use marque_exchange::{Deferral, DeferralState, RedeemError, Redeemed, Redemption, in_transaction};
-use marque_intent::{Denial, DenialCode, Use};
+use marque_intent::{Denial, DenialCode, Holding, OpenBy, Use};
 
 use super::intents::expired_first;
+use super::open::{admit_use, clock_is_safe, end_below};
 use crate::Failure;
 use crate::transaction::{Keys, Plan, Transaction, View, Writes};
 
@@ -37,6 +38,13 @@ impl Transaction for Redeem {
         keys.intents.insert(self.redemption.intent.clone());
         keys.tokens.insert(self.redemption.token.id.clone());
         keys.deferrals.extend(self.redemption.deferral);
+        keys.below.insert(self.redemption.intent.clone());
+        keys.open.extend(
+            self.redemption
+                .facts()
+                .delegator
+                .map(|person| Holding { by: OpenBy::Delegator, name: person.to_owned() }),
+        );
     }
 
     fn plan(&self, view: &View) -> Result<Plan<Self::Answer>, Failure> {
@@ -72,8 +80,15 @@ impl Transaction for Redeem {
         let Some(collected) = self.collected(view)? else {
             return Ok(Plan::nothing(Err(NotRedeemed::Spent)));
         };
+        if let Err(denial) = clock_is_safe(view, *now) {
+            return Ok(Plan::nothing(Err(NotRedeemed::Refused(denial))));
+        }
         let mut writes = Writes::default();
         let intent = expired_first(intent, *now, &mut writes);
+        end_below(view, &intent, *now, &mut writes)?;
+        if let Err(denial) = admit_use(view, &intent, self.redemption.facts().delegator)? {
+            return Ok(Plan { answer: Err(NotRedeemed::Refused(denial)), writes });
+        }
         let wanted = Use {
             agent,
             grant_digest,

@@ -6,17 +6,13 @@ use marque_audit::EventKind;
 
 use super::super::*;
 use super::{agent, code, redeem, stranger};
-use crate::conditions::Conditions;
-use crate::ends::EndingRules;
 use crate::fixtures::{approval, approved, ask, at, grant_with, pending, start};
-use crate::grant::{Grant, GrantTerms};
+use crate::grant::Grant;
 
 /// Approved at 60 and used at 70, with an idle clock of 90 seconds.
 fn idle(uses: u32) -> Intent {
-    let ends =
-        EndingRules { idle_timeout: Some(Duration::from_secs(90)), ..EndingRules::default() };
-    let conditions = Conditions { ends, ..Conditions::default() };
-    let terms = GrantTerms { conditions, ..grant_with(uses, 1).terms().clone() };
+    let mut terms = grant_with(uses, 1).terms().clone();
+    terms.conditions.ends.idle_timeout = Some(Duration::from_secs(90));
     let (intent, _) = Intent::open(Grant::seal(terms).unwrap(), None, ask(), start());
     let (intent, _) = intent.approve(&approval(&intent, 1000, at(60)), at(60)).unwrap();
     redeem(&intent, "a", at(70)).unwrap().0

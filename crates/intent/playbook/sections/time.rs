@@ -8,7 +8,7 @@ use crate::playbook::report::Report;
 use crate::playbook::{MAX_CLOCK, MAX_TOKEN_LIFETIME, MAX_USES};
 
 /// Fields that nothing enforces yet.
-pub(crate) const NOT_YET: &[&str] = &["time.idle_timeout", "time.windows", "time.blackout"];
+pub(crate) const NOT_YET: &[&str] = &["time.windows", "time.blackout"];
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -21,6 +21,7 @@ pub(crate) struct TimeSection {
     pub(crate) single_use_tokens: bool,
     pub(crate) request_ttl: String,
     pub(crate) start_within: String,
+    pub(crate) idle_timeout: Option<String>,
 }
 
 /// The clocks and counts of a playbook.

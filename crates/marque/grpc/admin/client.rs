@@ -163,6 +163,32 @@ impl AdminClient {
         one(intent)
     }
 
+    /// How many grants are open by `agent`, `delegator` or `target`: names and counts, the most first.
+    ///
+    /// # Errors
+    /// As [`Self::status`].
+    pub async fn open_counts(&mut self, by: String) -> Result<Vec<(String, u64)>, CallError> {
+        let answer = self.inner.count_open_grants(proto::CountOpenGrantsRequest { by }).await?;
+        let proto::CountOpenGrantsResponse { counts } = answer.into_inner();
+        Ok(counts.into_iter().map(|proto::OpenCount { name, grants }| (name, grants)).collect())
+    }
+
+    /// Ends every intent that counts against one agent, delegator or target; their ids.
+    ///
+    /// # Errors
+    /// As [`Self::status`].
+    pub async fn revoke_held(
+        &mut self,
+        by: String,
+        name: String,
+        reason: String,
+    ) -> Result<Vec<String>, CallError> {
+        let request = proto::RevokeOpenGrantsRequest { by, name, reason };
+        let answer = self.inner.revoke_open_grants(request).await?;
+        let proto::RevokeOpenGrantsResponse { intents } = answer.into_inner();
+        Ok(intents)
+    }
+
     /// Ends an intent and its tokens.
     ///
     /// # Errors

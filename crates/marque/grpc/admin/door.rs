@@ -9,8 +9,8 @@ use marque_audit::{LogStore, VerifierKey};
 use marque_exchange::{TokenId, TokenRecord};
 use marque_intent::kill::{KillScope, KillState};
 use marque_intent::{
-    Approver, ChangeError, Decider, Denial, DenialCode, Digest, GroupName, Intent, IntentFilter,
-    IntentId, IntentStoreError, PlaybookSet, Reason,
+    Approver, ChangeError, Decider, Denial, DenialCode, Digest, GroupName, Holding, Intent,
+    IntentFilter, IntentId, IntentStoreError, OpenBy, OpenCount, PlaybookSet, Reason,
 };
 use marque_registry::{Entry, EntryId, NewEntry, RegistryError, Snapshot, TrustDomainDocument};
 use marque_spiffe::{SelectorSet, SpiffeId};
@@ -79,6 +79,18 @@ pub trait AdminDoor: Debug + Send + Sync {
         id: IntentId,
         reason: Reason,
     ) -> BoxFuture<'_, Result<Intent, AdminError>>;
+
+    /// How many grants are open by agent, delegator or target.
+    fn open_counts(&self, by: OpenBy) -> BoxFuture<'_, Result<Vec<OpenCount>, AdminError>>;
+
+    /// Ends every intent that counts against one agent, delegator or target, with all that was asked for under them. Gives
+    /// those that this ended.
+    fn revoke_held(
+        &self,
+        operator: Operator,
+        holding: Holding,
+        reason: Reason,
+    ) -> BoxFuture<'_, Result<Vec<IntentId>, AdminError>>;
 
     /// What is kept of an intent's tokens, the oldest first.
     fn tokens_of(&self, intent: IntentId) -> BoxFuture<'_, Result<Vec<TokenStanding>, AdminError>>;
@@ -244,6 +256,7 @@ impl AdminError {
 impl From<IntentStoreError> for AdminError {
     fn from(error: IntentStoreError) -> Self {
         match error {
+            IntentStoreError::Refused(denial) => Self::Refused(denial),
             IntentStoreError::Killed(code) => {
                 Self::Refused(Denial::new(code, "stopped by the kill switch"))
             }

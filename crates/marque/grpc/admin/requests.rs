@@ -2,7 +2,7 @@
 
 use marque_exchange::TokenId;
 use marque_intent::kill::KillScope;
-use marque_intent::{Digest, IntentFilter, IntentId, PlaybookId, Reason, State};
+use marque_intent::{Digest, IntentFilter, IntentId, OpenBy, PlaybookId, Reason, State};
 use marque_registry::{EntryId, EntryRole, NewEntry};
 use tonic::Status;
 
@@ -99,6 +99,10 @@ pub(super) fn filter(request: proto::ListIntentsRequest) -> Result<IntentFilter,
     };
     let limit = usize::try_from(limit).ok().filter(|limit| *limit > 0);
     Ok(IntentFilter { state, agent: optional("agent", &agent)?, limit })
+}
+
+pub(super) fn open_by(text: &str) -> Result<OpenBy, Status> {
+    text.parse().map_err(|unknown| error::malformed_field("by", &unknown))
 }
 
 pub(super) fn kill_scope(scope: Option<proto::KillScope>) -> Result<KillScope, Status> {

@@ -3,8 +3,8 @@
 use jiff::Timestamp;
 use marque_audit::Event;
 use marque_intent::{
-    Circumstances, Denial, DenialCode, Evidence, Intent, IntentId, IntentRequest, Playbook,
-    Requester, resolve,
+    CapsInForce, Circumstances, Denial, DenialCode, Evidence, Intent, IntentId, IntentRequest,
+    Playbook, Requester, resolve,
 };
 use marque_policy::Question;
 use marque_spiffe::SpiffeId;
@@ -38,6 +38,7 @@ impl IntentDesk {
         let question = Question { grant: &grant, playbook, environment: self.environment, now };
         let ruling = self.policy.decide(&question).map_err(|error| unavailable(&error))?;
         let (intent, events) = Intent::open(grant, request.justification().cloned(), ruling, now);
-        Ok((intent.with_appeal(request.appeal().cloned()), events))
+        let caps = CapsInForce { trust_domain: self.caps, playbook: *playbook.caps() };
+        Ok((intent.with_appeal(request.appeal().cloned()).with_caps(caps), events))
     }
 }

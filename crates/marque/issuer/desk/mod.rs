@@ -5,6 +5,7 @@
 
 mod asking;
 mod decide;
+mod drift;
 mod evidence;
 mod pace;
 mod playbook;
@@ -15,15 +16,17 @@ use std::sync::Arc;
 use marque_audit::Event;
 use marque_exchange::AuthenticatedClient;
 use marque_intent::{
-    ChangeError, Denial, DenialCode, IdempotencyKey, Intent, IntentChange, IntentId, IntentRequest,
-    IntentStore as _, IntentStoreError, Justification, Outcome, PlaybookSet, PlaybookSummary,
-    State, refused_request,
+    Caps, ChangeError, Denial, DenialCode, IdempotencyKey, Intent, IntentChange, IntentId,
+    IntentRequest, IntentStore as _, IntentStoreError, Justification, Outcome, PlaybookSet,
+    PlaybookSummary, State, refused_request,
 };
 use marque_policy::DecisionPoint;
 use marque_registry::Registry;
 use marque_spiffe::{Clock, Environment, Random, SpiffeId};
 use marque_store::Store;
 use tokio::sync::{Mutex, OwnedMutexGuard};
+
+use crate::identities::Presence;
 
 /// Where agents ask for intents, look at their own and end them.
 #[derive(Debug)]
@@ -37,6 +40,10 @@ pub struct IntentDesk {
     pub(in crate::issuer) random: Arc<dyn Random>,
     /// Held from the count of an exception's runs until the next one is kept.
     pub(in crate::issuer) exception_runs: Arc<Mutex<()>>,
+    /// How many grants may be open at once.
+    pub(in crate::issuer) caps: Caps,
+    /// Who lives, where a playbook wants to know.
+    pub(in crate::issuer) presence: Option<Arc<Presence>>,
 }
 
 /// Why the desk did not do what it was asked.
@@ -92,6 +99,9 @@ impl IntentDesk {
                     _ => Ok(intent),
                 }
             }
+            Err(IntentStoreError::Refused(denial)) => {
+                Err(self.refuse(client.id(), Some(request), denial).await)
+            }
             Err(IntentStoreError::Killed(code)) => {
                 let denial = Denial::new(code, "stopped by the kill switch");
                 Err(self.refuse(client.id(), Some(request), denial).await)
@@ -118,6 +128,7 @@ impl IntentDesk {
         let (playbook, run) = self.as_asked(agent, request, now).await?;
         let playbook = playbook.as_ref();
         self.pace(agent, playbook, request, now).await?;
+        self.must_be_alive(agent, playbook)?;
         let evidence = self.evidence(agent, playbook, request, now).await?;
         let (intent, events) = self.decide(agent, playbook, request, evidence, self.clock.now())?;
         Ok((intent, events, run))

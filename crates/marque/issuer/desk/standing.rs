@@ -33,6 +33,16 @@ impl IntentDesk {
         registered.entry_by_spiffe_id(id).map(|entry| entry.owner().to_owned())
     }
 
+    /// A grant that ends with its agent's process is given only where that process is seen: nobody would ever see it end.
+    pub(super) fn must_be_alive(&self, id: &SpiffeId, playbook: &Playbook) -> Result<(), Denial> {
+        let seen = || self.presence.as_ref().is_some_and(|presence| presence.has(id));
+        if !playbook.ends().with_agent || seen() {
+            return Ok(());
+        }
+        let detail = format!("no live process on this node was handed an SVID of `{id}`");
+        Err(Denial::new(DenialCode::AgentNotAttested, detail))
+    }
+
     pub(super) fn playbook(&self, request: &IntentRequest) -> Result<&Arc<Playbook>, Denial> {
         let found = self.playbooks.find(request.playbook());
         found.ok_or_else(|| {

@@ -9,6 +9,8 @@ pub(crate) mod kept;
 pub(crate) mod kills;
 pub(crate) mod life;
 pub(crate) mod log;
+pub(crate) mod open;
 pub(crate) mod replays;
 pub(crate) mod rows;
+pub(crate) mod stories;
 pub(crate) mod uses;

@@ -28,6 +28,10 @@ pub(crate) fn after(seconds: u64) -> Timestamp {
     START.checked_add(Duration::from_secs(seconds)).unwrap()
 }
 
+pub(crate) fn before(seconds: u64) -> Timestamp {
+    START.checked_sub(Duration::from_secs(seconds)).unwrap()
+}
+
 pub(crate) fn agent(name: &str) -> SpiffeId {
     format!("spiffe://prod.example.org/agent/{name}").parse().unwrap()
 }

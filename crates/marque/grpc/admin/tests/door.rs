@@ -9,8 +9,9 @@ use marque_audit::{LogStore, VerifierKey};
 use marque_exchange::TokenId;
 use marque_intent::kill::{KillScope, KillState, NewKill};
 use marque_intent::{
-    Appeal, Approval, ApprovalRule, Delivery, Digest, Grant, GrantTerms, Intent, IntentChange,
-    IntentFilter, IntentId, Justification, PinnedPlaybook, PlaybookSet, Reason, Ruling,
+    Appeal, Approval, ApprovalRule, Delivery, DenialCode, Digest, EndReason, Grant, GrantTerms,
+    Holding, Intent, IntentChange, IntentFilter, IntentId, Justification, OpenBy, OpenCount,
+    PinnedPlaybook, PlaybookSet, Reason, Ruling,
 };
 use marque_registry::{
     Entry, EntryId, EntryRole, EntrySource, NewEntry, Registry, Snapshot, TrustDomainDocument,
@@ -191,6 +192,40 @@ impl AdminDoor for FakeDoor {
     ) -> BoxFuture<'_, Result<Intent, AdminError>> {
         let change = IntentChange::Revoke { actor: operator.to_string(), reason };
         Box::pin(async move { self.change(&id, &change) })
+    }
+
+    fn open_counts(&self, by: OpenBy) -> BoxFuture<'_, Result<Vec<OpenCount>, AdminError>> {
+        let intents = self.intents.lock().unwrap();
+        let held = |intent: &Intent| intent.holdings().into_iter().find(|one| one.by == by);
+        let counts = intents
+            .iter()
+            .filter_map(held)
+            .map(|holding| OpenCount { name: holding.name, grants: 1 })
+            .collect();
+        Box::pin(async move { Ok(counts) })
+    }
+
+    fn revoke_held(
+        &self,
+        operator: Operator,
+        holding: Holding,
+        reason: Reason,
+    ) -> BoxFuture<'_, Result<Vec<IntentId>, AdminError>> {
+        let intents = self.intents.lock().unwrap().clone();
+        let held = intents.iter().filter(|intent| intent.holdings().contains(&holding));
+        let ids: Vec<IntentId> = held.map(|intent| intent.id().clone()).collect();
+        Box::pin(async move {
+            for id in &ids {
+                let change = IntentChange::End {
+                    why: EndReason::Operator,
+                    code: DenialCode::ApprovalDenied,
+                    by: operator.to_string(),
+                    reason: Some(reason.clone()),
+                };
+                self.change(id, &change)?;
+            }
+            Ok(ids)
+        })
     }
 
     fn tokens_of(&self, intent: IntentId) -> BoxFuture<'_, Result<Vec<TokenStanding>, AdminError>> {

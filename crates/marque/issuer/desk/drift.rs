@@ -1,0 +1,201 @@
+//! Policy drift (M 72): what is open is held against the playbooks and policies of now, when they are loaded.
+//!
+//! A grant that would not be given any more is revoked; a request of which the enforced part changed goes back to its first
+//! approver, or is denied. Deliberately absent: changing what an approved grant permits.
+
+use std::borrow::Cow;
+
+use marque_intent::{
+    ChangeError, Circumstances, Denial, DenialCode, EndReason, Grant, GrantError, GrantTerms,
+    Intent, IntentChange, IntentRequest, IntentStore as _, IntentStoreError, OpenIntents as _,
+    Reason, Requester, Rights, Ruling, State, resolve,
+};
+use marque_policy::Question;
+use serde_json::{Map, Value};
+
+use super::IntentDesk;
+
+/// How many intents are looked at before the next are read.
+const AT_ONCE: usize = 500;
+
+/// What became of the intents that were looked at.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(in crate::issuer) struct Drift {
+    /// Revoked, or denied where nobody had approved them yet.
+    pub(in crate::issuer) ended: usize,
+    /// Back at their first approver.
+    pub(in crate::issuer) begun_anew: usize,
+}
+
+impl IntentDesk {
+    /// Looks at every intent that has not ended and was given under another playbook or policy than those of now.
+    ///
+    /// # Errors
+    /// When the store cannot be read or written; what was not looked at is looked at the next time.
+    pub(in crate::issuer) async fn review_open(&self) -> Result<Drift, IntentStoreError> {
+        let (mut drift, mut after) = (Drift::default(), None);
+        loop {
+            let open = self.store.unended(after, AT_ONCE).await?;
+            for intent in &open {
+                let change = self.drifted(intent);
+                match &change {
+                    None => continue,
+                    Some(IntentChange::Repin { .. }) => drift.begun_anew += 1,
+                    Some(_) => drift.ended += 1,
+                }
+                let change = change.into_iter();
+                for change in change {
+                    self.apply_drift(intent, change).await?;
+                }
+            }
+            after = open.last().map(|intent| intent.id().clone());
+            if open.len() < AT_ONCE {
+                return Ok(drift);
+            }
+        }
+    }
+
+    async fn apply_drift(
+        &self,
+        intent: &Intent,
+        change: IntentChange,
+    ) -> Result<(), IntentStoreError> {
+        match self.store.change(intent.id().clone(), change, self.clock.now()).await {
+            Ok(_) | Err(ChangeError::NotFound | ChangeError::Refused(_)) => Ok(()),
+            Err(ChangeError::Store(error)) => Err(error),
+        }
+    }
+
+    /// What the playbooks and policies of now do to an open intent.
+    fn drifted(&self, intent: &Intent) -> Option<IntentChange> {
+        let grant = intent.grant();
+        let playbook = self.playbooks.find(&grant.playbook.id);
+        let unexcepted = grant.conditions.provisions.exception.is_none();
+        let same_playbook = unexcepted
+            && playbook.is_some_and(|playbook| *playbook.digest() == grant.playbook.digest);
+        if same_playbook && grant.policy_set_digest == *self.policy.set_digest() {
+            return None;
+        }
+        match self.would_be_now(grant) {
+            Err(denial) => Some(taken(&denial)),
+            Ok((_, Ruling::Deny { code, .. })) => {
+                Some(taken(&Denial::new(code, "policy denies it now")))
+            }
+            Ok((now, ruling)) if intent.state() == State::Pending => repinned(grant, now, ruling),
+            Ok((now, ruling)) => {
+                let unasked = intent.approvals().is_empty();
+                let wants_a_person = matches!(ruling, Ruling::AskApproval { .. });
+                if unasked && wants_a_person {
+                    let detail = "policy wants an approver now, and nobody approved it";
+                    return Some(taken(&Denial::new(DenialCode::ApprovalRequired, detail)));
+                }
+                exceeds(grant, &now).as_ref().map(taken)
+            }
+        }
+    }
+
+    /// The grant that the same request would give now, and what policy says of it.
+    fn would_be_now(&self, grant: &Grant) -> Result<(Grant, Ruling), Denial> {
+        let request = request_of(grant)?;
+        let playbook = self.playbook(&request)?.in_phase(request.phase())?;
+        let excepted = grant.conditions.provisions.exception.is_some().then(|| {
+            self.playbooks.exception_for(&grant.agent, playbook, &request, self.clock.now())
+        });
+        let playbook = match excepted.flatten() {
+            Some(exception) => Cow::Owned(playbook.under(exception)),
+            None => Cow::Borrowed(playbook),
+        };
+        let playbook = playbook.as_ref();
+        let requester = Requester {
+            agent: grant.agent.clone(),
+            attestation: grant.attestation,
+            owner: self.owner_of(&grant.agent),
+        };
+        let circumstances = Circumstances {
+            intent_id: grant.intent_id.clone(),
+            policy_set_digest: *self.policy.set_digest(),
+            evidence: grant.evidence.clone(),
+            now: grant.not_before,
+        };
+        let terms = GrantTerms::from(resolve(playbook, &request, &requester, circumstances)?);
+        // What came with the first request and is not the playbook's to say.
+        let terms = GrantTerms { parent: grant.parent.clone(), ..terms };
+        let now = Grant::seal(terms).map_err(|error: GrantError| unresolved(&error))?;
+        let question = Question {
+            grant: &now,
+            playbook,
+            environment: self.environment,
+            now: self.clock.now(),
+        };
+        let ruling = self.policy.decide(&question).map_err(|error| unresolved(&error))?;
+        Ok((now, ruling))
+    }
+}
+
+fn unresolved(error: &(dyn std::error::Error + 'static)) -> Denial {
+    tracing::error!(error, "an open intent could not be held against the rules of now");
+    Denial::new(DenialCode::PolicyError, "no decision could be made")
+}
+
+/// What the agent asked for: all of it is in the grant.
+fn request_of(grant: &Grant) -> Result<IntentRequest, Denial> {
+    let mut members = Map::new();
+    let mut say = |name: &str, value: Option<String>| {
+        members.extend(value.map(|value| (name.to_owned(), Value::String(value))));
+    };
+    say("playbook", Some(grant.playbook.id.to_string()));
+    say("ticket", grant.ticket.as_ref().map(ToString::to_string));
+    say("session", grant.session.as_ref().map(ToString::to_string));
+    say("task", grant.task.as_ref().map(ToString::to_string));
+    say("phase", grant.conditions.provisions.phase.as_ref().map(ToString::to_string));
+    members.insert("parameters".to_owned(), Value::Object(grant.parameters.clone()));
+    IntentRequest::parse(Value::Object(members).to_string().as_bytes())
+}
+
+/// A request whose enforced part is the same goes on as it is; any other begins anew.
+fn repinned(grant: &Grant, now: Grant, ruling: Ruling) -> Option<IntentChange> {
+    if enforced(grant) == enforced(&now) {
+        return None;
+    }
+    if now.approval.is_none() {
+        let detail = "the playbook has no approval level any more";
+        return Some(taken(&Denial::new(DenialCode::QuorumUnreachable, detail)));
+    }
+    Some(IntentChange::Repin { grant: Box::new(now), ruling })
+}
+
+/// The terms without what only says where they come from.
+fn enforced(grant: &Grant) -> GrantTerms {
+    let mut terms = grant.terms().clone();
+    terms.playbook.version = 0;
+    terms.playbook.digest = marque_intent::Digest::of(b"");
+    terms.playbook.title.clear();
+    terms.playbook.owner.clear();
+    terms.policy_set_digest = terms.playbook.digest;
+    terms.risk = 0;
+    terms
+}
+
+/// What of the grant would be less now.
+fn exceeds(grant: &Grant, now: &Grant) -> Option<Denial> {
+    let wider = grant.uses > now.uses
+        || grant.token_lifetime > now.token_lifetime
+        || grant.max_duration > now.max_duration
+        || grant.start_within > now.start_within;
+    let detail = match Rights::of(now).covers(&Rights::of(grant)) {
+        Err(widening) => format!("the playbook permits less now: {widening}"),
+        Ok(()) if wider => "the playbook gives fewer uses or less time now".to_owned(),
+        Ok(()) => return None,
+    };
+    Some(Denial::new(DenialCode::ExceedsPlaybookCeiling, detail))
+}
+
+fn taken(denial: &Denial) -> IntentChange {
+    IntentChange::End {
+        why: EndReason::PolicyDrift,
+        code: denial.code(),
+        by: "issuer".to_owned(),
+        // Our own words, and short; what does not fit is left out.
+        reason: Reason::new(&format!("{}: {}", denial.code().as_str(), denial.detail())).ok(),
+    }
+}

@@ -1,0 +1,90 @@
+//! The store as it looks after grants that are open at once.
+
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use jiff::Timestamp;
+use marque_intent::{
+    Holding, Intent, IntentId, IntentStoreError, MAX_LISTED, OpenBy, OpenCount, OpenIntents,
+};
+
+use crate::{Failure, Store};
+
+/// Which intents that have not ended are looked for.
+#[derive(Debug, Clone)]
+pub(crate) enum OpenQuery {
+    /// Those of which a clock has run out, the longest due first, and those of which no clock is written down.
+    Due { now: Timestamp },
+    /// Those that count against one thing.
+    Held(Holding),
+    /// Those after one, by id.
+    Unended { after: Option<IntentId> },
+}
+
+impl Store {
+    async fn open_intents(
+        &self,
+        query: OpenQuery,
+        limit: usize,
+    ) -> Result<Vec<Intent>, IntentStoreError> {
+        let mut intents = Vec::new();
+        for id in self.reader.open_ids(query, limit).await.map_err(unavailable)? {
+            let found = self.reader.intent(&id).await.map_err(unavailable)?;
+            intents.extend(found.filter(|intent| !intent.state().is_terminal()));
+        }
+        Ok(intents)
+    }
+}
+
+impl OpenIntents for Store {
+    fn due(
+        &self,
+        now: Timestamp,
+        limit: usize,
+    ) -> BoxFuture<'_, Result<Vec<Intent>, IntentStoreError>> {
+        async move {
+            let found = self.open_intents(OpenQuery::Due { now }, limit).await?;
+            Ok(found.into_iter().filter(|one| one.expire_if_due(now).is_some()).collect())
+        }
+        .boxed()
+    }
+
+    fn orphans(
+        &self,
+        limit: usize,
+    ) -> BoxFuture<'_, Result<Vec<(Intent, Intent)>, IntentStoreError>> {
+        async move {
+            let mut pairs = Vec::new();
+            for (child, parent) in self.reader.orphans(limit).await.map_err(unavailable)? {
+                let child = self.reader.intent(&child).await.map_err(unavailable)?;
+                let parent = self.reader.intent(&parent).await.map_err(unavailable)?;
+                pairs.extend(child.zip(parent));
+            }
+            Ok(pairs)
+        }
+        .boxed()
+    }
+
+    fn open_counts(
+        &self,
+        by: OpenBy,
+        now: Timestamp,
+    ) -> BoxFuture<'_, Result<Vec<OpenCount>, IntentStoreError>> {
+        async move { self.reader.open_counts(by, now).await.map_err(unavailable) }.boxed()
+    }
+
+    fn held(&self, holding: Holding) -> BoxFuture<'_, Result<Vec<Intent>, IntentStoreError>> {
+        self.open_intents(OpenQuery::Held(holding), MAX_LISTED).boxed()
+    }
+
+    fn unended(
+        &self,
+        after: Option<IntentId>,
+        limit: usize,
+    ) -> BoxFuture<'_, Result<Vec<Intent>, IntentStoreError>> {
+        self.open_intents(OpenQuery::Unended { after }, limit).boxed()
+    }
+}
+
+fn unavailable(failure: Failure) -> IntentStoreError {
+    IntentStoreError::Unavailable(Box::new(failure))
+}
