@@ -110,9 +110,8 @@ async fn m_72_a_grant_that_the_changed_rules_would_not_give_is_revoked_at_the_ne
     let restarter = Client::start(&daemon, RESTARTER).await;
     let rotator = Client::start(&daemon, ROTATOR).await;
     let approved = restarter.ask_restart().await;
-    let consumed = restarter
-        .ask(&json!({ "playbook": "restart-preview", "parameters": { "preview": "pr-1208" } }));
-    let consumed = consumed.await.expect(201).text("id");
+    let another = json!({ "playbook": "restart-preview", "parameters": { "preview": "pr-1208" } });
+    let consumed = restarter.ask(&another).await.expect(201).text("id");
     let token = restarter.exchange(&consumed).await.expect(200).text("access_token");
     let kept = approved_rotation(&daemon, &rotator).await;
     let waiting = rotator.ask_rotation().await;
