@@ -73,11 +73,12 @@ pub use self::open::{
 };
 pub use self::parent::ParentIntent;
 pub use self::playbook::{
-    ApprovalMode, Exception, ExceptionId, ExceptionIdError, ExceptionStanding, LintFinding,
-    MAX_CLOCK, MAX_EXCEPTION, MAX_EXCEPTION_RUNS, MAX_PLAYBOOK_BYTES, MAX_TOKEN_LIFETIME, MAX_USES,
-    Overdue, Phase, PhaseName, PhaseNameError, PhaseSummary, PinnedException, Playbook,
-    PlaybookError, PlaybookFinding, PlaybookId, PlaybookIdError, PlaybookSet, PlaybookStatus,
-    PlaybookSummary, Relaxed, Severity, TicketSummary, Times, WorkflowLabel, lint,
+    ApprovalMode, Difference, Effect, Exception, ExceptionId, ExceptionIdError, ExceptionStanding,
+    LintFinding, MAX_CLOCK, MAX_EXCEPTION, MAX_EXCEPTION_RUNS, MAX_PLAYBOOK_BYTES,
+    MAX_TOKEN_LIFETIME, MAX_USES, Overdue, Phase, PhaseName, PhaseNameError, PhaseSummary,
+    PinnedException, Playbook, PlaybookError, PlaybookFinding, PlaybookId, PlaybookIdError,
+    PlaybookSet, PlaybookStatus, PlaybookSummary, Relaxed, Severity, TicketSummary, Times,
+    WorkflowLabel, changes_what_is_enforced, diff as playbook_diff, lint,
 };
 pub use self::provisions::{LogDemands, LogField, PromptKept, Provisions};
 pub use self::request::{

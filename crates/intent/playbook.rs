@@ -5,6 +5,7 @@
 //! enforced yet is an error with its line. Absent: deciding; a playbook is a ceiling, policy says yes or no.
 
 mod checks;
+mod diff;
 mod document;
 mod exception;
 mod id;
@@ -30,6 +31,7 @@ use jiff::civil::Date;
 use marque_spiffe::{SpiffeId, SpiffeIdPattern, TrustDomain};
 use serde_json::Value;
 
+pub use self::diff::{Difference, Effect, changes_what_is_enforced, diff};
 pub use self::exception::{
     Exception, ExceptionId, ExceptionIdError, ExceptionStanding, MAX_EXCEPTION, MAX_EXCEPTION_RUNS,
     PinnedException, Relaxed,

@@ -36,6 +36,17 @@ fn shaped(shape: impl FnOnce(&mut GrantTerms)) -> Asked {
     }
 }
 
+#[test]
+fn what_is_not_delivered_as_a_token_is_never_one() {
+    use marque_intent::Delivery;
+    for delivery in [Delivery::GatewayOnly, Delivery::Certificate, Delivery::CloudSession] {
+        let asked = shaped(|terms| terms.delivery = delivery);
+        let refusal = asked.decide().unwrap_err();
+        assert_eq!(refusal.denial.code(), DenialCode::ExceedsPlaybookCeiling);
+        assert!(refusal.denial.detail().contains(delivery.as_str()), "{:?}", refusal.denial);
+    }
+}
+
 impl Asked {
     fn decide_on(&self, intent: Option<&Intent>) -> Result<Decision, Refusal> {
         let client = AuthenticatedClient::dangerous_assume(

@@ -19,8 +19,8 @@ use marque_exchange::{AuthenticatedClient, INTENTS_API_PATH};
 use marque_intent::{
     AuthorizationDetail, Constraints, Delegators, Denial, DenialCode, Digest, Emergency, EndReason,
     EndingRules, IdempotencyKey, Intent, IntentId, IntentRequest, Justification, Label,
-    MAX_JUSTIFICATION_CHARS, MAX_REQUEST_BYTES, OnBehalf, Outcome, ParentIntent, Scope,
-    State as IntentState, TicketRef, ToolBounds, ToolId,
+    MAX_JUSTIFICATION_CHARS, MAX_REQUEST_BYTES, OnBehalf, Outcome, ParentIntent, PhaseName,
+    PinnedException, Scope, State as IntentState, TicketRef, ToolBounds, ToolId,
 };
 use marque_jose::json::{Limits, parse_object};
 use marque_spiffe::SpiffeId;
@@ -270,7 +270,8 @@ fn created(state: &HttpState, intent: &Intent) -> Response {
         StatusCode::CREATED
     };
     let location = state.issuer.issuer().join(&format!("/v1/intents/{}", intent.id()));
-    let mut response = (status, Json(IntentView::of(intent))).into_response();
+    let view = IntentView { warning: state.issuer.warning(intent), ..IntentView::of(intent) };
+    let mut response = (status, Json(view)).into_response();
     // Always a header value: an issuer URL and an id are printable ASCII.
     if let Ok(location) = HeaderValue::try_from(location) {
         response.headers_mut().insert(header::LOCATION, location);
@@ -302,6 +303,9 @@ struct IntentView<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     code: Option<DenialCode>,
     digest: &'a Digest,
+    /// What the agent should know before it relies on the playbook.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    warning: Option<String>,
     grant: GrantView<'a>,
 }
 
@@ -331,6 +335,10 @@ struct GrantView<'a> {
     parent: Option<&'a ParentIntent>,
     #[serde(skip_serializing_if = "Option::is_none")]
     emergency: Option<&'a Emergency>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    phase: Option<&'a PhaseName>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    exception: Option<&'a PinnedException>,
     #[serde(skip_serializing_if = "Option::is_none")]
     session: Option<&'a Label>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -369,6 +377,7 @@ impl<'a> IntentView<'a> {
             ended_for: intent.ended_for(),
             code: intent.denial().map(Denial::code),
             digest: grant.digest(),
+            warning: None,
             grant: GrantView {
                 playbook: PlaybookView {
                     id: grant.playbook.id.to_string(),
@@ -390,6 +399,8 @@ impl<'a> IntentView<'a> {
                 delegators: grant.delegators.as_ref(),
                 parent: grant.parent.as_ref(),
                 emergency: grant.emergency.as_ref(),
+                phase: grant.conditions.provisions.phase.as_ref(),
+                exception: grant.conditions.provisions.exception.as_ref(),
                 session: grant.session.as_ref(),
                 task: grant.task.as_ref(),
                 uses: grant.uses,

@@ -120,6 +120,9 @@ pub trait IssuerDoor: fmt::Debug + Send + Sync {
     /// The playbooks that an agent may ask for.
     fn playbooks(&self, agent: &SpiffeId) -> Vec<PlaybookSummary>;
 
+    /// What an agent should know of the playbook of its intent: that it is about to go.
+    fn warning(&self, intent: &Intent) -> Option<String>;
+
     /// Takes an agent's request. Gives the intent, approved or pending.
     fn request_intent(
         &self,

@@ -131,6 +131,10 @@ impl IssuerDoor for Issuer {
         self.intents.playbooks_for(agent)
     }
 
+    fn warning(&self, intent: &Intent) -> Option<String> {
+        self.intents.warning(intent)
+    }
+
     fn request_intent(
         &self,
         agent: AuthenticatedClient,

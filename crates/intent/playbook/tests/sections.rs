@@ -130,10 +130,10 @@ fn m_54_a_phase_comes_after_what_it_needs_and_not_too_late() {
     };
     let execute = asked(Some("execute"));
     let done = open(Some(Outcome::Success));
-    assert_eq!(order(&[done.clone()], &execute, at(120)), Ok(()));
-    assert_eq!(order(&[done.clone()], &execute, at(100 + 3600)), Ok(()));
+    assert_eq!(order(std::slice::from_ref(&done), &execute, at(120)), Ok(()));
+    assert_eq!(order(std::slice::from_ref(&done), &execute, at(100 + 3600)), Ok(()));
     let refused = Err(DenialCode::PhaseOrder);
-    assert_eq!(order(&[done.clone()], &execute, at(101 + 3600)), refused);
+    assert_eq!(order(std::slice::from_ref(&done), &execute, at(101 + 3600)), refused);
     assert_eq!(order(&[], &execute, at(120)), refused);
     assert_eq!(order(&[open(None)], &execute, at(120)), refused);
     for outcome in [Outcome::Failure, Outcome::Partial, Outcome::Unknown] {
@@ -143,7 +143,11 @@ fn m_54_a_phase_comes_after_what_it_needs_and_not_too_late() {
         let mut members = good_request();
         members["phase"] = json!("execute");
         members["parameters"][member] = json!(value);
-        assert_eq!(order(&[done.clone()], &request(&members), at(120)), refused, "{member}");
+        assert_eq!(
+            order(std::slice::from_ref(&done), &request(&members), at(120)),
+            refused,
+            "{member}"
+        );
     }
     let mut members = good_request();
     members["phase"] = json!("execute");

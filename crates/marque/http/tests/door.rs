@@ -251,6 +251,10 @@ impl IssuerDoor for FakeDoor {
         self.stopped
     }
 
+    fn warning(&self, _intent: &Intent) -> Option<String> {
+        None
+    }
+
     fn playbooks(&self, agent: &SpiffeId) -> Vec<PlaybookSummary> {
         self.called(format!("playbooks for {agent}"));
         Vec::new()

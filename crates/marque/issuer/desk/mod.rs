@@ -73,6 +73,12 @@ impl IntentDesk {
         self.playbooks.visible_to(agent).map(|playbook| playbook.summary()).collect()
     }
 
+    /// What an agent should know of the playbook of its intent.
+    #[must_use]
+    pub fn warning(&self, intent: &Intent) -> Option<String> {
+        self.playbooks.find(&intent.grant().playbook.id)?.warning()
+    }
+
     /// Takes an agent's request: resolves it, has policy rule on it, and keeps the result before it is answered.
     /// Refusals are recorded too (M 46).
     ///
