@@ -21,10 +21,14 @@ static COUNTED: OnceLock<PrometheusHandle> = OnceLock::new();
 const UPKEEP: Duration = Duration::from_secs(5);
 
 /// What the metrics are about.
-const DESCRIPTIONS: [(&str, &str); 2] = [
+const DESCRIPTIONS: [(&str, &str); 3] = [
     (
         "marque_limit_refusals_total",
         "What a limit of a socket has refused, by the name of the limit",
+    ),
+    (
+        crate::issuer::INTENTS_ENDED,
+        "Intents that a clock, a parent or a lost agent ended, by `ended_for` and whether they were used and not reported",
     ),
     (
         "marque_pin_refusals_total",

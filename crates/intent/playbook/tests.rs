@@ -1,4 +1,5 @@
 mod bounds;
+mod ends;
 mod sections;
 
 use std::path::PathBuf;

@@ -17,6 +17,9 @@ use tokio_util::sync::CancellationToken;
 use super::Issuer;
 use crate::identities::Lost;
 
+/// Counts intents that ended though nobody asked for it: why, and whether they were used and nobody said how it went.
+pub(crate) const ENDED: &str = "marque_intents_ended_total";
+
 /// How many intents are ended before the next are looked for.
 const AT_ONCE: usize = 500;
 /// How long to wait before an end that could not be stored is tried again.
@@ -106,7 +109,15 @@ async fn end(
 ) -> Result<(), IntentStoreError> {
     let changed = issuer.store.change(id, change, issuer.clock.now()).boxed().await;
     match changed {
-        Ok(_) | Err(ChangeError::NotFound | ChangeError::Refused(_)) => Ok(()),
+        Ok(intent) => {
+            if let Some(why) = intent.ended_for() {
+                let unreported = if intent.is_unreported() { "true" } else { "false" };
+                metrics::counter!(ENDED, "for" => why.as_str(), "unreported" => unreported)
+                    .increment(1);
+            }
+            Ok(())
+        }
+        Err(ChangeError::NotFound | ChangeError::Refused(_)) => Ok(()),
         Err(ChangeError::Store(error)) => Err(error),
     }
 }

@@ -42,6 +42,7 @@ use tokio::sync::mpsc::UnboundedReceiver;
 use tokio_util::sync::CancellationToken;
 
 pub use self::desk::{DeskError, IntentDesk};
+pub(crate) use self::endings::ENDED as INTENTS_ENDED;
 pub use self::kill::KillSwitch;
 pub use self::registrar::{Registrar, RegistrarError};
 pub use self::run::run;

@@ -47,3 +47,42 @@ pub(super) fn read(mut table: Fields<'_, '_>, log: &mut Log<'_>) -> GrantSetting
     table.finish(log);
     settings
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::TrustDomainDocument;
+
+    const DOCUMENT: &str = include_str!("../folder/tests/trust-domain.toml");
+
+    fn parsed(section: &str) -> Result<GrantSettings, String> {
+        TrustDomainDocument::parse(Path::new("t.toml"), &format!("{DOCUMENT}\n{section}"))
+            .map(|document| *document.grants())
+            .map_err(|findings| findings.iter().map(ToString::to_string).collect())
+    }
+
+    #[test]
+    fn open_grants_are_capped_whatever_the_document_says() {
+        assert_eq!(parsed("").unwrap(), GrantSettings::default());
+        let read =
+            parsed("[grants]\nmax_open_per_agent = 1\nmax_open_per_target = 100000").unwrap();
+        let expected = GrantSettings {
+            max_open_per_agent: 1,
+            max_open_per_target: 100_000,
+            ..GrantSettings::default()
+        };
+        assert_eq!(read, expected);
+    }
+
+    #[test]
+    fn a_cap_of_nothing_one_of_too_much_and_a_misspelt_one_are_refused() {
+        for section in
+            ["max_open_per_agent = 0", "max_open_per_delegator = 100001", "max_open_per_person = 1"]
+        {
+            let found = parsed(&format!("[grants]\n{section}")).unwrap_err();
+            assert!(found.contains(section.split(' ').next().unwrap()), "{found}");
+        }
+    }
+}

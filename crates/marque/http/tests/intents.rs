@@ -243,6 +243,24 @@ async fn unknown_foreign_and_misspelt_intents_read_alike() {
 }
 
 #[tokio::test]
+async fn an_agent_says_that_it_still_works_and_more_about_an_outcome() {
+    let server = Server::start().await;
+    let path = format!("/v1/intents/{INTENT}/heartbeat");
+    assert_eq!(server.post(&path, JSON, "{}").await.status, 200);
+    assert_eq!(server.door.calls().last().unwrap(), &format!("hear {INTENT} by {AGENT}"));
+    assert_eq!(server.post(&path, JSON, "{\"more\":1}").await.status, 400);
+    let path = format!("/v1/intents/{INTENT}/complete");
+    let said = r#"{"outcome":"partial","report":"three of four\u202e"}"#;
+    assert_eq!(server.post(&path, JSON, said).await.status, 200);
+    let told = format!("complete {INTENT} by {AGENT} with partial: three of four");
+    assert_eq!(server.door.calls().last().unwrap(), &told);
+    let long = format!("{{\"outcome\":\"partial\",\"report\":\"{}\"}}", "x".repeat(1025));
+    for bad in [long.as_str(), r#"{"outcome":"partial","report":7}"#] {
+        assert_eq!(server.post(&path, JSON, bad).await.status, 400, "{bad:.60}");
+    }
+}
+
+#[tokio::test]
 async fn an_agent_reports_each_outcome_and_no_other() {
     let server = Server::start().await;
     let path = format!("/v1/intents/{INTENT}/complete");
