@@ -241,3 +241,107 @@ fn files_of(extensions: &[&str], folders: &[&str]) -> Vec<(PathBuf, String)> {
     }
     files
 }
+
+/// Codes of the table (docs/denials.md) that nothing gives yet, each with what will.
+const NOT_GIVEN_YET: &[(&str, &[&str])] = &[
+    (
+        "the gateway, which looks at every call",
+        &[
+            "purpose_mismatch",
+            "drift_detected",
+            "tool_not_in_grant",
+            "tool_definition_changed",
+            "tool_ambiguous",
+            "call_header_body_mismatch",
+            "tool_argument_denied",
+            "resource_not_in_grant",
+            "data_class_denied",
+            "record_limit",
+            "destructive_limit",
+            "vault_unavailable",
+            "upstream_unreachable",
+            "outcome_ambiguous",
+            "token_reused_elsewhere",
+        ],
+    ),
+    (
+        "kills of delegators, tenants and tools, which the kill switch does not have yet",
+        &["kill_switch_delegator", "kill_switch_tenant", "kill_switch_tool"],
+    ),
+    (
+        "attestation as an input to decisions, with its age, source and posture",
+        &[
+            "attestation_stale",
+            "attestation_mismatch",
+            "repository_not_allowed",
+            "confidence_too_low",
+            "posture_changed",
+        ],
+    ),
+    (
+        "the connector to ticket systems, and change windows at the desk",
+        &["ticket_state", "ticket_not_bound", "ticket_system_unavailable", "outside_change_window"],
+    ),
+    (
+        "people's sessions and rights at their own provider, which nobody asks",
+        &["delegator_session_ended", "exceeds_delegator_rights"],
+    ),
+    (
+        "shared identities, which are refused at the Workload API with a code of its own",
+        &["shared_identity_detected"],
+    ),
+];
+
+#[test]
+fn every_denial_code_is_given_somewhere_or_says_what_will_give_it() {
+    let root = root();
+    let table = fs::read_to_string(root.join("crates/intent/denial/codes.rs")).expect("the table");
+    let codes: Vec<(String, String)> = table
+        .lines()
+        .filter_map(|line| {
+            let mut words = line.strip_prefix("    ")?.split(' ');
+            let (variant, code) = (words.next()?, words.next()?);
+            let code = code.strip_prefix('"')?.strip_suffix('"')?;
+            let is_variant = variant.starts_with(|first: char| first.is_ascii_uppercase());
+            is_variant.then(|| (format!("DenialCode::{variant}"), code.to_owned()))
+        })
+        .collect();
+    assert!(codes.len() > 80, "the table is read wrongly");
+    let mut sources = String::new();
+    read_sources(&root.join("crates"), &mut sources);
+    let said: Vec<&str> =
+        NOT_GIVEN_YET.iter().flat_map(|(_, codes)| codes.iter().copied()).collect();
+    let dead: Vec<&str> = codes
+        .iter()
+        .filter(|(variant, _)| {
+            !sources
+                .split(variant.as_str())
+                .skip(1)
+                .any(|rest| !rest.starts_with(|next: char| next.is_ascii_alphanumeric()))
+        })
+        .map(|(_, code)| code.as_str())
+        .filter(|code| !said.contains(code))
+        .collect();
+    assert!(dead.is_empty(), "codes that nothing gives: {dead:?}");
+    let unknown: Vec<_> =
+        said.iter().filter(|code| !codes.iter().any(|(_, known)| known == *code)).collect();
+    assert!(unknown.is_empty(), "codes that are not in the table: {unknown:?}");
+}
+
+/// Everything but tests, and the table with what explains it.
+fn read_sources(folder: &Path, sources: &mut String) {
+    for item in fs::read_dir(folder).expect("a folder") {
+        let path = item.expect("an entry").path();
+        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        if path.is_dir() {
+            let tests = ["tests", "negative", "fixture", "testdata", "testkit"];
+            if !tests.contains(&name) {
+                read_sources(&path, sources);
+            }
+        } else if name.ends_with(".rs")
+            && !["tests.rs", "codes.rs", "guide.rs", "model.rs", "fixtures.rs"].contains(&name)
+        {
+            sources.push_str(&fs::read_to_string(&path).expect("a source"));
+        }
+    }
+}

@@ -53,6 +53,15 @@ pub enum EventKind {
     /// Somebody who may not approve tried to.
     #[serde(rename = "org.marque.approval.refused")]
     ApprovalRefused,
+    /// An agent had too many refusals; nothing is granted to its family for a while.
+    #[serde(rename = "org.marque.cooldown.began")]
+    CooldownBegan,
+    /// A family of agents had too many cooldowns; it has its baseline identity alone until a person releases it.
+    #[serde(rename = "org.marque.quarantine.began")]
+    QuarantineBegan,
+    /// An operator released a family of agents.
+    #[serde(rename = "org.marque.quarantine.released")]
+    QuarantineReleased,
     /// An operator or an agent asked for a change of an intent that its rules do not allow.
     #[serde(rename = "org.marque.change.refused")]
     ChangeRefused,
@@ -111,7 +120,7 @@ pub enum EventKind {
 
 impl EventKind {
     /// Every kind, in the order of declaration.
-    pub const ALL: [Self; 31] = [
+    pub const ALL: [Self; 34] = [
         Self::IntentRequested,
         Self::IntentPending,
         Self::IntentDenied,
@@ -125,6 +134,9 @@ impl EventKind {
         Self::ApprovalRecorded,
         Self::ApprovalObjected,
         Self::ApprovalRefused,
+        Self::CooldownBegan,
+        Self::QuarantineBegan,
+        Self::QuarantineReleased,
         Self::ChangeRefused,
         Self::BreakGlassRequested,
         Self::BreakGlassActivated,
@@ -162,6 +174,9 @@ impl EventKind {
             Self::ApprovalRecorded => "org.marque.approval.recorded",
             Self::ApprovalObjected => "org.marque.approval.objected",
             Self::ApprovalRefused => "org.marque.approval.refused",
+            Self::CooldownBegan => "org.marque.cooldown.began",
+            Self::QuarantineBegan => "org.marque.quarantine.began",
+            Self::QuarantineReleased => "org.marque.quarantine.released",
             Self::ChangeRefused => "org.marque.change.refused",
             Self::BreakGlassRequested => "org.marque.break_glass.requested",
             Self::BreakGlassActivated => "org.marque.break_glass.activated",

@@ -228,7 +228,7 @@ impl Refusal {
     /// What the client is told; the source is for operators.
     pub(crate) fn into_error(self) -> OAuthError {
         let Self { code, description, denial } = self;
-        OAuthError::new(code, description).with_denial(denial.code()).with_source(denial)
+        OAuthError::new(code, description).with_refusal(&denial).with_source(denial)
     }
 }
 

@@ -6,8 +6,7 @@ use std::{error::Error, fmt};
 
 use futures::future::BoxFuture;
 use marque_intent::{
-    ApprovalPlan, Denial, DenialClass, DenialCode, IdempotencyKey, Intent, IntentId, IntentRequest,
-    PlaybookId,
+    ApprovalPlan, Denial, DenialCode, IdempotencyKey, Intent, IntentId, IntentRequest, PlaybookId,
 };
 use marque_spiffe::SpiffeId;
 
@@ -79,25 +78,18 @@ impl AskError {
 struct Unkept(#[source] Box<dyn Error + Send + Sync>);
 
 fn refused(denial: Denial) -> OAuthError {
-    let (code, description) = match denial.class() {
-        DenialClass::Malformed if denial.code() == DenialCode::IdempotencyConflict => {
-            (OAuthErrorCode::InvalidRequest, "the idempotency key came with another request before")
+    let named = |code: &OAuthErrorCode| code.as_str() == denial.code().oauth_error();
+    let code = OAuthErrorCode::ALL.into_iter().find(named).unwrap_or(OAuthErrorCode::AccessDenied);
+    let description = match code {
+        OAuthErrorCode::InvalidRequest => "the idempotency key came with another request before",
+        OAuthErrorCode::InvalidAuthorizationDetails => {
+            "the authorization detail is no request that the playbook accepts"
         }
-        DenialClass::Malformed => (
-            OAuthErrorCode::InvalidAuthorizationDetails,
-            "the authorization detail is no request that the playbook accepts",
-        ),
-        DenialClass::Identity
-        | DenialClass::Boundary
-        | DenialClass::Attenuation
-        | DenialClass::Intent
-        | DenialClass::Change
-        | DenialClass::Risk
-        | DenialClass::Approval
-        | DenialClass::Grant
-        | DenialClass::Stop
-        | DenialClass::Pace
-        | DenialClass::System => (OAuthErrorCode::AccessDenied, "the intent was refused"),
+        OAuthErrorCode::InsufficientAuthorizationDetails => {
+            "the authorization detail lacks what the playbook wants"
+        }
+        OAuthErrorCode::TemporarilyUnavailable => "the intent cannot be decided right now",
+        _ => "the intent was refused",
     };
-    OAuthError::new(code, description).with_denial(denial.code()).with_source(denial)
+    OAuthError::new(code, description).with_refusal(&denial).with_source(denial)
 }

@@ -6,7 +6,7 @@
 
 use std::{error::Error, fmt, time::Duration};
 
-use marque_intent::{DenialCode, IntentId, ProblemRetry};
+use marque_intent::{DENIALS_PAGE, Denial, DenialCode, DenialId, IntentId, ProblemRetry};
 use serde_json::{Map, Value};
 
 use crate::DeferralCode;
@@ -37,6 +37,8 @@ pub enum OAuthErrorCode {
     InvalidTarget,
     /// The authorization details are malformed or of an unknown type.
     InvalidAuthorizationDetails,
+    /// What was granted does not cover it; a request with more details may.
+    InsufficientAuthorizationDetails,
     /// The token is of a kind that cannot be revoked here (RFC 7009 §2.2.1).
     UnsupportedTokenType,
     /// The intent does not permit a token, now or at all; [`OAuthError::denial`] says why.
@@ -61,7 +63,7 @@ pub enum OAuthErrorCode {
 
 impl OAuthErrorCode {
     /// Every code.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 22] = [
         Self::InvalidRequest,
         Self::InvalidClient,
         Self::InvalidClientAttestation,
@@ -73,6 +75,7 @@ impl OAuthErrorCode {
         Self::InvalidScope,
         Self::InvalidTarget,
         Self::InvalidAuthorizationDetails,
+        Self::InsufficientAuthorizationDetails,
         Self::UnsupportedTokenType,
         Self::AccessDenied,
         Self::InvalidGrant,
@@ -99,6 +102,7 @@ impl OAuthErrorCode {
             Self::InvalidScope => "invalid_scope",
             Self::InvalidTarget => "invalid_target",
             Self::InvalidAuthorizationDetails => "invalid_authorization_details",
+            Self::InsufficientAuthorizationDetails => "insufficient_authorization_details",
             Self::UnsupportedTokenType => "unsupported_token_type",
             Self::AccessDenied => "access_denied",
             Self::InvalidGrant => "invalid_grant",
@@ -137,9 +141,19 @@ pub struct OAuthError {
     code: OAuthErrorCode,
     description: &'static str,
     denial: Option<DenialCode>,
+    told: Option<Box<Told>>,
     challenge: Option<Challenge>,
     deferred: Option<Box<Deferred>>,
     source: Option<Box<dyn Error + Send + Sync>>,
+}
+
+/// What is known of one refusal beyond its code.
+#[derive(Debug)]
+struct Told {
+    retry: ProblemRetry,
+    request: Option<DenialId>,
+    /// The intent that it is about.
+    about: Option<IntentId>,
 }
 
 /// What the answer that defers carries beside its error: how to collect the token.
@@ -158,7 +172,15 @@ pub struct Deferred {
 impl OAuthError {
     /// A refusal. The description is for developers: `%x20-21 / %x23-5B / %x5D-7E` only.
     pub const fn new(code: OAuthErrorCode, description: &'static str) -> Self {
-        Self { code, description, denial: None, challenge: None, deferred: None, source: None }
+        Self {
+            code,
+            description,
+            denial: None,
+            told: None,
+            challenge: None,
+            deferred: None,
+            source: None,
+        }
     }
 
     /// Adds why the intent does not permit it.
@@ -166,6 +188,27 @@ impl OAuthError {
     pub fn with_denial(mut self, denial: DenialCode) -> Self {
         self.denial = Some(denial);
         self
+    }
+
+    /// Adds why the intent does not permit it, with how long to wait, what operators find it by, and which intent it is about.
+    #[must_use]
+    pub fn with_refusal(mut self, denial: &Denial) -> Self {
+        self.told = Some(Box::new(Told {
+            retry: denial.retry().into(),
+            request: denial.record().cloned(),
+            about: denial.subject().cloned(),
+        }));
+        self.with_denial(denial.code())
+    }
+
+    /// How long to wait before another try, where that can help.
+    pub fn retry_after(&self) -> Option<Duration> {
+        self.retry()?.after_s.map(Duration::from_secs)
+    }
+
+    fn retry(&self) -> Option<ProblemRetry> {
+        let of_code = || self.denial.map(ProblemRetry::of);
+        self.told.as_ref().map(|told| told.retry).or_else(of_code)
     }
 
     /// Adds the challenge for the `Authorization` header that the client sent.
@@ -234,6 +277,7 @@ impl OAuthError {
                 | OAuthErrorCode::InvalidScope
                 | OAuthErrorCode::InvalidTarget
                 | OAuthErrorCode::InvalidAuthorizationDetails
+                | OAuthErrorCode::InsufficientAuthorizationDetails
                 | OAuthErrorCode::UnsupportedTokenType
                 | OAuthErrorCode::AccessDenied
                 | OAuthErrorCode::InvalidGrant
@@ -247,8 +291,8 @@ impl OAuthError {
         }
     }
 
-    /// The answer's body: `error`, `error_description` and, with a denial, the extension members `code`, `class` and
-    /// `retry`; in the answer that defers `deferral_code`, `expires_in` and `interval`, in seconds, and `intent_id`. That one
+    /// The answer's body: `error`, `error_description` and, with a denial, the extension members `code`, `class`,
+    /// `retry` and `doc`, with `request_id` and `intent_id` where there are such; in the answer that defers `deferral_code`, `expires_in` and `interval`, in seconds, and `intent_id`. That one
     /// holds the code: it is for the wire and for nothing else.
     pub fn to_json(&self) -> Value {
         let mut members = Map::new();
@@ -257,8 +301,15 @@ impl OAuthError {
         if let Some(code) = self.denial {
             members.insert("code".to_owned(), code.as_str().into());
             members.insert("class".to_owned(), code.class().as_str().into());
-            let retry = serde_json::to_value(ProblemRetry::of(code)).unwrap_or_default();
+            let retry = serde_json::to_value(self.retry()).unwrap_or_default();
             members.insert("retry".to_owned(), retry);
+            members.insert("doc".to_owned(), format!("{DENIALS_PAGE}#{code}").into());
+        }
+        if let Some(Told { retry: _, request, about }) = self.told.as_deref() {
+            let request = request.as_ref().map(|id| ("request_id", id.as_str()));
+            let about = about.as_ref().map(|id| ("intent_id", id.as_str()));
+            let named = request.into_iter().chain(about);
+            members.extend(named.map(|(name, id)| (name.to_owned(), id.into())));
         }
         if let Some(Deferred { code, expires_in, interval, intent }) = self.deferred() {
             members.insert("deferral_code".to_owned(), code.expose_code().into());

@@ -4,7 +4,10 @@
 //! also learn what exactly failed. Absent: HTTP types. The numbers here are what an edge should answer, nothing more.
 
 mod codes;
+mod guide;
+mod id;
 mod problem;
+mod record;
 
 use std::fmt;
 use std::time::Duration;
@@ -12,8 +15,11 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 pub use self::codes::{DenialClass, DenialCode, UnknownDenialCode};
-pub use self::problem::{Problem, ProblemPolicy, ProblemRemediation, ProblemRetry};
+pub use self::id::{DenialId, DenialIdError};
+pub use self::problem::{DENIALS_PAGE, Problem, ProblemPolicy, ProblemRemediation, ProblemRetry};
+pub use self::record::{DenialFilter, DenialRecord, RefusedRequest};
 use crate::digest::Digest;
+use crate::id::IntentId;
 use crate::text::bounded;
 
 /// How long the operators' detail of a denial may be, in characters.
@@ -29,6 +35,22 @@ pub struct Denial {
     rules: Vec<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     policy_set: Option<Digest>,
+    /// What was wanted and what was found, for operators.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    expected: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    actual: Option<String>,
+    /// Where these are known better than by the code.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    after_s: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    tries_left: Option<u32>,
+    /// The intent that it is about: the open one of which this is a duplicate, or the one whose refusal this repeats.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    about: Option<IntentId>,
+    /// What operators find it by, once it is on record.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    record: Option<DenialId>,
 }
 
 impl Denial {
@@ -40,7 +62,74 @@ impl Denial {
             detail: bounded(detail.as_ref(), MAX_DETAIL_CHARS),
             rules: Vec::new(),
             policy_set: None,
+            expected: None,
+            actual: None,
+            after_s: None,
+            tries_left: None,
+            about: None,
+            record: None,
         }
+    }
+
+    /// Says what operators find it by.
+    #[must_use]
+    pub fn recorded_as(mut self, record: DenialId) -> Self {
+        self.record = Some(record);
+        self
+    }
+
+    /// What operators find it by, if it is on record.
+    #[must_use]
+    pub const fn record(&self) -> Option<&DenialId> {
+        self.record.as_ref()
+    }
+
+    /// Says to operators what was wanted and what was found; both are cut to [`MAX_DETAIL_CHARS`].
+    #[must_use]
+    pub fn expecting(mut self, expected: &str, actual: &str) -> Self {
+        self.expected = Some(bounded(expected, MAX_DETAIL_CHARS));
+        self.actual = Some(bounded(actual, MAX_DETAIL_CHARS));
+        self
+    }
+
+    /// Says how long to wait, in whole seconds and at least one.
+    #[must_use]
+    pub fn after(mut self, wait: Duration) -> Self {
+        let whole = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+        self.after_s = Some(whole.max(1));
+        self
+    }
+
+    /// Says how many further tries there are.
+    #[must_use]
+    pub const fn with_tries_left(mut self, tries: u32) -> Self {
+        self.tries_left = Some(tries);
+        self
+    }
+
+    /// Names the intent that it is about.
+    #[must_use]
+    pub fn about(mut self, intent: IntentId) -> Self {
+        self.about = Some(intent);
+        self
+    }
+
+    /// The intent that it is about, if it is about another than the request's own.
+    #[must_use]
+    pub const fn subject(&self) -> Option<&IntentId> {
+        self.about.as_ref()
+    }
+
+    /// What was wanted, for operators.
+    #[must_use]
+    pub fn expected(&self) -> Option<&str> {
+        self.expected.as_deref()
+    }
+
+    /// What was found, for operators.
+    #[must_use]
+    pub fn actual(&self) -> Option<&str> {
+        self.actual.as_deref()
     }
 
     /// Names the policies that decided, and the set they are from.
@@ -83,8 +172,13 @@ impl Denial {
 
     /// Whether and when to try again.
     #[must_use]
-    pub const fn retry(&self) -> Retry {
-        self.code.retry()
+    pub fn retry(&self) -> Retry {
+        let rule = self.code.retry();
+        Retry {
+            allowed: rule.allowed && self.tries_left != Some(0),
+            after: self.after_s.map(Duration::from_secs).or(rule.after),
+            max: self.tries_left.or(rule.max),
+        }
     }
 
     /// Who can repair this, and how.

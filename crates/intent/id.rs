@@ -28,13 +28,7 @@ impl IntentId {
     /// # Errors
     /// The source of randomness failed.
     pub fn generate(random: &dyn Random, now: Timestamp) -> Result<Self, RandomError> {
-        let mut value = dated_id(random, now)?;
-        let mut digits = [b'0'; DIGITS];
-        for digit in digits.iter_mut().rev() {
-            *digit = ALPHABET.get((value & 31) as usize).copied().unwrap_or(b'0');
-            value >>= 5;
-        }
-        Ok(Self(PREFIX.chars().chain(digits.into_iter().map(char::from)).collect()))
+        draw(PREFIX, random, now).map(Self)
     }
 
     /// The id as text.
@@ -54,16 +48,31 @@ impl FromStr for IntentId {
     type Err = IntentIdError;
 
     fn from_str(text: &str) -> Result<Self, IntentIdError> {
-        let digits = text.strip_prefix(PREFIX).ok_or(IntentIdError)?.as_bytes();
-        // 26 digits hold 130 bits; the two that 128 bits leave over are zero.
-        let in_range = digits.first().is_some_and(|first| (b'0'..=b'7').contains(first));
-        if digits.len() == DIGITS && in_range && digits.iter().all(|digit| ALPHABET.contains(digit))
-        {
-            Ok(Self(text.to_owned()))
-        } else {
-            Err(IntentIdError)
-        }
+        if is_drawn(PREFIX, text) { Ok(Self(text.to_owned())) } else { Err(IntentIdError) }
     }
+}
+
+/// A prefix and 26 digits of a [`dated_id`].
+pub(crate) fn draw(
+    prefix: &str,
+    random: &dyn Random,
+    now: Timestamp,
+) -> Result<String, RandomError> {
+    let mut value = dated_id(random, now)?;
+    let mut digits = [b'0'; DIGITS];
+    for digit in digits.iter_mut().rev() {
+        *digit = ALPHABET.get((value & 31) as usize).copied().unwrap_or(b'0');
+        value >>= 5;
+    }
+    Ok(prefix.chars().chain(digits.into_iter().map(char::from)).collect())
+}
+
+/// Whether [`draw`] could have given the text.
+pub(crate) fn is_drawn(prefix: &str, text: &str) -> bool {
+    let Some(digits) = text.strip_prefix(prefix).map(str::as_bytes) else { return false };
+    // 26 digits hold 130 bits; the two that 128 bits leave over are zero.
+    let in_range = digits.first().is_some_and(|first| (b'0'..=b'7').contains(first));
+    digits.len() == DIGITS && in_range && digits.iter().all(|digit| ALPHABET.contains(digit))
 }
 
 impl TryFrom<String> for IntentId {

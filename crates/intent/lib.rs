@@ -21,6 +21,7 @@ mod id;
 pub mod kill;
 mod lifecycle;
 mod open;
+pub mod pace;
 mod parent;
 mod playbook;
 mod provisions;
@@ -46,8 +47,9 @@ pub use self::approval::{
 pub use self::conditions::Conditions;
 pub use self::delegators::{Delegator, Delegators, MAX_DELEGATOR_TEXT, Persons};
 pub use self::denial::{
-    Denial, DenialClass, DenialCode, MAX_DETAIL_CHARS, Problem, ProblemPolicy, ProblemRemediation,
-    ProblemRetry, Remediation, Retry, UnknownDenialCode,
+    DENIALS_PAGE, Denial, DenialClass, DenialCode, DenialFilter, DenialId, DenialIdError,
+    DenialRecord, MAX_DETAIL_CHARS, Problem, ProblemPolicy, ProblemRemediation, ProblemRetry,
+    RefusedRequest, Remediation, Retry, UnknownDenialCode,
 };
 pub use self::digest::{CanonicalError, Digest, DigestSyntaxError};
 pub use self::emergency::{AlertSink, AlertSinkError, Emergency, Responder, ResponderError};
@@ -95,7 +97,7 @@ pub use self::ruling::Ruling;
 pub use self::secrets::{is_secret_name, looks_like_secret};
 pub use self::store::{
     ChangeError, IdempotencyKey, IdempotencyKeyError, IntentFilter, IntentStore, IntentStoreError,
-    MAX_LISTED, Submitted,
+    MAX_LISTED, Preview, Release, Submitted,
 };
 pub use self::text::{
     Justification, MAX_JUSTIFICATION_CHARS, MAX_REASON_CHARS, Reason, TextTooLong,

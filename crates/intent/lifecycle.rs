@@ -267,6 +267,16 @@ impl Intent {
         self.delegators_served.iter().map(String::as_str)
     }
 
+    /// The same refused intent with the refusal as the agent is told it: with what is left of its budget, and by what it is
+    /// found. Nothing of an intent that is not denied changes.
+    #[must_use]
+    pub fn refused_as(mut self, denial: Denial) -> Self {
+        if self.state == State::Denied {
+            self.course.denial = Some(denial);
+        }
+        self
+    }
+
     /// Whom the client asks for an approval, if it says so; untrusted.
     #[must_use]
     pub fn appeal(&self) -> Option<&Appeal> {

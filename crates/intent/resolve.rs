@@ -128,7 +128,8 @@ fn check_who(playbook: &Playbook, request: &IntentRequest, agent: &SpiffeId) -> 
     }
     if agent.trust_domain() != playbook.trust_domain() {
         let detail = format!("`{agent}` is not of `{}`", playbook.trust_domain());
-        return Err(Denial::new(DenialCode::TrustDomainMismatch, detail));
+        let (own, other) = (playbook.trust_domain().as_str(), agent.trust_domain().as_str());
+        return Err(Denial::new(DenialCode::TrustDomainMismatch, detail).expecting(own, other));
     }
     if !playbook.is_for(agent) {
         let detail = format!("`{agent}` matches none of the playbook's agents");
@@ -137,7 +138,8 @@ fn check_who(playbook: &Playbook, request: &IntentRequest, agent: &SpiffeId) -> 
     match request.version() {
         Some(version) if version != playbook.version() => {
             let detail = format!("asked for version {version}, current is {}", playbook.version());
-            Err(Denial::new(DenialCode::PlaybookVersionStale, detail))
+            let (current, asked) = (playbook.version().to_string(), version.to_string());
+            Err(Denial::new(DenialCode::PlaybookVersionStale, detail).expecting(&current, &asked))
         }
         Some(_) | None => Ok(()),
     }
@@ -217,9 +219,10 @@ fn ticket(playbook: &Playbook, ticket: Option<&TicketRef>) -> Result<Option<Tick
         (Some(demand), Some(ticket)) if demand.pattern.is_match(ticket.as_str()) => {
             Ok(Some(ticket.clone()))
         }
-        (Some(demand), Some(_)) => {
-            let detail = format!("the ticket does not fit `{}`", demand.pattern.as_str());
-            Err(Denial::new(DenialCode::TicketFormat, detail))
+        (Some(demand), Some(ticket)) => {
+            let pattern = demand.pattern.as_str();
+            let detail = format!("the ticket does not fit `{pattern}`");
+            Err(Denial::new(DenialCode::TicketFormat, detail).expecting(pattern, ticket.as_str()))
         }
         (Some(demand), None) if demand.required => {
             Err(Denial::new(DenialCode::TicketMissing, "the request names no ticket"))

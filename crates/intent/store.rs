@@ -12,11 +12,14 @@ use marque_spiffe::SpiffeId;
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
-use crate::denial::{Denial, DenialCode};
+use crate::denial::{Denial, DenialCode, DenialFilter, DenialId, DenialRecord, RefusedRequest};
 use crate::digest::Digest;
+use crate::evidence::History;
 use crate::id::IntentId;
 use crate::kill::{KillState, NewKill};
 use crate::lifecycle::{Intent, IntentChange, State};
+use crate::pace::{Asked, Family, PaceRows, Standing};
+use crate::text::Reason;
 
 /// How many intents one listing may return.
 pub const MAX_LISTED: usize = 1000;
@@ -32,8 +35,43 @@ pub trait IntentStore: std::fmt::Debug + Send + Sync {
         idempotency: Option<IdempotencyKey>,
     ) -> BoxFuture<'_, Result<Submitted, IntentStoreError>>;
 
-    /// Records a refusal of which no intent came.
-    fn record_denial(&self, event: Event) -> BoxFuture<'_, Result<(), IntentStoreError>>;
+    /// What was answered to the same key with the same body before; nothing where there was none, or it is a day ago.
+    fn answered(
+        &self,
+        idempotency: IdempotencyKey,
+        now: Timestamp,
+    ) -> BoxFuture<'_, Result<Option<Intent>, IntentStoreError>>;
+
+    /// Records a refusal of which no intent came, and counts it; gives what the agent is to be told, which is to wait where
+    /// its refusals are too many.
+    fn record_denial(
+        &self,
+        refused: RefusedRequest,
+    ) -> BoxFuture<'_, Result<Denial, IntentStoreError>>;
+
+    /// What is counted of such a request, and what came before it. No more than a preview: [`Self::submit`] and
+    /// [`Self::record_denial`] look again.
+    fn pace(
+        &self,
+        asked: Asked,
+        now: Timestamp,
+    ) -> BoxFuture<'_, Result<Preview, IntentStoreError>>;
+
+    /// Refusals on record, newest first. They are kept for 30 days; the log has them for ever.
+    fn denials(
+        &self,
+        filter: DenialFilter,
+    ) -> BoxFuture<'_, Result<Vec<DenialRecord>, IntentStoreError>>;
+
+    /// One refusal.
+    fn denial(&self, id: DenialId)
+    -> BoxFuture<'_, Result<Option<DenialRecord>, IntentStoreError>>;
+
+    /// The families of agents that are in quarantine or had a cooldown in the last day.
+    fn standings(&self) -> BoxFuture<'_, Result<Vec<(Family, Standing)>, IntentStoreError>>;
+
+    /// Lets a family ask again; whether it was held.
+    fn release(&self, order: Release) -> BoxFuture<'_, Result<bool, IntentStoreError>>;
 
     /// One intent.
     fn find(&self, id: &IntentId) -> BoxFuture<'_, Result<Option<Intent>, IntentStoreError>>;
@@ -48,6 +86,17 @@ pub trait IntentStore: std::fmt::Debug + Send + Sync {
         id: IntentId,
         change: IntentChange,
         now: Timestamp,
+    ) -> BoxFuture<'_, Result<Intent, ChangeError>> {
+        self.change_once(id, change, None, now)
+    }
+
+    /// [`Self::change`], unless the same key came with the same body before: then the intent as it stands.
+    fn change_once(
+        &self,
+        id: IntentId,
+        change: IntentChange,
+        idempotency: Option<IdempotencyKey>,
+        now: Timestamp,
     ) -> BoxFuture<'_, Result<Intent, ChangeError>>;
 
     /// Stops somebody and begins an epoch.
@@ -61,10 +110,32 @@ pub trait IntentStore: std::fmt::Debug + Send + Sync {
     fn kill_state(&self) -> watch::Receiver<Arc<KillState>>;
 }
 
-/// An idempotency key, scoped to one agent (specs/intents.md 7).
+/// What the store knows about a request before it is decided.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Preview {
+    /// The rows under [`Asked::keys`].
+    pub rows: PaceRows,
+    /// Refusals and open grants of the agent.
+    pub counts: History,
+}
+
+/// An order to let a family of agents ask again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Release {
+    /// Which.
+    pub family: Family,
+    /// Who orders it.
+    pub actor: String,
+    /// Why.
+    pub reason: Reason,
+    /// When.
+    pub now: Timestamp,
+}
+
+/// An idempotency key, scoped to one caller (specs/intents.md 7).
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct IdempotencyKey {
-    agent: SpiffeId,
+    caller: String,
     key: String,
     body: Digest,
 }
@@ -82,20 +153,29 @@ impl IdempotencyKey {
     ///
     /// # Errors
     /// The key is empty, too long or not printable.
+    #[expect(clippy::needless_pass_by_value, reason = "the key is the agent's from here on")]
     pub fn new(agent: SpiffeId, key: &str, body: &[u8]) -> Result<Self, IdempotencyKeyError> {
+        Self::of_caller(agent.as_str(), key, body)
+    }
+
+    /// A key that anybody sent who is authenticated under this name, such as an operator.
+    ///
+    /// # Errors
+    /// As [`Self::new`].
+    pub fn of_caller(caller: &str, key: &str, body: &[u8]) -> Result<Self, IdempotencyKeyError> {
         if (1..=Self::MAX_LEN).contains(&key.len())
             && key.bytes().all(|byte| byte.is_ascii_graphic())
         {
-            Ok(Self { agent, key: key.to_owned(), body: Digest::of(body) })
+            Ok(Self { caller: caller.to_owned(), key: key.to_owned(), body: Digest::of(body) })
         } else {
             Err(IdempotencyKeyError)
         }
     }
 
-    /// The agent whose key it is.
+    /// Whose key it is.
     #[must_use]
-    pub const fn agent(&self) -> &SpiffeId {
-        &self.agent
+    pub fn caller(&self) -> &str {
+        &self.caller
     }
 
     /// The key as sent.
@@ -155,7 +235,7 @@ pub enum IntentStoreError {
     /// The key came with another body before.
     #[error("the idempotency key came with another request before")]
     IdempotencyConflict,
-    /// The agent may not have it now, by what else there is.
+    /// The agent may not have it now: by what else there is, because it asks too often, or because it has the same already.
     #[error("refused by the store: {0}")]
     Refused(Denial),
     /// A kill stops the grant.

@@ -273,10 +273,11 @@ pub(crate) fn log(error: LogError) -> Status {
 }
 
 fn denied(denial: &Denial) -> Status {
-    let code = match denial.code() {
-        DenialCode::SelfApprovalForbidden | DenialCode::ApproverNotEligible => {
-            Code::PermissionDenied
-        }
+    let code = match denial.code().grpc_status() {
+        "ALREADY_EXISTS" => Code::AlreadyExists,
+        "PERMISSION_DENIED" => Code::PermissionDenied,
+        "RESOURCE_EXHAUSTED" => Code::ResourceExhausted,
+        "UNAVAILABLE" => Code::Unavailable,
         _ => Code::FailedPrecondition,
     };
     refused(code, denial.detail().to_owned(), denial.code())

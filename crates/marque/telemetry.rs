@@ -21,7 +21,16 @@ static COUNTED: OnceLock<PrometheusHandle> = OnceLock::new();
 const UPKEEP: Duration = Duration::from_secs(5);
 
 /// What the metrics are about.
-const DESCRIPTIONS: [(&str, &str); 3] = [
+const DESCRIPTIONS: [(&str, &str); 6] = [
+    ("marque_denials_total", "Requests for intents that were refused, by code, class and playbook"),
+    (
+        "marque_denial_followed_by_break_glass",
+        "Break-glass grants within an hour of a refusal of the same target",
+    ),
+    (
+        "marque_denial_followed_by_success_within_1h",
+        "Grants within an hour of a refusal of the same target",
+    ),
     (
         "marque_limit_refusals_total",
         "What a limit of a socket has refused, by the name of the limit",

@@ -19,6 +19,7 @@ mod authorization_servers;
 mod broker;
 mod chat;
 mod clients;
+mod denials;
 mod federation;
 mod grants;
 mod identities;
@@ -48,6 +49,7 @@ pub use clients::{ClientCeiling, MAX_CLIENT_CEILINGS};
 pub use issuer_keys::{IssuerKeys, MAX_ISSUER_NAME};
 
 pub use broker::{BrokerRule, ReferenceType, ReferenceTypeError};
+pub use denials::{DENIAL_CLASSES, DenialSettings, DuplicateRule, DuplicateRuleError};
 pub use identities::{IdentitySettings, SharingRule, SharingRuleError};
 
 pub use attestation::{
@@ -117,8 +119,8 @@ pub use resource_servers::{MAX_LISTED, ResourceServer, TokenBinding};
 /// `[[resource_servers]]` is described at [`ResourceServer`], `[grants]` at [`GrantSettings`], `[[clients]]` at [`ClientCeiling`], `[[authorization_servers]]` at
 /// [`AuthorizationServer`], `[token_service]` at [`TokenServiceSettings`], `[[oidc_issuers]]` at [`OidcIssuer`], `[approver_login]` at
 /// [`ApproverLogin`], `[[webhooks]]` at [`Webhook`], `[[chat_integrations]]` at [`ChatIntegration`], `[[chat_identities]]` at
-/// [`ChatIdentity`], `[identities]` at [`IdentitySettings`], `[playbooks]` and `[[human_roles]]` at [`PlaybookSettings`],
-/// `[attestation]` at [`AttestationSettings`].
+/// [`ChatIdentity`], `[identities]` at [`IdentitySettings`], `[denials]` at [`DenialSettings`], `[playbooks]` and
+/// `[[human_roles]]` at [`PlaybookSettings`], `[attestation]` at [`AttestationSettings`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TrustDomainDocument {
     name: TrustDomain,
@@ -138,6 +140,7 @@ pub struct TrustDomainDocument {
     limits: LimitSettings,
     grants: GrantSettings,
     identities: IdentitySettings,
+    denials: DenialSettings,
     attestation: AttestationSettings,
     oidc_issuers: Vec<OidcIssuer>,
     approver_login: Option<ApproverLogin>,
@@ -290,6 +293,11 @@ impl TrustDomainDocument {
     /// What happens when one identity is used by more than one program.
     pub fn identities(&self) -> &IdentitySettings {
         &self.identities
+    }
+
+    /// How much asking is too much.
+    pub fn denials(&self) -> &DenialSettings {
+        &self.denials
     }
 
     /// Which attestors there are and what each may spend.

@@ -25,7 +25,8 @@ mod store;
 pub use document::{
     APPROVER_LOGIN, ApproverLogin, AttestationSettings, AuthorizationServer, BrokerRule,
     BundleEndpoint, BundleEndpointProfile, ChatIdentity, ChatIntegration, ChatPerson,
-    ClientCeiling, EngineSettings, Federation, GrantKind, GrantSettings, HostSettings, HumanRole,
+    ClientCeiling, DENIAL_CLASSES, DenialSettings, DuplicateRule, DuplicateRuleError,
+    EngineSettings, Federation, GrantKind, GrantSettings, HostSettings, HumanRole,
     IdentitySettings, IssuerKeys, KubeletAuth, KubeletEndpoint, KubernetesSettings,
     LifetimeSettings, LimitSettings, MAX_APPROVER_GROUPS, MAX_AUTHORIZATION_SERVERS,
     MAX_CHAT_IDENTITIES, MAX_CHAT_INTEGRATIONS, MAX_CLIENT_CEILINGS, MAX_FEDERATIONS,

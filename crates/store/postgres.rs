@@ -6,6 +6,7 @@
 mod listen;
 mod load;
 mod open;
+mod pace;
 mod read;
 mod save;
 mod schema;
@@ -14,7 +15,7 @@ mod writer;
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::str::FromStr;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use deadpool_postgres::{Manager, ManagerConfig, Object, Pool, RecyclingMethod};
@@ -82,6 +83,7 @@ impl PostgresStore {
             heard: Heard::since(asked),
             intents,
             size: watch::Sender::new(head.size),
+            pace: OnceLock::new(),
         });
         let (sender, receiver) = mpsc::unbounded_channel();
         tokio::spawn(writer::run(writing, schema.clone(), shared.clone(), receiver));

@@ -8,7 +8,11 @@ use jiff::Timestamp;
 use marque_audit::{Hash, Leaf, LogError, StoredCheckpoint};
 use marque_authority::AuthorityRecord;
 use marque_exchange::{Deferral, SuspectQuery, Suspects, TokenId, TokenRecord};
-use marque_intent::{Digest, Intent, IntentFilter, IntentId, KillState, OpenBy, OpenCount};
+use marque_intent::pace::{Asked, Family, Standing};
+use marque_intent::{
+    DenialFilter, DenialId, DenialRecord, Digest, Intent, IntentFilter, IntentId, KillState,
+    OpenBy, OpenCount, Preview,
+};
 use marque_registry::Entry;
 use marque_spiffe::SpiffeId;
 
@@ -32,6 +36,10 @@ pub(crate) trait Reader: Debug + Send + Sync {
     ) -> BoxFuture<'_, Result<Vec<(TokenRecord, Intent)>, Failure>>;
     fn places(&self) -> BoxFuture<'_, Result<Range<u64>, Failure>>;
     fn suspects(&self, query: SuspectQuery) -> BoxFuture<'_, Result<Suspects, Failure>>;
+    fn pace(&self, asked: Asked, since: i64) -> BoxFuture<'_, Result<Preview, Failure>>;
+    fn denials(&self, filter: DenialFilter) -> BoxFuture<'_, Result<Vec<DenialRecord>, Failure>>;
+    fn denial(&self, id: DenialId) -> BoxFuture<'_, Result<Option<DenialRecord>, Failure>>;
+    fn standings(&self) -> BoxFuture<'_, Result<Vec<(Family, Standing)>, Failure>>;
     fn leaves(&self, from: u64, limit: usize) -> BoxFuture<'_, Result<Vec<Leaf>, LogError>>;
     fn hashes(&self, from: u64, limit: usize) -> BoxFuture<'_, Result<Vec<Hash>, LogError>>;
     fn checkpoint(&self) -> BoxFuture<'_, Result<Option<StoredCheckpoint>, LogError>>;

@@ -11,11 +11,12 @@ use marque_audit::log::AlteredLeaf;
 use marque_audit::merkle::Frontier;
 use marque_audit::{AuditError, Hash, Leaf, LogError, StoredCheckpoint};
 use marque_exchange::{Deferral, StatusKey};
+use marque_intent::pace::{Family, PaceKey, PaceRow, Standing};
 use marque_intent::{Digest, Intent, IntentId, Kill, KillState, MAX_CLOCK_STEP_BACK};
-use marque_spiffe::SpiffeId;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use crate::transaction::Found;
 use crate::{Failure, Kept};
 
 /// The end of the log, and the newest epoch: the one row that every transaction begins with.
@@ -55,7 +56,7 @@ impl Head {
 /// An idempotency key and what came of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Idempotency {
-    pub(crate) agent: SpiffeId,
+    pub(crate) caller: String,
     pub(crate) key: String,
     pub(crate) body: Digest,
     pub(crate) intent: IntentId,
@@ -66,14 +67,14 @@ impl Idempotency {
     const TABLE: &'static str = "idempotency";
 
     pub(crate) fn of_columns(
-        agent: &str,
+        caller: &str,
         key: &str,
         body: &str,
         intent: &str,
         created_at: i64,
     ) -> Result<Self, Failure> {
         Ok(Self {
-            agent: name(Self::TABLE, key, agent)?,
+            caller: caller.to_owned(),
             key: key.to_owned(),
             body: name(Self::TABLE, key, body)?,
             intent: name(Self::TABLE, key, intent)?,
@@ -298,4 +299,25 @@ pub(crate) fn status_key(digits: &str) -> Result<StatusKey, Failure> {
             Err(Failure::damaged("store", "status_key", "it is not 64 hexadecimal digits"))
         }
     }
+}
+
+/// The most rows that one count looks at.
+pub(crate) const MAX_COUNTED_ROWS: i64 = 1000;
+
+/// How a family stands, by a row of pace.
+pub(crate) fn family_standing(key: &str, document: &str) -> Result<(Family, Standing), Failure> {
+    let family = key.strip_prefix(PaceKey::FAMILIES).unwrap_or(key);
+    match read("pace", key, document)? {
+        PaceRow::Family(standing) => Ok((name("pace", key, family)?, standing)),
+        _ => Err(Failure::damaged("pace", key, "its document is of another kind")),
+    }
+}
+
+/// The intents that rows of pace say may be open.
+pub(crate) fn open_intents(pace: &Found<PaceKey, PaceRow>) -> Vec<IntentId> {
+    let open = |row: &PaceRow| match row {
+        PaceRow::Open(open) => open.intents.iter().map(|open| open.id.clone()).collect(),
+        _ => Vec::new(),
+    };
+    pace.readable().flat_map(open).collect()
 }

@@ -2,6 +2,7 @@
 
 mod load;
 mod open;
+mod pace;
 mod read;
 mod save;
 mod writer;
@@ -10,7 +11,7 @@ use std::collections::BTreeMap;
 use std::fs::OpenOptions;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, mpsc};
+use std::sync::{Arc, OnceLock, mpsc};
 use std::time::Duration;
 
 use marque_spiffe::{Clock, TrustDomain};
@@ -94,6 +95,7 @@ fn open(
         heard: Heard::alone(),
         intents: Arc::new(KnownIntents::new()),
         size: watch::Sender::new(head.size),
+        pace: OnceLock::new(),
     });
     let reader = Arc::new(Readers::new(path.to_owned(), shared.intents.clone()));
     let (sender, receiver) = mpsc::channel();
@@ -126,6 +128,7 @@ fn migrations() -> Runner {
         ("V5__deferrals", include_str!("migrations/sqlite/V5__deferrals.sql")),
         ("V6__grants", include_str!("migrations/sqlite/V6__grants.sql")),
         ("V7__ended_tokens", include_str!("migrations/sqlite/V7__ended_tokens.sql")),
+        ("V8__pace", include_str!("migrations/sqlite/V8__pace.sql")),
         ("V9__open_grants", include_str!("migrations/sqlite/V9__open_grants.sql")),
         ("V12__kept", include_str!("migrations/sqlite/V12__kept.sql")),
     ];

@@ -13,9 +13,11 @@ use marque_exchange::{
     RedeemError, Redeemed, Redemption, ReplayStore, SingleUse, TokenId, TokenRecord, TokenStore,
     TokenStoreError,
 };
+use marque_intent::pace::{Asked, Family, HISTORY, PaceSettings, Standing};
 use marque_intent::{
-    ChangeError, Digest, IdempotencyKey, Intent, IntentChange, IntentFilter, IntentId, IntentStore,
-    IntentStoreError, KillState, NewKill, Submitted,
+    ChangeError, Denial, DenialCode, DenialFilter, DenialId, DenialRecord, Digest, Grant,
+    IdempotencyKey, Intent, IntentChange, IntentFilter, IntentId, IntentStore, IntentStoreError,
+    KillState, NewKill, Preview, RefusedRequest, Release, Submitted,
 };
 use marque_registry::{Entry, EntryId, EntryStore, EntryStoreError};
 use marque_spiffe::SpiffeId;
@@ -24,10 +26,11 @@ use tokio::sync::{oneshot, watch};
 use crate::journal::Order;
 use crate::queue::Queue;
 use crate::reader::{Reader, unavailable};
+use crate::rows::micros;
 use crate::transactions::{
-    Append, CancelDeferral, Change, CreateEntry, DeleteEntry, Derive, NotRedeemed, OpenDeferral,
-    PollDeferral, Proven, RecordKill, Redeem, Remember, SaveAuthority, SaveCheckpoint, Submit,
-    SubmitRefusal,
+    Answered, Append, CancelDeferral, Change, CreateEntry, DeleteEntry, Derive, LookUp,
+    NotRedeemed, OpenDeferral, Pace, PollDeferral, Proven, RecordDenial, RecordKill, Redeem,
+    ReleaseFamily, Remember, SaveAuthority, SaveCheckpoint, Submit, SubmitRefusal,
 };
 use crate::writer::Shared;
 use crate::{Durability, Failure};
@@ -104,6 +107,51 @@ impl Store {
     }
 }
 
+impl Store {
+    /// The numbers by which requests and refusals are counted from here on; the first that are given stay.
+    pub fn keep_pace(&self, settings: PaceSettings) {
+        self.shared.pace.get_or_init(|| settings);
+    }
+
+    /// What is counted of an intent's request, where anything is.
+    fn pace_of(&self, intent: &Intent) -> Option<Pace> {
+        let settings = self.shared.pace.get()?.clone();
+        // A sealed grant has a canonical form, and so has every part of it.
+        let asked = Asked::of_intent(intent).ok()?;
+        Some(Pace { asked, settings })
+    }
+
+    /// The same for a person's word on an intent; what an intent permits never changes, so that any version of it will do.
+    async fn pace_of_word(
+        &self,
+        id: &IntentId,
+        change: &IntentChange,
+    ) -> Result<Option<Pace>, Failure> {
+        let (IntentChange::Approve { .. } | IntentChange::Deny { .. }) = change else {
+            return Ok(None);
+        };
+        let intent = match self.shared.intents.last_seen(id) {
+            Some(seen) => Some(Intent::clone(&seen)),
+            None => self.reader.intent(id).await?,
+        };
+        Ok(intent.and_then(|intent| self.pace_of(&intent)))
+    }
+}
+
+/// Counts a grant that came within an hour of a refusal of the same target: somebody repaired what was wrong, or broke the
+/// glass.
+fn followed(after: Option<DenialCode>, grant: &Grant) {
+    let Some(code) = after else { return };
+    let name = match grant.emergency {
+        Some(_) => "marque_denial_followed_by_break_glass",
+        None => "marque_denial_followed_by_success_within_1h",
+    };
+    let playbook = grant.playbook.id.to_string();
+    let class = code.class().as_str();
+    metrics::counter!(name, "code" => code.as_str(), "class" => class, "playbook" => playbook)
+        .increment(1);
+}
+
 /// Why a kill is not in the journal.
 type NotJournaled = Box<dyn std::error::Error + Send + Sync>;
 
@@ -126,8 +174,14 @@ impl IntentStore for Store {
         idempotency: Option<IdempotencyKey>,
     ) -> BoxFuture<'_, Result<Submitted, IntentStoreError>> {
         async move {
-            match self.queue.run(Submit { intent, events, idempotency }).await.map_err(intents)? {
-                Ok(submitted) => Ok(submitted),
+            let pace = self.pace_of(&intent);
+            let grant = Arc::clone(intent.shared_grant());
+            let submit = Submit { intent, events, idempotency, pace };
+            match self.queue.run(submit).await.map_err(intents)? {
+                Ok((submitted, after)) => {
+                    followed(after, &grant);
+                    Ok(submitted)
+                }
                 Err(SubmitRefusal::IdempotencyConflict) => {
                     Err(IntentStoreError::IdempotencyConflict)
                 }
@@ -138,8 +192,59 @@ impl IntentStore for Store {
         .boxed()
     }
 
-    fn record_denial(&self, event: Event) -> BoxFuture<'_, Result<(), IntentStoreError>> {
-        async move { self.record(event).await.map_err(intents) }.boxed()
+    fn answered(
+        &self,
+        idempotency: IdempotencyKey,
+        _now: Timestamp,
+    ) -> BoxFuture<'_, Result<Option<Intent>, IntentStoreError>> {
+        async move {
+            match self.queue.run(LookUp { idempotency }).await.map_err(intents)? {
+                Answered::Never => Ok(None),
+                Answered::Before(intent) => Ok(Some(intent)),
+                Answered::Conflict => Err(IntentStoreError::IdempotencyConflict),
+            }
+        }
+        .boxed()
+    }
+
+    fn record_denial(
+        &self,
+        refused: RefusedRequest,
+    ) -> BoxFuture<'_, Result<Denial, IntentStoreError>> {
+        let settings = self.shared.pace.get().cloned();
+        async move { self.queue.run(RecordDenial { refused, settings }).await.map_err(intents) }
+            .boxed()
+    }
+
+    fn pace(
+        &self,
+        asked: Asked,
+        now: Timestamp,
+    ) -> BoxFuture<'_, Result<Preview, IntentStoreError>> {
+        let since = micros(now.checked_sub(HISTORY).unwrap_or(Timestamp::MIN));
+        async move { self.reader.pace(asked, since).await.map_err(intents) }.boxed()
+    }
+
+    fn denials(
+        &self,
+        filter: DenialFilter,
+    ) -> BoxFuture<'_, Result<Vec<DenialRecord>, IntentStoreError>> {
+        async move { self.reader.denials(filter).await.map_err(intents) }.boxed()
+    }
+
+    fn denial(
+        &self,
+        id: DenialId,
+    ) -> BoxFuture<'_, Result<Option<DenialRecord>, IntentStoreError>> {
+        async move { self.reader.denial(id).await.map_err(intents) }.boxed()
+    }
+
+    fn standings(&self) -> BoxFuture<'_, Result<Vec<(Family, Standing)>, IntentStoreError>> {
+        async move { self.reader.standings().await.map_err(intents) }.boxed()
+    }
+
+    fn release(&self, order: Release) -> BoxFuture<'_, Result<bool, IntentStoreError>> {
+        async move { self.queue.run(ReleaseFamily { order }).await.map_err(intents) }.boxed()
     }
 
     fn find(&self, id: &IntentId) -> BoxFuture<'_, Result<Option<Intent>, IntentStoreError>> {
@@ -151,18 +256,23 @@ impl IntentStore for Store {
         async move { self.reader.intents(filter).await.map_err(intents) }.boxed()
     }
 
-    fn change(
+    fn change_once(
         &self,
         id: IntentId,
         change: IntentChange,
+        idempotency: Option<IdempotencyKey>,
         now: Timestamp,
     ) -> BoxFuture<'_, Result<Intent, ChangeError>> {
         async move {
-            let changed = self.queue.run(Change { id, change, now }).await;
-            match changed.map_err(|failure| ChangeError::Store(intents(failure)))? {
-                Some(answer) => answer.map_err(ChangeError::Refused),
-                None => Err(ChangeError::NotFound),
-            }
+            let stored = |failure| ChangeError::Store(intents(failure));
+            let pace = self.pace_of_word(&id, &change).await.map_err(stored)?;
+            let changed = self.queue.run(Change { id, change, idempotency, pace, now }).await;
+            let (intent, after) = changed
+                .map_err(stored)?
+                .ok_or(ChangeError::NotFound)?
+                .map_err(ChangeError::Refused)?;
+            followed(after, intent.grant());
+            Ok(intent)
         }
         .boxed()
     }

@@ -21,7 +21,8 @@ use std::collections::BTreeSet;
 use marque_audit::{Event, StoredCheckpoint};
 use marque_authority::AuthorityRecord;
 use marque_exchange::{Deferral, ReplayKey, SingleUse, TokenId, TokenRecord};
-use marque_intent::{Digest, Holding, Intent, IntentId};
+use marque_intent::pace::{PaceKey, PaceRow};
+use marque_intent::{DenialId, DenialRecord, Digest, Holding, Intent, IntentId};
 use marque_registry::{Entry, EntryId};
 use marque_spiffe::SpiffeId;
 
@@ -62,6 +63,8 @@ pub(crate) struct Keys {
     pub(crate) open: BTreeSet<Holding>,
     /// Intents of which everything is looked at that was asked for under them.
     pub(crate) below: BTreeSet<IntentId>,
+    /// With the intents that a row says may be open.
+    pub(crate) pace: BTreeSet<PaceKey>,
     /// Whether the ids and SPIFFE IDs of all entries are needed.
     pub(crate) entries: bool,
     /// Whether rows are looked for that may be forgotten, and which.
@@ -98,6 +101,8 @@ pub(crate) struct Writes {
     pub(crate) forgotten_deferrals: Vec<Digest>,
     /// Proofs that were fresh.
     pub(crate) replays: Vec<SingleUse>,
+    pub(crate) pace: Vec<(PaceKey, PaceRow)>,
+    pub(crate) denials: Vec<DenialRecord>,
     pub(crate) kills: Vec<Order>,
     pub(crate) authorities: Vec<AuthorityRecord>,
     pub(crate) created_entries: Vec<Entry>,
@@ -105,6 +110,9 @@ pub(crate) struct Writes {
     pub(crate) deleted_tokens: Vec<TokenId>,
     /// Agent and key.
     pub(crate) deleted_idempotency: Vec<(String, String)>,
+    /// By their text.
+    pub(crate) deleted_pace: Vec<String>,
+    pub(crate) deleted_denials: Vec<DenialId>,
     pub(crate) checkpoint: Option<StoredCheckpoint>,
     /// New and changed ones alike.
     pub(crate) kept: Vec<Kept>,

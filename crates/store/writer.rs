@@ -1,9 +1,10 @@
 //! What both engines' writers share: one attempt for a whole batch, and one for each transaction when that fails.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use marque_exchange::StatusKey;
 use marque_intent::KillState;
+use marque_intent::pace::PaceSettings;
 use marque_spiffe::{Clock, TrustDomain};
 use tokio::sync::watch;
 
@@ -24,6 +25,8 @@ pub(crate) struct Shared {
     pub(crate) heard: Heard,
     pub(crate) intents: Arc<KnownIntents>,
     pub(crate) size: watch::Sender<u64>,
+    /// The numbers by which requests and refusals are counted; nothing is where there are none.
+    pub(crate) pace: OnceLock<PaceSettings>,
 }
 
 impl Shared {

@@ -147,8 +147,12 @@ async fn oauth_8_an_inline_request_is_refused_like_one_to_the_intents_api() {
         let problem = rotator.ask(&request).await.json();
         let answer = rotator.token(&inline_fields(&rotator.svid, &request)).await.json();
         assert_eq!(answer["error"], error, "{name}: {answer}");
-        for member in ["code", "class", "retry"] {
+        for member in ["code", "class", "doc"] {
             assert_eq!(answer[member], problem[member], "{name}: {answer}");
+        }
+        // One try less is left.
+        for member in ["allowed", "after_s"] {
+            assert_eq!(answer["retry"][member], problem["retry"][member], "{name}: {answer}");
         }
     }
     rotator.token(&inline_fields(&rotator.svid, &rotation())).await.refused("approval_pending");

@@ -65,6 +65,7 @@ impl Fleet {
 
         let fleet = Self { folder };
         folder::copy(&folder::shipped().join(TRUST_DOMAIN), &fleet.path("trust-domain"));
+        folder::be_patient(&fleet.path("trust-domain"));
         let document = fleet.path("trust-domain").join("trust-domain.toml");
         let text = fs::read_to_string(&document).unwrap();
         fs::write(document, text.replace("127.0.0.1:8443", "127.0.0.1:0")).unwrap();

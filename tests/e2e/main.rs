@@ -40,6 +40,7 @@ mod mutual_tls;
 mod oauth_clients;
 mod openapi;
 mod openssl;
+mod pace;
 mod people;
 mod python;
 mod record;

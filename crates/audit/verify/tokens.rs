@@ -59,6 +59,9 @@ impl Tokens {
             | EventKind::BreakGlassUsed
             | EventKind::BreakGlassEnded
             | EventKind::BreakGlassReviewed
+            | EventKind::CooldownBegan
+            | EventKind::QuarantineBegan
+            | EventKind::QuarantineReleased
             | EventKind::TokenRefused
             | EventKind::Kill
             | EventKind::SvidIssued

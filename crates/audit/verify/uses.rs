@@ -61,6 +61,9 @@ impl Uses {
             | EventKind::BreakGlassUsed
             | EventKind::BreakGlassEnded
             | EventKind::BreakGlassReviewed
+            | EventKind::CooldownBegan
+            | EventKind::QuarantineBegan
+            | EventKind::QuarantineReleased
             | EventKind::TokenUsed
             | EventKind::TokenRevoked
             | EventKind::TokenRefused

@@ -330,6 +330,57 @@ impl DenialCode {
     }
 }
 
+impl DenialCode {
+    /// The OAuth error that fits (RFC 6749 §5.2, RFC 8628 §3.5, RFC 9396 §5): what is wrong with the request itself is an
+    /// invalid detail, what a token in hand does not cover wants more details, what fails on our side may be tried again,
+    /// and everything else is somebody's or some policy's no.
+    #[must_use]
+    pub const fn oauth_error(self) -> &'static str {
+        match self {
+            Self::IdempotencyConflict => "invalid_request",
+            Self::ApprovalPending => "authorization_pending",
+            Self::ApprovalExpired => "expired_token",
+            other => match other.class() {
+                DenialClass::Malformed => "invalid_authorization_details",
+                DenialClass::Intent => "insufficient_authorization_details",
+                DenialClass::System => "temporarily_unavailable",
+                DenialClass::Identity
+                | DenialClass::Boundary
+                | DenialClass::Attenuation
+                | DenialClass::Change
+                | DenialClass::Risk
+                | DenialClass::Approval
+                | DenialClass::Grant
+                | DenialClass::Stop
+                | DenialClass::Pace => "access_denied",
+            },
+        }
+    }
+
+    /// The gRPC status that fits, by its name in the specification of gRPC.
+    #[must_use]
+    pub const fn grpc_status(self) -> &'static str {
+        match self {
+            Self::DuplicateGrant | Self::IdempotencyConflict => "ALREADY_EXISTS",
+            Self::SelfApprovalForbidden | Self::ApproverNotEligible => "PERMISSION_DENIED",
+            other => match other.class() {
+                DenialClass::Identity | DenialClass::Boundary | DenialClass::Stop => {
+                    "PERMISSION_DENIED"
+                }
+                DenialClass::Pace => "RESOURCE_EXHAUSTED",
+                DenialClass::System => "UNAVAILABLE",
+                DenialClass::Malformed
+                | DenialClass::Attenuation
+                | DenialClass::Intent
+                | DenialClass::Change
+                | DenialClass::Risk
+                | DenialClass::Approval
+                | DenialClass::Grant => "FAILED_PRECONDITION",
+            },
+        }
+    }
+}
+
 impl fmt::Display for DenialCode {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())

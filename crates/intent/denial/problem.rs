@@ -2,9 +2,12 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Denial, DenialClass, DenialCode, Remediation};
+use super::{Denial, DenialClass, DenialCode, DenialId, Remediation, Retry};
 use crate::digest::Digest;
 use crate::id::IntentId;
+
+/// The page that explains every code, each under an anchor of its name.
+pub const DENIALS_PAGE: &str = "docs/denials.md";
 
 /// An RFC 9457 problem. An edge adds nothing but the media type and a `Retry-After` header.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -29,7 +32,12 @@ pub struct Problem {
     pub retry: ProblemRetry,
     /// Who can repair it.
     pub remediation: ProblemRemediation,
-    /// The intent that was refused, if one was made.
+    /// Where the code is explained: [`DENIALS_PAGE`] and the code as its anchor.
+    pub doc: String,
+    /// What operators find the refusal by, if it is on record.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request_id: Option<DenialId>,
+    /// The intent that was refused, if one was made; with `duplicate_grant` the one that is open.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub intent_id: Option<IntentId>,
     /// Which policy decided, if one did.
@@ -80,12 +88,14 @@ impl Problem {
             decision: "deny".to_owned(),
             code,
             class: code.class(),
-            retry: ProblemRetry::of(code),
+            retry: denial.retry().into(),
             remediation: ProblemRemediation {
                 kind: code.remediation(),
                 text: code.remediation().sentence().to_owned(),
             },
-            intent_id: None,
+            doc: format!("{DENIALS_PAGE}#{code}"),
+            request_id: denial.record().cloned(),
+            intent_id: denial.subject().cloned(),
             policy: denial
                 .policy_set()
                 .map(|set| ProblemPolicy { set_digest: *set, rule_ids: denial.rules().to_vec() }),
@@ -104,7 +114,12 @@ impl ProblemRetry {
     /// The wire form of a code's retry rule.
     #[must_use]
     pub fn of(code: DenialCode) -> Self {
-        let retry = code.retry();
+        code.retry().into()
+    }
+}
+
+impl From<Retry> for ProblemRetry {
+    fn from(retry: Retry) -> Self {
         Self {
             allowed: retry.allowed,
             after_s: retry.after.map(|after| after.as_secs()),

@@ -9,6 +9,7 @@ mod audit;
 mod check;
 mod daemon;
 mod demo;
+mod denials;
 mod deny;
 mod dev;
 mod entry;
@@ -21,6 +22,7 @@ mod metrics;
 mod output;
 mod place;
 mod playbook;
+mod quarantine;
 mod report;
 mod review;
 mod status;
@@ -96,6 +98,8 @@ enum Command {
     Approve(approve::ApproveArgs),
     Deny(deny::DenyArgs),
     Token(token::TokenArgs),
+    Denials(denials::DenialsArgs),
+    Quarantine(quarantine::QuarantineArgs),
     Kill(kill::KillArgs),
     Audit(audit::AuditArgs),
     Check(check::CheckArgs),
@@ -151,6 +155,8 @@ impl Command {
             Self::Approve(args) => args.run(session).await,
             Self::Deny(args) => args.run(session).await,
             Self::Token(args) => args.run(session).await,
+            Self::Denials(args) => args.run(session).await,
+            Self::Quarantine(args) => args.run(session).await,
             Self::Kill(args) => args.run(session).await,
             Self::Audit(args) => args.run(session).await,
             Self::Check(args) => args.run(session),

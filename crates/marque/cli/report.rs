@@ -46,7 +46,7 @@ enum ReportCommand {
 
 /// How far back a report looks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Since {
+pub(super) enum Since {
     Ago(Duration),
     At(Timestamp),
 }
@@ -65,7 +65,7 @@ impl std::str::FromStr for Since {
 }
 
 impl Since {
-    fn instant(self, now: Timestamp) -> Timestamp {
+    pub(super) fn instant(self, now: Timestamp) -> Timestamp {
         match self {
             Self::Ago(length) => now.checked_sub(length).unwrap_or(Timestamp::MIN),
             Self::At(instant) => instant,

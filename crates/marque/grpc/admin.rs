@@ -10,6 +10,7 @@ mod gate;
 mod inquiries;
 mod leaves;
 mod messages;
+mod pace;
 mod remote_log;
 mod requests;
 #[cfg(test)]
@@ -37,6 +38,7 @@ use crate::{error, telemetry};
 pub use client::{AdminClient, LeafStream};
 pub use door::{AdminDoor, AdminError, DaemonStatus, Operator, Refusal, TokenStanding};
 
+pub use pace::{RefusalView, StandingView};
 pub use remote_log::RemoteLog;
 pub use view::{
     ApprovalView, DenialView, EarnedView, EntryView, ExplanationView, FindingView, GrantView,
@@ -256,6 +258,27 @@ impl Admin for AdminService {
         let ended = self.door.revoke_held(operator, holding, reason).await.map_err(error::admin)?;
         let intents = ended.iter().map(ToString::to_string).collect();
         Ok(Response::new(proto::RevokeOpenGrantsResponse { intents }))
+    }
+
+    async fn find_refusals(
+        &self,
+        request: Request<proto::FindRefusalsRequest>,
+    ) -> Result<Response<proto::FindRefusalsResponse>, Status> {
+        self.refusals(request).await
+    }
+
+    async fn list_standings(
+        &self,
+        request: Request<proto::ListStandingsRequest>,
+    ) -> Result<Response<proto::ListStandingsResponse>, Status> {
+        self.standings(request).await
+    }
+
+    async fn release_family(
+        &self,
+        request: Request<proto::ReleaseFamilyRequest>,
+    ) -> Result<Response<proto::ReleaseFamilyResponse>, Status> {
+        self.release(request).await
     }
 
     async fn list_tokens(

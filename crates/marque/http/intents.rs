@@ -97,9 +97,12 @@ async fn complete(
         Ok(body) => body,
         Err(response) => return *response,
     };
-    match outcome(&body) {
-        Ok((outcome, report)) => {
-            answer(state.issuer.complete_intent(caller, id, outcome, report).await)
+    let whole = [b"complete ", id.as_str().as_bytes(), b" ", &body].concat();
+    let read =
+        outcome(&body).and_then(|said| Ok((said, idempotency(&headers, caller.id(), &whole)?)));
+    match read {
+        Ok(((outcome, report), key)) => {
+            answer(state.issuer.complete_intent(caller, id, outcome, report, key).await)
         }
         Err(denial) => problem::intent(IntentError::Denied { denial, intent: None }),
     }
@@ -109,11 +112,16 @@ async fn cancel(
     State(state): State<HttpState>,
     Unstopped(caller): Unstopped,
     NamedIntent(id): NamedIntent,
+    headers: HeaderMap,
     body: Result<Bytes, BytesRejection>,
 ) -> Response {
-    match no_body(body) {
-        Ok(()) => answer(state.issuer.cancel_intent(caller, id).await),
-        Err(response) => *response,
+    if let Err(response) = no_body(body) {
+        return *response;
+    }
+    let whole = [b"cancel ", id.as_str().as_bytes()].concat();
+    match idempotency(&headers, caller.id(), &whole) {
+        Ok(key) => answer(state.issuer.cancel_intent(caller, id, key).await),
+        Err(denial) => problem::intent(IntentError::Denied { denial, intent: None }),
     }
 }
 

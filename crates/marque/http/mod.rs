@@ -152,6 +152,7 @@ pub trait IssuerDoor: fmt::Debug + Send + Sync {
         id: IntentId,
         outcome: Outcome,
         report: Option<Justification>,
+        idempotency: Option<IdempotencyKey>,
     ) -> BoxFuture<'_, Result<Intent, IntentError>>;
 
     /// Takes note that the agent still works under its own intent.
@@ -166,6 +167,7 @@ pub trait IssuerDoor: fmt::Debug + Send + Sync {
         &self,
         agent: AuthenticatedClient,
         id: IntentId,
+        idempotency: Option<IdempotencyKey>,
     ) -> BoxFuture<'_, Result<Intent, IntentError>>;
 }
 

@@ -54,6 +54,7 @@ pub(super) fn oauth_with_status(error: &OAuthError, status: StatusCode) -> Respo
         | OAuthErrorCode::InvalidScope
         | OAuthErrorCode::InvalidTarget
         | OAuthErrorCode::InvalidAuthorizationDetails
+        | OAuthErrorCode::InsufficientAuthorizationDetails
         | OAuthErrorCode::UnsupportedTokenType
         | OAuthErrorCode::AccessDenied
         | OAuthErrorCode::InvalidGrant
@@ -68,6 +69,9 @@ pub(super) fn oauth_with_status(error: &OAuthError, status: StatusCode) -> Respo
         }
     }
     let mut response = (status, Json(error.to_json())).into_response();
+    if let Some(wait) = error.retry_after() {
+        response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(wait.as_secs()));
+    }
     if let Some(challenge) = error.challenge() {
         let value = HeaderValue::from_static(challenge.header_value());
         response.headers_mut().insert(header::WWW_AUTHENTICATE, value);

@@ -9,11 +9,13 @@ use marque_exchange::{
     RevocationOutcome, Revoker, TokenId, TokenLifeStore as _, TokenRecord, TokenRevocation,
     TokenStore, TokenStoreError, is_live,
 };
-use marque_intent::IntentStore as _;
+use marque_intent::IntentStore;
 use marque_intent::kill::{KillScope, KillState};
+use marque_intent::pace::{Family, Standing};
 use marque_intent::{
-    Approval, Denial, DenialCode, Digest, EndReason, Holding, Intent, IntentChange, IntentFilter,
-    IntentId, OpenBy, OpenCount, OpenIntents as _, PlaybookSet, Reason,
+    Approval, Denial, DenialCode, DenialFilter, DenialId, DenialRecord, Digest, EndReason, Holding,
+    Intent, IntentChange, IntentFilter, IntentId, OpenBy, OpenCount, OpenIntents as _, PlaybookSet,
+    Reason, Release,
 };
 use marque_registry::{Entry, EntryId, EntryRole, NewEntry, Snapshot, TrustDomainDocument};
 use marque_spiffe::{SelectorSet, SpiffeId};
@@ -182,6 +184,35 @@ impl AdminDoor for Issuer {
                 }
             }
         })
+    }
+
+    fn refusals(
+        &self,
+        filter: DenialFilter,
+    ) -> BoxFuture<'_, Result<Vec<DenialRecord>, AdminError>> {
+        Box::pin(async move { Ok(IntentStore::denials(&*self.store, filter).await?) })
+    }
+
+    fn refusal(&self, id: DenialId) -> BoxFuture<'_, Result<DenialRecord, AdminError>> {
+        Box::pin(async move {
+            let found = self.store.denial(id.clone()).await?;
+            found.ok_or_else(|| AdminError::NotFound { what: "refusal", id: id.to_string() })
+        })
+    }
+
+    fn standings(&self) -> BoxFuture<'_, Result<Vec<(Family, Standing)>, AdminError>> {
+        Box::pin(async move { Ok(IntentStore::standings(&*self.store).await?) })
+    }
+
+    fn release(
+        &self,
+        family: Family,
+        reason: Reason,
+        operator: Operator,
+    ) -> BoxFuture<'_, Result<bool, AdminError>> {
+        let (actor, now) = (operator.to_string(), self.clock.now());
+        let order = Release { family, actor, reason, now };
+        Box::pin(async move { Ok(IntentStore::release(&*self.store, order).await?) })
     }
 
     fn tokens_of(&self, intent: IntentId) -> BoxFuture<'_, Result<Vec<TokenStanding>, AdminError>> {

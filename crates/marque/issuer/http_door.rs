@@ -166,8 +166,12 @@ impl IssuerDoor for Issuer {
         id: IntentId,
         outcome: Outcome,
         report: Option<Justification>,
+        idempotency: Option<IdempotencyKey>,
     ) -> BoxFuture<'_, Result<Intent, IntentError>> {
-        Box::pin(async move { Ok(self.intents.complete(agent.id(), &id, outcome, report).await?) })
+        Box::pin(async move {
+            let completed = self.intents.complete(agent.id(), &id, outcome, report, idempotency);
+            Ok(completed.await?)
+        })
     }
 
     fn hear_intent(
@@ -182,8 +186,9 @@ impl IssuerDoor for Issuer {
         &self,
         agent: AuthenticatedClient,
         id: IntentId,
+        idempotency: Option<IdempotencyKey>,
     ) -> BoxFuture<'_, Result<Intent, IntentError>> {
-        Box::pin(async move { Ok(self.intents.cancel(agent.id(), &id).await?) })
+        Box::pin(async move { Ok(self.intents.cancel(agent.id(), &id, idempotency).await?) })
     }
 }
 

@@ -149,6 +149,7 @@ impl Issuer {
         } else {
             (None, None)
         };
+        let pace = desk::pace_settings(document.denials());
         let intents = Arc::new(IntentDesk {
             environment: document.environment(),
             playbooks: Arc::new(playbooks),
@@ -160,7 +161,9 @@ impl Issuer {
             exception_runs: Arc::default(),
             caps: caps(&document),
             presence: presence.clone(),
+            pace: pace.clone(),
         });
+        store.keep_pace(pace);
         let tokens = TokenService::new(
             config,
             TokenServiceParts {

@@ -9,8 +9,8 @@ use super::broker::brokers;
 use super::federation::federations;
 use super::{
     HostSettings, LifetimeSettings, OperatorPrincipal, OperatorRule, TrustDomainDocument,
-    approver_login, attestation, authorization_servers, chat, clients, identities, oidc_issuers,
-    playbooks, resource_servers, token_service, webhooks, workload_api,
+    approver_login, attestation, authorization_servers, chat, clients, denials, identities,
+    oidc_issuers, playbooks, resource_servers, token_service, webhooks, workload_api,
 };
 use crate::fields::{Fields, Lined, Log, parse};
 use crate::finding::Finding;
@@ -57,6 +57,7 @@ fn document(mut top: Fields<'_, '_>, log: &mut Log<'_>) -> Option<TrustDomainDoc
     let limits = top.optional_table("limits", log).map(|table| super::limits::read(table, log));
     let grants = top.optional_table("grants", log).map(|table| super::grants::read(table, log));
     let identities = identities::read(&mut top, log);
+    let denials = denials::read(&mut top, log);
     let attestation = attestation::read(&mut top, log);
     let playbooks = playbooks::read(&mut top, log);
     let oidc_issuers = oidc_issuers::read(top.tables("oidc_issuers", log), environment, log);
@@ -93,6 +94,7 @@ fn document(mut top: Fields<'_, '_>, log: &mut Log<'_>) -> Option<TrustDomainDoc
         limits: limits.unwrap_or_default(),
         grants: grants.unwrap_or_default(),
         identities,
+        denials,
         attestation: attestation?,
         oidc_issuers,
         approver_login,

@@ -13,11 +13,11 @@ use marque_spiffe::SpiffeId;
 use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
 
-use super::open;
+use super::{open, pace};
 use crate::known::KnownIntents;
 use crate::rows::{
     DeferralRow, Head, Idempotency, IntentRow, KeptRow, count, instant, kill_state, micros, name,
-    read, signed,
+    open_intents, read, signed,
 };
 use crate::transaction::{Found, Keys, Loaded, OverRows, Replays};
 use crate::writer::Shared;
@@ -49,6 +49,7 @@ pub(super) async fn load(
         deferrals,
         replays,
         kept,
+        pace,
         entries,
         over,
         mut found,
@@ -59,6 +60,7 @@ pub(super) async fn load(
         deferrals(transaction, keys),
         replays(transaction, keys),
         kept(transaction, keys),
+        pace::load(transaction, &keys.pace),
         entries,
         rows_over(transaction, keys),
         intents(transaction, &asked, &shared.intents),
@@ -70,8 +72,9 @@ pub(super) async fn load(
     let awaited = deferrals.readable().filter(|row| keys.deferrals.contains(&row.code));
     let awaited = awaited.map(|row| &row.intent);
     let below = open.below.values().flatten();
-    let led_to =
-        earlier.chain(awaited).chain(below).filter(|id| !keys.intents.contains(*id)).collect();
+    let maybe_open = open_intents(&pace);
+    let led_to = earlier.chain(awaited).chain(below).chain(&maybe_open);
+    let led_to = led_to.filter(|id| !keys.intents.contains(*id)).collect();
     found.extend(intents(transaction, &led_to, &shared.intents).await?);
     Ok(Loaded {
         head,
@@ -83,6 +86,7 @@ pub(super) async fn load(
         deferrals,
         replays,
         kept,
+        pace,
         entries,
         over,
         open,
@@ -331,9 +335,12 @@ async fn rows_over(transaction: &Transaction<'_>, keys: &Keys) -> Result<OverRow
         )
         .await?;
     let rows = transaction.query(&query, &[&micros(over.keys_created_before), &limit]).await?;
+    let (pace_over, denials) = pace::over(transaction, over).await?;
     let idempotency = rows.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?)));
     Ok(OverRows {
         tokens: tokens.collect::<Result<_, Failure>>()?,
         idempotency: idempotency.collect::<Result<_, Failure>>()?,
+        pace: pace_over,
+        denials,
     })
 }

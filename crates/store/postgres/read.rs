@@ -1,6 +1,7 @@
 //! Reads, on pooled connections.
 
 mod life;
+mod pace;
 
 #[cfg(test)]
 pub(super) use life::{ENDED, FIRST_PLACE};
@@ -15,7 +16,11 @@ use jiff::Timestamp;
 use marque_audit::{Hash, Leaf, LogError, StoredCheckpoint};
 use marque_authority::AuthorityRecord;
 use marque_exchange::{Deferral, SuspectQuery, Suspects, TokenId, TokenRecord};
-use marque_intent::{Digest, Intent, IntentFilter, IntentId, KillState, OpenBy, OpenCount};
+use marque_intent::pace::{Asked, Family, Standing};
+use marque_intent::{
+    DenialFilter, DenialId, DenialRecord, Digest, Intent, IntentFilter, IntentId, KillState,
+    OpenBy, OpenCount, Preview,
+};
 use marque_registry::Entry;
 use marque_spiffe::SpiffeId;
 use serde::de::DeserializeOwned;
@@ -176,6 +181,26 @@ impl Reader for PooledReader {
 
     fn suspects(&self, query: SuspectQuery) -> BoxFuture<'_, Result<Suspects, Failure>> {
         async move { self.suspects_of(&query).await }.boxed()
+    }
+
+    fn pace(&self, asked: Asked, since: i64) -> BoxFuture<'_, Result<Preview, Failure>> {
+        async move {
+            let rows = self.pace_rows(asked.keys().into_iter().collect()).await?;
+            Ok(Preview { rows, counts: self.pace_counts(&asked.agent, since).await? })
+        }
+        .boxed()
+    }
+
+    fn denials(&self, filter: DenialFilter) -> BoxFuture<'_, Result<Vec<DenialRecord>, Failure>> {
+        async move { self.denials_by(&filter).await }.boxed()
+    }
+
+    fn denial(&self, id: DenialId) -> BoxFuture<'_, Result<Option<DenialRecord>, Failure>> {
+        async move { self.denial_by_id(&id).await }.boxed()
+    }
+
+    fn standings(&self) -> BoxFuture<'_, Result<Vec<(Family, Standing)>, Failure>> {
+        async move { self.family_standings().await }.boxed()
     }
 
     fn leaves(&self, from: u64, limit: usize) -> BoxFuture<'_, Result<Vec<Leaf>, LogError>> {

@@ -7,7 +7,7 @@ use marque_exchange::TokenId;
 use marque_intent::{Intent, IntentId};
 use tokio_postgres::types::ToSql;
 
-use super::{SchemaName, open};
+use super::{SchemaName, open, pace};
 use crate::Failure;
 use crate::rows::{CheckpointRow, document, micros, signed};
 use crate::transaction::{Batch, Changes, forgotten_with};
@@ -30,6 +30,7 @@ pub(super) async fn save(
         deferrals(transaction, batch),
         replays(transaction, batch),
         kept(transaction, batch),
+        pace::save(transaction, changes),
         kills(transaction, changes),
         authorities(transaction, changes),
         entries(transaction, changes),
@@ -40,7 +41,7 @@ pub(super) async fn save(
     ended_intents(transaction, changes).await
 }
 
-async fn execute(
+pub(super) async fn execute(
     transaction: &Transaction<'_>,
     statement: &str,
     parameters: &[&(dyn ToSql + Sync)],
@@ -50,7 +51,7 @@ async fn execute(
 }
 
 /// Every row or none: a row that is missing was changed by somebody who does not wait for the head.
-fn all(written: u64, wanted: usize, table: &'static str) -> Result<(), Failure> {
+pub(super) fn all(written: u64, wanted: usize, table: &'static str) -> Result<(), Failure> {
     if written == wanted as u64 { Ok(()) } else { Err(Failure::Conflict { table }) }
 }
 
@@ -230,7 +231,7 @@ async fn idempotency(transaction: &Transaction<'_>, changes: &Changes) -> Result
     if rows.is_empty() {
         return Ok(());
     }
-    let agents: Vec<&str> = rows.iter().map(|row| row.agent.as_str()).collect();
+    let agents: Vec<&str> = rows.iter().map(|row| row.caller.as_str()).collect();
     let keys: Vec<&str> = rows.iter().map(|row| row.key.as_str()).collect();
     let bodies: Vec<String> = rows.iter().map(|row| row.body.to_string()).collect();
     let intents: Vec<&str> = rows.iter().map(|row| row.intent.as_str()).collect();

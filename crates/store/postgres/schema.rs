@@ -95,6 +95,7 @@ fn migrations() -> Runner {
         ("V5__deferrals", include_str!("../migrations/postgres/V5__deferrals.sql")),
         ("V6__grants", include_str!("../migrations/postgres/V6__grants.sql")),
         ("V7__ended_tokens", include_str!("../migrations/postgres/V7__ended_tokens.sql")),
+        ("V8__pace", include_str!("../migrations/postgres/V8__pace.sql")),
         ("V9__open_grants", include_str!("../migrations/postgres/V9__open_grants.sql")),
         ("V12__kept", include_str!("../migrations/postgres/V12__kept.sql")),
     ];

@@ -7,10 +7,11 @@ use marque_exchange::{Deferral, ReplayKey, TokenId, TokenRecord};
 use marque_intent::{Digest, Intent, IntentId};
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::{head, kills, open};
+use super::{head, kills, open, pace};
 use crate::known::KnownIntents;
 use crate::rows::{
-    DeferralRow, Idempotency, IntentRow, KeptRow, count, instant, micros, name, read, signed,
+    DeferralRow, Idempotency, IntentRow, KeptRow, count, instant, micros, name, open_intents, read,
+    signed,
 };
 use crate::transaction::{Found, Keys, Loaded, OverRows, Replays};
 use crate::transactions::Over;
@@ -30,13 +31,15 @@ pub(super) fn load(
     let idempotency = idempotency(connection, keys)?;
     let deferrals = deferrals(connection, keys)?;
     // A replayed request answers with the intent that its key led to.
+    let pace = pace::load(connection, &keys.pace)?;
+    let maybe_open: Vec<IntentId> = open_intents(&pace);
     let earlier = idempotency.readable().map(|row| &row.intent);
     // A poll is answered by what its intent is.
     let awaited = deferrals.readable().filter(|row| keys.deferrals.contains(&row.code));
     let awaited = awaited.map(|row| &row.intent);
     let open = open::load(connection, keys, shared.clock.now())?;
     let below = open.below.values().flatten();
-    let wanted = keys.intents.iter().chain(earlier).chain(awaited).chain(below);
+    let wanted = keys.intents.iter().chain(earlier).chain(awaited).chain(below).chain(&maybe_open);
     let intents = intents(connection, wanted, &shared.intents)?;
     let entries = if keys.entries { entries(connection)? } else { Vec::new() };
     let mut tokens = tokens(connection, keys)?;
@@ -55,6 +58,7 @@ pub(super) fn load(
         deferrals,
         replays,
         kept,
+        pace,
         entries,
         over,
         open,
@@ -260,5 +264,7 @@ fn rows_over(connection: &Connection, over: Over) -> Result<OverRows, Failure> {
     let keys = keys.query_map(params![micros(over.keys_created_before), limit], |row| {
         Ok((row.get(0)?, row.get(1)?))
     })?;
-    Ok(OverRows { tokens, idempotency: keys.collect::<Result<_, _>>()? })
+    let idempotency = keys.collect::<Result<_, _>>()?;
+    let (pace, denials) = pace::over(connection, over)?;
+    Ok(OverRows { tokens, idempotency, pace, denials })
 }

@@ -15,7 +15,11 @@ use jiff::Timestamp;
 use marque_audit::{Hash, Leaf, LogError, StoredCheckpoint};
 use marque_authority::AuthorityRecord;
 use marque_exchange::{Deferral, SuspectQuery, Suspects, TokenId, TokenRecord};
-use marque_intent::{Digest, Intent, IntentFilter, IntentId, KillState, OpenBy, OpenCount};
+use marque_intent::pace::{Asked, Family, Standing};
+use marque_intent::{
+    DenialFilter, DenialId, DenialRecord, Digest, Intent, IntentFilter, IntentId, KillState,
+    OpenBy, OpenCount, Preview,
+};
 use marque_registry::Entry;
 use marque_spiffe::SpiffeId;
 use rusqlite::{Connection, OpenFlags, OptionalExtension, params};
@@ -23,7 +27,7 @@ use serde::de::DeserializeOwned;
 use tokio::sync::Semaphore;
 
 use super::load::{INTENT, deferral_row, intent_row, kept_row};
-use super::{BUSY_TIMEOUT, STATEMENTS, head, kills, open as grants};
+use super::{BUSY_TIMEOUT, STATEMENTS, head, kills, open as grants, pace};
 use crate::known::KnownIntents;
 use crate::open::OpenQuery;
 use crate::reader::{Reader, unavailable};
@@ -157,6 +161,27 @@ impl Reader for Readers {
 
     fn suspects(&self, query: SuspectQuery) -> BoxFuture<'_, Result<Suspects, Failure>> {
         self.run(move |connection| life::suspects(connection, &query)).boxed()
+    }
+
+    fn pace(&self, asked: Asked, since: i64) -> BoxFuture<'_, Result<Preview, Failure>> {
+        self.run(move |connection| {
+            let keys = asked.keys().into_iter().collect();
+            let rows = pace::load(connection, &keys)?.into_readable()?.collect();
+            Ok(Preview { rows, counts: pace::counts(connection, &asked.agent, since)? })
+        })
+        .boxed()
+    }
+
+    fn denials(&self, filter: DenialFilter) -> BoxFuture<'_, Result<Vec<DenialRecord>, Failure>> {
+        self.run(move |connection| pace::denials(connection, &filter)).boxed()
+    }
+
+    fn denial(&self, id: DenialId) -> BoxFuture<'_, Result<Option<DenialRecord>, Failure>> {
+        self.run(move |connection| pace::denial(connection, &id)).boxed()
+    }
+
+    fn standings(&self) -> BoxFuture<'_, Result<Vec<(Family, Standing)>, Failure>> {
+        self.run(pace::standings).boxed()
     }
 
     fn leaves(&self, from: u64, limit: usize) -> BoxFuture<'_, Result<Vec<Leaf>, LogError>> {

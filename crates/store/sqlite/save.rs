@@ -3,7 +3,7 @@
 use marque_exchange::TokenId;
 use rusqlite::{Connection, params};
 
-use super::open;
+use super::{open, pace};
 use crate::Failure;
 use crate::rows::{CheckpointRow, document, micros, signed};
 use crate::transaction::{Batch, Changes, IntentChangeRow, TokenChangeRow, forgotten_with};
@@ -17,6 +17,7 @@ pub(super) fn save(connection: &Connection, batch: &Batch) -> Result<(), Failure
     deferrals(connection, batch)?;
     replays(connection, batch)?;
     kept(connection, batch)?;
+    pace::save(connection, changes)?;
     kills(connection, changes)?;
     authorities(connection, changes)?;
     entries(connection, changes)?;
@@ -147,7 +148,7 @@ fn idempotency(connection: &Connection, changes: &Changes) -> Result<(), Failure
     )?;
     for row in &changes.idempotency {
         insert.execute(params![
-            row.agent.as_str(),
+            row.caller,
             row.key,
             row.body.to_string(),
             row.intent.as_str(),

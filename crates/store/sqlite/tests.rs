@@ -39,7 +39,8 @@ impl Bench {
         let status_key = marque_exchange::StatusKey::new([7; 32]);
         let size = watch::Sender::new(0);
         let heard = Heard::alone();
-        let shared = Shared { trust_domain, status_key, clock, kills, heard, intents, size };
+        let pace = std::sync::OnceLock::new();
+        let shared = Shared { trust_domain, status_key, clock, kills, heard, intents, size, pace };
         let (sender, receiver) = channel();
         Self {
             dir,

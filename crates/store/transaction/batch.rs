@@ -8,7 +8,8 @@ use marque_audit::log::recorded_time;
 use marque_audit::{Leaf, StoredCheckpoint};
 use marque_authority::AuthorityRecord;
 use marque_exchange::{Deferral, SingleUse, StatusKey, TokenId, TokenRecord};
-use marque_intent::{Digest, Holding, Intent, IntentId, Kill};
+use marque_intent::pace::{PaceKey, PaceRow};
+use marque_intent::{DenialId, DenialRecord, Digest, Holding, Intent, IntentId, Kill};
 use marque_registry::{Entry, EntryId};
 use marque_spiffe::TrustDomain;
 
@@ -44,6 +45,9 @@ pub(crate) struct Changes {
     pub(crate) replays: Vec<SingleUse>,
     /// How many of `replays` have no row yet.
     pub(crate) new_replays: u64,
+    /// By key, as the last plan left them.
+    pub(crate) pace: BTreeMap<PaceKey, PaceRow>,
+    pub(crate) denials: Vec<DenialRecord>,
     pub(crate) kills: Vec<Kill>,
     /// By slot, the last one of each.
     pub(crate) authorities: BTreeMap<String, AuthorityRecord>,
@@ -54,6 +58,9 @@ pub(crate) struct Changes {
     pub(crate) deleted_tokens: BTreeSet<TokenId>,
     /// Agent and key. To be deleted before others are written.
     pub(crate) deleted_idempotency: BTreeSet<(String, String)>,
+    /// To be deleted before others are written.
+    pub(crate) deleted_pace: BTreeSet<String>,
+    pub(crate) deleted_denials: BTreeSet<DenialId>,
     /// The newest one.
     pub(crate) checkpoint: Option<StoredCheckpoint>,
     /// By kind and key, as the last plan left them; `None` to be deleted.
@@ -119,12 +126,16 @@ impl Changes {
             deferrals,
             replays,
             new_replays: _,
+            pace,
+            denials,
             kills,
             authorities,
             created_entries,
             deleted_entries,
             deleted_tokens,
             deleted_idempotency,
+            deleted_pace,
+            deleted_denials,
             checkpoint,
             kept,
         } = self;
@@ -135,6 +146,10 @@ impl Changes {
             && forgotten_deferrals.is_empty()
             && deferrals.is_empty()
             && replays.is_empty()
+            && pace.is_empty()
+            && denials.is_empty()
+            && deleted_pace.is_empty()
+            && deleted_denials.is_empty()
             && kills.is_empty()
             && authorities.is_empty()
             && created_entries.is_empty()
@@ -203,12 +218,16 @@ impl Batch {
             deferrals,
             forgotten_deferrals,
             replays,
+            pace,
+            denials,
             kills,
             authorities,
             created_entries,
             deleted_entries,
             deleted_tokens,
             deleted_idempotency,
+            deleted_pace,
+            deleted_denials,
             checkpoint,
             kept,
             forgotten_kept,
@@ -228,7 +247,7 @@ impl Batch {
         tokens.into_iter().for_each(|token| self.take_token(token, true));
         changed_tokens.into_iter().for_each(|token| self.take_token(token, false));
         for row in idempotency {
-            let key = (row.agent.to_string(), row.key.clone());
+            let key = (row.caller.clone(), row.key.clone());
             self.view.loaded.idempotency.insert(key, Ok(row.clone()));
             self.changes.idempotency.push(row);
         }
@@ -245,6 +264,13 @@ impl Batch {
             self.changes.new_replays += u64::from(self.view.loaded.replays.remember(proof));
             self.changes.replays.push(proof);
         }
+        for (key, row) in pace {
+            self.view.loaded.pace.insert(key.clone(), Ok(row.clone()));
+            self.changes.pace.insert(key, row);
+        }
+        self.changes.denials.extend(denials);
+        self.changes.deleted_pace.extend(deleted_pace);
+        self.changes.deleted_denials.extend(deleted_denials);
         kills.into_iter().for_each(|order| self.take_kill(order));
         for record in authorities {
             // The first record of a slot stays: somebody may sign with its key already.

@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use marque_exchange::{Deferral, Freshness, SingleUse, StatusKey, TokenId, TokenKind, TokenRecord};
-use marque_intent::{Digest, Intent, IntentId, KillState};
+use marque_intent::pace::{PaceKey, PaceRow, PaceRows};
+use marque_intent::{DenialId, Digest, Intent, IntentId, KillState};
 use marque_spiffe::SpiffeId;
 
 use super::{OpenGrants, Replays};
@@ -28,6 +29,7 @@ pub(crate) struct Loaded {
     pub(crate) replays: Replays,
     /// By kind and key.
     pub(crate) kept: Found<(String, String), Kept>,
+    pub(crate) pace: Found<PaceKey, PaceRow>,
     /// Id and SPIFFE ID of every entry, when they were asked for.
     pub(crate) entries: Vec<(String, String)>,
     /// What may be forgotten, when it was asked for.
@@ -41,6 +43,9 @@ pub(crate) struct OverRows {
     pub(crate) tokens: Vec<TokenId>,
     /// Agent and key.
     pub(crate) idempotency: Vec<(String, String)>,
+    /// By their text.
+    pub(crate) pace: Vec<String>,
+    pub(crate) denials: Vec<DenialId>,
 }
 
 /// The rows that are there, by key. One that no longer reads keeps its failure, which is that of its callers alone.
@@ -73,6 +78,12 @@ impl<K: Ord, V> Found<K, V> {
 
     fn has(&self, key: &K) -> bool {
         self.0.contains_key(key)
+    }
+
+    /// Every row with its key; an error where one does not read.
+    pub(crate) fn into_readable(self) -> Result<impl Iterator<Item = (K, V)>, Failure> {
+        let rows = self.0.into_iter().map(|(key, row)| Ok((key, row?)));
+        rows.collect::<Result<Vec<_>, Failure>>().map(Vec::into_iter)
     }
 
     /// The rows that read.
@@ -152,9 +163,18 @@ impl View {
         token
     }
 
-    /// Tokens and idempotency keys that may be forgotten.
-    pub(crate) fn over(&self) -> (&[TokenId], &[(String, String)]) {
-        (&self.loaded.over.tokens, &self.loaded.over.idempotency)
+    /// What may be forgotten.
+    pub(crate) fn over(&self) -> &OverRows {
+        &self.loaded.over
+    }
+
+    /// The rows of pace that are there, of those that were asked for.
+    pub(crate) fn pace(
+        &self,
+        keys: impl IntoIterator<Item = PaceKey>,
+    ) -> Result<PaceRows, Failure> {
+        let row = |key: PaceKey| Ok(self.loaded.pace.get(&key)?.map(|row| (key, row.clone())));
+        keys.into_iter().filter_map(|key| row(key).transpose()).collect()
     }
 
     /// Whether all of these proofs are fresh now.
@@ -167,13 +187,13 @@ impl View {
         self.loaded.kept.get(&(kind.to_owned(), key.to_owned()))
     }
 
-    /// What is kept of an agent's idempotency key, however old.
+    /// What is kept of a caller's idempotency key, however old.
     pub(crate) fn idempotency(
         &self,
-        agent: &SpiffeId,
+        caller: &str,
         key: &str,
     ) -> Result<Option<&Idempotency>, Failure> {
-        self.loaded.idempotency.get(&(agent.to_string(), key.to_owned()))
+        self.loaded.idempotency.get(&(caller.to_owned(), key.to_owned()))
     }
 
     /// A deferral as it stands.

@@ -5,9 +5,11 @@ use marque_exchange::{
     Derivation, Derived, Ended, MAX_DERIVED_TOKENS, MAX_KEPT_DERIVED_TOKENS, TokenRecord, TokenUse,
     in_transaction, is_live, use_up,
 };
+use marque_intent::pace::{Family, PaceKey};
 use marque_intent::{Denial, DenialCode, Derive as IntentDerive, Intent};
 
 use super::open::clock_is_safe;
+use super::pace::may_exchange;
 use crate::Failure;
 use crate::transaction::{Keys, Plan, Transaction, View, Writes};
 
@@ -26,6 +28,8 @@ impl Transaction for Derive {
         keys.tokens.insert(token.id.clone());
         keys.tokens.extend(token.parent.clone());
         keys.families.insert(token.intent.clone());
+        let agents = [&token.client, &self.derivation.requested_by];
+        keys.pace.extend(agents.map(|agent| PaceKey::Family(Family::of(agent))));
     }
 
     fn plan(&self, view: &View) -> Result<Plan<Self::Answer>, Failure> {
@@ -35,7 +39,9 @@ impl Transaction for Derive {
             Err(denial) => return Ok(Plan::nothing(Err(denial))),
         };
         let room = room(view, intent, *now)?;
-        let permitted = self.permitted(view, intent, parent).and(room);
+        let free = may_exchange(&token.client, view)?
+            .and(may_exchange(&self.derivation.requested_by, view)?);
+        let permitted = self.permitted(view, intent, parent).and(free).and(room);
         let permitted = clock_is_safe(view, *now).and(permitted).and_then(|()| {
             let wanted = IntentDerive {
                 holder: &token.client,

@@ -4,10 +4,13 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use marque_audit::{Event, EventKind};
+use marque_intent::pace::{Kept, Refused};
 use marque_intent::{
-    Denial, DenialCode, IdempotencyKey, Intent, IntentChange, IntentId, Submitted,
+    Denial, DenialClass, DenialCode, DenialId, DenialRecord, IdempotencyKey, Intent, IntentChange,
+    IntentId, State, Submitted,
 };
 
+use super::Pace;
 use super::open::{admit_new, clock_is_safe, end_below};
 use crate::Failure;
 use crate::rows::Idempotency;
@@ -22,18 +25,23 @@ pub(crate) struct Submit {
     pub(crate) intent: Intent,
     pub(crate) events: Vec<Event>,
     pub(crate) idempotency: Option<IdempotencyKey>,
+    pub(crate) pace: Option<Pace>,
 }
 
 /// Why a new intent was not kept.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub(crate) enum SubmitRefusal {
     IdempotencyConflict,
     Killed(DenialCode),
+    /// Too much is open, or it comes too often, too soon, or is there already.
     Refused(Denial),
 }
 
+/// What became of a submission, and the refusal that it soon came after.
+pub(crate) type Accepted = (Submitted, Option<DenialCode>);
+
 impl Transaction for Submit {
-    type Answer = Result<Submitted, SubmitRefusal>;
+    type Answer = Result<Accepted, SubmitRefusal>;
 
     fn keys(&self, keys: &mut Keys) {
         keys.intents.insert(self.intent.id().clone());
@@ -42,8 +50,9 @@ impl Transaction for Submit {
             keys.intents.insert(parent.id.clone());
             keys.below.insert(parent.id.clone());
         }
-        if let Some(key) = &self.idempotency {
-            keys.idempotency.insert((key.agent().to_string(), key.key().to_owned()));
+        keys.idempotency.extend(self.idempotency.as_ref().map(named));
+        if let Some(pace) = &self.pace {
+            pace.keys(keys);
         }
     }
 
@@ -51,8 +60,14 @@ impl Transaction for Submit {
         if let Some(code) = view.kills().stops_grant(self.intent.grant()) {
             return Ok(Plan::nothing(Err(SubmitRefusal::Killed(code))));
         }
-        if let Some(answer) = self.earlier_answer(view)? {
-            return Ok(Plan::nothing(answer));
+        match answered(self.idempotency.as_ref(), view)? {
+            Answered::Before(intent) => {
+                return Ok(Plan::nothing(Ok((Submitted::Replayed(intent), None))));
+            }
+            Answered::Conflict => {
+                return Ok(Plan::nothing(Err(SubmitRefusal::IdempotencyConflict)));
+            }
+            Answered::Never => {}
         }
         if view.intent(self.intent.id())?.is_some() {
             return Err(Failure::Conflict { table: "intents" });
@@ -60,42 +75,122 @@ impl Transaction for Submit {
         if let Err(denial) = admit_new(view, &self.intent)? {
             return Ok(Plan::nothing(Err(SubmitRefusal::Refused(denial))));
         }
-        let idempotency = self.idempotency.as_ref().map(|key| Idempotency {
-            agent: key.agent().clone(),
-            key: key.key().to_owned(),
-            body: *key.body(),
-            intent: self.intent.id().clone(),
-            created_at: view.now(),
-        });
-        let writes = Writes {
+        let key = self.idempotency.as_ref();
+        let mut writes = Writes {
             events: self.events.clone(),
-            intents: vec![self.intent.clone()],
-            idempotency: idempotency.into_iter().collect(),
+            idempotency: key.map(|key| row(key, self.intent.id(), view)).into_iter().collect(),
             ..Writes::default()
         };
-        Ok(Plan { answer: Ok(Submitted::Created(self.intent.clone())), writes })
+        Ok(match self.counted(view, &mut writes)? {
+            Ok((intent, after)) => {
+                writes.intents.push(intent.clone());
+                Plan { answer: Ok((Submitted::Created(intent), after)), writes }
+            }
+            Err(refused) => Plan::nothing(Err(SubmitRefusal::Refused(refused))),
+        })
     }
 }
 
 impl Submit {
-    /// What the same key was answered before.
-    fn earlier_answer(
+    /// Counts the request, and the refusal where it is one already. The intent as it is to be kept, or why it is not.
+    fn counted(
         &self,
         view: &View,
-    ) -> Result<Option<<Self as Transaction>::Answer>, Failure> {
-        let Some(key) = &self.idempotency else { return Ok(None) };
-        let Some(earlier) = view.idempotency(key.agent(), key.key())? else { return Ok(None) };
-        let ends = earlier.created_at.checked_add(IDEMPOTENCY_LIFETIME).unwrap_or(Timestamp::MAX);
-        if view.now() >= ends {
-            return Ok(None);
+        writes: &mut Writes,
+    ) -> Result<Result<(Intent, Option<DenialCode>), Denial>, Failure> {
+        let record = |intent: &Intent, denial: &Denial, writes: &mut Writes| {
+            writes.denials.push(DenialRecord::of_intent(intent, denial, view.now()));
+        };
+        let id = DenialId::of_intent(self.intent.id());
+        let refusal = self.intent.denial().cloned();
+        let Some(pace) = &self.pace else {
+            let Some(told) = refusal else { return Ok(Ok((self.intent.clone(), None))) };
+            let intent = self.intent.clone().refused_as(told.clone().recorded_as(id));
+            record(&intent, &told, writes);
+            return Ok(Ok((intent, None)));
+        };
+        let rows = pace.rows(view)?;
+        let turn = pace.turn(&rows, view);
+        if let Some(denial) = refusal {
+            let Refused { told, rows, events } = turn.refuse(denial, Some(self.intent.id()));
+            if told.class() == DenialClass::Pace {
+                return Ok(Err(told));
+            }
+            let told = told.recorded_as(id);
+            let intent = self.intent.clone().refused_as(told.clone());
+            record(&intent, &told, writes);
+            writes.pace = rows;
+            writes.events.extend(events);
+            return Ok(Ok((intent, None)));
         }
-        if earlier.body != *key.body() {
-            return Ok(Some(Err(SubmitRefusal::IdempotencyConflict)));
+        let is_open = pace.open(&rows, view)?;
+        if let Err(denial) = turn.admit(&is_open) {
+            return Ok(Err(denial));
         }
-        match view.intent(&earlier.intent)? {
-            Some(intent) => Ok(Some(Ok(Submitted::Replayed(intent.clone())))),
-            None => Err(Failure::damaged("idempotency", key.key(), "its intent is not there")),
-        }
+        let Kept { rows, after } = turn.keep(self.intent.state() == State::Approved, &is_open);
+        writes.pace = rows;
+        Ok(Ok((self.intent.clone(), after)))
+    }
+}
+
+/// A key's row, as it is found.
+fn named(key: &IdempotencyKey) -> (String, String) {
+    (key.caller().to_owned(), key.key().to_owned())
+}
+
+fn row(key: &IdempotencyKey, intent: &IntentId, view: &View) -> Idempotency {
+    Idempotency {
+        caller: key.caller().to_owned(),
+        key: key.key().to_owned(),
+        body: *key.body(),
+        intent: intent.clone(),
+        created_at: view.now(),
+    }
+}
+
+/// What the same key was answered before.
+#[derive(Debug)]
+pub(crate) enum Answered {
+    Never,
+    /// The intent as it stands.
+    Before(Intent),
+    /// The key came with another body.
+    Conflict,
+}
+
+pub(crate) fn answered(key: Option<&IdempotencyKey>, view: &View) -> Result<Answered, Failure> {
+    let Some(key) = key else { return Ok(Answered::Never) };
+    let Some(earlier) = view.idempotency(key.caller(), key.key())? else {
+        return Ok(Answered::Never);
+    };
+    let ends = earlier.created_at.checked_add(IDEMPOTENCY_LIFETIME).unwrap_or(Timestamp::MAX);
+    if view.now() >= ends {
+        return Ok(Answered::Never);
+    }
+    if earlier.body != *key.body() {
+        return Ok(Answered::Conflict);
+    }
+    match view.intent(&earlier.intent)? {
+        Some(intent) => Ok(Answered::Before(intent.clone())),
+        None => Err(Failure::damaged("idempotency", key.key(), "its intent is not there")),
+    }
+}
+
+/// Looks up what a key was answered before, and writes nothing.
+#[derive(Debug)]
+pub(crate) struct LookUp {
+    pub(crate) idempotency: IdempotencyKey,
+}
+
+impl Transaction for LookUp {
+    type Answer = Answered;
+
+    fn keys(&self, keys: &mut Keys) {
+        keys.idempotency.insert(named(&self.idempotency));
+    }
+
+    fn plan(&self, view: &View) -> Result<Plan<Answered>, Failure> {
+        answered(Some(&self.idempotency), view).map(Plan::nothing)
     }
 }
 
@@ -104,20 +199,40 @@ impl Submit {
 pub(crate) struct Change {
     pub(crate) id: IntentId,
     pub(crate) change: IntentChange,
+    pub(crate) idempotency: Option<IdempotencyKey>,
+    /// Where it is a person's word on the request.
+    pub(crate) pace: Option<Pace>,
     pub(crate) now: Timestamp,
 }
 
+/// The intent after a change, and the refusal of its target that it was granted soon after.
+pub(crate) type Changed = (Intent, Option<DenialCode>);
+
 impl Transaction for Change {
-    type Answer = Option<Result<Intent, Denial>>;
+    type Answer = Option<Result<Changed, Denial>>;
 
     fn keys(&self, keys: &mut Keys) {
         keys.intents.insert(self.id.clone());
         keys.below.insert(self.id.clone());
+        keys.idempotency.extend(self.idempotency.as_ref().map(named));
+        if let Some(pace) = &self.pace {
+            pace.keys(keys);
+        }
     }
 
     fn plan(&self, view: &View) -> Result<Plan<Self::Answer>, Failure> {
         let Some(intent) = view.intent(&self.id)? else { return Ok(Plan::nothing(None)) };
         let mut writes = Writes::default();
+        match answered(self.idempotency.as_ref(), view)? {
+            Answered::Before(intent) => return Ok(Plan::nothing(Some(Ok((intent, None))))),
+            Answered::Conflict => {
+                let detail = "the key came with another request before";
+                let denial = Denial::new(DenialCode::IdempotencyConflict, detail);
+                writes.events.push(self.refused(intent, &denial));
+                return Ok(Plan { answer: Some(Err(denial)), writes });
+            }
+            Answered::Never => {}
+        }
         let intent = expired_first(intent, self.now, &mut writes);
         end_below(view, &intent, self.now, &mut writes)?;
         let applied = match self.stopped(view, &intent) {
@@ -127,12 +242,17 @@ impl Transaction for Change {
         let answer = match applied {
             // No event: nothing changed, and nothing is to be stored.
             Ok((next, events)) => {
-                if !events.is_empty() {
+                let key = self.idempotency.as_ref();
+                writes.idempotency.extend(key.map(|key| row(key, &self.id, view)));
+                if events.is_empty() {
+                    Ok((next, None))
+                } else {
                     writes.events.extend(events);
+                    let (next, after) = self.counted(next, view, &mut writes)?;
                     writes.intents.push(next.clone());
                     end_below(view, &next, self.now, &mut writes)?;
+                    Ok((next, after))
                 }
-                Ok(next)
             }
             Err(denial) => {
                 writes.events.push(self.refused(&intent, &denial));
@@ -144,6 +264,31 @@ impl Transaction for Change {
 }
 
 impl Change {
+    /// Counts what a person's word makes of the request: a refusal is one like any other, and a grant may have come after
+    /// one.
+    fn counted(&self, next: Intent, view: &View, writes: &mut Writes) -> Result<Changed, Failure> {
+        let Some(pace) = &self.pace else { return Ok((next, None)) };
+        let rows = pace.rows(view)?;
+        let turn = pace.turn(&rows, view);
+        match (next.state(), next.denial().cloned()) {
+            (State::Denied, Some(denial)) => {
+                let Refused { told, rows, events } = turn.deny(&denial);
+                let told = told.recorded_as(DenialId::of_intent(next.id()));
+                let next = next.refused_as(told.clone());
+                writes.denials.push(DenialRecord::of_intent(&next, &told, view.now()));
+                writes.pace = rows;
+                writes.events.extend(events);
+                Ok((next, None))
+            }
+            (State::Approved, _) => {
+                let Kept { rows, after } = turn.grant();
+                writes.pace = rows;
+                Ok((next, after))
+            }
+            _ => Ok((next, None)),
+        }
+    }
+
     /// What a kill stops is not approved any more. It may still be refused, withdrawn or ended.
     fn stopped(&self, view: &View, intent: &Intent) -> Option<Denial> {
         let IntentChange::Approve { .. } = &self.change else { return None };

@@ -6,11 +6,12 @@ use jiff::Timestamp;
 use marque_exchange::{
     Ended, RevocationOutcome, TOKENS_KEPT_FOR, TokenRevocation, TokenUse, revoke, use_up,
 };
+use marque_intent::pace::HISTORY;
 use marque_intent::{Denial, DenialCode};
 
 use super::IDEMPOTENCY_LIFETIME;
 use crate::Failure;
-use crate::transaction::{Keys, Plan, Transaction, View, Writes};
+use crate::transaction::{Keys, OverRows, Plan, Transaction, View, Writes};
 
 /// Revokes a token and its descendants.
 #[derive(Debug)]
@@ -97,18 +98,23 @@ impl Transaction for Prune {
         keys.over = Some(Over {
             tokens_expired_before: self.before(TOKENS_KEPT_FOR),
             keys_created_before: self.before(IDEMPOTENCY_LIFETIME),
+            now: self.now,
+            denials_before: self.before(HISTORY),
             limit: self.limit,
         });
     }
 
     fn plan(&self, view: &View) -> Result<Plan<usize>, Failure> {
-        let (tokens, idempotency) = view.over();
+        let OverRows { tokens, idempotency, pace, denials } = view.over();
         let writes = Writes {
-            deleted_tokens: tokens.to_vec(),
-            deleted_idempotency: idempotency.to_vec(),
+            deleted_tokens: tokens.clone(),
+            deleted_idempotency: idempotency.clone(),
+            deleted_pace: pace.clone(),
+            deleted_denials: denials.clone(),
             ..Writes::default()
         };
-        Ok(Plan { answer: tokens.len() + idempotency.len(), writes })
+        let rows = [tokens.len(), idempotency.len(), pace.len(), denials.len()];
+        Ok(Plan { answer: rows.into_iter().sum(), writes })
     }
 }
 
@@ -117,6 +123,9 @@ impl Transaction for Prune {
 pub(crate) struct Over {
     pub(crate) tokens_expired_before: Timestamp,
     pub(crate) keys_created_before: Timestamp,
+    /// Rows of pace say nothing after their end.
+    pub(crate) now: Timestamp,
+    pub(crate) denials_before: Timestamp,
     /// At most so many of each.
     pub(crate) limit: usize,
 }

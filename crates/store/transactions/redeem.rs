@@ -1,12 +1,13 @@
 //! The use of a grant: one token for one use, however many ask at once.
 
-use marque_exchange::{Deferral, DeferralState, RedeemError, Redeemed, Redemption, in_transaction};
-use marque_intent::{Denial, DenialCode, Holding, OpenBy, Use};
-
 use super::intents::expired_first;
 use super::open::{admit_use, clock_is_safe, end_below};
+use super::pace::may_exchange;
 use crate::Failure;
 use crate::transaction::{Keys, Plan, Transaction, View, Writes};
+use marque_exchange::{Deferral, DeferralState, RedeemError, Redeemed, Redemption, in_transaction};
+use marque_intent::pace::{Family, PaceKey};
+use marque_intent::{Denial, DenialCode, Holding, OpenBy, Use};
 
 /// Redeems one use.
 #[derive(Debug)]
@@ -45,6 +46,7 @@ impl Transaction for Redeem {
                 .delegator
                 .map(|person| Holding { by: OpenBy::Delegator, name: person.to_owned() }),
         );
+        keys.pace.insert(PaceKey::Family(Family::of(&self.redemption.agent)));
     }
 
     fn plan(&self, view: &View) -> Result<Plan<Self::Answer>, Failure> {
@@ -73,6 +75,9 @@ impl Transaction for Redeem {
         }
         if let Some(code) = view.kills().stops_grant(intent.grant()) {
             return refused(code, "the kill switch stops the grant");
+        }
+        if let Err(denial) = may_exchange(agent, view)? {
+            return Ok(Plan::nothing(Err(NotRedeemed::Refused(denial))));
         }
         if view.has_token(&token.id) {
             return refused(DenialCode::IdempotencyConflict, "the token id was used before");

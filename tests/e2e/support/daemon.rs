@@ -62,6 +62,9 @@ impl Daemon {
     pub(crate) async fn start_with(prepare: impl FnOnce(&Path)) -> Self {
         let folder = tempfile::Builder::new().prefix("mq").tempdir_in("/tmp").expect("a folder");
         folder::copy(&folder::shipped(), &folder.path().join("trust-domains"));
+        for trust_domain in [PRODUCTION, NON_PRODUCTION] {
+            folder::be_patient(&folder.path().join("trust-domains").join(trust_domain));
+        }
         prepare(&folder.path().join("trust-domains"));
         let agents = [ROTATOR, SECOND_ROTATOR, RESTARTER]
             .map(|role| (id(role), copy_of_this_program(role.program)))

@@ -24,6 +24,44 @@ pub(crate) fn copy(from: &Path, to: &Path) {
     }
 }
 
+/// Lets agents ask and be refused as often as the story of a test wants. What limits them has tests of its own
+/// (`crate::pace`), which take this away again.
+pub(crate) const PATIENCE: &str = "
+[denials]
+requests_per_minute = 10000
+requests_per_task = 10000
+open_per_playbook = 10000
+other_paths = 10000
+recent = \"1s\"
+duplicate_grants = \"allow\"
+[denials.budgets]
+malformed = 10000
+identity = 10000
+boundary = 10000
+attenuation = 10000
+intent = 10000
+change = 10000
+risk = 10000
+approval = 10000
+pace = 10000
+system = 10000
+";
+
+/// Adds [`PATIENCE`] to the document of a trust domain.
+pub(crate) fn be_patient(trust_domain: &Path) {
+    let file = trust_domain.join("trust-domain.toml");
+    let text = fs::read_to_string(&file).expect("read the document");
+    fs::write(file, text + PATIENCE).expect("write the document");
+}
+
+/// Takes [`PATIENCE`] away, and says `instead`.
+pub(crate) fn be_strict(trust_domain: &Path, instead: &str) {
+    let file = trust_domain.join("trust-domain.toml");
+    let text = fs::read_to_string(&file).expect("read the document");
+    assert!(text.contains(PATIENCE), "there was no patience");
+    fs::write(file, text.replace(PATIENCE, instead)).expect("write the document");
+}
+
 /// Has one trust domain of the folder federate with another of its environment.
 pub(crate) fn federate(trust_domains: &Path, own: &str, other: &ScratchTrustDomain) {
     let folder = trust_domains.join(own);

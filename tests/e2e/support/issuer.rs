@@ -36,6 +36,7 @@ impl Issuer {
         let path = |name: &str| folder.path().join(name);
         folder::copy(&folder::shipped().join(NON_PRODUCTION), &path("t").join(name));
         rename(&path("t"), name);
+        folder::be_patient(&path("t").join(name));
         prepare(&path("t").join(name));
         fs::write(path("sealing.key"), format!("{}\n", "5a".repeat(32))).expect("a key");
         fs::set_permissions(path("sealing.key"), fs::Permissions::from_mode(0o600)).expect("0600");

@@ -8,9 +8,11 @@ use jiff::Timestamp;
 use marque_audit::{LogStore, VerifierKey};
 use marque_exchange::{TokenId, TokenRecord};
 use marque_intent::kill::{KillScope, KillState};
+use marque_intent::pace::{Family, Standing};
 use marque_intent::{
-    Approver, ChangeError, Decider, Denial, DenialCode, Digest, GroupName, Holding, Intent,
-    IntentFilter, IntentId, IntentStoreError, OpenBy, OpenCount, PlaybookSet, Reason,
+    Approver, ChangeError, Decider, Denial, DenialCode, DenialFilter, DenialId, DenialRecord,
+    Digest, GroupName, Holding, Intent, IntentFilter, IntentId, IntentStoreError, OpenBy,
+    OpenCount, PlaybookSet, Reason,
 };
 use marque_registry::{Entry, EntryId, NewEntry, RegistryError, Snapshot, TrustDomainDocument};
 use marque_spiffe::{SelectorSet, SpiffeId};
@@ -91,6 +93,26 @@ pub trait AdminDoor: Debug + Send + Sync {
         holding: Holding,
         reason: Reason,
     ) -> BoxFuture<'_, Result<Vec<IntentId>, AdminError>>;
+
+    /// Refusals of requests, newest first.
+    fn refusals(
+        &self,
+        filter: DenialFilter,
+    ) -> BoxFuture<'_, Result<Vec<DenialRecord>, AdminError>>;
+
+    /// One refusal of a request.
+    fn refusal(&self, id: DenialId) -> BoxFuture<'_, Result<DenialRecord, AdminError>>;
+
+    /// The families of agents that are in quarantine or had a cooldown in the last day.
+    fn standings(&self) -> BoxFuture<'_, Result<Vec<(Family, Standing)>, AdminError>>;
+
+    /// Lets a family ask again; whether it was held.
+    fn release(
+        &self,
+        family: Family,
+        reason: Reason,
+        operator: Operator,
+    ) -> BoxFuture<'_, Result<bool, AdminError>>;
 
     /// What is kept of an intent's tokens, the oldest first.
     fn tokens_of(&self, intent: IntentId) -> BoxFuture<'_, Result<Vec<TokenStanding>, AdminError>>;
@@ -264,6 +286,7 @@ impl From<IntentStoreError> for AdminError {
                 DenialCode::IdempotencyConflict,
                 "the key came with another request",
             )),
+            IntentStoreError::Refused(denial) => Self::Refused(denial),
             IntentStoreError::Unavailable(source) => Self::Unavailable(source),
         }
     }

@@ -2,8 +2,12 @@
 
 use marque_exchange::TokenId;
 use marque_intent::kill::KillScope;
-use marque_intent::{Digest, IntentFilter, IntentId, OpenBy, PlaybookId, Reason, State};
+use marque_intent::pace::Family;
+use marque_intent::{
+    DenialFilter, DenialId, Digest, IntentFilter, IntentId, OpenBy, PlaybookId, Reason, State,
+};
 use marque_registry::{EntryId, EntryRole, NewEntry};
+use marque_spiffe::SpiffeId;
 use tonic::Status;
 
 use super::super::proto::admin as proto;
@@ -103,6 +107,32 @@ pub(super) fn filter(request: proto::ListIntentsRequest) -> Result<IntentFilter,
 
 pub(super) fn open_by(text: &str) -> Result<OpenBy, Status> {
     text.parse().map_err(|unknown| error::malformed_field("by", &unknown))
+}
+
+pub(super) fn denial_id(id: &str) -> Result<DenialId, Status> {
+    parse("id", id)
+}
+
+pub(super) fn refusals(request: proto::FindRefusalsRequest) -> Result<DenialFilter, Status> {
+    let proto::FindRefusalsRequest { id: _, agent, code, since, limit } = request;
+    let since = since
+        .map(|at| from_timestamp(at).ok_or_else(|| error::missing_field("since")))
+        .transpose()?;
+    Ok(DenialFilter {
+        agent: optional("agent", &agent)?,
+        code: optional("code", &code)?,
+        since,
+        limit: usize::try_from(limit).ok().filter(|limit| *limit > 0),
+    })
+}
+
+/// The family that is named with `/*` behind it, or that of the agent that is named.
+pub(super) fn family(agent: &str) -> Result<Family, Status> {
+    if agent.ends_with("/*") {
+        parse("agent", agent)
+    } else {
+        parse::<SpiffeId>("agent", agent).map(|agent| Family::of(&agent))
+    }
 }
 
 pub(super) fn kill_scope(scope: Option<proto::KillScope>) -> Result<KillScope, Status> {

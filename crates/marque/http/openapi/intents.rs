@@ -46,15 +46,12 @@ fn request() -> Operation {
         "ticket": "CHG-1842",
         "justification": "the certificate ends in six days",
     });
-    let operation = operation("post", "requestIntent", "asks for a playbook")
-        .parameter(
-            "header",
-            "Idempotency-Key",
-            "makes a retry safe for 24 hours: the same key with the same body is the same intent",
-            &json!({ "type": "string", "minLength": 1, "maxLength": 128, "pattern": "^[!-~]+$" }),
-        )
-        .body(JSON, "IntentRequest", &example);
-    changing(operation)
+    let operation = operation("post", "requestIntent", "asks for a playbook").body(
+        JSON,
+        "IntentRequest",
+        &example,
+    );
+    changing(once(operation))
         .answer(201, "approved", JSON, "Intent")
         .header(201, "Location", "the intent")
         .answer(202, "waits for an approver", JSON, "Intent")
@@ -66,11 +63,21 @@ fn request() -> Operation {
 fn complete() -> Operation {
     let operation =
         named("post", "completeIntent", "ends the intent with a report; its tokens end too");
-    changing(operation.body(JSON, "Report", &json!({ "outcome": "success" })))
+    changing(once(operation.body(JSON, "Report", &json!({ "outcome": "success" }))))
+}
+
+/// What is done once for one key.
+fn once(operation: Operation) -> Operation {
+    operation.parameter(
+        "header",
+        "Idempotency-Key",
+        "makes a retry safe for 24 hours: the same key with the same body is answered alike",
+        &json!({ "type": "string", "minLength": 1, "maxLength": 128, "pattern": "^[!-~]+$" }),
+    )
 }
 
 fn cancel() -> Operation {
-    without_body(named("post", "cancelIntent", "withdraws the intent, before any use"))
+    without_body(once(named("post", "cancelIntent", "withdraws the intent, before any use")))
 }
 
 fn heartbeat() -> Operation {

@@ -141,6 +141,8 @@ fn oauth_error() -> Value {
         "code": reference("DenialCode"),
         "class": reference("DenialClass"),
         "retry": reference("Retry"),
+        "doc": text(),
+        "request_id": request_id(),
         "deferral_code": { "type": "string", "description": "in the answer that defers: what to poll with" },
         "expires_in": { "type": "integer", "minimum": 1, "description": "seconds that the code lives" },
         "interval": { "type": "integer", "minimum": 1, "description": "seconds between polls" },
@@ -195,11 +197,17 @@ fn problem() -> Value {
             "class": reference("DenialClass"),
             "retry": reference("Retry"),
             "remediation": exactly(&json!({ "kind": text(), "text": text() }), &["kind", "text"]),
+            "doc": { "type": "string", "description": "where the code is explained" },
+            "request_id": request_id(),
             "intent_id": intent_id(),
             "policy": exactly(&json!({ "set_digest": digest(), "rule_ids": texts() }), &["set_digest", "rule_ids"]),
         }),
         &["type", "title", "status"],
     )
+}
+
+fn request_id() -> Value {
+    json!({ "type": "string", "pattern": "^den_[0-7][0-9a-hjkmnp-tv-z]{25}$", "description": "what operators find the refusal by" })
 }
 
 fn retry() -> Value {

@@ -295,8 +295,10 @@ impl IssuerDoor for FakeDoor {
         id: IntentId,
         outcome: Outcome,
         report: Option<Justification>,
+        idempotency: Option<IdempotencyKey>,
     ) -> BoxFuture<'_, Result<Intent, IntentError>> {
         let said = report.map(|report| format!(": {report}")).unwrap_or_default();
+        let said = idempotency.map_or(said.clone(), |key| format!("{said} once as {}", key.key()));
         self.called(format!("complete {id} by {} with {}{said}", agent.id(), outcome.as_str()));
         Box::pin(async { self.intent() })
     }
@@ -314,8 +316,10 @@ impl IssuerDoor for FakeDoor {
         &self,
         agent: AuthenticatedClient,
         id: IntentId,
+        idempotency: Option<IdempotencyKey>,
     ) -> BoxFuture<'_, Result<Intent, IntentError>> {
-        self.called(format!("cancel {id} by {}", agent.id()));
+        let once = idempotency.map_or_else(String::new, |key| format!(" once as {}", key.key()));
+        self.called(format!("cancel {id} by {}{once}", agent.id()));
         Box::pin(async { self.intent() })
     }
 }

@@ -48,7 +48,7 @@ impl marque_exchange::IntentDesk for IntentDesk {
     ) -> BoxFuture<'a, ()> {
         async move {
             // It ends by its own clock where this fails.
-            if let Err(error) = self.cancel(agent.id(), intent).await {
+            if let Err(error) = self.cancel(agent.id(), intent, None).await {
                 let error = &error as &dyn std::error::Error;
                 tracing::warn!(error, %intent, "an intent that nobody collects stays open");
             }

@@ -13,12 +13,14 @@ mod standing;
 
 use std::sync::Arc;
 
+use jiff::Timestamp;
 use marque_audit::Event;
 use marque_exchange::AuthenticatedClient;
+use marque_intent::pace::{Asked, PaceSettings};
 use marque_intent::{
     Caps, ChangeError, Denial, DenialCode, IdempotencyKey, Intent, IntentChange, IntentId,
     IntentRequest, IntentStore as _, IntentStoreError, Justification, Outcome, PlaybookSet,
-    PlaybookSummary, State, refused_request,
+    PlaybookSummary, State, Submitted, refused_request,
 };
 use marque_policy::DecisionPoint;
 use marque_registry::Registry;
@@ -26,6 +28,7 @@ use marque_spiffe::{Clock, Environment, Random, SpiffeId};
 use marque_store::Store;
 use tokio::sync::{Mutex, OwnedMutexGuard};
 
+pub(super) use self::pace::settings as pace_settings;
 use crate::identities::Presence;
 
 /// Where agents ask for intents, look at their own and end them.
@@ -44,6 +47,7 @@ pub struct IntentDesk {
     pub(in crate::issuer) caps: Caps,
     /// Who lives, where a playbook wants to know.
     pub(in crate::issuer) presence: Option<Arc<Presence>>,
+    pub(in crate::issuer) pace: PaceSettings,
 }
 
 /// Why the desk did not do what it was asked.
@@ -64,6 +68,39 @@ pub enum DeskError {
     /// Nothing was done, because it could not be recorded.
     #[error("the store is unavailable")]
     Unavailable(#[source] IntentStoreError),
+}
+
+/// Why no intent was kept.
+#[derive(Debug)]
+enum Unkept {
+    Refused(Denial),
+    Failed(IntentStoreError),
+}
+
+impl Unkept {
+    fn of(error: IntentStoreError) -> Self {
+        match error {
+            IntentStoreError::Refused(denial) => Self::Refused(denial),
+            IntentStoreError::Killed(code) => {
+                Self::Refused(Denial::new(code, "stopped by the kill switch"))
+            }
+            IntentStoreError::IdempotencyConflict => Self::Refused(Denial::new(
+                DenialCode::IdempotencyConflict,
+                "the key came with another request before",
+            )),
+            error @ IntentStoreError::Unavailable(_) => Self::Failed(error),
+        }
+    }
+}
+
+/// An intent as its agent is answered: the reason, where it was refused.
+fn given(intent: Intent) -> Result<Intent, DeskError> {
+    match (intent.state(), intent.denial()) {
+        (State::Denied, Some(denial)) => {
+            Err(DeskError::Denied { denial: denial.clone(), intent: Some(intent.id().clone()) })
+        }
+        _ => Ok(intent),
+    }
 }
 
 impl IntentDesk {
@@ -90,52 +127,64 @@ impl IntentDesk {
         request: &IntentRequest,
         idempotency: Option<IdempotencyKey>,
     ) -> Result<Intent, DeskError> {
-        let (intent, events, _run) = match self.consider(client.id(), request).await {
-            Ok(considered) => considered,
-            Err(denial) => return Err(self.refuse(client.id(), Some(request), denial).await),
+        let now = self.clock.now();
+        let found = self.playbooks.find(request.playbook()).map(AsRef::as_ref);
+        let mut asked = Asked::by(client.id(), Some(request));
+        let kept = match self.answered_before(idempotency.as_ref(), now).await {
+            Ok(Some(intent)) => return given(intent),
+            Ok(None) => self.consider(&mut asked, request, now).await.map_err(Unkept::Refused),
+            Err(error) => Err(error),
         };
-        match self.store.submit(intent, events, idempotency).await {
+        let kept = match kept {
+            Ok((intent, events, _run)) => {
+                self.store.submit(intent, events, idempotency).await.map_err(Unkept::of)
+            }
+            Err(error) => Err(error),
+        };
+        match kept {
             Ok(submitted) => {
-                let intent = submitted.into_intent();
-                match (intent.state(), intent.denial()) {
-                    (State::Denied, Some(denial)) => Err(DeskError::Denied {
-                        denial: denial.clone(),
-                        intent: Some(intent.id().clone()),
-                    }),
-                    _ => Ok(intent),
+                if let (Submitted::Created(intent), Some(playbook)) = (&submitted, found)
+                    && let Some(denial) = intent.denial()
+                {
+                    pace::counted(denial, Some(playbook));
                 }
+                given(submitted.into_intent())
             }
-            Err(IntentStoreError::Refused(denial)) => {
-                Err(self.refuse(client.id(), Some(request), denial).await)
+            Err(Unkept::Refused(denial)) => {
+                Err(self.refuse_asked(asked, Some(request), denial).await)
             }
-            Err(IntentStoreError::Killed(code)) => {
-                let denial = Denial::new(code, "stopped by the kill switch");
-                Err(self.refuse(client.id(), Some(request), denial).await)
-            }
-            Err(IntentStoreError::IdempotencyConflict) => {
-                let denial = Denial::new(
-                    DenialCode::IdempotencyConflict,
-                    "the key came with another request before",
-                );
-                Err(self.refuse(client.id(), Some(request), denial).await)
-            }
-            Err(error) => Err(DeskError::Unavailable(error)),
+            Err(Unkept::Failed(error)) => Err(DeskError::Unavailable(error)),
+        }
+    }
+
+    /// What the same key was answered before: whoever asks again is no further request.
+    async fn answered_before(
+        &self,
+        idempotency: Option<&IdempotencyKey>,
+        now: Timestamp,
+    ) -> Result<Option<Intent>, Unkept> {
+        match idempotency {
+            None => Ok(None),
+            Some(key) => self.store.answered(key.clone(), now).await.map_err(Unkept::of),
         }
     }
 
     /// Who asks, how often, what is known, what it would give, and what policy says of it: the cheap questions first.
     async fn consider(
         &self,
-        agent: &SpiffeId,
+        asked: &mut Asked,
         request: &IntentRequest,
+        now: Timestamp,
     ) -> Result<(Intent, Vec<Event>, Option<OwnedMutexGuard<()>>), Denial> {
-        let now = self.clock.now();
+        let agent = &asked.agent.clone();
         self.must_be_an_agent(agent, now)?;
         let (playbook, run) = self.as_asked(agent, request, now).await?;
         let playbook = playbook.as_ref();
-        self.pace(agent, playbook, request, now).await?;
+        *asked = self.asked(agent, playbook, request, now);
+        let history = self.pace(asked, now).await?;
         self.must_be_alive(agent, playbook)?;
-        let evidence = self.evidence(agent, playbook, request, now).await?;
+        let mut evidence = self.evidence(agent, playbook, request, now).await?;
+        evidence.history = history;
         let (intent, events) = self.decide(agent, playbook, request, evidence, self.clock.now())?;
         Ok((intent, events, run))
     }
@@ -148,11 +197,7 @@ impl IntentDesk {
         request: Option<&IntentRequest>,
         denial: Denial,
     ) -> DeskError {
-        let event = refused_request(agent, request, &denial, self.clock.now());
-        match self.store.record_denial(event).await {
-            Ok(()) => DeskError::Denied { denial, intent: None },
-            Err(error) => DeskError::Unavailable(error),
-        }
+        self.refuse_asked(Asked::by(agent, request), request, denial).await
     }
 
     /// The agent's own intent as it stands.
@@ -178,9 +223,11 @@ impl IntentDesk {
         id: &IntentId,
         outcome: Outcome,
         report: Option<Justification>,
+        idempotency: Option<IdempotencyKey>,
     ) -> Result<Intent, DeskError> {
         self.find(agent, id).await?;
-        self.change(id, IntentChange::Complete { by: agent.clone(), outcome, report }).await
+        let complete = IntentChange::Complete { by: agent.clone(), outcome, report };
+        self.change_once(id, complete, idempotency).await
     }
 
     /// Takes note that the agent still works under its own intent.
@@ -196,13 +243,27 @@ impl IntentDesk {
     ///
     /// # Errors
     /// As [`IntentDesk::find`], and [`DeskError::Denied`] when the intent is in no state to be cancelled.
-    pub async fn cancel(&self, agent: &SpiffeId, id: &IntentId) -> Result<Intent, DeskError> {
+    pub async fn cancel(
+        &self,
+        agent: &SpiffeId,
+        id: &IntentId,
+        idempotency: Option<IdempotencyKey>,
+    ) -> Result<Intent, DeskError> {
         self.find(agent, id).await?;
-        self.change(id, IntentChange::Cancel { by: agent.clone() }).await
+        self.change_once(id, IntentChange::Cancel { by: agent.clone() }, idempotency).await
     }
 
     async fn change(&self, id: &IntentId, change: IntentChange) -> Result<Intent, DeskError> {
-        match self.store.change(id.clone(), change, self.clock.now()).await {
+        self.change_once(id, change, None).await
+    }
+
+    async fn change_once(
+        &self,
+        id: &IntentId,
+        change: IntentChange,
+        idempotency: Option<IdempotencyKey>,
+    ) -> Result<Intent, DeskError> {
+        match self.store.change_once(id.clone(), change, idempotency, self.clock.now()).await {
             Ok(intent) => Ok(intent),
             Err(ChangeError::NotFound) => Err(DeskError::NotFound),
             Err(ChangeError::Refused(denial)) => {

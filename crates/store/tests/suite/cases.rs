@@ -10,6 +10,7 @@ pub(crate) mod kills;
 pub(crate) mod life;
 pub(crate) mod log;
 pub(crate) mod open;
+pub(crate) mod pace;
 pub(crate) mod replays;
 pub(crate) mod rows;
 pub(crate) mod stories;

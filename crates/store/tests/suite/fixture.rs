@@ -109,6 +109,16 @@ pub(crate) fn approved_at(agent: SpiffeId, uses: u32, now: Timestamp) -> Opened 
     )
 }
 
+/// An intent with these terms that policy approved, or that waits for an approver where the terms name how one approves
+/// and their risk is not low.
+pub(crate) fn of_terms(terms: GrantTerms) -> Opened {
+    let ruling = match terms.playbook.id.as_str() {
+        "another-way" => Ruling::AskApproval { rules: Vec::new() },
+        _ => Ruling::Approve { rules: Vec::new() },
+    };
+    Intent::open(Grant::seal(terms).unwrap(), None, ruling, START)
+}
+
 /// An intent that waits for one approver.
 pub(crate) fn pending(agent: SpiffeId) -> Opened {
     Intent::open(grant(agent, 1), None, Ruling::AskApproval { rules: Vec::new() }, START)

@@ -8,10 +8,11 @@ use jiff::Timestamp;
 use marque_audit::{LogStore, VerifierKey};
 use marque_exchange::TokenId;
 use marque_intent::kill::{KillScope, KillState, NewKill};
+use marque_intent::pace::{Family, Standing};
 use marque_intent::{
-    Appeal, Approval, ApprovalRule, Delivery, DenialCode, Digest, EndReason, Grant, GrantTerms,
-    Holding, Intent, IntentChange, IntentFilter, IntentId, Justification, OpenBy, OpenCount,
-    PinnedPlaybook, PlaybookSet, Reason, Ruling,
+    Appeal, Approval, ApprovalRule, Delivery, DenialCode, DenialFilter, DenialId, DenialRecord,
+    Digest, EndReason, Grant, GrantTerms, Holding, Intent, IntentChange, IntentFilter, IntentId,
+    Justification, OpenBy, OpenCount, PinnedPlaybook, PlaybookSet, Reason, Ruling,
 };
 use marque_registry::{
     Entry, EntryId, EntryRole, EntrySource, NewEntry, Registry, Snapshot, TrustDomainDocument,
@@ -288,6 +289,28 @@ impl AdminDoor for FakeDoor {
 
     fn now(&self) -> Timestamp {
         SystemClock.now()
+    }
+
+    fn refusals(&self, _: DenialFilter) -> BoxFuture<'_, Result<Vec<DenialRecord>, AdminError>> {
+        Box::pin(std::future::ready(Ok(Vec::new())))
+    }
+
+    fn refusal(&self, id: DenialId) -> BoxFuture<'_, Result<DenialRecord, AdminError>> {
+        let error = AdminError::NotFound { what: "refusal", id: id.to_string() };
+        Box::pin(std::future::ready(Err(error)))
+    }
+
+    fn standings(&self) -> BoxFuture<'_, Result<Vec<(Family, Standing)>, AdminError>> {
+        Box::pin(std::future::ready(Ok(Vec::new())))
+    }
+
+    fn release(
+        &self,
+        _: Family,
+        _: Reason,
+        _: Operator,
+    ) -> BoxFuture<'_, Result<bool, AdminError>> {
+        Box::pin(std::future::ready(Ok(false)))
     }
 
     fn record_refusal(&self, refusal: Refusal) -> BoxFuture<'_, Result<(), AdminError>> {
