@@ -15,8 +15,13 @@ use marque_exchange::{
     MAX_FORM_NAME_BYTES, MAX_FORM_VALUE_BYTES, OneHeader, Presented, TokenRequest,
     UnverifiedAttestationProof, UnverifiedWorkloadProof,
 };
+use marque_intent::{
+    Circumstances, Digest, Evidence, Grant, IntentRequest, MAX_ARGUMENT_SCHEMAS, MAX_GRANT_BYTES,
+    MAX_PLAYBOOK_BYTES, MAX_TOKEN_LIFETIME, MAX_USES, Playbook, Requester, Rights, Severity, lint,
+    playbook_diff, resolve,
+};
 use marque_spiffe::{
-    Bundle, BundleMap, BundleSource as _, SpiffeId, TrustDomain, UnverifiedJwtSvid,
+    Bundle, BundleMap, BundleSource as _, Environment, SpiffeId, TrustDomain, UnverifiedJwtSvid,
     UnverifiedWitSvid, UnverifiedX509Svid,
 };
 use serde_json::Value;
@@ -263,4 +268,133 @@ pub(crate) fn attestation_proof(bytes: &[u8]) {
     assert!(proof.challenge().is_none_or(|challenge| challenge.len() < text.len()));
     assert!(UnverifiedWorkloadProof::parse(text).is_err());
     assert!(UnverifiedWitSvid::parse(text).is_err() && UnverifiedJwtSvid::parse(text).is_err());
+}
+
+/// The playbook that the checks below change.
+const PLAYBOOK: &str =
+    include_str!("../trust-domains/prod.example.org/playbooks/ingress-cert-rotation.toml");
+
+/// A playbook that is accepted reads the same again, differs in nothing from itself, and can be said something about.
+pub(crate) fn playbook(bytes: &[u8]) {
+    let Ok(text) = from_utf8(bytes) else { return };
+    let now = jiff::Timestamp::UNIX_EPOCH;
+    let said = lint(text, Environment::NonProduction, now);
+    let Ok(playbook) = Playbook::parse(text) else {
+        assert!(said.iter().any(|finding| finding.severity == Severity::Error));
+        return;
+    };
+    assert!(text.len() <= MAX_PLAYBOOK_BYTES);
+    assert!(said.iter().all(|finding| finding.severity == Severity::Warning));
+    let again = Playbook::parse(&format!("{text}\n# the same\n"));
+    // One more comment may be one byte too many.
+    let again = again.map_or(*playbook.digest(), |again| *again.digest());
+    assert_eq!(again, *playbook.digest());
+    assert_eq!(playbook_diff(text, text), Ok(Vec::new()));
+    assert!((1..=MAX_USES).contains(&playbook.times().uses));
+    assert!(playbook.times().token_lifetime() <= MAX_TOKEN_LIFETIME);
+    assert!(!playbook.scopes().iter().any(|scope| scope.as_str().contains('*')));
+}
+
+/// The shipped playbook with these parameters and one resource, and nothing else that takes a value.
+fn playbook_with(properties: toml::Table, required: Vec<toml::Value>, resource: &str) -> String {
+    let mut table: toml::Table = toml::from_str(PLAYBOOK).expect("the shipped playbook");
+    let mut parameters = toml::Table::new();
+    parameters.insert("type".to_owned(), "object".into());
+    parameters.insert("additionalProperties".to_owned(), false.into());
+    parameters.insert("required".to_owned(), required.into());
+    parameters.insert("properties".to_owned(), properties.into());
+    let mut permit = toml::Table::new();
+    permit.insert("audience".to_owned(), "https://ingress.prod.example.org".into());
+    permit.insert("scopes".to_owned(), vec!["secrets.update"].into());
+    table.insert("parameters".to_owned(), parameters.into());
+    table.insert("permits".to_owned(), vec![toml::Value::from(permit)].into());
+    table.insert("resources".to_owned(), vec![resource].into());
+    table.to_string()
+}
+
+/// What comes of a request for that playbook with these values.
+fn granted(playbook: &str, values: serde_json::Map<String, Value>) -> Option<Grant> {
+    let playbook = Playbook::parse(playbook).ok()?;
+    let request = serde_json::json!({
+        "playbook": "ingress-cert-rotation", "ticket": "CHG-1842", "parameters": values,
+    });
+    let request = IntentRequest::from_object(request.as_object()?.clone()).ok()?;
+    let requester = Requester {
+        agent: "spiffe://prod.example.org/agent/cert-rotator".parse().expect("an ID"),
+        attestation: None,
+        owner: None,
+    };
+    let circumstances = Circumstances {
+        intent_id: "int_00000000000000000000000000".parse().expect("an id"),
+        policy_set_digest: Digest::of(b"policies"),
+        evidence: Evidence::default(),
+        now: jiff::Timestamp::UNIX_EPOCH,
+    };
+    resolve(&playbook, &request, &requester, circumstances).ok()
+}
+
+/// Two lines: the properties of a schema, and values. What is granted has exactly these values, of declared names, and is
+/// within the limits of a grant.
+pub(crate) fn parameters(bytes: &[u8]) {
+    let Some((schema, values)) = from_utf8(bytes).ok().and_then(|text| text.split_once('\n'))
+    else {
+        return;
+    };
+    let Ok(properties) = serde_json::from_str::<serde_json::Map<String, Value>>(schema) else {
+        return;
+    };
+    let Ok(values) = serde_json::from_str::<serde_json::Map<String, Value>>(values) else { return };
+    let Ok(table) = toml::Table::try_from(&properties) else { return };
+    let playbook = playbook_with(table, Vec::new(), "k8s://prod/ns/ingress");
+    let Some(grant) = granted(&playbook, values.clone()) else { return };
+    assert_eq!(grant.parameters, values);
+    assert!(values.keys().all(|name| properties.contains_key(name)));
+    assert!(serde_json::to_vec(&grant).expect("JSON").len() <= MAX_GRANT_BYTES);
+    let again = granted(&playbook, values).expect("the same again");
+    assert_eq!(again.digest(), grant.digest());
+}
+
+/// Two lines: a template, and a value for `params.x`. Whatever the value is, it never becomes structure.
+pub(crate) fn template(bytes: &[u8]) {
+    let Some((template, value)) = from_utf8(bytes).ok().and_then(|text| text.split_once('\n'))
+    else {
+        return;
+    };
+    let mut property = toml::Table::new();
+    property.insert("type".to_owned(), "string".into());
+    property.insert("maxLength".to_owned(), 64.into());
+    let mut properties = toml::Table::new();
+    properties.insert("x".to_owned(), property.into());
+    let playbook = playbook_with(properties, vec!["x".into()], template);
+    let of = |value: &str| {
+        let values = serde_json::json!({ "x": value });
+        granted(&playbook, values.as_object().cloned().unwrap_or_default())
+            .and_then(|grant| grant.resources.first().cloned())
+    };
+    let (Some(plain), Some(resource)) = (of("plain"), of(value)) else { return };
+    for structure in ['/', '?', '#', ':', '@', '&', '='] {
+        let count = |text: &str| text.matches(structure).count();
+        assert_eq!(count(&resource), count(&plain), "`{structure}` of `{resource}`");
+    }
+    assert!(resource.is_ascii() && resource.len() <= 2048);
+    assert!(!resource.split(['/', '?', '#']).any(|segment| matches!(segment, "." | "..")));
+}
+
+/// Three lines of rights: each covers itself, and what is covered by what is covered is covered (specs/intents.md 9).
+pub(crate) fn rights(bytes: &[u8]) {
+    let Ok(text) = from_utf8(bytes) else { return };
+    let read = |line: &str| serde_json::from_str::<Rights>(line).ok();
+    let Some(all) = text.lines().map(read).collect::<Option<Vec<_>>>() else { return };
+    for one in &all {
+        let comparable =
+            one.tools.values().all(|tool| tool.arguments.len() <= MAX_ARGUMENT_SCHEMAS);
+        assert!(!comparable || one.covers(one).is_ok(), "{one:?} does not cover itself");
+        for two in &all {
+            for three in &all {
+                if one.covers(two).is_ok() && two.covers(three).is_ok() {
+                    assert!(one.covers(three).is_ok(), "{one:?} {two:?} {three:?}");
+                }
+            }
+        }
+    }
 }

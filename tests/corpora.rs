@@ -104,3 +104,23 @@ fn workload_proofs() {
 fn attestation_proofs() {
     over_corpus("attestation_proof", checks::attestation_proof);
 }
+
+#[test]
+fn playbooks() {
+    over_corpus("playbook", checks::playbook);
+}
+
+#[test]
+fn parameters_of_playbooks() {
+    over_corpus("parameters", checks::parameters);
+}
+
+#[test]
+fn templates_of_playbooks() {
+    over_corpus("template", checks::template);
+}
+
+#[test]
+fn comparisons_of_rights() {
+    over_corpus("rights", checks::rights);
+}

@@ -18,5 +18,7 @@ pub mod issuer;
 mod oidc;
 mod pem;
 mod process;
+pub mod rehearsal;
 mod telemetry;
+pub mod templates;
 pub mod tls;

@@ -42,6 +42,7 @@ mod openapi;
 mod openssl;
 mod pace;
 mod people;
+mod playbooks;
 mod python;
 mod record;
 mod refusals;

@@ -1,5 +1,11 @@
 //! `marque playbook`: the reviewed procedures that an agent may ask for.
 
+mod diff;
+mod lint;
+mod new;
+mod simulate;
+mod test;
+
 use clap::{Args, Subcommand};
 use marque_intent::PlaybookId;
 use tonic::Code;
@@ -12,14 +18,21 @@ use super::text::{lifetime, lines, or_dash, short_digest};
 use crate::grpc::CallError;
 use crate::grpc::admin::PlaybookView;
 
-/// The reviewed procedures that an agent may ask for: list and show
+/// The reviewed procedures that an agent may ask for: list, show, new, lint, diff, test and simulate
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
   marque playbook list
   marque playbook show ingress-cert-rotation
+  marque playbook new --list
+  marque playbook new rotate-web --template certificate-rotation > rotate-web.toml
+  marque playbook lint trust-domains/prod.example.org
+  marque playbook diff before.toml after.toml
+  marque playbook test trust-domains/prod.example.org
+  marque playbook simulate trust-domains/prod.example.org request.json --agent spiffe://prod.example.org/agent/a
 
-Playbooks are edited in the trust domain's folder (playbooks/*.toml); `marque check` validates them.")]
+list and show ask a daemon; the others read files and need none. Playbooks are edited in the trust domain's folder
+(playbooks/*.toml); `marque check` validates them with everything around them.")]
 pub(super) struct PlaybookArgs {
     #[command(subcommand)]
     command: PlaybookCommand,
@@ -35,6 +48,11 @@ enum PlaybookCommand {
         #[arg(value_name = "PLAYBOOK")]
         id: PlaybookId,
     },
+    New(new::NewArgs),
+    Lint(lint::LintArgs),
+    Diff(diff::DiffArgs),
+    Test(test::TestArgs),
+    Simulate(simulate::SimulateArgs),
 }
 
 impl PlaybookArgs {
@@ -42,6 +60,11 @@ impl PlaybookArgs {
         match self.command {
             PlaybookCommand::List => list(session).await,
             PlaybookCommand::Show { id } => show(session, &id).await,
+            PlaybookCommand::New(args) => args.run(session),
+            PlaybookCommand::Lint(args) => args.run(session),
+            PlaybookCommand::Diff(args) => args.run(session),
+            PlaybookCommand::Test(args) => args.run(session),
+            PlaybookCommand::Simulate(args) => args.run(session),
         }
     }
 }

@@ -17,6 +17,7 @@ use marque_registry::{
 use marque_spiffe::Environment;
 
 use super::token_config;
+use crate::rehearsal;
 
 /// The document that makes a folder a trust domain's.
 const DOCUMENT: &str = "trust-domain.toml";
@@ -55,6 +56,12 @@ pub fn check(path: &Path) -> Result<CheckedFolder, Vec<Finding>> {
                 findings.extend(results.iter().filter_map(CaseResult::finding).map(of_policy));
             }
             Err(found) => findings.extend(found.into_iter().map(of_policy)),
+        }
+        match rehearsal::run_cases(&path.join("playbooks/tests"), playbooks, policy) {
+            Ok(results) => {
+                findings.extend(results.iter().filter_map(rehearsal::CaseResult::finding));
+            }
+            Err(found) => findings.extend(found),
         }
         findings.extend(foreign_tenants(&folder, playbooks));
         findings.extend(as_much_as_people(&folder, playbooks));
@@ -192,7 +199,8 @@ fn foreign_tenants(folder: &TrustDomainFolder, playbooks: &PlaybookSet) -> Vec<F
         .collect()
 }
 
-fn overdue(document: &TrustDomainDocument) -> Overdue {
+/// What becomes of a playbook whose review is overdue, as the document says.
+pub(crate) fn overdue(document: &TrustDomainDocument) -> Overdue {
     if document.playbooks().refuses_overdue() { Overdue::Refuse } else { Overdue::Warn }
 }
 

@@ -19,6 +19,7 @@ pub(crate) mod run;
 pub mod serve;
 mod store;
 mod token_config;
+mod versions;
 
 use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
@@ -121,6 +122,7 @@ impl Issuer {
         } = parts;
         let document = Arc::new(folder.document);
         let now = clock.now();
+        versions::are_as_granted(&playbooks, &store).await?;
         let authority =
             Authority::open(authority_config(&document), keys, &*store, Arc::clone(&random), now)
                 .await;
