@@ -36,7 +36,13 @@ impl TokenLifeStore for Store {
         intent: &IntentId,
         now: Timestamp,
     ) -> BoxFuture<'_, Result<(), TokenStoreError>> {
-        let change = Change { id: intent.clone(), change: IntentChange::Heard { by: None }, now };
+        let change = Change {
+            id: intent.clone(),
+            change: IntentChange::Heard { by: None },
+            idempotency: None,
+            pace: None,
+            now,
+        };
         // An intent that ended meanwhile is not heard of any more; its tokens are told dead the next time.
         async move { self.queue.run(change).await.map(drop).map_err(TokenStoreError::new) }.boxed()
     }
