@@ -103,9 +103,10 @@ fn a_field_that_nothing_enforces_yet_is_refused() {
             Some(("approval.levels.*.any.*", name)) => {
                 PLAYBOOK.replacen("{ approve = 1,", &format!("{{ approve = 1, {name} = true,"), 1)
             }
-            Some((table, name)) => {
+            Some((table, name)) if PLAYBOOK.contains(&format!("[{table}]")) => {
                 PLAYBOOK.replacen(&format!("[{table}]"), &format!("[{table}]\n{name} = true"), 1)
             }
+            Some((table, name)) => format!("{PLAYBOOK}\n[{table}]\n{name} = true\n"),
         };
         let found = errors(&text);
         assert_eq!(found.len(), 1, "{path}: {found:?}");
