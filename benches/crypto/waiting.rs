@@ -8,7 +8,8 @@ use marque_exchange::{
     OpenedDeferral, PlaybookApproval, Polled, TokenStoreError,
 };
 use marque_intent::{
-    ApprovalPlan, Denial, Digest, IdempotencyKey, Intent, IntentId, IntentRequest, PlaybookId,
+    ApprovalPlan, Delegator, Denial, Digest, IdempotencyKey, Intent, IntentId, IntentRequest,
+    PlaybookId,
 };
 use marque_spiffe::SpiffeId;
 
@@ -28,6 +29,15 @@ impl IntentDesk for Nobody {
 
     fn withdraw<'a>(&'a self, _: &'a AuthenticatedClient, _: &'a IntentId) -> BoxFuture<'a, ()> {
         ready(()).boxed()
+    }
+
+    fn may_use<'a>(
+        &'a self,
+        _: &'a AuthenticatedClient,
+        _: &'a Intent,
+        _: Option<&'a Delegator>,
+    ) -> BoxFuture<'a, Result<(), Denial>> {
+        ready(Ok(())).boxed()
     }
 
     fn approval(&self, _: &SpiffeId, _: &PlaybookId) -> PlaybookApproval {

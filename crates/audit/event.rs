@@ -98,6 +98,12 @@ pub enum EventKind {
     /// The kill switch was thrown.
     #[serde(rename = "org.marque.kill")]
     Kill,
+    /// A posture signal was set or taken back.
+    #[serde(rename = "org.marque.posture.set")]
+    PostureSet,
+    /// Policy would have refused an approval or a use, and the playbook is only observed.
+    #[serde(rename = "org.marque.policy.observed")]
+    PolicyObserved,
     /// An identity document was minted.
     #[serde(rename = "org.marque.svid.issued")]
     SvidIssued,
@@ -120,7 +126,7 @@ pub enum EventKind {
 
 impl EventKind {
     /// Every kind, in the order of declaration.
-    pub const ALL: [Self; 34] = [
+    pub const ALL: [Self; 36] = [
         Self::IntentRequested,
         Self::IntentPending,
         Self::IntentDenied,
@@ -149,6 +155,8 @@ impl EventKind {
         Self::TokenRevoked,
         Self::TokenRefused,
         Self::Kill,
+        Self::PostureSet,
+        Self::PolicyObserved,
         Self::SvidIssued,
         Self::SvidBrokered,
         Self::EntryCreated,
@@ -189,6 +197,8 @@ impl EventKind {
             Self::TokenRevoked => "org.marque.token.revoked",
             Self::TokenRefused => "org.marque.token.refused",
             Self::Kill => "org.marque.kill",
+            Self::PostureSet => "org.marque.posture.set",
+            Self::PolicyObserved => "org.marque.policy.observed",
             Self::SvidIssued => "org.marque.svid.issued",
             Self::SvidBrokered => "org.marque.svid.brokered",
             Self::EntryCreated => "org.marque.entry.created",

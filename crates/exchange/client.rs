@@ -72,6 +72,7 @@ impl fmt::Debug for PeerCertificate {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AuthenticatedClient {
     id: SpiffeId,
+    svid_issued_at: Option<Timestamp>,
     svid_expires_at: Timestamp,
     method: ClientMethod,
 }
@@ -112,7 +113,7 @@ impl ClientMethod {
 impl AuthenticatedClient {
     /// A client that somebody else authenticated: a test's, or one whose proof is not a JWT-SVID.
     pub const fn dangerous_assume(id: SpiffeId, svid_expires_at: Timestamp) -> Self {
-        Self { id, svid_expires_at, method: ClientMethod::JwtSvid }
+        Self { id, svid_issued_at: None, svid_expires_at, method: ClientMethod::JwtSvid }
     }
 
     /// A `client_id` that was sent is the SVID's own SPIFFE ID.
@@ -132,6 +133,11 @@ impl AuthenticatedClient {
     /// Its SPIFFE ID, which is also its `client_id`.
     pub const fn id(&self) -> &SpiffeId {
         &self.id
+    }
+
+    /// When the SVID that it showed was issued, and so when it was attested; `None` if the SVID does not say.
+    pub const fn svid_issued_at(&self) -> Option<Timestamp> {
+        self.svid_issued_at
     }
 
     /// When the SVID that it showed ends.

@@ -6,7 +6,8 @@ use std::{error::Error, fmt};
 
 use futures::future::BoxFuture;
 use marque_intent::{
-    ApprovalPlan, Denial, DenialCode, IdempotencyKey, Intent, IntentId, IntentRequest, PlaybookId,
+    ApprovalPlan, Delegator, Denial, DenialCode, IdempotencyKey, Intent, IntentId, IntentRequest,
+    PlaybookId,
 };
 use marque_spiffe::SpiffeId;
 
@@ -29,6 +30,15 @@ pub trait IntentDesk: fmt::Debug + Send + Sync {
         agent: &'a AuthenticatedClient,
         intent: &'a IntentId,
     ) -> BoxFuture<'a, ()>;
+
+    /// Whether a token may be issued for an approved intent now, with everything that is known now: policies decide at
+    /// every use again (M 79). `delegator` is on whose behalf; the agent's own if none.
+    fn may_use<'a>(
+        &'a self,
+        agent: &'a AuthenticatedClient,
+        intent: &'a Intent,
+        delegator: Option<&'a Delegator>,
+    ) -> BoxFuture<'a, Result<(), Denial>>;
 
     /// Who approves what a playbook grants to this agent.
     fn approval(&self, agent: &SpiffeId, playbook: &PlaybookId) -> PlaybookApproval;

@@ -202,6 +202,15 @@ impl TokenService {
                 });
             }
         };
+        if let Some(intent) = &intent {
+            let allowed = self.desk.may_use(client, intent, wanted.delegator.as_ref()).await;
+            if let Err(denial) = allowed {
+                self.remember(proofs).await?;
+                return Err(self
+                    .refused(client, Some(id), Some(intent), Refusal::denied(denial))
+                    .await);
+            }
+        }
         let redemption = Redemption {
             intent: (*id).clone(),
             agent: client.id().clone(),

@@ -5,14 +5,24 @@
 //! resolved.
 
 mod history;
+mod inputs;
+mod posture;
 mod risk;
+mod standing;
 mod ticket;
 mod window;
 
 use serde::{Deserialize, Serialize};
 
 pub use self::history::History;
-pub use self::risk::{RiskAssessment, RiskFactor};
+pub use self::posture::{Posture, PostureError, PostureScope, PostureSignal, PostureState};
+pub use self::risk::{
+    MAX_RISK, RiskAssessment, RiskFactor, RiskInputs, RiskName, RiskRules, UnknownRiskName,
+    WorkingDay, WorkingDayError, WorkingHours,
+};
+pub use self::standing::{
+    AgentStanding, Category, CategoryError, Confidence, ConfidenceError, Demands,
+};
 pub use self::ticket::TicketEvidence;
 pub use self::window::WindowEvidence;
 
@@ -32,6 +42,24 @@ pub struct Evidence {
     /// What came before.
     #[serde(default, skip_serializing_if = "History::is_empty")]
     pub history: History,
+    /// What is known of the agent.
+    #[serde(default, skip_serializing_if = "AgentStanding::is_empty")]
+    pub standing: AgentStanding,
+    /// Whether nothing was approved before for what the agent attests as now; only looked at where it weighs something.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub new_build: bool,
+    /// How alert somebody is about the agent, the playbook or the trust domain.
+    #[serde(default, skip_serializing_if = "Posture::is_normal")]
+    pub posture: Posture,
+    /// How sure the agent says that it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub confidence: Option<Confidence>,
+    /// The business justification, as a category of the playbook.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub category: Option<Category>,
+    /// What the request is about, by the playbook's `object`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub object: Option<String>,
 }
 
 impl Evidence {

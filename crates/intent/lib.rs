@@ -58,7 +58,10 @@ pub use self::envelope::{
     Bearings, Claimed, ClaimsError, Envelope, EnvelopeDocument, ResourceConstraints, RightsClaims,
 };
 pub use self::evidence::{
-    Evidence, History, RiskAssessment, RiskFactor, TicketEvidence, WindowEvidence,
+    AgentStanding, Category, CategoryError, Confidence, ConfidenceError, Demands, Evidence,
+    History, MAX_RISK, Posture, PostureError, PostureScope, PostureSignal, PostureState,
+    RiskAssessment, RiskFactor, RiskInputs, RiskName, RiskRules, TicketEvidence, UnknownRiskName,
+    WindowEvidence, WorkingDay, WorkingDayError, WorkingHours,
 };
 pub use self::grant::{
     APPROVAL_TAG, AuthorizationDetail, Delivery, Grant, GrantError, GrantTerms, MAX_GRANT_BYTES,
@@ -75,12 +78,12 @@ pub use self::open::{
 };
 pub use self::parent::ParentIntent;
 pub use self::playbook::{
-    ApprovalMode, Difference, Effect, Exception, ExceptionId, ExceptionIdError, ExceptionStanding,
-    LintFinding, MAX_CLOCK, MAX_EXCEPTION, MAX_EXCEPTION_RUNS, MAX_PLAYBOOK_BYTES,
-    MAX_TOKEN_LIFETIME, MAX_USES, Overdue, Phase, PhaseName, PhaseNameError, PhaseSummary,
-    PinnedException, Playbook, PlaybookError, PlaybookFinding, PlaybookId, PlaybookIdError,
-    PlaybookSet, PlaybookStatus, PlaybookSummary, Relaxed, Severity, TicketSummary, Times,
-    WorkflowLabel, changes_what_is_enforced, diff as playbook_diff, lint,
+    ApprovalMode, Difference, Effect, Enforcement, Exception, ExceptionId, ExceptionIdError,
+    ExceptionStanding, LintFinding, MAX_CLOCK, MAX_EXCEPTION, MAX_EXCEPTION_RUNS,
+    MAX_PLAYBOOK_BYTES, MAX_TOKEN_LIFETIME, MAX_USES, Overdue, Phase, PhaseName, PhaseNameError,
+    PhaseSummary, PinnedException, Playbook, PlaybookError, PlaybookFinding, PlaybookId,
+    PlaybookIdError, PlaybookSet, PlaybookStatus, PlaybookSummary, Relaxed, Severity,
+    TicketSummary, Times, WorkflowLabel, changes_what_is_enforced, diff as playbook_diff, lint,
 };
 pub use self::provisions::{LogDemands, LogField, PromptKept, Provisions};
 pub use self::request::{
@@ -93,7 +96,7 @@ pub use self::rights::{
     MAX_DELEGATION_DEPTH, MAX_DETAILS, MAX_LABEL_LEN, MAX_TOOLS, OnBehalf, Rights, ToolBounds,
     ToolId, ToolIdError, Wanted, WantedTool, Widening,
 };
-pub use self::ruling::Ruling;
+pub use self::ruling::{Ruling, Verdict};
 pub use self::secrets::{is_secret_name, looks_like_secret};
 pub use self::store::{
     ChangeError, IdempotencyKey, IdempotencyKeyError, IntentFilter, IntentStore, IntentStoreError,

@@ -48,7 +48,7 @@ use crate::denial::{Denial, DenialCode};
 use crate::grant::Grant;
 use crate::id::IntentId;
 use crate::open::CapsInForce;
-use crate::ruling::Ruling;
+use crate::ruling::{Ruling, Verdict};
 use crate::text::{Justification, Reason};
 
 /// How far the clock may step back before nothing is granted any more.
@@ -88,6 +88,10 @@ pub struct Course {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     appeal: Option<Appeal>,
     ruling: Ruling,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    reasons: Vec<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    shadow: Option<Ruling>,
     created_at: Timestamp,
     changed_at: Timestamp,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -141,12 +145,17 @@ impl Intent {
     pub fn open(
         grant: Grant,
         justification: Option<Justification>,
-        ruling: Ruling,
+        verdict: impl Into<Verdict>,
         now: Timestamp,
     ) -> (Self, Vec<Event>) {
+        let Verdict { ruling, reasons, shadow } = verdict.into();
         let denial = match &ruling {
             Ruling::Deny { code, rules } => {
-                let denial = Denial::new(*code, "refused by policy");
+                let detail = match reasons.is_empty() {
+                    true => "refused by policy".to_owned(),
+                    false => reasons.join("; "),
+                };
+                let denial = Denial::new(*code, detail);
                 Some(denial.by_policy(grant.policy_set_digest, rules.clone()))
             }
             Ruling::AskApproval { .. } if grant.approval.is_none() => {
@@ -166,6 +175,8 @@ impl Intent {
             justification,
             appeal: None,
             ruling,
+            reasons,
+            shadow,
             created_at: now,
             changed_at: now,
             approvals: Vec::new(),
@@ -287,6 +298,18 @@ impl Intent {
     #[must_use]
     pub fn ruling(&self) -> &Ruling {
         &self.ruling
+    }
+
+    /// Why policy said so, in its own words.
+    #[must_use]
+    pub fn reasons(&self) -> &[String] {
+        &self.reasons
+    }
+
+    /// What policy said where that is not enforced: the playbook is observed, and the request would have been refused.
+    #[must_use]
+    pub fn shadow(&self) -> Option<&Ruling> {
+        self.shadow.as_ref()
     }
 
     /// When it was asked for.

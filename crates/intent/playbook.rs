@@ -43,9 +43,9 @@ pub(crate) use self::pattern::LinearPattern;
 pub use self::phase::{Phase, PhaseName, PhaseNameError};
 pub use self::sections::approval::ApprovalMode;
 pub(crate) use self::sections::change::TicketDemand;
+pub use self::sections::enforcement::Enforcement;
 pub use self::sections::head::PlaybookStatus;
 pub(crate) use self::sections::permits::DetailTemplate;
-use self::sections::risk::RiskTerms;
 pub use self::sections::time::Times;
 pub(crate) use self::sections::time::duration;
 pub(crate) use self::sections::tools::ToolTemplate;
@@ -59,6 +59,7 @@ use crate::approval::ApprovalPlan;
 use crate::delegators::Delegators;
 use crate::digest::Digest;
 use crate::ends::EndingRules;
+use crate::evidence::{Demands, RiskRules};
 use crate::grant::{Delivery, PinnedPlaybook, Scope};
 use crate::open::Caps;
 use crate::provisions::LogDemands;
@@ -116,7 +117,7 @@ pub struct Playbook {
     status: PlaybookStatus,
     purpose: Option<String>,
     data_classes: Vec<String>,
-    risk: RiskTerms,
+    risk: RiskRules,
     agents: Vec<SpiffeIdPattern>,
     pub(crate) parameters: Parameters,
     pub(crate) resources: Vec<Template>,
@@ -140,6 +141,9 @@ pub struct Playbook {
     exception: Option<PinnedException>,
     ends: EndingRules,
     caps: Caps,
+    demands: Demands,
+    enforcement: Enforcement,
+    pub(crate) object: Option<Template>,
 }
 
 impl Playbook {
@@ -221,6 +225,24 @@ impl Playbook {
     #[must_use]
     pub fn data_classes(&self) -> &[String] {
         &self.data_classes
+    }
+
+    /// How its risk is counted, and what follows of it.
+    #[must_use]
+    pub const fn risk_rules(&self) -> &RiskRules {
+        &self.risk
+    }
+
+    /// What it demands of whoever asks, beside being one of its agents.
+    #[must_use]
+    pub const fn demands(&self) -> &Demands {
+        &self.demands
+    }
+
+    /// Whether what policy says of it is enforced.
+    #[must_use]
+    pub const fn enforcement(&self) -> Enforcement {
+        self.enforcement
     }
 
     /// The risk score that it starts from, 0 to 100.

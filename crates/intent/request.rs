@@ -9,6 +9,7 @@ use serde_json::{Map, Value};
 
 use crate::appeal::Appeal;
 use crate::denial::{Denial, DenialCode};
+use crate::evidence::{Category, Confidence};
 use crate::playbook::{PhaseName, PlaybookId};
 use crate::rights::Label;
 use crate::secrets::looks_like_secret;
@@ -105,11 +106,13 @@ pub struct IntentRequest {
     session: Option<Label>,
     task: Option<Label>,
     phase: Option<PhaseName>,
+    confidence: Option<Confidence>,
+    category: Option<Category>,
 }
 
 impl IntentRequest {
     /// Reads the body of a request: a JSON object with `playbook` and, where needed, `version`, `parameters`, `ticket`,
-    /// `justification`, `session`, `task` and `phase`.
+    /// `justification`, `session`, `task`, `phase`, `confidence` and `category`.
     ///
     /// # Errors
     /// `raw_permissions_not_requestable`, `unrecognised_field` or `invalid_request`.
@@ -126,7 +129,7 @@ impl IntentRequest {
     /// # Errors
     /// As for [`Self::parse`].
     pub fn from_object(mut members: Map<String, Value>) -> Result<Self, Denial> {
-        const KNOWN: [&str; 8] = [
+        const KNOWN: [&str; 10] = [
             "playbook",
             "version",
             "parameters",
@@ -135,6 +138,8 @@ impl IntentRequest {
             "session",
             "task",
             "phase",
+            "confidence",
+            "category",
         ];
         if let Some(raw) = members.keys().find(|name| is_raw_permission(name)) {
             return Err(raw_permissions(raw));
@@ -153,6 +158,8 @@ impl IntentRequest {
             session: label("session", members.remove("session"))?,
             task: label("task", members.remove("task"))?,
             phase: phase(members.remove("phase"))?,
+            confidence: confidence(members.remove("confidence"))?,
+            category: category(members.remove("category"))?,
         })
     }
 
@@ -197,6 +204,18 @@ impl IntentRequest {
     #[must_use]
     pub const fn appeal(&self) -> Option<&Appeal> {
         self.appeal.as_ref()
+    }
+
+    /// How sure the agent says that it is; only ever counts against the request.
+    #[must_use]
+    pub const fn confidence(&self) -> Option<Confidence> {
+        self.confidence
+    }
+
+    /// The category of business justification, not yet checked against the playbook.
+    #[must_use]
+    pub const fn category(&self) -> Option<&Category> {
+        self.category.as_ref()
     }
 
     /// What the agent calls its session; shown and logged, and no input to any decision.
@@ -289,6 +308,23 @@ fn phase(member: Option<Value>) -> Result<Option<PhaseName>, Denial> {
             text.parse().map(Some).map_err(|error| invalid(format!("`phase`: {error}")))
         }
         Some(_) => Err(invalid("`phase` is a string")),
+    }
+}
+
+fn confidence(member: Option<Value>) -> Result<Option<Confidence>, Denial> {
+    let Some(value) = member else { return Ok(None) };
+    let number = value.as_u64().ok_or_else(|| invalid("`confidence` is a whole number"))?;
+    let stated = Confidence::try_from(number);
+    stated.map(Some).map_err(|error| invalid(format!("`confidence`: {error}")))
+}
+
+fn category(member: Option<Value>) -> Result<Option<Category>, Denial> {
+    match member {
+        None => Ok(None),
+        Some(Value::String(text)) => {
+            text.parse().map(Some).map_err(|error| invalid(format!("`category`: {error}")))
+        }
+        Some(_) => Err(invalid("`category` is a string")),
     }
 }
 

@@ -67,7 +67,14 @@ pub fn resolve(
     let ticket = ticket(playbook, request.ticket())?;
     let filled = Filled { playbook, parameters: request.parameters(), agent: &requester.agent };
     let times = playbook.times();
-    let Circumstances { intent_id, policy_set_digest, evidence, now } = circumstances;
+    let Circumstances { intent_id, policy_set_digest, mut evidence, now } = circumstances;
+    evidence.confidence = request.confidence();
+    evidence.category = request.category().cloned();
+    evidence.object = playbook.object.as_ref().map(|object| filled.text(object)).transpose()?;
+    let risk = match evidence.risk.is_empty() {
+        true => playbook.risk(),
+        false => evidence.risk.score,
+    };
     let not_after =
         plus(plus(plus(now, times.request_ttl), times.start_within), times.max_duration);
     let approval = playbook.approval().cloned();
@@ -111,7 +118,7 @@ pub fn resolve(
         ticket,
         approval,
         policy_set_digest,
-        risk: playbook.risk(),
+        risk,
         evidence,
         conditions: Conditions {
             provisions: provisions(playbook, request, requester)?,

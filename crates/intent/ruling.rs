@@ -1,4 +1,4 @@
-//! What a decision point says about a grant that somebody asks for.
+//! What a decision point says about a grant that somebody asks for, and why.
 
 use serde::{Deserialize, Serialize};
 
@@ -36,5 +36,31 @@ impl Ruling {
                 rules
             }
         }
+    }
+}
+
+/// A ruling with its reasons, and what was ruled though it is not enforced.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Verdict {
+    /// What is enforced.
+    pub ruling: Ruling,
+    /// Why, in the words of the policies that decided (`@reason`), in the order of their ids.
+    pub reasons: Vec<String>,
+    /// What was ruled, where the playbook is only observed and the request would have been refused (M 131).
+    pub shadow: Option<Ruling>,
+}
+
+impl From<Ruling> for Verdict {
+    fn from(ruling: Ruling) -> Self {
+        Self { ruling, reasons: Vec::new(), shadow: None }
+    }
+}
+
+impl Ruling {
+    /// Refused for one reason that is no policy's.
+    #[must_use]
+    pub const fn refused(code: DenialCode) -> Self {
+        Self::Deny { code, rules: Vec::new() }
     }
 }

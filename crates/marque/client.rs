@@ -81,26 +81,7 @@ impl HttpClient {
     /// # Errors
     /// When the file cannot be read or holds no certificate.
     pub fn new(ca_file: &Path) -> Result<Self, ClientError> {
-        let failed = |source: Box<dyn std::error::Error + Send + Sync>| {
-            ClientError::CertificateAuthority { file: ca_file.display().to_string(), source }
-        };
-        let pem = std::fs::read(ca_file).map_err(|error| failed(Box::new(error)))?;
-        let mut roots: Vec<Certificate<'static>> = Vec::new();
-        for item in parse_pem(&pem) {
-            if let PemItem::Certificate(certificate) =
-                item.map_err(|error| failed(Box::new(error)))?
-            {
-                roots.push(certificate);
-            }
-        }
-        if roots.is_empty() {
-            return Err(failed("no certificate in the file".into()));
-        }
-        let tls = TlsConfig::builder()
-            .root_certs(RootCerts::new_with_certs(&roots))
-            .unversioned_rustls_crypto_provider(Arc::new(ring::default_provider()))
-            .build();
-        Ok(Self::with_tls(tls))
+        Ok(Self::with_tls(tls(ca_file)?))
     }
 
     /// A client for plain HTTP on loopback.
@@ -148,6 +129,30 @@ impl HttpClient {
         let request = self.agent.post(url).header("authorization", format!("Bearer {bearer}"));
         answer(url, request.send_json(body))
     }
+}
+
+/// TLS that trusts the certificates in `ca_file` (PEM) and nothing else.
+///
+/// # Errors
+/// When the file cannot be read or holds no certificate.
+pub(crate) fn tls(ca_file: &Path) -> Result<TlsConfig, ClientError> {
+    let failed = |source: Box<dyn std::error::Error + Send + Sync>| {
+        ClientError::CertificateAuthority { file: ca_file.display().to_string(), source }
+    };
+    let pem = std::fs::read(ca_file).map_err(|error| failed(Box::new(error)))?;
+    let mut roots: Vec<Certificate<'static>> = Vec::new();
+    for item in parse_pem(&pem) {
+        if let PemItem::Certificate(certificate) = item.map_err(|error| failed(Box::new(error)))? {
+            roots.push(certificate);
+        }
+    }
+    if roots.is_empty() {
+        return Err(failed("no certificate in the file".into()));
+    }
+    Ok(TlsConfig::builder()
+        .root_certs(RootCerts::new_with_certs(&roots))
+        .unversioned_rustls_crypto_provider(Arc::new(ring::default_provider()))
+        .build())
 }
 
 fn answer(

@@ -125,6 +125,7 @@ async fn register(built: &[Built], binding: &AgentBinding) -> anyhow::Result<()>
             jwt_lifetime: None,
             dns_names: Vec::new(),
             federates_with: BTreeSet::new(),
+            repository: None,
             expires_at: None,
         };
         let created = one.issuer.registrar().create_for_this_run(entry, OWNER).await;

@@ -1,6 +1,7 @@
 //! The daemon `marque`: the command line, the roles, and the edges. Protocol rules live in the rooms below.
 
 mod attestors;
+pub mod authzen;
 pub mod cli;
 pub mod client;
 pub mod clock;

@@ -13,7 +13,7 @@ use marque_intent::{
     Circumstances, Denial, DenialCode, Evidence, Grant, IntentId, IntentRequest, PhaseName,
     PlaybookSet, Requester, Ruling, resolve,
 };
-use marque_policy::{DecisionPoint, Question};
+use marque_policy::{Act, DecisionPoint, Question, ruled};
 use marque_spiffe::SpiffeId;
 use serde_json::{Map, Value};
 
@@ -97,17 +97,22 @@ fn decide(
     };
     let intent_id: IntentId =
         "int_00000000000000000000000000".parse().map_err(|error| failed(&error))?;
-    let circumstances = Circumstances {
-        intent_id,
-        policy_set_digest: *policy.set_digest(),
-        evidence: asked.evidence.clone(),
-        now,
-    };
+    let mut evidence = asked.evidence.clone();
+    if playbook.is_for(&asked.agent) {
+        playbook.demands().check(&evidence.standing, &request, now)?;
+    }
+    evidence.confidence = request.confidence();
+    let (has_ticket, environment) = (request.ticket().is_some(), playbooks.environment());
+    evidence.risk = playbook.assess_risk(&evidence, has_ticket, environment, now);
+    let policy_set_digest = *policy.set_digest();
+    let circumstances = Circumstances { intent_id, policy_set_digest, evidence, now };
     let requester =
         Requester { agent: asked.agent.clone(), attestation: None, owner: asked.sponsor.clone() };
     let grant = resolve(playbook, &request, &requester, circumstances)?;
-    let question = Question { grant: &grant, playbook, environment: playbooks.environment(), now };
-    let ruling = policy.decide(&question).map_err(|error| failed(&error))?;
+    let evidence = &grant.evidence;
+    let question =
+        Question { grant: &grant, playbook, evidence, environment, act: Act::Request, now };
+    let ruling = ruled(policy, &question).map_err(|error| failed(&error))?.ruling;
     Ok((grant, ruling))
 }
 

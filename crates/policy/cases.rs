@@ -1,21 +1,39 @@
 //! Policy cases in files: `policy/tests/*.toml`. A case is a request as an agent would send it, and what has to come of it.
 //!
+//! ```toml
+//! [[case]]
+//! name = "one certificate under one ticket waits for an approver"
+//! agent = "spiffe://prod.example.org/agent/cert-rotator/one"
+//! request = { playbook = "ingress-cert-rotation", ticket = "CHG-1842", parameters = { service = "checkout" } }
+//! expect = "ask"                        # or "approve", "deny"
+//! code = "ticket_missing"               # with "deny"
+//! rules = ["prod-ask"]                  # the policies that decide; may be absent
+//! would_deny = "risk_too_high"          # where the playbook is only observed
+//! at = "2026-03-10T09:00:00Z"           # may be absent: the first instant of 1970
+//! act = "approve"                       # or "use"; absent: "request"
+//! facts = { owner = "group:sre", posture = "high", open_grants = 2 }    # what is found out; see [`Facts`]
+//! person = { id = "workforce:alice", groups = ["csm"] }    # the delegator of a use; the approver of an approval
+//! ```
+//!
 //! Playbooks and policies are tested together, because a change to either changes what comes of a request.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 use marque_intent::{
-    Circumstances, Denial, DenialCode, Digest, Evidence, IntentId, IntentRequest, PlaybookSet,
-    Requester, Ruling, resolve,
+    AgentStanding, Approver, Circumstances, Delegator, Denial, DenialCode, Digest, Evidence,
+    GroupName, History, IntentId, IntentRequest, Person, Playbook, PlaybookSet, Posture, Requester,
+    Ruling, TicketEvidence, Verdict, WindowEvidence, resolve,
 };
-use marque_spiffe::SpiffeId;
+use marque_spiffe::{Repository, Selector, SpiffeId};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use crate::cedar::CedarDecisionPoint;
-use crate::decision::{DecisionPoint, Question};
+use crate::decision::{Act, DecisionPoint as _, Question};
 use crate::finding::PolicyFinding;
+use crate::judge::judge;
 
 /// What became of one case.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,6 +46,8 @@ pub struct CaseResult {
     pub name: String,
     /// Whether it came out as expected.
     pub outcome: CaseOutcome,
+    /// The policies that decided it.
+    pub rules: Vec<String>,
 }
 
 /// Whether a case came out as expected.
@@ -79,11 +99,13 @@ pub fn run_cases(
             Ok((text, document)) => {
                 let lines = case_lines(&text);
                 for (index, case) in document.case.into_iter().enumerate() {
+                    let (outcome, rules) = run(&case, point, playbooks);
                     results.push(CaseResult {
                         line: lines.get(index).copied(),
-                        outcome: run(&case, point, playbooks),
+                        outcome,
                         name: case.name,
                         file: file.clone(),
+                        rules,
                     });
                 }
             }
@@ -108,6 +130,13 @@ struct Case {
     expect: Expectation,
     code: Option<DenialCode>,
     rules: Option<Vec<String>>,
+    would_deny: Option<DenialCode>,
+    at: Option<Timestamp>,
+    #[serde(default)]
+    act: CaseAct,
+    #[serde(default)]
+    facts: Facts,
+    person: Option<CasePerson>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
@@ -118,16 +147,97 @@ enum Expectation {
     Deny,
 }
 
-fn run(case: &Case, point: &CedarDecisionPoint, playbooks: &PlaybookSet) -> CaseOutcome {
-    let ruling = match decide(case, point, playbooks) {
-        Ok(Ok(ruling)) => ruling,
-        Ok(Err(denial)) => Ruling::Deny { code: denial.code(), rules: Vec::new() },
-        Err(failure) => return CaseOutcome::Failed { expected: expected(case), actual: failure },
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum CaseAct {
+    #[default]
+    Request,
+    Approve,
+    Use,
+}
+
+/// What is found out in a case. What is absent is not known, not there, or none.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct Facts {
+    owner: String,
+    selectors: Vec<Selector>,
+    repository: Option<Repository>,
+    attested_at: Option<Timestamp>,
+    posture: Posture,
+    open_grants: u32,
+    recent_denials: u32,
+    new_build: bool,
+    ticket_state: Option<String>,
+    in_window: Option<bool>,
+    mfa: Option<bool>,
+    approvals: u32,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct CasePerson {
+    id: String,
+    #[serde(default)]
+    groups: BTreeSet<String>,
+}
+
+impl Facts {
+    fn evidence(&self, now: Timestamp) -> Evidence {
+        let ticket = self.ticket_state.as_ref().map(|state| TicketEvidence {
+            system: "case".to_owned(),
+            state: state.clone(),
+            title: String::new(),
+            state_hash: Digest::of(state.as_bytes()),
+            checked_at: now,
+        });
+        let window = self.in_window.map(|open| WindowEvidence {
+            open,
+            until: None,
+            opens_at: None,
+            blackout: None,
+        });
+        Evidence {
+            ticket,
+            window,
+            history: History {
+                open_grants: self.open_grants,
+                denials: self.recent_denials,
+                ..History::default()
+            },
+            standing: AgentStanding {
+                owner: self.owner.clone(),
+                selectors: self.selectors.iter().cloned().collect(),
+                repository: self.repository.clone(),
+                attested_at: self.attested_at,
+            },
+            new_build: self.new_build,
+            posture: self.posture,
+            ..Evidence::default()
+        }
+    }
+}
+
+fn run(
+    case: &Case,
+    point: &CedarDecisionPoint,
+    playbooks: &PlaybookSet,
+) -> (CaseOutcome, Vec<String>) {
+    let verdict = match decide(case, point, playbooks) {
+        Ok(Ok(verdict)) => verdict,
+        Ok(Err(denial)) => Ruling::refused(denial.code()).into(),
+        Err(actual) => {
+            return (CaseOutcome::Failed { expected: expected(case), actual }, Vec::new());
+        }
     };
-    let (expectation, code, rules) = match &ruling {
+    let (expectation, code, rules) = match &verdict.ruling {
         Ruling::Approve { rules } => (Expectation::Approve, None, rules),
         Ruling::AskApproval { rules } => (Expectation::Ask, None, rules),
         Ruling::Deny { code, rules } => (Expectation::Deny, Some(*code), rules),
+    };
+    let (would_deny, shadowed) = match &verdict.shadow {
+        Some(Ruling::Deny { code, rules }) => (Some(*code), rules.clone()),
+        Some(_) | None => (None, Vec::new()),
     };
     let same_rules = case.rules.as_ref().is_none_or(|wanted| {
         let (mut wanted, mut actual) = (wanted.clone(), rules.clone());
@@ -135,22 +245,24 @@ fn run(case: &Case, point: &CedarDecisionPoint, playbooks: &PlaybookSet) -> Case
         actual.sort();
         wanted == actual
     });
-    if expectation == case.expect && code == case.code && same_rules {
-        CaseOutcome::Passed
-    } else {
-        CaseOutcome::Failed {
-            expected: expected(case),
-            actual: in_words(expectation, code, Some(rules)),
-        }
+    let decided = rules.iter().cloned().chain(shadowed).collect();
+    let as_expected = expectation == case.expect
+        && code == case.code
+        && would_deny == case.would_deny
+        && same_rules;
+    if as_expected {
+        return (CaseOutcome::Passed, decided);
     }
+    let actual = in_words(expectation, code, Some(rules), would_deny);
+    (CaseOutcome::Failed { expected: expected(case), actual }, decided)
 }
 
-/// What comes of a request; the outer error is a policy that cannot be evaluated.
+/// What comes of a request; the outer error is a case or a policy that cannot be evaluated.
 fn decide(
     case: &Case,
     point: &CedarDecisionPoint,
     playbooks: &PlaybookSet,
-) -> Result<Result<Ruling, Denial>, String> {
+) -> Result<Result<Verdict, Denial>, String> {
     let request = match IntentRequest::from_object(case.request.clone()) {
         Ok(request) => request,
         Err(denial) => return Ok(Err(denial)),
@@ -158,39 +270,117 @@ fn decide(
     let Some(playbook) = playbooks.find(request.playbook()) else {
         return Ok(Err(Denial::new(DenialCode::UnknownPlaybook, "no such playbook")));
     };
-    let playbook = match playbook.in_phase(request.phase()) {
-        Ok(playbook) => playbook,
-        Err(denial) => return Ok(Err(denial)),
-    };
     let intent_id: IntentId = "int_00000000000000000000000000"
         .parse()
         .map_err(|error| format!("no intent id: {error}"))?;
-    // Cases are about rules and not about the day: they all play at one instant.
-    let now = Timestamp::UNIX_EPOCH;
-    let circumstances = Circumstances {
-        intent_id,
-        policy_set_digest: *point.set_digest(),
-        evidence: Evidence::default(),
-        now,
+    // Most cases are about rules and not about the day.
+    let now = case.at.unwrap_or(Timestamp::UNIX_EPOCH);
+    let evidence = match evidence(case, playbook, &request, playbooks, now) {
+        Ok(evidence) => evidence,
+        Err(denial) => return Ok(Err(denial)),
     };
+    let circumstances =
+        Circumstances { intent_id, policy_set_digest: *point.set_digest(), evidence, now };
     let requester =
         Requester { agent: case.agent.clone(), attestation: None::<Digest>, owner: None };
     let grant = match resolve(playbook, &request, &requester, circumstances) {
         Ok(grant) => grant,
         Err(denial) => return Ok(Err(denial)),
     };
-    let question = Question { grant: &grant, playbook, environment: playbooks.environment(), now };
-    point.decide(&question).map(Ok).map_err(|error| error.to_string())
+    let person = Actor::of(case)?;
+    let question = Question {
+        grant: &grant,
+        playbook,
+        evidence: &grant.evidence,
+        environment: playbooks.environment(),
+        act: person.act(case, grant.uses),
+        now,
+    };
+    judge(point, &question, true).map(Ok).map_err(|error| error.to_string())
+}
+
+/// What is known in a case, with the risk of it; or what the playbook demands and does not get.
+fn evidence(
+    case: &Case,
+    playbook: &Playbook,
+    request: &IntentRequest,
+    playbooks: &PlaybookSet,
+    now: Timestamp,
+) -> Result<Evidence, Denial> {
+    let mut evidence = case.facts.evidence(now);
+    playbook.demands().check(&evidence.standing, request, now)?;
+    evidence.confidence = request.confidence();
+    let ticket = request.ticket().is_some();
+    evidence.risk = playbook.assess_risk(&evidence, ticket, playbooks.environment(), now);
+    Ok(evidence)
+}
+
+/// Who acts beside the agent.
+struct Actor {
+    approver: Approver,
+    groups: BTreeSet<GroupName>,
+    delegator: Option<Delegator>,
+}
+
+impl Actor {
+    fn of(case: &Case) -> Result<Self, String> {
+        let nobody = Approver::Operator { uid: 0, user: String::new() };
+        let Some(CasePerson { id, groups }) = &case.person else {
+            return Ok(Self { approver: nobody, groups: BTreeSet::new(), delegator: None });
+        };
+        let delegator = Delegator { principal: id.clone(), groups: groups.clone() };
+        if case.act != CaseAct::Approve {
+            return Ok(Self {
+                approver: nobody,
+                groups: BTreeSet::new(),
+                delegator: Some(delegator),
+            });
+        }
+        let names = groups.iter().map(|group| group.parse::<GroupName>());
+        let groups = names.collect::<Result<_, _>>().map_err(|error| error.to_string())?;
+        let form = "an approver is `operator:user(uid)` or `person:https://issuer#subject`";
+        let approver = approver(id).ok_or_else(|| form.to_owned())?;
+        Ok(Self { approver, groups, delegator: None })
+    }
+
+    fn act(&self, case: &Case, uses: u32) -> Act<'_> {
+        match case.act {
+            CaseAct::Request => Act::Request,
+            CaseAct::Approve => Act::Approve {
+                approver: &self.approver,
+                groups: &self.groups,
+                approvals: case.facts.approvals,
+                mfa: case.facts.mfa,
+            },
+            CaseAct::Use => Act::Use {
+                delegator: self.delegator.as_ref(),
+                approvals: case.facts.approvals,
+                uses_left: uses,
+                by_policy: case.facts.approvals == 0,
+            },
+        }
+    }
+}
+
+/// An approver as the log writes one.
+fn approver(text: &str) -> Option<Approver> {
+    if let Some(person) = text.strip_prefix("person:") {
+        let (issuer, subject) = person.split_once('#')?;
+        return Person::new(issuer, subject).ok().map(Approver::Person);
+    }
+    let (user, uid) = text.strip_prefix("operator:")?.strip_suffix(')')?.split_once('(')?;
+    Some(Approver::Operator { uid: uid.parse().ok()?, user: user.to_owned() })
 }
 
 fn expected(case: &Case) -> String {
-    in_words(case.expect, case.code, case.rules.as_ref())
+    in_words(case.expect, case.code, case.rules.as_ref(), case.would_deny)
 }
 
 fn in_words(
     expectation: Expectation,
     code: Option<DenialCode>,
     rules: Option<&Vec<String>>,
+    would_deny: Option<DenialCode>,
 ) -> String {
     let mut words = match expectation {
         Expectation::Approve => "approve".to_owned(),
@@ -202,6 +392,9 @@ fn in_words(
     }
     if let Some(rules) = rules.filter(|rules| !rules.is_empty()) {
         words.push_str(&format!(" by {}", rules.join(", ")));
+    }
+    if let Some(code) = would_deny {
+        words.push_str(&format!(", and would deny with `{code}`"));
     }
     words
 }

@@ -1,31 +1,86 @@
 //! The question and the trait that answers it.
 
+use std::collections::BTreeSet;
 use std::fmt;
 
 use jiff::Timestamp;
-use marque_intent::{Digest, Grant, Playbook, Ruling};
+use marque_intent::{
+    Approver, Delegator, Digest, Evidence, Grant, GroupName, Playbook, Ruling, Verdict,
+};
 use marque_spiffe::Environment;
 
-/// Whether a grant may be given. Everything in it was resolved or authenticated.
+/// Whether something may be done with a grant. Everything in it was resolved, found out or authenticated.
 #[derive(Debug, Clone, Copy)]
 pub struct Question<'a> {
-    /// The grant that would be given, with agent, ticket, times and risk.
+    /// The grant that would be given, or is there, with agent, ticket, times and risk.
     pub grant: &'a Grant,
-    /// The playbook that it comes from.
+    /// The playbook that it comes from, as it is now.
     pub playbook: &'a Playbook,
+    /// What is known now. At a request that is what the grant pins.
+    pub evidence: &'a Evidence,
     /// The environment that the trust domain's document declares.
     pub environment: Environment,
+    /// Who wants to do what.
+    pub act: Act<'a>,
     /// Now.
     pub now: Timestamp,
 }
 
+/// What somebody wants to do.
+#[derive(Debug, Clone, Copy)]
+pub enum Act<'a> {
+    /// The agent asks for the grant.
+    Request,
+    /// A person approves it.
+    Approve {
+        /// Who.
+        approver: &'a Approver,
+        /// The groups that they are in.
+        groups: &'a BTreeSet<GroupName>,
+        /// How many have approved before.
+        approvals: u32,
+        /// Whether they proved themselves with a second factor, where the edge knows it.
+        mfa: Option<bool>,
+    },
+    /// The agent is about to get a token of it.
+    Use {
+        /// On whose behalf; the agent's own if none.
+        delegator: Option<&'a Delegator>,
+        /// How many approved.
+        approvals: u32,
+        /// How many uses are left, this one with them.
+        uses_left: u32,
+        /// Whether it was approved by policy and not by a person: then what a person would be asked for now is refused.
+        by_policy: bool,
+    },
+}
+
+impl Act<'_> {
+    /// The name of the action in policies.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Request => "request",
+            Self::Approve { .. } => "approve",
+            Self::Use { .. } => "use",
+        }
+    }
+}
+
 /// Answers questions, without side effects.
 pub trait DecisionPoint: fmt::Debug + Send + Sync {
-    /// Decides one question.
+    /// Decides one question. A `use` is decided as a `request` too: what would be refused now is refused.
     ///
     /// # Errors
     /// The policies could not be evaluated. Callers refuse then (`policy_error`): no answer is never a yes.
-    fn decide(&self, question: &Question<'_>) -> Result<Ruling, PolicyError>;
+    fn decide(&self, question: &Question<'_>) -> Result<Verdict, PolicyError>;
+
+    /// What would come of a request if nothing forbade it, and where nothing permits it either, if the playbook alone
+    /// decided: what a playbook that is only observed goes by.
+    ///
+    /// # Errors
+    /// As for [`Self::decide`].
+    fn if_nothing_forbade(&self, question: &Question<'_>) -> Result<Ruling, PolicyError>;
 
     /// What pins the policies that decide.
     fn set_digest(&self) -> &Digest;

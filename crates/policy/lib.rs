@@ -1,15 +1,25 @@
 //! The decision point: whether a grant that somebody asks for is approved, needs a person, or is refused.
 //!
-//! Policies are Cedar, in two sets: `hard.cedar` forbids for good, `gate.cedar` permits, with or without a person.
-//! Absent: HTTP, storage, and every text of an agent: policy sees only what was resolved (M 86).
+//! Policies are Cedar, in two sets: `hard.cedar` forbids for good, `gate.cedar` permits, with or without a person; Rego
+//! (feature `rego`) may refuse more. Absent: HTTP, storage, and every text of an agent: policy sees only what was resolved
+//! or found out (M 86).
 
 mod cases;
 mod cedar;
 mod decision;
+mod facts;
 mod finding;
+mod judge;
+#[cfg(feature = "rego")]
+mod rego;
+mod veto;
 
 pub use self::cases::{CaseOutcome, CaseResult, run_cases};
-pub use self::cedar::CedarDecisionPoint;
-pub use self::decision::{DecisionPoint, PolicyError, Question};
+pub use self::cedar::{CedarDecisionPoint, PolicyInfo, PolicyPart, SCHEMA};
+pub use self::decision::{Act, DecisionPoint, PolicyError, Question};
 pub use self::finding::PolicyFinding;
-pub use marque_intent::Ruling;
+pub use self::judge::{judge, observed, ruled};
+#[cfg(feature = "rego")]
+pub use self::rego::RegoPolicies;
+pub use self::veto::Veto;
+pub use marque_intent::{Ruling, Verdict};

@@ -19,6 +19,7 @@ mod authorization_servers;
 mod broker;
 mod chat;
 mod clients;
+mod decisions;
 mod denials;
 mod federation;
 mod grants;
@@ -37,6 +38,7 @@ pub use approver_login::{APPROVER_LOGIN, ApproverLogin, MAX_APPROVER_GROUPS, sha
 pub use chat::{
     ChatIdentity, ChatIntegration, ChatPerson, MAX_CHAT_IDENTITIES, MAX_CHAT_INTEGRATIONS,
 };
+pub use decisions::{DecisionPointRule, DecisionSettings, MAX_DECISION_POINTS};
 pub use webhooks::{MAX_WEBHOOKS, Webhook, WebhookUrl, WebhookUrlError};
 
 pub use token_service::{NonceDemand, TokenServiceSettings};
@@ -118,9 +120,10 @@ pub use resource_servers::{MAX_LISTED, ResourceServer, TokenBinding};
 ///
 /// `[[resource_servers]]` is described at [`ResourceServer`], `[grants]` at [`GrantSettings`], `[[clients]]` at [`ClientCeiling`], `[[authorization_servers]]` at
 /// [`AuthorizationServer`], `[token_service]` at [`TokenServiceSettings`], `[[oidc_issuers]]` at [`OidcIssuer`], `[approver_login]` at
-/// [`ApproverLogin`], `[[webhooks]]` at [`Webhook`], `[[chat_integrations]]` at [`ChatIntegration`], `[[chat_identities]]` at
-/// [`ChatIdentity`], `[identities]` at [`IdentitySettings`], `[denials]` at [`DenialSettings`], `[playbooks]` and
-/// `[[human_roles]]` at [`PlaybookSettings`], `[attestation]` at [`AttestationSettings`].
+/// [`ApproverLogin`], `[denials]` at [`DenialSettings`], `[decisions]` at [`DecisionSettings`], `[[decision_points]]` at
+/// [`DecisionPointRule`], `[[webhooks]]` at [`Webhook`], `[[chat_integrations]]` at [`ChatIntegration`], `[[chat_identities]]` at
+/// [`ChatIdentity`], `[identities]` at [`IdentitySettings`], `[playbooks]` and `[[human_roles]]` at [`PlaybookSettings`],
+/// `[attestation]` at [`AttestationSettings`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TrustDomainDocument {
     name: TrustDomain,
@@ -148,6 +151,8 @@ pub struct TrustDomainDocument {
     chat_integrations: Vec<ChatIntegration>,
     chat_identities: Vec<ChatIdentity>,
     playbooks: PlaybookSettings,
+    decisions: DecisionSettings,
+    decision_points: Vec<DecisionPointRule>,
 }
 
 /// `[lifetimes]`.
@@ -209,6 +214,16 @@ impl TrustDomainDocument {
     /// Which side of the firebreak it is on.
     pub fn environment(&self) -> Environment {
         self.environment
+    }
+
+    /// How far playbooks may be only observed.
+    pub fn decisions(&self) -> &DecisionSettings {
+        &self.decisions
+    }
+
+    /// The further decision points, in their order.
+    pub fn decision_points(&self) -> &[DecisionPointRule] {
+        &self.decision_points
     }
 
     /// The tenant.

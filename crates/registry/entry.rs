@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use jiff::Timestamp;
-use marque_spiffe::{DnsName, Hint, SelectorSet, SpiffeId, TrustDomain};
+use marque_spiffe::{DnsName, Hint, Repository, SelectorSet, SpiffeId, TrustDomain};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -101,6 +101,9 @@ pub struct NewEntry {
     /// The other trust domains whose bundles its callers get.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub federates_with: BTreeSet<TrustDomain>,
+    /// Where the code of its holder was built from, by the word of whoever registers it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub repository: Option<Repository>,
     /// When the entry ends by itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires_at: Option<Timestamp>,
@@ -210,6 +213,11 @@ impl Entry {
     /// The other trust domains whose bundles its callers get.
     pub fn federates_with(&self) -> &BTreeSet<TrustDomain> {
         &self.content.federates_with
+    }
+
+    /// Where the code of its holder was built from, if the entry says so.
+    pub fn repository(&self) -> Option<&Repository> {
+        self.content.repository.as_ref()
     }
 
     /// When the entry ends by itself.

@@ -36,6 +36,7 @@ const MAX_FILE: u64 = 1024 * 1024;
 /// jwt_lifetime = "2m"                  # at most the trust domain's
 /// dns_names = ["rotator.prod.example.org"]
 /// federates_with = ["partner.example.org"]   # whose bundles its callers get; in [[federation]]
+/// repository = "github.com/example/agents@refs/heads/main"   # where its code was built from
 /// expires_at = "2027-03-01T00:00:00Z"
 /// ```
 ///
@@ -149,6 +150,7 @@ fn entry(mut table: Fields<'_, '_>, file: &Path, log: &mut Log<'_>) -> Option<En
     let jwt_lifetime = table.optional_text("jwt_lifetime", log);
     let dns_names = table.texts("dns_names", log);
     let federates_with: Vec<TrustDomain> = table.texts("federates_with", log);
+    let repository = table.optional_text("repository", log);
     let expires_at: Option<Timestamp> = table.optional_text("expires_at", log);
     table.finish(log);
     let content = NewEntry {
@@ -161,6 +163,7 @@ fn entry(mut table: Fields<'_, '_>, file: &Path, log: &mut Log<'_>) -> Option<En
         jwt_lifetime,
         dns_names,
         federates_with: federates_with.into_iter().collect(),
+        repository,
         expires_at,
     };
     let source = EntrySource::File { path: file.to_owned(), line };

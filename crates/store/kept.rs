@@ -1,9 +1,11 @@
 //! What the edges keep for a while: small documents by kind and key, each with a version and an end.
 //!
 //! A write replaces exactly the version that its writer saw, so that of two replicas one writes. What the documents say is
-//! the edges' own; nothing that is decided about an intent or a token is among them.
+//! the edges' own; nothing that is decided about an intent or a token is among them. Posture signals are, which decisions look
+//! at.
 
 use jiff::Timestamp;
+use marque_audit::Event;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -106,7 +108,19 @@ impl Store {
     /// # Errors
     /// Nobody knows; nothing was written unless the connection broke at that moment.
     pub async fn keep(&self, changes: Vec<KeptChange>) -> Result<bool, Failure> {
-        self.queue.run(Keep { changes }).await
+        self.queue.run(Keep { changes, events: Vec::new() }).await
+    }
+
+    /// [`Self::keep`], with a leaf of the log in the same transaction: it is there if and only if the rows are written.
+    ///
+    /// # Errors
+    /// As for [`Self::keep`].
+    pub async fn keep_on_record(
+        &self,
+        changes: Vec<KeptChange>,
+        event: Event,
+    ) -> Result<bool, Failure> {
+        self.queue.run(Keep { changes, events: vec![event] }).await
     }
 
     /// A row, if it is there and has not ended by `now`.

@@ -43,6 +43,7 @@ mod openssl;
 mod pace;
 mod people;
 mod playbooks;
+mod policy;
 mod python;
 mod record;
 mod refusals;

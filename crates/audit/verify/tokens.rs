@@ -64,6 +64,8 @@ impl Tokens {
             | EventKind::QuarantineReleased
             | EventKind::TokenRefused
             | EventKind::Kill
+            | EventKind::PostureSet
+            | EventKind::PolicyObserved
             | EventKind::SvidIssued
             | EventKind::SvidBrokered
             | EventKind::EntryCreated

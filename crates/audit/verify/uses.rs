@@ -67,6 +67,8 @@ impl Uses {
             | EventKind::TokenUsed
             | EventKind::TokenRevoked
             | EventKind::TokenRefused
+            | EventKind::PostureSet
+            | EventKind::PolicyObserved
             | EventKind::SvidIssued
             | EventKind::SvidBrokered
             | EventKind::EntryCreated

@@ -65,7 +65,7 @@ impl ClientAuthenticator {
             let bundle = self.bundle(known.id.trust_domain())?;
             if Arc::ptr_eq(&bundle, &known.bundle) {
                 self.check_remaining_life(known.expires_at, now)?;
-                return Ok(by_jwt_svid(known.id, known.expires_at));
+                return Ok(by_jwt_svid(known.id, known.issued_at, known.expires_at));
             }
         }
         let svid = UnverifiedJwtSvid::parse(token).map_err(Refusal::invalid)?;
@@ -76,14 +76,18 @@ impl ClientAuthenticator {
             Audience::Among => svid.verify(&bundle, issuer, now),
         }
         .map_err(Refusal::invalid)?;
-        let (id, expires_at) = (svid.id().clone(), svid.expires_at());
+        let (id, issued_at, expires_at) = (svid.id().clone(), svid.issued_at(), svid.expires_at());
         self.check_remaining_life(expires_at, now)?;
-        let known = Known { id: id.clone(), expires_at, verified_at: now, bundle };
+        let known = Known { id: id.clone(), issued_at, expires_at, verified_at: now, bundle };
         self.known.keep(token, audience, known);
-        Ok(by_jwt_svid(id, expires_at))
+        Ok(by_jwt_svid(id, issued_at, expires_at))
     }
 }
 
-fn by_jwt_svid(id: SpiffeId, svid_expires_at: Timestamp) -> AuthenticatedClient {
-    AuthenticatedClient { id, svid_expires_at, method: ClientMethod::JwtSvid }
+fn by_jwt_svid(
+    id: SpiffeId,
+    svid_issued_at: Option<Timestamp>,
+    svid_expires_at: Timestamp,
+) -> AuthenticatedClient {
+    AuthenticatedClient { id, svid_issued_at, svid_expires_at, method: ClientMethod::JwtSvid }
 }

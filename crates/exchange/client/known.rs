@@ -21,6 +21,7 @@ pub(super) struct KnownSvids(Option<Cache<([u8; 32], Audience), Known>>);
 #[derive(Debug, Clone)]
 pub(super) struct Known {
     pub(super) id: SpiffeId,
+    pub(super) issued_at: Option<Timestamp>,
     pub(super) expires_at: Timestamp,
     pub(super) verified_at: Timestamp,
     pub(super) bundle: Arc<Bundle>,

@@ -24,6 +24,7 @@ impl ClientAuthenticator {
         })?;
         Ok(AuthenticatedClient {
             id: svid.id().clone(),
+            svid_issued_at: Some(svid.not_before()),
             svid_expires_at: svid.not_after(),
             method: ClientMethod::X509Svid(Thumbprint::new(svid.thumbprint())),
         })

@@ -10,6 +10,7 @@ use crate::denial::Denial;
 use crate::digest::Digest;
 use crate::provisions::{PromptKept, Provisions};
 use crate::request::IntentRequest;
+use crate::ruling::Ruling;
 
 /// The event of a refusal of which no intent came: nobody could tell what it would have permitted.
 #[must_use]
@@ -51,6 +52,7 @@ impl Intent {
             .with_detail("title", grant.playbook.title.clone())
             .with_detail("owner", grant.playbook.owner.clone())
             .with_detail("data_classes", grant.playbook.data_classes.clone());
+        event = self.with_decision(event);
         if let Ok(details) = serde_json::to_value(&grant.authorization_details) {
             event = event.with_detail("authorization_details", details);
         }
@@ -82,6 +84,40 @@ impl Intent {
             }
             (PromptKept::Hash | PromptKept::None, _) => event,
         }
+    }
+
+    /// What the decision was made of, as far as anything beside the playbook was looked at.
+    fn with_decision(&self, mut event: Event) -> Event {
+        let evidence = &self.grant.evidence;
+        if !evidence.risk.is_empty() {
+            event = event.with_detail("risk_sum", evidence.risk.to_string());
+        }
+        let repository = evidence.standing.repository.as_ref().map(ToString::to_string);
+        let posture = (!evidence.posture.is_normal()).then(|| evidence.posture.to_string());
+        let category = evidence.category.as_ref().map(ToString::to_string);
+        let told = [
+            ("repository", repository),
+            ("posture", posture),
+            ("category", category),
+            ("object", evidence.object.clone()),
+        ];
+        for (name, value) in told {
+            if let Some(value) = value {
+                event = event.with_detail(name, value);
+            }
+        }
+        if let Some(confidence) = evidence.confidence {
+            event = event.with_detail("confidence", u64::from(confidence));
+        }
+        if !self.reasons.is_empty() {
+            event = event.with_detail("reasons", self.reasons.clone());
+        }
+        if let Some(Ruling::Deny { code, rules }) = &self.shadow {
+            event = event
+                .with_detail("would_deny", code.as_str())
+                .with_detail("would_deny_rules", rules.clone());
+        }
+        event
     }
 
     /// The state that the intent has come to.

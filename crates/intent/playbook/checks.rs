@@ -11,8 +11,8 @@ use super::lines::{Lines, line_at};
 use super::parameters::{MAX_SAFE_INTEGER, Parameters, check_numbers};
 use super::report::Report;
 use super::sections::{
-    approval, change, concurrency, constraints, delegators, delivery, ends, head, limits, logging,
-    on_behalf, permits, risk, staged, time, tools, who, workflow,
+    approval, change, concurrency, constraints, delegators, delivery, demands, ends, head, limits,
+    logging, on_behalf, permits, risk, staged, time, tools, who, workflow,
 };
 use super::template::Shape;
 use super::{DOCUMENT_TAG, MAX_PLAYBOOK_BYTES, Playbook, PlaybookError, unsupported};
@@ -98,7 +98,9 @@ fn build(document: Document, json: &Value, report: &mut Report<'_>) -> Option<Pl
     let review_by = report.parse("review_by", &document.review_by);
     let trust_domain: Option<TrustDomain> = report.parse("trust_domain", &document.trust_domain);
     let own = trust_domain.as_ref();
-    let risk = risk::read(&document.risk, report);
+    let classes = document.data_classes.as_deref().unwrap_or_default();
+    let risk = risk::read(&document.risk, classes, report);
+    let demands = demands::read(&document, report);
     let agents = who::agents("who.agents", &document.who.agents, own, report);
     let delegators = delegators::read(document.who.delegators.as_ref(), report);
     let parameters = parameters(json, report);
@@ -106,6 +108,8 @@ fn build(document: Document, json: &Value, report: &mut Report<'_>) -> Option<Pl
     let resources =
         permits::templates("resources", &document.resources, Shape::Uri, declared, report);
     report.require(!resources.is_empty(), "resources", "names at least one resource");
+    let object = document.object.as_slice();
+    let object = permits::templates("object", object, Shape::Uri, declared, report).pop();
     let permit = permits::read(document.permits, declared, report);
     let delivery = delivery::read(&document.delivery, report);
     let time = time::read(&document.time, report);
@@ -160,6 +164,9 @@ fn build(document: Document, json: &Value, report: &mut Report<'_>) -> Option<Pl
         phases: Vec::new(),
         phase: None,
         exception: None,
+        demands,
+        enforcement: document.enforcement.unwrap_or_default(),
+        object,
     };
     if let Some(sections) = &document.staged {
         playbook.phases = staged::read(sections, &playbook, report);

@@ -5,7 +5,9 @@ use serde::Deserialize;
 use super::sections::approval::ApprovalSection;
 use super::sections::change::ChangeSection;
 use super::sections::concurrency::ConcurrencySection;
+use super::sections::demands::{ConfidenceSection, JustificationSection};
 use super::sections::ends::{LivenessSection, OnCompleteSection};
+use super::sections::enforcement::Enforcement;
 use super::sections::head::PlaybookStatus;
 use super::sections::limits::LimitsSection;
 use super::sections::logging::LoggingSection;
@@ -56,4 +58,8 @@ pub(super) struct Document {
     pub(super) liveness: Option<LivenessSection>,
     pub(super) on_complete: Option<OnCompleteSection>,
     pub(super) concurrency: Option<ConcurrencySection>,
+    pub(super) enforcement: Option<Enforcement>,
+    pub(super) object: Option<String>,
+    pub(super) confidence: Option<ConfidenceSection>,
+    pub(super) justification: Option<JustificationSection>,
 }

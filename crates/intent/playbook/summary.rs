@@ -8,6 +8,7 @@ use serde_json::Value;
 use super::{ApprovalMode, PhaseName, Playbook, PlaybookId, PlaybookStatus, WorkflowLabel};
 use crate::delegators::Delegators;
 use crate::digest::Digest;
+use crate::evidence::{Category, Confidence};
 
 /// What an agent learns about a playbook that it may ask for: how to ask, not what it would get.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -44,6 +45,12 @@ pub struct PlaybookSummary {
     /// What an agent should know before it relies on the playbook.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub warning: Option<String>,
+    /// One of these a request names as its `category`; empty if it names none.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub categories: BTreeSet<Category>,
+    /// The least `confidence` that a request states; absent if it need not state any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub confidence_floor: Option<Confidence>,
     /// How many tokens one grant gives.
     pub uses: u32,
     /// How long one token lives at most, in seconds.
@@ -103,6 +110,8 @@ impl Playbook {
                 })
                 .collect(),
             warning: self.warning(),
+            categories: self.demands.categories.clone(),
+            confidence_floor: self.demands.confidence_floor,
             uses: self.time.uses,
             token_lifetime_s: self.time.token_lifetime().as_secs(),
         }

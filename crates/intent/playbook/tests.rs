@@ -1,4 +1,5 @@
 mod bounds;
+mod decision;
 mod ends;
 mod sections;
 

@@ -12,7 +12,6 @@ const NOT_YET: &[&[&str]] = &[
     sections::emergency::NOT_YET,
     sections::ends::NOT_YET,
     sections::permits::NOT_YET,
-    sections::risk::NOT_YET,
     sections::time::NOT_YET,
     sections::who::NOT_YET,
 ];

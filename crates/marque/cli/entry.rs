@@ -3,7 +3,7 @@
 use clap::{Args, Subcommand};
 use jiff::Timestamp;
 use marque_registry::{EntryId, EntryRole, Lifetime, NewEntry, Owner};
-use marque_spiffe::{DnsName, Hint, Selector, SpiffeId, TrustDomain};
+use marque_spiffe::{DnsName, Hint, Repository, Selector, SpiffeId, TrustDomain};
 
 use super::Session;
 use super::daemon::{Home, Of};
@@ -68,6 +68,9 @@ struct CreateArgs {
     /// The lifetime of its JWT-SVIDs, such as 2m, if shorter than the trust domain's
     #[arg(long, value_name = "LIFETIME")]
     jwt_lifetime: Option<Lifetime>,
+    /// Where its code was built from, such as github.com/example/agents@refs/heads/main
+    #[arg(long, value_name = "REPOSITORY@REF")]
+    repository: Option<Repository>,
     /// When the entry ends by itself, such as 2026-12-24T18:00:00Z
     #[arg(long, value_name = "INSTANT")]
     expires_at: Option<Timestamp>,
@@ -103,6 +106,7 @@ async fn create(session: &mut Session, args: CreateArgs) -> Result<(), Failure> 
         federates_with,
         x509_lifetime,
         jwt_lifetime,
+        repository,
         expires_at,
     } = args;
     // The identity names its trust domain.
@@ -117,6 +121,7 @@ async fn create(session: &mut Session, args: CreateArgs) -> Result<(), Failure> 
         jwt_lifetime,
         dns_names,
         federates_with: federates_with.into_iter().collect(),
+        repository,
         expires_at,
     };
     let created = home.admin.create_entry(&entry).await?;
@@ -175,6 +180,7 @@ fn render(entry: &EntryView) -> String {
         ("federates with", lines(&entry.federates_with)),
         ("X.509 lifetime", lifetime(entry.x509_svid_lifetime_s)),
         ("JWT lifetime", lifetime(entry.jwt_svid_lifetime_s)),
+        ("repository", or_dash(&entry.repository)),
         ("expires", moment(entry.expires_at)),
     ])
 }
@@ -195,6 +201,7 @@ mod tests {
             federates_with: vec!["partner.example.org".to_owned()],
             x509_svid_lifetime_s: Some(1800),
             jwt_svid_lifetime_s: None,
+            repository: String::new(),
             expires_at: None,
             source: String::new(),
         }
@@ -223,6 +230,7 @@ mod tests {
         federates with  partner.example.org
         X.509 lifetime  30m
         JWT lifetime    -
+        repository      -
         expires         -
         ");
     }

@@ -206,6 +206,7 @@ mod tests {
             federates_with: Vec::new(),
             x509_svid_lifetime_s: None,
             jwt_svid_lifetime_s: None,
+            repository: String::new(),
             expires_at: None,
             source: String::new(),
         }

@@ -22,6 +22,8 @@ mod metrics;
 mod output;
 mod place;
 mod playbook;
+mod policy;
+mod posture;
 mod quarantine;
 mod report;
 mod review;
@@ -101,7 +103,9 @@ enum Command {
     Denials(denials::DenialsArgs),
     Quarantine(quarantine::QuarantineArgs),
     Kill(kill::KillArgs),
+    Posture(posture::PostureArgs),
     Audit(audit::AuditArgs),
+    Policy(policy::PolicyArgs),
     Check(check::CheckArgs),
 }
 
@@ -158,7 +162,9 @@ impl Command {
             Self::Denials(args) => args.run(session).await,
             Self::Quarantine(args) => args.run(session).await,
             Self::Kill(args) => args.run(session).await,
+            Self::Posture(args) => args.run(session).await,
             Self::Audit(args) => args.run(session).await,
+            Self::Policy(args) => args.run(session),
             Self::Check(args) => args.run(session),
         }?;
         Ok(ExitCode::SUCCESS)

@@ -125,7 +125,7 @@ fn standing(
             ),
         ),
         ("purpose", or_dash(&grant.purpose)),
-        ("risk", format!("{} of 100", grant.risk)),
+        ("risk", risk(grant)),
         ("policies", short_digest(&grant.policy_set_digest)),
         ("digest", short_digest(&grant.digest)),
     ];
@@ -269,6 +269,14 @@ fn wrapped(text: &str) -> Vec<String> {
         }
     }
     lines
+}
+
+/// The score, with the sum that it is where there is one.
+fn risk(grant: &GrantView) -> String {
+    match grant.evidence.risk.is_empty() {
+        true => format!("{} of 100", grant.risk),
+        false => grant.evidence.risk.to_string(),
+    }
 }
 
 #[cfg(test)]

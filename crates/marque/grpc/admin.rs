@@ -36,7 +36,7 @@ use super::serve::{Limits, ServeError, serve};
 use crate::{error, telemetry};
 
 pub use client::{AdminClient, LeafStream};
-pub use door::{AdminDoor, AdminError, DaemonStatus, Operator, Refusal, TokenStanding};
+pub use door::{AdminDoor, AdminError, DaemonStatus, NewPosture, Operator, Refusal, TokenStanding};
 
 pub use pace::{RefusalView, StandingView};
 pub use remote_log::RemoteLog;
@@ -321,6 +321,28 @@ impl Admin for AdminService {
         let proto::GetKillStateRequest {} = request.into_inner();
         let state = messages::kill_state(&self.door.kill_state());
         Ok(Response::new(proto::GetKillStateResponse { state: Some(state) }))
+    }
+
+    async fn set_posture(
+        &self,
+        request: Request<proto::SetPostureRequest>,
+    ) -> Result<Response<proto::SetPostureResponse>, Status> {
+        let operator = self.operator("SetPosture", &request).await?;
+        let order = requests::posture(request.into_inner())?;
+        let state = self.door.set_posture(order, operator).await.map_err(error::admin)?;
+        let signals_json = messages::postures(&state);
+        Ok(Response::new(proto::SetPostureResponse { signals_json }))
+    }
+
+    async fn list_postures(
+        &self,
+        request: Request<proto::ListPosturesRequest>,
+    ) -> Result<Response<proto::ListPosturesResponse>, Status> {
+        self.operator("ListPostures", &request).await?;
+        let proto::ListPosturesRequest {} = request.into_inner();
+        let state = self.door.postures().await.map_err(error::admin)?;
+        let signals_json = messages::postures(&state);
+        Ok(Response::new(proto::ListPosturesResponse { signals_json }))
     }
 
     async fn get_log_info(

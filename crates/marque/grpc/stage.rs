@@ -176,6 +176,7 @@ impl Stage {
             jwt_lifetime: None,
             dns_names: Vec::new(),
             federates_with: BTreeSet::new(),
+            repository: None,
             expires_at: None,
         }
     }

@@ -15,13 +15,15 @@ use marque_intent::pace::{Family, Standing};
 use marque_intent::{
     Approval, Denial, DenialCode, DenialFilter, DenialId, DenialRecord, Digest, EndReason, Holding,
     Intent, IntentChange, IntentFilter, IntentId, OpenBy, OpenCount, OpenIntents as _, PlaybookSet,
-    Reason, Release,
+    PostureSignal, PostureState, Reason, Release,
 };
 use marque_registry::{Entry, EntryId, EntryRole, NewEntry, Snapshot, TrustDomainDocument};
 use marque_spiffe::{SelectorSet, SpiffeId};
 
 use super::{Issuer, RegistrarError};
-use crate::grpc::admin::{AdminDoor, AdminError, DaemonStatus, Operator, Refusal, TokenStanding};
+use crate::grpc::admin::{
+    AdminDoor, AdminError, DaemonStatus, NewPosture, Operator, Refusal, TokenStanding,
+};
 use crate::identities::{Denials, SharedIdentities};
 
 impl Issuer {
@@ -126,6 +128,9 @@ impl AdminDoor for Issuer {
                 let detail = format!("`{}` is not registered any more", intent.agent());
                 return Err(AdminError::Refused(Denial::new(DenialCode::AgentNotAttested, detail)));
             }
+            let (approver, groups) = (approval.approver(), approval.groups());
+            let allowed = self.intents.may_be_approved(&intent, approver, groups, None).await;
+            allowed.map_err(AdminError::Refused)?;
             self.change(id, IntentChange::Approve { approval }).await
         })
     }
@@ -266,6 +271,33 @@ impl AdminDoor for Issuer {
 
     fn kill_state(&self) -> Arc<KillState> {
         self.kill_switch.state()
+    }
+
+    fn set_posture(
+        &self,
+        order: NewPosture,
+        operator: Operator,
+    ) -> BoxFuture<'_, Result<Arc<PostureState>, AdminError>> {
+        Box::pin(async move {
+            let NewPosture { scope, posture, reason, expires_at } = order;
+            let (actor, at) = (operator.to_string(), self.clock.now());
+            if expires_at.is_some_and(|end| end <= at) {
+                let denial =
+                    Denial::new(DenialCode::InvalidRequest, "the signal has ended already");
+                return Err(AdminError::Refused(denial));
+            }
+            let signal = PostureSignal { scope, posture, reason, actor, at, expires_at };
+            let set = self.intents.postures.set(signal).await;
+            set.map_err(|error| AdminError::Unavailable(Box::new(error)))?;
+            self.postures().await
+        })
+    }
+
+    fn postures(&self) -> BoxFuture<'_, Result<Arc<PostureState>, AdminError>> {
+        Box::pin(async move {
+            let state = self.intents.postures.now(self.clock.now()).await;
+            state.map_err(|error| AdminError::Unavailable(Box::new(error)))
+        })
     }
 
     fn log(&self) -> Arc<dyn LogStore> {

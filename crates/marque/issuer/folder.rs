@@ -8,7 +8,8 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use marque_exchange::IssuerUrl;
 use marque_intent::{
-    ExceptionStanding, GroupName, Overdue, Playbook, PlaybookFinding, PlaybookSet, Scope,
+    Enforcement, ExceptionStanding, GroupName, Overdue, Playbook, PlaybookFinding, PlaybookSet,
+    Scope,
 };
 use marque_policy::{CaseResult, CedarDecisionPoint, PolicyFinding, run_cases};
 use marque_registry::{
@@ -41,15 +42,8 @@ pub fn check(path: &Path) -> Result<CheckedFolder, Vec<Finding>> {
     let folder = TrustDomainFolder::load(path)?;
     let mut findings = Vec::new();
     let document = &folder.document;
-    let playbooks =
-        PlaybookSet::load(&path.join("playbooks"), document.name(), document.environment())
-            .and_then(|playbooks| playbooks.with_exceptions(&path.join("exceptions")))
-            .map(|playbooks| playbooks.with_overdue(overdue(document)));
-    let playbooks = keep(playbooks, &mut findings, |found: PlaybookFinding| {
-        let PlaybookFinding { file, line, message } = found;
-        Finding { file, line, message }
-    });
-    let policy = keep(CedarDecisionPoint::load(&path.join("policy")), &mut findings, of_policy);
+    let playbooks = keep(self::playbooks(path, document), &mut findings, |found| found);
+    let policy = keep(policies(path), &mut findings, |found| found);
     if let (Some(playbooks), Some(policy)) = (&playbooks, &policy) {
         match run_cases(&path.join("policy"), policy, playbooks) {
             Ok(results) => {
@@ -65,6 +59,8 @@ pub fn check(path: &Path) -> Result<CheckedFolder, Vec<Finding>> {
         }
         findings.extend(foreign_tenants(&folder, playbooks));
         findings.extend(as_much_as_people(&folder, playbooks));
+        findings.extend(unknown_playbooks(&folder, playbooks, policy));
+        findings.extend(observed_for_ever(&folder, playbooks));
     }
     findings.extend(unusable_groups(&folder));
     findings.extend(unusable_url(&folder));
@@ -177,6 +173,63 @@ fn is_at(document: &TrustDomainDocument, issuer: &str) -> bool {
 /// The issuer identifier where the document names none: `localhost` with the listener's port.
 pub(super) fn local_url(listener: SocketAddr) -> String {
     format!("https://localhost:{}", listener.port())
+}
+
+/// The playbooks of a trust domain's folder.
+///
+/// # Errors
+/// Every finding.
+pub fn playbooks(path: &Path, document: &TrustDomainDocument) -> Result<PlaybookSet, Vec<Finding>> {
+    let playbooks =
+        PlaybookSet::load(&path.join("playbooks"), document.name(), document.environment())
+            .and_then(|playbooks| playbooks.with_exceptions(&path.join("exceptions")))
+            .map(|playbooks| playbooks.with_overdue(overdue(document)));
+    let of_playbook = |found: PlaybookFinding| {
+        let PlaybookFinding { file, line, message } = found;
+        Finding { file, line, message }
+    };
+    playbooks.map_err(|found| found.into_iter().map(of_playbook).collect())
+}
+
+/// The policies of a trust domain's folder.
+///
+/// # Errors
+/// Every finding.
+pub fn policies(path: &Path) -> Result<CedarDecisionPoint, Vec<Finding>> {
+    let policies = CedarDecisionPoint::load(&path.join("policy"));
+    policies.map_err(|found| found.into_iter().map(of_policy).collect())
+}
+
+/// Policies of playbooks that are not there: nobody would ever be asked for them.
+fn unknown_playbooks<'a>(
+    folder: &'a TrustDomainFolder,
+    playbooks: &'a PlaybookSet,
+    policy: &'a CedarDecisionPoint,
+) -> impl Iterator<Item = Finding> + 'a {
+    let unknown = |id: &&str| !playbooks.iter().any(|playbook| playbook.id().as_str() == *id);
+    policy.playbooks().filter(unknown).map(|id| {
+        let path = folder.path.join("policy/playbooks").join(id);
+        Finding::about(&path, format!("there is no playbook `{id}`"))
+    })
+}
+
+/// Playbooks that production would only observe, with no end in the trust domain's document.
+fn observed_for_ever<'a>(
+    folder: &'a TrustDomainFolder,
+    playbooks: &'a PlaybookSet,
+) -> impl Iterator<Item = Finding> + 'a {
+    let document = &folder.document;
+    let unbounded = document.environment() == Environment::Production
+        && document.decisions().observe_until().is_none();
+    let observed = move |playbook: &&std::sync::Arc<Playbook>| {
+        unbounded && playbook.enforcement() == Enforcement::Observe
+    };
+    playbooks.iter().filter(observed).map(|playbook| {
+        let file = folder.path.join("playbooks").join(format!("{}.toml", playbook.id()));
+        let message = "`enforcement = \"observe\"` in production needs an end: `observe_until` in [decisions] of \
+                       trust-domain.toml";
+        Finding::about(&file, message)
+    })
 }
 
 fn of_policy(found: PolicyFinding) -> Finding {

@@ -48,10 +48,12 @@ pub use self::kill::KillSwitch;
 pub use self::registrar::{Registrar, RegistrarError};
 pub use self::run::run;
 
+use crate::authzen::ExternalPoint;
 use crate::federation::{self, KeptBundles, Relationship};
 use crate::oidc::{FetchedKeys, OidcKeyRing};
 
 use self::builds::Builds;
+use self::desk::{FurtherPoints, PostureBoard};
 use self::folder::CheckedFolder;
 use self::foreign::Foreign;
 use self::keys::CheckpointKey;
@@ -156,6 +158,8 @@ impl Issuer {
             environment: document.environment(),
             playbooks: Arc::new(playbooks),
             policy: Arc::new(policy),
+            further: further_points(&document, &folder.path)?,
+            postures: PostureBoard::new(Arc::clone(&store)),
             registry: Arc::clone(registrar.registry()),
             store: Arc::clone(&store),
             clock: Arc::clone(&clock),
@@ -332,6 +336,26 @@ impl BundleSource for OwnBundle {
     fn bundle(&self, trust_domain: &TrustDomain) -> Option<Arc<Bundle>> {
         (trust_domain == self.0.trust_domain()).then(|| self.0.bundle())
     }
+}
+
+/// The further decision points of the document.
+fn further_points(
+    document: &TrustDomainDocument,
+    folder: &std::path::Path,
+) -> anyhow::Result<FurtherPoints> {
+    let rules = document.decision_points().iter();
+    let external = rules.map(|rule| {
+        let name = rule.name();
+        ExternalPoint::open(rule, folder)
+            .with_context(|| format!("open the decision point `{name}`"))
+    });
+    Ok(FurtherPoints {
+        external: external.collect::<Result<_, _>>()?,
+        #[cfg(feature = "rego")]
+        rego: marque_policy::RegoPolicies::load(&folder.join("policy")).map_err(|found| {
+            anyhow::anyhow!("{}", found.iter().map(|one| format!("{one}\n")).collect::<String>())
+        })?,
+    })
 }
 
 /// Puts it on record when keys were made (M 106: the issuer's own events are in the log too).

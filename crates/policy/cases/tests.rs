@@ -98,3 +98,84 @@ fn a_folder_without_cases_has_no_results() {
     let dir = tempfile::tempdir().unwrap();
     assert_eq!(run_cases(dir.path(), &point, &playbooks).unwrap(), []);
 }
+
+/// The examples, each with the policies that its cases decide.
+fn example(name: &str) -> (CedarDecisionPoint, Vec<CaseResult>) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/policy").join(name);
+    let policy = path.join("policy");
+    let point = CedarDecisionPoint::load(&policy).unwrap();
+    let domain = TrustDomain::new("dev.example.org").unwrap();
+    let playbooks =
+        PlaybookSet::load(&path.join("playbooks"), &domain, Environment::NonProduction).unwrap();
+    let results = run_cases(&policy, &point, &playbooks).unwrap();
+    (point, results)
+}
+
+#[track_caller]
+fn passes(name: &str, codes: &[&str]) {
+    let (point, results) = example(name);
+    let failed: Vec<String> =
+        results.iter().filter_map(CaseResult::finding).map(|found| found.to_string()).collect();
+    assert!(failed.is_empty(), "{failed:#?}");
+    let text: String = files(
+        &Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("../../examples/policy")
+            .join(name)
+            .join("policy/tests"),
+    )
+    .unwrap()
+    .iter()
+    .map(|file| fs::read_to_string(file).unwrap())
+    .collect();
+    for code in codes {
+        assert!(text.contains(&format!("code = \"{code}\"")), "{name}: no case for `{code}`");
+    }
+    let decided: BTreeSet<&String> = results.iter().flat_map(|case| &case.rules).collect();
+    let never: Vec<&str> = point
+        .policies()
+        .filter(|policy| !decided.contains(&policy.id))
+        .map(|policy| policy.id.as_str())
+        .filter(|id| !["own-agents-only", "own-tenant"].contains(id))
+        .collect();
+    assert!(never.is_empty(), "{name}: {never:?}");
+}
+
+#[test]
+fn m_82_roles_decide_by_groups() {
+    passes("rbac", &["delegator_not_allowed", "approver_not_eligible"]);
+}
+
+#[test]
+fn m_82_m_15_m_88_m_89_attributes_decide_by_workflow_class_purpose_and_time() {
+    passes(
+        "abac",
+        &["workflow_mismatch", "data_class_denied", "purpose_mismatch", "posture_changed"],
+    );
+}
+
+#[test]
+fn m_82_relations_decide_by_owner_and_assigned_manager() {
+    passes("rebac", &["agent_not_allowed", "approver_not_eligible"]);
+}
+
+#[test]
+fn m_89_not_this_tenant() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/policy/abac");
+    let point = CedarDecisionPoint::load(&path.join("policy")).unwrap();
+    let text = fs::read_to_string(path.join("playbooks/renewal-review.toml")).unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let other = text.replacen("tenant = \"example\"", "tenant = \"other\"", 1);
+    fs::create_dir_all(dir.path().join("playbooks")).unwrap();
+    fs::create_dir_all(dir.path().join("tests")).unwrap();
+    fs::write(dir.path().join("playbooks/renewal-review.toml"), other).unwrap();
+    let case = "[[case]]\nname = \"x\"\nagent = \"spiffe://dev.example.org/agent/renewal\"\n\
+                request = { playbook = \"renewal-review\", parameters = { customer_id = \"cust_1\" } }\n\
+                expect = \"deny\"\ncode = \"tenant_mismatch\"\nrules = [\"own-tenant\"]\n";
+    fs::write(dir.path().join("tests/one.toml"), case).unwrap();
+    let domain = TrustDomain::new("dev.example.org").unwrap();
+    let playbooks =
+        PlaybookSet::load(&dir.path().join("playbooks"), &domain, Environment::NonProduction)
+            .unwrap();
+    let results = run_cases(dir.path(), &point, &playbooks).unwrap();
+    assert!(results[0].passed(), "{results:?}");
+}

@@ -1,76 +1,344 @@
-//! Reads a policy folder and checks it: ids, annotations, effects, strict validation.
+//! Reads a policy folder and checks it: ids, annotations, effects, strict validation, and what a part may look at.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use cedar_policy::{
-    Authorizer, Effect, Policy, PolicyId, PolicySet, Schema, ValidationMode, Validator,
+    ActionConstraint, Authorizer, Effect, Policy, PolicyId, PolicySet, Schema, ValidationMode,
+    Validator,
 };
 use marque_intent::{DenialCode, Digest};
+use serde_json::Value;
 
+use super::names::Names;
+use super::relations;
 use super::statements::split;
-use super::{CedarDecisionPoint, GateSet, HardSet, Tier};
+use super::{CedarDecisionPoint, PolicyInfo, PolicyPart, SCHEMA, Sets, Tier};
 use crate::finding::PolicyFinding;
 
-const SCHEMA: &str = "schema.cedarschema";
+const SCHEMA_FILE: &str = "schema.cedarschema";
 const HARD: &str = "hard.cedar";
 const GATE: &str = "gate.cedar";
+/// The folder of the parts that single playbooks have.
+const PLAYBOOKS: &str = "playbooks";
 /// The largest policy file, in bytes.
 const MAX_FILE_BYTES: u64 = 256 * 1024;
 /// The most policies in one file: evaluation takes time for each.
 const MAX_POLICIES: usize = 500;
+/// The longest `@reason`, in characters.
+const MAX_REASON: usize = 200;
 /// The domain tag of a set's digest.
 const SET_TAG: &str = "marque/policy-set/v1";
 const MAX_ID_LEN: usize = 64;
 
 pub(super) fn load(dir: &Path) -> Result<CedarDecisionPoint, Vec<PolicyFinding>> {
-    let mut findings = Vec::new();
-    let mut read =
-        |name: &str| read(&dir.join(name)).map_err(|finding| findings.push(finding)).ok();
-    let (schema_text, hard_text, gate_text) = (read(SCHEMA), read(HARD), read(GATE));
-    let (Some(schema_text), Some(hard_text), Some(gate_text)) = (schema_text, hard_text, gate_text)
-    else {
-        return Err(findings);
+    let broken = |why: String| vec![PolicyFinding::new(dir, None, why)];
+    let names = Names::new().map_err(|error| broken(one_line(&error)))?;
+    let (schema, _) =
+        Schema::from_cedarschema_str(SCHEMA).map_err(|error| broken(one_line(&error)))?;
+    let mut reader = Reader {
+        schema: &schema,
+        names: &names,
+        ids: BTreeMap::new(),
+        texts: Vec::new(),
+        findings: Vec::new(),
     };
-    let schema = schema(&dir.join(SCHEMA), &schema_text)?;
-    let mut ids = BTreeMap::new();
-    let hard =
-        policies(dir.join(HARD), &hard_text, Effect::Forbid, &schema, &mut ids, &mut findings);
-    let gate =
-        policies(dir.join(GATE), &gate_text, Effect::Permit, &schema, &mut ids, &mut findings);
-    let codes = hard.annotated("code", &mut findings, |text| {
-        text.parse::<DenialCode>().map_err(|_unknown| format!("`{text}` is no denial code"))
-    });
-    let tiers = gate.annotated("tier", &mut findings, |text| match text {
-        "auto" => Ok(Tier::Auto),
-        "ask" => Ok(Tier::Ask),
-        other => Err(format!("`{other}` is no tier; there are `auto` and `ask`")),
-    });
-    let files = [(GATE, &gate_text), (HARD, &hard_text), (SCHEMA, &schema_text)];
-    let digest = match Digest::of_document(SET_TAG, &files) {
+    reader.own_schema(dir);
+    let own = reader.part(dir, None);
+    let mut parts = BTreeMap::new();
+    for (playbook, folder) in playbook_folders(dir, &mut reader.findings) {
+        let more = reader.part(&folder, Some(&playbook));
+        parts.insert(playbook, more);
+    }
+    let Reader { mut texts, mut findings, .. } = reader;
+    let (relations, files) = relations::load(dir, &names, &schema, &mut findings);
+    texts.extend(files);
+    let digest = match Digest::of_document(SET_TAG, &texts) {
         Ok(digest) => digest,
-        Err(error) => return Err(vec![PolicyFinding::new(dir, None, error.to_string())]),
+        Err(error) => return Err(broken(error.to_string())),
     };
+    let mut policies = own.policies.clone();
+    let mut sets = BTreeMap::new();
+    for (playbook, part) in parts {
+        policies.extend(part.policies.iter().cloned());
+        match Sets::of(own.policies.iter().chain(&part.policies)) {
+            Ok(both) => {
+                sets.insert(playbook, both);
+            }
+            Err(why) => findings.push(PolicyFinding::new(dir, None, why)),
+        }
+    }
+    let own = Sets::of(&own.policies).map_err(broken)?;
     if !findings.is_empty() {
         return Err(findings);
     }
     Ok(CedarDecisionPoint {
         schema,
-        hard: HardSet {
-            codes: codes
-                .into_iter()
-                .enumerate()
-                .map(|(place, (id, code))| (id, (place, code)))
-                .collect(),
-            policies: hard.set,
-        },
-        gate: GateSet { policies: gate.set, tiers: tiers.into_iter().collect() },
+        names,
+        own,
+        sets,
+        policies,
+        relations,
         digest,
         authorizer: Authorizer::new(),
     })
 }
 
-fn read(file: &Path) -> Result<String, PolicyFinding> {
+/// The policies of a folder, hard ones first, each part in the order of its file.
+struct Part {
+    policies: Vec<Arc<PolicyInfo>>,
+}
+
+struct Reader<'a> {
+    schema: &'a Schema,
+    names: &'a Names,
+    ids: BTreeMap<String, (PathBuf, usize)>,
+    texts: Vec<(String, String)>,
+    findings: Vec<PolicyFinding>,
+}
+
+impl Reader<'_> {
+    /// A folder may hold the schema, for editors and readers; it is this version's.
+    fn own_schema(&mut self, dir: &Path) {
+        let file = dir.join(SCHEMA_FILE);
+        if !file.exists() {
+            return;
+        }
+        match read(&file) {
+            Ok(text) if text == SCHEMA => {}
+            Ok(_) => {
+                let message = "is not the schema of this version; write it with `marque policy schema`, or leave it out";
+                self.findings.push(PolicyFinding::new(file, None, message));
+            }
+            Err(finding) => self.findings.push(finding),
+        }
+    }
+
+    /// Both files of a folder; a playbook's own folder has one of them at least.
+    fn part(&mut self, dir: &Path, playbook: Option<&str>) -> Part {
+        let mut policies = Vec::new();
+        let mut found = 0;
+        for (name, part) in [(HARD, PolicyPart::Hard), (GATE, PolicyPart::Gate)] {
+            let path = dir.join(name);
+            if playbook.is_some() && !path.exists() {
+                continue;
+            }
+            found += 1;
+            match read(&path) {
+                Ok(text) => {
+                    policies.extend(self.file(&path, &text, part, playbook));
+                    let folder =
+                        playbook.map_or_else(String::new, |id| format!("{PLAYBOOKS}/{id}/"));
+                    self.texts.push((format!("{folder}{name}"), text));
+                }
+                Err(finding) => self.findings.push(finding),
+            }
+        }
+        if found == 0 {
+            let message = format!("holds neither `{HARD}` nor `{GATE}`");
+            self.findings.push(PolicyFinding::new(dir, None, message));
+        }
+        Part { policies }
+    }
+
+    fn file(
+        &mut self,
+        path: &Path,
+        text: &str,
+        part: PolicyPart,
+        playbook: Option<&str>,
+    ) -> Vec<Arc<PolicyInfo>> {
+        let mut policies = Vec::new();
+        let mut set = PolicySet::new();
+        for statement in split(text) {
+            let refuse = |why: String| PolicyFinding::new(path, Some(statement.line), why);
+            let policy = match policy(statement.text, part) {
+                Ok(policy) => policy,
+                Err(why) => {
+                    self.findings.push(refuse(why));
+                    continue;
+                }
+            };
+            let id = policy.id().to_string();
+            if let Some((other, line)) = self.ids.get(&id) {
+                let why = format!("the id `{id}` is taken by {}:{line}", other.display());
+                self.findings.push(refuse(why));
+                continue;
+            }
+            self.ids.insert(id.clone(), (path.to_owned(), statement.line));
+            if let Err(error) = set.add(policy.clone()) {
+                self.findings.push(refuse(one_line(&error)));
+            }
+            match info(policy, part, self.names) {
+                Ok(info) => policies.push(Arc::new(PolicyInfo {
+                    file: path.to_owned(),
+                    line: statement.line,
+                    playbook: playbook.map(str::to_owned),
+                    text: statement.text.trim().to_owned(),
+                    ..info
+                })),
+                Err(why) => self.findings.push(refuse(why)),
+            }
+        }
+        if self.ids.values().filter(|(file, _)| file == path).count() > MAX_POLICIES {
+            let message = format!("has more than {MAX_POLICIES} policies");
+            self.findings.push(PolicyFinding::new(path, None, message));
+        }
+        self.validate(path, &set);
+        policies
+    }
+
+    /// Strict validation; what Cedar only warns of is an error here.
+    fn validate(&mut self, path: &Path, set: &PolicySet) {
+        let result = Validator::new(self.schema.clone()).validate(set, ValidationMode::Strict);
+        let line_of = |id: &PolicyId| self.ids.get(&id.to_string()).map(|(_, line)| *line);
+        let errors =
+            result.validation_errors().map(|error| (line_of(error.policy_id()), one_line(error)));
+        let warnings = result
+            .validation_warnings()
+            .map(|warning| (line_of(warning.policy_id()), one_line(warning)));
+        let found: Vec<PolicyFinding> = errors
+            .chain(warnings)
+            .map(|(line, message)| PolicyFinding::new(path, line, message))
+            .collect();
+        self.findings.extend(found);
+    }
+}
+
+/// One policy under the id that its annotation gives it.
+fn policy(text: &str, part: PolicyPart) -> Result<Policy, String> {
+    let policy = Policy::parse(None, text).map_err(|error| one_line(&error))?;
+    let id = policy.annotation("id").ok_or("the policy has no `@id(\"…\")`")?;
+    let fits = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    if !(1..=MAX_ID_LEN).contains(&id.len()) || !id.bytes().all(fits) {
+        return Err(format!("an id has 1 to {MAX_ID_LEN} of the characters `a-z`, `0-9` and `-`"));
+    }
+    match (part, policy.effect()) {
+        (PolicyPart::Hard, Effect::Permit) => {
+            Err(format!("`{id}` permits; this file only forbids"))
+        }
+        (PolicyPart::Gate, Effect::Forbid) => {
+            Err(format!("`{id}` forbids; this file only permits"))
+        }
+        (PolicyPart::Hard, Effect::Forbid) | (PolicyPart::Gate, Effect::Permit) => {
+            Ok(policy.new_id(PolicyId::new(id)))
+        }
+    }
+}
+
+/// What the annotations say, and whether the policy looks at what its part may.
+fn info(policy: Policy, part: PolicyPart, names: &Names) -> Result<PolicyInfo, String> {
+    let id = policy.id().to_string();
+    let actions = actions(&policy, names);
+    let asks = actions.contains("request");
+    let (mut code, mut tier) = (None, None);
+    match part {
+        PolicyPart::Hard => {
+            let text = policy.annotation("code").ok_or(format!("`{id}` has no `@code(\"…\")`"))?;
+            let known = text.parse::<DenialCode>();
+            code = Some(known.map_err(|_unknown| format!("`{text}` is no denial code"))?);
+        }
+        PolicyPart::Gate => {
+            tier = match policy.annotation("tier") {
+                Some("auto") => Some(Tier::Auto),
+                Some("ask") => Some(Tier::Ask),
+                Some(other) => {
+                    return Err(format!("`{other}` is no tier; there are `auto` and `ask`"));
+                }
+                None if asks => return Err(format!("`{id}` has no `@tier(\"…\")`")),
+                None => None,
+            };
+            let whole = policy.to_json().map_err(|error| one_line(&error))?;
+            if names_attribute(&whole, "confidence") {
+                let why = "looks at `confidence`, which is the agent's own word and only counts against it";
+                return Err(format!("`{id}` {why}"));
+            }
+        }
+    }
+    let reason = policy.annotation("reason").map(str::to_owned);
+    let fits = |reason: &String| {
+        let length = reason.chars().count();
+        (1..=MAX_REASON).contains(&length) && !reason.chars().any(char::is_control)
+    };
+    if !reason.as_ref().is_none_or(fits) {
+        return Err(format!("`{id}`: a reason has 1 to {MAX_REASON} characters on one line"));
+    }
+    let (file, line, playbook, text) = (PathBuf::new(), 0, None, String::new());
+    Ok(PolicyInfo { id, file, line, playbook, text, part, code, tier, reason, actions, policy })
+}
+
+/// The actions that a policy may be about.
+fn actions(policy: &Policy, names: &Names) -> BTreeSet<&'static str> {
+    let all = ["approve", "request", "use"];
+    let named = match policy.action_constraint() {
+        ActionConstraint::Any => return all.into(),
+        ActionConstraint::Eq(one) => vec![one],
+        ActionConstraint::In(some) => some,
+    };
+    all.into_iter().filter(|name| named.contains(&names.action(name))).collect()
+}
+
+fn names_attribute(policy: &Value, name: &str) -> bool {
+    match policy {
+        Value::Object(members) => {
+            members.get("attr").is_some_and(|attribute| attribute == name)
+                || members.values().any(|member| names_attribute(member, name))
+        }
+        Value::Array(items) => items.iter().any(|item| names_attribute(item, name)),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => false,
+    }
+}
+
+/// The folders of single playbooks, by playbook.
+fn playbook_folders(dir: &Path, findings: &mut Vec<PolicyFinding>) -> BTreeMap<String, PathBuf> {
+    let dir = dir.join(PLAYBOOKS);
+    let mut folders = BTreeMap::new();
+    for path in entries(&dir, findings) {
+        let name = path.file_name().and_then(|name| name.to_str()).map(str::to_owned);
+        match name {
+            Some(name) if path.is_dir() => {
+                folders.insert(name, path);
+            }
+            _ => {
+                let message = "is no folder; a playbook's policies are in a folder of its id";
+                findings.push(PolicyFinding::new(path, None, message));
+            }
+        }
+    }
+    folders
+}
+
+/// The files of a folder that end in `.toml`, by name.
+pub(super) fn toml_files(dir: &Path, findings: &mut Vec<PolicyFinding>) -> Vec<PathBuf> {
+    let mut files = entries(dir, findings);
+    files.retain(|path| path.extension().is_some_and(|extension| extension == "toml"));
+    files
+}
+
+/// What is in a folder, by name; nothing if it is not there.
+fn entries(dir: &Path, findings: &mut Vec<PolicyFinding>) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    let mut failed = |error: std::io::Error| {
+        findings.push(PolicyFinding::new(dir, None, format!("cannot be read: {error}")));
+    };
+    match std::fs::read_dir(dir) {
+        Ok(entries) => {
+            for entry in entries {
+                match entry {
+                    Ok(entry) => found.push(entry.path()),
+                    Err(error) => failed(error),
+                }
+            }
+        }
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+        Err(error) => failed(error),
+    }
+    found.sort();
+    found
+}
+
+pub(super) fn read(file: &Path) -> Result<String, PolicyFinding> {
     let failed =
         |error: std::io::Error| PolicyFinding::new(file, None, format!("cannot be read: {error}"));
     if std::fs::metadata(file).map_err(failed)?.len() > MAX_FILE_BYTES {
@@ -83,119 +351,8 @@ fn read(file: &Path) -> Result<String, PolicyFinding> {
     std::fs::read_to_string(file).map_err(failed)
 }
 
-fn schema(file: &Path, text: &str) -> Result<Schema, Vec<PolicyFinding>> {
-    let (schema, warnings) = Schema::from_cedarschema_str(text)
-        .map_err(|error| vec![PolicyFinding::new(file, None, one_line(&error))])?;
-    let warnings: Vec<PolicyFinding> =
-        warnings.map(|warning| PolicyFinding::new(file, None, one_line(&warning))).collect();
-    if warnings.is_empty() { Ok(schema) } else { Err(warnings) }
-}
-
-/// The policies of one file, in its order.
-struct File {
-    path: PathBuf,
-    set: PolicySet,
-    order: Vec<(usize, Policy)>,
-}
-
-impl File {
-    /// The value of an annotation that every policy of the file has, by policy id and in the file's order.
-    fn annotated<T>(
-        &self,
-        name: &str,
-        findings: &mut Vec<PolicyFinding>,
-        parse: impl Fn(&str) -> Result<T, String>,
-    ) -> Vec<(String, T)> {
-        let mut values = Vec::new();
-        for (line, policy) in &self.order {
-            let outcome = policy
-                .annotation(name)
-                .ok_or_else(|| format!("`{}` has no `@{name}(\"…\")`", policy.id()))
-                .and_then(&parse);
-            match outcome {
-                Ok(value) => values.push((policy.id().to_string(), value)),
-                Err(why) => findings.push(PolicyFinding::new(&self.path, Some(*line), why)),
-            }
-        }
-        values
-    }
-}
-
-fn policies(
-    path: PathBuf,
-    text: &str,
-    effect: Effect,
-    schema: &Schema,
-    ids: &mut BTreeMap<String, (PathBuf, usize)>,
-    findings: &mut Vec<PolicyFinding>,
-) -> File {
-    let mut file = File { path, set: PolicySet::new(), order: Vec::new() };
-    for statement in split(text) {
-        let refuse = |why: String| PolicyFinding::new(&file.path, Some(statement.line), why);
-        let policy = match policy(statement.text, effect) {
-            Ok(policy) => policy,
-            Err(why) => {
-                findings.push(refuse(why));
-                continue;
-            }
-        };
-        let id = policy.id().to_string();
-        if let Some((other, line)) = ids.get(&id) {
-            findings.push(refuse(format!("the id `{id}` is taken by {}:{line}", other.display())));
-            continue;
-        }
-        ids.insert(id, (file.path.clone(), statement.line));
-        match file.set.add(policy.clone()) {
-            Ok(()) => file.order.push((statement.line, policy)),
-            Err(error) => findings.push(refuse(one_line(&error))),
-        }
-    }
-    if file.order.len() > MAX_POLICIES {
-        findings.push(PolicyFinding::new(
-            &file.path,
-            None,
-            format!("has more than {MAX_POLICIES} policies"),
-        ));
-    }
-    validate(&file, schema, findings);
-    file
-}
-
-/// One policy under the id that its annotation gives it.
-fn policy(text: &str, effect: Effect) -> Result<Policy, String> {
-    let policy = Policy::parse(None, text).map_err(|error| one_line(&error))?;
-    let id = policy.annotation("id").ok_or("the policy has no `@id(\"…\")`")?;
-    let fits = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
-    if !(1..=MAX_ID_LEN).contains(&id.len()) || !id.bytes().all(fits) {
-        return Err(format!("an id has 1 to {MAX_ID_LEN} of the characters `a-z`, `0-9` and `-`"));
-    }
-    if policy.effect() != effect {
-        return Err(match effect {
-            Effect::Forbid => format!("`{id}` permits; this file only forbids"),
-            Effect::Permit => format!("`{id}` forbids; this file only permits"),
-        });
-    }
-    Ok(policy.new_id(PolicyId::new(id)))
-}
-
-/// Strict validation; what Cedar only warns of is an error here.
-fn validate(file: &File, schema: &Schema, findings: &mut Vec<PolicyFinding>) {
-    let result = Validator::new(schema.clone()).validate(&file.set, ValidationMode::Strict);
-    let line_of = |id: &PolicyId| {
-        file.order.iter().find(|(_, policy)| policy.id() == id).map(|(line, _)| *line)
-    };
-    let errors =
-        result.validation_errors().map(|error| (line_of(error.policy_id()), one_line(error)));
-    let warnings = result
-        .validation_warnings()
-        .map(|warning| (line_of(warning.policy_id()), one_line(warning)));
-    findings.extend(
-        errors.chain(warnings).map(|(line, message)| PolicyFinding::new(&file.path, line, message)),
-    );
-}
-
 /// An error and its causes on one line.
-fn one_line(error: &dyn std::error::Error) -> String {
+pub(super) fn one_line(error: &dyn std::error::Error) -> String {
     let mut message = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {

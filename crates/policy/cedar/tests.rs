@@ -65,8 +65,17 @@ fn rule(
     let mut terms = grant(&playbook).terms().clone();
     change(&mut terms);
     let grant = Grant::seal(terms).unwrap();
-    let now = Timestamp::UNIX_EPOCH;
-    point.decide(&Question { grant: &grant, playbook: &playbook, environment, now }).unwrap()
+    point.decide(&question(&grant, &playbook, environment)).unwrap().ruling
+}
+
+/// A request for the grant.
+fn question<'a>(
+    grant: &'a Grant,
+    playbook: &'a Playbook,
+    environment: Environment,
+) -> Question<'a> {
+    let (evidence, now) = (&grant.evidence, Timestamp::UNIX_EPOCH);
+    Question { grant, playbook, evidence, environment, act: Act::Request, now }
 }
 
 fn in_prod(change: impl FnOnce(&mut GrantTerms)) -> Ruling {
@@ -122,7 +131,8 @@ fn production_always_asks_a_person() {
 #[test]
 fn no_policy_of_production_is_automatic() {
     let point = prod();
-    assert!(point.gate.tiers.values().all(|tier| *tier == Tier::Ask));
+    let mut gate = point.policies().filter(|policy| policy.part == PolicyPart::Gate);
+    assert!(gate.all(|policy| policy.tier() == Some("ask")));
 }
 
 #[test]
@@ -238,12 +248,7 @@ fn a_policy_that_fails_to_evaluate_refuses_everything() {
     let point = point(hard, AUTO);
     let playbook = playbook("rule");
     let grant = grant(&playbook);
-    let question = Question {
-        grant: &grant,
-        playbook: &playbook,
-        environment: Environment::NonProduction,
-        now: Timestamp::UNIX_EPOCH,
-    };
+    let question = question(&grant, &playbook, Environment::NonProduction);
     let error = point.decide(&question).unwrap_err();
     assert!(matches!(&error, PolicyError::Evaluation(why) if why.contains("overflow")), "{error}");
 }
@@ -324,7 +329,7 @@ fn a_policy_that_does_not_validate_strictly_refuses_the_folder() {
 fn a_folder_without_its_files_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     let found = CedarDecisionPoint::load(dir.path()).unwrap_err();
-    assert_eq!(found.len(), 3, "{found:?}");
+    assert_eq!(found.len(), 2, "{found:?}");
     let dir = folder("", "");
     fs::write(dir.path().join("schema.cedarschema"), "entity Agent = {").unwrap();
     assert!(CedarDecisionPoint::load(dir.path()).is_err());
@@ -358,19 +363,15 @@ fn the_digest_is_over_every_file() {
 fn the_ids_of_every_policy_can_be_listed() {
     let point =
         point("@id(\"h\")\n@code(\"blackout\")\nforbid (principal, action, resource);", AUTO);
-    assert_eq!(point.policy_ids().collect::<Vec<_>>(), ["auto", "h"]);
+    let ids: Vec<&str> = point.policies().map(|policy| policy.id.as_str()).collect();
+    assert_eq!(ids, ["h", "auto"]);
 }
 
 #[test]
 fn m_29_the_good_request_waits_for_an_approver_and_m_31_the_bad_one_is_nothing() {
     let playbook = playbook("always");
     let grant = grant(&playbook);
-    let question = Question {
-        grant: &grant,
-        playbook: &playbook,
-        environment: Environment::Production,
-        now: Timestamp::UNIX_EPOCH,
-    };
+    let question = question(&grant, &playbook, Environment::Production);
     let ruling = prod().decide(&question).unwrap();
     let (intent, _) = Intent::open(grant, None, ruling, Timestamp::UNIX_EPOCH);
     assert_eq!((intent.state(), intent.approvals_missing()), (State::Pending, 1));
@@ -378,4 +379,92 @@ fn m_29_the_good_request_waits_for_an_approver_and_m_31_the_bad_one_is_nothing()
     let bad = json!({"access": "write", "target": "networking", "environment": "production", "minutes": 60});
     let denial = IntentRequest::from_object(bad.as_object().unwrap().clone()).unwrap_err();
     assert_eq!(denial.code(), DenialCode::RawPermissionsNotRequestable);
+}
+
+/// A folder with one more file.
+fn folder_with(hard: &str, gate: &str, file: &str, text: &str) -> tempfile::TempDir {
+    let dir = folder(hard, gate);
+    let file = dir.path().join(file);
+    fs::create_dir_all(file.parent().unwrap()).unwrap();
+    fs::write(file, text).unwrap();
+    dir
+}
+
+#[test]
+fn a_playbook_has_policies_of_its_own_that_count_for_it_alone() {
+    let forbid = "@id(\"own\")\n@code(\"purpose_mismatch\")\n@reason(\"not this one\")\n\
+                  forbid (principal, action, resource);\n";
+    let load = |playbook: &str| {
+        let file = format!("playbooks/{playbook}/hard.cedar");
+        CedarDecisionPoint::load(folder_with("", AUTO, &file, forbid).path()).unwrap()
+    };
+    let playbook = playbook("rule");
+    let grant = grant(&playbook);
+    let verdict = |point: &CedarDecisionPoint| {
+        point.decide(&question(&grant, &playbook, Environment::Production)).unwrap()
+    };
+    let own = verdict(&load("ingress-cert-rotation"));
+    assert_eq!(own.ruling, denied(DenialCode::PurposeMismatch, "own"));
+    assert_eq!(own.reasons, ["not this one"]);
+    assert!(matches!(verdict(&load("another")).ruling, Ruling::Approve { .. }));
+    let taken = forbid.replace("\"own\"", "\"auto\"");
+    let dir = folder_with("", AUTO, "playbooks/x/hard.cedar", &taken);
+    assert!(CedarDecisionPoint::load(dir.path()).is_err());
+    let dir = folder_with("", AUTO, "playbooks/x/readme.txt", "nothing");
+    assert!(CedarDecisionPoint::load(dir.path()).is_err());
+    assert_ne!(load("a").set_digest(), load("b").set_digest());
+}
+
+#[test]
+fn m_86_a_gate_does_not_look_at_the_agents_own_confidence() {
+    let looks = "@id(\"sure\")\n@tier(\"auto\")\npermit (principal, action == Marque::Action::\"request\", resource)\n\
+                 when { context has confidence && context.confidence > 90 };\n";
+    refused("", looks, "only counts against it");
+    let hard = looks.replace("@tier(\"auto\")\npermit", "@code(\"confidence_too_low\")\nforbid");
+    point(&hard.replace("> 90", "< 90"), AUTO);
+}
+
+#[test]
+fn a_schema_of_another_version_and_broken_relations_are_refused() {
+    let dir = folder_with("", AUTO, "schema.cedarschema", &format!("{SCHEMA}// more\n"));
+    assert!(CedarDecisionPoint::load(dir.path()).is_err());
+    for (text, because) in [
+        ("[[thing]]\nid = \"account\"\n", "kind:name"),
+        ("[[thing]]\nid = \"a:b\"\n[thing.relations]\nowner = []\n", "names somebody"),
+        (
+            "[[thing]]\nid = \"a:b\"\n[thing.relations]\n\"Account Owner\" = [\"x\"]\n",
+            "no relation",
+        ),
+        ("[[thing]]\nid = \"a:b\"\nowner = \"x\"\n", "unknown field"),
+        ("[[thing]]\nid = \"a:b\"\n[[thing]]\nid = \"a:b\"\n", "too"),
+        (
+            "[[thing]]\nid = \"a:b\"\nin = [\"a:c\"]\n[[thing]]\nid = \"a:c\"\nin = [\"a:b\"]\n",
+            "cycle",
+        ),
+    ] {
+        let dir = folder_with("", AUTO, "relations/one.toml", text);
+        let found = CedarDecisionPoint::load(dir.path()).unwrap_err();
+        let told: String = found.iter().map(|one| one.to_string()).collect();
+        assert!(told.contains(because), "{text}: {told}");
+    }
+}
+
+#[test]
+fn an_approval_and_a_use_need_a_permit_only_where_one_is_about_them() {
+    let auto = AUTO.replace("action,", "action == Marque::Action::\"request\",");
+    let playbook = playbook("rule");
+    let grant = grant(&playbook);
+    let act = Act::Use { delegator: None, approvals: 1, uses_left: 1, by_policy: false };
+    let ruling = |gate: &str| {
+        let asked = Question { act, ..question(&grant, &playbook, Environment::Production) };
+        point("", gate).decide(&asked).unwrap().ruling
+    };
+    assert!(matches!(ruling(&auto), Ruling::Approve { .. }));
+    let gate = format!(
+        "{auto}@id(\"use\")\npermit (principal, action == Marque::Action::\"use\", resource)\n\
+         when {{ context.approvals > 1 }};\n"
+    );
+    assert_eq!(ruling(&gate), Ruling::refused(DenialCode::AgentNotAllowed));
+    let Ruling::Approve { rules } = ruling(&gate.replace("> 1", "> 0")) else { panic!() };
+    assert_eq!(rules, ["auto", "use"]);
 }

@@ -9,8 +9,8 @@ use super::broker::brokers;
 use super::federation::federations;
 use super::{
     HostSettings, LifetimeSettings, OperatorPrincipal, OperatorRule, TrustDomainDocument,
-    approver_login, attestation, authorization_servers, chat, clients, denials, identities,
-    oidc_issuers, playbooks, resource_servers, token_service, webhooks, workload_api,
+    approver_login, attestation, authorization_servers, chat, clients, decisions, denials,
+    identities, oidc_issuers, playbooks, resource_servers, token_service, webhooks, workload_api,
 };
 use crate::fields::{Fields, Lined, Log, parse};
 use crate::finding::Finding;
@@ -75,6 +75,8 @@ fn document(mut top: Fields<'_, '_>, log: &mut Log<'_>) -> Option<TrustDomainDoc
         (top.tables("chat_integrations", log), top.tables("chat_identities", log));
     let (chat_integrations, chat_identities) =
         chat::read(integrations, identities_of_chat, has_login, log);
+    let decisions = decisions::settings(&mut top, environment, log);
+    let decision_points = decisions::points(top.tables("decision_points", log), log);
     top.finish(log);
     Some(TrustDomainDocument {
         name: name?,
@@ -100,6 +102,8 @@ fn document(mut top: Fields<'_, '_>, log: &mut Log<'_>) -> Option<TrustDomainDoc
         approver_login,
         chat_identities,
         chat_integrations,
+        decision_points,
+        decisions,
         playbooks,
         webhooks,
     })

@@ -39,6 +39,7 @@ fn an_entry_is_stored_and_read_back_whole() {
             "x509_lifetime": "30m",
             "jwt_lifetime": "90s",
             "dns_names": ["x.example.org"],
+            "repository": "github.com/example/agents@refs/heads/main",
             "expires_at": "2031-01-01T00:00:00Z",
         },
     });
@@ -84,6 +85,7 @@ fn unknown_and_mistyped_fields_are_refused() {
         ("owner", json!("")),
         ("selectors", json!(["unix"])),
         ("x509_lifetime", json!(60)),
+        ("repository", json!("github.com/example/agents")),
         ("expires_at", json!("soon")),
     ] {
         assert!(with(field, value).is_err(), "{field}");

@@ -1,5 +1,7 @@
 //! Writing what the edges keep.
 
+use marque_audit::Event;
+
 use crate::transaction::{Keys, Plan, Transaction, View, Writes};
 use crate::{Failure, Kept, KeptChange};
 
@@ -7,6 +9,8 @@ use crate::{Failure, Kept, KeptChange};
 #[derive(Debug)]
 pub(crate) struct Keep {
     pub(crate) changes: Vec<KeptChange>,
+    /// What the log is told where it is written.
+    pub(crate) events: Vec<Event>,
 }
 
 impl Transaction for Keep {
@@ -18,7 +22,7 @@ impl Transaction for Keep {
     }
 
     fn plan(&self, view: &View) -> Result<Plan<bool>, Failure> {
-        let mut writes = Writes::default();
+        let mut writes = Writes { events: self.events.clone(), ..Writes::default() };
         for KeptChange { kind, key, replaces, next } in &self.changes {
             let there = view.kept(kind, key)?;
             // A row whose end has come is not there, and its version is not given again.

@@ -7,12 +7,15 @@ use super::delegators::DelegatorsSection;
 use crate::playbook::report::{MAX_ITEMS, Report};
 
 /// Fields that nothing enforces yet.
-pub(crate) const NOT_YET: &[&str] = &["who.selectors", "who.repositories", "who.on_behalf"];
+pub(crate) const NOT_YET: &[&str] = &["who.on_behalf"];
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct WhoSection {
     pub(crate) agents: Vec<String>,
+    pub(crate) selectors: Option<Vec<String>>,
+    pub(crate) repositories: Option<Vec<String>>,
+    pub(crate) max_attestation_age: Option<String>,
     pub(crate) delegators: Option<DelegatorsSection>,
 }
 

@@ -5,8 +5,8 @@ use std::path::Path;
 use futures::stream::BoxStream;
 use futures::{StreamExt, TryStreamExt};
 use jiff::Timestamp;
-use marque_intent::State;
 use marque_intent::kill::KillScope;
+use marque_intent::{Posture, PostureScope, PostureSignal, State};
 use marque_registry::NewEntry;
 use tonic::transport::Channel;
 
@@ -317,6 +317,38 @@ impl AdminClient {
         let answer = self.inner.get_kill_state(proto::GetKillStateRequest {}).await?.into_inner();
         let proto::GetKillStateResponse { state } = answer;
         state.ok_or(CallError::Malformed("state"))?.try_into()
+    }
+
+    /// Sets a posture signal; gives all that are set then.
+    ///
+    /// # Errors
+    /// As [`Self::status`].
+    pub async fn set_posture(
+        &mut self,
+        scope: &PostureScope,
+        posture: Posture,
+        reason: String,
+        expires_at: Option<Timestamp>,
+    ) -> Result<Vec<PostureSignal>, CallError> {
+        let request = proto::SetPostureRequest {
+            scope: Some(messages::posture_scope(scope)),
+            posture: posture.to_string(),
+            reason,
+            expires_at: expires_at.map(timestamp),
+        };
+        let proto::SetPostureResponse { signals_json } =
+            self.inner.set_posture(request).await?.into_inner();
+        serde_json::from_str(&signals_json).map_err(|_error| CallError::Malformed("signals_json"))
+    }
+
+    /// The posture signals that are set.
+    ///
+    /// # Errors
+    /// As [`Self::status`].
+    pub async fn postures(&mut self) -> Result<Vec<PostureSignal>, CallError> {
+        let answer = self.inner.list_postures(proto::ListPosturesRequest {}).await?.into_inner();
+        let proto::ListPosturesResponse { signals_json } = answer;
+        serde_json::from_str(&signals_json).map_err(|_error| CallError::Malformed("signals_json"))
     }
 
     /// What a process attests as, and what that earns it.

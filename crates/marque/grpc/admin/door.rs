@@ -12,12 +12,25 @@ use marque_intent::pace::{Family, Standing};
 use marque_intent::{
     Approver, ChangeError, Decider, Denial, DenialCode, DenialFilter, DenialId, DenialRecord,
     Digest, GroupName, Holding, Intent, IntentFilter, IntentId, IntentStoreError, OpenBy,
-    OpenCount, PlaybookSet, Reason,
+    OpenCount, PlaybookSet, Posture, PostureScope, PostureState, Reason,
 };
 use marque_registry::{Entry, EntryId, NewEntry, RegistryError, Snapshot, TrustDomainDocument};
 use marque_spiffe::{SelectorSet, SpiffeId};
 
 use crate::identities::{Denials, SharedIdentities};
+
+/// A posture signal as somebody asks for it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewPosture {
+    /// What it is about.
+    pub scope: PostureScope,
+    /// How alert.
+    pub posture: Posture,
+    /// Why.
+    pub reason: Reason,
+    /// When it ends by itself.
+    pub expires_at: Option<Timestamp>,
+}
 
 /// One trust domain, as its operators reach it. Whoever implements it trusts its callers: that the caller is an
 /// operator and no agent was decided before.
@@ -138,6 +151,16 @@ pub trait AdminDoor: Debug + Send + Sync {
 
     /// What is killed now.
     fn kill_state(&self) -> Arc<KillState>;
+
+    /// Sets a posture signal; gives all that are set then.
+    fn set_posture(
+        &self,
+        order: NewPosture,
+        operator: Operator,
+    ) -> BoxFuture<'_, Result<Arc<PostureState>, AdminError>>;
+
+    /// The posture signals that are set.
+    fn postures(&self) -> BoxFuture<'_, Result<Arc<PostureState>, AdminError>>;
 
     /// The log.
     fn log(&self) -> Arc<dyn LogStore>;
@@ -286,7 +309,6 @@ impl From<IntentStoreError> for AdminError {
                 DenialCode::IdempotencyConflict,
                 "the key came with another request",
             )),
-            IntentStoreError::Refused(denial) => Self::Refused(denial),
             IntentStoreError::Unavailable(source) => Self::Unavailable(source),
         }
     }

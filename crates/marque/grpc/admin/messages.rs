@@ -6,7 +6,7 @@ use std::sync::Arc;
 use marque_intent::kill::{Kill, KillScope, KillState};
 use marque_intent::{
     Approval, ApprovalPlan, Denial, Grant, GrantTerms, GroupName, Intent, Label, PinnedPlaybook,
-    Playbook, PlaybookStatus, RedeemedUse, State,
+    Playbook, PlaybookStatus, PostureScope, PostureState, RedeemedUse, State,
 };
 use marque_registry::{Entry, EntryRole, EntrySource, NewEntry};
 use marque_spiffe::Environment;
@@ -56,6 +56,7 @@ pub(super) fn entry_spec(entry: &NewEntry) -> proto::EntrySpec {
         jwt_lifetime,
         dns_names,
         federates_with,
+        repository,
         expires_at,
     } = entry;
     let role = match role {
@@ -73,6 +74,7 @@ pub(super) fn entry_spec(entry: &NewEntry) -> proto::EntrySpec {
         x509_svid_lifetime: x509_lifetime.map(|lifetime| duration(lifetime.as_duration())),
         jwt_svid_lifetime: jwt_lifetime.map(|lifetime| duration(lifetime.as_duration())),
         expires_at: expires_at.map(timestamp),
+        repository: repository.as_ref().map(ToString::to_string).unwrap_or_default(),
     }
 }
 
@@ -130,6 +132,18 @@ pub(super) fn intent(intent: &Intent, agent_owner: Option<&str>) -> proto::Inten
         report: intent.report().map(ToString::to_string).unwrap_or_default(),
         heard_at: intent.heard_at().map(timestamp),
     }
+}
+
+pub(super) fn postures(state: &PostureState) -> String {
+    json(&state.signals())
+}
+
+pub(super) fn posture_scope(scope: &PostureScope) -> proto::KillScope {
+    kill_scope(&match scope {
+        PostureScope::Agent(agent) => KillScope::Agent(agent.clone()),
+        PostureScope::Playbook(playbook) => KillScope::Playbook(playbook.clone()),
+        PostureScope::TrustDomain => KillScope::TrustDomain,
+    })
 }
 
 pub(super) fn kill_state(state: &KillState) -> proto::KillState {

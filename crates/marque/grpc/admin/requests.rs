@@ -4,7 +4,8 @@ use marque_exchange::TokenId;
 use marque_intent::kill::KillScope;
 use marque_intent::pace::Family;
 use marque_intent::{
-    DenialFilter, DenialId, Digest, IntentFilter, IntentId, OpenBy, PlaybookId, Reason, State,
+    DenialFilter, DenialId, Digest, IntentFilter, IntentId, OpenBy, PlaybookId, PostureScope,
+    Reason, State,
 };
 use marque_registry::{EntryId, EntryRole, NewEntry};
 use marque_spiffe::SpiffeId;
@@ -12,6 +13,7 @@ use tonic::Status;
 
 use super::super::proto::admin as proto;
 use super::super::time::{from_duration, from_timestamp};
+use super::door::NewPosture;
 use crate::error;
 
 pub(super) fn intent_id(id: &str) -> Result<IntentId, Status> {
@@ -54,6 +56,7 @@ pub(super) fn new_entry(spec: Option<proto::EntrySpec>) -> Result<NewEntry, Stat
         jwt_svid_lifetime,
         expires_at,
         federates_with,
+        repository,
     } = spec.ok_or_else(|| error::missing_field("spec"))?;
     let role = match proto::EntryRole::try_from(role) {
         Ok(proto::EntryRole::Agent) => EntryRole::Agent,
@@ -79,6 +82,7 @@ pub(super) fn new_entry(spec: Option<proto::EntrySpec>) -> Result<NewEntry, Stat
             .iter()
             .map(|name| parse("federates_with", name))
             .collect::<Result<_, _>>()?,
+        repository: optional("repository", &repository)?,
         expires_at: expires_at
             .map(|at| from_timestamp(at).ok_or_else(|| error::missing_field("expires_at")))
             .transpose()?,
@@ -144,6 +148,26 @@ pub(super) fn kill_scope(scope: Option<proto::KillScope>) -> Result<KillScope, S
         Scope::TrustDomain(proto::TrustDomainScope {}) => Ok(KillScope::TrustDomain),
         Scope::All(proto::AllScope {}) => Ok(KillScope::All),
     }
+}
+
+/// A posture to set: about what, which, why, and until when.
+pub(super) fn posture(request: proto::SetPostureRequest) -> Result<NewPosture, Status> {
+    let proto::SetPostureRequest { scope, posture, reason: why, expires_at } = request;
+    let scope = match kill_scope(scope)? {
+        KillScope::Agent(agent) => PostureScope::Agent(agent),
+        KillScope::Playbook(playbook) => PostureScope::Playbook(playbook),
+        KillScope::TrustDomain => PostureScope::TrustDomain,
+        KillScope::All => return Err(error::missing_field("scope")),
+    };
+    let expires_at = expires_at
+        .map(|at| from_timestamp(at).ok_or_else(|| error::missing_field("expires_at")))
+        .transpose()?;
+    Ok(NewPosture {
+        scope,
+        posture: parse("posture", &posture)?,
+        reason: reason(&why)?,
+        expires_at,
+    })
 }
 
 fn lifetime(

@@ -112,6 +112,7 @@ fn new_entry(path: &str) -> NewEntry {
         jwt_lifetime: None,
         dns_names: vec!["x.example.org".parse().unwrap()],
         federates_with: Default::default(),
+        repository: Some("github.com/example/x@refs/heads/main".parse().unwrap()),
         expires_at: Some("2099-01-01T00:00:00Z".parse().unwrap()),
     }
 }
@@ -122,6 +123,7 @@ async fn an_operator_adds_sees_and_removes_an_entry() {
     let created = desk.client.create_entry(&new_entry("/service/x")).await.unwrap();
     assert_eq!(created.spiffe_id, "spiffe://test.example.org/service/x");
     assert_eq!((created.role, created.x509_svid_lifetime_s), ("service", Some(1800)));
+    assert_eq!(created.repository, "github.com/example/x@refs/heads/main");
     assert_eq!(created.expires_at, Some("2099-01-01T00:00:00Z".parse().unwrap()));
     assert_eq!(desk.client.entries().await.unwrap(), std::slice::from_ref(&created));
     desk.client.delete_entry(created.id.clone()).await.unwrap();

@@ -70,6 +70,8 @@ pub struct EntryView {
     pub x509_svid_lifetime_s: Option<u64>,
     /// The lifetime of its JWT-SVIDs in seconds, if not the trust domain's.
     pub jwt_svid_lifetime_s: Option<u64>,
+    /// Where its code was built from; empty when not said.
+    pub repository: String,
     /// When it ends by itself.
     pub expires_at: Option<Timestamp>,
     /// `file:line` where it is written; empty when an operator added it.

@@ -246,6 +246,8 @@ fn intent_request() -> Value {
             "session": { "type": "string", "pattern": "^[!-~]{1,128}$" },
             "task": { "type": "string", "pattern": "^[!-~]{1,128}$" },
             "phase": { "type": "string", "pattern": "^[a-z0-9-]{1,32}$" },
+            "confidence": { "type": "integer", "minimum": 0, "maximum": 100 },
+            "category": { "type": "string", "pattern": "^[a-z0-9_-]{1,63}$" },
         }),
         &["playbook"],
     )

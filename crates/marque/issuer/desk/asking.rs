@@ -3,7 +3,8 @@
 use futures::future::{BoxFuture, FutureExt as _};
 use marque_exchange::{AskError, AuthenticatedClient, PlaybookApproval};
 use marque_intent::{
-    ApprovalPlan, Denial, IdempotencyKey, Intent, IntentId, IntentRequest, OPERATORS, PlaybookId,
+    ApprovalPlan, Delegator, Denial, IdempotencyKey, Intent, IntentId, IntentRequest, OPERATORS,
+    PlaybookId,
 };
 use marque_registry::OperatorPrincipal;
 use marque_spiffe::SpiffeId;
@@ -54,6 +55,15 @@ impl marque_exchange::IntentDesk for IntentDesk {
             }
         }
         .boxed()
+    }
+
+    fn may_use<'a>(
+        &'a self,
+        agent: &'a AuthenticatedClient,
+        intent: &'a Intent,
+        delegator: Option<&'a Delegator>,
+    ) -> BoxFuture<'a, Result<(), Denial>> {
+        self.may_be_used(agent, intent, delegator).boxed()
     }
 
     fn approval(&self, agent: &SpiffeId, playbook: &PlaybookId) -> PlaybookApproval {

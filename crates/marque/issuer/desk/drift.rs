@@ -10,7 +10,7 @@ use marque_intent::{
     Intent, IntentChange, IntentRequest, IntentStore as _, IntentStoreError, OpenIntents as _,
     Reason, Requester, Rights, Ruling, State, resolve,
 };
-use marque_policy::Question;
+use marque_policy::{Act, Question, judge};
 use serde_json::{Map, Value};
 
 use super::IntentDesk;
@@ -121,13 +121,17 @@ impl IntentDesk {
         // What came with the first request and is not the playbook's to say.
         let terms = GrantTerms { parent: grant.parent.clone(), ..terms };
         let now = Grant::seal(terms).map_err(|error: GrantError| unresolved(&error))?;
+        let at = self.clock.now();
         let question = Question {
             grant: &now,
             playbook,
+            evidence: &now.evidence,
             environment: self.environment,
-            now: self.clock.now(),
+            act: Act::Request,
+            now: at,
         };
-        let ruling = self.policy.decide(&question).map_err(|error| unresolved(&error))?;
+        let verdict = judge(&*self.policy, &question, self.may_observe(at));
+        let ruling = verdict.map_err(|error| unresolved(&error))?.ruling;
         Ok((now, ruling))
     }
 }
@@ -147,7 +151,10 @@ fn request_of(grant: &Grant) -> Result<IntentRequest, Denial> {
     say("ticket", grant.ticket.as_ref().map(ToString::to_string));
     say("session", grant.session.as_ref().map(ToString::to_string));
     say("task", grant.task.as_ref().map(ToString::to_string));
+    say("category", grant.evidence.category.as_ref().map(ToString::to_string));
     say("phase", grant.conditions.provisions.phase.as_ref().map(ToString::to_string));
+    let confidence = grant.evidence.confidence.map(|stated| u64::from(stated).into());
+    members.extend(confidence.map(|stated: Value| ("confidence".to_owned(), stated)));
     members.insert("parameters".to_owned(), Value::Object(grant.parameters.clone()));
     IntentRequest::parse(Value::Object(members).to_string().as_bytes())
 }

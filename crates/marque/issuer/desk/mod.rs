@@ -7,8 +7,11 @@ mod asking;
 mod decide;
 mod drift;
 mod evidence;
+mod further;
+
 mod pace;
 mod playbook;
+mod posture;
 mod standing;
 
 use std::sync::Arc;
@@ -20,7 +23,7 @@ use marque_intent::pace::{Asked, PaceSettings};
 use marque_intent::{
     Caps, ChangeError, Denial, DenialCode, IdempotencyKey, Intent, IntentChange, IntentId,
     IntentRequest, IntentStore as _, IntentStoreError, Justification, Outcome, PlaybookSet,
-    PlaybookSummary, State, Submitted, refused_request,
+    PlaybookSummary, State, Submitted,
 };
 use marque_policy::DecisionPoint;
 use marque_registry::Registry;
@@ -28,7 +31,9 @@ use marque_spiffe::{Clock, Environment, Random, SpiffeId};
 use marque_store::Store;
 use tokio::sync::{Mutex, OwnedMutexGuard};
 
+pub(in crate::issuer) use self::further::FurtherPoints;
 pub(super) use self::pace::settings as pace_settings;
+pub(in crate::issuer) use self::posture::PostureBoard;
 use crate::identities::Presence;
 
 /// Where agents ask for intents, look at their own and end them.
@@ -37,6 +42,8 @@ pub struct IntentDesk {
     pub(in crate::issuer) environment: Environment,
     pub(in crate::issuer) playbooks: Arc<PlaybookSet>,
     pub(in crate::issuer) policy: Arc<dyn DecisionPoint>,
+    pub(in crate::issuer) further: FurtherPoints,
+    pub(in crate::issuer) postures: PostureBoard,
     pub(in crate::issuer) registry: Arc<Registry>,
     pub(in crate::issuer) store: Arc<Store>,
     pub(in crate::issuer) clock: Arc<dyn Clock>,
@@ -132,7 +139,9 @@ impl IntentDesk {
         let mut asked = Asked::by(client.id(), Some(request));
         let kept = match self.answered_before(idempotency.as_ref(), now).await {
             Ok(Some(intent)) => return given(intent),
-            Ok(None) => self.consider(&mut asked, request, now).await.map_err(Unkept::Refused),
+            Ok(None) => {
+                self.consider(client, &mut asked, request, now).await.map_err(Unkept::Refused)
+            }
             Err(error) => Err(error),
         };
         let kept = match kept {
@@ -172,11 +181,12 @@ impl IntentDesk {
     /// Who asks, how often, what is known, what it would give, and what policy says of it: the cheap questions first.
     async fn consider(
         &self,
+        client: &AuthenticatedClient,
         asked: &mut Asked,
         request: &IntentRequest,
         now: Timestamp,
     ) -> Result<(Intent, Vec<Event>, Option<OwnedMutexGuard<()>>), Denial> {
-        let agent = &asked.agent.clone();
+        let agent = client.id();
         self.must_be_an_agent(agent, now)?;
         let (playbook, run) = self.as_asked(agent, request, now).await?;
         let playbook = playbook.as_ref();
@@ -185,7 +195,8 @@ impl IntentDesk {
         self.must_be_alive(agent, playbook)?;
         let mut evidence = self.evidence(agent, playbook, request, now).await?;
         evidence.history = history;
-        let (intent, events) = self.decide(agent, playbook, request, evidence, self.clock.now())?;
+        let now = self.clock.now();
+        let (intent, events) = self.decide(client, playbook, request, evidence, now).await?;
         Ok((intent, events, run))
     }
 

@@ -12,7 +12,8 @@ use marque_intent::pace::{Family, Standing};
 use marque_intent::{
     Appeal, Approval, ApprovalRule, Delivery, DenialCode, DenialFilter, DenialId, DenialRecord,
     Digest, EndReason, Grant, GrantTerms, Holding, Intent, IntentChange, IntentFilter, IntentId,
-    Justification, OpenBy, OpenCount, PinnedPlaybook, PlaybookSet, Reason, Ruling,
+    Justification, OpenBy, OpenCount, PinnedPlaybook, PlaybookSet, PostureSignal, PostureState,
+    Reason, Ruling,
 };
 use marque_registry::{
     Entry, EntryId, EntryRole, EntrySource, NewEntry, Registry, Snapshot, TrustDomainDocument,
@@ -20,7 +21,9 @@ use marque_registry::{
 use marque_spiffe::{Clock, Environment, SelectorSet, SpiffeId};
 use marque_testkit::{MemoryLog, SeededRandom};
 
-use super::super::door::{AdminDoor, AdminError, DaemonStatus, Operator, Refusal, TokenStanding};
+use super::super::door::{
+    AdminDoor, AdminError, DaemonStatus, NewPosture, Operator, Refusal, TokenStanding,
+};
 use crate::clock::SystemClock;
 use crate::identities::{Denials, SharedIdentities};
 
@@ -269,6 +272,22 @@ impl AdminDoor for FakeDoor {
 
     fn kill_state(&self) -> Arc<KillState> {
         Arc::clone(&self.kills.lock().unwrap())
+    }
+
+    fn set_posture(
+        &self,
+        order: NewPosture,
+        operator: Operator,
+    ) -> BoxFuture<'_, Result<Arc<PostureState>, AdminError>> {
+        let NewPosture { scope, posture, reason, expires_at } = order;
+        let (actor, at) = (operator.to_string(), SystemClock.now());
+        let signal = PostureSignal { scope, posture, reason, actor, at, expires_at };
+        let state = PostureState::default().after(signal);
+        Box::pin(std::future::ready(Ok(Arc::new(state))))
+    }
+
+    fn postures(&self) -> BoxFuture<'_, Result<Arc<PostureState>, AdminError>> {
+        Box::pin(std::future::ready(Ok(Arc::default())))
     }
 
     fn log(&self) -> Arc<dyn LogStore> {

@@ -64,6 +64,7 @@ impl TryFrom<proto::Entry> for EntryView {
             jwt_svid_lifetime,
             expires_at,
             federates_with,
+            repository,
         } = spec.ok_or(CallError::Malformed("spec"))?;
         let role = match proto::EntryRole::try_from(role) {
             Ok(proto::EntryRole::Agent) => "agent",
@@ -81,6 +82,7 @@ impl TryFrom<proto::Entry> for EntryView {
             federates_with,
             x509_svid_lifetime_s: seconds(x509_svid_lifetime),
             jwt_svid_lifetime_s: seconds(jwt_svid_lifetime),
+            repository,
             expires_at: expires_at.and_then(from_timestamp),
             source,
         })

@@ -58,7 +58,7 @@ fn release(name: &str) -> Release {
 }
 
 fn one() -> IntentChange {
-    IntentChange::Deny { approver: alice(), reason: reason() }
+    IntentChange::Deny { decider: alice().into(), reason: reason() }
 }
 
 async fn submitted(store: &Store, opened: Opened) -> Result<Intent, IntentStoreError> {
