@@ -27,30 +27,93 @@ pub const MAX_DETAIL_CHARS: usize = 512;
 
 /// A refusal.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(from = "Parts", into = "Parts")]
 pub struct Denial {
+    code: DenialCode,
+    detail: String,
+    rules: Vec<String>,
+    policy_set: Option<Digest>,
+    /// What few refusals have: a refusal is handed on by value, and is to be small.
+    more: Option<Box<More>>,
+}
+
+/// What is known beyond code and detail.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+struct More {
+    /// What was wanted and what was found, for operators.
+    expected: Option<String>,
+    actual: Option<String>,
+    /// Where these are known better than by the code.
+    after_s: Option<u64>,
+    tries_left: Option<u32>,
+    /// The intent that it is about: the open one of which this is a duplicate, or the one whose refusal this repeats.
+    about: Option<IntentId>,
+    /// What operators find it by, once it is on record.
+    record: Option<DenialId>,
+}
+
+/// A refusal as it is written.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Parts {
     code: DenialCode,
     detail: String,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     rules: Vec<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     policy_set: Option<Digest>,
-    /// What was wanted and what was found, for operators.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     expected: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     actual: Option<String>,
-    /// Where these are known better than by the code.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     after_s: Option<u64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     tries_left: Option<u32>,
-    /// The intent that it is about: the open one of which this is a duplicate, or the one whose refusal this repeats.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     about: Option<IntentId>,
-    /// What operators find it by, once it is on record.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     record: Option<DenialId>,
+}
+
+impl From<Parts> for Denial {
+    fn from(parts: Parts) -> Self {
+        let Parts {
+            code,
+            detail,
+            rules,
+            policy_set,
+            expected,
+            actual,
+            after_s,
+            tries_left,
+            about,
+            record,
+        } = parts;
+        let more = More { expected, actual, after_s, tries_left, about, record };
+        let more = (more != More::default()).then(|| Box::new(more));
+        Self { code, detail, rules, policy_set, more }
+    }
+}
+
+impl From<Denial> for Parts {
+    fn from(denial: Denial) -> Self {
+        let Denial { code, detail, rules, policy_set, more } = denial;
+        let More { expected, actual, after_s, tries_left, about, record } =
+            more.map(|more| *more).unwrap_or_default();
+        Self {
+            code,
+            detail,
+            rules,
+            policy_set,
+            expected,
+            actual,
+            after_s,
+            tries_left,
+            about,
+            record,
+        }
+    }
 }
 
 impl Denial {
@@ -62,33 +125,32 @@ impl Denial {
             detail: bounded(detail.as_ref(), MAX_DETAIL_CHARS),
             rules: Vec::new(),
             policy_set: None,
-            expected: None,
-            actual: None,
-            after_s: None,
-            tries_left: None,
-            about: None,
-            record: None,
+            more: None,
         }
+    }
+
+    fn more_mut(&mut self) -> &mut More {
+        self.more.get_or_insert_default()
     }
 
     /// Says what operators find it by.
     #[must_use]
     pub fn recorded_as(mut self, record: DenialId) -> Self {
-        self.record = Some(record);
+        self.more_mut().record = Some(record);
         self
     }
 
     /// What operators find it by, if it is on record.
     #[must_use]
-    pub const fn record(&self) -> Option<&DenialId> {
-        self.record.as_ref()
+    pub fn record(&self) -> Option<&DenialId> {
+        self.more.as_ref()?.record.as_ref()
     }
 
     /// Says to operators what was wanted and what was found; both are cut to [`MAX_DETAIL_CHARS`].
     #[must_use]
     pub fn expecting(mut self, expected: &str, actual: &str) -> Self {
-        self.expected = Some(bounded(expected, MAX_DETAIL_CHARS));
-        self.actual = Some(bounded(actual, MAX_DETAIL_CHARS));
+        self.more_mut().expected = Some(bounded(expected, MAX_DETAIL_CHARS));
+        self.more_mut().actual = Some(bounded(actual, MAX_DETAIL_CHARS));
         self
     }
 
@@ -96,40 +158,40 @@ impl Denial {
     #[must_use]
     pub fn after(mut self, wait: Duration) -> Self {
         let whole = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
-        self.after_s = Some(whole.max(1));
+        self.more_mut().after_s = Some(whole.max(1));
         self
     }
 
     /// Says how many further tries there are.
     #[must_use]
-    pub const fn with_tries_left(mut self, tries: u32) -> Self {
-        self.tries_left = Some(tries);
+    pub fn with_tries_left(mut self, tries: u32) -> Self {
+        self.more_mut().tries_left = Some(tries);
         self
     }
 
     /// Names the intent that it is about.
     #[must_use]
     pub fn about(mut self, intent: IntentId) -> Self {
-        self.about = Some(intent);
+        self.more_mut().about = Some(intent);
         self
     }
 
     /// The intent that it is about, if it is about another than the request's own.
     #[must_use]
-    pub const fn subject(&self) -> Option<&IntentId> {
-        self.about.as_ref()
+    pub fn subject(&self) -> Option<&IntentId> {
+        self.more.as_ref()?.about.as_ref()
     }
 
     /// What was wanted, for operators.
     #[must_use]
     pub fn expected(&self) -> Option<&str> {
-        self.expected.as_deref()
+        self.more.as_ref()?.expected.as_deref()
     }
 
     /// What was found, for operators.
     #[must_use]
     pub fn actual(&self) -> Option<&str> {
-        self.actual.as_deref()
+        self.more.as_ref()?.actual.as_deref()
     }
 
     /// Names the policies that decided, and the set they are from.
@@ -174,10 +236,13 @@ impl Denial {
     #[must_use]
     pub fn retry(&self) -> Retry {
         let rule = self.code.retry();
+        let known = self.more.as_ref();
+        let (after_s, tries_left) =
+            (known.and_then(|more| more.after_s), known.and_then(|more| more.tries_left));
         Retry {
-            allowed: rule.allowed && self.tries_left != Some(0),
-            after: self.after_s.map(Duration::from_secs).or(rule.after),
-            max: self.tries_left.or(rule.max),
+            allowed: rule.allowed && tries_left != Some(0),
+            after: after_s.map(Duration::from_secs).or(rule.after),
+            max: tries_left.or(rule.max),
         }
     }
 

@@ -200,7 +200,7 @@ impl IntentStore for Store {
         async move {
             match self.queue.run(LookUp { idempotency }).await.map_err(intents)? {
                 Answered::Never => Ok(None),
-                Answered::Before(intent) => Ok(Some(intent)),
+                Answered::Before(intent) => Ok(Some(*intent)),
                 Answered::Conflict => Err(IntentStoreError::IdempotencyConflict),
             }
         }

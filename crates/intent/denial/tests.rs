@@ -118,7 +118,10 @@ fn table() -> String {
                 (true, max, after) => {
                     let max =
                         max.map_or_else(|| "yes".to_owned(), |max| format!("up to {max} times"));
-                    after.map_or(max.clone(), |after| format!("{max}, after {} s", after.as_secs()))
+                    after.map_or_else(
+                        || max.clone(),
+                        |after| format!("{max}, after {} s", after.as_secs()),
+                    )
                 }
             };
             write!(

@@ -13,7 +13,7 @@ impl History {
     /// What the rows under [`Asked::keys`] say, with counts that the store has: of the agent's refusals in 30 days, and of its
     /// open grants.
     #[must_use]
-    pub fn of(asked: &Asked, rows: &PaceRows, counts: &History, now: Timestamp) -> Self {
+    pub fn of(asked: &Asked, rows: &PaceRows, counts: &Self, now: Timestamp) -> Self {
         let mut history = counts.clone();
         let Some(resolved) = &asked.resolved else { return history };
         let since = |instants: &[Timestamp], length: Duration| {

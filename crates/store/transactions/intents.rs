@@ -62,7 +62,7 @@ impl Transaction for Submit {
         }
         match answered(self.idempotency.as_ref(), view)? {
             Answered::Before(intent) => {
-                return Ok(Plan::nothing(Ok((Submitted::Replayed(intent), None))));
+                return Ok(Plan::nothing(Ok((Submitted::Replayed(*intent), None))));
             }
             Answered::Conflict => {
                 return Ok(Plan::nothing(Err(SubmitRefusal::IdempotencyConflict)));
@@ -153,7 +153,7 @@ fn row(key: &IdempotencyKey, intent: &IntentId, view: &View) -> Idempotency {
 pub(crate) enum Answered {
     Never,
     /// The intent as it stands.
-    Before(Intent),
+    Before(Box<Intent>),
     /// The key came with another body.
     Conflict,
 }
@@ -171,7 +171,7 @@ pub(crate) fn answered(key: Option<&IdempotencyKey>, view: &View) -> Result<Answ
         return Ok(Answered::Conflict);
     }
     match view.intent(&earlier.intent)? {
-        Some(intent) => Ok(Answered::Before(intent.clone())),
+        Some(intent) => Ok(Answered::Before(Box::new(intent.clone()))),
         None => Err(Failure::damaged("idempotency", key.key(), "its intent is not there")),
     }
 }
@@ -224,7 +224,7 @@ impl Transaction for Change {
         let Some(intent) = view.intent(&self.id)? else { return Ok(Plan::nothing(None)) };
         let mut writes = Writes::default();
         match answered(self.idempotency.as_ref(), view)? {
-            Answered::Before(intent) => return Ok(Plan::nothing(Some(Ok((intent, None))))),
+            Answered::Before(intent) => return Ok(Plan::nothing(Some(Ok((*intent, None))))),
             Answered::Conflict => {
                 let detail = "the key came with another request before";
                 let denial = Denial::new(DenialCode::IdempotencyConflict, detail);

@@ -298,7 +298,8 @@ impl IssuerDoor for FakeDoor {
         idempotency: Option<IdempotencyKey>,
     ) -> BoxFuture<'_, Result<Intent, IntentError>> {
         let said = report.map(|report| format!(": {report}")).unwrap_or_default();
-        let said = idempotency.map_or(said.clone(), |key| format!("{said} once as {}", key.key()));
+        let said =
+            idempotency.map_or_else(|| said.clone(), |key| format!("{said} once as {}", key.key()));
         self.called(format!("complete {id} by {} with {}{said}", agent.id(), outcome.as_str()));
         Box::pin(async { self.intent() })
     }
