@@ -62,6 +62,12 @@ pub enum EventKind {
     /// An operator released a family of agents.
     #[serde(rename = "org.marque.quarantine.released")]
     QuarantineReleased,
+    /// Somebody logged in as an approver.
+    #[serde(rename = "org.marque.approver.logged_in")]
+    ApproverLoggedIn,
+    /// Somebody tried to log in as an approver.
+    #[serde(rename = "org.marque.approver.login_refused")]
+    ApproverLoginRefused,
     /// An operator or an agent asked for a change of an intent that its rules do not allow.
     #[serde(rename = "org.marque.change.refused")]
     ChangeRefused,
@@ -143,6 +149,8 @@ impl EventKind {
         Self::CooldownBegan,
         Self::QuarantineBegan,
         Self::QuarantineReleased,
+        Self::ApproverLoggedIn,
+        Self::ApproverLoginRefused,
         Self::ChangeRefused,
         Self::BreakGlassRequested,
         Self::BreakGlassActivated,
@@ -185,6 +193,8 @@ impl EventKind {
             Self::CooldownBegan => "org.marque.cooldown.began",
             Self::QuarantineBegan => "org.marque.quarantine.began",
             Self::QuarantineReleased => "org.marque.quarantine.released",
+            Self::ApproverLoggedIn => "org.marque.approver.logged_in",
+            Self::ApproverLoginRefused => "org.marque.approver.login_refused",
             Self::ChangeRefused => "org.marque.change.refused",
             Self::BreakGlassRequested => "org.marque.break_glass.requested",
             Self::BreakGlassActivated => "org.marque.break_glass.activated",

@@ -22,12 +22,10 @@ const MAX_AGE: Duration = Duration::from_mins(5);
 #[derive(Debug)]
 pub struct LoginVerifier {
     persons: PersonVerifier,
-    mfa_acr: BTreeSet<String>,
-    mfa_amr: BTreeSet<String>,
     leeway: Duration,
 }
 
-/// The provider, and what makes a login one with more than one factor.
+/// The provider.
 #[derive(Debug, Clone)]
 pub struct LoginRules {
     /// What its keys are called.
@@ -38,10 +36,6 @@ pub struct LoginRules {
     pub client_id: String,
     /// The claim that lists somebody's groups.
     pub groups_claim: Option<String>,
-    /// The `acr` values of a login with more than one factor.
-    pub mfa_acr: BTreeSet<String>,
-    /// The `amr` values of a login with more than one factor.
-    pub mfa_amr: BTreeSet<String>,
     /// How far clocks may differ.
     pub leeway: Duration,
 }
@@ -55,13 +49,17 @@ pub struct LoggedIn {
     pub groups: BTreeSet<String>,
     /// When the person proved who they are; never later than now.
     pub at: Timestamp,
-    /// Whether with more than one factor.
-    pub with_mfa: bool,
+    /// The class of the login, in the provider's words (`acr`).
+    pub acr: Option<String>,
+    /// Its methods (`amr`, RFC 8176).
+    pub amr: BTreeSet<String>,
+    /// The person's mail address, where the provider has verified it.
+    pub email: Option<String>,
 }
 
 impl fmt::Debug for LoggedIn {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("LoggedIn").field("with_mfa", &self.with_mfa).finish_non_exhaustive()
+        f.debug_struct("LoggedIn").field("at", &self.at).finish_non_exhaustive()
     }
 }
 
@@ -89,7 +87,7 @@ pub enum LoginRefusal {
 impl LoginVerifier {
     /// For the answers of one provider.
     pub fn new(rules: LoginRules, keys: Arc<dyn OidcKeys>) -> Self {
-        let LoginRules { name, issuer, client_id, groups_claim, mfa_acr, mfa_amr, leeway } = rules;
+        let LoginRules { name, issuer, client_id, groups_claim, leeway } = rules;
         let issuer = OidcIssuer {
             name,
             issuer,
@@ -99,7 +97,7 @@ impl LoginVerifier {
             required_claims: BTreeMap::new(),
         };
         let persons = PersonVerifier::new(vec![issuer], keys, leeway);
-        Self { persons, mfa_acr, mfa_amr, leeway }
+        Self { persons, leeway }
     }
 
     /// Verifies the answer to the request with this nonce, which asked for a login no older than `max_age`.
@@ -130,9 +128,11 @@ impl LoginVerifier {
         if !max_age.is_none_or(fresh) {
             return Err(LoginRefusal::Stale);
         }
-        let with_mfa = authentication.acr.as_ref().is_some_and(|acr| self.mfa_acr.contains(acr))
-            || authentication.amr.iter().any(|amr| self.mfa_amr.contains(amr));
-        Ok(LoggedIn { subject: person.sub, groups: person.groups, at, with_mfa })
+        let (acr, amr) = (authentication.acr.clone(), authentication.amr.iter().cloned().collect());
+        let verified = person.claims.get("email_verified").and_then(Value::as_bool) == Some(true);
+        let email = person.claims.get("email").and_then(Value::as_str).filter(|_| verified);
+        let email = email.map(str::to_owned);
+        Ok(LoggedIn { subject: person.sub, groups: person.groups, at, acr, amr, email })
     }
 }
 
@@ -150,8 +150,6 @@ mod tests {
             issuer: LOGIN.to_owned(),
             client_id: "marque-prod".to_owned(),
             groups_claim: Some("groups".to_owned()),
-            mfa_acr: BTreeSet::from(["two".to_owned()]),
-            mfa_amr: BTreeSet::from(["otp".to_owned()]),
             leeway: Duration::from_secs(5),
         };
         LoginVerifier::new(rules, Arc::new(login))
@@ -176,11 +174,18 @@ mod tests {
     #[test]
     fn an_answer_names_who_logged_in_when_and_how() {
         let alice = verify(&json!({}), Some(60)).unwrap();
-        assert_eq!((alice.subject.as_str(), alice.at, alice.with_mfa), ("alice", START, false));
-        assert!(alice.groups.contains("sre"));
-        assert!(verify(&json!({"acr": "two"}), None).unwrap().with_mfa);
-        assert!(verify(&json!({"amr": ["pwd", "otp"]}), None).unwrap().with_mfa);
-        assert!(!verify(&json!({"acr": "one", "amr": ["pwd"]}), None).unwrap().with_mfa);
+        assert_eq!((alice.subject.as_str(), alice.at, alice.acr), ("alice", START, None));
+        assert!(alice.groups.contains("sre") && alice.amr.is_empty());
+        let how = json!({"acr": "two", "amr": ["pwd", "otp"], "email": "a@example.org", "email_verified": true});
+        let alice = verify(&how, None).unwrap();
+        assert_eq!((alice.acr.as_deref(), alice.amr.len()), (Some("two"), 2));
+        assert_eq!(alice.email.as_deref(), Some("a@example.org"));
+        for unverified in [
+            json!({"email": "a@example.org"}),
+            json!({"email": "a@example.org", "email_verified": "true"}),
+        ] {
+            assert_eq!(verify(&unverified, None).unwrap().email, None);
+        }
     }
 
     #[test]

@@ -144,6 +144,7 @@ pub struct Playbook {
     demands: Demands,
     enforcement: Enforcement,
     pub(crate) object: Option<Template>,
+    notified: BTreeSet<String>,
 }
 
 impl Playbook {
@@ -207,6 +208,12 @@ impl Playbook {
     #[must_use]
     pub const fn trust_domain(&self) -> &TrustDomain {
         &self.trust_domain
+    }
+
+    /// The webhooks that are told when its work is reported as done.
+    #[must_use]
+    pub const fn notified(&self) -> &BTreeSet<String> {
+        &self.notified
     }
 
     /// Whether it is in use.

@@ -126,7 +126,23 @@ impl HttpClient {
     /// # Errors
     /// When no answer comes or it is not JSON.
     pub fn post_json(&self, url: &str, bearer: &str, body: &Value) -> Result<Answer, ClientError> {
-        let request = self.agent.post(url).header("authorization", format!("Bearer {bearer}"));
+        self.send_json(url, Some(bearer), body)
+    }
+
+    /// `POST` of a JSON document, with a bearer token if one is given.
+    ///
+    /// # Errors
+    /// When no answer comes or it is not JSON.
+    pub fn send_json(
+        &self,
+        url: &str,
+        bearer: Option<&str>,
+        body: &Value,
+    ) -> Result<Answer, ClientError> {
+        let mut request = self.agent.post(url);
+        if let Some(bearer) = bearer {
+            request = request.header("authorization", format!("Bearer {bearer}"));
+        }
         answer(url, request.send_json(body))
     }
 }

@@ -1,5 +1,6 @@
 //! The daemon `marque`: the command line, the roles, and the edges. Protocol rules live in the rooms below.
 
+pub mod approvers;
 mod attestors;
 pub mod authzen;
 pub mod cli;
@@ -17,9 +18,11 @@ pub mod http;
 pub mod identities;
 pub mod issuer;
 mod oidc;
+mod outgoing;
 mod pem;
 mod process;
 pub mod rehearsal;
 mod telemetry;
 pub mod templates;
 pub mod tls;
+pub mod webhooks;

@@ -16,6 +16,9 @@ use crate::{Failure, Store};
 /// How many rows of one kind one listing gives.
 pub const MAX_KEPT_LISTED: usize = 1000;
 
+/// The end of what has none: the last instant that a row can have.
+pub const FOR_GOOD: Timestamp = Timestamp::constant(253_402_207_200, 0);
+
 /// A document that is kept.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Kept {

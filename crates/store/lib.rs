@@ -25,7 +25,7 @@ mod transactions;
 mod writer;
 
 pub use error::{Failure, JournalError, StoreError};
-pub use kept::{Kept, KeptChange, MAX_KEPT_LISTED};
+pub use kept::{FOR_GOOD, Kept, KeptChange, MAX_KEPT_LISTED};
 pub use postgres::{PostgresStore, SchemaName};
 pub use sqlite::SqliteStore;
 pub use store::Store;

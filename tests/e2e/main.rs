@@ -14,6 +14,7 @@
 )]
 
 mod approvals;
+mod approver_login;
 mod binding;
 mod broker;
 mod bundle_endpoints;
@@ -60,5 +61,6 @@ mod svid_files;
 mod tenants;
 mod token_life;
 mod token_request;
+mod webhooks;
 mod wit;
 mod workload_endpoint;

@@ -24,22 +24,22 @@ use crate::support::wait::until;
 
 const ID_TOKEN_TYPE: &str = "urn:ietf:params:oauth:token-type:id_token";
 /// The application whose ID tokens Marque takes.
-const APP: &str = "marque-dev";
+pub(crate) const APP: &str = "marque-dev";
 /// Another application of the provider.
 const OTHER_APP: &str = "expenses";
 
 /// The provider, as a server of its own.
-struct Provider {
+pub(crate) struct Provider {
     _server: Server,
     _folder: tempfile::TempDir,
-    issuer: String,
-    ca_file: PathBuf,
+    pub(crate) issuer: String,
+    pub(crate) ca_file: PathBuf,
     login: PathBuf,
 }
 
 impl Provider {
     /// Starts one whose ID tokens last that many seconds.
-    async fn start(modules: &Path, lifetime: u32) -> Self {
+    pub(crate) async fn start(modules: &Path, lifetime: u32) -> Self {
         let folder = tempfile::Builder::new().prefix("mq").tempdir_in("/tmp").expect("a folder");
         let source =
             |name: &str| PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/node").join(name);
@@ -59,6 +59,12 @@ impl Provider {
         let server = Server::start(command, folder.path(), "provider").await;
         let issuer = format!("https://localhost:{port}");
         Self { _server: server, _folder: folder, issuer, ca_file, login }
+    }
+
+    /// Lets every client's people come back there, too.
+    pub(crate) async fn redirects_to(&self, uri: &str) {
+        let call = Call::json(&format!("{}/redirect", self.issuer), &json!({ "uri": uri }));
+        Http::trusting(&self.ca_file).send(call).await.expect(200);
     }
 
     /// What the application has after somebody logged in.

@@ -4,11 +4,13 @@
 //
 //     node oidc_provider.mjs '{"port":…,"certificate":"cert.pem","key":"key.pem","clients":["app"],"lifetime":600}'
 //
-// Serves https://localhost:<port>. `POST /rotate` gives it a new signing key in the place of the old one. An interaction is
+// Serves https://localhost:<port>. `POST /rotate` gives it a new signing key in the place of the old one, and
+// `POST /redirect` with `{"uri": …}` lets every client's people come back there, too. An interaction is
 // over as soon as it begins: the person of the parameter `login_hint` is logged in, by password and one-time password.
 
 import { readFileSync } from 'node:fs';
 import { createServer } from 'node:https';
+import { text } from 'node:stream/consumers';
 
 import { exportJWK, generateKeyPair } from 'jose';
 import { Provider } from 'oidc-provider';
@@ -18,13 +20,17 @@ const issuer = `https://localhost:${order.port}`;
 const people = new Map([
   ['alice', { groups: ['sre'], email: 'alice@example.org' }],
   ['bob', { groups: [], email: 'bob@example.org' }],
+  // Has a password and nothing else.
+  ['carol', { groups: ['sre'], email: 'carol@example.org' }],
 ]);
 const cookieKey = crypto.randomUUID();
+const redirects = ['https://app.example.org/callback'];
+const keys = new Map();
 
 function client(id) {
   return {
     client_id: id,
-    redirect_uris: ['https://app.example.org/callback'],
+    redirect_uris: [...redirects],
     grant_types: ['authorization_code'],
     response_types: ['code'],
     token_endpoint_auth_method: 'none',
@@ -34,8 +40,11 @@ function client(id) {
 }
 
 async function provider(generation) {
-  const { privateKey } = await generateKeyPair('ES256', { extractable: true });
-  const key = { ...(await exportJWK(privateKey)), kid: `provider-${generation}`, use: 'sig', alg: 'ES256' };
+  if (!keys.has(generation)) {
+    const { privateKey } = await generateKeyPair('ES256', { extractable: true });
+    keys.set(generation, { ...(await exportJWK(privateKey)), kid: `provider-${generation}`, use: 'sig', alg: 'ES256' });
+  }
+  const key = keys.get(generation);
   return new Provider(issuer, {
     clients: order.clients.map(client),
     jwks: { keys: [key] },
@@ -69,9 +78,16 @@ const server = createServer(
         generation += 1;
         current = await provider(generation);
         response.end('rotated');
+      } else if (request.method === 'POST' && request.url === '/redirect') {
+        redirects.push(JSON.parse(await text(request)).uri);
+        current = await provider(generation);
+        response.end('registered');
       } else if (request.url.startsWith('/interaction/')) {
         const { params } = await current.interactionDetails(request, response);
-        const login = { accountId: params.login_hint, acr: 'urn:example:two-factors', amr: ['pwd', 'otp'] };
+        const accountId = params.login_hint;
+        const login = accountId === 'carol'
+          ? { accountId, amr: ['pwd'] }
+          : { accountId, acr: 'urn:example:two-factors', amr: ['pwd', 'otp'] };
         await current.interactionFinished(request, response, { login });
       } else {
         await current.callback()(request, response);

@@ -53,6 +53,8 @@ impl Tokens {
             | EventKind::ApprovalRecorded
             | EventKind::ApprovalObjected
             | EventKind::ApprovalRefused
+            | EventKind::ApproverLoggedIn
+            | EventKind::ApproverLoginRefused
             | EventKind::ChangeRefused
             | EventKind::BreakGlassRequested
             | EventKind::BreakGlassActivated

@@ -55,6 +55,8 @@ impl Uses {
             | EventKind::ApprovalRecorded
             | EventKind::ApprovalObjected
             | EventKind::ApprovalRefused
+            | EventKind::ApproverLoggedIn
+            | EventKind::ApproverLoginRefused
             | EventKind::ChangeRefused
             | EventKind::BreakGlassRequested
             | EventKind::BreakGlassActivated

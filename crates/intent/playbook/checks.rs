@@ -12,7 +12,7 @@ use super::parameters::{MAX_SAFE_INTEGER, Parameters, check_numbers};
 use super::report::Report;
 use super::sections::{
     approval, change, concurrency, constraints, delegators, delivery, demands, ends, head, limits,
-    logging, on_behalf, permits, risk, staged, time, tools, who, workflow,
+    logging, on_behalf, on_complete, permits, risk, staged, time, tools, who, workflow,
 };
 use super::template::Shape;
 use super::{DOCUMENT_TAG, MAX_PLAYBOOK_BYTES, Playbook, PlaybookError, unsupported};
@@ -125,6 +125,7 @@ fn build(document: Document, json: &Value, report: &mut Report<'_>) -> Option<Pl
     let (liveness, on_complete) = (document.liveness.as_ref(), document.on_complete.as_ref());
     let ends = ends::read(&document.time, liveness, on_complete, report);
     let caps = concurrency::read(document.concurrency.as_ref(), report);
+    let notified = on_complete::read(document.on_complete.as_ref(), report);
     let digest = report.keep("id", Digest::of_document(DOCUMENT_TAG, json));
     let (audience, scopes, details) = permit?;
     let mut playbook = Playbook {
@@ -160,6 +161,7 @@ fn build(document: Document, json: &Value, report: &mut Report<'_>) -> Option<Pl
         workflow,
         ends,
         caps,
+        notified,
         logging,
         phases: Vec::new(),
         phase: None,

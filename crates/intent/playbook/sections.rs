@@ -17,6 +17,7 @@ pub(super) mod head;
 pub(super) mod limits;
 pub(super) mod logging;
 pub(super) mod on_behalf;
+pub(super) mod on_complete;
 pub(super) mod permits;
 pub(super) mod risk;
 pub(super) mod staged;

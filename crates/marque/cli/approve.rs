@@ -7,6 +7,7 @@ use marque_spiffe::Clock;
 use super::Session;
 use super::failure::Failure;
 use super::output::OutputFormat;
+use super::person::{AsPerson, Person};
 use super::review;
 use crate::clock::SystemClock;
 
@@ -27,11 +28,16 @@ pub(super) struct ApproveArgs {
     /// Approve without asking
     #[arg(long)]
     yes: bool,
+    #[command(flatten)]
+    person: AsPerson,
 }
 
 impl ApproveArgs {
     pub(super) async fn run(self, session: &mut Session) -> Result<(), Failure> {
-        let Self { id, yes } = self;
+        let Self { id, yes, person } = self;
+        if let Some(person) = person.chosen(session)? {
+            return as_person(session, &person, id.as_str(), yes).await;
+        }
         let (mut home, intent) = session.intent(id.as_str()).await?;
         let (name, environment) = (home.at.name.to_string(), home.at.environment);
         if session.output.format() == OutputFormat::Text {
@@ -58,4 +64,24 @@ impl ApproveArgs {
             missing => format!("Your approval counts; the intent needs {missing} more."),
         })
     }
+}
+
+/// The same, over HTTPS.
+async fn as_person(
+    session: &mut Session,
+    person: &Person,
+    id: &str,
+    yes: bool,
+) -> Result<(), Failure> {
+    let (name, environment) = person.home().await?;
+    let intent = person.intent(id).await?;
+    if session.output.format() == OutputFormat::Text {
+        let review = review::render(&intent, &name, environment, SystemClock.now());
+        session.output.remark(&review)?;
+    }
+    if !yes && !session.output.confirm(&format!("Approve this in {name} ({environment})"))? {
+        return Err(Failure::failed("not approved"));
+    }
+    let approved = person.approve(id, &intent.grant.digest).await?;
+    session.output.show(&approved, |intent| format!("The intent is {}.", intent.state))
 }

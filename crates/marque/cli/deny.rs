@@ -5,6 +5,7 @@ use marque_intent::IntentId;
 
 use super::Session;
 use super::failure::Failure;
+use super::person::AsPerson;
 
 /// Deny an intent, for good
 #[derive(Debug, Args)]
@@ -20,11 +21,20 @@ pub(super) struct DenyArgs {
     /// Why; operators and the log keep it
     #[arg(long)]
     reason: String,
+    #[command(flatten)]
+    person: AsPerson,
 }
 
 impl DenyArgs {
     pub(super) async fn run(self, session: &mut Session) -> Result<(), Failure> {
-        let Self { id, reason } = self;
+        let Self { id, reason, person } = self;
+        if let Some(person) = person.chosen(session)? {
+            let intent = person.intent(id.as_str()).await?;
+            let denied = person.deny(id.as_str(), &intent.grant.digest, &reason).await?;
+            return session
+                .output
+                .show(&denied, |intent| format!("The intent is {}.", intent.state));
+        }
         let (mut home, _) = session.intent(id.as_str()).await?;
         let denied = home.admin.deny(id.to_string(), reason).await?;
         session.output.show(&home.of(denied), |of| format!("The intent is {}.", of.item.state))

@@ -12,6 +12,7 @@ use super::Session;
 use super::daemon::Of;
 use super::failure::Failure;
 use super::output::table;
+use super::person::{AsPerson, Person};
 use super::review;
 use super::text::moment_from;
 use crate::clock::SystemClock;
@@ -53,6 +54,8 @@ enum IntentCommand {
         /// Count the open grants instead: by agent, delegator or target
         #[arg(long, value_name = "WHAT", conflicts_with_all = ["state", "agent", "limit"])]
         by: Option<OpenBy>,
+        #[command(flatten)]
+        person: AsPerson,
     },
     /// Show one intent, as an approver sees it
     Show {
@@ -145,8 +148,11 @@ impl IntentArgs {
     pub(super) async fn run(self, session: &mut Session) -> Result<(), Failure> {
         match self.command {
             IntentCommand::List { by: Some(by), .. } => count(session, by).await,
-            IntentCommand::List { state, agent, limit, by: None } => {
-                list(session, state, agent, limit).await
+            IntentCommand::List { state, agent, limit, by: None, person } => {
+                match person.chosen(session)? {
+                    Some(person) => waiting(session, &person).await,
+                    None => list(session, state, agent, limit).await,
+                }
             }
             IntentCommand::Show { id } => show(session, &id).await,
             IntentCommand::Revoke { which, reason } => match (which.held(), which.id) {
@@ -184,6 +190,14 @@ async fn list(
         let intents = home.admin.intents(state, agent, Some(limit)).await?;
         all.extend(intents.into_iter().map(|intent| home.of(intent)));
     }
+    session.output.show(&all, |all| render_list(all, SystemClock.now()))
+}
+
+/// What waits for the person who is logged in.
+async fn waiting(session: &mut Session, person: &Person) -> Result<(), Failure> {
+    let (trust_domain, _) = person.home().await?;
+    let of = |item| Of { trust_domain: trust_domain.clone(), item };
+    let all: Vec<_> = person.waiting().await?.into_iter().map(of).collect();
     session.output.show(&all, |all| render_list(all, SystemClock.now()))
 }
 
@@ -270,7 +284,7 @@ fn render_list(all: &[Of<IntentView>], now: jiff::Timestamp) -> String {
     let rows = all.iter().map(|Of { trust_domain: _, item }| {
         [
             item.id.clone(),
-            item.state.to_owned(),
+            item.state.clone(),
             item.agent.clone(),
             review::statement(&item.grant),
             item.grant.ticket.clone(),

@@ -18,8 +18,10 @@ mod failure;
 mod intent;
 mod issuer;
 mod kill;
+mod login;
 mod metrics;
 mod output;
+mod person;
 mod place;
 mod playbook;
 mod policy;
@@ -31,6 +33,7 @@ mod status;
 mod svid;
 mod text;
 mod token;
+mod webhook;
 
 use std::process::ExitCode;
 
@@ -97,11 +100,14 @@ enum Command {
     Report(report::ReportArgs),
     Playbook(playbook::PlaybookArgs),
     Intent(intent::IntentArgs),
+    Login(login::LoginArgs),
+    Logout(login::LogoutArgs),
     Approve(approve::ApproveArgs),
     Deny(deny::DenyArgs),
     Token(token::TokenArgs),
     Denials(denials::DenialsArgs),
     Quarantine(quarantine::QuarantineArgs),
+    Webhook(webhook::WebhookArgs),
     Kill(kill::KillArgs),
     Posture(posture::PostureArgs),
     Audit(audit::AuditArgs),
@@ -156,11 +162,14 @@ impl Command {
             Self::Report(args) => args.run(session).await,
             Self::Playbook(args) => args.run(session).await,
             Self::Intent(args) => args.run(session).await,
+            Self::Login(args) => args.run(session).await,
+            Self::Logout(args) => args.run(session).await,
             Self::Approve(args) => args.run(session).await,
             Self::Deny(args) => args.run(session).await,
             Self::Token(args) => args.run(session).await,
             Self::Denials(args) => args.run(session).await,
             Self::Quarantine(args) => args.run(session).await,
+            Self::Webhook(args) => args.run(session).await,
             Self::Kill(args) => args.run(session).await,
             Self::Posture(args) => args.run(session).await,
             Self::Audit(args) => args.run(session).await,

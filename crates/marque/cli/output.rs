@@ -68,6 +68,13 @@ impl Output {
         }
     }
 
+    /// Writes what a person has to act on to standard error, whatever the form of the output.
+    pub(super) fn ask(&mut self, text: &str) -> Result<(), Failure> {
+        use std::io::Write as _;
+        let told = anstream::stderr().lock().write_all(text.as_bytes());
+        told.map_err(|error| Failure::because("nobody can be told", &error))
+    }
+
     /// Asks on the terminal whether to go on; `question` ends without a question mark.
     pub(super) fn confirm(&mut self, question: &str) -> Result<bool, Failure> {
         if !io::stdin().is_terminal() {

@@ -136,7 +136,7 @@ fn standing(
 }
 
 fn consequence(intent: &IntentView) -> &'static str {
-    match intent.state {
+    match intent.state.as_str() {
         "pending" => "An approval would add",
         "approved" | "active" => "It may",
         _ => "It was for",

@@ -17,6 +17,7 @@ mod requests;
 mod tests;
 mod tokens;
 mod view;
+mod webhooks;
 
 use std::sync::Arc;
 
@@ -62,6 +63,17 @@ pub async fn serve_admin(
     let service = AdminService { door, gate, shutdown: shutdown.clone() };
     let server = AdminServer::new(service).max_decoding_message_size(limits.message_bytes);
     serve(listener, Routes::new(server), None, limits, shutdown).await
+}
+
+/// An intent as an approver has to see it, with the owner of its agent's entry as far as there still is one.
+///
+/// # Errors
+/// It does not read back.
+pub(crate) fn review(
+    intent: &marque_intent::Intent,
+    owner: Option<&str>,
+) -> Result<IntentView, super::client::CallError> {
+    messages::intent(intent, owner).try_into()
 }
 
 #[derive(Debug)]
@@ -387,5 +399,26 @@ impl Admin for AdminService {
         request: Request<proto::ListSharedIdentitiesRequest>,
     ) -> Result<Response<proto::ListSharedIdentitiesResponse>, Status> {
         self.shared_identities(request).await
+    }
+
+    async fn list_webhooks(
+        &self,
+        request: Request<proto::ListWebhooksRequest>,
+    ) -> Result<Response<proto::ListWebhooksResponse>, Status> {
+        self.webhooks(request).await
+    }
+
+    async fn test_webhook(
+        &self,
+        request: Request<proto::TestWebhookRequest>,
+    ) -> Result<Response<proto::TestWebhookResponse>, Status> {
+        self.try_webhook(request).await
+    }
+
+    async fn redeliver_webhook(
+        &self,
+        request: Request<proto::RedeliverWebhookRequest>,
+    ) -> Result<Response<proto::RedeliverWebhookResponse>, Status> {
+        self.redeliver(request).await
     }
 }

@@ -204,7 +204,7 @@ impl FromRequestParts<HttpState> for NamedIntent {
 }
 
 /// Exactly one `Authorization` header of exactly the form `Bearer token68` (RFC 6750 §2.1, CVE-2026-0707).
-fn bearer(headers: &HeaderMap) -> Option<&str> {
+pub(super) fn bearer(headers: &HeaderMap) -> Option<&str> {
     let mut values = headers.get_all(header::AUTHORIZATION).iter();
     let (scheme, token) = values.next()?.to_str().ok()?.split_once(' ')?;
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~+/=".contains(&byte);

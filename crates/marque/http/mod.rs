@@ -1,9 +1,10 @@
 //! The HTTP edge: routes and answers of the token service, the intents API and discovery.
 //!
 //! It reads requests into domain types, asks an [`IssuerDoor`], and writes answers; every rule lives behind the door.
-//! Deliberately absent: which playbook, grant or token is right, plain HTTP, cookies and browsers.
+//! Deliberately absent: which playbook, grant or token is right, and plain HTTP.
 
 pub mod accept;
+mod approvals;
 mod asked;
 pub mod bundle;
 mod discovery;
@@ -37,6 +38,7 @@ use tower::ServiceBuilder;
 use tower_http::{catch_panic::CatchPanicLayer, set_header::SetResponseHeaderLayer};
 
 use self::routes::Routes;
+use crate::approvers::Approvers;
 pub use accept::{HttpLimits, HttpServer};
 
 /// One trust domain's issuer as this edge sees it.
@@ -138,6 +140,9 @@ pub trait IssuerDoor: fmt::Debug + Send + Sync {
         denial: Denial,
     ) -> BoxFuture<'_, IntentError>;
 
+    /// The approvers who are no local operators; `None` where there are none.
+    fn approvers(&self) -> Option<Arc<Approvers>>;
+
     /// The agent's own intent.
     fn find_intent(
         &self,
@@ -225,6 +230,7 @@ fn routes(state: &HttpState) -> Routes {
         .merge(token::routes(path, state))
         .merge(status::routes(path, *state.issuer.offers()))
         .merge(intents::routes(path))
+        .merge(approvals::routes(path))
         .merge(discovery::routes(path))
         .merge(bundle::routes(path))
         .merge(openapi::routes(path, state))

@@ -4,6 +4,7 @@
 //! not there; `docs/openapi.json` is the same document for an issuer that offers everything. Deliberately absent: a client
 //! generator and a page for browsers.
 
+mod approvals;
 mod discovery;
 mod forms;
 mod intents;
@@ -21,6 +22,7 @@ use marque_exchange::{IssuerUrl, Offers};
 use serde_json::{Map, Value, json};
 
 use super::{HttpState, discovery::CACHED, routes::Routes};
+use crate::approvers::SESSION_COOKIE;
 
 /// Where the document is, below the issuer.
 pub(super) const PATH: &str = "/openapi.json";
@@ -51,6 +53,7 @@ pub fn document(issuer: &IssuerUrl, offers: &Offers) -> Value {
     let mut paths = Map::new();
     paths.extend(oauth::paths(offers));
     paths.extend(intents::paths());
+    paths.extend(approvals::paths());
     paths.extend(discovery::paths(issuer));
     json!({
         "openapi": "3.1.0",
@@ -65,6 +68,7 @@ pub fn document(issuer: &IssuerUrl, offers: &Offers) -> Value {
         "tags": [
             { "name": "tokens", "description": "OAuth 2.0: exchange, and what becomes of tokens" },
             { "name": "intents", "description": "what agents ask for" },
+            { "name": "approvals", "description": "what people who log in decide" },
             { "name": "discovery", "description": "what anybody may read" },
         ],
         "paths": paths,
@@ -76,8 +80,9 @@ pub fn document(issuer: &IssuerUrl, offers: &Offers) -> Value {
 }
 
 const DESCRIPTION: &str = "The HTTPS edge of one trust domain's issuer. Agents ask for intents and exchange them for narrow, \
-short-lived tokens; resource servers introspect those. Callers authenticate by SPIFFE SVIDs and by nothing else. Nothing is \
-read from a query string, and no answer about a token or an intent may be stored.";
+short-lived tokens; resource servers introspect those. Agents and resource servers authenticate by SPIFFE SVIDs and \
+by nothing else, approvers by a login of their own. Nothing but a login is read from a query string, and no answer about a \
+token or an intent may be stored.";
 
 fn security_schemes(offers: &Offers) -> Value {
     let mut schemes = json!({
@@ -86,6 +91,17 @@ fn security_schemes(offers: &Offers) -> Value {
             "scheme": "bearer",
             "bearerFormat": "JWT-SVID",
             "description": "a JWT-SVID whose only audience is the issuer",
+        },
+        "approver_session": {
+            "type": "apiKey",
+            "in": "cookie",
+            "name": SESSION_COOKIE,
+            "description": "the session of a browser in which an approver logged in",
+        },
+        "approver_terminal": {
+            "type": "http",
+            "scheme": "bearer",
+            "description": "the session of a terminal in which an approver logged in",
         },
     });
     if let Some(schemes) = schemes.as_object_mut().filter(|_| offers.mutual_tls) {

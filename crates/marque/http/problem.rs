@@ -133,6 +133,17 @@ pub(super) fn plain(status: StatusCode, title: &'static str) -> Response {
     problem(status, &json!({"type": "about:blank", "title": title, "status": status.as_u16()}))
 }
 
+/// A problem with a stable code that is in no table of denials.
+pub(super) fn coded(status: StatusCode, code: &'static str, title: &'static str) -> Response {
+    let document = json!({
+        "type": "about:blank",
+        "title": title,
+        "status": status.as_u16(),
+        "code": code,
+    });
+    problem(status, &document)
+}
+
 /// The answer where a handler panicked: nothing of the panic but that.
 #[expect(clippy::needless_pass_by_value, reason = "the signature that the layer calls")]
 pub(super) fn panicked(panic: Box<dyn Any + Send + 'static>) -> Response {

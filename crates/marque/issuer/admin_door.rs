@@ -25,6 +25,7 @@ use crate::grpc::admin::{
     AdminDoor, AdminError, DaemonStatus, NewPosture, Operator, Refusal, TokenStanding,
 };
 use crate::identities::{Denials, SharedIdentities};
+use crate::webhooks::{WebhookError, WebhookView};
 
 impl Issuer {
     async fn change(&self, id: IntentId, change: IntentChange) -> Result<Intent, AdminError> {
@@ -309,6 +310,23 @@ impl AdminDoor for Issuer {
         self.log_key.clone()
     }
 
+    fn webhooks(&self) -> BoxFuture<'_, Result<Vec<WebhookView>, AdminError>> {
+        Box::pin(async move { self.webhooks.views().await.map_err(|error| of_webhook(error, "")) })
+    }
+
+    fn test_webhook(&self, name: String) -> BoxFuture<'_, Result<(), AdminError>> {
+        Box::pin(async move {
+            self.webhooks.test(&name).await.map_err(|error| of_webhook(error, &name))
+        })
+    }
+
+    fn redeliver(&self, name: String, leaf: Option<u64>) -> BoxFuture<'_, Result<u64, AdminError>> {
+        Box::pin(async move {
+            let taken = self.webhooks.redeliver(&name, leaf).await;
+            taken.map_err(|error| of_webhook(error, &name))
+        })
+    }
+
     fn sharing(&self) -> Arc<SharedIdentities> {
         Arc::clone(&self.sharing)
     }
@@ -339,6 +357,14 @@ impl AdminDoor for Issuer {
                 .map_err(|error| AdminError::Unavailable(Box::new(error)))?;
             Ok(())
         })
+    }
+}
+
+fn of_webhook(error: WebhookError, name: &str) -> AdminError {
+    match error {
+        WebhookError::NotFound => AdminError::NotFound { what: "webhook", id: name.to_owned() },
+        WebhookError::NotTaken(_) => AdminError::NotTaken(error.to_string()),
+        error @ WebhookError::Unavailable(_) => AdminError::Unavailable(Box::new(error)),
     }
 }
 

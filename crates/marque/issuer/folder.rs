@@ -13,12 +13,14 @@ use marque_intent::{
 };
 use marque_policy::{CaseResult, CedarDecisionPoint, PolicyFinding, run_cases};
 use marque_registry::{
-    Finding, HumanRole, TrustDomainDocument, TrustDomainFolder, boundary, chain_boundary,
+    ChatPerson, Finding, HumanRole, TrustDomainDocument, TrustDomainFolder, boundary,
+    chain_boundary, shared_approvers,
 };
 use marque_spiffe::Environment;
 
 use super::token_config;
 use crate::rehearsal;
+use crate::webhooks::kinds;
 
 /// The document that makes a folder a trust domain's.
 const DOCUMENT: &str = "trust-domain.toml";
@@ -66,6 +68,10 @@ pub fn check(path: &Path) -> Result<CheckedFolder, Vec<Finding>> {
     findings.extend(unusable_url(&folder));
     findings.extend(unusable_scopes(&folder));
     findings.extend(unusable_servers(&folder));
+    findings.extend(unusable_events(&folder));
+    if let Some(playbooks) = &playbooks {
+        findings.extend(unknown_webhooks(&folder, playbooks));
+    }
     match (playbooks, policy) {
         (Some(playbooks), Some(policy)) if findings.is_empty() => {
             Ok(CheckedFolder { folder, playbooks, policy })
@@ -148,6 +154,19 @@ pub fn across_the_firebreak(folders: &[CheckedFolder]) -> Vec<Finding> {
             if let Some(other) = other.filter(|other| *other != document.environment()) {
                 let message = boundary(federation.trust_domain(), other);
                 findings.push(Finding::at(&path.join(DOCUMENT), federation.line(), message));
+            }
+        }
+        if let Some(login) = document.approver_login() {
+            let others = folders.iter().map(|checked| &checked.folder.document);
+            let mut across = others.filter(|other| other.environment() != document.environment());
+            let same = across.find(|other| {
+                other.approver_login().is_some_and(|other| {
+                    (other.issuer(), other.client_id()) == (login.issuer(), login.client_id())
+                })
+            });
+            if let Some(other) = same {
+                let message = shared_approvers(login.client_id(), other.environment());
+                findings.push(Finding::at(&path.join(DOCUMENT), login.line(), message));
             }
         }
         for server in document.authorization_servers() {
@@ -330,15 +349,50 @@ impl CheckedFolder {
     }
 }
 
-/// Approver groups that no playbook could name: an operator in one would silently be in none.
+/// Names in [[webhooks]] that no event has: the receiver would silently be told nothing of it.
+fn unusable_events(folder: &TrustDomainFolder) -> Vec<Finding> {
+    let webhooks = folder.document.webhooks().iter();
+    let unknown = webhooks.filter_map(|webhook| {
+        let name = kinds(webhook.events()).err()?;
+        let message = format!("`events` in [webhooks]: `{name}` is the name of no event");
+        Some(Finding::at(&folder.path.join(DOCUMENT), webhook.line(), message))
+    });
+    unknown.collect()
+}
+
+/// Webhooks that a playbook names and the document does not have: nobody would be told.
+fn unknown_webhooks(folder: &TrustDomainFolder, playbooks: &PlaybookSet) -> Vec<Finding> {
+    let known = |name: &String| folder.document.webhooks().iter().any(|one| one.name() == name);
+    let named = playbooks
+        .iter()
+        .flat_map(|playbook| playbook.notified().iter().map(move |name| (playbook.id(), name)));
+    named
+        .filter(|(_, name)| !known(name))
+        .map(|(playbook, name)| Finding {
+            file: folder.path.join("playbooks").join(format!("{playbook}.toml")),
+            line: None,
+            message: format!("`on_complete.notify`: there is no [[webhooks]] `{name}`"),
+        })
+        .collect()
+}
+
+/// Approver groups that no playbook could name: an approver in one would silently be in none.
 fn unusable_groups(folder: &TrustDomainFolder) -> Vec<Finding> {
-    let groups = folder.document.operators().iter().flat_map(|rule| rule.groups());
-    groups
+    let document = &folder.document;
+    let of_operators = document.operators().iter().flat_map(|rule| rule.groups());
+    let mapped = document.approver_login().into_iter().flat_map(|login| login.groups().values());
+    let linked = document.chat_identities().iter().flat_map(|identity| match identity.who() {
+        ChatPerson::Person { groups, .. } => groups.iter().collect::<Vec<_>>(),
+        ChatPerson::Operator(_) => Vec::new(),
+    });
+    of_operators
+        .chain(mapped)
+        .chain(linked)
         .filter_map(|group| group.parse::<GroupName>().err().map(|error| (group, error)))
         .map(|(group, error)| Finding {
             file: folder.path.join(DOCUMENT),
             line: None,
-            message: format!("operator group `{group}`: {error}"),
+            message: format!("approver group `{group}`: {error}"),
         })
         .collect()
 }

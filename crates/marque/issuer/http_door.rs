@@ -152,6 +152,10 @@ impl IssuerDoor for Issuer {
         Box::pin(async move { self.intents.refuse(agent.id(), None, denial).await.into() })
     }
 
+    fn approvers(&self) -> Option<Arc<crate::approvers::Approvers>> {
+        self.approvers.clone()
+    }
+
     fn find_intent(
         &self,
         agent: AuthenticatedClient,

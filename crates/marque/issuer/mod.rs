@@ -48,6 +48,7 @@ pub use self::kill::KillSwitch;
 pub use self::registrar::{Registrar, RegistrarError};
 pub use self::run::run;
 
+use crate::approvers::{Approvers, ApproversParts, LoginSecret};
 use crate::authzen::ExternalPoint;
 use crate::federation::{self, KeptBundles, Relationship};
 use crate::oidc::{FetchedKeys, OidcKeyRing};
@@ -59,6 +60,7 @@ use self::foreign::Foreign;
 use self::keys::CheckpointKey;
 use self::minting::InProcessIssuer;
 use crate::identities::{Denials, Lost, Presence, SharedIdentities};
+use crate::webhooks::{Webhooks, WebhooksParts};
 
 /// The registries of every trust domain that a process serves, for asking whether a process is an agent of any.
 pub(crate) type Neighbours = Arc<OnceLock<Vec<Arc<Registry>>>>;
@@ -76,6 +78,8 @@ pub struct Issuer {
     minting: Arc<InProcessIssuer>,
     relationships: Vec<Arc<Relationship>>,
     oidc_keys: Arc<OidcKeyRing>,
+    approvers: Option<Arc<Approvers>>,
+    webhooks: Arc<Webhooks>,
     profiles: Profiles,
     sharing: Arc<SharedIdentities>,
     denials: Arc<Denials>,
@@ -103,6 +107,8 @@ pub(crate) struct IssuerParts {
     pub(crate) neighbours: Neighbours,
     /// What nonces and challenges are made with.
     pub(crate) nonce_secret: NonceSecret,
+    /// What logins and sessions of approvers are made with.
+    pub(crate) login_secret: LoginSecret,
     /// Where the bundles that were fetched are kept.
     pub(crate) kept_bundles: PathBuf,
 }
@@ -120,6 +126,7 @@ impl Issuer {
             random,
             neighbours,
             nonce_secret,
+            login_secret,
             kept_bundles,
         } = parts;
         let document = Arc::new(folder.document);
@@ -154,9 +161,29 @@ impl Issuer {
             (None, None)
         };
         let pace = desk::pace_settings(document.denials());
+        let approvers = ApproversParts {
+            folder: &folder.path,
+            issuer: issuer_url.clone(),
+            keys: &oidc_keys,
+            secret: login_secret,
+            store: Arc::clone(&store),
+            registry: Arc::clone(registrar.registry()),
+            clock: Arc::clone(&clock),
+            random: Arc::clone(&random),
+        };
+        let approvers = Approvers::open(&document, approvers)?.map(Arc::new);
+        let playbooks = Arc::new(playbooks);
+        let webhooks = WebhooksParts {
+            issuer: issuer_url.clone(),
+            playbooks: Arc::clone(&playbooks),
+            store: Arc::clone(&store),
+            clock: Arc::clone(&clock),
+            random: Arc::clone(&random),
+        };
+        let webhooks = Arc::new(Webhooks::open(&document, &folder.path, webhooks)?);
         let intents = Arc::new(IntentDesk {
             environment: document.environment(),
-            playbooks: Arc::new(playbooks),
+            playbooks,
             policy: Arc::new(policy),
             further: further_points(&document, &folder.path)?,
             postures: PostureBoard::new(Arc::clone(&store)),
@@ -210,6 +237,8 @@ impl Issuer {
         Ok(Self {
             relationships,
             oidc_keys,
+            approvers,
+            webhooks,
             intents,
             registrar,
             kill_switch: KillSwitch::new(Arc::clone(&store), Arc::clone(&clock)),

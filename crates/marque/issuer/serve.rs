@@ -30,6 +30,7 @@ use super::endings;
 use super::folder::{CheckedFolder, local_url};
 use super::pruning::prune;
 use super::{Issuer, IssuerParts, Neighbours};
+use crate::approvers::LoginSecret;
 use crate::attestors;
 use crate::cli::StoreOption;
 use crate::endpoints::TrustDomainEndpoints;
@@ -133,6 +134,10 @@ pub(crate) async fn build(
         random: Arc::clone(&shared.random),
         neighbours: Arc::clone(&shared.neighbours),
         nonce_secret: NonceSecret::new(*sealing.derive("dpop-nonce", name.as_str())),
+        login_secret: LoginSecret::new(
+            &sealing.derive("approver-login", name.as_str()),
+            name.as_str(),
+        )?,
         kept_bundles: private.join("federation"),
     };
     let issuer = Issuer::open(checked, parts)
@@ -218,6 +223,12 @@ impl Built {
             let (token, keys) = (stop.clone(), Arc::clone(keys));
             tasks.spawn(async move {
                 keys.follow(token).await;
+                Ok(())
+            });
+        }
+        for courier in issuer.webhooks.couriers(&stop) {
+            tasks.spawn(async move {
+                courier.await;
                 Ok(())
             });
         }

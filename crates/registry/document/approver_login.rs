@@ -18,7 +18,7 @@ use crate::fields::{Fields, Lined, Log};
 pub const APPROVER_LOGIN: &str = "approver_login";
 /// How many groups may be mapped.
 pub const MAX_APPROVER_GROUPS: usize = 256;
-const MAX_MFA_NAMES: usize = 16;
+const MAX_NAMES: usize = 16;
 const DEFAULT_SESSION: Duration = Duration::from_mins(15);
 const MAX_SESSION: Duration = Duration::from_hours(1);
 const DEFAULT_FRESH: Duration = Duration::from_mins(5);
@@ -36,8 +36,8 @@ const DEFAULT_FRESH: Duration = Duration::from_mins(5);
 /// client_id = "marque-approvers-prod"    # of this trust domain alone
 /// client_secret_file = "/run/secrets/approver-login"   # absent: a public client
 /// groups_claim = "groups"                # absent: nobody is in a group
-/// mfa_acr = ["urn:example:two-factors"]  # either of the two proves more than one factor; both absent: nothing does
-/// mfa_amr = ["otp", "hwk"]
+/// scopes = ["groups"]                    # asked for beside `openid`; may be absent
+/// mfa_acr = ["urn:example:two-factors"]  # asked for, and taken for more than one factor; may be absent: then `amr` has to say it
 /// mfa_max_age = "5m"                     # how old such a login may be where a playbook asks for one; at most 1h
 /// session = "15m"                        # how long somebody stays logged in; at most 1h
 /// iss_parameter = true                   # whether answers without `iss` (RFC 9207) are refused; may be absent: true
@@ -57,7 +57,7 @@ pub struct ApproverLogin {
     groups_claim: Option<String>,
     groups: BTreeMap<String, String>,
     mfa_acr: BTreeSet<String>,
-    mfa_amr: BTreeSet<String>,
+    scopes: BTreeSet<String>,
     mfa_max_age: Duration,
     session: Duration,
     iss_parameter: bool,
@@ -110,14 +110,14 @@ impl ApproverLogin {
         &self.groups
     }
 
-    /// The `acr` values of a login with more than one factor.
+    /// The `acr` values that are asked for, and taken for more than one factor.
     pub fn mfa_acr(&self) -> &BTreeSet<String> {
         &self.mfa_acr
     }
 
-    /// The `amr` values of a login with more than one factor.
-    pub fn mfa_amr(&self) -> &BTreeSet<String> {
-        &self.mfa_amr
+    /// What is asked for beside `openid`.
+    pub fn scopes(&self) -> &BTreeSet<String> {
+        &self.scopes
     }
 
     /// How old a login with more than one factor may be where one is asked for.
@@ -159,7 +159,7 @@ pub(super) fn read(
     let client_secret_file: Option<Readable> = table.optional_text("client_secret_file", log);
     let groups_claim: Option<ClaimName> = table.optional_text("groups_claim", log);
     let mfa_acr: Vec<Text> = table.texts("mfa_acr", log);
-    let mfa_amr: Vec<Text> = table.texts("mfa_amr", log);
+    let scopes: Vec<ClaimName> = table.texts("scopes", log);
     let mfa_max_age = duration(&mut table, "mfa_max_age", (DEFAULT_FRESH, MAX_SESSION), log);
     let session = duration(&mut table, "session", (DEFAULT_SESSION, MAX_SESSION), log);
     let iss_parameter = table.optional_switch("iss_parameter", log);
@@ -178,8 +178,8 @@ pub(super) fn read(
     if groups.len() > MAX_APPROVER_GROUPS {
         log.at(line, format!("more than {MAX_APPROVER_GROUPS} of [approver_login.groups]"));
     }
-    if mfa_acr.len().max(mfa_amr.len()) > MAX_MFA_NAMES {
-        let message = format!("`mfa_acr` and `mfa_amr` have at most {MAX_MFA_NAMES} entries each");
+    if mfa_acr.len().max(scopes.len()) > MAX_NAMES {
+        let message = format!("`mfa_acr` and `scopes` have at most {MAX_NAMES} entries each");
         log.at(line, message);
     }
     if !groups.is_empty() && groups_claim.is_none() {
@@ -196,7 +196,6 @@ pub(super) fn read(
     if issuer.value.as_str().contains('?') {
         log.at(issuer.line, "`issuer` in [approver_login] has a query, which no issuer has");
     }
-    let names = |names: Vec<Text>| names.into_iter().map(|Text(name)| name).collect();
     Some(ApproverLogin {
         issuer: issuer.value.as_str().to_owned(),
         authorization_endpoint: authorization_endpoint?,
@@ -207,8 +206,8 @@ pub(super) fn read(
         client_secret_file: client_secret_file.map(|Readable(file)| file),
         groups_claim: groups_claim.map(|ClaimName(claim)| claim),
         groups: groups.into_iter().map(|(theirs, Text(ours))| (theirs, ours)).collect(),
-        mfa_acr: names(mfa_acr),
-        mfa_amr: names(mfa_amr),
+        mfa_acr: mfa_acr.into_iter().map(|Text(name)| name).collect(),
+        scopes: scopes.into_iter().map(|ClaimName(scope)| scope).collect(),
         mfa_max_age: mfa_max_age?,
         session: session?,
         iss_parameter: iss_parameter.is_none_or(|switch| switch.value),
@@ -262,13 +261,13 @@ client_id = "approvers"
     fn everything_of_a_login_is_read() {
         let lines = LOGIN.replace(
             "client_id",
-            "client_secret_file = \"/run/secrets/x\"\ngroups_claim = \"groups\"\nmfa_acr = [\"two\"]\nmfa_amr = [\"otp\"]\n\
+            "client_secret_file = \"/run/secrets/x\"\ngroups_claim = \"groups\"\nmfa_acr = [\"two\"]\nscopes = [\"groups\"]\n\
              mfa_max_age = \"1m\"\nsession = \"1h\"\niss_parameter = false\nclient_id",
         );
         let login = parse(&format!("{lines}\n[approver_login.groups]\n\"a b\" = \"sre\"")).unwrap();
         assert_eq!(login.client_secret_file(), Some(Path::new("/run/secrets/x")));
         assert_eq!(login.groups()["a b"], "sre");
-        assert!(login.mfa_acr().contains("two") && login.mfa_amr().contains("otp"));
+        assert!(login.mfa_acr().contains("two") && login.scopes().contains("groups"));
         assert_eq!(login.mfa_max_age(), Duration::from_mins(1));
         assert_eq!(login.session(), MAX_SESSION);
         assert!(!login.iss_parameter());
@@ -308,7 +307,7 @@ client_id = "approvers"
         let findings =
             parse(&format!("{lines}\n[approver_login.groups]\n{most}{past}")).unwrap_err();
         assert!(findings[0].to_string().contains("more than 256"), "{findings:?}");
-        let many: Vec<String> = (0..=MAX_MFA_NAMES).map(|at| format!("\"a{at}\"")).collect();
+        let many: Vec<String> = (0..=MAX_NAMES).map(|at| format!("\"a{at}\"")).collect();
         let lines =
             LOGIN.replace("client_id", &format!("mfa_acr = [{}]\nclient_id", many.join(",")));
         assert!(parse(&lines).unwrap_err()[0].to_string().contains("at most 16"));

@@ -1,6 +1,7 @@
 //! What the tests stand on: the real daemon, real processes, an operator's command line, an HTTPS client.
 
 pub(crate) mod agent;
+pub(crate) mod browser;
 pub(crate) mod daemon;
 pub(crate) mod envoy;
 pub(crate) mod folder;

@@ -11,7 +11,7 @@ use crate::playbook::MAX_CLOCK;
 use crate::playbook::report::Report;
 
 /// Fields that nothing enforces yet.
-pub(crate) const NOT_YET: &[&str] = &["on_complete.verify", "on_complete.notify"];
+pub(crate) const NOT_YET: &[&str] = &["on_complete.verify"];
 
 /// Silence shorter than this would end a grant between two calls of a busy agent.
 const MIN_IDLE: Duration = Duration::from_secs(5);
@@ -29,6 +29,7 @@ pub(crate) struct LivenessSection {
 #[serde(deny_unknown_fields)]
 pub(crate) struct OnCompleteSection {
     pub(crate) report_within: Option<String>,
+    pub(crate) notify: Option<Vec<String>>,
 }
 
 pub(crate) fn read(

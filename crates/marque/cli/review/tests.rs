@@ -11,7 +11,7 @@ pub(in crate::cli) fn pending() -> IntentView {
     let at = |text: &str| Some(text.parse().unwrap());
     IntentView {
         id: "int_01abcdefghjkmnpqrstvwxyz01".to_owned(),
-        state: "pending",
+        state: "pending".to_owned(),
         agent: "spiffe://prod.example.org/agent/cert-rotator/one".to_owned(),
         agent_owner: "group:platform-sre".to_owned(),
         grant: GrantView {
@@ -239,7 +239,7 @@ fn what_was_decided_is_shown_with_who_and_why() {
         detail: "denied by operator:bob(1001)".to_owned(),
     };
     let page = page(&IntentView {
-        state: "denied",
+        state: "denied".to_owned(),
         approvals: vec![approval],
         denial: Some(denial),
         ended_by: "operator:bob(1001)".to_owned(),

@@ -16,6 +16,8 @@ use super::super::proto::admin::admin_client::AdminClient as Client;
 use super::super::time::timestamp;
 use super::messages;
 use super::pace::{RefusalView, StandingView};
+use crate::webhooks::WebhookView;
+
 use super::view::{
     EntryView, ExplanationView, IntentView, KillStateView, LeafView, LogInfoView, PlaybookView,
     RefusedCallerView, SharedIdentityView, StatusView, TokenView,
@@ -382,6 +384,37 @@ impl AdminClient {
         let answer = self.inner.list_shared_identities(request).await?.into_inner();
         let proto::ListSharedIdentitiesResponse { identities } = answer;
         Ok(identities.into_iter().map(Into::into).collect())
+    }
+
+    /// Who is told what happens.
+    ///
+    /// # Errors
+    /// As [`Self::status`].
+    pub async fn webhooks(&mut self) -> Result<Vec<WebhookView>, CallError> {
+        let answer = self.inner.list_webhooks(proto::ListWebhooksRequest {}).await?.into_inner();
+        let proto::ListWebhooksResponse { webhooks } = answer;
+        Ok(webhooks.into_iter().map(Into::into).collect())
+    }
+
+    /// Sends a webhook a message of no event.
+    ///
+    /// # Errors
+    /// As [`Self::status`].
+    pub async fn test_webhook(&mut self, name: String) -> Result<(), CallError> {
+        let request = proto::TestWebhookRequest { name };
+        let proto::TestWebhookResponse {} = self.inner.test_webhook(request).await?.into_inner();
+        Ok(())
+    }
+
+    /// Sends a webhook what was put aside; how many messages were taken.
+    ///
+    /// # Errors
+    /// As [`Self::status`].
+    pub async fn redeliver(&mut self, name: String, leaf: Option<u64>) -> Result<u64, CallError> {
+        let request = proto::RedeliverWebhookRequest { name, leaf };
+        let proto::RedeliverWebhookResponse { taken } =
+            self.inner.redeliver_webhook(request).await?.into_inner();
+        Ok(taken)
     }
 
     /// How the log stands.

@@ -18,6 +18,7 @@ use marque_registry::{Entry, EntryId, NewEntry, RegistryError, Snapshot, TrustDo
 use marque_spiffe::{SelectorSet, SpiffeId};
 
 use crate::identities::{Denials, SharedIdentities};
+use crate::webhooks::WebhookView;
 
 /// A posture signal as somebody asks for it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -168,6 +169,15 @@ pub trait AdminDoor: Debug + Send + Sync {
     /// The key that verifies the log's checkpoints.
     fn log_key(&self) -> VerifierKey;
 
+    /// Who is told what happens, and how far each has come.
+    fn webhooks(&self) -> BoxFuture<'_, Result<Vec<WebhookView>, AdminError>>;
+
+    /// Sends a webhook a message of no event.
+    fn test_webhook(&self, name: String) -> BoxFuture<'_, Result<(), AdminError>>;
+
+    /// Sends a webhook what was put aside: the message of one leaf, or all of it. Gives how many were taken.
+    fn redeliver(&self, name: String, leaf: Option<u64>) -> BoxFuture<'_, Result<u64, AdminError>>;
+
     /// Which identities are shared.
     fn sharing(&self) -> Arc<SharedIdentities>;
 
@@ -281,6 +291,9 @@ pub enum AdminError {
     /// The registration's rules refuse it.
     #[error("the entry is refused")]
     Entry(#[source] RegistryError),
+    /// A webhook's receiver did not take a message.
+    #[error("{0}")]
+    NotTaken(String),
     /// Nothing was done, because it could not be recorded.
     #[error("the store is not available, nothing was done")]
     Unavailable(#[source] Box<dyn std::error::Error + Send + Sync>),

@@ -157,7 +157,7 @@ async fn an_approval_carries_the_digest_that_was_shown() {
     desk.door.keep(pending.clone());
     let shown = desk.client.intent(pending.id().to_string()).await.unwrap();
     assert_eq!(
-        (shown.state, shown.grant.digest.clone()),
+        (shown.state.as_str(), shown.grant.digest.clone()),
         ("pending", pending.grant().digest().to_string())
     );
     assert_eq!(shown.grant.parameters, serde_json::json!({ "service": "shop" }));
@@ -181,7 +181,7 @@ async fn intents_are_listed_by_state_denied_and_revoked() {
     let [one, two] =
         intents.map(|intent| (intent.id().to_string(), intent.grant().digest().to_string()));
     let denied = desk.client.deny(one.0.clone(), "no".to_owned()).await.unwrap();
-    assert_eq!((denied.state, denied.reason.as_str()), ("denied", "no"));
+    assert_eq!((denied.state.as_str(), denied.reason.as_str()), ("denied", "no"));
     desk.client.approve(two.0.clone(), two.1).await.unwrap();
     assert_eq!(desk.client.revoke(two.0, "over".to_owned()).await.unwrap().state, "revoked");
     let found = desk.client.intents(Some(State::Denied), None, None).await.unwrap();

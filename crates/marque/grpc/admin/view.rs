@@ -19,7 +19,7 @@ use marque_intent::{
     Conditions, Constraints, Delegators, Emergency, Evidence, Limits, OnBehalf, ParentIntent,
     ToolBounds, ToolId,
 };
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 /// How a daemon is.
@@ -118,12 +118,12 @@ pub struct PlaybookView {
 }
 
 /// An intent.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct IntentView {
     /// Its id.
     pub id: String,
     /// Where it stands.
-    pub state: &'static str,
+    pub state: String,
     /// Whose it is.
     pub agent: String,
     /// Who answers for the agent; empty when its entry is gone.
@@ -147,7 +147,7 @@ pub struct IntentView {
     /// The uses so far.
     pub uses: Vec<UseView>,
     /// Why it was denied.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub denial: Option<DenialView>,
     /// Who ended it.
     pub ended_by: String,
@@ -168,7 +168,7 @@ pub struct IntentView {
 }
 
 /// What an approved intent permits.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct GrantView {
     /// What an approval binds to.
     pub digest: String,
@@ -231,10 +231,10 @@ pub struct GrantView {
     /// On whose behalf it may be used; on nobody's but its own agent's where there is no rule.
     pub delegators: Option<Delegators>,
     /// From which live intent of another agent it was asked for, and from which that one was.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub parent: Option<ParentIntent>,
     /// What holds for it as a break-glass grant.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub emergency: Option<Emergency>,
     /// What the agent calls its session: untrusted.
     pub session: String,
@@ -253,7 +253,7 @@ pub struct GrantView {
 }
 
 /// One approval.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ApprovalView {
     /// Who approved.
     pub approver: String,
@@ -264,7 +264,7 @@ pub struct ApprovalView {
 }
 
 /// One use, redeemed for one token.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UseView {
     /// The token's id.
     pub token_id: String,
@@ -275,7 +275,7 @@ pub struct UseView {
 }
 
 /// Why an intent was denied.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DenialView {
     /// The stable code.
     pub code: String,

@@ -8,6 +8,7 @@ use marque_intent::{
 use serde_json::{Map, Value, json};
 
 use super::{forms, operation::reference};
+use crate::http::approvals::REASONS;
 
 /// The schemas by name.
 pub(super) fn all(offers: &Offers) -> Map<String, Value> {
@@ -25,6 +26,34 @@ pub(super) fn all(offers: &Offers) -> Map<String, Value> {
         ("Intent", intent()),
         ("Grant", grant()),
         ("Playbooks", playbooks()),
+        ("Review", review()),
+        (
+            "Reviews",
+            exactly(
+                &json!({ "intents": { "type": "array", "items": reference("Review") } }),
+                &["intents"],
+            ),
+        ),
+        ("ApproverSession", approver_session()),
+        ("TerminalSession", terminal_session()),
+        (
+            "PassedOn",
+            exactly(
+                &json!({ "id": intent_id(), "state": text(), "approvals_missing": { "type": "integer" } }),
+                &["id", "state", "approvals_missing"],
+            ),
+        ),
+        ("ApproveIntent", exactly(&json!({ "digest": grant_digest() }), &["digest"])),
+        ("DenyIntent", deny_intent()),
+        ("PassedOnDecision", passed_on_decision()),
+        (
+            "ConfirmTerminal",
+            exactly(&json!({ "login": { "type": "string", "maxLength": 4096 } }), &["login"]),
+        ),
+        (
+            "CollectTerminalSession",
+            exactly(&json!({ "code": text(), "verifier": text() }), &["code", "verifier"]),
+        ),
         (
             "JwkSet",
             json!({ "type": "object", "properties": { "keys": { "type": "array", "items": { "type": "object" } } }, "required": ["keys"] }),
@@ -315,6 +344,76 @@ fn grant() -> Value {
         },
         "required": ["playbook", "agent", "parameters", "audiences", "scopes", "authorization_details", "resources", "uses", "token_lifetime_s", "not_before", "not_after"],
     })
+}
+
+/// An intent as approvers see it: as `marque approve --output json` shows it.
+fn review() -> Value {
+    json!({
+        "type": "object",
+        "properties": {
+            "id": intent_id(),
+            "state": { "type": "string", "enum": states() },
+            "agent": text(),
+            "agent_owner": text(),
+            "grant": { "type": "object", "description": "what would be, or is, permitted" },
+            "justification": { "type": "string", "description": "the agent's own words: untrusted" },
+            "approvals": { "type": "array", "items": { "type": "object" } },
+            "approvals_missing": { "type": "integer" },
+        },
+        "required": ["id", "state", "agent", "grant", "approvals", "approvals_missing"],
+    })
+}
+
+fn approver_session() -> Value {
+    exactly(
+        &json!({
+            "trust_domain": text(),
+            "environment": { "type": "string", "enum": ["production", "non-production"] },
+            "issuer": text(),
+            "subject": text(),
+            "groups": texts(),
+            "mfa_at": { "type": ["string", "null"], "format": "date-time" },
+            "expires_at": instant(),
+            "csrf": text(),
+        }),
+        &["trust_domain", "environment", "issuer", "subject", "groups", "mfa_at", "expires_at"],
+    )
+}
+
+fn terminal_session() -> Value {
+    exactly(
+        &json!({ "token": text(), "expires_in": { "type": "integer" } }),
+        &["token", "expires_in"],
+    )
+}
+
+fn grant_digest() -> Value {
+    json!({ "type": "string", "pattern": "^sha256:[0-9a-f]{64}$" })
+}
+
+fn preset_reason() -> Value {
+    json!({ "type": "string", "enum": REASONS })
+}
+
+fn deny_intent() -> Value {
+    exactly(
+        &json!({ "digest": grant_digest(), "reason": preset_reason(), "text": text() }),
+        &["digest", "reason"],
+    )
+}
+
+fn passed_on_decision() -> Value {
+    exactly(
+        &json!({
+            "user": text(),
+            "intent": intent_id(),
+            "decision": { "type": "string", "enum": ["approve", "deny"] },
+            "digest": grant_digest(),
+            "reason": preset_reason(),
+            "text": text(),
+        }),
+        &["user", "intent", "decision", "digest"],
+    )
 }
 
 fn playbooks() -> Value {

@@ -280,6 +280,10 @@ impl IssuerDoor for FakeDoor {
         Box::pin(async { IntentError::Denied { denial, intent: None } })
     }
 
+    fn approvers(&self) -> Option<Arc<crate::approvers::Approvers>> {
+        None
+    }
+
     fn find_intent(
         &self,
         agent: AuthenticatedClient,

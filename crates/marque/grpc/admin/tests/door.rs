@@ -26,6 +26,7 @@ use super::super::door::{
 };
 use crate::clock::SystemClock;
 use crate::identities::{Denials, SharedIdentities};
+use crate::webhooks::WebhookView;
 
 #[derive(Debug)]
 pub(in crate::grpc::admin) struct FakeDoor {
@@ -296,6 +297,22 @@ impl AdminDoor for FakeDoor {
 
     fn log_key(&self) -> VerifierKey {
         self.key()
+    }
+
+    fn webhooks(&self) -> BoxFuture<'_, Result<Vec<WebhookView>, AdminError>> {
+        Box::pin(async { Ok(Vec::new()) })
+    }
+
+    fn test_webhook(&self, name: String) -> BoxFuture<'_, Result<(), AdminError>> {
+        Box::pin(async { Err(AdminError::NotFound { what: "webhook", id: name }) })
+    }
+
+    fn redeliver(
+        &self,
+        name: String,
+        _leaf: Option<u64>,
+    ) -> BoxFuture<'_, Result<u64, AdminError>> {
+        Box::pin(async { Err(AdminError::NotFound { what: "webhook", id: name }) })
     }
 
     fn sharing(&self) -> Arc<SharedIdentities> {

@@ -164,7 +164,7 @@ impl TryFrom<proto::Intent> for IntentView {
         } = message;
         Ok(Self {
             id,
-            state: state_name(state)?,
+            state: state_name(state)?.to_owned(),
             agent,
             agent_owner,
             grant: grant.ok_or(CallError::Malformed("grant"))?.try_into()?,

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use futures::future::join_all;
-use marque_store::{Kept, KeptChange};
+use marque_store::{FOR_GOOD, Kept, KeptChange};
 use marque_testkit::START;
 use serde_json::{Value, json};
 
@@ -38,6 +38,9 @@ pub(crate) async fn a_row_is_kept_replaced_listed_and_taken_away(engine: impl En
     let keys: Vec<_> = store.all_kept("session", START).await.unwrap();
     assert_eq!(keys.iter().map(|row| row.key.as_str()).collect::<Vec<_>>(), ["a", "b"]);
     assert!(store.all_kept("webhook", START).await.unwrap().is_empty());
+    assert!(store.keep(vec![row.replaced_by(&json!(4), FOR_GOOD).unwrap()]).await.unwrap());
+    let row = find("a").await.unwrap();
+    assert_eq!(row.until, FOR_GOOD);
     assert!(store.keep(vec![row.taken_away()]).await.unwrap());
     assert_eq!(find("a").await, None);
 }

@@ -1,0 +1,360 @@
+//! Takes messages to one receiver: one after the other, each until it is taken or put aside.
+//!
+//! A replica has its turn for [`TURN`] and renews it with every step; another one takes over when it does not. Every step
+//! replaces exactly the row that was read, so a replica that lost its turn moves nothing.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use backon::{BackoffBuilder as _, ExponentialBuilder};
+use http::{Request, header};
+use jiff::Timestamp;
+use marque_audit::LogStore as _;
+use marque_store::{FOR_GOOD, Failure, Kept, KeptChange};
+use tokio_util::sync::CancellationToken;
+
+use super::message::Message;
+use super::state::{CURSORS, Cursor, DEAD, DeadLetter};
+use super::{DeadLetterView, Hook, WebhookView, Webhooks};
+use crate::outgoing::{OutgoingError, OutgoingLimits};
+
+/// How often a message is sent before it is put aside.
+pub(super) const MAX_TRIES: u32 = 8;
+/// The pauses between tries: one second, then twice as long each time, and no longer than five minutes.
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+const LONGEST_PAUSE: Duration = Duration::from_mins(5);
+/// How long a replica has its turn.
+const TURN: Duration = Duration::from_secs(60);
+/// What one call may cost.
+const LIMITS: OutgoingLimits = OutgoingLimits { time: Duration::from_secs(15), bytes: 16 * 1024 };
+/// How many leaves are read at a time, and looked at before the cursor is kept where none is of interest.
+const LEAVES: usize = 256;
+/// How often a log that another replica writes is looked at.
+const LOOK: Duration = Duration::from_secs(1);
+/// How long what was put aside is kept.
+const DEAD_FOR: Duration = Duration::from_hours(14 * 24);
+const DELIVERED: &str = "marque_webhook_messages_total";
+
+/// Why a message was not taken.
+#[derive(Debug, thiserror::Error)]
+enum NotTaken {
+    #[error(transparent)]
+    Call(#[from] OutgoingError),
+    #[error("answered with status {0}")]
+    Status(u16),
+    #[error("the message cannot be signed")]
+    Signature,
+}
+
+/// Why a webhook was not asked anew.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum WebhookError {
+    /// There is no such webhook, or nothing was put aside.
+    #[error("there is no such webhook or message")]
+    NotFound,
+    /// Its receiver did not take it.
+    #[error("the message was not taken: {0}")]
+    NotTaken(String),
+    /// The store or the log cannot be read.
+    #[error("the store is unavailable")]
+    Unavailable(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+impl From<Failure> for WebhookError {
+    fn from(error: Failure) -> Self {
+        Self::Unavailable(Box::new(error))
+    }
+}
+
+impl Webhooks {
+    /// One task for each webhook.
+    pub(crate) fn couriers(
+        self: &Arc<Self>,
+        stop: &CancellationToken,
+    ) -> Vec<impl Future<Output = ()> + Send + use<>> {
+        let courier = |hook: &Arc<Hook>| {
+            let (webhooks, hook, stop) = (Arc::clone(self), Arc::clone(hook), stop.clone());
+            async move { webhooks.serve(&hook, &stop).await }
+        };
+        self.hooks.iter().map(courier).collect()
+    }
+
+    async fn serve(&self, hook: &Hook, stop: &CancellationToken) {
+        let mut holder = [0; 16];
+        if self.random.fill(&mut holder).is_err() {
+            tracing::error!(webhook = hook.name, "no randomness: the webhook is not served");
+            return;
+        }
+        let holder = hex::encode(holder);
+        let mut grown = self.store.changed();
+        loop {
+            let pause = match self.step(hook, &holder).await {
+                Ok(Step::More) => continue,
+                Ok(Step::Until(at)) => at,
+                Ok(Step::Nothing) => self.clock.now() + LOOK,
+                Err(error) => {
+                    let error = &error as &dyn std::error::Error;
+                    tracing::error!(error, webhook = hook.name, "a webhook cannot be served");
+                    self.clock.now() + LOOK
+                }
+            };
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = self.clock.sleep_until(pause) => {}
+                changed = grown.changed() => if changed.is_err() { return },
+            }
+        }
+    }
+
+    /// Looks at what is next, and takes one message at most.
+    async fn step(&self, hook: &Hook, holder: &str) -> Result<Step, WebhookError> {
+        let now = self.clock.now();
+        let Some((row, mut cursor)) = self.turn(hook, holder, now).await? else {
+            return Ok(Step::Nothing);
+        };
+        if let Some(at) = cursor.retry_at.filter(|at| *at > now) {
+            return Ok(Step::Until(at));
+        }
+        let leaves = self.store.leaves(cursor.next, LEAVES).await;
+        let leaves = leaves.map_err(|error| WebhookError::Unavailable(Box::new(error)))?;
+        if leaves.is_empty() {
+            return Ok(Step::Nothing);
+        }
+        let found = leaves.iter().find_map(|leaf| Some((leaf, self.message(hook, leaf)?)));
+        let Some((leaf, message)) = found else {
+            cursor.next += leaves.len() as u64;
+            return self.moved(&row, &cursor, None).await;
+        };
+        if cursor.next != leaf.seq() {
+            (cursor.next, cursor.failed) = (leaf.seq(), 0);
+        }
+        let mut dead = None;
+        match self.send(hook, &message).await {
+            Ok(()) => {
+                cursor = Cursor {
+                    next: leaf.seq() + 1,
+                    failed: 0,
+                    retry_at: None,
+                    failure: None,
+                    delivered_at: Some(now),
+                    ..cursor
+                };
+            }
+            Err(error) => {
+                cursor.failed += 1;
+                let failure = told(&error);
+                tracing::warn!(
+                    webhook = hook.name,
+                    failure,
+                    tries = cursor.failed,
+                    "a message was not taken"
+                );
+                if cursor.failed >= MAX_TRIES {
+                    count(hook, "dead");
+                    let (webhook, leaf) = (hook.name.clone(), leaf.seq());
+                    dead = Some(DeadLetter { webhook, leaf, at: now, failure: failure.clone() });
+                    (cursor.next, cursor.failed, cursor.retry_at) = (leaf + 1, 0, None);
+                } else {
+                    cursor.retry_at = Some(now + pause(cursor.failed));
+                }
+                cursor.failure = Some(failure);
+            }
+        }
+        self.moved(&row, &cursor, dead).await
+    }
+
+    /// The cursor, if it is this replica's turn, which is renewed when half of it is over. A webhook that is new begins at
+    /// the end of the log.
+    async fn turn(
+        &self,
+        hook: &Hook,
+        holder: &str,
+        now: Timestamp,
+    ) -> Result<Option<(Kept, Cursor)>, WebhookError> {
+        let found = self.store.kept(CURSORS, &hook.name, now).await?;
+        let Some(row) = found else {
+            let next = self.store.size().await;
+            let next = next.map_err(|error| WebhookError::Unavailable(Box::new(error)))?;
+            let cursor = Cursor {
+                next,
+                holder: holder.to_owned(),
+                held_until: now + TURN,
+                failed: 0,
+                retry_at: None,
+                failure: None,
+                delivered_at: None,
+            };
+            let change = KeptChange::new(CURSORS, &hook.name, &cursor, FOR_GOOD)?;
+            self.store.keep(vec![change]).await?;
+            return Ok(None);
+        };
+        let mut cursor: Cursor = row.read()?;
+        let own = cursor.holder == holder;
+        if !own && cursor.held_until > now {
+            return Ok(None);
+        }
+        if !own || cursor.held_until < now + TURN / 2 {
+            (cursor.holder, cursor.held_until) = (holder.to_owned(), now + TURN);
+            self.store.keep(vec![row.replaced_by(&cursor, FOR_GOOD)?]).await?;
+            let row = self.store.kept(CURSORS, &hook.name, now).await?;
+            let row = row.filter(|row| row.read::<Cursor>().is_ok_and(|seen| seen == cursor));
+            return Ok(row.map(|row| (row, cursor)));
+        }
+        Ok(Some((row, cursor)))
+    }
+
+    /// Keeps where the cursor is now. Whoever lost the turn meanwhile moves nothing.
+    async fn moved(
+        &self,
+        row: &Kept,
+        cursor: &Cursor,
+        dead: Option<DeadLetter>,
+    ) -> Result<Step, WebhookError> {
+        let mut changes = vec![row.replaced_by(cursor, FOR_GOOD)?];
+        if let Some(dead) = dead {
+            let key = DeadLetter::key(&dead.webhook, dead.leaf);
+            let until = dead.at + DEAD_FOR;
+            changes.push(KeptChange::new(DEAD, &key, &dead, until)?);
+        }
+        let kept = self.store.keep(changes).await?;
+        Ok(if kept { Step::More } else { Step::Nothing })
+    }
+
+    async fn send(&self, hook: &Hook, message: &Message) -> Result<(), NotTaken> {
+        let sent = self.call(hook, message).await;
+        count(hook, if sent.is_ok() { "taken" } else { "not_taken" });
+        sent
+    }
+
+    async fn call(&self, hook: &Hook, message: &Message) -> Result<(), NotTaken> {
+        let timestamp = self.clock.now().as_second();
+        let signature = hook
+            .key
+            .sign(&message.id, timestamp, &message.body)
+            .map_err(|_unsigned| NotTaken::Signature)?;
+        let request = Request::post("/")
+            .header(header::CONTENT_TYPE, "application/json")
+            .header(header::USER_AGENT, concat!("marque/", env!("CARGO_PKG_VERSION")))
+            .header("webhook-id", &message.id)
+            .header("webhook-timestamp", timestamp)
+            .header("webhook-signature", signature)
+            .body(message.body.clone())
+            .map_err(OutgoingError::Request)?;
+        let answer = hook.destination.send(request, LIMITS).await?;
+        if answer.status().is_success() {
+            Ok(())
+        } else {
+            Err(NotTaken::Status(answer.status().as_u16()))
+        }
+    }
+
+    /// The webhooks as they stand.
+    pub(crate) async fn views(&self) -> Result<Vec<WebhookView>, WebhookError> {
+        let now = self.clock.now();
+        let size = self.store.size().await;
+        let size = size.map_err(|error| WebhookError::Unavailable(Box::new(error)))?;
+        let dead = self.store.all_kept(DEAD, now).await?;
+        let dead: Vec<DeadLetter> = dead.iter().map(Kept::read).collect::<Result<_, _>>()?;
+        let mut views = Vec::new();
+        for hook in &self.hooks {
+            let row = self.store.kept(CURSORS, &hook.name, now).await?;
+            let cursor = row.map(|row| row.read::<Cursor>()).transpose()?;
+            let own = dead.iter().filter(|letter| letter.webhook == hook.name);
+            let letter = |letter: &DeadLetter| DeadLetterView {
+                leaf: letter.leaf,
+                at: letter.at,
+                failure: letter.failure.clone(),
+            };
+            views.push(WebhookView {
+                name: hook.name.clone(),
+                behind: cursor.as_ref().map_or(0, |cursor| size.saturating_sub(cursor.next)),
+                failed: cursor.as_ref().map_or(0, |cursor| cursor.failed),
+                retry_at: cursor.as_ref().and_then(|cursor| cursor.retry_at),
+                failure: cursor.as_ref().and_then(|cursor| cursor.failure.clone()),
+                delivered_at: cursor.as_ref().and_then(|cursor| cursor.delivered_at),
+                dead: own.map(letter).collect(),
+            });
+        }
+        Ok(views)
+    }
+
+    /// Sends a message of no event.
+    pub(crate) async fn test(&self, name: &str) -> Result<(), WebhookError> {
+        let hook = self.hook(name).ok_or(WebhookError::NotFound)?;
+        let mut id = [0; 16];
+        self.random.fill(&mut id).map_err(|error| WebhookError::Unavailable(Box::new(error)))?;
+        let message = self.test_message(format!("msg_{}", hex::encode(id)));
+        self.send(hook, &message).await.map_err(|error| WebhookError::NotTaken(told(&error)))
+    }
+
+    /// Sends what was put aside: that of one leaf, or all of it in order. Gives how many were taken.
+    pub(crate) async fn redeliver(
+        &self,
+        name: &str,
+        leaf: Option<u64>,
+    ) -> Result<u64, WebhookError> {
+        let hook = self.hook(name).ok_or(WebhookError::NotFound)?;
+        let mut taken = 0;
+        for row in self.store.all_kept(DEAD, self.clock.now()).await? {
+            let letter: DeadLetter = row.read()?;
+            if letter.webhook != name || leaf.is_some_and(|leaf| leaf != letter.leaf) {
+                continue;
+            }
+            let found = self.store.leaves(letter.leaf, 1).await;
+            let found = found.map_err(|error| WebhookError::Unavailable(Box::new(error)))?;
+            if let Some(message) = found.first().and_then(|leaf| self.message(hook, leaf)) {
+                let sent = self.send(hook, &message).await;
+                sent.map_err(|error| WebhookError::NotTaken(told(&error)))?;
+                taken += 1;
+            }
+            self.store.keep(vec![row.taken_away()]).await?;
+        }
+        if taken == 0 && leaf.is_some() { Err(WebhookError::NotFound) } else { Ok(taken) }
+    }
+}
+
+/// What a step came to.
+enum Step {
+    /// There may be more at once.
+    More,
+    /// Not before.
+    Until(Timestamp),
+    /// There is nothing, or it is another's turn.
+    Nothing,
+}
+
+/// How long to wait after so many failures.
+fn pause(failed: u32) -> Duration {
+    let pauses = ExponentialBuilder::default()
+        .with_min_delay(FIRST_PAUSE)
+        .with_max_delay(LONGEST_PAUSE)
+        .without_max_times();
+    let at = usize::try_from(failed.saturating_sub(1)).unwrap_or(usize::MAX);
+    pauses.build().nth(at).unwrap_or(LONGEST_PAUSE)
+}
+
+/// Which rule broke, in one line; nothing that the receiver wrote.
+fn told(error: &NotTaken) -> String {
+    match error {
+        NotTaken::Call(error) => match std::error::Error::source(error) {
+            Some(source) => format!("{error}: {source}"),
+            None => error.to_string(),
+        },
+        NotTaken::Status(_) | NotTaken::Signature => error.to_string(),
+    }
+}
+
+fn count(hook: &Hook, result: &'static str) {
+    metrics::counter!(DELIVERED, "webhook" => hook.name.clone(), "result" => result).increment(1);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_double_to_a_limit() {
+        let pauses: Vec<u64> = (1..=11).map(|failed| pause(failed).as_secs()).collect();
+        assert_eq!(pauses, [1, 2, 4, 8, 16, 32, 64, 128, 256, 300, 300]);
+    }
+}

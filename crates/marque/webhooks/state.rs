@@ -1,0 +1,79 @@
+//! How far each webhook has come, as every replica sees it: a row with its cursor, whose turn it is, and what failed last;
+//! and a row for each message that was put aside.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+/// The rows of cursors, by the name of the webhook.
+pub(super) const CURSORS: &str = "webhook";
+/// The rows of what was put aside, by the name of the webhook and the number of the leaf.
+pub(super) const DEAD: &str = "webhook_dead";
+
+/// How far a webhook has come.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Cursor {
+    /// The number of the next leaf that is looked at.
+    pub(super) next: u64,
+    /// Whose turn it is.
+    pub(super) holder: String,
+    /// Until when.
+    pub(super) held_until: Timestamp,
+    /// How often the message of the next leaf was not taken.
+    pub(super) failed: u32,
+    /// When it is tried again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) retry_at: Option<Timestamp>,
+    /// Why it was not taken.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) failure: Option<String>,
+    /// When a message was last taken.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) delivered_at: Option<Timestamp>,
+}
+
+/// A message that nobody took.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct DeadLetter {
+    pub(super) webhook: String,
+    pub(super) leaf: u64,
+    pub(super) at: Timestamp,
+    pub(super) failure: String,
+}
+
+impl DeadLetter {
+    pub(super) fn key(webhook: &str, leaf: u64) -> String {
+        format!("{webhook}/{leaf:020}")
+    }
+}
+
+/// A webhook, as operators see it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WebhookView {
+    /// What it is called.
+    pub name: String,
+    /// How many leaves of the log it has not looked at yet.
+    pub behind: u64,
+    /// How often the next message was not taken so far.
+    pub failed: u32,
+    /// When it is tried again.
+    pub retry_at: Option<Timestamp>,
+    /// Why it was not taken.
+    pub failure: Option<String>,
+    /// When a message was last taken.
+    pub delivered_at: Option<Timestamp>,
+    /// What was put aside.
+    pub dead: Vec<DeadLetterView>,
+}
+
+/// A message that was put aside.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeadLetterView {
+    /// The number of the leaf that it is about.
+    pub leaf: u64,
+    /// When it was put aside.
+    pub at: Timestamp,
+    /// Why it was not taken.
+    pub failure: String,
+}
