@@ -8,6 +8,7 @@
 
 use std::str::from_utf8;
 
+use jiff::Timestamp;
 use marque_attest::cgroup::{CgroupRoot, Cgroups, ContainerId};
 use marque_dpop::{HttpUri, MAX_JTI_BYTES, ProofRequest, UnverifiedProof};
 use marque_exchange::{
@@ -16,9 +17,10 @@ use marque_exchange::{
     UnverifiedAttestationProof, UnverifiedWorkloadProof,
 };
 use marque_intent::{
-    Circumstances, Digest, Evidence, Grant, IntentRequest, MAX_ARGUMENT_SCHEMAS, MAX_GRANT_BYTES,
-    MAX_PLAYBOOK_BYTES, MAX_TOKEN_LIFETIME, MAX_USES, Playbook, Requester, Rights, Severity, lint,
-    playbook_diff, resolve,
+    Calendar, Circumstances, Digest, Evidence, Grant, IntentRequest, MAX_ARGUMENT_SCHEMAS,
+    MAX_CALENDAR_BYTES, MAX_GRANT_BYTES, MAX_PLAYBOOK_BYTES, MAX_TOKEN_LIFETIME, MAX_USES,
+    Playbook, Requester, Rights, Schedule, Severity, Standing, Window, lint, playbook_diff,
+    resolve,
 };
 use marque_spiffe::{
     Bundle, BundleMap, BundleSource as _, Environment, SpiffeId, TrustDomain, UnverifiedJwtSvid,
@@ -397,4 +399,49 @@ pub(crate) fn rights(bytes: &[u8]) {
             }
         }
     }
+}
+
+/// A change window that is accepted is written as it was read, and its next opening is an opening, before which nothing is
+/// open; whatever the rule is, that is soon known.
+pub(crate) fn window(bytes: &[u8]) {
+    let Ok(window) = serde_json::from_slice::<Window>(bytes) else { return };
+    let written = serde_json::to_vec(&window).expect("a window can be written");
+    assert_eq!(serde_json::from_slice::<Window>(&written).expect("what we write we read"), window);
+    let windows = [window];
+    let schedule = Schedule::new(&windows, []);
+    for from in instants() {
+        let Some(opening) = schedule.opening(from) else { continue };
+        assert!(opening >= from, "it is not over");
+        let open = match schedule.at(opening) {
+            Standing::Open { until } => Some(until),
+            Standing::Outside { .. } | Standing::Blackout { .. } => None,
+        };
+        let until = open.expect("it is open");
+        assert!(until.is_none_or(|until| until > opening), "for some time");
+        if opening > from {
+            assert_eq!(schedule.at(from), Standing::Outside { opens_at: Some(opening) });
+        }
+    }
+}
+
+/// A calendar that is accepted is within its limits, says why it forbids what it forbids, and what it lets through again it
+/// does not forbid.
+pub(crate) fn calendar(bytes: &[u8]) {
+    let Ok(text) = from_utf8(bytes) else { return };
+    let Ok(calendar) = Calendar::parse(text) else { return };
+    assert!(bytes.len() <= MAX_CALENDAR_BYTES && calendar.owner().contains(':'));
+    let schedule = Schedule::new(&[], [&calendar]);
+    for at in instants() {
+        let forbidden = matches!(schedule.at(at), Standing::Blackout { .. });
+        assert_eq!(forbidden, calendar.reason_at(at).is_some());
+        if let Some(opening) = schedule.opening(at) {
+            assert!(calendar.reason_at(opening).is_none() && (opening > at) == forbidden);
+        }
+    }
+}
+
+/// Around a change of clocks, in a leap year, and far away.
+fn instants() -> impl Iterator<Item = Timestamp> {
+    let texts = ["2026-10-25T00:30:00Z", "2028-02-28T23:59:59Z", "2099-12-31T12:00:00Z"];
+    texts.into_iter().filter_map(|text| text.parse().ok())
 }

@@ -124,3 +124,13 @@ fn templates_of_playbooks() {
 fn comparisons_of_rights() {
     over_corpus("rights", checks::rights);
 }
+
+#[test]
+fn windows() {
+    over_corpus("window", checks::window);
+}
+
+#[test]
+fn calendars() {
+    over_corpus("calendar", checks::calendar);
+}

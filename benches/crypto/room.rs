@@ -83,6 +83,7 @@ impl Room {
             keys: authority.access_token_keys(),
             deferrals: Arc::new(Nobody),
             desk: Arc::new(Nobody),
+            gate: Arc::new(Nobody),
             life: Arc::new(NoLife),
             replays: Arc::clone(&store) as _,
             nonce_secret: NonceSecret::new([7; 32]),

@@ -5,11 +5,11 @@ use futures::future::{BoxFuture, ready};
 use jiff::Timestamp;
 use marque_exchange::{
     AskError, AuthenticatedClient, Cancellation, Deferral, DeferralStore, IntentDesk,
-    OpenedDeferral, PlaybookApproval, Polled, TokenStoreError,
+    OpenedDeferral, PlaybookApproval, Polled, TokenStoreError, UseGate,
 };
 use marque_intent::{
-    ApprovalPlan, Delegator, Denial, Digest, IdempotencyKey, Intent, IntentId, IntentRequest,
-    PlaybookId,
+    ApprovalPlan, Delegator, Denial, Digest, Grant, IdempotencyKey, Intent, IntentId,
+    IntentRequest, PlaybookId,
 };
 use marque_spiffe::SpiffeId;
 
@@ -46,6 +46,13 @@ impl IntentDesk for Nobody {
 
     fn may_approve(&self, _: &ApprovalPlan, _: &str) -> bool {
         false
+    }
+}
+
+/// Grants here are bound to nothing but their clocks.
+impl UseGate for Nobody {
+    fn admit<'a>(&'a self, _: &'a Grant) -> BoxFuture<'a, Result<Option<Timestamp>, Denial>> {
+        ready(Ok(None)).boxed()
     }
 }
 

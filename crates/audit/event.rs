@@ -132,7 +132,7 @@ pub enum EventKind {
 
 impl EventKind {
     /// Every kind, in the order of declaration.
-    pub const ALL: [Self; 36] = [
+    pub const ALL: [Self; 38] = [
         Self::IntentRequested,
         Self::IntentPending,
         Self::IntentDenied,

@@ -44,6 +44,8 @@ pub(crate) struct Question<'a> {
     pub(crate) issuing: &'a Issuing<'a>,
     /// The grant of another domain that it comes of.
     pub(crate) within: Option<&'a Within>,
+    /// Whether it may be used now by what it is bound to beside its clocks, and until when.
+    pub(crate) admitted: Result<Option<Timestamp>, Denial>,
     pub(crate) now: Timestamp,
 }
 
@@ -108,6 +110,7 @@ impl Question<'_> {
             self.client.svid_expires_at(),
             self.subject_expires_at,
             self.now.saturating_add(lifetime).unwrap_or(self.now),
+            self.admitted.clone().ok().flatten().unwrap_or(Timestamp::MAX),
         ];
         let times = Times::until(ends, self.now);
         // The intent's own rules, tried here so that a refusal costs no write; storage applies them again.
@@ -121,6 +124,7 @@ impl Question<'_> {
             epoch: self.kills.epoch,
         };
         intent.redeem(&wanted, self.now).map_err(Refusal::denied)?;
+        self.admitted.clone().map_err(Refusal::denied)?;
         times.some_is_left(self.now)?;
         let rights = granted.rights(times.issued_at, times.expires_at, false)?;
         if let Some(within) = self.within {

@@ -144,6 +144,8 @@ impl TokenService {
             token_id: &TokenId::generate(&*self.random, now).map_err(server_error)?,
             issuing,
             within: within.as_ref(),
+            // That is looked at when the token is issued, and what waits is not used yet.
+            admitted: Ok(None),
             now,
         };
         match (question.decide(), intent) {
@@ -165,6 +167,7 @@ impl TokenService {
         let Wanted { client, chain, subject_expires_at, asked, intent: id, .. } = wanted;
         let Wanted { waiting, proofs, bound, issuing, within, .. } = wanted;
         let intent = self.store.intent(id).await.map_err(unavailable)?;
+        let admitted = self.admitted(client, intent.as_ref()).await;
         let kills = self.store.kill_state();
         let now = self.clock.now();
         let token_id = TokenId::generate(&*self.random, now).map_err(server_error)?;
@@ -179,6 +182,7 @@ impl TokenService {
             token_id: &token_id,
             issuing,
             within: within.as_ref(),
+            admitted,
             now,
         };
         let transaction = self.transaction(issuing, None)?;
@@ -256,6 +260,25 @@ impl TokenService {
             Err(RedeemError::Replayed) if within.is_some() => Err(Within::spent()),
             Err(RedeemError::Replayed) => Err(proofs.replayed()),
             Err(RedeemError::Store(source)) => Err(unavailable(source)),
+        }
+    }
+
+    /// Whether the client's own intent may be used now by what it is bound to beside its clocks. Nobody is asked about an
+    /// intent that gives no token anyhow.
+    async fn admitted(
+        &self,
+        client: &AuthenticatedClient,
+        intent: Option<&Intent>,
+    ) -> Result<Option<Timestamp>, Denial> {
+        let usable = |intent: &&Intent| {
+            intent.agent() == client.id()
+                && intent.approved_at().is_some()
+                && intent.uses_left() > 0
+                && intent.ended_code(self.clock.now()).is_none()
+        };
+        match intent.filter(usable) {
+            Some(intent) => self.gate.admit(intent.grant()).await,
+            None => Ok(None),
         }
     }
 

@@ -141,6 +141,7 @@ impl Rig {
                 store: Arc::clone(&store) as _,
                 deferrals: Arc::clone(&store) as _,
                 desk: Arc::clone(&desk) as _,
+                gate: Arc::clone(&desk) as _,
                 life: Arc::clone(&store) as _,
                 replays: Arc::clone(&store) as _,
                 nonce_secret: NonceSecret::new([7; 32]),

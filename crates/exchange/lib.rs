@@ -26,6 +26,7 @@ mod exchange;
 #[cfg(test)]
 mod fixture;
 mod form;
+mod gate;
 mod introspection;
 mod issuer_url;
 mod issuing;
@@ -77,6 +78,7 @@ pub use dpop::{NoncePolicy, NonceSecret};
 pub use ending::{Ended, revoke, use_up};
 pub use error::{Challenge, Deferred, OAuthError, OAuthErrorCode};
 pub use form::{MAX_FORM_BYTES, MAX_FORM_FIELDS, MAX_FORM_NAME_BYTES, MAX_FORM_VALUE_BYTES};
+pub use gate::UseGate;
 pub use introspection::{
     AnswerForm, INTROSPECTION_MEDIA_TYPE, INTROSPECTION_TOKEN_TYPE, Introspection,
 };

@@ -12,8 +12,8 @@ use crate::{
     AuthenticatedClient, ClientAuthenticator, ClientRules, DeferralStore, Endpoint,
     EnvironmentLookup, IntentDesk, NonceSecret, OAuthError, OAuthErrorCode, OidcKeys, Presented,
     ReplayStore, TokenLifeStore, TokenRequest, TokenResponse, TokenServiceConfig, TokenStore,
-    binding::Proofs, client::ClientCredentials, oidc::PersonVerifier, request::GrantRequest,
-    status::StatusLists,
+    UseGate, binding::Proofs, client::ClientCredentials, oidc::PersonVerifier,
+    request::GrantRequest, status::StatusLists,
 };
 
 /// The token service of one trust domain.
@@ -27,6 +27,8 @@ pub struct TokenService {
     pub(crate) store: Arc<dyn TokenStore>,
     pub(crate) deferrals: Arc<dyn DeferralStore>,
     pub(crate) desk: Arc<dyn IntentDesk>,
+    /// What grants are bound to beside their clocks.
+    pub(crate) gate: Arc<dyn UseGate>,
     pub(crate) life: Arc<dyn TokenLifeStore>,
     pub(crate) status_lists: StatusLists,
     pub(crate) replays: Arc<dyn ReplayStore>,
@@ -55,6 +57,8 @@ pub struct TokenServiceParts {
     pub deferrals: Arc<dyn DeferralStore>,
     /// Where inline requests for an intent go.
     pub desk: Arc<dyn IntentDesk>,
+    /// What grants are bound to beside their clocks.
+    pub gate: Arc<dyn UseGate>,
     /// Tokens after their issue.
     pub life: Arc<dyn TokenLifeStore>,
     /// Which proofs were shown.
@@ -79,6 +83,7 @@ impl TokenService {
             store,
             deferrals,
             desk,
+            gate,
             life,
             replays,
             nonce_secret,
@@ -114,6 +119,7 @@ impl TokenService {
             foreign_keys,
             keys,
             store,
+            gate,
             life,
             status_lists,
             deferrals,

@@ -32,6 +32,7 @@ mod ruling;
 mod secrets;
 mod store;
 mod text;
+mod ticket;
 mod window;
 
 pub use self::appeal::{
@@ -89,7 +90,7 @@ pub use self::provisions::{LogDemands, LogField, PromptKept, Provisions};
 pub use self::request::{
     IntentRequest, MAX_PARAMETERS, MAX_REQUEST_BYTES, MAX_REQUEST_DEPTH, TicketRef, TicketRefError,
 };
-pub use self::resolve::{Circumstances, Requester, resolve};
+pub use self::resolve::{Circumstances, Requester, check_request, resolve};
 pub use self::rights::{
     ConstraintError, ConstraintValue, Constraints, Dimension, Label, LabelError, Limits,
     MAX_ARGUMENT_SCHEMAS, MAX_CONSTRAINT_TEXT, MAX_CONSTRAINT_VALUES, MAX_CONSTRAINTS,
@@ -104,6 +105,9 @@ pub use self::store::{
 };
 pub use self::text::{
     Justification, MAX_JUSTIFICATION_CHARS, MAX_REASON_CHARS, Reason, TextTooLong,
+};
+pub use self::ticket::{
+    TicketCondition, TicketFacts, TicketLookupError, TicketSystemName, TicketSystemNameError,
 };
 pub use self::window::{
     Calendar, CalendarName, CalendarNameError, CalendarSet, MAX_CALENDAR_BYTES, Recurrence,

@@ -64,6 +64,8 @@ use crate::grant::{Delivery, PinnedPlaybook, Scope};
 use crate::open::Caps;
 use crate::provisions::LogDemands;
 use crate::rights::{Limits, OnBehalf, ToolId};
+use crate::ticket::TicketCondition;
+use crate::window::{CalendarName, Window};
 
 /// The largest playbook file, in bytes.
 pub const MAX_PLAYBOOK_BYTES: usize = 64 * 1024;
@@ -127,6 +129,8 @@ pub struct Playbook {
     delivery: Delivery,
     time: Times,
     pub(crate) ticket: Option<TicketDemand>,
+    windows: Vec<Window>,
+    blackouts: BTreeSet<CalendarName>,
     approval_mode: ApprovalMode,
     approval: Option<ApprovalPlan>,
     pub(crate) tools: BTreeMap<ToolId, ToolTemplate>,
@@ -286,6 +290,24 @@ impl Playbook {
     #[must_use]
     pub const fn times(&self) -> &Times {
         &self.time
+    }
+
+    /// When its grants may be used; always if there are none.
+    #[must_use]
+    pub fn windows(&self) -> &[Window] {
+        &self.windows
+    }
+
+    /// The calendars that forbid to use its grants.
+    #[must_use]
+    pub const fn blackouts(&self) -> &BTreeSet<CalendarName> {
+        &self.blackouts
+    }
+
+    /// What it wants of the ticket that a request names, beside its form.
+    #[must_use]
+    pub fn ticket_condition(&self) -> Option<&TicketCondition> {
+        self.ticket.as_ref()?.condition.as_ref()
     }
 
     /// How it is approved.

@@ -60,11 +60,14 @@ pub fn resolve(
     requester: &Requester,
     circumstances: Circumstances,
 ) -> Result<Grant, Denial> {
-    check_who(playbook, request, &requester.agent)?;
-    check_phase(playbook, request)?;
-    check_workflow(playbook, request)?;
-    check_parameters(playbook, request.parameters())?;
-    let ticket = ticket(playbook, request.ticket())?;
+    let ticket = check_request(playbook, request, &requester.agent)?.cloned();
+    let conditions = Conditions {
+        windows: playbook.windows().to_vec(),
+        blackouts: playbook.blackouts().clone(),
+        provisions: provisions(playbook, request, requester)?,
+        ticket: ticket.is_some().then(|| playbook.ticket_condition().cloned()).flatten(),
+        ends: *playbook.ends(),
+    };
     let filled = Filled { playbook, parameters: request.parameters(), agent: &requester.agent };
     let times = playbook.times();
     let Circumstances { intent_id, policy_set_digest, mut evidence, now } = circumstances;
@@ -120,12 +123,26 @@ pub fn resolve(
         policy_set_digest,
         risk,
         evidence,
-        conditions: Conditions {
-            provisions: provisions(playbook, request, requester)?,
-            ends: *playbook.ends(),
-        },
+        conditions,
     };
     Grant::seal(terms).map_err(|error| Denial::new(DenialCode::InvalidRequest, error.to_string()))
+}
+
+/// Whether a request fits its playbook, as far as the two of them tell, and the ticket that it may name: before anybody else is
+/// asked about it.
+///
+/// # Errors
+/// As [`resolve`].
+pub fn check_request<'a>(
+    playbook: &Playbook,
+    request: &'a IntentRequest,
+    agent: &SpiffeId,
+) -> Result<Option<&'a TicketRef>, Denial> {
+    check_who(playbook, request, agent)?;
+    check_phase(playbook, request)?;
+    check_workflow(playbook, request)?;
+    check_parameters(playbook, request.parameters())?;
+    ticket(playbook, request.ticket())
 }
 
 fn check_who(playbook: &Playbook, request: &IntentRequest, agent: &SpiffeId) -> Result<(), Denial> {
@@ -221,10 +238,13 @@ fn check_parameters(playbook: &Playbook, parameters: &Map<String, Value>) -> Res
     }
 }
 
-fn ticket(playbook: &Playbook, ticket: Option<&TicketRef>) -> Result<Option<TicketRef>, Denial> {
+fn ticket<'a>(
+    playbook: &Playbook,
+    ticket: Option<&'a TicketRef>,
+) -> Result<Option<&'a TicketRef>, Denial> {
     match (&playbook.ticket, ticket) {
         (Some(demand), Some(ticket)) if demand.pattern.is_match(ticket.as_str()) => {
-            Ok(Some(ticket.clone()))
+            Ok(Some(ticket))
         }
         (Some(demand), Some(ticket)) => {
             let pattern = demand.pattern.as_str();

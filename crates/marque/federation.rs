@@ -19,7 +19,7 @@ mod relationship;
 mod tls;
 
 pub(crate) use self::bundles::FederatedBundles;
-pub(crate) use self::fetch::{FetchError, FetchLimits, fetch};
+pub(crate) use self::fetch::{FetchError, FetchLimits, ask, fetch};
 use self::kept::Kept;
 pub(crate) use self::kept::KeptBundles;
 pub(crate) use self::relationship::{

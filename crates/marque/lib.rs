@@ -3,6 +3,7 @@
 pub mod approvers;
 mod attestors;
 pub mod authzen;
+mod change;
 pub mod cli;
 pub mod client;
 pub mod clock;

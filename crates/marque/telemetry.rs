@@ -12,7 +12,7 @@ use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
 
-use crate::federation;
+use crate::{change, federation};
 
 /// What is counted in this process.
 static COUNTED: OnceLock<PrometheusHandle> = OnceLock::new();
@@ -21,7 +21,7 @@ static COUNTED: OnceLock<PrometheusHandle> = OnceLock::new();
 const UPKEEP: Duration = Duration::from_secs(5);
 
 /// What the metrics are about.
-const DESCRIPTIONS: [(&str, &str); 6] = [
+const DESCRIPTIONS: [(&str, &str); 8] = [
     ("marque_denials_total", "Requests for intents that were refused, by code, class and playbook"),
     (
         "marque_denial_followed_by_break_glass",
@@ -43,6 +43,8 @@ const DESCRIPTIONS: [(&str, &str); 6] = [
         "marque_pin_refusals_total",
         "Connections whose process was not, or no longer, the one that connected",
     ),
+    (change::LOOKUPS, "Questions to ticket systems, by system and by what came of them"),
+    (change::ENDED, "Grants that change control ended, by why"),
 ];
 
 /// Begins to count and to write the log. For commands that serve; the others say what they have to say as their answer.

@@ -190,6 +190,9 @@ impl Facts {
             title: String::new(),
             state_hash: Digest::of(state.as_bytes()),
             checked_at: now,
+            bound: Default::default(),
+            planned_from: None,
+            planned_until: None,
         });
         let window = self.in_window.map(|open| WindowEvidence {
             open,

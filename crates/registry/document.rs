@@ -30,6 +30,7 @@ mod oidc_issuers;
 mod playbooks;
 mod read;
 mod resource_servers;
+mod ticket_systems;
 mod token_service;
 mod webhooks;
 mod workload_api;
@@ -66,6 +67,10 @@ pub use grants::GrantSettings;
 pub use limits::LimitSettings;
 pub use oidc_issuers::{MAX_OIDC_ISSUERS, OidcIssuer};
 pub use playbooks::{HumanRole, MAX_HUMAN_ROLES, PlaybookSettings};
+pub use ticket_systems::{
+    MAX_TICKET_SYSTEMS, TicketAnswer, TicketSystem, TicketUrl, TicketUrlError,
+};
+
 pub use resource_servers::{MAX_LISTED, ResourceServer, TokenBinding};
 
 /// The document of one trust domain, checked.
@@ -119,7 +124,8 @@ pub use resource_servers::{MAX_LISTED, ResourceServer, TokenBinding};
 /// ```
 ///
 /// `[[resource_servers]]` is described at [`ResourceServer`], `[grants]` at [`GrantSettings`], `[[clients]]` at [`ClientCeiling`], `[[authorization_servers]]` at
-/// [`AuthorizationServer`], `[token_service]` at [`TokenServiceSettings`], `[[oidc_issuers]]` at [`OidcIssuer`], `[approver_login]` at
+/// [`AuthorizationServer`], `[token_service]` at [`TokenServiceSettings`], `[[oidc_issuers]]` at [`OidcIssuer`],
+/// `[[ticket_systems]]` at [`TicketSystem`], `[approver_login]` at
 /// [`ApproverLogin`], `[denials]` at [`DenialSettings`], `[decisions]` at [`DecisionSettings`], `[[decision_points]]` at
 /// [`DecisionPointRule`], `[[webhooks]]` at [`Webhook`], `[[chat_integrations]]` at [`ChatIntegration`], `[[chat_identities]]` at
 /// [`ChatIdentity`], `[identities]` at [`IdentitySettings`], `[playbooks]` and `[[human_roles]]` at [`PlaybookSettings`],
@@ -146,6 +152,7 @@ pub struct TrustDomainDocument {
     denials: DenialSettings,
     attestation: AttestationSettings,
     oidc_issuers: Vec<OidcIssuer>,
+    ticket_systems: Vec<TicketSystem>,
     approver_login: Option<ApproverLogin>,
     webhooks: Vec<Webhook>,
     chat_integrations: Vec<ChatIntegration>,
@@ -348,6 +355,11 @@ impl TrustDomainDocument {
     /// What is demanded of every playbook.
     pub fn playbooks(&self) -> &PlaybookSettings {
         &self.playbooks
+    }
+
+    /// Where change tickets are looked up.
+    pub fn ticket_systems(&self) -> &[TicketSystem] {
+        &self.ticket_systems
     }
 
     /// Who may fetch SVIDs for other workloads (BR-2).

@@ -19,6 +19,7 @@ mod binding;
 mod broker;
 mod bundle_endpoints;
 mod chaining;
+mod change;
 mod check;
 mod containers;
 mod crash;

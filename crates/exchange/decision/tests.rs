@@ -70,6 +70,7 @@ impl Asked {
             token_id: &"tok_00000000000000000000000000000001".parse().unwrap(),
             issuing: &crate::issuing::Issuing::Access,
             within: None,
+            admitted: Ok(None),
             now: self.now,
         }
         .decide()

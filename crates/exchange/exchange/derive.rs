@@ -33,6 +33,7 @@ impl TokenService {
         if transaction.is_some() && changes(issuing) {
             return Err(invalid("what is said of a transaction is said when it begins"));
         }
+        let admitted = self.gate.admit(intent.grant()).await;
         let kills = self.store.kill_state();
         let now = self.clock.now();
         let token_id = TokenId::generate(&*self.random, now).map_err(server_error)?;
@@ -49,6 +50,8 @@ impl TokenService {
         };
         let transaction = self.transaction(issuing, transaction.as_ref())?;
         let decided = question.decide().and_then(|(decision, chain)| {
+            // Its end is its parent's at the latest, and that one's was bounded when it was issued.
+            admitted.map_err(Refusal::denied)?;
             decision.fits(&chain, transaction.as_ref(), self.config.issuer.as_str())?;
             let own = actor.id == *client.id();
             let holder = if own { NewHolder::Client } else { NewHolder::Other(actor.key) };

@@ -2,6 +2,7 @@
 
 mod chains;
 mod details;
+mod gate;
 mod lessons;
 mod policy;
 mod refusals;

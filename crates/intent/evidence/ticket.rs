@@ -1,5 +1,7 @@
 //! What a ticket system says of a change ticket.
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -19,4 +21,13 @@ pub struct TicketEvidence {
     pub state_hash: Digest,
     /// When the system was asked.
     pub checked_at: Timestamp,
+    /// The fields that were compared with the parameters of the same names, and are the same.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub bound: BTreeMap<String, String>,
+    /// From when the work is planned, where the ticket says so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub planned_from: Option<Timestamp>,
+    /// Until when the work is planned.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub planned_until: Option<Timestamp>,
 }

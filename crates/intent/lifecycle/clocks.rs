@@ -35,13 +35,20 @@ impl Intent {
                 clocks[1] = self.idle_end();
             }
             (State::Approved | State::Active, Some(approved), None) => {
-                clocks[0] = Some((plus(approved, grant.start_within), EndReason::StartWithin));
+                let begins = approved.max(self.opens_at().unwrap_or(approved));
+                clocks[0] = Some((plus(begins, grant.start_within), EndReason::StartWithin));
             }
             (State::Consumed, _, _) => return Some(self.report_end()),
             _ => return None,
         }
         clocks[2] = Some((grant.not_after, EndReason::NotAfter));
         clocks.into_iter().flatten().min_by_key(|(end, _)| *end)
+    }
+
+    /// When the change window opens that was to come when it was asked for: what is approved before may start only then.
+    #[must_use]
+    pub fn opens_at(&self) -> Option<Timestamp> {
+        self.grant.evidence.window.as_ref()?.opens_at
     }
 
     /// The instant until which it counts as open: from then on nothing that it gave can be used, reported or not.

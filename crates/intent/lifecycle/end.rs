@@ -31,6 +31,8 @@ pub enum EndReason {
     PolicyDrift,
     /// Its change ticket was closed.
     TicketClosed,
+    /// A blackout began that was not known when it was given.
+    Blackout,
     /// The kill switch was thrown.
     Kill,
     /// Its agent was put into quarantine.
@@ -39,7 +41,7 @@ pub enum EndReason {
 
 impl EndReason {
     /// Every reason.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::RequestTtl,
         Self::StartWithin,
         Self::MaxDuration,
@@ -51,6 +53,7 @@ impl EndReason {
         Self::Operator,
         Self::PolicyDrift,
         Self::TicketClosed,
+        Self::Blackout,
         Self::Kill,
         Self::Quarantine,
     ];
@@ -70,6 +73,7 @@ impl EndReason {
             Self::Operator => "operator",
             Self::PolicyDrift => "policy_drift",
             Self::TicketClosed => "ticket_closed",
+            Self::Blackout => "blackout",
             Self::Kill => "kill",
             Self::Quarantine => "quarantine",
         }
@@ -82,6 +86,7 @@ impl EndReason {
             Self::Operator
             | Self::PolicyDrift
             | Self::TicketClosed
+            | Self::Blackout
             | Self::Kill
             | Self::Quarantine => true,
             Self::RequestTtl

@@ -113,7 +113,8 @@ fn build(document: Document, json: &Value, report: &mut Report<'_>) -> Option<Pl
     let permit = permits::read(document.permits, declared, report);
     let delivery = delivery::read(&document.delivery, report);
     let time = time::read(&document.time, report);
-    let ticket = document.change.and_then(|section| change::read(section, report));
+    let (windows, blackouts) = time::read_windows(&document.time, report);
+    let ticket = document.change.and_then(|section| change::read(section, declared, report));
     let approval = approval::read(&document.approval, report);
     let tools = tools::read(document.tools.as_deref(), json, declared, report);
     let constraints = constraints::read(json, declared, report);
@@ -151,6 +152,8 @@ fn build(document: Document, json: &Value, report: &mut Report<'_>) -> Option<Pl
         delivery: delivery?,
         time: time?,
         ticket,
+        windows,
+        blackouts,
         approval_mode: document.approval.mode,
         approval,
         tools,

@@ -8,11 +8,9 @@ use super::sections;
 /// The paths of each section; `*` stands for a position in an array.
 const NOT_YET: &[&[&str]] = &[
     sections::approval::NOT_YET,
-    sections::change::NOT_YET,
     sections::emergency::NOT_YET,
     sections::ends::NOT_YET,
     sections::permits::NOT_YET,
-    sections::time::NOT_YET,
     sections::who::NOT_YET,
 ];
 

@@ -2,9 +2,10 @@
 //!
 //! The sentence at the top is the playbook's title with the parameters, never the agent's words; those stand at the end,
 //! fenced, on lines of their own, and cannot drive the terminal. Absent, because the daemon does not have them yet: the
-//! delegation chain, the history of this request, a live ticket.
+//! delegation chain, the history of this request.
 
 mod bounds;
+mod change;
 
 use anstyle::{AnsiColor, Style};
 use jiff::Timestamp;
@@ -113,7 +114,9 @@ fn standing(
         ("agent", agent.clone()),
         ("attested", or_dash(&short_digest(&grant.attestation))),
         ("owner", owner.to_owned()),
-        ("ticket", or_dash(&grant.ticket)),
+    ];
+    rows.extend(change::rows(grant, now));
+    rows.extend([
         (
             "playbook",
             format!(
@@ -128,7 +131,7 @@ fn standing(
         ("risk", risk(grant)),
         ("policies", short_digest(&grant.policy_set_digest)),
         ("digest", short_digest(&grant.digest)),
-    ];
+    ]);
     if *uses_left < grant.uses {
         rows.push(("uses left", format!("{uses_left} of {}", grant.uses)));
     }

@@ -9,12 +9,14 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{ACCEPT, HOST, LOCATION};
-use http::{Request, Response, StatusCode};
+use http::{HeaderMap, Request, Response, StatusCode};
 use http_body_util::{BodyExt as _, Empty, Limited};
 use hyper::body::Incoming;
+use hyper::client::conn::http1::SendRequest;
 use hyper_util::rt::TokioIo;
 use marque_spiffe::{BundleEndpointUrl, BundleEndpointUrlError};
 use rustls::ClientConfig;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use tokio_rustls::TlsConnector;
@@ -119,7 +121,7 @@ async fn hop(
 ) -> Result<Hop, FetchError> {
     // Ends the connection when this function does, however it does.
     let mut driver = JoinSet::new();
-    let answer = ask(url, tls, &mut driver).await?;
+    let answer = ask(url, Some(tls), HeaderMap::new(), &mut driver).await?;
     let status = answer.status();
     if is_redirect(status) {
         let location = answer.headers().get(LOCATION).and_then(|location| location.to_str().ok());
@@ -134,29 +136,48 @@ async fn hop(
     Ok(Hop::Document(body.to_bytes()))
 }
 
-async fn ask(
+/// Asks once, over TLS where there are settings for it, with more headers; the connection lasts as long as `driver`.
+pub(crate) async fn ask(
     url: &BundleEndpointUrl,
-    tls: &Arc<ClientConfig>,
+    tls: Option<&Arc<ClientConfig>>,
+    headers: HeaderMap,
     driver: &mut JoinSet<()>,
 ) -> Result<Response<Incoming>, FetchError> {
     let unreachable =
         |source| FetchError::Connect { authority: url.authority().to_owned(), source };
     let host = url.host();
     let stream = TcpStream::connect((&*host.to_str(), url.port())).await.map_err(unreachable)?;
-    let stream = TlsConnector::from(Arc::clone(tls)).connect(host.clone(), stream).await;
-    let stream = TokioIo::new(stream.map_err(unreachable)?);
-    let (mut sender, connection) =
-        hyper::client::conn::http1::handshake(stream).await.map_err(FetchError::Http)?;
-    driver.spawn(async move {
-        // What breaks the connection breaks the request, too, which tells it.
-        drop(connection.await);
-    });
-    let request = Request::get(url.target())
+    let mut sender = match tls {
+        Some(tls) => {
+            let stream = TlsConnector::from(Arc::clone(tls)).connect(host.clone(), stream).await;
+            handshake(stream.map_err(unreachable)?, driver).await?
+        }
+        None => handshake(stream, driver).await?,
+    };
+    let mut request = Request::get(url.target())
         .header(HOST, url.authority())
         .header(ACCEPT, "application/json")
         .body(Empty::<Bytes>::new())
         .map_err(FetchError::Request)?;
+    request.headers_mut().extend(headers);
     sender.send_request(request).await.map_err(FetchError::Http)
+}
+
+async fn handshake<S>(
+    stream: S,
+    driver: &mut JoinSet<()>,
+) -> Result<SendRequest<Empty<Bytes>>, FetchError>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let (sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
+        .await
+        .map_err(FetchError::Http)?;
+    driver.spawn(async move {
+        // What breaks the connection breaks the request, too, which tells it.
+        drop(connection.await);
+    });
+    Ok(sender)
 }
 
 fn is_redirect(status: StatusCode) -> bool {

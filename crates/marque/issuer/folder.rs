@@ -8,8 +8,8 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use marque_exchange::IssuerUrl;
 use marque_intent::{
-    Enforcement, ExceptionStanding, GroupName, Overdue, Playbook, PlaybookFinding, PlaybookSet,
-    Scope,
+    CalendarSet, Enforcement, ExceptionStanding, GroupName, Overdue, Playbook, PlaybookFinding,
+    PlaybookSet, Scope,
 };
 use marque_policy::{CaseResult, CedarDecisionPoint, PolicyFinding, run_cases};
 use marque_registry::{
@@ -18,7 +18,7 @@ use marque_registry::{
 };
 use marque_spiffe::Environment;
 
-use super::token_config;
+use super::{change_control, token_config};
 use crate::rehearsal;
 use crate::webhooks::kinds;
 
@@ -32,6 +32,8 @@ pub struct CheckedFolder {
     pub folder: TrustDomainFolder,
     /// The playbooks.
     pub playbooks: PlaybookSet,
+    /// The blackout calendars.
+    pub calendars: CalendarSet,
     /// The policy sets.
     pub policy: CedarDecisionPoint,
 }
@@ -46,6 +48,7 @@ pub fn check(path: &Path) -> Result<CheckedFolder, Vec<Finding>> {
     let document = &folder.document;
     let playbooks = keep(self::playbooks(path, document), &mut findings, |found| found);
     let policy = keep(policies(path), &mut findings, |found| found);
+    let calendars = keep(CalendarSet::load(&path.join("calendars")), &mut findings, of_playbook);
     if let (Some(playbooks), Some(policy)) = (&playbooks, &policy) {
         match run_cases(&path.join("policy"), policy, playbooks) {
             Ok(results) => {
@@ -64,6 +67,9 @@ pub fn check(path: &Path) -> Result<CheckedFolder, Vec<Finding>> {
         findings.extend(unknown_playbooks(&folder, playbooks, policy));
         findings.extend(observed_for_ever(&folder, playbooks));
     }
+    if let (Some(playbooks), Some(calendars)) = (&playbooks, &calendars) {
+        findings.extend(change_control::unknown(&folder, playbooks, calendars));
+    }
     findings.extend(unusable_groups(&folder));
     findings.extend(unusable_url(&folder));
     findings.extend(unusable_scopes(&folder));
@@ -72,9 +78,9 @@ pub fn check(path: &Path) -> Result<CheckedFolder, Vec<Finding>> {
     if let Some(playbooks) = &playbooks {
         findings.extend(unknown_webhooks(&folder, playbooks));
     }
-    match (playbooks, policy) {
-        (Some(playbooks), Some(policy)) if findings.is_empty() => {
-            Ok(CheckedFolder { folder, playbooks, policy })
+    match (playbooks, calendars, policy) {
+        (Some(playbooks), Some(calendars), Some(policy)) if findings.is_empty() => {
+            Ok(CheckedFolder { folder, playbooks, calendars, policy })
         }
         _ => Err(findings),
     }
@@ -203,10 +209,6 @@ pub fn playbooks(path: &Path, document: &TrustDomainDocument) -> Result<Playbook
         PlaybookSet::load(&path.join("playbooks"), document.name(), document.environment())
             .and_then(|playbooks| playbooks.with_exceptions(&path.join("exceptions")))
             .map(|playbooks| playbooks.with_overdue(overdue(document)));
-    let of_playbook = |found: PlaybookFinding| {
-        let PlaybookFinding { file, line, message } = found;
-        Finding { file, line, message }
-    };
     playbooks.map_err(|found| found.into_iter().map(of_playbook).collect())
 }
 
@@ -249,6 +251,11 @@ fn observed_for_ever<'a>(
                        trust-domain.toml";
         Finding::about(&file, message)
     })
+}
+
+fn of_playbook(found: PlaybookFinding) -> Finding {
+    let PlaybookFinding { file, line, message } = found;
+    Finding { file, line, message }
 }
 
 fn of_policy(found: PolicyFinding) -> Finding {

@@ -5,6 +5,7 @@
 mod admin_door;
 mod broker;
 mod builds;
+mod change_control;
 mod desk;
 mod endings;
 pub mod folder;
@@ -50,6 +51,7 @@ pub use self::run::run;
 
 use crate::approvers::{Approvers, ApproversParts, LoginSecret};
 use crate::authzen::ExternalPoint;
+use crate::change::{self, ChangeControl};
 use crate::federation::{self, KeptBundles, Relationship};
 use crate::oidc::{FetchedKeys, OidcKeyRing};
 
@@ -116,7 +118,7 @@ pub(crate) struct IssuerParts {
 impl Issuer {
     /// Opens the authorities, loads the entries, and wires the rooms.
     pub(crate) async fn open(checked: CheckedFolder, parts: IssuerParts) -> anyhow::Result<Self> {
-        let CheckedFolder { folder, playbooks, policy } = checked;
+        let CheckedFolder { folder, playbooks, calendars, policy } = checked;
         let IssuerParts {
             issuer_url,
             keys,
@@ -181,12 +183,16 @@ impl Issuer {
             random: Arc::clone(&random),
         };
         let webhooks = Arc::new(Webhooks::open(&document, &folder.path, webhooks)?);
+        let systems = document.ticket_systems();
+        let change = ChangeControl::open(systems, calendars, &folder.path, &clock)?;
+        let change = Arc::new(change);
         let intents = Arc::new(IntentDesk {
             environment: document.environment(),
             playbooks,
             policy: Arc::new(policy),
             further: further_points(&document, &folder.path)?,
             postures: PostureBoard::new(Arc::clone(&store)),
+            change: Arc::clone(&change),
             registry: Arc::clone(registrar.registry()),
             store: Arc::clone(&store),
             clock: Arc::clone(&clock),
@@ -208,6 +214,7 @@ impl Issuer {
                 store: Arc::clone(&store) as _,
                 deferrals: Arc::clone(&store) as _,
                 desk: Arc::clone(&intents) as _,
+                gate: change,
                 life: Arc::clone(&store) as _,
                 replays: Arc::clone(&store) as _,
                 nonce_secret,
@@ -349,6 +356,16 @@ impl Issuer {
         let lost = self.lost.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(lost) = lost {
             endings::end_with_agents(&self, lost, &stop).await;
+        }
+    }
+
+    /// What holds the grants that were given to their tickets and calendars.
+    fn change_watch(&self) -> change::Watch {
+        change::Watch {
+            control: Arc::clone(&self.intents.change),
+            playbooks: Arc::clone(&self.intents.playbooks),
+            store: Arc::clone(&self.store) as _,
+            clock: Arc::clone(&self.clock),
         }
     }
 

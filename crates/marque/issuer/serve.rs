@@ -232,6 +232,11 @@ impl Built {
                 Ok(())
             });
         }
+        let (token, watch) = (stop.clone(), issuer.change_watch());
+        tasks.spawn(async move {
+            watch.run(token).await;
+            Ok(())
+        });
         tasks.spawn(keep_up(Arc::clone(&issuer), stop.clone()));
         let (token, ending) = (stop.clone(), Arc::clone(&issuer));
         tasks.spawn(async move {

@@ -10,7 +10,8 @@ use super::federation::federations;
 use super::{
     HostSettings, LifetimeSettings, OperatorPrincipal, OperatorRule, TrustDomainDocument,
     approver_login, attestation, authorization_servers, chat, clients, decisions, denials,
-    identities, oidc_issuers, playbooks, resource_servers, token_service, webhooks, workload_api,
+    identities, oidc_issuers, playbooks, resource_servers, ticket_systems, token_service, webhooks,
+    workload_api,
 };
 use crate::fields::{Fields, Lined, Log, parse};
 use crate::finding::Finding;
@@ -65,6 +66,7 @@ fn document(mut top: Fields<'_, '_>, log: &mut Log<'_>) -> Option<TrustDomainDoc
     let servers = top.tables("authorization_servers", log);
     let own = (name.as_ref(), environment);
     let authorization_servers = authorization_servers::read(servers, own, taken, log);
+    let ticket_systems = ticket_systems::read(top.tables("ticket_systems", log), log);
     let brokers = brokers(top.tables("brokers", log), name.as_ref(), log);
     let has_login = top.has("approver_login");
     let approver_login = top.optional_table("approver_login", log);
@@ -99,6 +101,7 @@ fn document(mut top: Fields<'_, '_>, log: &mut Log<'_>) -> Option<TrustDomainDoc
         denials,
         attestation: attestation?,
         oidc_issuers,
+        ticket_systems,
         approver_login,
         chat_identities,
         chat_integrations,

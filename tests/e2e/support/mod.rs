@@ -19,6 +19,7 @@ pub(crate) mod python;
 pub(crate) mod secrets;
 pub(crate) mod server;
 pub(crate) mod supervisor;
+pub(crate) mod tickets;
 pub(crate) mod tokens;
 pub(crate) mod tools;
 pub(crate) mod wait;

@@ -1,14 +1,13 @@
 //! `[time]`: the clocks and counts of a playbook; nothing is unlimited.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use serde::Deserialize;
 
 use crate::playbook::report::Report;
 use crate::playbook::{MAX_CLOCK, MAX_TOKEN_LIFETIME, MAX_USES};
-
-/// Fields that nothing enforces yet.
-pub(crate) const NOT_YET: &[&str] = &["time.windows", "time.blackout"];
+use crate::window::{CalendarName, Window};
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -22,7 +21,18 @@ pub(crate) struct TimeSection {
     pub(crate) request_ttl: String,
     pub(crate) start_within: String,
     pub(crate) idle_timeout: Option<String>,
+    #[serde(default)]
+    pub(crate) windows: Vec<WindowSection>,
+    #[serde(default)]
+    pub(crate) blackout: Vec<String>,
 }
+
+/// One of `windows`. A window without `duration` would never close, and is an error like any other missing field.
+pub(crate) use crate::window::WindowDocument as WindowSection;
+
+/// The most windows and calendars of a playbook.
+const MAX_WINDOWS: usize = 16;
+const CALENDAR: &str = "calendar:";
 
 /// The clocks and counts of a playbook.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -99,6 +109,31 @@ pub(crate) fn read(time: &TimeSection, report: &mut Report<'_>) -> Option<Times>
         "is shorter than `expected_runtime` and `retry_buffer` together",
     );
     Some(times)
+}
+
+/// When a grant may be used: windows, of which there may be none, and the calendars that forbid it.
+pub(crate) fn read_windows(
+    time: &TimeSection,
+    report: &mut Report<'_>,
+) -> (Vec<Window>, BTreeSet<CalendarName>) {
+    for (name, count) in [("windows", time.windows.len()), ("blackout", time.blackout.len())] {
+        let message = format!("has at most {MAX_WINDOWS} entries");
+        report.require(count <= MAX_WINDOWS, &format!("time.{name}"), message);
+    }
+    let windows = time.windows.iter().take(MAX_WINDOWS).enumerate();
+    let windows = windows.filter_map(|(index, window)| {
+        report.keep(&format!("time.windows.{index}"), Window::try_from(window.clone()))
+    });
+    let windows = windows.collect();
+    let mut blackouts = BTreeSet::new();
+    for (index, text) in time.blackout.iter().enumerate() {
+        let path = format!("time.blackout.{index}");
+        match text.strip_prefix(CALENDAR) {
+            Some(name) => blackouts.extend(report.parse::<CalendarName>(&path, name)),
+            None => report.refuse(&path, "is written `calendar:name`"),
+        }
+    }
+    (windows, blackouts)
 }
 
 /// A whole number and `s`, `m` or `h`.

@@ -97,7 +97,7 @@ fn an_approver_sees_everything_there_is_to_decide_on() {
     agent         spiffe://prod.example.org/agent/cert-rotator/one
     attested      cdcdcdcdcdcd
     owner         group:platform-sre
-    ticket        CHG-1842
+    ticket        CHG-1842, which no ticket system was asked about
     playbook      ingress-cert-rotation version 7 (abababababab) of group:platform-sre
     purpose       rotate-ingress-certificate
     risk          40 of 100
@@ -123,6 +123,40 @@ fn an_approver_sees_everything_there_is_to_decide_on() {
     Untrusted text from the agent
       │ The certificate of shop ends in two days.
     "#);
+}
+
+#[test]
+fn the_ticket_and_the_window_are_shown_with_what_was_found_and_what_they_are_held_to() {
+    let mut intent = pending();
+    intent.grant.evidence = serde_json::from_value(json!({
+        "ticket": {
+            "system": "itsm", "state": "approved", "title": "Renew\u{1b}[2J the certificate",
+            "state_hash": format!("sha256:{}", "ab".repeat(32)), "checked_at": "2026-11-22T02:59:30Z",
+            "bound": {"service": "shop"},
+            "planned_from": "2026-11-22T02:00:00Z", "planned_until": "2026-11-22T06:00:00Z",
+        },
+        "window": {"open": false, "opens_at": "2026-11-22T03:20:00Z", "blackout": "freeze"},
+    }))
+    .unwrap();
+    intent.grant.conditions = serde_json::from_value(json!({
+        "windows": [{"rrule": "FREQ=DAILY;BYHOUR=4", "tz": "Europe/Berlin", "duration": "1h"}],
+        "blackouts": ["freeze"],
+        "ticket": {"system": "itsm", "states": ["approved", "implementing"], "revoke_on_close": true},
+    }))
+    .unwrap();
+    let shown = page(&intent);
+    for line in [
+        "CHG-1842: approved by itsm, 2026-11-22 02:59:30 UTC (30s ago)",
+        "service = shop, as here",
+        "planned 2026-11-22 02:00:00 UTC to 2026-11-22 06:00:00 UTC",
+        "held to       the ticket being approved or implementing at approval and at use; revoked when it is closed",
+        "window        blackout `freeze`; opens 2026-11-22 03:20:00 UTC (in 20m)",
+        "windows       FREQ=DAILY;BYHOUR=4 in Europe/Berlin, for 1h",
+        "never during  freeze",
+    ] {
+        assert!(shown.contains(line), "`{line}` is not in {shown}");
+    }
+    assert!(!shown.contains('\u{1b}'), "{shown}");
 }
 
 /// A grant with every bound that a playbook may have.

@@ -101,7 +101,7 @@ impl Endpoint {
     }
 
     /// The heads of the requests so far.
-    pub(super) fn heads(&self) -> Vec<String> {
+    pub(crate) fn heads(&self) -> Vec<String> {
         self.shared.asked.lock().unwrap().clone()
     }
 

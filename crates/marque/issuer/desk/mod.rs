@@ -34,6 +34,7 @@ use tokio::sync::{Mutex, OwnedMutexGuard};
 pub(in crate::issuer) use self::further::FurtherPoints;
 pub(super) use self::pace::settings as pace_settings;
 pub(in crate::issuer) use self::posture::PostureBoard;
+use crate::change::ChangeControl;
 use crate::identities::Presence;
 
 /// Where agents ask for intents, look at their own and end them.
@@ -44,6 +45,7 @@ pub struct IntentDesk {
     pub(in crate::issuer) policy: Arc<dyn DecisionPoint>,
     pub(in crate::issuer) further: FurtherPoints,
     pub(in crate::issuer) postures: PostureBoard,
+    pub(in crate::issuer) change: Arc<ChangeControl>,
     pub(in crate::issuer) registry: Arc<Registry>,
     pub(in crate::issuer) store: Arc<Store>,
     pub(in crate::issuer) clock: Arc<dyn Clock>,
