@@ -38,6 +38,28 @@ pub(in crate::http) const CSRF: &str = "marque-csrf";
 const MAX_BODY: usize = 8 * 1024;
 const LIMITS: Limits = Limits { max_bytes: MAX_BODY, max_depth: 4 };
 
+/// The stable codes of this API that are in no table of denials.
+pub(in crate::http) const CODES: [&str; 18] = [
+    "cross_site_request",
+    "login_busy",
+    "login_code_refused",
+    "login_issuer_mismatch",
+    "login_malformed",
+    "login_no_person",
+    "login_not_begun",
+    "login_not_offered",
+    "login_refused",
+    "login_replayed",
+    "login_required",
+    "login_state_mismatch",
+    "login_unavailable",
+    "message_replayed",
+    "mfa_needed",
+    "signature_invalid",
+    "timestamp_out_of_range",
+    "unavailable",
+];
+
 /// Why an intent is denied; the text beside it is free. Nothing is decided by either.
 pub(in crate::http) const REASONS: [&str; 7] = [
     "not_needed",

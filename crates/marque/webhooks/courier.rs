@@ -24,7 +24,7 @@ pub(super) const MAX_TRIES: u32 = 8;
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_mins(5);
 /// How long a replica has its turn.
-const TURN: Duration = Duration::from_secs(60);
+const TURN: Duration = Duration::from_secs(30);
 /// What one call may cost.
 const LIMITS: OutgoingLimits = OutgoingLimits { time: Duration::from_secs(15), bytes: 16 * 1024 };
 /// How many leaves are read at a time, and looked at before the cursor is kept where none is of interest.

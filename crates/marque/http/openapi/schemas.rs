@@ -8,7 +8,7 @@ use marque_intent::{
 use serde_json::{Map, Value, json};
 
 use super::{forms, operation::reference};
-use crate::http::approvals::REASONS;
+use crate::http::approvals::{CODES, REASONS};
 
 /// The schemas by name.
 pub(super) fn all(offers: &Offers) -> Map<String, Value> {
@@ -19,6 +19,7 @@ pub(super) fn all(offers: &Offers) -> Map<String, Value> {
         ("Problem", problem()),
         ("Retry", retry()),
         ("DenialCode", json!({ "type": "string", "enum": codes() })),
+        ("ApprovalCode", json!({ "type": "string", "enum": CODES })),
         ("DenialClass", json!({ "type": "string", "enum": classes() })),
         ("AuthorizationDetail", authorization_detail()),
         ("IntentRequest", intent_request()),
@@ -222,7 +223,7 @@ fn problem() -> Value {
             "status": { "type": "integer" },
             "detail": text(),
             "decision": { "type": "string", "enum": ["deny"] },
-            "code": reference("DenialCode"),
+            "code": { "anyOf": [reference("DenialCode"), reference("ApprovalCode")] },
             "class": reference("DenialClass"),
             "retry": reference("Retry"),
             "remediation": exactly(&json!({ "kind": text(), "text": text() }), &["kind", "text"]),
