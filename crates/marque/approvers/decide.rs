@@ -177,6 +177,9 @@ impl Approvers {
                 if demands && decider.mfa.is_none() {
                     return Err(DecisionError::MfaNeeded);
                 }
+                // An approval counts only for a ticket that will still do.
+                let ticket = self.change.of_approval(intent.grant()).await;
+                ticket.map_err(DecisionError::Denied)?;
                 let approval = Approval::by(decider.clone(), digest, self.now());
                 self.change(id, IntentChange::Approve { approval }).await
             }

@@ -37,6 +37,7 @@ pub(crate) use self::session::{LOGIN_COOKIE, SESSION_COOKIE, Session, Shown};
 
 use self::callback::Integration;
 use self::provider::Provider;
+use crate::change::ChangeControl;
 use crate::oidc::OidcKeyRing;
 
 /// How many logins are finished at a time: each asks the provider for a token.
@@ -51,6 +52,8 @@ pub struct Approvers {
     secret: LoginSecret,
     store: Arc<Store>,
     registry: Arc<Registry>,
+    /// What an approval counts for: tickets are looked at again.
+    change: Arc<ChangeControl>,
     clock: Arc<dyn Clock>,
     random: Arc<dyn Random>,
     places: Semaphore,
@@ -64,6 +67,7 @@ pub(crate) struct ApproversParts<'a> {
     pub(crate) secret: LoginSecret,
     pub(crate) store: Arc<Store>,
     pub(crate) registry: Arc<Registry>,
+    pub(crate) change: Arc<ChangeControl>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) random: Arc<dyn Random>,
 }
@@ -75,7 +79,8 @@ impl Approvers {
         document: &Arc<TrustDomainDocument>,
         parts: ApproversParts<'_>,
     ) -> anyhow::Result<Option<Self>> {
-        let ApproversParts { folder, issuer, keys, secret, store, registry, clock, random } = parts;
+        let ApproversParts { folder, issuer, keys, secret, store, registry, change, clock, random } =
+            parts;
         let provider = document
             .approver_login()
             .map(|login| Provider::open(login, &issuer, folder, keys, &clock))
@@ -96,6 +101,7 @@ impl Approvers {
             secret,
             store,
             registry,
+            change,
             clock,
             random,
             places: Semaphore::new(MAX_AT_ONCE),

@@ -163,7 +163,11 @@ impl Issuer {
             (None, None)
         };
         let pace = desk::pace_settings(document.denials());
+        let systems = document.ticket_systems();
+        let change = ChangeControl::open(systems, calendars, &folder.path, &clock)?;
+        let change = Arc::new(change);
         let approvers = ApproversParts {
+            change: Arc::clone(&change),
             folder: &folder.path,
             issuer: issuer_url.clone(),
             keys: &oidc_keys,

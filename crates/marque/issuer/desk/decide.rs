@@ -80,6 +80,8 @@ impl IntentDesk {
         groups: &BTreeSet<GroupName>,
         mfa: Option<bool>,
     ) -> Result<(), Denial> {
+        // An approval counts only for a ticket that will still do.
+        self.change.of_approval(intent.grant()).await?;
         // A playbook that is gone is decided on as one that nobody may approve any more.
         let playbook = self.current(intent)?;
         let approvals = count(intent);
