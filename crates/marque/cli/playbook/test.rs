@@ -67,6 +67,7 @@ pub(super) fn load(folder: &std::path::Path) -> Result<(PlaybookSet, CedarDecisi
     Ok((playbooks, policy))
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "what `map_err` hands over")]
 fn first(findings: Vec<Finding>) -> Failure {
     let told = findings.first().map_or_else(String::new, ToString::to_string);
     Failure::failed(told).next("`marque check` shows every finding")
