@@ -105,6 +105,9 @@ fn deny() -> Operation {
 
 const DIGEST: &str = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
 
+/// A query may make a request longer than its head may be.
+const TOO_LONG: &str = "the address is too long";
+
 fn begin() -> Operation {
     let mut operation = offered("get", "beginLogin", "sends a browser to the identity provider");
     for (name, description, schema) in [
@@ -119,7 +122,9 @@ fn begin() -> Operation {
     ] {
         operation = operation.parameter("query", name, description, &schema);
     }
-    page(operation.empty(303, "to the provider"), 400).header(303, "Location", "the provider")
+    page(operation.empty(303, "to the provider"), 400)
+        .header(303, "Location", "the provider")
+        .empty(431, TOO_LONG)
 }
 
 fn base64() -> Value {
@@ -141,7 +146,7 @@ fn finish() -> Operation {
         operation =
             operation.parameter("query", name, "of the provider (RFC 6749, RFC 9207)", &schema);
     }
-    [200, 400, 403, 503].into_iter().fold(operation, page)
+    [200, 400, 403, 503].into_iter().fold(operation, page).empty(431, TOO_LONG)
 }
 
 fn confirm() -> Operation {
