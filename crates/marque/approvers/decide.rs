@@ -177,9 +177,11 @@ impl Approvers {
                 if demands && decider.mfa.is_none() {
                     return Err(DecisionError::MfaNeeded);
                 }
-                // An approval counts only for a ticket that will still do.
-                let ticket = self.change.of_approval(intent.grant()).await;
-                ticket.map_err(DecisionError::Denied)?;
+                // Policy has its say, and the ticket must still do.
+                let (approver, groups) = (&decider.approver, &decider.groups);
+                let mfa = Some(decider.mfa.is_some());
+                let allowed = self.desk.may_be_approved(&intent, approver, groups, mfa).await;
+                allowed.map_err(DecisionError::Denied)?;
                 let approval = Approval::by(decider.clone(), digest, self.now());
                 self.change(id, IntentChange::Approve { approval }).await
             }

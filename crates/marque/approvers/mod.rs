@@ -37,7 +37,7 @@ pub(crate) use self::session::{LOGIN_COOKIE, SESSION_COOKIE, Session, Shown};
 
 use self::callback::Integration;
 use self::provider::Provider;
-use crate::change::ChangeControl;
+use crate::issuer::IntentDesk;
 use crate::oidc::OidcKeyRing;
 
 /// How many logins are finished at a time: each asks the provider for a token.
@@ -53,7 +53,7 @@ pub struct Approvers {
     store: Arc<Store>,
     registry: Arc<Registry>,
     /// What an approval counts for: tickets are looked at again.
-    change: Arc<ChangeControl>,
+    desk: Arc<IntentDesk>,
     clock: Arc<dyn Clock>,
     random: Arc<dyn Random>,
     places: Semaphore,
@@ -67,7 +67,7 @@ pub(crate) struct ApproversParts<'a> {
     pub(crate) secret: LoginSecret,
     pub(crate) store: Arc<Store>,
     pub(crate) registry: Arc<Registry>,
-    pub(crate) change: Arc<ChangeControl>,
+    pub(crate) desk: Arc<IntentDesk>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) random: Arc<dyn Random>,
 }
@@ -79,7 +79,7 @@ impl Approvers {
         document: &Arc<TrustDomainDocument>,
         parts: ApproversParts<'_>,
     ) -> anyhow::Result<Option<Self>> {
-        let ApproversParts { folder, issuer, keys, secret, store, registry, change, clock, random } =
+        let ApproversParts { folder, issuer, keys, secret, store, registry, desk, clock, random } =
             parts;
         let provider = document
             .approver_login()
@@ -101,7 +101,7 @@ impl Approvers {
             secret,
             store,
             registry,
-            change,
+            desk,
             clock,
             random,
             places: Semaphore::new(MAX_AT_ONCE),

@@ -132,8 +132,6 @@ impl AdminDoor for Issuer {
             let (approver, groups) = (approval.approver(), approval.groups());
             let allowed = self.intents.may_be_approved(&intent, approver, groups, None).await;
             allowed.map_err(AdminError::Refused)?;
-            // An approval counts only for a ticket that will still do.
-            self.intents.change.of_approval(intent.grant()).await.map_err(AdminError::Refused)?;
             self.change(id, IntentChange::Approve { approval }).await
         })
     }

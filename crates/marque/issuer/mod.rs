@@ -166,18 +166,6 @@ impl Issuer {
         let systems = document.ticket_systems();
         let change = ChangeControl::open(systems, calendars, &folder.path, &clock)?;
         let change = Arc::new(change);
-        let approvers = ApproversParts {
-            change: Arc::clone(&change),
-            folder: &folder.path,
-            issuer: issuer_url.clone(),
-            keys: &oidc_keys,
-            secret: login_secret,
-            store: Arc::clone(&store),
-            registry: Arc::clone(registrar.registry()),
-            clock: Arc::clone(&clock),
-            random: Arc::clone(&random),
-        };
-        let approvers = Approvers::open(&document, approvers)?.map(Arc::new);
         let playbooks = Arc::new(playbooks);
         let webhooks = WebhooksParts {
             issuer: issuer_url.clone(),
@@ -187,9 +175,6 @@ impl Issuer {
             random: Arc::clone(&random),
         };
         let webhooks = Arc::new(Webhooks::open(&document, &folder.path, webhooks)?);
-        let systems = document.ticket_systems();
-        let change = ChangeControl::open(systems, calendars, &folder.path, &clock)?;
-        let change = Arc::new(change);
         let intents = Arc::new(IntentDesk {
             environment: document.environment(),
             playbooks,
@@ -206,6 +191,18 @@ impl Issuer {
             presence: presence.clone(),
             pace: pace.clone(),
         });
+        let approvers = ApproversParts {
+            desk: Arc::clone(&intents),
+            folder: &folder.path,
+            issuer: issuer_url.clone(),
+            keys: &oidc_keys,
+            secret: login_secret,
+            store: Arc::clone(&store),
+            registry: Arc::clone(registrar.registry()),
+            clock: Arc::clone(&clock),
+            random: Arc::clone(&random),
+        };
+        let approvers = Approvers::open(&document, approvers)?.map(Arc::new);
         store.keep_pace(pace);
         let tokens = TokenService::new(
             config,
