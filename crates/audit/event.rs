@@ -50,6 +50,9 @@ pub enum EventKind {
     /// One approver refused this digest; the intent may wait for others.
     #[serde(rename = "org.marque.approval.objected")]
     ApprovalObjected,
+    /// An approver took something away of what was asked for; the digest is that of what is left.
+    #[serde(rename = "org.marque.approval.narrowed")]
+    ApprovalNarrowed,
     /// Somebody who may not approve tried to.
     #[serde(rename = "org.marque.approval.refused")]
     ApprovalRefused,
@@ -132,7 +135,7 @@ pub enum EventKind {
 
 impl EventKind {
     /// Every kind, in the order of declaration.
-    pub const ALL: [Self; 38] = [
+    pub const ALL: [Self; 39] = [
         Self::IntentRequested,
         Self::IntentPending,
         Self::IntentDenied,
@@ -145,6 +148,7 @@ impl EventKind {
         Self::IntentRevoked,
         Self::ApprovalRecorded,
         Self::ApprovalObjected,
+        Self::ApprovalNarrowed,
         Self::ApprovalRefused,
         Self::CooldownBegan,
         Self::QuarantineBegan,
@@ -189,6 +193,7 @@ impl EventKind {
             Self::IntentRevoked => "org.marque.intent.revoked",
             Self::ApprovalRecorded => "org.marque.approval.recorded",
             Self::ApprovalObjected => "org.marque.approval.objected",
+            Self::ApprovalNarrowed => "org.marque.approval.narrowed",
             Self::ApprovalRefused => "org.marque.approval.refused",
             Self::CooldownBegan => "org.marque.cooldown.began",
             Self::QuarantineBegan => "org.marque.quarantine.began",

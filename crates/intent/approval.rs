@@ -5,11 +5,13 @@
 //! proves who it is, which the edges do before they build a [`Decider`].
 
 mod decider;
+mod fatigue;
 mod mfa;
 mod plan;
 mod principal;
 mod progress;
 mod reach;
+mod roster;
 mod rule;
 
 use std::collections::BTreeSet;
@@ -20,6 +22,9 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 pub use self::decider::{Decider, Objection};
+pub use self::fatigue::{
+    ApprovalLimits, ApprovalQueue, DecisionMark, DecisionRecord, DecisionSummary, RUBBER_STAMP_MS,
+};
 pub use self::mfa::{MFA_MAX_AGE, MfaEvidence, MfaMethod};
 pub use self::plan::{
     ApprovalLevel, ApprovalPlan, Exclusion, MAX_ALTERNATIVES, MAX_LEVELS, PlanError,
@@ -27,6 +32,7 @@ pub use self::plan::{
 };
 pub use self::principal::{Principal, PrincipalError, PrincipalKind};
 pub use self::reach::KnownApprovers;
+pub use self::roster::{Roster, RosterFinding, Rosters};
 pub use self::rule::ApprovalRule;
 use crate::digest::Digest;
 
@@ -249,6 +255,13 @@ impl Approval {
     #[must_use]
     pub const fn after(mut self, took_ms: Option<u64>) -> Self {
         self.took_ms = took_ms;
+        self
+    }
+
+    /// The same word for another grant.
+    #[must_use]
+    pub(crate) fn of(mut self, digest: Digest) -> Self {
+        self.digest = digest;
         self
     }
 

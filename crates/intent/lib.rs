@@ -40,10 +40,11 @@ pub use self::appeal::{
     MAX_BINDING_MESSAGE_CHARS,
 };
 pub use self::approval::{
-    Approval, ApprovalLevel, ApprovalPlan, ApprovalRule, Approver, Decider, Exclusion, GroupName,
-    GroupNameError, KnownApprovers, MAX_ALTERNATIVES, MAX_APPROVALS, MAX_LEVELS, MFA_MAX_AGE,
-    MfaEvidence, MfaMethod, OPERATORS, Objection, Person, PersonError, PlanError, Principal,
-    PrincipalError, PrincipalKind, UnknownExclusion,
+    Approval, ApprovalLevel, ApprovalLimits, ApprovalPlan, ApprovalQueue, ApprovalRule, Approver,
+    Decider, DecisionMark, DecisionRecord, DecisionSummary, Exclusion, GroupName, GroupNameError,
+    KnownApprovers, MAX_ALTERNATIVES, MAX_APPROVALS, MAX_LEVELS, MFA_MAX_AGE, MfaEvidence,
+    MfaMethod, OPERATORS, Objection, Person, PersonError, PlanError, Principal, PrincipalError,
+    PrincipalKind, RUBBER_STAMP_MS, Roster, RosterFinding, Rosters, UnknownExclusion,
 };
 pub use self::conditions::Conditions;
 pub use self::delegators::{Delegator, Delegators, MAX_DELEGATOR_TEXT, Persons};
@@ -72,7 +73,8 @@ pub use self::id::{IntentId, IntentIdError};
 pub use self::kill::{Kill, KillScope, KillState, NewKill};
 pub use self::lifecycle::{
     Course, DEFAULT_REPORT_WITHIN, Derive, EndReason, Intent, IntentChange, MAX_CLOCK_STEP_BACK,
-    Outcome, RedeemedUse, State, TokenFacts, UnknownEndReason, UnknownState, Use, refused_request,
+    Narrowed, Narrowing, Outcome, RedeemedUse, State, TokenFacts, UnknownEndReason, UnknownState,
+    Use, refused_request,
 };
 pub use self::open::{
     Caps, CapsInForce, Holding, MAX_OPEN_NAMES, OpenBy, OpenCount, OpenIntents, UnknownOpenBy,

@@ -21,6 +21,7 @@ mod derive;
 mod end;
 mod events;
 mod facts;
+mod narrow;
 mod redeem;
 mod state;
 
@@ -40,6 +41,7 @@ pub use self::derive::Derive;
 pub use self::end::{EndReason, UnknownEndReason};
 pub use self::events::refused_request;
 pub use self::facts::TokenFacts;
+pub use self::narrow::{Narrowed, Narrowing};
 pub use self::redeem::Use;
 pub use self::state::{Outcome, State, UnknownState};
 use crate::appeal::Appeal;
@@ -72,7 +74,9 @@ pub struct RedeemedUse {
 /// is written once, what becomes of it with every use.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Intent {
-    /// Shared by every version of the intent: it never changes.
+    /// What was asked for. Shared by every version of the intent: it never changes.
+    asked: Arc<Grant>,
+    /// What of it an approver has left, which is all of it as a rule.
     grant: Arc<Grant>,
     course: Course,
 }
@@ -98,6 +102,10 @@ pub struct Course {
     approvals: Vec<Approval>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     objections: Vec<Objection>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    less: Option<Grant>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    narrowed: Vec<Narrowed>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     approved_at: Option<Timestamp>,
     uses_left: u32,
@@ -181,6 +189,8 @@ impl Intent {
             changed_at: now,
             approvals: Vec::new(),
             objections: Vec::new(),
+            less: None,
+            narrowed: Vec::new(),
             approved_at: (state == State::Approved).then_some(now),
             uses_left: grant.uses,
             uses: Vec::new(),
@@ -201,8 +211,9 @@ impl Intent {
 
     /// Puts together what [`Self::shared_grant`] and [`Self::course`] gave.
     #[must_use]
-    pub const fn of_parts(grant: Arc<Grant>, course: Course) -> Self {
-        Self { grant, course }
+    pub fn of_parts(asked: Arc<Grant>, course: Course) -> Self {
+        let grant = course.less.clone().map_or_else(|| Arc::clone(&asked), Arc::new);
+        Self { asked, grant, course }
     }
 
     /// What has become of it.
@@ -211,10 +222,10 @@ impl Intent {
         &self.course
     }
 
-    /// What it permits, to be shared with another version of it.
+    /// What was asked for, to be shared with another version of it.
     #[must_use]
     pub const fn shared_grant(&self) -> &Arc<Grant> {
-        &self.grant
+        &self.asked
     }
 
     /// The id.
@@ -256,15 +267,15 @@ impl Intent {
     /// Says whom the client asks for an approval.
     #[must_use]
     pub fn with_appeal(self, appeal: Option<Appeal>) -> Self {
-        let Self { grant, course } = self;
-        Self { grant, course: Course { appeal, ..course } }
+        let Self { asked, grant, course } = self;
+        Self { asked, grant, course: Course { appeal, ..course } }
     }
 
     /// Says how many grants may be open at once.
     #[must_use]
     pub fn with_caps(self, caps: CapsInForce) -> Self {
-        let Self { grant, course } = self;
-        Self { grant, course: Course { caps, ..course } }
+        let Self { asked, grant, course } = self;
+        Self { asked, grant, course: Course { caps, ..course } }
     }
 
     /// How many grants may be open at once, as it was when this one was asked for.
@@ -340,6 +351,12 @@ impl Intent {
     #[must_use]
     pub fn open_level(&self) -> Option<usize> {
         self.awaited()?.open_level(&self.approvals)
+    }
+
+    /// What approvers took away, the oldest first.
+    #[must_use]
+    pub fn narrowed(&self) -> &[Narrowed] {
+        &self.narrowed
     }
 
     /// The refusals so far, of which none was final unless it is denied.
@@ -420,7 +437,7 @@ impl Intent {
             changed_at: now.max(self.changed_at),
             ..self.course.clone()
         };
-        Self { grant: Arc::clone(&self.grant), course }
+        Self { asked: Arc::clone(&self.asked), grant: Arc::clone(&self.grant), course }
     }
 }
 

@@ -21,7 +21,11 @@ static COUNTED: OnceLock<PrometheusHandle> = OnceLock::new();
 const UPKEEP: Duration = Duration::from_secs(5);
 
 /// What the metrics are about.
-const DESCRIPTIONS: [(&str, &str); 8] = [
+const DESCRIPTIONS: [(&str, &str); 9] = [
+    (
+        "marque_approval_decisions_total",
+        "What operators said of intents that wait, by the decision",
+    ),
     ("marque_denials_total", "Requests for intents that were refused, by code, class and playbook"),
     (
         "marque_denial_followed_by_break_glass",
@@ -65,6 +69,10 @@ pub(crate) fn start() {
         for (name, description) in DESCRIPTIONS {
             metrics::describe_counter!(name, description);
         }
+        metrics::describe_histogram!(
+            "marque_approval_decision_seconds",
+            "How long operators had an intent before their eyes when they approved it"
+        );
         metrics::describe_gauge!("marque_connections_open", "Connections that are open");
         metrics::describe_gauge!("marque_calls_open", "Calls that are open");
         metrics::describe_gauge!(

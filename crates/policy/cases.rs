@@ -284,8 +284,11 @@ fn decide(
     };
     let circumstances =
         Circumstances { intent_id, policy_set_digest: *point.set_digest(), evidence, now };
-    let requester =
-        Requester { agent: case.agent.clone(), attestation: None::<Digest>, owner: None };
+    let requester = Requester {
+        agent: case.agent.clone(),
+        attestation: None::<Digest>,
+        owner: Some("group:case".to_owned()),
+    };
     let grant = match resolve(playbook, &request, &requester, circumstances) {
         Ok(grant) => grant,
         Err(denial) => return Ok(Err(denial)),

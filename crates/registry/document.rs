@@ -13,6 +13,7 @@ use crate::error::RegistryError;
 use crate::finding::Finding;
 use crate::lifetime::Lifetime;
 
+mod approvals;
 mod approver_login;
 mod attestation;
 mod authorization_servers;
@@ -42,6 +43,7 @@ pub use chat::{
 pub use decisions::{DecisionPointRule, DecisionSettings, MAX_DECISION_POINTS};
 pub use webhooks::{MAX_WEBHOOKS, Webhook, WebhookUrl, WebhookUrlError};
 
+pub use approvals::ApprovalSettings;
 pub use token_service::{NonceDemand, TokenServiceSettings};
 pub use workload_api::WorkloadApiSettings;
 
@@ -104,6 +106,7 @@ pub use resource_servers::{MAX_LISTED, ResourceServer, TokenBinding};
 /// [[operators]]                        # who may use the admin socket beside the daemon's own user
 /// user = "alice"                       # or `uid = 1000`; exactly one of the two
 /// groups = ["platform-sre"]            # the approver groups of this operator; may be absent
+/// persons = ["corp:248289"]            # who the same person is where they log in: `<issuer>:<sub>`; may be absent
 ///
 /// [[federation]]                       # another trust domain whose bundle some entries get
 /// trust_domain = "partner.example.org"
@@ -123,7 +126,7 @@ pub use resource_servers::{MAX_LISTED, ResourceServer, TokenBinding};
 /// audiences = ["https://gateway.prod.example.org/k8s"]         # of JWT-SVIDs; may be absent: none
 /// ```
 ///
-/// `[[resource_servers]]` is described at [`ResourceServer`], `[grants]` at [`GrantSettings`], `[[clients]]` at [`ClientCeiling`], `[[authorization_servers]]` at
+/// `[approvals]` is described at [`ApprovalSettings`], `[[resource_servers]]` at [`ResourceServer`], `[grants]` at [`GrantSettings`], `[[clients]]` at [`ClientCeiling`], `[[authorization_servers]]` at
 /// [`AuthorizationServer`], `[token_service]` at [`TokenServiceSettings`], `[[oidc_issuers]]` at [`OidcIssuer`],
 /// `[[ticket_systems]]` at [`TicketSystem`], `[approver_login]` at
 /// [`ApproverLogin`], `[denials]` at [`DenialSettings`], `[decisions]` at [`DecisionSettings`], `[[decision_points]]` at
@@ -160,6 +163,7 @@ pub struct TrustDomainDocument {
     playbooks: PlaybookSettings,
     decisions: DecisionSettings,
     decision_points: Vec<DecisionPointRule>,
+    approvals: ApprovalSettings,
 }
 
 /// `[lifetimes]`.
@@ -184,6 +188,7 @@ pub struct HostSettings {
 pub struct OperatorRule {
     principal: OperatorPrincipal,
     groups: Vec<String>,
+    persons: Vec<String>,
 }
 
 /// How an operator is named.
@@ -276,6 +281,11 @@ impl TrustDomainDocument {
     /// Where the issuer is to be found.
     pub fn hosts(&self) -> &HostSettings {
         &self.hosts
+    }
+
+    /// How much approvers are asked.
+    pub fn approvals(&self) -> &ApprovalSettings {
+        &self.approvals
     }
 
     /// Who may use the admin socket beside the daemon's own user.
@@ -433,6 +443,11 @@ impl OperatorRule {
     /// The approver groups of this operator.
     pub fn groups(&self) -> &[String] {
         &self.groups
+    }
+
+    /// Who the same human being is at identity providers: `<name of the issuer>:<sub>`, so that nobody counts twice.
+    pub fn persons(&self) -> &[String] {
+        &self.persons
     }
 
     /// Whether the rule is about the user with this id and, where it is known, this name.

@@ -23,8 +23,8 @@ mod splay;
 mod store;
 
 pub use document::{
-    APPROVER_LOGIN, ApproverLogin, AttestationSettings, AuthorizationServer, BrokerRule,
-    BundleEndpoint, BundleEndpointProfile, ChatIdentity, ChatIntegration, ChatPerson,
+    APPROVER_LOGIN, ApprovalSettings, ApproverLogin, AttestationSettings, AuthorizationServer,
+    BrokerRule, BundleEndpoint, BundleEndpointProfile, ChatIdentity, ChatIntegration, ChatPerson,
     ClientCeiling, DENIAL_CLASSES, DecisionPointRule, DecisionSettings, DenialSettings,
     DuplicateRule, DuplicateRuleError, EngineSettings, Federation, GrantKind, GrantSettings,
     HostSettings, HumanRole, IdentitySettings, IssuerKeys, KubeletAuth, KubeletEndpoint,

@@ -42,6 +42,7 @@ impl TokenLifeStore for Store {
             idempotency: None,
             pace: None,
             now,
+            limits: self.approval_limits(),
         };
         // An intent that ended meanwhile is not heard of any more; its tokens are told dead the next time.
         async move { self.queue.run(change).await.map(drop).map_err(TokenStoreError::new) }.boxed()

@@ -89,6 +89,7 @@ impl PostgresStore {
         tokio::spawn(writer::run(writing, schema.clone(), shared.clone(), receiver));
         let listener = tokio::spawn(listen::run(config, schema, shared.clone(), reader.clone()));
         Ok(Store {
+            approval_limits: std::sync::OnceLock::new(),
             queue: Queue::new(Mailbox::Task(sender)),
             reader,
             shared,

@@ -105,6 +105,7 @@ fn open(
         .spawn(move || writer::run(connection, &writing, &receiver))
         .map_err(StoreError::Writer)?;
     Ok(Store {
+        approval_limits: std::sync::OnceLock::new(),
         queue: Queue::new(Mailbox::Thread(sender)),
         reader,
         shared,

@@ -15,9 +15,9 @@ use marque_exchange::{
 };
 use marque_intent::pace::{Asked, Family, HISTORY, PaceSettings, Standing};
 use marque_intent::{
-    ChangeError, Denial, DenialCode, DenialFilter, DenialId, DenialRecord, Digest, Grant,
-    IdempotencyKey, Intent, IntentChange, IntentFilter, IntentId, IntentStore, IntentStoreError,
-    KillState, NewKill, Preview, RefusedRequest, Release, Submitted,
+    ApprovalLimits, ChangeError, DecisionRecord, Denial, DenialCode, DenialFilter, DenialId,
+    DenialRecord, Digest, Grant, IdempotencyKey, Intent, IntentChange, IntentFilter, IntentId,
+    IntentStore, IntentStoreError, KillState, NewKill, Preview, RefusedRequest, Release, Submitted,
 };
 use marque_registry::{Entry, EntryId, EntryStore, EntryStoreError};
 use marque_spiffe::SpiffeId;
@@ -28,7 +28,7 @@ use crate::queue::Queue;
 use crate::reader::{Reader, unavailable};
 use crate::rows::micros;
 use crate::transactions::{
-    Answered, Append, CancelDeferral, Change, CreateEntry, DeleteEntry, Derive, LookUp,
+    Answered, Append, CancelDeferral, Change, CreateEntry, DECISIONS, DeleteEntry, Derive, LookUp,
     NotRedeemed, OpenDeferral, Pace, PollDeferral, Proven, RecordDenial, RecordKill, Redeem,
     ReleaseFamily, Remember, SaveAuthority, SaveCheckpoint, Submit, SubmitRefusal,
 };
@@ -44,6 +44,7 @@ pub struct Store {
     pub(crate) shared: Arc<Shared>,
     pub(crate) durability: Durability,
     pub(crate) _listener: Option<Listener>,
+    pub(crate) approval_limits: std::sync::OnceLock<ApprovalLimits>,
 }
 
 /// How long a kill that is in force and journaled waits for the database before it is answered.
@@ -64,6 +65,29 @@ impl Store {
     #[must_use]
     pub fn durability(&self) -> &Durability {
         &self.durability
+    }
+
+    /// Says how much approvers are asked. The first word stands; without one it is the default.
+    pub fn limit_approvals(&self, limits: ApprovalLimits) {
+        if self.approval_limits.set(limits).is_err() {
+            tracing::warn!("how much approvers are asked was said before");
+        }
+    }
+
+    pub(crate) fn approval_limits(&self) -> ApprovalLimits {
+        self.approval_limits.get().copied().unwrap_or_default()
+    }
+
+    /// What is remembered of each approver's decisions, by approver.
+    ///
+    /// # Errors
+    /// The store cannot be read, or a row no longer reads.
+    pub async fn approver_decisions(
+        &self,
+        now: Timestamp,
+    ) -> Result<Vec<(String, DecisionRecord)>, Failure> {
+        let rows = self.all_kept(DECISIONS, now).await?;
+        rows.into_iter().map(|row| Ok((row.key.clone(), row.read()?))).collect()
     }
 
     async fn record(&self, event: Event) -> Result<(), Failure> {
@@ -176,7 +200,8 @@ impl IntentStore for Store {
         async move {
             let pace = self.pace_of(&intent);
             let grant = Arc::clone(intent.shared_grant());
-            let submit = Submit { intent, events, idempotency, pace };
+            let submit =
+                Submit { intent, events, idempotency, pace, limits: self.approval_limits() };
             match self.queue.run(submit).await.map_err(intents)? {
                 Ok((submitted, after)) => {
                     followed(after, &grant);
@@ -266,7 +291,10 @@ impl IntentStore for Store {
         async move {
             let stored = |failure| ChangeError::Store(intents(failure));
             let pace = self.pace_of_word(&id, &change).await.map_err(stored)?;
-            let changed = self.queue.run(Change { id, change, idempotency, pace, now }).await;
+            let changed = self
+                .queue
+                .run(Change { id, change, idempotency, pace, now, limits: self.approval_limits() })
+                .await;
             let (intent, after) = changed
                 .map_err(stored)?
                 .ok_or(ChangeError::NotFound)?

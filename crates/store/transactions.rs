@@ -1,5 +1,6 @@
 //! The operations of the domain, each a plan over loaded rows. The rules themselves are the domain crates' own.
 
+mod approvers;
 mod deferrals;
 mod derive;
 mod entries;
@@ -12,6 +13,7 @@ mod record;
 mod redeem;
 mod replays;
 
+pub(crate) use approvers::DECISIONS;
 pub(crate) use deferrals::{CancelDeferral, OpenDeferral, PollDeferral};
 pub(crate) use derive::Derive;
 pub(crate) use entries::{CreateEntry, DeleteEntry};

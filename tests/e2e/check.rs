@@ -33,6 +33,22 @@ async fn the_shipped_folder_has_no_finding() {
 }
 
 #[tokio::test]
+async fn a_roster_that_says_nothing_clear_is_a_finding() {
+    const ROSTER: &str = "prod.example.org/rosters/on-call.toml";
+    let scratch = copy();
+    let file = scratch.path().join(ROSTER);
+    fs::create_dir(file.parent().expect("a folder")).expect("a folder");
+    let roster = "apiVersion = \"marque/v1\"\nkind = \"Roster\"\ngroup = \"on-call\"\n\
+                  time_zone = \"Europe/Berlin\"\n[[shifts]]\nmembers = [\"user:alice\"]\n\
+                  days = [\"mon\"]\nfrom = \"09:00\"\nto = \"17:00\"\n";
+    fs::write(&file, roster).expect("write the roster");
+    check(scratch.path()).await.succeeded();
+    edit(scratch.path(), ROSTER, "Europe/Berlin", "Europe/Atlantis");
+    let said = check(scratch.path()).await.failed();
+    assert!(format!("{}{}", said.out, said.err).contains(ROSTER), "{said:?}");
+}
+
+#[tokio::test]
 async fn a_finding_names_its_file_and_line() {
     const PLAYBOOK: &str = "prod.example.org/playbooks/ingress-cert-rotation.toml";
     const DOCUMENT: &str = "prod.example.org/trust-domain.toml";

@@ -13,6 +13,7 @@
     reason = "a test fails by a panic that says why, also in what the tests stand on"
 )]
 
+mod approval_levels;
 mod approvals;
 mod approver_login;
 mod binding;

@@ -51,6 +51,7 @@ impl Tokens {
             | EventKind::IntentHeard
             | EventKind::IntentApproved
             | EventKind::ApprovalRecorded
+            | EventKind::ApprovalNarrowed
             | EventKind::ApprovalObjected
             | EventKind::ApprovalRefused
             | EventKind::ApproverLoggedIn

@@ -53,6 +53,7 @@ impl Uses {
             | EventKind::IntentPending
             | EventKind::IntentHeard
             | EventKind::ApprovalRecorded
+            | EventKind::ApprovalNarrowed
             | EventKind::ApprovalObjected
             | EventKind::ApprovalRefused
             | EventKind::ApproverLoggedIn

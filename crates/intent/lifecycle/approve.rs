@@ -33,17 +33,31 @@ impl Intent {
         let (plan, level) = self.waits_for()?;
         plan.admits(level, &decider, now)?;
         self.has_not_refused(&decider)?;
+        Ok(self.counting(approval, level, now))
+    }
+
+    /// Counts an approval at a level; the last one that is needed approves the intent.
+    pub(super) fn counting(
+        &self,
+        approval: &Approval,
+        level: usize,
+        now: Timestamp,
+    ) -> (Self, Vec<Event>) {
         let mut next = self.step(State::Pending, now);
         next.approvals.push(approval.clone().at_level(level));
         let recorded = next.event(EventKind::ApprovalRecorded, now);
-        let mut events =
-            vec![next.told(recorded, &decider, level).with_detail("decision", "approve")];
-        if plan.open_level(&next.approvals).is_none() {
+        let mut recorded =
+            next.told(recorded, &approval.decider(), level).with_detail("decision", "approve");
+        if let Some(took) = approval.took_ms() {
+            recorded = recorded.with_detail("took_ms", took);
+        }
+        let mut events = vec![recorded];
+        if next.open_level().is_none() {
             next.state = State::Approved;
             next.approved_at = Some(now);
             events.push(next.state_event(now));
         }
-        Ok((next, events))
+        (next, events)
     }
 
     /// Records a refusal of a pending intent, which ends it once the plan says that enough refused. Whoever approved
@@ -94,7 +108,7 @@ impl Intent {
     }
 
     /// The plan and its level that is open.
-    fn waits_for(&self) -> Result<(&ApprovalPlan, usize), Denial> {
+    pub(super) fn waits_for(&self) -> Result<(&ApprovalPlan, usize), Denial> {
         let waits = self.awaited().and_then(|plan| Some((plan, plan.open_level(&self.approvals)?)));
         waits.ok_or_else(|| {
             let detail = "the intent is approved and needs no further approval";
@@ -103,7 +117,7 @@ impl Intent {
     }
 
     /// A refusal stands: nobody takes it back by approving the same.
-    fn has_not_refused(&self, decider: &Decider) -> Result<(), Denial> {
+    pub(super) fn has_not_refused(&self, decider: &Decider) -> Result<(), Denial> {
         let own = self.grant.digest();
         let mut refused = self.objections.iter().filter(|one| &one.digest == own);
         if refused.any(|one| one.decider.is(decider)) {
@@ -114,7 +128,7 @@ impl Intent {
     }
 
     /// The event with who decided, how they had logged in, what they used and at which level.
-    fn told(&self, event: Event, decider: &Decider, level: usize) -> Event {
+    pub(super) fn told(&self, event: Event, decider: &Decider, level: usize) -> Event {
         let groups: Vec<&str> = decider.groups.iter().map(|group| group.as_str()).collect();
         let mut event = event
             .with_actor(decider.approver.to_string())

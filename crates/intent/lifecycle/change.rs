@@ -7,7 +7,7 @@ use marque_audit::{Event, EventKind};
 use marque_spiffe::SpiffeId;
 use serde::{Deserialize, Serialize};
 
-use super::{Approval, Decider, EndReason, Intent, Outcome, Reason, State, plus};
+use super::{Approval, Decider, EndReason, Intent, Narrowing, Outcome, Reason, State, plus};
 use crate::denial::{Denial, DenialCode};
 use crate::grant::Grant;
 use crate::ruling::Ruling;
@@ -21,6 +21,13 @@ pub enum IntentChange {
     Approve {
         /// Who, and what exactly.
         approval: Approval,
+    },
+    /// An approver approves less than the digest that they were shown.
+    ApproveLess {
+        /// Who, and what they were shown.
+        approval: Approval,
+        /// What they take away.
+        less: Narrowing,
     },
     /// An approver refuses.
     Deny {
@@ -100,6 +107,7 @@ impl Intent {
         let one = |(intent, event): (Self, Event)| (intent, vec![event]);
         match change {
             IntentChange::Approve { approval } => self.approve(approval, now),
+            IntentChange::ApproveLess { approval, less } => self.approve_less(approval, less, now),
             IntentChange::Deny { decider, reason } => self.deny(decider, reason.clone(), now),
             IntentChange::Cancel { by } => self.cancel(by, now).map(one),
             IntentChange::Complete { by, outcome, report } => {
@@ -300,6 +308,7 @@ impl Intent {
                     && by == self.agent()
             }
             IntentChange::Approve { .. }
+            | IntentChange::ApproveLess { .. }
             | IntentChange::Deny { .. }
             | IntentChange::Revoke { .. }
             | IntentChange::End { .. }

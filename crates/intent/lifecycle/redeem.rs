@@ -5,6 +5,7 @@ use marque_audit::{Event, EventKind};
 use marque_spiffe::SpiffeId;
 
 use super::{Intent, RedeemedUse, State, TokenFacts, plus};
+use crate::approval::{ApprovalPlan, Exclusion, Principal};
 use crate::denial::{Denial, DenialCode};
 use crate::digest::Digest;
 use crate::provisions::LogField;
@@ -54,6 +55,7 @@ impl Intent {
             let detail = "the log has to say who approved it, and nobody did";
             return Err(Denial::new(DenialCode::ApprovalRequired, detail));
         }
+        self.is_not_for_who_approved(wanted.facts.delegator)?;
         if plus(now, super::MAX_CLOCK_STEP_BACK) < self.grant.not_before {
             return Err(Denial::new(DenialCode::GrantNotStarted, "the grant has not begun"));
         }
@@ -87,6 +89,25 @@ impl Intent {
         Ok((next, wanted.facts.told_by(event)))
     }
 
+    /// Nobody approves what is then done on their behalf, where the plan excludes the chain.
+    fn is_not_for_who_approved(&self, delegator: Option<&str>) -> Result<(), Denial> {
+        let plan = self.grant.approval.as_ref();
+        let excludes = |plan: &ApprovalPlan| plan.exclude().contains(&Exclusion::DelegationChain);
+        let Some(delegator) = delegator.filter(|_| plan.is_some_and(excludes)) else {
+            return Ok(());
+        };
+        let name: Option<Principal> = format!("person:{delegator}").parse().ok();
+        let by_them = |name: &Principal| {
+            self.approvals.iter().any(|approval| approval.decider().is_named(name))
+        };
+        // A name that cannot be compared might be anybody's.
+        if name.as_ref().is_some_and(|name| !by_them(name)) {
+            return Ok(());
+        }
+        let detail = format!("`{delegator}` approved it, and is on whose behalf it would be used");
+        Err(Denial::new(DenialCode::SelfApprovalForbidden, detail))
+    }
+
     /// The grant at rest, the caller's copy of it and every approval name one digest.
     pub(super) fn is_what_was_approved(&self, presented: &Digest) -> Result<(), Denial> {
         let own = self.grant.digest();
@@ -94,5 +115,46 @@ impl Intent {
             return Ok(());
         }
         Err(Denial::new(DenialCode::ApprovalDigestMismatch, format!("the grant is {own}")))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::approval::{Approval, Decider};
+    use crate::fixtures::{AGENT, ask, at, grant, operator};
+    use crate::grant::{Grant, GrantTerms};
+
+    #[test]
+    fn whoever_approved_it_is_not_the_one_on_whose_behalf_it_is_used() {
+        let used = |exclude: &[&str], delegator: Option<&str>| {
+            let plan =
+                serde_json::json!({"levels": [{"any": [{"approve": 1}]}], "exclude": exclude});
+            let approval = serde_json::from_value(plan).unwrap();
+            let terms = GrantTerms { approval, ..grant().terms().clone() };
+            let intent = Intent::open(Grant::seal(terms).unwrap(), None, ask(), at(0)).0;
+            let decider = Decider {
+                known_as: ["person:corp:alice".parse().unwrap()].into(),
+                ..Decider::from(operator(1))
+            };
+            let approval = Approval::by(decider, *intent.grant().digest(), at(1));
+            let (intent, _) = intent.approve(&approval, at(1)).unwrap();
+            let wanted = Use {
+                agent: &AGENT.parse().unwrap(),
+                grant_digest: intent.grant().digest(),
+                token_id: "one",
+                token_expires_at: intent.token_deadline(at(2)),
+                facts: TokenFacts { delegator, ..TokenFacts::default() },
+                epoch: 0,
+            };
+            intent.redeem(&wanted, at(2)).err().map(|denial| denial.code())
+        };
+        let chain = ["delegation_chain"];
+        let forbidden = Some(DenialCode::SelfApprovalForbidden);
+        assert_eq!(used(&chain, Some("corp:alice")), forbidden);
+        assert_eq!(used(&chain, Some("corp:a b")), forbidden, "it cannot be compared");
+        assert_eq!(used(&chain, Some("corp:bob")), None);
+        assert_eq!(used(&chain, None), None);
+        assert_eq!(used(&[], Some("corp:alice")), None);
     }
 }

@@ -39,7 +39,7 @@ pub(super) struct IntentArgs {
 
 #[derive(Debug, Subcommand)]
 enum IntentCommand {
-    /// List intents, newest first
+    /// List intents, newest first; those that wait for an approver, the riskiest first
     List {
         /// Only those in this state: pending, approved, active, consumed, denied, cancelled, expired, completed,
         /// closed_unreported or revoked
@@ -49,7 +49,7 @@ enum IntentCommand {
         #[arg(long, value_name = "SPIFFE-ID")]
         agent: Option<SpiffeId>,
         /// At most so many of each trust domain
-        #[arg(long, default_value_t = 50)]
+        #[arg(long, default_value_t = USUAL_LIMIT)]
         limit: u32,
         /// Count the open grants instead: by agent, delegator or target
         #[arg(long, value_name = "WHAT", conflicts_with_all = ["state", "agent", "limit"])]
@@ -178,7 +178,10 @@ impl IntentArgs {
     }
 }
 
-async fn list(
+/// How many of each trust domain are listed unless somebody says so.
+pub(super) const USUAL_LIMIT: u32 = 50;
+
+pub(super) async fn list(
     session: &mut Session,
     state: Option<State>,
     agent: Option<SpiffeId>,
@@ -189,6 +192,10 @@ async fn list(
         let agent = agent.as_ref().map(ToString::to_string);
         let intents = home.admin.intents(state, agent, Some(limit)).await?;
         all.extend(intents.into_iter().map(|intent| home.of(intent)));
+    }
+    if state == Some(State::Pending) {
+        // What waits is a queue: the riskiest first, and of two the one whose time runs out sooner.
+        all.sort_by_key(|of| (std::cmp::Reverse(of.item.grant.risk), of.item.expires_at));
     }
     session.output.show(&all, |all| render_list(all, SystemClock.now()))
 }

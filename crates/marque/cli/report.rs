@@ -1,5 +1,7 @@
 //! `marque report`: what a trust domain's operators should know of and nobody asked about.
 
+mod approvers;
+
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
@@ -21,6 +23,7 @@ use crate::grpc::admin::{HolderView, SharedIdentityView};
 Examples:
   marque report shared-identities                      what was recorded in the last 24 hours, and what is shared now
   marque report shared-identities --since 30d
+  marque report approvers --fail                       for a job: exit code 1 when somebody waves requests through
   marque report shared-identities --since 2026-11-22T00:00:00Z --output json
   marque report shared-identities --fail               for a job: exit code 1 when there is any")]
 pub(super) struct ReportArgs {
@@ -30,6 +33,14 @@ pub(super) struct ReportArgs {
 
 #[derive(Debug, Subcommand)]
 enum ReportCommand {
+    /// What approvers decided in the last 30 days, and how fast
+    ///
+    /// A median under three seconds is a rubber stamp: nobody reads that fast.
+    Approvers {
+        /// End with exit code 1 when somebody decides that fast
+        #[arg(long)]
+        fail: bool,
+    },
     /// The identities that more than one program used
     ///
     /// Two programs are two when attestation can tell them apart. What was recorded comes from the log of the trust domain
@@ -75,7 +86,10 @@ impl Since {
 
 impl ReportArgs {
     pub(super) async fn run(self, session: &mut Session) -> Result<(), Failure> {
-        let ReportCommand::SharedIdentities { since, fail } = self.command;
+        let (since, fail) = match self.command {
+            ReportCommand::Approvers { fail } => return approvers::run(session, fail).await,
+            ReportCommand::SharedIdentities { since, fail } => (since, fail),
+        };
         let since = since.instant(SystemClock.now());
         let mut all = Vec::new();
         for mut home in session.homes().await? {

@@ -1,11 +1,12 @@
 //! What a person sees of an intent before deciding about it (specs/intents.md 11).
 //!
 //! The sentence at the top is the playbook's title with the parameters, never the agent's words; those stand at the end,
-//! fenced, on lines of their own, and cannot drive the terminal. Absent, because the daemon does not have them yet: the
-//! delegation chain, the history of this request.
+//! fenced, on lines of their own, and cannot drive the terminal.
 
 mod bounds;
 mod change;
+mod deciding;
+mod found;
 
 use anstyle::{AnsiColor, Style};
 use jiff::Timestamp;
@@ -15,6 +16,8 @@ use super::output::{pairs, put, visible};
 use super::text::{length, lifetime, lines, moment, moment_from, or_dash, short_digest};
 use crate::grpc::admin::{GrantView, IntentView};
 use marque_spiffe::Environment;
+
+pub(super) use self::deciding::less;
 
 const HEADING: Style = Style::new().bold();
 const WARNING: Style = AnsiColor::Yellow.on_default().bold();
@@ -40,10 +43,7 @@ pub(super) fn render(
     );
     put(&mut text, format_args!("{HEADING}{}{HEADING:#}:\n", consequence(intent)));
     text.push_str(&additions(grant, now));
-    for approval in &intent.approvals {
-        let (approver, when) = (visible(&approval.approver), moment_from(approval.at, now));
-        put(&mut text, format_args!("\nApproved by {approver}, {when}\n"));
-    }
+    text.push_str(&deciding::section(intent, now));
     if let Some(denial) = &intent.denial {
         let (code, detail) = (visible(&denial.code), visible(&denial.detail));
         put(&mut text, format_args!("\n{WARNING}Denied{WARNING:#}: {detail} (code `{code}`)\n"));
@@ -132,6 +132,7 @@ fn standing(
         ("policies", short_digest(&grant.policy_set_digest)),
         ("digest", short_digest(&grant.digest)),
     ]);
+    rows.extend(found::rows(grant));
     if *uses_left < grant.uses {
         rows.push(("uses left", format!("{uses_left} of {}", grant.uses)));
     }

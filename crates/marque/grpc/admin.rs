@@ -4,6 +4,7 @@
 //! decides for every call whether it is an operator and no agent. Absent on purpose: every rule about entries, intents
 //! and kills, which are behind [`AdminDoor`].
 
+mod approvals;
 mod client;
 mod door;
 mod gate;
@@ -37,15 +38,19 @@ use super::serve::{Limits, ServeError, serve};
 use crate::{error, telemetry};
 
 pub use client::{AdminClient, LeafStream};
-pub use door::{AdminDoor, AdminError, DaemonStatus, NewPosture, Operator, Refusal, TokenStanding};
+pub use door::{
+    AdminDoor, AdminError, ApprovalWord, DaemonStatus, NewPosture, Operator, Refusal, TokenStanding,
+};
+pub(crate) use gate::{names_of, written_groups};
 
 pub use pace::{RefusalView, StandingView};
 pub use remote_log::RemoteLog;
 pub use view::{
-    ApprovalView, DenialView, EarnedView, EntryView, ExplanationView, FindingView, GrantView,
-    HolderView, IntentView, KillScopeView, KillStateView, KillView, LeafView, LogInfoView,
-    MissingView, NearView, PlaybookView, ProfilesView, RefusedCallerView, SharedIdentityView,
-    StatusView, TokenView, UseView,
+    ApprovalView, ApproverRecordView, DenialView, EarnedView, EligibilityView, EntryView,
+    ExplanationView, FindingView, GrantView, HolderView, IntentView, KillScopeView, KillStateView,
+    KillView, LeafView, LogInfoView, MissingView, NarrowedView, NearView, ObjectionView,
+    PlaybookView, ProfilesView, RefusedCallerView, SharedIdentityView, StatusView, TokenView,
+    UseView,
 };
 
 /// Serves the admin API on `listener` until `shutdown` is cancelled and the drain is over.
@@ -60,7 +65,8 @@ pub async fn serve_admin(
     shutdown: CancellationToken,
 ) -> Result<(), ServeError> {
     let gate = Gate::new(Arc::clone(&door), attestors);
-    let service = AdminService { door, gate, shutdown: shutdown.clone() };
+    let service =
+        AdminService { door, gate, shown: approvals::Shown::default(), shutdown: shutdown.clone() };
     let server = AdminServer::new(service).max_decoding_message_size(limits.message_bytes);
     serve(listener, Routes::new(server), None, limits, shutdown).await
 }
@@ -80,6 +86,7 @@ pub(crate) fn review(
 struct AdminService {
     door: Arc<dyn AdminDoor>,
     gate: Gate,
+    shown: approvals::Shown,
     shutdown: CancellationToken,
 }
 
@@ -206,31 +213,28 @@ impl Admin for AdminService {
         &self,
         request: Request<proto::GetIntentRequest>,
     ) -> Result<Response<proto::GetIntentResponse>, Status> {
-        let (_, id) = self.operator_for("GetIntent", &request, |body| &body.id).await?;
-        let intent = self.door.intent(id).await.map_err(error::admin)?;
-        Ok(Response::new(proto::GetIntentResponse { intent: Some(self.intent(&intent)) }))
+        self.shown_intent(request).await
     }
 
     async fn approve_intent(
         &self,
         request: Request<proto::ApproveIntentRequest>,
     ) -> Result<Response<proto::ApproveIntentResponse>, Status> {
-        let (operator, id) = self.operator_for("ApproveIntent", &request, |body| &body.id).await?;
-        let proto::ApproveIntentRequest { id: _, grant_digest } = request.into_inner();
-        let digest = requests::digest(&grant_digest)?;
-        let intent = self.door.approve(operator, id, digest).await.map_err(error::admin)?;
-        Ok(Response::new(proto::ApproveIntentResponse { intent: Some(self.intent(&intent)) }))
+        self.approved(request).await
     }
 
     async fn deny_intent(
         &self,
         request: Request<proto::DenyIntentRequest>,
     ) -> Result<Response<proto::DenyIntentResponse>, Status> {
-        let (operator, id) = self.operator_for("DenyIntent", &request, |body| &body.id).await?;
-        let proto::DenyIntentRequest { id: _, reason } = request.into_inner();
-        let intent =
-            self.door.deny(operator, id, requests::reason(&reason)?).await.map_err(error::admin)?;
-        Ok(Response::new(proto::DenyIntentResponse { intent: Some(self.intent(&intent)) }))
+        self.denied(request).await
+    }
+
+    async fn list_approvers(
+        &self,
+        request: Request<proto::ListApproversRequest>,
+    ) -> Result<Response<proto::ListApproversResponse>, Status> {
+        self.approvers(request).await
     }
 
     async fn revoke_intent(

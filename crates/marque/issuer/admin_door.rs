@@ -13,16 +13,16 @@ use marque_intent::IntentStore;
 use marque_intent::kill::{KillScope, KillState};
 use marque_intent::pace::{Family, Standing};
 use marque_intent::{
-    Approval, Denial, DenialCode, DenialFilter, DenialId, DenialRecord, Digest, EndReason, Holding,
-    Intent, IntentChange, IntentFilter, IntentId, OpenBy, OpenCount, OpenIntents as _, PlaybookSet,
-    PostureSignal, PostureState, Reason, Release,
+    Approval, DecisionRecord, Denial, DenialCode, DenialFilter, DenialId, DenialRecord, EndReason,
+    Holding, Intent, IntentChange, IntentFilter, IntentId, OpenBy, OpenCount, OpenIntents as _,
+    PlaybookSet, PostureSignal, PostureState, Reason, Release, Rosters,
 };
 use marque_registry::{Entry, EntryId, EntryRole, NewEntry, Snapshot, TrustDomainDocument};
 use marque_spiffe::{SelectorSet, SpiffeId};
 
 use super::{Issuer, RegistrarError};
 use crate::grpc::admin::{
-    AdminDoor, AdminError, DaemonStatus, NewPosture, Operator, Refusal, TokenStanding,
+    AdminDoor, AdminError, ApprovalWord, DaemonStatus, NewPosture, Operator, Refusal, TokenStanding,
 };
 use crate::identities::{Denials, SharedIdentities};
 use crate::webhooks::{WebhookError, WebhookView};
@@ -67,6 +67,17 @@ impl AdminDoor for Issuer {
 
     fn playbooks(&self) -> Arc<PlaybookSet> {
         Arc::clone(&self.intents.playbooks)
+    }
+
+    fn rosters(&self) -> Arc<Rosters> {
+        Arc::clone(&self.intents.rosters)
+    }
+
+    fn decisions(&self) -> BoxFuture<'_, Result<Vec<(String, DecisionRecord)>, AdminError>> {
+        Box::pin(async move {
+            let decisions = self.store.approver_decisions(self.clock.now()).await;
+            decisions.map_err(|error| AdminError::Unavailable(Box::new(error)))
+        })
     }
 
     fn status(&self) -> DaemonStatus {
@@ -118,10 +129,11 @@ impl AdminDoor for Issuer {
         &self,
         operator: Operator,
         id: IntentId,
-        digest: Digest,
+        word: ApprovalWord,
     ) -> BoxFuture<'_, Result<Intent, AdminError>> {
         let now = self.clock.now();
-        let approval = Approval::by(operator.decider(now), digest, now);
+        let ApprovalWord { digest, less, took_ms } = word;
+        let approval = Approval::by(operator.decider(now), digest, now).after(took_ms);
         Box::pin(async move {
             // The gate knows agents by their entries: whoever asked must still have one to be told from an operator.
             let intent = AdminDoor::intent(self, id.clone()).await?;
@@ -132,7 +144,11 @@ impl AdminDoor for Issuer {
             let (approver, groups) = (approval.approver(), approval.groups());
             let allowed = self.intents.may_be_approved(&intent, approver, groups, None).await;
             allowed.map_err(AdminError::Refused)?;
-            self.change(id, IntentChange::Approve { approval }).await
+            let change = match less {
+                Some(less) => IntentChange::ApproveLess { approval, less },
+                None => IntentChange::Approve { approval },
+            };
+            self.change(id, change).await
         })
     }
 

@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use marque_exchange::IssuerUrl;
 use marque_intent::{
     CalendarSet, Enforcement, ExceptionStanding, GroupName, Overdue, Playbook, PlaybookFinding,
-    PlaybookSet, Scope,
+    PlaybookSet, Principal, RosterFinding, Rosters, Scope,
 };
 use marque_policy::{CaseResult, CedarDecisionPoint, PolicyFinding, run_cases};
 use marque_registry::{
@@ -36,6 +36,8 @@ pub struct CheckedFolder {
     pub calendars: CalendarSet,
     /// The policy sets.
     pub policy: CedarDecisionPoint,
+    /// Who is on duty when.
+    pub rosters: Rosters,
 }
 
 /// Reads one trust domain's folder.
@@ -70,7 +72,12 @@ pub fn check(path: &Path) -> Result<CheckedFolder, Vec<Finding>> {
     if let (Some(playbooks), Some(calendars)) = (&playbooks, &calendars) {
         findings.extend(change_control::unknown(&folder, playbooks, calendars));
     }
+    let rosters = keep(Rosters::load(&path.join("rosters")), &mut findings, |found| {
+        let RosterFinding { file, message } = found;
+        Finding { file, line: None, message }
+    });
     findings.extend(unusable_groups(&folder));
+    findings.extend(unusable_persons(&folder));
     findings.extend(unusable_url(&folder));
     findings.extend(unusable_scopes(&folder));
     findings.extend(unusable_servers(&folder));
@@ -78,9 +85,9 @@ pub fn check(path: &Path) -> Result<CheckedFolder, Vec<Finding>> {
     if let Some(playbooks) = &playbooks {
         findings.extend(unknown_webhooks(&folder, playbooks));
     }
-    match (playbooks, calendars, policy) {
-        (Some(playbooks), Some(calendars), Some(policy)) if findings.is_empty() => {
-            Ok(CheckedFolder { folder, playbooks, calendars, policy })
+    match (playbooks, calendars, policy, rosters) {
+        (Some(playbooks), Some(calendars), Some(policy), Some(rosters)) if findings.is_empty() => {
+            Ok(CheckedFolder { folder, playbooks, calendars, policy, rosters })
         }
         _ => Err(findings),
     }
@@ -400,6 +407,22 @@ fn unusable_groups(folder: &TrustDomainFolder) -> Vec<Finding> {
             file: folder.path.join(DOCUMENT),
             line: None,
             message: format!("approver group `{group}`: {error}"),
+        })
+        .collect()
+}
+
+/// Links of operators to people that could never be compared.
+fn unusable_persons(folder: &TrustDomainFolder) -> Vec<Finding> {
+    let persons = folder.document.operators().iter().flat_map(|rule| rule.persons());
+    persons
+        .filter(|person| {
+            let named = person.split_once(':').is_some_and(|(issuer, _)| !issuer.is_empty());
+            !named || format!("person:{person}").parse::<Principal>().is_err()
+        })
+        .map(|person| Finding {
+            file: folder.path.join(DOCUMENT),
+            line: None,
+            message: format!("`persons` in [operators]: `{person}` is not `<issuer>:<sub>`"),
         })
         .collect()
 }

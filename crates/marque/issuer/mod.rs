@@ -34,7 +34,7 @@ use marque_exchange::{
     ClientAuthenticator, EnvironmentLookup, IssuerUrl, NonceSecret, OAuthError, SignedStatusList,
     TokenService, TokenServiceParts,
 };
-use marque_intent::Caps;
+use marque_intent::{ApprovalLimits, Caps};
 use marque_keys::KeyManager;
 use marque_registry::{Registry, TrustDomainDocument};
 use marque_spiffe::{Bundle, BundleSource, Clock, Environment, Random, TrustDomain};
@@ -118,7 +118,7 @@ pub(crate) struct IssuerParts {
 impl Issuer {
     /// Opens the authorities, loads the entries, and wires the rooms.
     pub(crate) async fn open(checked: CheckedFolder, parts: IssuerParts) -> anyhow::Result<Self> {
-        let CheckedFolder { folder, playbooks, calendars, policy } = checked;
+        let CheckedFolder { folder, playbooks, calendars, policy, rosters } = checked;
         let IssuerParts {
             issuer_url,
             keys,
@@ -134,6 +134,11 @@ impl Issuer {
         let document = Arc::new(folder.document);
         let now = clock.now();
         versions::are_as_granted(&playbooks, &store).await?;
+        let asked = document.approvals();
+        store.limit_approvals(ApprovalLimits {
+            max_per_hour: asked.max_per_hour,
+            max_pending: asked.max_pending,
+        });
         let authority =
             Authority::open(authority_config(&document), keys, &*store, Arc::clone(&random), now)
                 .await;
@@ -183,6 +188,7 @@ impl Issuer {
             postures: PostureBoard::new(Arc::clone(&store)),
             change: Arc::clone(&change),
             registry: Arc::clone(registrar.registry()),
+            rosters: Arc::new(rosters),
             store: Arc::clone(&store),
             clock: Arc::clone(&clock),
             random: Arc::clone(&random),

@@ -9,9 +9,9 @@ use super::broker::brokers;
 use super::federation::federations;
 use super::{
     HostSettings, LifetimeSettings, OperatorPrincipal, OperatorRule, TrustDomainDocument,
-    approver_login, attestation, authorization_servers, chat, clients, decisions, denials,
-    identities, oidc_issuers, playbooks, resource_servers, ticket_systems, token_service, webhooks,
-    workload_api,
+    approvals, approver_login, attestation, authorization_servers, chat, clients, decisions,
+    denials, identities, oidc_issuers, playbooks, resource_servers, ticket_systems, token_service,
+    webhooks, workload_api,
 };
 use crate::fields::{Fields, Lined, Log, parse};
 use crate::finding::Finding;
@@ -79,6 +79,8 @@ fn document(mut top: Fields<'_, '_>, log: &mut Log<'_>) -> Option<TrustDomainDoc
         chat::read(integrations, identities_of_chat, has_login, log);
     let decisions = decisions::settings(&mut top, environment, log);
     let decision_points = decisions::points(top.tables("decision_points", log), log);
+    let approvals = top.optional_table("approvals", log);
+    let approvals = approvals.map(|table| approvals::read(table, log)).unwrap_or_default();
     top.finish(log);
     Some(TrustDomainDocument {
         name: name?,
@@ -109,6 +111,7 @@ fn document(mut top: Fields<'_, '_>, log: &mut Log<'_>) -> Option<TrustDomainDoc
         decisions,
         playbooks,
         webhooks,
+        approvals,
     })
 }
 
@@ -194,6 +197,7 @@ fn operator(mut table: Fields<'_, '_>, log: &mut Log<'_>) -> Option<OperatorRule
     let user: Option<Name> = table.optional_text("user", log);
     let uid = table.optional_number("uid", log);
     let groups: Vec<Name> = table.texts("groups", log);
+    let persons: Vec<Name> = table.texts("persons", log);
     let line = table.line();
     table.finish(log);
     let principal = match (user, uid) {
@@ -205,7 +209,8 @@ fn operator(mut table: Fields<'_, '_>, log: &mut Log<'_>) -> Option<OperatorRule
         }
     };
     let groups = groups.into_iter().map(|Name(group)| group).collect();
-    Some(OperatorRule { principal, groups })
+    let persons = persons.into_iter().map(|Name(person)| person).collect();
+    Some(OperatorRule { principal, groups, persons })
 }
 
 /// A user or group name.

@@ -86,8 +86,10 @@ async fn new_intents(transaction: &Transaction<'_>, changes: &Changes) -> Result
     )
     .await?;
     all(written, new.len(), "intents")?;
-    let grants =
-        new.iter().map(|intent| document(intent.grant())).collect::<Result<Vec<_>, _>>()?;
+    let grants = new
+        .iter()
+        .map(|intent| document(intent.shared_grant().as_ref()))
+        .collect::<Result<Vec<_>, _>>()?;
     let insert = "INSERT INTO grants (intent, document)
                   SELECT intent, document::json FROM unnest($1::text[], $2::text[]) AS new (intent, document)";
     let written = execute(transaction, insert, &[&ids, &grants]).await?;

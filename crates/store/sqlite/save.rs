@@ -35,7 +35,7 @@ fn intents(connection: &Connection, changes: &Changes) -> Result<(), Failure> {
         let course = document(intent.course())?;
         let written = match replaces {
             None => {
-                let grant = intent.grant();
+                let grant = intent.shared_grant().as_ref();
                 let written = connection
                     .prepare_cached(
                         "INSERT INTO intents (id, agent, playbook, state, state_version, created_at, document,

@@ -6,11 +6,12 @@ use jiff::Timestamp;
 use marque_audit::{Event, EventKind};
 use marque_intent::pace::{Kept, Refused};
 use marque_intent::{
-    Denial, DenialClass, DenialCode, DenialId, DenialRecord, IdempotencyKey, Intent, IntentChange,
-    IntentId, State, Submitted,
+    ApprovalLimits, Denial, DenialClass, DenialCode, DenialId, DenialRecord, IdempotencyKey,
+    Intent, IntentChange, IntentId, State, Submitted,
 };
 
 use super::Pace;
+use super::approvers;
 use super::open::{admit_new, clock_is_safe, end_below};
 use crate::Failure;
 use crate::rows::Idempotency;
@@ -26,6 +27,7 @@ pub(crate) struct Submit {
     pub(crate) events: Vec<Event>,
     pub(crate) idempotency: Option<IdempotencyKey>,
     pub(crate) pace: Option<Pace>,
+    pub(crate) limits: ApprovalLimits,
 }
 
 /// Why a new intent was not kept.
@@ -50,6 +52,7 @@ impl Transaction for Submit {
             keys.intents.insert(parent.id.clone());
             keys.below.insert(parent.id.clone());
         }
+        approvers::keys_of_intent(&self.intent, keys);
         keys.idempotency.extend(self.idempotency.as_ref().map(named));
         if let Some(pace) = &self.pace {
             pace.keys(keys);
@@ -81,6 +84,9 @@ impl Transaction for Submit {
             idempotency: key.map(|key| row(key, self.intent.id(), view)).into_iter().collect(),
             ..Writes::default()
         };
+        if let Err(denial) = approvers::enqueue(&self.intent, self.limits, view, &mut writes)? {
+            return Ok(Plan::nothing(Err(SubmitRefusal::Refused(denial))));
+        }
         Ok(match self.counted(view, &mut writes)? {
             Ok((intent, after)) => {
                 writes.intents.push(intent.clone());
@@ -203,6 +209,7 @@ pub(crate) struct Change {
     /// Where it is a person's word on the request.
     pub(crate) pace: Option<Pace>,
     pub(crate) now: Timestamp,
+    pub(crate) limits: ApprovalLimits,
 }
 
 /// The intent after a change, and the refusal of its target that it was granted soon after.
@@ -218,6 +225,7 @@ impl Transaction for Change {
         if let Some(pace) = &self.pace {
             pace.keys(keys);
         }
+        approvers::keys_of_change(&self.change, keys);
     }
 
     fn plan(&self, view: &View) -> Result<Plan<Self::Answer>, Failure> {
@@ -239,6 +247,13 @@ impl Transaction for Change {
             Some(denial) => Err(denial),
             None => intent.apply(&self.change, self.now),
         };
+        let applied = match applied {
+            Ok((next, events)) if !events.is_empty() => {
+                approvers::may_decide(&self.change, self.limits, view, self.now)?
+                    .map(|()| (next, events))
+            }
+            applied => applied,
+        };
         let answer = match applied {
             // No event: nothing changed, and nothing is to be stored.
             Ok((next, events)) => {
@@ -251,6 +266,7 @@ impl Transaction for Change {
                     let (next, after) = self.counted(next, view, &mut writes)?;
                     writes.intents.push(next.clone());
                     end_below(view, &next, self.now, &mut writes)?;
+                    approvers::decided(&self.change, &next, view, &mut writes, self.now)?;
                     Ok((next, after))
                 }
             }
@@ -291,7 +307,9 @@ impl Change {
 
     /// What a kill stops is not approved any more. It may still be refused, withdrawn or ended.
     fn stopped(&self, view: &View, intent: &Intent) -> Option<Denial> {
-        let IntentChange::Approve { .. } = &self.change else { return None };
+        let (IntentChange::Approve { .. } | IntentChange::ApproveLess { .. }) = &self.change else {
+            return None;
+        };
         if let Err(denial) = clock_is_safe(view, self.now) {
             return Some(denial);
         }
@@ -304,6 +322,9 @@ impl Change {
         let (kind, change, actor) = match &self.change {
             IntentChange::Approve { approval } => {
                 (EventKind::ApprovalRefused, "approve", Some(approval.approver().to_string()))
+            }
+            IntentChange::ApproveLess { approval, .. } => {
+                (EventKind::ApprovalRefused, "approve_less", Some(approval.approver().to_string()))
             }
             IntentChange::Deny { decider, .. } => {
                 (EventKind::ApprovalRefused, "deny", Some(decider.approver.to_string()))

@@ -13,6 +13,7 @@ use super::programs::marque;
 pub(crate) struct Operator {
     endpoints: PathBuf,
     trust_domain: &'static str,
+    uid: Option<u32>,
 }
 
 /// What a command said.
@@ -26,7 +27,13 @@ pub(crate) struct Said {
 
 impl Operator {
     pub(crate) fn new(endpoints: PathBuf, trust_domain: &'static str) -> Self {
-        Self { endpoints, trust_domain }
+        Self { endpoints, trust_domain, uid: None }
+    }
+
+    /// The same command line in the hands of another local user, who may open the admin socket by its group. For tests that
+    /// run as root.
+    pub(crate) fn of_user(&self, uid: u32) -> Self {
+        Self { uid: Some(uid), ..self.clone() }
     }
 
     /// The arguments that name the daemon, the trust domain and the form of the output, before `arguments`.
@@ -39,7 +46,7 @@ impl Operator {
 
     /// Runs one command, whatever comes of it.
     pub(crate) async fn run(&self, arguments: &[&str]) -> Said {
-        run_marque(&self.arguments(arguments)).await
+        run_as(self.uid, &self.arguments(arguments)).await
     }
 
     /// Runs one command that must succeed, and gives its JSON.
@@ -73,12 +80,16 @@ impl Operator {
 
 /// Runs `marque` with exactly these arguments.
 pub(crate) async fn run_marque(arguments: &[String]) -> Said {
-    let Output { status, stdout, stderr } = Command::new(marque())
-        .args(arguments)
-        .kill_on_drop(true)
-        .output()
-        .await
-        .expect("marque runs");
+    run_as(None, arguments).await
+}
+
+async fn run_as(uid: Option<u32>, arguments: &[String]) -> Said {
+    let mut command = Command::new(marque());
+    if let Some(uid) = uid {
+        command.uid(uid).gid(0);
+    }
+    let Output { status, stdout, stderr } =
+        command.args(arguments).kill_on_drop(true).output().await.expect("marque runs");
     Said {
         command: arguments.join(" "),
         code: status.code().unwrap_or(-1),

@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 use marque_intent::{Constraints, Limits};
 use serde_json::json;
 
-use crate::grpc::admin::{ApprovalView, DenialView};
+use crate::grpc::admin::{ApprovalView, DenialView, EligibilityView, NarrowedView, ObjectionView};
 
 use super::*;
 
@@ -58,6 +58,7 @@ pub(in crate::cli) fn pending() -> IntentView {
             policy_set_digest: format!("sha256:{}", "ef".repeat(32)),
             evidence: Default::default(),
             conditions: Default::default(),
+            approval: None,
         },
         justification: "The certificate of shop ends in two days.".to_owned(),
         created_at: at("2026-11-22T02:58:00Z"),
@@ -76,6 +77,10 @@ pub(in crate::cli) fn pending() -> IntentView {
         ended_for: String::new(),
         report: String::new(),
         heard_at: None,
+        open_level: 1,
+        objections: Vec::new(),
+        narrowed: Vec::new(),
+        you: None,
     }
 }
 
@@ -266,6 +271,10 @@ fn what_was_decided_is_shown_with_who_and_why() {
         approver: "operator:alice(1000)".to_owned(),
         at: Some("2026-11-22T02:59:00Z".parse().unwrap()),
         digest: String::new(),
+        level: 1,
+        groups: Vec::new(),
+        mfa: String::new(),
+        client: String::new(),
     };
     let denial = DenialView {
         code: "approval_denied".to_owned(),
@@ -308,4 +317,107 @@ fn oauth_14_5_whom_the_agent_asks_and_its_binding_message_stand_among_its_own_wo
     let silent = IntentView { justification: String::new(), ..intent };
     assert!(page(&silent).contains("gave no justification"));
     assert!(page(&silent).contains("It shows: W4SCT"));
+}
+
+/// Two levels, the first of which is done, with a refusal and something taken away.
+fn waiting() -> IntentView {
+    let mut intent = pending();
+    let plan = json!({
+        "levels": [
+            {"any": [{"approve": 2, "groups": ["dev"], "deny": 2}, {"approve": 1, "groups": ["lead"]}]},
+            {"any": [{"approve": 2, "groups": ["sec", "sre"], "distinct_groups": true}]},
+        ],
+        "exclude": ["agent_owner", "delegation_chain"],
+        "excluded": ["group:platform-sre"],
+        "mfa": true,
+    });
+    intent.grant.approval = serde_json::from_value(plan).unwrap();
+    let at = |text: &str| Some(text.parse().unwrap());
+    intent.approvals = vec![ApprovalView {
+        approver: "operator:lee(1002)".to_owned(),
+        at: at("2026-11-22T02:59:00Z"),
+        digest: intent.grant.digest.clone(),
+        level: 1,
+        groups: vec!["lead".to_owned()],
+        mfa: "host".to_owned(),
+        client: "admin socket".to_owned(),
+    }];
+    intent.objections = vec![ObjectionView {
+        approver: "operator:dan(1003)".to_owned(),
+        at: at("2026-11-22T02:58:30Z"),
+        reason: "too-wide".to_owned(),
+    }];
+    intent.narrowed = vec![NarrowedView {
+        approver: "operator:lee(1002)".to_owned(),
+        at: at("2026-11-22T02:59:00Z"),
+        from: format!("sha256:{}", "a1".repeat(32)),
+        to: intent.grant.digest.clone(),
+    }];
+    intent.open_level = 2;
+    intent.you = Some(EligibilityView {
+        may_approve: false,
+        groups: vec!["dev".to_owned()],
+        code: "approver_not_eligible".to_owned(),
+        detail: "operator:dev(1004) is in none of the approver groups of level 2".to_owned(),
+    });
+    intent
+}
+
+#[test]
+fn an_approver_sees_who_decides_who_has_and_why_it_is_them() {
+    let shown = page(&waiting());
+    let told = shown.split("Who decides:\n").nth(1).unwrap();
+    let told = told.split("\nUntrusted text").next().unwrap();
+    for line in [
+        "levels     1: 2 of dev (2 refusing end it), or 1 of lead (1 refusing end it); 1 so far",
+        "2: 2 of sec or sre, each of another group (1 refusing end it); 0 so far, waits here",
+        "never      the requester, delegation_chain, agent_owner, group:platform-sre",
+        "login      with more than one factor, within the last 15m",
+        "you        MAY NOT approve: operator:dev(1004) is in none of the approver groups of level 2 (code `approver_not_eligible`)",
+        "answer by  2026-11-22 03:28:00 UTC (in 28m); silence denies",
+        "start by   15m after the approval",
+        "digest     0123456789ab",
+        "marque deny int_01abcdefghjkmnpqrstvwxyz01 --because …",
+        "Approved by operator:lee(1002) of lead by host, 2026-11-22 02:59:00 UTC (1m ago)",
+        "Refused by operator:dan(1003), 2026-11-22 02:58:30 UTC (1m 30s ago): too-wide",
+        "Narrowed by operator:lee(1002), 2026-11-22 02:59:00 UTC (1m ago): a1a1a1a1a1a1 became 0123456789ab",
+    ] {
+        assert!(told.contains(line), "{line}\n{told}");
+    }
+    let you = EligibilityView {
+        may_approve: true,
+        groups: vec!["sec".to_owned()],
+        code: String::new(),
+        detail: String::new(),
+    };
+    let shown = page(&IntentView { you: Some(you), ..waiting() });
+    assert!(shown.contains("may approve: you are in sec"), "{shown}");
+}
+
+#[test]
+fn what_was_found_out_stands_above_what_would_be_added() {
+    let mut intent = pending();
+    let evidence = json!({
+        "ticket": {
+            "system": "itsm", "state": "approved", "title": "Rotate \u{1b}[2J checkout",
+            "state_hash": format!("sha256:{}", "00".repeat(32)),
+            "checked_at": "2026-11-22T02:58:00Z",
+        },
+        "window": {"open": false, "opens_at": "2026-11-22T09:00:00Z"},
+        "history": {"open_grants": 2, "denials": 1},
+    });
+    intent.grant.evidence = serde_json::from_value(evidence).unwrap();
+    let shown = page(&intent);
+    for told in [
+        "CHG-1842: approved in itsm, looked at 2026-11-22 02:58:00 UTC (2m ago)",
+        "CLOSED, opens 2026-11-22 09:00:00 UTC (in 6h)",
+        "2 grants of this agent are open; it was refused 1 times in 30 days",
+    ] {
+        assert!(shown.contains(told), "{told}\n{shown}");
+    }
+    assert!(!shown.contains('\u{1b}'), "{shown}");
+    let blackout =
+        json!({"open": false, "blackout": "change-freeze", "until": "2026-11-23T00:00:00Z"});
+    intent.grant.evidence.window = serde_json::from_value(blackout).unwrap();
+    assert!(page(&intent).contains("BLACKOUT `change-freeze`"));
 }

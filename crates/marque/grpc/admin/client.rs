@@ -1,26 +1,27 @@
 //! The admin API as the command line uses it.
 
 use std::path::Path;
+use std::time::Duration;
 
 use futures::stream::BoxStream;
 use futures::{StreamExt, TryStreamExt};
 use jiff::Timestamp;
 use marque_intent::kill::KillScope;
-use marque_intent::{Posture, PostureScope, PostureSignal, State};
+use marque_intent::{Narrowing, Posture, PostureScope, PostureSignal, State};
 use marque_registry::NewEntry;
 use tonic::transport::Channel;
 
 use super::super::client::{CallError, connect};
 use super::super::proto::admin as proto;
 use super::super::proto::admin::admin_client::AdminClient as Client;
-use super::super::time::timestamp;
+use super::super::time::{duration, timestamp};
 use super::messages;
 use super::pace::{RefusalView, StandingView};
 use crate::webhooks::WebhookView;
 
 use super::view::{
-    EntryView, ExplanationView, IntentView, KillStateView, LeafView, LogInfoView, PlaybookView,
-    RefusedCallerView, SharedIdentityView, StatusView, TokenView,
+    ApproverRecordView, EntryView, ExplanationView, IntentView, KillStateView, LeafView,
+    LogInfoView, PlaybookView, RefusedCallerView, SharedIdentityView, StatusView, TokenView,
 };
 
 /// A client of one admin socket.
@@ -140,7 +141,7 @@ impl AdminClient {
         one(intent)
     }
 
-    /// Approves exactly the grant with this digest.
+    /// Approves the grant with this digest, or less than it.
     ///
     /// # Errors
     /// As [`Self::status`].
@@ -148,11 +149,29 @@ impl AdminClient {
         &mut self,
         id: String,
         grant_digest: String,
+        less: Option<Narrowing>,
     ) -> Result<IntentView, CallError> {
-        let request = proto::ApproveIntentRequest { id, grant_digest };
+        let less = less.map(|less| proto::Narrowing {
+            uses: less.uses,
+            max_duration: less.max_duration_s.map(|s| duration(Duration::from_secs(s))),
+            start_within: less.start_within_s.map(|s| duration(Duration::from_secs(s))),
+            without_scopes: less.without_scopes.iter().map(ToString::to_string).collect(),
+            without_tools: less.without_tools.iter().map(ToString::to_string).collect(),
+        });
+        let request = proto::ApproveIntentRequest { id, grant_digest, less };
         let proto::ApproveIntentResponse { intent } =
             self.inner.approve_intent(request).await?.into_inner();
         one(intent)
+    }
+
+    /// What approvers decided in the last 30 days, and how fast.
+    ///
+    /// # Errors
+    /// As [`Self::status`].
+    pub async fn approvers(&mut self) -> Result<Vec<ApproverRecordView>, CallError> {
+        let answer = self.inner.list_approvers(proto::ListApproversRequest {}).await?.into_inner();
+        let proto::ListApproversResponse { approvers } = answer;
+        Ok(approvers.into_iter().map(Into::into).collect())
     }
 
     /// Denies an intent.

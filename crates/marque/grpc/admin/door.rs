@@ -1,5 +1,6 @@
 //! What an issuer offers to its operators.
 
+use std::collections::BTreeSet;
 use std::fmt::{self, Debug};
 use std::sync::Arc;
 
@@ -10,9 +11,10 @@ use marque_exchange::{TokenId, TokenRecord};
 use marque_intent::kill::{KillScope, KillState};
 use marque_intent::pace::{Family, Standing};
 use marque_intent::{
-    Approver, ChangeError, Decider, Denial, DenialCode, DenialFilter, DenialId, DenialRecord,
-    Digest, GroupName, Holding, Intent, IntentFilter, IntentId, IntentStoreError, OpenBy,
-    OpenCount, PlaybookSet, Posture, PostureScope, PostureState, Reason,
+    Approver, ChangeError, Decider, DecisionRecord, Denial, DenialCode, DenialFilter, DenialId,
+    DenialRecord, Digest, GroupName, Holding, Intent, IntentFilter, IntentId, IntentStoreError,
+    MfaEvidence, Narrowing, OpenBy, OpenCount, PlaybookSet, Posture, PostureScope, PostureState,
+    Principal, Reason, Rosters,
 };
 use marque_registry::{Entry, EntryId, NewEntry, RegistryError, Snapshot, TrustDomainDocument};
 use marque_spiffe::{SelectorSet, SpiffeId};
@@ -72,12 +74,18 @@ pub trait AdminDoor: Debug + Send + Sync {
     /// One intent.
     fn intent(&self, id: IntentId) -> BoxFuture<'_, Result<Intent, AdminError>>;
 
-    /// Approves exactly the grant with this digest.
+    /// Who is on duty when.
+    fn rosters(&self) -> Arc<Rosters>;
+
+    /// What is remembered of approvers' decisions, by approver.
+    fn decisions(&self) -> BoxFuture<'_, Result<Vec<(String, DecisionRecord)>, AdminError>>;
+
+    /// Approves the grant with this digest, or less than it.
     fn approve(
         &self,
         operator: Operator,
         id: IntentId,
-        digest: Digest,
+        word: ApprovalWord,
     ) -> BoxFuture<'_, Result<Intent, AdminError>>;
 
     /// Denies a pending intent.
@@ -191,6 +199,17 @@ pub trait AdminDoor: Debug + Send + Sync {
     fn record_refusal(&self, refusal: Refusal) -> BoxFuture<'_, Result<(), AdminError>>;
 }
 
+/// What an operator says yes to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ApprovalWord {
+    /// The digest that they were shown.
+    pub digest: Digest,
+    /// What they take away of it.
+    pub less: Option<Narrowing>,
+    /// How long they had it before their eyes, in milliseconds, where that is known.
+    pub took_ms: Option<u64>,
+}
+
 /// How a daemon is; the rest of the status comes from what the door shows anyway.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct DaemonStatus {
@@ -212,34 +231,36 @@ pub struct TokenStanding {
 /// A local user who may use the admin socket.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Operator {
-    uid: u32,
-    user: String,
-    groups: Vec<GroupName>,
+    approver: Approver,
+    groups: BTreeSet<GroupName>,
+    known_as: BTreeSet<Principal>,
+    has_mfa: bool,
 }
 
 impl Operator {
     /// Only the gate makes one, after it looked at the process.
-    pub(super) fn new(uid: u32, user: String, groups: Vec<GroupName>) -> Self {
-        Self { uid, user, groups }
+    pub(super) const fn new(
+        approver: Approver,
+        groups: BTreeSet<GroupName>,
+        known_as: BTreeSet<Principal>,
+        has_mfa: bool,
+    ) -> Self {
+        Self { approver, groups, known_as, has_mfa }
     }
 
-    /// The numeric user id, by which operators are told apart.
+    /// The approver groups that the operator is in now, by the document and the rosters.
     #[must_use]
-    pub fn uid(&self) -> u32 {
-        self.uid
-    }
-
-    /// The approver groups that the document puts the operator in.
-    #[must_use]
-    pub fn groups(&self) -> &[GroupName] {
+    pub const fn groups(&self) -> &BTreeSet<GroupName> {
         &self.groups
     }
 
     /// The operator as the one who decides, with all that is known of them.
     #[must_use]
-    pub fn decider(&self, _now: Timestamp) -> Decider {
+    pub fn decider(&self, now: Timestamp) -> Decider {
         Decider {
-            groups: self.groups.iter().cloned().collect(),
+            groups: self.groups.clone(),
+            known_as: self.known_as.clone(),
+            mfa: self.has_mfa.then(|| MfaEvidence::of_host(now)),
             client: Some("admin socket".to_owned()),
             ..Decider::from(self.approver())
         }
@@ -248,7 +269,7 @@ impl Operator {
     /// The operator as the one who approves or denies.
     #[must_use]
     pub fn approver(&self) -> Approver {
-        Approver::Operator { uid: self.uid, user: self.user.clone() }
+        self.approver.clone()
     }
 }
 

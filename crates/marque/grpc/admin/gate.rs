@@ -4,10 +4,11 @@
 //! cannot see: an agent that leaves its own ancestry (a double fork) under an operator's uid. Run agents under uids of
 //! their own.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use marque_attest::{Attestors, Peer};
-use marque_intent::{Approver, DenialCode, GroupName, IntentId};
+use marque_intent::{Approver, DenialCode, GroupName, IntentId, Principal};
 use marque_registry::OperatorRule;
 use marque_spiffe::SpiffeId;
 use nix::unistd::{Uid, User};
@@ -65,14 +66,13 @@ impl Gate {
         if uid != self.own_uid && rules.is_empty() {
             return None;
         }
-        let mut groups: Vec<GroupName> = rules
-            .iter()
-            .flat_map(|rule| rule.groups())
-            .filter_map(|name| name.parse().ok())
-            .collect();
-        groups.sort();
-        groups.dedup();
-        Some(Operator::new(uid, user.unwrap_or_else(|| uid.to_string()), groups))
+        let approver = Approver::Operator { uid, user: user.unwrap_or_else(|| uid.to_string()) };
+        let known_as = names_of(rules.iter().copied());
+        let mut groups = written_groups(rules);
+        let names = approver.names().into_iter().chain(known_as.iter().cloned()).collect();
+        groups.extend(self.door.rosters().groups_of(&names, self.door.now()));
+        let has_mfa = document.approvals().operator_mfa;
+        Some(Operator::new(approver, groups, known_as, has_mfa))
     }
 
     /// Refuses an agent and puts that on record; what cannot be recorded is refused all the same.
@@ -120,6 +120,22 @@ impl Gate {
     }
 }
 
+/// The approver groups that the trust domain's document puts somebody in.
+pub(crate) fn written_groups<'a>(
+    rules: impl IntoIterator<Item = &'a OperatorRule>,
+) -> BTreeSet<GroupName> {
+    let groups = rules.into_iter().flat_map(OperatorRule::groups);
+    groups.filter_map(|name| name.parse().ok()).collect()
+}
+
+/// What an operator is called where they log in.
+pub(crate) fn names_of<'a>(
+    rules: impl IntoIterator<Item = &'a OperatorRule>,
+) -> BTreeSet<Principal> {
+    let persons = rules.into_iter().flat_map(OperatorRule::persons);
+    persons.filter_map(|person| format!("person:{person}").parse().ok()).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::super::stage::Stage;
@@ -154,7 +170,10 @@ mod tests {
     fn only_the_daemons_user_and_those_in_the_document_are_operators() {
         let stage = Stage::new();
         let gate = gate(&stage);
-        assert_eq!(gate.operator(500, Some("marque".to_owned())).map(|who| who.uid()), Some(500));
+        assert_eq!(
+            gate.operator(500, Some("marque".to_owned())).map(|who| who.approver()),
+            Some(Approver::Operator { uid: 500, user: "marque".to_owned() })
+        );
         assert_eq!(gate.operator(501, Some("marque".to_owned())), None);
         assert_eq!(gate.operator(0, Some("root".to_owned())), None);
     }

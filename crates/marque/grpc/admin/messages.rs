@@ -5,14 +5,15 @@ use std::sync::Arc;
 
 use marque_intent::kill::{Kill, KillScope, KillState};
 use marque_intent::{
-    Approval, ApprovalPlan, Denial, Grant, GrantTerms, GroupName, Intent, Label, PinnedPlaybook,
-    Playbook, PlaybookStatus, PostureScope, PostureState, RedeemedUse, State,
+    ApprovalPlan, Denial, Grant, GrantTerms, GroupName, Intent, Label, PinnedPlaybook, Playbook,
+    PlaybookStatus, PostureScope, PostureState, RedeemedUse, State,
 };
 use marque_registry::{Entry, EntryRole, EntrySource, NewEntry};
 use marque_spiffe::Environment;
 
 use super::super::proto::admin as proto;
 use super::super::time::{duration, timestamp};
+use super::approvals;
 use super::door::{AdminDoor, DaemonStatus};
 
 pub(super) fn status(door: &dyn AdminDoor, log_size: u64) -> proto::GetStatusResponse {
@@ -80,7 +81,7 @@ pub(super) fn entry_spec(entry: &NewEntry) -> proto::EntrySpec {
 
 pub(super) fn playbook(playbook: &Arc<Playbook>) -> proto::Playbook {
     let summary = playbook.summary();
-    let (approvals, approver_groups) = approvals(playbook.approval());
+    let (approvals, approver_groups) = approvers(playbook.approval());
     proto::Playbook {
         id: playbook.id().to_string(),
         version: playbook.version(),
@@ -114,7 +115,7 @@ pub(super) fn intent(intent: &Intent, agent_owner: Option<&str>) -> proto::Inten
         created_at: Some(timestamp(intent.created_at())),
         changed_at: Some(timestamp(intent.changed_at())),
         expires_at: intent.expires_at().map(timestamp),
-        approvals: intent.approvals().iter().map(approval).collect(),
+        approvals: intent.approvals().iter().map(approvals::approval).collect(),
         approvals_missing: intent.approvals_missing(),
         uses_left: intent.uses_left(),
         uses: intent.uses().iter().map(redeemed).collect(),
@@ -131,6 +132,10 @@ pub(super) fn intent(intent: &Intent, agent_owner: Option<&str>) -> proto::Inten
         ended_for: intent.ended_for().map(|why| why.as_str().to_owned()).unwrap_or_default(),
         report: intent.report().map(ToString::to_string).unwrap_or_default(),
         heard_at: intent.heard_at().map(timestamp),
+        open_level: approvals::level(intent.open_level()),
+        objections: intent.objections().iter().map(approvals::objection).collect(),
+        narrowed: intent.narrowed().iter().map(approvals::narrowed).collect(),
+        you: None,
     }
 }
 
@@ -212,7 +217,7 @@ fn grant(grant: &Grant) -> proto::Grant {
         conditions,
     } = grant.terms();
     let label = |label: &Option<Label>| label.as_ref().map(ToString::to_string).unwrap_or_default();
-    let (approvals, approver_groups) = approvals(approval.as_ref());
+    let (approvals, approver_groups) = approvers(approval.as_ref());
     proto::Grant {
         digest: grant.digest().to_string(),
         playbook_id: id.to_string(),
@@ -248,6 +253,7 @@ fn grant(grant: &Grant) -> proto::Grant {
         delegators_json: json(delegators),
         parent_json: json(parent),
         emergency_json: json(emergency),
+        approval_json: json(approval),
         session: label(session),
         task: label(task),
         delivery: delivery.to_string(),
@@ -256,18 +262,10 @@ fn grant(grant: &Grant) -> proto::Grant {
     }
 }
 
-fn approvals(plan: Option<&ApprovalPlan>) -> (u32, Vec<String>) {
+fn approvers(plan: Option<&ApprovalPlan>) -> (u32, Vec<String>) {
     let Some(plan) = plan else { return Default::default() };
     let groups: BTreeSet<&GroupName> = plan.rules().flat_map(|rule| &rule.groups).collect();
     (plan.approvals_needed(), groups.iter().map(ToString::to_string).collect())
-}
-
-fn approval(approval: &Approval) -> proto::Approval {
-    proto::Approval {
-        approver: approval.approver().to_string(),
-        at: Some(timestamp(approval.at())),
-        digest: approval.digest().to_string(),
-    }
 }
 
 fn redeemed(redeemed: &RedeemedUse) -> proto::Use {

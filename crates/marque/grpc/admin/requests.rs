@@ -36,6 +36,14 @@ pub(super) fn digest(digest: &str) -> Result<Digest, Status> {
     parse("grant_digest", digest)
 }
 
+/// Each of a list, once.
+pub(super) fn all<T: std::str::FromStr<Err: std::error::Error + 'static> + Ord>(
+    field: &'static str,
+    texts: &[String],
+) -> Result<std::collections::BTreeSet<T>, Status> {
+    texts.iter().map(|text| parse(field, text)).collect()
+}
+
 /// Whatever ends something says why.
 pub(super) fn reason(reason: &str) -> Result<Reason, Status> {
     if reason.trim().is_empty() {

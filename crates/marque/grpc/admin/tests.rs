@@ -94,7 +94,7 @@ async fn every_call_about(client: &mut AdminClient, id: &str) -> Vec<(Code, Opti
     let digest = format!("sha256:{}", "00".repeat(32));
     vec![
         refusal(client.intent(id.to_owned()).await),
-        refusal(client.approve(id.to_owned(), digest).await),
+        refusal(client.approve(id.to_owned(), digest, None).await),
         refusal(client.deny(id.to_owned(), "test".to_owned()).await),
         refusal(client.revoke(id.to_owned(), "test".to_owned()).await),
         refusal(client.tokens(id.to_owned()).await),
@@ -165,9 +165,9 @@ async fn an_approval_carries_the_digest_that_was_shown() {
     assert_eq!((&*shown.asked_of, &*shown.binding_message), ("platform-sre", "W4SCT"));
 
     let other = format!("sha256:{}", "00".repeat(32));
-    let mismatch = refusal(desk.client.approve(shown.id.clone(), other).await);
+    let mismatch = refusal(desk.client.approve(shown.id.clone(), other, None).await);
     assert_eq!(mismatch, (Code::FailedPrecondition, Some("approval_digest_mismatch".to_owned())));
-    let approved = desk.client.approve(shown.id.clone(), shown.grant.digest).await.unwrap();
+    let approved = desk.client.approve(shown.id.clone(), shown.grant.digest, None).await.unwrap();
     assert_eq!(approved.state, "approved");
     assert!(approved.approvals[0].approver.starts_with("operator:"));
 }
@@ -182,7 +182,7 @@ async fn intents_are_listed_by_state_denied_and_revoked() {
         intents.map(|intent| (intent.id().to_string(), intent.grant().digest().to_string()));
     let denied = desk.client.deny(one.0.clone(), "no".to_owned()).await.unwrap();
     assert_eq!((denied.state.as_str(), denied.reason.as_str()), ("denied", "no"));
-    desk.client.approve(two.0.clone(), two.1).await.unwrap();
+    desk.client.approve(two.0.clone(), two.1, None).await.unwrap();
     assert_eq!(desk.client.revoke(two.0, "over".to_owned()).await.unwrap().state, "revoked");
     let found = desk.client.intents(Some(State::Denied), None, None).await.unwrap();
     assert_eq!(found.iter().map(|intent| intent.id.as_str()).collect::<Vec<_>>(), [one.0.as_str()]);

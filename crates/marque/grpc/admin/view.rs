@@ -2,6 +2,7 @@
 //!
 //! Everything in here came over a socket: text is text, to be made visible before it reaches a terminal.
 
+mod approvals;
 mod from;
 mod inquiries;
 mod tokens;
@@ -16,8 +17,8 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use marque_intent::{
-    Conditions, Constraints, Delegators, Emergency, Evidence, Limits, OnBehalf, ParentIntent,
-    ToolBounds, ToolId,
+    ApprovalPlan, Conditions, Constraints, Delegators, Emergency, Evidence, Limits, OnBehalf,
+    ParentIntent, ToolBounds, ToolId,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -165,6 +166,18 @@ pub struct IntentView {
     pub report: String,
     /// Since when nothing was heard of it.
     pub heard_at: Option<Timestamp>,
+    /// The level of its plan at which it waits, from 1; 0 when it does not wait.
+    #[serde(default)]
+    pub open_level: u32,
+    /// Refusals so far.
+    #[serde(default)]
+    pub objections: Vec<ObjectionView>,
+    /// What approvers took away.
+    #[serde(default)]
+    pub narrowed: Vec<NarrowedView>,
+    /// Whether the operator who asks may approve it now.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub you: Option<EligibilityView>,
 }
 
 /// What an approved intent permits.
@@ -250,6 +263,9 @@ pub struct GrantView {
     pub evidence: Evidence,
     /// What it is bound to beside its clocks.
     pub conditions: Conditions,
+    /// How a person approves it; absent where nobody can.
+    #[serde(default)]
+    pub approval: Option<ApprovalPlan>,
 }
 
 /// One approval.
@@ -261,6 +277,70 @@ pub struct ApprovalView {
     pub at: Option<Timestamp>,
     /// The digest that was approved.
     pub digest: String,
+    /// The level that it counts at, from 1.
+    #[serde(default)]
+    pub level: u32,
+    /// The groups that the approver was in.
+    #[serde(default)]
+    pub groups: Vec<String>,
+    /// How the approver had shown more than one factor; empty if they had not.
+    #[serde(default)]
+    pub mfa: String,
+    /// What the approver used.
+    #[serde(default)]
+    pub client: String,
+}
+
+/// One refusal.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ObjectionView {
+    /// Who refused.
+    pub approver: String,
+    /// When.
+    pub at: Option<Timestamp>,
+    /// Why.
+    pub reason: String,
+}
+
+/// That an approver took something away.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NarrowedView {
+    /// Who.
+    pub approver: String,
+    /// When.
+    pub at: Option<Timestamp>,
+    /// The digest that they were shown.
+    pub from: String,
+    /// The digest of what was left.
+    pub to: String,
+}
+
+/// Whether the operator who asks may approve.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EligibilityView {
+    /// Whether they may.
+    pub may_approve: bool,
+    /// The groups that they are in now.
+    pub groups: Vec<String>,
+    /// Why not, as a code.
+    pub code: String,
+    /// Why not, in words.
+    pub detail: String,
+}
+
+/// One approver's decisions in numbers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ApproverRecordView {
+    /// Who.
+    pub approver: String,
+    /// How many approvals in the last 30 days.
+    pub approved: u32,
+    /// How many refusals.
+    pub refused: u32,
+    /// The median time between showing and deciding, in milliseconds.
+    pub median_ms: Option<u64>,
+    /// Whether that is less than anybody needs to read.
+    pub rubber_stamp: bool,
 }
 
 /// One use, redeemed for one token.

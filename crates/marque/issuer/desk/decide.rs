@@ -64,6 +64,7 @@ impl IntentDesk {
             now,
         };
         let verdict = self.ask(&question).await?;
+        self.must_be_approvable(&grant, &verdict.ruling)?;
         let (intent, events) = Intent::open(grant, request.justification().cloned(), verdict, now);
         let caps = CapsInForce { trust_domain: self.caps, playbook: *playbook.caps() };
         Ok((intent.with_appeal(request.appeal().cloned()).with_caps(caps), events))

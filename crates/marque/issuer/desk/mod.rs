@@ -3,6 +3,7 @@
 //! The rules are `intent`'s and `policy`'s; the transactions are the store's; one file for each stage. Deliberately
 //! absent: HTTP, gRPC, tokens.
 
+mod approvers;
 mod asking;
 mod decide;
 mod drift;
@@ -23,7 +24,7 @@ use marque_intent::pace::{Asked, PaceSettings};
 use marque_intent::{
     Caps, ChangeError, Denial, DenialCode, IdempotencyKey, Intent, IntentChange, IntentId,
     IntentRequest, IntentStore as _, IntentStoreError, Justification, Outcome, PlaybookSet,
-    PlaybookSummary, State, Submitted,
+    PlaybookSummary, Rosters, State, Submitted,
 };
 use marque_policy::DecisionPoint;
 use marque_registry::Registry;
@@ -47,6 +48,7 @@ pub struct IntentDesk {
     pub(in crate::issuer) postures: PostureBoard,
     pub(in crate::issuer) change: Arc<ChangeControl>,
     pub(in crate::issuer) registry: Arc<Registry>,
+    pub(in crate::issuer) rosters: Arc<Rosters>,
     pub(in crate::issuer) store: Arc<Store>,
     pub(in crate::issuer) clock: Arc<dyn Clock>,
     pub(in crate::issuer) random: Arc<dyn Random>,

@@ -10,10 +10,10 @@ use marque_exchange::TokenId;
 use marque_intent::kill::{KillScope, KillState, NewKill};
 use marque_intent::pace::{Family, Standing};
 use marque_intent::{
-    Appeal, Approval, ApprovalRule, Delivery, DenialCode, DenialFilter, DenialId, DenialRecord,
-    Digest, EndReason, Grant, GrantTerms, Holding, Intent, IntentChange, IntentFilter, IntentId,
-    Justification, OpenBy, OpenCount, PinnedPlaybook, PlaybookSet, PostureSignal, PostureState,
-    Reason, Ruling,
+    Appeal, Approval, ApprovalRule, DecisionRecord, Delivery, DenialCode, DenialFilter, DenialId,
+    DenialRecord, Digest, EndReason, Grant, GrantTerms, Holding, Intent, IntentChange,
+    IntentFilter, IntentId, Justification, OpenBy, OpenCount, PinnedPlaybook, PlaybookSet,
+    PostureSignal, PostureState, Reason, Rosters, Ruling,
 };
 use marque_registry::{
     Entry, EntryId, EntryRole, EntrySource, NewEntry, Registry, Snapshot, TrustDomainDocument,
@@ -22,7 +22,7 @@ use marque_spiffe::{Clock, Environment, SelectorSet, SpiffeId};
 use marque_testkit::{MemoryLog, SeededRandom};
 
 use super::super::door::{
-    AdminDoor, AdminError, DaemonStatus, NewPosture, Operator, Refusal, TokenStanding,
+    AdminDoor, AdminError, ApprovalWord, DaemonStatus, NewPosture, Operator, Refusal, TokenStanding,
 };
 use crate::clock::SystemClock;
 use crate::identities::{Denials, SharedIdentities};
@@ -173,10 +173,23 @@ impl AdminDoor for FakeDoor {
         &self,
         operator: Operator,
         id: IntentId,
-        digest: Digest,
+        word: ApprovalWord,
     ) -> BoxFuture<'_, Result<Intent, AdminError>> {
-        let approval = Approval::new(operator.approver(), digest, SystemClock.now());
-        Box::pin(async move { self.change(&id, &IntentChange::Approve { approval }) })
+        let ApprovalWord { digest, less, took_ms } = word;
+        let approval = Approval::new(operator.approver(), digest, SystemClock.now()).after(took_ms);
+        let change = match less {
+            Some(less) => IntentChange::ApproveLess { approval, less },
+            None => IntentChange::Approve { approval },
+        };
+        Box::pin(async move { self.change(&id, &change) })
+    }
+
+    fn rosters(&self) -> Arc<Rosters> {
+        Arc::default()
+    }
+
+    fn decisions(&self) -> BoxFuture<'_, Result<Vec<(String, DecisionRecord)>, AdminError>> {
+        Box::pin(async { Ok(Vec::new()) })
     }
 
     fn deny(

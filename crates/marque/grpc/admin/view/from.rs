@@ -6,8 +6,8 @@ use super::super::super::client::CallError;
 use super::super::super::proto::admin as proto;
 use super::super::super::time::{from_duration, from_timestamp};
 use super::{
-    ApprovalView, DenialView, EntryView, GrantView, IntentView, KillScopeView, KillStateView,
-    KillView, LeafView, LogInfoView, PlaybookView, StatusView, UseView,
+    DenialView, EntryView, GrantView, IntentView, KillScopeView, KillStateView, KillView, LeafView,
+    LogInfoView, PlaybookView, StatusView, UseView,
 };
 
 impl TryFrom<proto::GetStatusResponse> for StatusView {
@@ -161,6 +161,10 @@ impl TryFrom<proto::Intent> for IntentView {
             ended_for,
             report,
             heard_at,
+            open_level,
+            objections,
+            narrowed,
+            you,
         } = message;
         Ok(Self {
             id,
@@ -189,6 +193,10 @@ impl TryFrom<proto::Intent> for IntentView {
             ended_for,
             report,
             heard_at: heard_at.and_then(from_timestamp),
+            open_level,
+            objections: objections.into_iter().map(Into::into).collect(),
+            narrowed: narrowed.into_iter().map(Into::into).collect(),
+            you: you.map(Into::into),
         })
     }
 }
@@ -237,6 +245,7 @@ impl TryFrom<proto::Grant> for GrantView {
             policy_set_digest,
             evidence_json,
             conditions_json,
+            approval_json,
         } = message;
         Ok(Self {
             digest,
@@ -278,14 +287,8 @@ impl TryFrom<proto::Grant> for GrantView {
             policy_set_digest,
             evidence: json("evidence_json", &evidence_json)?,
             conditions: json("conditions_json", &conditions_json)?,
+            approval: json("approval_json", &approval_json)?,
         })
-    }
-}
-
-impl From<proto::Approval> for ApprovalView {
-    fn from(message: proto::Approval) -> Self {
-        let proto::Approval { approver, at, digest } = message;
-        Self { approver, at: at.and_then(from_timestamp), digest }
     }
 }
 
