@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::approval::{Approval, Approver, GroupName, OPERATORS, Person};
+use crate::approval::{Approver, Decider, GroupName, Person};
 use crate::grant::seconds;
 
 /// What is special about an emergency playbook's grants.
@@ -36,8 +36,8 @@ pub struct Emergency {
 impl Emergency {
     /// Whether this approver is one of the responders.
     #[must_use]
-    pub fn is_answered_by(&self, approval: &Approval) -> bool {
-        self.responders.iter().any(|responder| responder.is(approval))
+    pub fn is_answered_by(&self, decider: &Decider) -> bool {
+        self.responders.iter().any(|responder| responder.is(decider))
     }
 }
 
@@ -61,12 +61,9 @@ pub enum Responder {
 pub struct ResponderError;
 
 impl Responder {
-    fn is(&self, approval: &Approval) -> bool {
-        match (self, approval.approver()) {
-            (Self::Group(group), approver) => {
-                let local = matches!(approver, Approver::Operator { .. });
-                approval.groups().contains(group) || (local && group.as_str() == OPERATORS)
-            }
+    fn is(&self, decider: &Decider) -> bool {
+        match (self, &decider.approver) {
+            (Self::Group(group), _) => decider.is_in(group),
             (Self::Operator(name), Approver::Operator { user, .. }) => user == name,
             (Self::Person(named), Approver::Person(person)) => person == named,
             (Self::Operator(_), Approver::Person(_))

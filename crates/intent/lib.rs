@@ -7,6 +7,7 @@
 mod appeal;
 mod approval;
 mod conditions;
+mod delegation;
 mod delegators;
 mod denial;
 mod digest;
@@ -28,6 +29,7 @@ mod provisions;
 mod request;
 mod resolve;
 mod rights;
+mod roles;
 mod ruling;
 mod secrets;
 mod store;
@@ -47,6 +49,7 @@ pub use self::approval::{
     PrincipalKind, RUBBER_STAMP_MS, Roster, RosterFinding, Rosters, UnknownExclusion,
 };
 pub use self::conditions::Conditions;
+pub use self::delegation::{ForAgent, delegated};
 pub use self::delegators::{Delegator, Delegators, MAX_DELEGATOR_TEXT, Persons};
 pub use self::denial::{
     DENIALS_PAGE, Denial, DenialClass, DenialCode, DenialFilter, DenialId, DenialIdError,
@@ -73,8 +76,8 @@ pub use self::id::{IntentId, IntentIdError};
 pub use self::kill::{Kill, KillScope, KillState, NewKill};
 pub use self::lifecycle::{
     Course, DEFAULT_REPORT_WITHIN, Derive, EndReason, Intent, IntentChange, MAX_CLOCK_STEP_BACK,
-    Narrowed, Narrowing, Outcome, RedeemedUse, State, TokenFacts, UnknownEndReason, UnknownState,
-    Use, refused_request,
+    Narrowed, Narrowing, Outcome, RedeemedUse, Review, State, TokenFacts, UnknownEndReason,
+    UnknownState, Use, break_glass_event, refused_request,
 };
 pub use self::open::{
     Caps, CapsInForce, Holding, MAX_OPEN_NAMES, OpenBy, OpenCount, OpenIntents, UnknownOpenBy,
@@ -99,6 +102,7 @@ pub use self::rights::{
     MAX_DELEGATION_DEPTH, MAX_DETAILS, MAX_LABEL_LEN, MAX_TOOLS, OnBehalf, Rights, ToolBounds,
     ToolId, ToolIdError, Wanted, WantedTool, Widening,
 };
+pub use self::roles::HumanJob;
 pub use self::ruling::{Ruling, Verdict};
 pub use self::secrets::{is_secret_name, looks_like_secret};
 pub use self::store::{

@@ -14,6 +14,7 @@
 //! it is asked of; it returns the next one and the events that belong in the same transaction. Absent: storage, kills
 //! (the store looks at them in the same transaction) and tokens.
 
+mod above;
 mod approve;
 mod change;
 mod clocks;
@@ -23,6 +24,7 @@ mod events;
 mod facts;
 mod narrow;
 mod redeem;
+mod review;
 mod state;
 
 use std::collections::BTreeSet;
@@ -43,6 +45,7 @@ pub use self::events::refused_request;
 pub use self::facts::TokenFacts;
 pub use self::narrow::{Narrowed, Narrowing};
 pub use self::redeem::Use;
+pub use self::review::{Review, break_glass_event};
 pub use self::state::{Outcome, State, UnknownState};
 use crate::appeal::Appeal;
 use crate::approval::{Approval, ApprovalPlan, Decider, Objection};
@@ -129,6 +132,8 @@ pub struct Course {
     delegators_served: BTreeSet<String>,
     #[serde(default, skip_serializing_if = "CapsInForce::is_empty")]
     caps: CapsInForce,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    review: Option<Review>,
 }
 
 /// Within this module an intent's course reads like its own members.
@@ -203,6 +208,7 @@ impl Intent {
             report: None,
             delegators_served: BTreeSet::new(),
             caps: CapsInForce::default(),
+            review: None,
         };
         let intent = Self::of_parts(Arc::new(grant), course);
         let events = vec![intent.requested_event(now), intent.state_event(now)];

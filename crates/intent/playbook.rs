@@ -58,6 +58,7 @@ pub(crate) use self::value::ValueTemplate;
 use crate::approval::ApprovalPlan;
 use crate::delegators::Delegators;
 use crate::digest::Digest;
+use crate::emergency::Emergency;
 use crate::ends::EndingRules;
 use crate::evidence::{Demands, RiskRules};
 use crate::grant::{Delivery, PinnedPlaybook, Scope};
@@ -149,6 +150,7 @@ pub struct Playbook {
     enforcement: Enforcement,
     pub(crate) object: Option<Template>,
     notified: BTreeSet<String>,
+    emergency: Option<Emergency>,
 }
 
 impl Playbook {
@@ -362,6 +364,25 @@ impl Playbook {
     #[must_use]
     pub const fn caps(&self) -> &Caps {
         &self.caps
+    }
+
+    /// What it permits, in the words of [`crate::HumanJob`]: `scope NAME`, `tool SERVER.NAME`, `audience URL` and
+    /// `action TYPE:NAME`. Where parameters stand in an audience, so do their names.
+    #[must_use]
+    pub fn permissions(&self) -> BTreeSet<String> {
+        let scopes = self.scopes.iter().map(|scope| format!("scope {scope}"));
+        let tools = self.tools.keys().map(|tool| format!("tool {tool}"));
+        let actions = self.details.iter().flat_map(|detail| {
+            detail.actions.iter().map(|action| format!("action {}:{action}", detail.kind))
+        });
+        let audience = std::iter::once(format!("audience {}", self.audience));
+        scopes.chain(tools).chain(actions).chain(audience).collect()
+    }
+
+    /// What holds for it as an emergency playbook; absent if it is none.
+    #[must_use]
+    pub const fn emergency(&self) -> Option<&Emergency> {
+        self.emergency.as_ref()
     }
 
     /// Whether this agent may ask for it: its patterns match and it is in use.

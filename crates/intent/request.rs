@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::appeal::Appeal;
+use crate::delegation::ForAgent;
 use crate::denial::{Denial, DenialCode};
 use crate::evidence::{Category, Confidence};
 use crate::playbook::{PhaseName, PlaybookId};
@@ -108,6 +109,7 @@ pub struct IntentRequest {
     phase: Option<PhaseName>,
     confidence: Option<Confidence>,
     category: Option<Category>,
+    for_agent: Option<ForAgent>,
 }
 
 impl IntentRequest {
@@ -129,7 +131,7 @@ impl IntentRequest {
     /// # Errors
     /// As for [`Self::parse`].
     pub fn from_object(mut members: Map<String, Value>) -> Result<Self, Denial> {
-        const KNOWN: [&str; 10] = [
+        const KNOWN: [&str; 13] = [
             "playbook",
             "version",
             "parameters",
@@ -140,6 +142,9 @@ impl IntentRequest {
             "phase",
             "confidence",
             "category",
+            "for_agent",
+            "parent",
+            "narrow",
         ];
         if let Some(raw) = members.keys().find(|name| is_raw_permission(name)) {
             return Err(raw_permissions(raw));
@@ -160,6 +165,7 @@ impl IntentRequest {
             phase: phase(members.remove("phase"))?,
             confidence: confidence(members.remove("confidence"))?,
             category: category(members.remove("category"))?,
+            for_agent: for_agent(&mut members)?,
         })
     }
 
@@ -218,6 +224,12 @@ impl IntentRequest {
         self.category.as_ref()
     }
 
+    /// For whom it is asked, if not for the agent itself.
+    #[must_use]
+    pub const fn for_agent(&self) -> Option<&ForAgent> {
+        self.for_agent.as_ref()
+    }
+
     /// What the agent calls its session; shown and logged, and no input to any decision.
     #[must_use]
     pub const fn session(&self) -> Option<&Label> {
@@ -234,6 +246,27 @@ impl IntentRequest {
     #[must_use]
     pub const fn phase(&self) -> Option<&PhaseName> {
         self.phase.as_ref()
+    }
+}
+
+/// `for_agent` and `parent` together, and what is wanted of what the playbook gives.
+fn for_agent(members: &mut Map<String, Value>) -> Result<Option<ForAgent>, Denial> {
+    let narrow = members.remove("narrow");
+    match (members.remove("for_agent"), members.remove("parent")) {
+        (None, None) if narrow.is_none() => Ok(None),
+        (Some(Value::String(agent)), Some(Value::String(parent))) => {
+            let agent = agent.parse().map_err(|error| invalid(format!("`for_agent`: {error}")))?;
+            let parent = parent.parse().map_err(|error| invalid(format!("`parent`: {error}")))?;
+            let narrow = narrow.map(serde_json::from_value).transpose().map_err(|_source| {
+                invalid(
+                    "`narrow` names what is wanted of what the playbook gives, and nothing else",
+                )
+            })?;
+            Ok(Some(ForAgent { agent, parent, narrow: narrow.unwrap_or_default() }))
+        }
+        _ => {
+            Err(invalid("`for_agent` and `parent` are texts and come together, `narrow` with them"))
+        }
     }
 }
 

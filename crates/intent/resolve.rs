@@ -106,7 +106,7 @@ pub fn resolve(
         on_behalf: playbook.on_behalf().cloned(),
         delegators: playbook.delegators().cloned(),
         parent: None,
-        emergency: None,
+        emergency: playbook.emergency().cloned(),
         session: request.session().cloned(),
         task: request.task().cloned(),
         delivery: playbook.delivery(),

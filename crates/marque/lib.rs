@@ -23,6 +23,7 @@ mod outgoing;
 mod pem;
 mod process;
 pub mod rehearsal;
+mod reports;
 mod telemetry;
 pub mod templates;
 pub mod tls;

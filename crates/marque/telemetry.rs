@@ -12,7 +12,7 @@ use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
 
-use crate::{change, federation};
+use crate::{change, federation, issuer};
 
 /// What is counted in this process.
 static COUNTED: OnceLock<PrometheusHandle> = OnceLock::new();
@@ -73,6 +73,10 @@ pub(crate) fn start() {
             "marque_approval_decision_seconds",
             "How long operators had an intent before their eyes when they approved it"
         );
+        for (name, description) in issuer::COUNTERS {
+            metrics::describe_counter!(name, description);
+        }
+        metrics::describe_gauge!(issuer::TREND.0, issuer::TREND.1);
         metrics::describe_gauge!("marque_connections_open", "Connections that are open");
         metrics::describe_gauge!("marque_calls_open", "Calls that are open");
         metrics::describe_gauge!(

@@ -8,6 +8,7 @@ mod load;
 mod open;
 mod pace;
 mod read;
+mod recent;
 mod save;
 mod schema;
 mod writer;

@@ -4,6 +4,7 @@ mod load;
 mod open;
 mod pace;
 mod read;
+mod recent;
 mod save;
 mod writer;
 

@@ -30,7 +30,7 @@ use crate::rows::micros;
 use crate::transactions::{
     Answered, Append, CancelDeferral, Change, CreateEntry, DECISIONS, DeleteEntry, Derive, LookUp,
     NotRedeemed, OpenDeferral, Pace, PollDeferral, Proven, RecordDenial, RecordKill, Redeem,
-    ReleaseFamily, Remember, SaveAuthority, SaveCheckpoint, Submit, SubmitRefusal,
+    ReleaseFamily, Remember, SaveAuthority, SaveCheckpoint, Submit, SubmitRefusal, above,
 };
 use crate::writer::Shared;
 use crate::{Durability, Failure};
@@ -174,6 +174,21 @@ fn followed(after: Option<DenialCode>, grant: &Grant) {
     let class = code.class().as_str();
     metrics::counter!(name, "code" => code.as_str(), "class" => class, "playbook" => playbook)
         .increment(1);
+}
+
+impl Store {
+    /// An intent as it was last seen: of what never changes in it that is as good as a read.
+    async fn seen(&self, id: &IntentId) -> Result<Option<Arc<Intent>>, Failure> {
+        match self.shared.intents.last_seen(id) {
+            Some(seen) => Ok(Some(seen)),
+            None => Ok(self.reader.intent(id).await?.map(Arc::new)),
+        }
+    }
+
+    /// Every intent above this one. The chain is part of the grant, which never changes.
+    async fn chain_above(&self, id: &IntentId) -> Result<Vec<IntentId>, Failure> {
+        Ok(self.seen(id).await?.map_or_else(Vec::new, |intent| above(&intent)))
+    }
 }
 
 /// Why a kill is not in the journal.
@@ -332,7 +347,9 @@ impl TokenStore for Store {
     fn redeem(&self, redemption: Redemption) -> BoxFuture<'_, Result<Redeemed, RedeemError>> {
         async move {
             let proofs = redemption.proofs.clone();
-            let redeemed = self.queue.run(Proven { proofs, plan: Redeem { redemption } }).await;
+            let above = self.chain_above(&redemption.intent).await.map_err(unstored)?;
+            let plan = Redeem { redemption, above };
+            let redeemed = self.queue.run(Proven { proofs, plan }).await;
             let redeemed = redeemed.map_err(unstored)?.ok_or(RedeemError::Replayed)?;
             redeemed.map_err(|refused| match refused {
                 NotRedeemed::Refused(denial) => RedeemError::Refused(denial),

@@ -22,7 +22,7 @@ use marque_audit::{Event, StoredCheckpoint};
 use marque_authority::AuthorityRecord;
 use marque_exchange::{Deferral, ReplayKey, SingleUse, TokenId, TokenRecord};
 use marque_intent::pace::{PaceKey, PaceRow};
-use marque_intent::{DenialId, DenialRecord, Digest, Holding, Intent, IntentId};
+use marque_intent::{DenialId, DenialRecord, Digest, Holding, Intent, IntentId, PlaybookId};
 use marque_registry::{Entry, EntryId};
 use marque_spiffe::SpiffeId;
 
@@ -52,6 +52,8 @@ pub(crate) struct Keys {
     pub(crate) families: BTreeSet<IntentId>,
     /// Agent and key.
     pub(crate) idempotency: BTreeSet<(String, String)>,
+    /// Intents that are looked at without being named.
+    pub(crate) recent: BTreeSet<Recent>,
     /// With the intent of each.
     pub(crate) deferrals: BTreeSet<Digest>,
     /// Clients of which every deferral is looked at.
@@ -69,6 +71,18 @@ pub(crate) struct Keys {
     pub(crate) entries: bool,
     /// Whether rows are looked for that may be forgotten, and which.
     pub(crate) over: Option<Over>,
+}
+
+/// How many intents of one agent and playbook are looked at.
+pub(crate) const MAX_RECENT: usize = 64;
+
+/// The newest intents of one agent and playbook, [`MAX_RECENT`] at most.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Recent {
+    pub(crate) agent: SpiffeId,
+    pub(crate) playbook: PlaybookId,
+    /// Opened after this instant, in microseconds since 1970.
+    pub(crate) since: i64,
 }
 
 /// An answer, and the writes that must be durable before it is given.

@@ -1,6 +1,7 @@
 //! The operations of the domain, each a plan over loaded rows. The rules themselves are the domain crates' own.
 
 mod approvers;
+mod chain;
 mod deferrals;
 mod derive;
 mod entries;
@@ -14,6 +15,7 @@ mod redeem;
 mod replays;
 
 pub(crate) use approvers::DECISIONS;
+pub(crate) use chain::above;
 pub(crate) use deferrals::{CancelDeferral, OpenDeferral, PollDeferral};
 pub(crate) use derive::Derive;
 pub(crate) use entries::{CreateEntry, DeleteEntry};

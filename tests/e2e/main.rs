@@ -17,6 +17,7 @@ mod approval_levels;
 mod approvals;
 mod approver_login;
 mod binding;
+mod break_glass;
 mod broker;
 mod bundle_endpoints;
 mod chaining;

@@ -193,6 +193,15 @@ impl ApprovalPlan {
         Err(Denial::new(DenialCode::ApproverNotEligible, detail))
     }
 
+    /// With everybody shut out whom `other` shuts out, too: who may not approve above may not approve below.
+    #[must_use]
+    pub fn shutting_out_as(mut self, other: &Self) -> Self {
+        self.exclude.extend(other.exclude.iter().copied());
+        self.excluded.extend(other.excluded.iter().cloned());
+        self.mfa |= other.mfa;
+        self
+    }
+
     /// Whether this plan asks for all that `other` asks for, level by level; more levels and more exclusions are more.
     #[must_use]
     pub fn is_at_least(&self, other: &Self) -> bool {

@@ -31,6 +31,10 @@ impl Intent {
         self.still_open(now)?;
         self.clock_is_safe(now)?;
         let (plan, level) = self.waits_for()?;
+        if self.grant.emergency.as_ref().is_some_and(|it| !it.is_answered_by(&decider)) {
+            let detail = format!("{} is none of the emergency's responders", decider.approver);
+            return Err(Denial::new(DenialCode::ApproverNotEligible, detail));
+        }
         plan.admits(level, &decider, now)?;
         self.has_not_refused(&decider)?;
         Ok(self.counting(approval, level, now))

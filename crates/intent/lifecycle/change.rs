@@ -81,6 +81,13 @@ pub enum IntentChange {
         /// The agent, if it says so itself: then it must be the intent's own.
         by: Option<SpiffeId>,
     },
+    /// Somebody looked at a break-glass grant after its end.
+    Review {
+        /// Who.
+        by: Decider,
+        /// What they found.
+        finding: Reason,
+    },
     /// A clock may have run out.
     Expire,
 }
@@ -123,6 +130,7 @@ impl Intent {
                 .repinned(grant, ruling, now)
                 .map_or_else(|| (self.clone(), Vec::new()), one)),
             IntentChange::Heard { by } => self.heard(by.as_ref(), now),
+            IntentChange::Review { by, finding } => self.reviewed(by, finding, now),
             IntentChange::Expire => {
                 Ok(self.expire_if_due(now).map_or_else(|| (self.clone(), Vec::new()), one))
             }
@@ -314,6 +322,7 @@ impl Intent {
             | IntentChange::End { .. }
             | IntentChange::Repin { .. }
             | IntentChange::Heard { .. }
+            | IntentChange::Review { .. }
             | IntentChange::Expire => false,
         }
     }

@@ -12,6 +12,9 @@ use crate::provisions::{PromptKept, Provisions};
 use crate::request::IntentRequest;
 use crate::ruling::Ruling;
 
+/// The member of an event's detail that marks a break-glass grant.
+pub(super) const BREAK_GLASS: &str = "break_glass";
+
 /// The event of a refusal of which no intent came: nobody could tell what it would have permitted.
 #[must_use]
 pub fn refused_request(
@@ -191,6 +194,17 @@ impl Intent {
                 digest: grant.playbook.digest.to_string(),
             })
             .with_grant_digest(grant.digest().to_string());
+        let event = match &grant.emergency {
+            Some(emergency) => event.with_detail(
+                BREAK_GLASS,
+                json!({
+                    "alert": emergency.alert.to_string(),
+                    "post_review_within_s": emergency.post_review_within.as_secs(),
+                    "alert_above": emergency.alert_above,
+                }),
+            ),
+            None => event,
+        };
         match &grant.ticket {
             Some(ticket) => event.with_ticket(ticket.as_str()),
             None => event,

@@ -11,8 +11,9 @@ use super::lines::{Lines, line_at};
 use super::parameters::{MAX_SAFE_INTEGER, Parameters, check_numbers};
 use super::report::Report;
 use super::sections::{
-    approval, change, concurrency, constraints, delegators, delivery, demands, ends, head, limits,
-    logging, on_behalf, on_complete, permits, risk, staged, time, tools, who, workflow,
+    approval, change, concurrency, constraints, delegators, delivery, demands, emergency, ends,
+    head, limits, logging, on_behalf, on_complete, permits, risk, staged, time, tools, who,
+    workflow,
 };
 use super::template::Shape;
 use super::{DOCUMENT_TAG, MAX_PLAYBOOK_BYTES, Playbook, PlaybookError, unsupported};
@@ -127,6 +128,9 @@ fn build(document: Document, json: &Value, report: &mut Report<'_>) -> Option<Pl
     let ends = ends::read(&document.time, liveness, on_complete, report);
     let caps = concurrency::read(document.concurrency.as_ref(), report);
     let notified = on_complete::read(document.on_complete.as_ref(), report);
+    let emergency = emergency::read(document.emergency.as_ref(), report);
+    let mode = document.approval.mode;
+    emergency::check(emergency.as_ref(), mode, approval.as_ref(), time.as_ref(), report);
     let digest = report.keep("id", Digest::of_document(DOCUMENT_TAG, json));
     let (audience, scopes, details) = permit?;
     let mut playbook = Playbook {
@@ -165,6 +169,7 @@ fn build(document: Document, json: &Value, report: &mut Report<'_>) -> Option<Pl
         ends,
         caps,
         notified,
+        emergency,
         logging,
         phases: Vec::new(),
         phase: None,

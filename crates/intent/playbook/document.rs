@@ -62,4 +62,5 @@ pub(super) struct Document {
     pub(super) object: Option<String>,
     pub(super) confidence: Option<ConfidenceSection>,
     pub(super) justification: Option<JustificationSection>,
+    pub(super) emergency: Option<toml::Value>,
 }

@@ -14,6 +14,7 @@ use super::{
 };
 use crate::denial::{Denial, DenialCode};
 use crate::request::IntentRequest;
+use crate::roles::HumanJob;
 
 /// The most playbooks that one folder may hold.
 const MAX_PLAYBOOKS: usize = 10_000;
@@ -46,6 +47,7 @@ pub struct PlaybookSet {
     playbooks: BTreeMap<PlaybookId, Arc<Playbook>>,
     exceptions: BTreeMap<ExceptionId, Arc<Exception>>,
     overdue: Overdue,
+    roles: Vec<HumanJob>,
 }
 
 /// What becomes of a playbook whose review is overdue.
@@ -68,6 +70,7 @@ impl PlaybookSet {
             playbooks: BTreeMap::new(),
             exceptions: BTreeMap::new(),
             overdue: Overdue::Warn,
+            roles: Vec::new(),
         }
     }
 
@@ -165,6 +168,18 @@ impl PlaybookSet {
             return Err(Denial::new(DenialCode::PlaybookVersionStale, detail));
         }
         Ok(())
+    }
+
+    /// With the human roles that its playbooks are held against.
+    #[must_use]
+    pub fn with_roles(self, roles: Vec<HumanJob>) -> Self {
+        Self { roles, ..self }
+    }
+
+    /// The human roles that its playbooks are held against.
+    #[must_use]
+    pub fn roles(&self) -> &[HumanJob] {
+        &self.roles
     }
 
     /// The trust domain.

@@ -67,6 +67,16 @@ pub(super) enum Place {
     Rest,
 }
 
+/// As it is written.
+impl fmt::Display for Template {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.parts.iter().try_for_each(|part| match part {
+            Part::Literal(text) => f.write_str(text),
+            Part::Value(variable) => write!(f, "{{{{{variable}}}}}"),
+        })
+    }
+}
+
 impl Template {
     pub(super) fn parse(text: &str, shape: Shape) -> Result<Self, String> {
         if text.is_empty() || text.len() > MAX_RENDERED {

@@ -1,5 +1,6 @@
 mod bounds;
 mod decision;
+mod emergency;
 mod ends;
 mod sections;
 

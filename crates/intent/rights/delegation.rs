@@ -23,6 +23,19 @@ impl Rights {
         Ok(child)
     }
 
+    /// Whether `child`, which came about otherwise, is something that these rights may be handed on as.
+    ///
+    /// # Errors
+    /// As [`Self::delegated`].
+    pub fn hands_on(&self, child: &Self) -> Result<(), Widening> {
+        let Some(behalf) = self.on_behalf.as_ref().filter(|behalf| behalf.max_depth > 0) else {
+            return Err(Widening::exceeds(Dimension::Depth));
+        };
+        let onward = Self { on_behalf: behalf.after_a_hop(), ..self.clone() };
+        onward.covers(child)?;
+        self.passes_on_less(child, behalf)
+    }
+
     fn passes_on_less(&self, child: &Self, behalf: &OnBehalf) -> Result<(), Widening> {
         let unchanged = |dimension: &Dimension| self.is_equal_in(child, *dimension);
         let named = |dimension: &Dimension| behalf.equal.contains(dimension);

@@ -93,7 +93,7 @@ impl ChangeControl {
         let times = Times {
             windows: playbook.windows(),
             blackouts: playbook.blackouts(),
-            emergency: false,
+            emergency: playbook.emergency().is_some(),
             ticket: ticket.as_ref(),
         };
         if times.are_all() {

@@ -6,6 +6,7 @@
 
 mod approve;
 mod audit;
+mod break_glass;
 mod check;
 mod daemon;
 mod demo;
@@ -104,6 +105,7 @@ enum Command {
     Logout(login::LogoutArgs),
     Approve(approve::ApproveArgs),
     Deny(deny::DenyArgs),
+    BreakGlass(break_glass::BreakGlassArgs),
     Token(token::TokenArgs),
     Denials(denials::DenialsArgs),
     Quarantine(quarantine::QuarantineArgs),
@@ -166,6 +168,7 @@ impl Command {
             Self::Logout(args) => args.run(session).await,
             Self::Approve(args) => args.run(session).await,
             Self::Deny(args) => args.run(session).await,
+            Self::BreakGlass(args) => args.run(session).await,
             Self::Token(args) => args.run(session).await,
             Self::Denials(args) => args.run(session).await,
             Self::Quarantine(args) => args.run(session).await,

@@ -15,7 +15,8 @@ use super::failure::Failure;
 use super::output::{put, table, visible};
 use super::text::{moment, or_dash, short_digest};
 use crate::clock::SystemClock;
-use crate::grpc::admin::{HolderView, SharedIdentityView};
+use crate::grpc::admin::{HolderView, ReportView, SharedIdentityView};
+use crate::reports::Which;
 
 /// Report what operators should know of
 #[derive(Debug, Args)]
@@ -25,7 +26,9 @@ Examples:
   marque report shared-identities --since 30d
   marque report approvers --fail                       for a job: exit code 1 when somebody waves requests through
   marque report shared-identities --since 2026-11-22T00:00:00Z --output json
-  marque report shared-identities --fail               for a job: exit code 1 when there is any")]
+  marque report shared-identities --fail               for a job: exit code 1 when there is any
+  marque report all --since 30d
+  marque report near-permanent --since 90d --output json")]
 pub(super) struct ReportArgs {
     #[command(subcommand)]
     command: ReportCommand,
@@ -41,6 +44,24 @@ enum ReportCommand {
         #[arg(long)]
         fail: bool,
     },
+    /// Everything below but the shared identities
+    All(PeriodArgs),
+    /// The same grant for the same agent, renewed again and again
+    Renewed(PeriodArgs),
+    /// Playbooks that are in force most of the time
+    NearPermanent(PeriodArgs),
+    /// What is past its review
+    Exceptions(PeriodArgs),
+    /// Where an agent may do more than a person with the same job (`roles/*.toml`)
+    OverGrant(PeriodArgs),
+    /// What became of refusals: repaired within an hour, or got round by breaking the glass
+    Denials(PeriodArgs),
+    /// What nobody answers for
+    Unowned(PeriodArgs),
+    /// How people decide: how fast, and how often they say yes
+    Approvals(PeriodArgs),
+    /// Every glass that was broken, whose review is overdue, and how often it happens
+    BreakGlass(PeriodArgs),
     /// The identities that more than one program used
     ///
     /// Two programs are two when attestation can tell them apart. What was recorded comes from the log of the trust domain
@@ -53,6 +74,17 @@ enum ReportCommand {
         #[arg(long)]
         fail: bool,
     },
+}
+
+/// The period of a report.
+#[derive(Debug, Args)]
+struct PeriodArgs {
+    /// How far back to look in the log: a lifetime such as 24h or 30d, or an instant
+    #[arg(long, value_name = "LIFETIME|INSTANT", default_value = "30d")]
+    since: Since,
+    /// End with exit code 1 when somebody has to act
+    #[arg(long)]
+    fail: bool,
 }
 
 /// How far back a report looks.
@@ -86,24 +118,80 @@ impl Since {
 
 impl ReportArgs {
     pub(super) async fn run(self, session: &mut Session) -> Result<(), Failure> {
-        let (since, fail) = match self.command {
+        let (which, PeriodArgs { since, fail }) = match self.command {
+            ReportCommand::SharedIdentities { since, fail } => {
+                return shared_identities(session, since, fail).await;
+            }
             ReportCommand::Approvers { fail } => return approvers::run(session, fail).await,
-            ReportCommand::SharedIdentities { since, fail } => (since, fail),
+            ReportCommand::All(period) => (Which::ALL.to_vec(), period),
+            ReportCommand::Renewed(period) => (vec![Which::Renewed], period),
+            ReportCommand::NearPermanent(period) => (vec![Which::NearPermanent], period),
+            ReportCommand::Exceptions(period) => (vec![Which::Exceptions], period),
+            ReportCommand::OverGrant(period) => (vec![Which::OverGrant], period),
+            ReportCommand::Denials(period) => (vec![Which::Denials], period),
+            ReportCommand::Unowned(period) => (vec![Which::Unowned], period),
+            ReportCommand::Approvals(period) => (vec![Which::Approvals], period),
+            ReportCommand::BreakGlass(period) => (vec![Which::BreakGlass], period),
         };
-        let since = since.instant(SystemClock.now());
-        let mut all = Vec::new();
-        for mut home in session.homes().await? {
-            let shared = home.admin.shared_identities(Some(since)).await?;
-            all.extend(shared.into_iter().map(|identity| home.of(identity)));
+        findings(session, &which, since, fail).await
+    }
+}
+
+/// Makes these reports and shows them.
+pub(super) async fn findings(
+    session: &mut Session,
+    which: &[Which],
+    since: Since,
+    fail: bool,
+) -> Result<(), Failure> {
+    let since = since.instant(SystemClock.now());
+    let names: Vec<String> = which.iter().map(ToString::to_string).collect();
+    let mut all = Vec::new();
+    for mut home in session.homes().await? {
+        let found = home.admin.reports(names.clone(), Some(since)).await?;
+        all.extend(found.into_iter().map(|finding| home.of(finding)));
+    }
+    session.output.show(&all, |all| render_findings(all, since))?;
+    match all.iter().filter(|finding| finding.item.act).count() {
+        count if fail && count > 0 => {
+            Err(Failure::failed(format!("{count} findings want somebody to act")))
         }
-        session.output.show(&all, |all| render(all, since))?;
-        match all.len() {
-            count if fail && count > 0 => Err(Failure::failed(format!(
-                "{count} identities are shared"
-            ))
-            .next("give each program an entry of its own; see `marque entry create --help`")),
-            _ => Ok(()),
+        _ => Ok(()),
+    }
+}
+
+fn render_findings(all: &[Of<ReportView>], since: Timestamp) -> String {
+    if all.is_empty() {
+        return format!("Nothing to report since {}.", moment(Some(since)));
+    }
+    table(
+        ["REPORT", "", "SUBJECT", "OWNER", "FINDING"],
+        all.iter().map(|Of { trust_domain: _, item }| {
+            [
+                item.report.clone(),
+                if item.act { "!".to_owned() } else { String::new() },
+                item.subject.clone(),
+                or_dash(&item.owner),
+                item.summary.clone(),
+            ]
+        }),
+    )
+}
+
+async fn shared_identities(session: &mut Session, since: Since, fail: bool) -> Result<(), Failure> {
+    let since = since.instant(SystemClock.now());
+    let mut all = Vec::new();
+    for mut home in session.homes().await? {
+        let shared = home.admin.shared_identities(Some(since)).await?;
+        all.extend(shared.into_iter().map(|identity| home.of(identity)));
+    }
+    session.output.show(&all, |all| render(all, since))?;
+    match all.len() {
+        count if fail && count > 0 => {
+            Err(Failure::failed(format!("{count} identities are shared"))
+                .next("give each program an entry of its own; see `marque entry create --help`"))
         }
+        _ => Ok(()),
     }
 }
 

@@ -13,6 +13,7 @@ mod leaves;
 mod messages;
 mod pace;
 mod remote_log;
+mod reports;
 mod requests;
 #[cfg(test)]
 mod tests;
@@ -49,8 +50,8 @@ pub use view::{
     ApprovalView, ApproverRecordView, DenialView, EarnedView, EligibilityView, EntryView,
     ExplanationView, FindingView, GrantView, HolderView, IntentView, KillScopeView, KillStateView,
     KillView, LeafView, LogInfoView, MissingView, NarrowedView, NearView, ObjectionView,
-    PlaybookView, ProfilesView, RefusedCallerView, SharedIdentityView, StatusView, TokenView,
-    UseView,
+    PlaybookView, ProfilesView, RefusedCallerView, ReportView, SharedIdentityView, StatusView,
+    TokenView, UseView,
 };
 
 /// Serves the admin API on `listener` until `shutdown` is cancelled and the drain is over.
@@ -396,6 +397,20 @@ impl Admin for AdminService {
         request: Request<proto::ListDenialsRequest>,
     ) -> Result<Response<proto::ListDenialsResponse>, Status> {
         self.denials(request).await
+    }
+
+    async fn make_report(
+        &self,
+        request: Request<proto::MakeReportRequest>,
+    ) -> Result<Response<proto::MakeReportResponse>, Status> {
+        self.reports(request).await
+    }
+
+    async fn review_break_glass(
+        &self,
+        request: Request<proto::ReviewBreakGlassRequest>,
+    ) -> Result<Response<proto::ReviewBreakGlassResponse>, Status> {
+        self.review(request).await
     }
 
     async fn list_shared_identities(

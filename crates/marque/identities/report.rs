@@ -85,7 +85,7 @@ pub(super) async fn of(
 }
 
 /// The number of the first leaf that was recorded at or after `since`: recorded times never go back.
-async fn first_since(log: &dyn LogStore, since: Timestamp) -> Result<u64, LogError> {
+pub(crate) async fn first_since(log: &dyn LogStore, since: Timestamp) -> Result<u64, LogError> {
     let (mut low, mut high) = (0, log.size().await?);
     while low < high {
         let middle = low + (high - low) / 2;

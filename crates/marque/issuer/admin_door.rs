@@ -237,6 +237,20 @@ impl AdminDoor for Issuer {
         Box::pin(async move { Ok(IntentStore::release(&*self.store, order).await?) })
     }
 
+    fn review(
+        &self,
+        operator: Operator,
+        id: IntentId,
+        finding: Reason,
+    ) -> BoxFuture<'_, Result<Intent, AdminError>> {
+        Box::pin(
+            self.change(
+                id,
+                IntentChange::Review { by: operator.decider(self.clock.now()), finding },
+            ),
+        )
+    }
+
     fn tokens_of(&self, intent: IntentId) -> BoxFuture<'_, Result<Vec<TokenStanding>, AdminError>> {
         Box::pin(async move {
             let found = self.store.find(&intent).await?;

@@ -8,8 +8,8 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use marque_exchange::IssuerUrl;
 use marque_intent::{
-    CalendarSet, Enforcement, ExceptionStanding, GroupName, Overdue, Playbook, PlaybookFinding,
-    PlaybookSet, Principal, RosterFinding, Rosters, Scope,
+    CalendarSet, Enforcement, ExceptionStanding, GroupName, HumanJob, Overdue, Playbook,
+    PlaybookFinding, PlaybookSet, Principal, RosterFinding, Rosters, Scope,
 };
 use marque_policy::{CaseResult, CedarDecisionPoint, PolicyFinding, run_cases};
 use marque_registry::{
@@ -216,6 +216,9 @@ pub fn playbooks(path: &Path, document: &TrustDomainDocument) -> Result<Playbook
         PlaybookSet::load(&path.join("playbooks"), document.name(), document.environment())
             .and_then(|playbooks| playbooks.with_exceptions(&path.join("exceptions")))
             .map(|playbooks| playbooks.with_overdue(overdue(document)));
+    let playbooks = playbooks.and_then(|playbooks| {
+        HumanJob::load(&path.join("roles")).map(|jobs| playbooks.with_roles(jobs))
+    });
     playbooks.map_err(|found| found.into_iter().map(of_playbook).collect())
 }
 

@@ -21,6 +21,9 @@ pub mod serve;
 mod store;
 mod token_config;
 mod versions;
+mod watch;
+
+pub(crate) use self::watch::{COUNTERS, TREND};
 
 use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;

@@ -29,6 +29,7 @@ use super::broker::BrokerEndpoint;
 use super::endings;
 use super::folder::{CheckedFolder, local_url};
 use super::pruning::prune;
+use super::watch::watch;
 use super::{Issuer, IssuerParts, Neighbours};
 use crate::approvers::LoginSecret;
 use crate::attestors;
@@ -232,6 +233,11 @@ impl Built {
                 Ok(())
             });
         }
+        let (token, watched) = (stop.clone(), Arc::clone(&issuer));
+        tasks.spawn(async move {
+            watch(watched, token).await;
+            Ok(())
+        });
         let (token, watch) = (stop.clone(), issuer.change_watch());
         tasks.spawn(async move {
             watch.run(token).await;

@@ -13,7 +13,7 @@ use marque_spiffe::SpiffeId;
 use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
 
-use super::{open, pace};
+use super::{open, pace, recent};
 use crate::known::KnownIntents;
 use crate::rows::{
     DeferralRow, Head, Idempotency, IntentRow, KeptRow, count, instant, kill_state, micros, name,
@@ -73,7 +73,8 @@ pub(super) async fn load(
     let awaited = awaited.map(|row| &row.intent);
     let below = open.below.values().flatten();
     let maybe_open = open_intents(&pace);
-    let led_to = earlier.chain(awaited).chain(below).chain(&maybe_open);
+    let recent = recent::load(transaction, keys.recent.iter()).await?;
+    let led_to = earlier.chain(awaited).chain(below).chain(&maybe_open).chain(&recent);
     let led_to = led_to.filter(|id| !keys.intents.contains(*id)).collect();
     found.extend(intents(transaction, &led_to, &shared.intents).await?);
     Ok(Loaded {

@@ -7,7 +7,7 @@ use marque_exchange::{Deferral, ReplayKey, TokenId, TokenRecord};
 use marque_intent::{Digest, Intent, IntentId};
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::{head, kills, open, pace};
+use super::{head, kills, open, pace, recent};
 use crate::known::KnownIntents;
 use crate::rows::{
     DeferralRow, Idempotency, IntentRow, KeptRow, count, instant, micros, name, open_intents, read,
@@ -39,7 +39,9 @@ pub(super) fn load(
     let awaited = awaited.map(|row| &row.intent);
     let open = open::load(connection, keys, shared.clock.now())?;
     let below = open.below.values().flatten();
-    let wanted = keys.intents.iter().chain(earlier).chain(awaited).chain(below).chain(&maybe_open);
+    let recent = recent::load(connection, keys.recent.iter())?;
+    let wanted = keys.intents.iter().chain(earlier).chain(awaited).chain(below);
+    let wanted = wanted.chain(&maybe_open).chain(&recent);
     let intents = intents(connection, wanted, &shared.intents)?;
     let entries = if keys.entries { entries(connection)? } else { Vec::new() };
     let mut tokens = tokens(connection, keys)?;

@@ -9,7 +9,9 @@ use marque_audit::{Leaf, StoredCheckpoint};
 use marque_authority::AuthorityRecord;
 use marque_exchange::{Deferral, SingleUse, StatusKey, TokenId, TokenRecord};
 use marque_intent::pace::{PaceKey, PaceRow};
-use marque_intent::{DenialId, DenialRecord, Digest, Holding, Intent, IntentId, Kill};
+use marque_intent::{
+    DenialId, DenialRecord, Digest, Holding, Intent, IntentId, Kill, break_glass_event,
+};
 use marque_registry::{Entry, EntryId};
 use marque_spiffe::TrustDomain;
 
@@ -232,6 +234,11 @@ impl Batch {
             kept,
             forgotten_kept,
         } = writes;
+        // What happens to a break-glass grant is told in a stream of its own too, whoever wrote it.
+        let events = events.into_iter().flat_map(|event| {
+            let break_glass = break_glass_event(&event);
+            std::iter::once(event).chain(break_glass)
+        });
         let leaves = (self.view.next_seq()..)
             .zip(events)
             .map(|(seq, event)| Leaf::seal(event, &self.trust_domain, seq, self.view.now))

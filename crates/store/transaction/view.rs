@@ -132,6 +132,11 @@ impl View {
         Ok(self.loaded.intents.get(id)?.map(Arc::as_ref))
     }
 
+    /// Every intent that was loaded and reads.
+    pub(crate) fn intents(&self) -> impl Iterator<Item = &Intent> {
+        self.loaded.intents.readable().map(Arc::as_ref)
+    }
+
     /// What is kept of a token.
     pub(crate) fn token(&self, id: &TokenId) -> Result<Option<&TokenRecord>, Failure> {
         self.loaded.tokens.get(id)

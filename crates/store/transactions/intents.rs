@@ -12,10 +12,11 @@ use marque_intent::{
 
 use super::Pace;
 use super::approvers;
+use super::chain::{above, holds};
 use super::open::{admit_new, clock_is_safe, end_below};
 use crate::Failure;
-use crate::rows::Idempotency;
-use crate::transaction::{Keys, Plan, Transaction, View, Writes};
+use crate::rows::{Idempotency, micros};
+use crate::transaction::{Keys, Plan, Recent, Transaction, View, Writes};
 
 /// How long an idempotency key stands for its request (specs/intents.md 7).
 pub(crate) const IDEMPOTENCY_LIFETIME: Duration = Duration::from_secs(24 * 60 * 60);
@@ -53,10 +54,22 @@ impl Transaction for Submit {
             keys.below.insert(parent.id.clone());
         }
         approvers::keys_of_intent(&self.intent, keys);
+        keys.intents.extend(above(&self.intent));
+        keys.below.extend(self.intent.grant().parent.as_ref().map(|parent| parent.id.clone()));
         keys.idempotency.extend(self.idempotency.as_ref().map(named));
         if let Some(pace) = &self.pace {
             pace.keys(keys);
         }
+        // How soon after the last one it comes is counted by agent and playbook.
+        keys.recent.extend(self.intent.grant().emergency.as_ref().map(|emergency| {
+            let back = emergency.cooldown.saturating_add(IDEMPOTENCY_LIFETIME);
+            let since = self.intent.created_at().checked_sub(back).unwrap_or(Timestamp::MIN);
+            Recent {
+                agent: self.intent.agent().clone(),
+                playbook: self.intent.grant().playbook.id.clone(),
+                since: micros(since),
+            }
+        }));
     }
 
     fn plan(&self, view: &View) -> Result<Plan<Self::Answer>, Failure> {
@@ -74,6 +87,14 @@ impl Transaction for Submit {
         }
         if view.intent(self.intent.id())?.is_some() {
             return Err(Failure::Conflict { table: "intents" });
+        }
+        if self.intent.state() != State::Denied {
+            if let Err(denial) = holds(view, &self.intent, self.intent.created_at())? {
+                return Ok(Plan::nothing(Err(SubmitRefusal::Refused(denial))));
+            }
+            if let Some(denial) = self.intent.too_soon_after(view.intents(), view.now()) {
+                return Ok(Plan::nothing(Err(SubmitRefusal::Refused(denial))));
+            }
         }
         if let Err(denial) = admit_new(view, &self.intent)? {
             return Ok(Plan::nothing(Err(SubmitRefusal::Refused(denial))));
@@ -342,6 +363,9 @@ impl Change {
             IntentChange::Repin { .. } => (EventKind::ChangeRefused, "repin", None),
             IntentChange::Heard { by } => {
                 (EventKind::ChangeRefused, "heartbeat", by.as_ref().map(ToString::to_string))
+            }
+            IntentChange::Review { by, .. } => {
+                (EventKind::ChangeRefused, "review", Some(by.approver.to_string()))
             }
             IntentChange::Expire => (EventKind::ChangeRefused, "expire", None),
         };

@@ -35,13 +35,37 @@ pub(super) fn admit_new(view: &View, intent: &Intent) -> Result<Result<(), Denia
     };
     let reserved = reserved(view, parent)?;
     Ok(match parent.uses_left().checked_sub(reserved) {
-        Some(left) if left >= intent.grant().uses => Ok(()),
+        Some(left) if left >= intent.grant().uses => numbers_left(view, parent, intent)?,
         left => {
             let left = left.unwrap_or_default();
             let detail = format!("{} uses are asked for, {left} are left", intent.grant().uses);
             Err(Denial::new(DenialCode::ExceedsParentScope, detail))
         }
     })
+}
+
+/// Whether the parent's numbers have room for this intent's beside those of all that were asked for under it and are open
+/// or were used.
+fn numbers_left(
+    view: &View,
+    parent: &Intent,
+    intent: &Intent,
+) -> Result<Result<(), Denial>, Failure> {
+    let mut left = parent.grant().limits;
+    for id in view.below(parent.id()) {
+        let Some(child) = view.intent(id)? else { continue };
+        let nearest = child.grant().parent.as_ref().map(|nearest| &nearest.id);
+        let spent = !child.state().is_terminal() || !child.uses().is_empty();
+        if nearest == Some(parent.id()) && spent {
+            left = left.less(&child.grant().limits);
+        }
+    }
+    let own = intent.grant().limits;
+    if own.cut_to(&left) == own {
+        return Ok(Ok(()));
+    }
+    let detail = "less is left of the parent's numbers than is asked for";
+    Ok(Err(Denial::new(DenialCode::ExceedsParentScope, detail)))
 }
 
 /// How many of an intent's uses belong to those that were asked for under it: all of an open one, what was used of one

@@ -1,5 +1,6 @@
 //! The use of a grant: one token for one use, however many ask at once.
 
+use super::chain;
 use super::intents::expired_first;
 use super::open::{admit_use, clock_is_safe, end_below};
 use super::pace::may_exchange;
@@ -7,12 +8,14 @@ use crate::Failure;
 use crate::transaction::{Keys, Plan, Transaction, View, Writes};
 use marque_exchange::{Deferral, DeferralState, RedeemError, Redeemed, Redemption, in_transaction};
 use marque_intent::pace::{Family, PaceKey};
-use marque_intent::{Denial, DenialCode, Holding, OpenBy, Use};
+use marque_intent::{Denial, DenialCode, Holding, IntentId, OpenBy, Use};
 
 /// Redeems one use.
 #[derive(Debug)]
 pub(crate) struct Redeem {
     pub(crate) redemption: Redemption,
+    /// Every intent above it.
+    pub(crate) above: Vec<IntentId>,
 }
 
 /// Why no use was redeemed.
@@ -37,6 +40,7 @@ impl Transaction for Redeem {
 
     fn keys(&self, keys: &mut Keys) {
         keys.intents.insert(self.redemption.intent.clone());
+        keys.intents.extend(self.above.iter().cloned());
         keys.tokens.insert(self.redemption.token.id.clone());
         keys.deferrals.extend(self.redemption.deferral);
         keys.below.insert(self.redemption.intent.clone());
@@ -77,6 +81,9 @@ impl Transaction for Redeem {
             return refused(code, "the kill switch stops the grant");
         }
         if let Err(denial) = may_exchange(agent, view)? {
+            return Ok(Plan::nothing(Err(NotRedeemed::Refused(denial))));
+        }
+        if let Err(denial) = chain::holds(view, intent, *now)? {
             return Ok(Plan::nothing(Err(NotRedeemed::Refused(denial))));
         }
         if view.has_token(&token.id) {

@@ -21,7 +21,8 @@ use crate::webhooks::WebhookView;
 
 use super::view::{
     ApproverRecordView, EntryView, ExplanationView, IntentView, KillStateView, LeafView,
-    LogInfoView, PlaybookView, RefusedCallerView, SharedIdentityView, StatusView, TokenView,
+    LogInfoView, PlaybookView, RefusedCallerView, ReportView, SharedIdentityView, StatusView,
+    TokenView,
 };
 
 /// A client of one admin socket.
@@ -279,6 +280,36 @@ impl AdminClient {
         let answer = self.inner.release_family(request).await?.into_inner();
         let proto::ReleaseFamilyResponse { family, was_held } = answer;
         Ok((family, was_held))
+    }
+
+    /// What these reports say about what was recorded since then; all of them when none is named.
+    ///
+    /// # Errors
+    /// As [`Self::status`].
+    pub async fn reports(
+        &mut self,
+        reports: Vec<String>,
+        since: Option<Timestamp>,
+    ) -> Result<Vec<ReportView>, CallError> {
+        let request = proto::MakeReportRequest { reports, since: since.map(timestamp) };
+        let answer = self.inner.make_report(request).await?.into_inner();
+        let proto::MakeReportResponse { findings } = answer;
+        findings.into_iter().map(TryInto::try_into).collect()
+    }
+
+    /// Says what was found about a break-glass grant that is over.
+    ///
+    /// # Errors
+    /// As [`Self::status`].
+    pub async fn review_break_glass(
+        &mut self,
+        id: String,
+        finding: String,
+    ) -> Result<IntentView, CallError> {
+        let request = proto::ReviewBreakGlassRequest { id, finding };
+        let answer = self.inner.review_break_glass(request).await?.into_inner();
+        let proto::ReviewBreakGlassResponse { intent } = answer;
+        one(intent)
     }
 
     /// What is kept of an intent's tokens, the oldest first.

@@ -136,6 +136,14 @@ pub trait AdminDoor: Debug + Send + Sync {
         operator: Operator,
     ) -> BoxFuture<'_, Result<bool, AdminError>>;
 
+    /// Records what was found about a break-glass grant that is over.
+    fn review(
+        &self,
+        operator: Operator,
+        id: IntentId,
+        finding: Reason,
+    ) -> BoxFuture<'_, Result<Intent, AdminError>>;
+
     /// What is kept of an intent's tokens, the oldest first.
     fn tokens_of(&self, intent: IntentId) -> BoxFuture<'_, Result<Vec<TokenStanding>, AdminError>>;
 
@@ -335,10 +343,10 @@ impl AdminError {
 impl From<IntentStoreError> for AdminError {
     fn from(error: IntentStoreError) -> Self {
         match error {
-            IntentStoreError::Refused(denial) => Self::Refused(denial),
             IntentStoreError::Killed(code) => {
                 Self::Refused(Denial::new(code, "stopped by the kill switch"))
             }
+            IntentStoreError::Refused(denial) => Self::Refused(denial),
             IntentStoreError::IdempotencyConflict => Self::Refused(Denial::new(
                 DenialCode::IdempotencyConflict,
                 "the key came with another request",

@@ -423,3 +423,20 @@ pub struct LeafView {
     /// Its bytes, exactly as hashed.
     pub bytes: Vec<u8>,
 }
+
+/// One thing that a report says.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct ReportView {
+    /// Which report.
+    pub report: String,
+    /// What it is about.
+    pub subject: String,
+    /// Who answers for that; empty when nobody is known to.
+    pub owner: String,
+    /// One sentence.
+    pub summary: String,
+    /// Whether somebody has to act; the others are figures.
+    pub act: bool,
+    /// The figures.
+    pub facts: Value,
+}

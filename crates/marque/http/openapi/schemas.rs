@@ -278,6 +278,9 @@ fn intent_request() -> Value {
             "phase": { "type": "string", "pattern": "^[a-z0-9-]{1,32}$" },
             "confidence": { "type": "integer", "minimum": 0, "maximum": 100 },
             "category": { "type": "string", "pattern": "^[a-z0-9_-]{1,63}$" },
+            "for_agent": { "type": "string", "description": "the SPIFFE ID of the agent that will hold the grant; absent for the caller itself" },
+            "parent": { "type": "string", "description": "with `for_agent`: the caller's own live intent that it descends from" },
+            "narrow": { "type": "object", "description": "with `for_agent`: what is wanted of what the playbook gives, by dimension" },
         }),
         &["playbook"],
     )

@@ -9,12 +9,13 @@ use marque_exchange::AuthenticatedClient;
 use marque_intent::{
     AgentStanding, Approver, CapsInForce, Circumstances, Delegator, Denial, DenialCode, Digest,
     Evidence, GroupName, Intent, IntentFilter, IntentId, IntentRequest, IntentStore as _, Playbook,
-    Posture, Requester, RiskName, Ruling, Verdict, resolve,
+    Posture, Requester, RiskName, Ruling, Verdict, delegated, resolve,
 };
 use marque_policy::{Act, Question, Veto, observed, ruled};
 use marque_spiffe::{Environment, SpiffeId};
 
 use super::IntentDesk;
+use super::behalf::with_a_person;
 
 /// The domain tag of the digest of what an agent attests as.
 const ATTESTATION_TAG: &str = "marque/attestation/v1";
@@ -25,20 +26,23 @@ impl IntentDesk {
         &self,
         client: &AuthenticatedClient,
         playbook: &Playbook,
-        request: &IntentRequest,
+        (request, parent): (&IntentRequest, Option<&Intent>),
         mut evidence: Evidence,
         now: Timestamp,
     ) -> Result<(Intent, Vec<Event>), Denial> {
-        let agent = client.id();
-        evidence.standing = self.standing_of(agent, client.svid_issued_at());
+        let asked = request.for_agent();
+        let holder = asked.map_or_else(|| client.id(), |asked| &asked.agent);
+        // Of another agent nobody knows here how fresh its attestation is.
+        let attested_at = if asked.is_none() { client.svid_issued_at() } else { None };
+        evidence.standing = self.standing_of(holder, attested_at);
         let attestation = attestation(&evidence.standing)?;
         // Who may not ask at all is told so first, by `resolve`.
-        if playbook.is_for(agent) {
+        if playbook.is_for(holder) {
             playbook.demands().check(&evidence.standing, request, now)?;
         }
-        evidence.posture = self.posture_of(agent, playbook).await?;
+        evidence.posture = self.posture_of(holder, playbook).await?;
         evidence.confidence = request.confidence();
-        self.weigh(agent, playbook, attestation, &mut evidence).await?;
+        self.weigh(holder, playbook, attestation, &mut evidence).await?;
         let has_ticket = request.ticket().is_some();
         evidence.risk = playbook.assess_risk(&evidence, has_ticket, self.environment, now);
         let circumstances = Circumstances {
@@ -48,9 +52,12 @@ impl IntentDesk {
             evidence,
             now,
         };
-        let owner = self.owner_of(agent);
-        let requester = Requester { agent: agent.clone(), attestation, owner };
-        let grant = resolve(playbook, request, &requester, circumstances)?;
+        let owner = self.owner_of(holder);
+        let requester = Requester { agent: holder.clone(), attestation, owner };
+        let mut grant = resolve(playbook, request, &requester, circumstances)?;
+        if let (Some(asked), Some(parent)) = (asked, parent) {
+            grant = delegated(grant, parent, &asked.narrow)?;
+        }
         if grant.evidence.posture == Posture::Critical {
             let detail = "nothing new begins while the posture is critical";
             return Err(Denial::new(DenialCode::PostureChanged, detail));
@@ -63,7 +70,10 @@ impl IntentDesk {
             act: Act::Request,
             now,
         };
-        let verdict = self.ask(&question).await?;
+        let mut verdict = self.ask(&question).await?;
+        if let Some(parent) = parent {
+            verdict.ruling = with_a_person(verdict.ruling, parent);
+        }
         self.must_be_approvable(&grant, &verdict.ruling)?;
         let (intent, events) = Intent::open(grant, request.justification().cloned(), verdict, now);
         let caps = CapsInForce { trust_domain: self.caps, playbook: *playbook.caps() };

@@ -5,6 +5,7 @@
 
 mod approvers;
 mod asking;
+mod behalf;
 mod decide;
 mod drift;
 mod evidence;
@@ -200,7 +201,12 @@ impl IntentDesk {
         let mut evidence = self.evidence(agent, playbook, request, now).await?;
         evidence.history = history;
         let now = self.clock.now();
-        let (intent, events) = self.decide(client, playbook, request, evidence, now).await?;
+        let parent = match request.for_agent() {
+            Some(asked) => Some(self.parent(agent, asked, now).await?),
+            None => None,
+        };
+        let (intent, events) =
+            self.decide(client, playbook, (request, parent.as_ref()), evidence, now).await?;
         Ok((intent, events, run))
     }
 

@@ -7,6 +7,7 @@ pub(crate) mod families;
 pub(crate) mod intents;
 pub(crate) mod kept;
 pub(crate) mod kills;
+pub(crate) mod lending;
 pub(crate) mod life;
 pub(crate) mod log;
 pub(crate) mod open;

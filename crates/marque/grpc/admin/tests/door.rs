@@ -246,6 +246,16 @@ impl AdminDoor for FakeDoor {
         })
     }
 
+    fn review(
+        &self,
+        operator: Operator,
+        id: IntentId,
+        finding: Reason,
+    ) -> BoxFuture<'_, Result<Intent, AdminError>> {
+        let change = IntentChange::Review { by: operator.approver().into(), finding };
+        Box::pin(std::future::ready(self.change(&id, &change)))
+    }
+
     fn tokens_of(&self, intent: IntentId) -> BoxFuture<'_, Result<Vec<TokenStanding>, AdminError>> {
         let tokens = self.tokens.lock().unwrap().clone();
         let of = tokens.into_iter().filter(move |token| token.record.intent == intent);

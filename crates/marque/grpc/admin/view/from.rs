@@ -6,8 +6,8 @@ use super::super::super::client::CallError;
 use super::super::super::proto::admin as proto;
 use super::super::super::time::{from_duration, from_timestamp};
 use super::{
-    DenialView, EntryView, GrantView, IntentView, KillScopeView, KillStateView, KillView, LeafView,
-    LogInfoView, PlaybookView, StatusView, UseView,
+    DenialView, EntryView, GrantView, IntentView, KillScopeView, KillStateView,
+    KillView, LeafView, LogInfoView, PlaybookView, ReportView, StatusView, UseView,
 };
 
 impl TryFrom<proto::GetStatusResponse> for StatusView {
@@ -343,6 +343,15 @@ impl From<proto::StreamLeavesResponse> for LeafView {
     fn from(message: proto::StreamLeavesResponse) -> Self {
         let proto::StreamLeavesResponse { seq, leaf } = message;
         Self { seq, bytes: leaf }
+    }
+}
+
+impl TryFrom<proto::ReportFinding> for ReportView {
+    type Error = CallError;
+
+    fn try_from(message: proto::ReportFinding) -> Result<Self, CallError> {
+        let proto::ReportFinding { report, subject, owner, summary, act, facts_json } = message;
+        Ok(Self { report, subject, owner, summary, act, facts: json("facts_json", &facts_json)? })
     }
 }
 
