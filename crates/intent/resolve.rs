@@ -80,6 +80,9 @@ pub fn resolve(
     };
     let not_after =
         plus(plus(plus(now, times.request_ttl), times.start_within), times.max_duration);
+    // An exception ends with everything that it gave.
+    let not_after =
+        playbook.exception().map_or(not_after, |exception| not_after.min(exception.expires_at));
     let approval = playbook.approval().cloned();
     let approval = approval
         .map(|plan| plan.pinned(requester.owner.as_deref(), playbook.author()))

@@ -32,7 +32,7 @@ impl ClientAuthenticator {
         let key = Thumbprint::new(svid.holder_key().thumbprint());
         let actor = AuthenticatedClient {
             id: svid.subject().clone(),
-            svid_issued_at: svid.issued_at().or(svid.not_before()),
+            svid_issued_at: svid.issued_at().or_else(|| svid.not_before()),
             svid_expires_at: svid.expires_at(),
             method: ClientMethod::WitSvid(key),
         };

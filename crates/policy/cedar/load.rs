@@ -34,7 +34,7 @@ const MAX_ID_LEN: usize = 64;
 
 pub(super) fn load(dir: &Path) -> Result<CedarDecisionPoint, Vec<PolicyFinding>> {
     let broken = |why: String| vec![PolicyFinding::new(dir, None, why)];
-    let names = Names::new().map_err(|error| broken(one_line(&error)))?;
+    let names = Names::new().map_err(|error| broken(one_line(&*error)))?;
     let (schema, _) =
         Schema::from_cedarschema_str(SCHEMA).map_err(|error| broken(one_line(&error)))?;
     let mut reader = Reader {
@@ -235,7 +235,8 @@ fn info(policy: Policy, part: PolicyPart, names: &Names) -> Result<PolicyInfo, S
     let (mut code, mut tier) = (None, None);
     match part {
         PolicyPart::Hard => {
-            let text = policy.annotation("code").ok_or(format!("`{id}` has no `@code(\"…\")`"))?;
+            let text =
+                policy.annotation("code").ok_or_else(|| format!("`{id}` has no `@code(\"…\")`"))?;
             let known = text.parse::<DenialCode>();
             code = Some(known.map_err(|_unknown| format!("`{text}` is no denial code"))?);
         }

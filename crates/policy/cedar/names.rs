@@ -11,8 +11,8 @@ macro_rules! names {
         }
 
         impl Names {
-            pub(super) fn new() -> Result<Self, ParseErrors> {
-                Ok(Self { $($name: concat!("Marque::", $text).parse()?,)+ })
+            pub(super) fn new() -> Result<Self, Box<ParseErrors>> {
+                Ok(Self { $($name: concat!("Marque::", $text).parse().map_err(Box::new)?,)+ })
             }
 
             $(

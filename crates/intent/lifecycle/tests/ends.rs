@@ -128,7 +128,7 @@ fn a_report_may_say_more_and_decides_nothing() {
     let change = IntentChange::Complete { by: agent(), outcome: Outcome::Partial, report: said() };
     let (done, events) = active.apply(&change, at(80)).unwrap();
     assert_eq!(done.report().map(Justification::as_str), Some("three of four"));
-    assert_eq!(events[0].detail["report"], "three of four");
+    assert_eq!(events[0].detail["report_digest"], crate::Digest::of(b"three of four").to_string());
     assert_eq!(done.apply(&change, at(81)).unwrap().1.len(), 0);
 }
 

@@ -7,8 +7,8 @@ use std::borrow::Cow;
 
 use marque_intent::{
     ChangeError, Circumstances, Denial, DenialCode, EndReason, Grant, GrantError, GrantTerms,
-    Intent, IntentChange, IntentRequest, IntentStore as _, IntentStoreError, OpenIntents as _,
-    Reason, Requester, Rights, Ruling, State, resolve,
+    Intent, IntentChange, IntentRequest, IntentStore as _, IntentStoreError, Justification,
+    OpenIntents as _, Reason, Requester, Rights, Ruling, State, resolve,
 };
 use marque_policy::{Act, Question, judge};
 use serde_json::{Map, Value};
@@ -76,7 +76,7 @@ impl IntentDesk {
         if same_playbook && grant.policy_set_digest == *self.policy.set_digest() {
             return None;
         }
-        match self.would_be_now(grant) {
+        match self.would_be_now(grant, intent.justification()) {
             Err(denial) => Some(taken(&denial)),
             Ok((_, Ruling::Deny { code, .. })) => {
                 Some(taken(&Denial::new(code, "policy denies it now")))
@@ -95,8 +95,12 @@ impl IntentDesk {
     }
 
     /// The grant that the same request would give now, and what policy says of it.
-    fn would_be_now(&self, grant: &Grant) -> Result<(Grant, Ruling), Denial> {
-        let request = request_of(grant)?;
+    fn would_be_now(
+        &self,
+        grant: &Grant,
+        justification: Option<&Justification>,
+    ) -> Result<(Grant, Ruling), Denial> {
+        let request = request_of(grant, justification)?;
         let playbook = self.playbook(&request)?.in_phase(request.phase())?;
         let excepted = grant.conditions.provisions.exception.is_some().then(|| {
             self.playbooks.exception_for(&grant.agent, playbook, &request, self.clock.now())
@@ -142,7 +146,10 @@ fn unresolved(error: &(dyn std::error::Error + 'static)) -> Denial {
 }
 
 /// What the agent asked for: all of it is in the grant.
-fn request_of(grant: &Grant) -> Result<IntentRequest, Denial> {
+fn request_of(
+    grant: &Grant,
+    justification: Option<&Justification>,
+) -> Result<IntentRequest, Denial> {
     let mut members = Map::new();
     let mut say = |name: &str, value: Option<String>| {
         members.extend(value.map(|value| (name.to_owned(), Value::String(value))));
@@ -153,6 +160,7 @@ fn request_of(grant: &Grant) -> Result<IntentRequest, Denial> {
     say("task", grant.task.as_ref().map(ToString::to_string));
     say("category", grant.evidence.category.as_ref().map(ToString::to_string));
     say("phase", grant.conditions.provisions.phase.as_ref().map(ToString::to_string));
+    say("justification", justification.map(|said| said.as_str().to_owned()));
     let confidence = grant.evidence.confidence.map(|stated| u64::from(stated).into());
     members.extend(confidence.map(|stated: Value| ("confidence".to_owned(), stated)));
     members.insert("parameters".to_owned(), Value::Object(grant.parameters.clone()));

@@ -6,8 +6,8 @@ use super::super::super::client::CallError;
 use super::super::super::proto::admin as proto;
 use super::super::super::time::{from_duration, from_timestamp};
 use super::{
-    DenialView, EntryView, GrantView, IntentView, KillScopeView, KillStateView,
-    KillView, LeafView, LogInfoView, PlaybookView, ReportView, StatusView, UseView,
+    DenialView, EntryView, GrantView, IntentView, KillScopeView, KillStateView, KillView, LeafView,
+    LogInfoView, PlaybookView, ReportView, StatusView, UseView,
 };
 
 impl TryFrom<proto::GetStatusResponse> for StatusView {

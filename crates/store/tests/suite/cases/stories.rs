@@ -152,7 +152,7 @@ impl Model {
                 .filter_map(|event| event.token_id.clone())
                 .collect();
             assert_eq!(issued, kept, "seed {seed}: the log of {id}");
-            let told = of_intent().filter_map(|event| state_of(event.kind)).last();
+            let told = of_intent().filter_map(|event| state_of(event.kind)).next_back();
             let says = match (told, row.uses_left()) {
                 (Some(State::Active), 0) => Some(State::Consumed),
                 (told, _) => told,
