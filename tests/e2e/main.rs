@@ -42,6 +42,7 @@ mod life;
 mod minted;
 mod mutual_tls;
 mod oauth_clients;
+mod on_behalf;
 mod openapi;
 mod openssl;
 mod pace;

@@ -119,10 +119,10 @@ impl Since {
 impl ReportArgs {
     pub(super) async fn run(self, session: &mut Session) -> Result<(), Failure> {
         let (which, PeriodArgs { since, fail }) = match self.command {
+            ReportCommand::Approvers { fail } => return approvers::run(session, fail).await,
             ReportCommand::SharedIdentities { since, fail } => {
                 return shared_identities(session, since, fail).await;
             }
-            ReportCommand::Approvers { fail } => return approvers::run(session, fail).await,
             ReportCommand::All(period) => (Which::ALL.to_vec(), period),
             ReportCommand::Renewed(period) => (vec![Which::Renewed], period),
             ReportCommand::NearPermanent(period) => (vec![Which::NearPermanent], period),

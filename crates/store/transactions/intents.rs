@@ -49,13 +49,9 @@ impl Transaction for Submit {
     fn keys(&self, keys: &mut Keys) {
         keys.intents.insert(self.intent.id().clone());
         keys.open.extend(self.intent.holdings());
-        if let Some(parent) = &self.intent.grant().parent {
-            keys.intents.insert(parent.id.clone());
-            keys.below.insert(parent.id.clone());
-        }
-        approvers::keys_of_intent(&self.intent, keys);
         keys.intents.extend(above(&self.intent));
         keys.below.extend(self.intent.grant().parent.as_ref().map(|parent| parent.id.clone()));
+        approvers::keys_of_intent(&self.intent, keys);
         keys.idempotency.extend(self.idempotency.as_ref().map(named));
         if let Some(pace) = &self.pace {
             pace.keys(keys);

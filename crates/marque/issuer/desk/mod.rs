@@ -197,14 +197,16 @@ impl IntentDesk {
         let playbook = playbook.as_ref();
         *asked = self.asked(agent, playbook, request, now);
         let history = self.pace(asked, now).await?;
-        self.must_be_alive(agent, playbook)?;
-        let mut evidence = self.evidence(agent, playbook, request, now).await?;
-        evidence.history = history;
-        let now = self.clock.now();
         let parent = match request.for_agent() {
             Some(asked) => Some(self.parent(agent, asked, now).await?),
             None => None,
         };
+        // What is asked for another is that agent's to hold: it is the one that the playbook has to be for.
+        let holder = request.for_agent().map_or(agent, |asked| &asked.agent);
+        self.must_be_alive(holder, playbook)?;
+        let mut evidence = self.evidence(holder, playbook, request, now).await?;
+        evidence.history = history;
+        let now = self.clock.now();
         let (intent, events) =
             self.decide(client, playbook, (request, parent.as_ref()), evidence, now).await?;
         Ok((intent, events, run))
