@@ -77,8 +77,8 @@ mod tests {
     #[test]
     fn each_factor_is_computed_from_its_own_fact() {
         let evidence = |change: &dyn Fn(&mut Evidence)| {
-            let mut evidence = Evidence::default();
-            evidence.confidence = Some(100_u64.try_into().unwrap());
+            let mut evidence =
+                Evidence { confidence: Some(100_u64.try_into().unwrap()), ..Evidence::default() };
             change(&mut evidence);
             evidence
         };
