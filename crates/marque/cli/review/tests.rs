@@ -409,8 +409,8 @@ fn what_was_found_out_stands_above_what_would_be_added() {
     intent.grant.evidence = serde_json::from_value(evidence).unwrap();
     let shown = page(&intent);
     for told in [
-        "CHG-1842: approved in itsm, looked at 2026-11-22 02:58:00 UTC (2m ago)",
-        "CLOSED, opens 2026-11-22 09:00:00 UTC (in 6h)",
+        "CHG-1842: approved by itsm, 2026-11-22 02:58:00 UTC (2m ago)",
+        "closed; opens 2026-11-22 09:00:00 UTC (in 6h)",
         "2 grants of this agent are open; it was refused 1 times in 30 days",
     ] {
         assert!(shown.contains(told), "{told}\n{shown}");
@@ -419,5 +419,5 @@ fn what_was_found_out_stands_above_what_would_be_added() {
     let blackout =
         json!({"open": false, "blackout": "change-freeze", "until": "2026-11-23T00:00:00Z"});
     intent.grant.evidence.window = serde_json::from_value(blackout).unwrap();
-    assert!(page(&intent).contains("BLACKOUT `change-freeze`"));
+    assert!(page(&intent).contains("blackout `change-freeze`"));
 }

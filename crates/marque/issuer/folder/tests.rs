@@ -170,7 +170,7 @@ fn a_playbook_of_another_tenant_is_a_finding() {
 #[test]
 fn an_operator_group_that_no_playbook_could_name_is_a_finding() {
     let folder = changed("prod.example.org", "\"platform-sre\"]", "\"Platform.SRE!\"]");
-    assert!(messages(folder.path()).contains("operator group `Platform.SRE!`"));
+    assert!(messages(folder.path()).contains("approver group `Platform.SRE!`"));
 }
 
 #[test]
