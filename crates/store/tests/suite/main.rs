@@ -118,7 +118,7 @@ on_both_engines! {
     open::m_75_a_cap_counts_what_was_used_on_behalf_of_one_person,
     open::what_was_asked_for_under_an_intent_ends_in_the_transaction_of_its_end,
     open::an_end_by_a_clock_reaches_below_too,
-    open::what_is_open_below_an_end_is_found_by_upkeep,
+    open::nothing_is_asked_for_below_an_intent_that_ended,
     open::uses_below_an_intent_are_taken_from_its_own,
     open::an_orphan_names_no_parent_that_is_not_there,
     open::a_pending_intent_begins_anew_with_another_grant,
