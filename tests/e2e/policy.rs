@@ -148,7 +148,10 @@ async fn m_39_and_m_40_confidence_and_category_are_structured_and_the_playbooks_
     restarter.ask(&restart()).await.refused("params_schema_invalid");
     restarter.ask(&with(90, "whim")).await.refused("params_schema_invalid");
     restarter.ask(&with(69, "incident")).await.refused("confidence_too_low");
-    restarter.ask(&with(70, "incident")).await.expect(201);
+    // The same again with a better figure would be the same refusal again.
+    let mut another = with(70, "incident");
+    another["parameters"]["preview"] = "pr-4711".into();
+    restarter.ask(&another).await.expect(201);
 }
 
 #[tokio::test(flavor = "multi_thread")]
