@@ -366,7 +366,7 @@ impl CheckedFolder {
     }
 }
 
-/// Names in [[webhooks]] that no event has: the receiver would silently be told nothing of it.
+/// Names in `[[webhooks]]` that no event has: the receiver would silently be told nothing of it.
 fn unusable_events(folder: &TrustDomainFolder) -> Vec<Finding> {
     let webhooks = folder.document.webhooks().iter();
     let unknown = webhooks.filter_map(|webhook| {

@@ -2,7 +2,7 @@
 //!
 //! The log already has every event, in the transaction of its effect: a webhook is a cursor over the log. It moves on when
 //! its receiver has said yes, so that everything is told at least once and in order, over restarts and by one replica at a
-//! time. What nobody takes in [`courier::MAX_TRIES`] tries is put aside, where operators see it and send it again. What is
+//! time. What nobody takes in `MAX_TRIES` tries is put aside, where operators see it and send it again. What is
 //! told are ids, codes, titles and links; never a secret, and never an agent's words.
 
 mod courier;
