@@ -17,6 +17,7 @@ mod envelope;
 mod evidence;
 #[cfg(test)]
 mod fixtures;
+mod folder;
 mod grant;
 mod id;
 pub mod kill;
@@ -32,6 +33,7 @@ mod rights;
 mod roles;
 mod ruling;
 mod secrets;
+mod short_name;
 mod store;
 mod text;
 mod ticket;
@@ -68,6 +70,7 @@ pub use self::evidence::{
     RiskAssessment, RiskFactor, RiskInputs, RiskName, RiskRules, TicketEvidence, UnknownRiskName,
     WindowEvidence, WorkingDay, WorkingDayError, WorkingHours,
 };
+pub use self::folder::files_in;
 pub use self::grant::{
     APPROVAL_TAG, AuthorizationDetail, Delivery, Grant, GrantError, GrantTerms, MAX_GRANT_BYTES,
     PinnedPlaybook, Scope, ScopeError,

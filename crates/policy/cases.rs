@@ -24,7 +24,7 @@ use jiff::Timestamp;
 use marque_intent::{
     AgentStanding, Approver, Circumstances, Delegator, Denial, DenialCode, Digest, Evidence,
     GroupName, History, IntentId, IntentRequest, Person, Playbook, PlaybookSet, Posture, Requester,
-    Ruling, TicketEvidence, Verdict, WindowEvidence, resolve,
+    Ruling, TicketEvidence, Verdict, WindowEvidence, files_in, resolve,
 };
 use marque_spiffe::{Repository, Selector, SpiffeId};
 use serde::Deserialize;
@@ -406,23 +406,8 @@ fn in_words(
 }
 
 fn files(dir: &Path) -> Result<Vec<PathBuf>, Vec<PolicyFinding>> {
-    let failed = |error: std::io::Error| {
-        vec![PolicyFinding::new(dir, None, format!("cannot be read: {error}"))]
-    };
-    let entries = match std::fs::read_dir(dir) {
-        Ok(entries) => entries,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(error) => return Err(failed(error)),
-    };
-    let mut files = Vec::new();
-    for entry in entries {
-        let path = entry.map_err(failed)?.path();
-        if path.extension().is_some_and(|extension| extension == "toml") {
-            files.push(path);
-        }
-    }
-    files.sort();
-    Ok(files)
+    files_in(dir, "toml")
+        .map_err(|error| vec![PolicyFinding::new(dir, None, format!("cannot be read: {error}"))])
 }
 
 fn read(file: &Path) -> Result<(String, CaseFile), PolicyFinding> {

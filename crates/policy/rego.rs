@@ -7,7 +7,7 @@
 
 use std::path::Path;
 
-use marque_intent::DenialCode;
+use marque_intent::{DenialCode, files_in};
 use regorus::{Engine, Value};
 
 use crate::decision::{PolicyError, Question};
@@ -39,11 +39,8 @@ impl RegoPolicies {
     /// A file that cannot be read or parsed, or is of another package.
     pub fn load(dir: &Path) -> Result<Option<Self>, Vec<PolicyFinding>> {
         let failed = |path: &Path, why: String| PolicyFinding::new(path, None, why);
-        let entries = std::fs::read_dir(dir)
+        let files = files_in(dir, "rego")
             .map_err(|error| vec![failed(dir, format!("cannot be read: {error}"))])?;
-        let mut files: Vec<_> = entries.filter_map(|entry| entry.ok().map(|e| e.path())).collect();
-        files.retain(|path| path.extension().is_some_and(|extension| extension == "rego"));
-        files.sort();
         if files.is_empty() {
             return Ok(None);
         }

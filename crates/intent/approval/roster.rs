@@ -14,6 +14,7 @@ use jiff::tz::TimeZone;
 use serde::Deserialize;
 
 use super::{GroupName, OPERATORS, Principal, PrincipalKind};
+use crate::folder::files_in;
 use crate::lifecycle::plus;
 
 /// The most that a roster may have of shifts and of delegations.
@@ -264,25 +265,13 @@ impl Rosters {
         let mut find = |file: &Path, message: String| {
             findings.push(RosterFinding { file: file.to_owned(), message });
         };
-        let listing = match std::fs::read_dir(folder) {
-            Ok(listing) => listing,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                return Ok(Self::default());
-            }
+        let files = match files_in(folder, "toml") {
+            Ok(files) => files,
             Err(error) => {
                 find(folder, format!("cannot be read: {error}"));
                 return Err(findings);
             }
         };
-        let mut files: Vec<PathBuf> = Vec::new();
-        for item in listing {
-            match item {
-                Ok(item) => files.push(item.path()),
-                Err(error) => find(folder, format!("cannot be read: {error}")),
-            }
-        }
-        files.retain(|file| file.extension().is_some_and(|ending| ending == "toml"));
-        files.sort();
         for file in files {
             match read(&file) {
                 Ok(roster) => drop(rosters.insert(roster.group.clone(), roster)),

@@ -8,7 +8,6 @@ mod read;
 
 use std::fmt;
 use std::num::NonZeroU32;
-use std::str::FromStr;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -21,61 +20,18 @@ use super::{Playbook, PlaybookError, PlaybookId};
 use crate::digest::Digest;
 use crate::lifecycle::{Intent, State};
 use crate::request::IntentRequest;
+use crate::short_name::short_name;
 
 /// The longest that an exception may hold.
 pub const MAX_EXCEPTION: Duration = Duration::from_secs(31 * 24 * 60 * 60);
 /// The most runs that an exception may give.
 pub const MAX_EXCEPTION_RUNS: u32 = 10;
 
-/// An exception's id: 1 to 63 of `a-z 0-9 -`.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub struct ExceptionId(String);
-
-/// The text is not the id of an exception.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("an exception's id has 1 to 63 of the characters `a-z`, `0-9` and `-`")]
-pub struct ExceptionIdError;
-
-impl ExceptionId {
-    /// The id as text.
-    #[must_use]
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl FromStr for ExceptionId {
-    type Err = ExceptionIdError;
-
-    fn from_str(text: &str) -> Result<Self, ExceptionIdError> {
-        let fits = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
-        if (1..=63).contains(&text.len()) && text.bytes().all(fits) {
-            Ok(Self(text.to_owned()))
-        } else {
-            Err(ExceptionIdError)
-        }
-    }
-}
-
-impl TryFrom<String> for ExceptionId {
-    type Error = ExceptionIdError;
-
-    fn try_from(text: String) -> Result<Self, ExceptionIdError> {
-        text.parse()
-    }
-}
-
-impl From<ExceptionId> for String {
-    fn from(id: ExceptionId) -> Self {
-        id.0
-    }
-}
-
-impl fmt::Display for ExceptionId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
+short_name! {
+    /// An exception's id: 1 to 63 of `a-z 0-9 -`.
+    ExceptionId up to 63;
+    /// The text is not the id of an exception.
+    ExceptionIdError "an exception's id has 1 to 63 of the characters `a-z`, `0-9` and `-`"
 }
 
 /// An exception that passed every check.

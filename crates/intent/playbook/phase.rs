@@ -4,67 +4,21 @@
 //! Absent: how the earlier intents are found, which is the caller's.
 
 use std::collections::BTreeSet;
-use std::fmt;
-use std::str::FromStr;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
 
 use super::Playbook;
 use crate::denial::{Denial, DenialCode};
 use crate::lifecycle::{Intent, Outcome, State, plus};
 use crate::request::IntentRequest;
+use crate::short_name::short_name;
 
-/// A phase's name: 1 to 32 of `a-z 0-9 -`.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub struct PhaseName(String);
-
-/// The text is not the name of a phase.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("a phase's name has 1 to 32 of the characters `a-z`, `0-9` and `-`")]
-pub struct PhaseNameError;
-
-impl PhaseName {
-    /// The name as text.
-    #[must_use]
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl FromStr for PhaseName {
-    type Err = PhaseNameError;
-
-    fn from_str(text: &str) -> Result<Self, PhaseNameError> {
-        let fits = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
-        if (1..=32).contains(&text.len()) && text.bytes().all(fits) {
-            Ok(Self(text.to_owned()))
-        } else {
-            Err(PhaseNameError)
-        }
-    }
-}
-
-impl TryFrom<String> for PhaseName {
-    type Error = PhaseNameError;
-
-    fn try_from(text: String) -> Result<Self, PhaseNameError> {
-        text.parse()
-    }
-}
-
-impl From<PhaseName> for String {
-    fn from(name: PhaseName) -> Self {
-        name.0
-    }
-}
-
-impl fmt::Display for PhaseName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
+short_name! {
+    /// A phase's name: 1 to 32 of `a-z 0-9 -`.
+    PhaseName up to 32;
+    /// The text is not the name of a phase.
+    PhaseNameError "a phase's name has 1 to 32 of the characters `a-z`, `0-9` and `-`"
 }
 
 /// One phase of a playbook: its name, and what has to be done before it.

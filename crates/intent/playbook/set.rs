@@ -13,6 +13,7 @@ use super::{
     ApprovalMode, Exception, ExceptionId, MAX_PLAYBOOK_BYTES, Playbook, PlaybookError, PlaybookId,
 };
 use crate::denial::{Denial, DenialCode};
+use crate::folder::files_in;
 use crate::request::IntentRequest;
 use crate::roles::HumanJob;
 
@@ -275,27 +276,10 @@ impl Playbook {
 }
 
 pub(crate) fn toml_files(dir: &Path) -> Result<Vec<PathBuf>, Vec<PlaybookFinding>> {
-    let failed = |error: std::io::Error| {
-        vec![PlaybookFinding {
-            file: dir.to_owned(),
-            line: None,
-            message: format!("cannot be read: {error}"),
-        }]
-    };
-    let entries = match std::fs::read_dir(dir) {
-        Ok(entries) => entries,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(error) => return Err(failed(error)),
-    };
-    let mut files = Vec::new();
-    for entry in entries {
-        let path = entry.map_err(failed)?.path();
-        if path.extension().is_some_and(|extension| extension == "toml") {
-            files.push(path);
-        }
-    }
-    files.sort();
-    Ok(files)
+    files_in(dir, "toml").map_err(|error| {
+        let message = format!("cannot be read: {error}");
+        vec![PlaybookFinding { file: dir.to_owned(), line: None, message }]
+    })
 }
 
 fn read<T>(

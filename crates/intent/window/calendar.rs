@@ -3,18 +3,18 @@
 //! A calendar stays in force when its review is overdue: what forbids does not lapse by silence.
 
 use std::fmt;
-use std::str::FromStr;
 use std::time::Duration;
 
 use jiff::Timestamp;
 use jiff::civil::Date;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 
 use super::local::{Zone, date, local_time};
 use super::{Interval, Repeated, Window, WindowDocument};
 use crate::lifecycle::plus;
 use crate::playbook::PlaybookError;
 use crate::playbook::lines::{Lines, line_at};
+use crate::short_name::short_name;
 
 /// The largest calendar file, in bytes.
 pub const MAX_CALENDAR_BYTES: usize = 64 * 1024;
@@ -25,15 +25,12 @@ const MAX_RECURRING: usize = 32;
 const MAX_FIXED_LENGTH: Duration = Duration::from_secs(400 * 24 * 60 * 60);
 const MAX_TEXT: usize = 200;
 
-/// A calendar's name: 1 to 63 of `a-z 0-9 -`.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub struct CalendarName(String);
-
-/// The text is not the name of a calendar.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("a calendar's name has 1 to 63 of the characters `a-z`, `0-9` and `-`")]
-pub struct CalendarNameError;
+short_name! {
+    /// A calendar's name: 1 to 63 of `a-z 0-9 -`.
+    CalendarName up to 63;
+    /// The text is not the name of a calendar.
+    CalendarNameError "a calendar's name has 1 to 63 of the characters `a-z`, `0-9` and `-`"
+}
 
 /// A calendar that passed every check.
 ///
@@ -300,46 +297,5 @@ impl Reading<'_> {
                 None
             }
         }
-    }
-}
-
-impl CalendarName {
-    /// The name as text.
-    #[must_use]
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl FromStr for CalendarName {
-    type Err = CalendarNameError;
-
-    fn from_str(text: &str) -> Result<Self, CalendarNameError> {
-        let fits = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
-        if (1..=63).contains(&text.len()) && text.bytes().all(fits) {
-            Ok(Self(text.to_owned()))
-        } else {
-            Err(CalendarNameError)
-        }
-    }
-}
-
-impl TryFrom<String> for CalendarName {
-    type Error = CalendarNameError;
-
-    fn try_from(text: String) -> Result<Self, CalendarNameError> {
-        text.parse()
-    }
-}
-
-impl From<CalendarName> for String {
-    fn from(name: CalendarName) -> Self {
-        name.0
-    }
-}
-
-impl fmt::Display for CalendarName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
     }
 }

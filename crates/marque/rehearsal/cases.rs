@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
-use marque_intent::{DenialCode, Evidence, PhaseName, PlaybookSet, Ruling};
+use marque_intent::{DenialCode, Evidence, PhaseName, PlaybookSet, Ruling, files_in};
 use marque_policy::DecisionPoint;
 use marque_registry::Finding;
 use marque_spiffe::SpiffeId;
@@ -169,22 +169,8 @@ fn run(case: &Case, playbooks: &PlaybookSet, policy: &dyn DecisionPoint) -> Case
 }
 
 fn files(dir: &Path) -> Result<Vec<PathBuf>, Vec<Finding>> {
-    let failed =
-        |error: std::io::Error| vec![Finding::about(dir, format!("cannot be read: {error}"))];
-    let entries = match std::fs::read_dir(dir) {
-        Ok(entries) => entries,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(error) => return Err(failed(error)),
-    };
-    let mut files = Vec::new();
-    for entry in entries {
-        let path = entry.map_err(failed)?.path();
-        if path.extension().is_some_and(|extension| extension == "toml") {
-            files.push(path);
-        }
-    }
-    files.sort();
-    Ok(files)
+    files_in(dir, "toml")
+        .map_err(|error| vec![Finding::about(dir, format!("cannot be read: {error}"))])
 }
 
 fn read(file: &Path) -> Result<(Vec<usize>, CaseFile), Finding> {

@@ -8,7 +8,7 @@ use cedar_policy::{
     ActionConstraint, Authorizer, Effect, Policy, PolicyId, PolicySet, Schema, ValidationMode,
     Validator,
 };
-use marque_intent::{DenialCode, Digest};
+use marque_intent::{DenialCode, Digest, files_in};
 use serde_json::Value;
 
 use super::names::Names;
@@ -312,9 +312,10 @@ fn playbook_folders(dir: &Path, findings: &mut Vec<PolicyFinding>) -> BTreeMap<S
 
 /// The files of a folder that end in `.toml`, by name.
 pub(super) fn toml_files(dir: &Path, findings: &mut Vec<PolicyFinding>) -> Vec<PathBuf> {
-    let mut files = entries(dir, findings);
-    files.retain(|path| path.extension().is_some_and(|extension| extension == "toml"));
-    files
+    files_in(dir, "toml").unwrap_or_else(|error| {
+        findings.push(PolicyFinding::new(dir, None, format!("cannot be read: {error}")));
+        Vec::new()
+    })
 }
 
 /// What is in a folder, by name; nothing if it is not there.

@@ -119,6 +119,19 @@ fn what_an_exception_relaxes_is_in_the_grant_and_its_digest() {
 }
 
 #[test]
+fn what_an_exception_gave_ends_with_it() {
+    let soon = at(60);
+    let text = EXCEPTION.replace("2026-04-01T00:00:00Z", &soon.to_string());
+    let exception = Exception::parse(&text).unwrap();
+    let grant = |playbook: &Playbook| {
+        resolve(playbook, &request(&good_request()), &requester(AGENT), circumstances()).unwrap()
+    };
+    let playbook = by_two();
+    assert_eq!(grant(&playbook.under(&exception)).not_after, soon);
+    assert!(grant(&playbook).not_after > soon);
+}
+
+#[test]
 fn a_run_is_what_was_or_can_still_be_used() {
     let exception = exception();
     let grant = resolve(

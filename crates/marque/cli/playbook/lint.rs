@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use jiff::Timestamp;
-use marque_intent::{Playbook, Severity, lint};
+use marque_intent::{Playbook, Severity, files_in, lint};
 use marque_registry::TrustDomainDocument;
 use marque_spiffe::{Clock as _, Environment};
 use serde::Serialize;
@@ -124,15 +124,8 @@ pub(super) fn files(path: &Path) -> Result<Vec<PathBuf>, Failure> {
         Failure::usage(format!("cannot read `{}`: {error}", dir.display()))
             .next("name a playbook, or a trust domain's folder")
     };
-    let mut files = Vec::new();
-    for entry in std::fs::read_dir(&dir).map_err(failed)? {
-        let path = entry.map_err(failed)?.path();
-        if path.extension().is_some_and(|extension| extension == "toml") {
-            files.push(path);
-        }
-    }
-    files.sort();
-    Ok(files)
+    std::fs::metadata(&dir).map_err(failed)?;
+    files_in(&dir, "toml").map_err(failed)
 }
 
 pub(super) fn read(file: &Path) -> Result<String, Failure> {
