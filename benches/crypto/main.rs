@@ -12,6 +12,7 @@
 
 mod floor;
 mod life;
+#[path = "../shared/ratio.rs"]
 mod ratio;
 mod room;
 mod waiting;

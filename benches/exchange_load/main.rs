@@ -19,16 +19,20 @@
 #[path = "../../tests/e2e/support/mod.rs"]
 mod support;
 
+#[path = "../shared/connection.rs"]
 mod connection;
+#[path = "../shared/issuer.rs"]
 mod issuer;
+#[path = "../shared/load.rs"]
 mod load;
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use support::http::form;
 use support::oauth::{ASSERTION_TYPE, exchange_fields};
 
-use self::issuer::{Engine, Running};
+use self::issuer::{Engine, Running, Setting, post};
 use self::load::{Figures, Load};
 
 /// Connections that stay open.
@@ -36,7 +40,7 @@ const CONNECTIONS: usize = 64;
 /// How long each rate is offered.
 const LENGTH: Duration = Duration::from_secs(5);
 /// Uses of one intent, so that preparing a row takes less than measuring it.
-pub(crate) const USES: usize = 16;
+const USES: usize = 16;
 const RATES: [u32; 4] = [2_000, 6_000, 8_000, 15_000];
 
 fn main() {
@@ -68,7 +72,9 @@ async fn measure(chosen: &[String]) {
         for (svid, remembered) in [("cached", 4096), ("uncached", 0)] {
             let (engines, svids) = (["sqlite", "postgres"], ["cached", "uncached"]);
             if is_chosen(engine.name(), &engines) && is_chosen(svid, &svids) {
-                let issuer = Running::start(&engine, remembered).await;
+                let setting =
+                    Setting { verified_svids: remembered, uses: USES, ..Setting::default() };
+                let issuer = Running::start(&engine, &setting).await;
                 rows(&issuer, engine.name(), svid).await;
                 if svid == "cached" && is_chosen("introspect", &["introspect"]) {
                     introspection(&issuer, engine.name()).await;
@@ -81,20 +87,27 @@ async fn measure(chosen: &[String]) {
 /// As many as can be, and then each rate.
 async fn rows(issuer: &Running, engine: &str, svid: &str) {
     let warm = requests(issuer, 2 * 1024).await;
-    let _warm = Load { requests: warm, rate: None }.run(issuer, CONNECTIONS).await;
-    let flat_out = Load { requests: requests(issuer, 16 * 1024).await, rate: None };
+    let _warm =
+        Load { requests: warm, rate: None, status: 200, then: None }.run(issuer, CONNECTIONS).await;
+    let flat_out =
+        Load { requests: requests(issuer, 16 * 1024).await, rate: None, status: 200, then: None };
     print(engine, svid, "all at once", &flat_out.run(issuer, CONNECTIONS).await);
     for rate in rates() {
         let count = u64::from(rate) * LENGTH.as_secs();
         let count = usize::try_from(count).expect("few");
-        let load = Load { requests: requests(issuer, count).await, rate: Some(rate) };
+        let load = Load {
+            requests: requests(issuer, count).await,
+            rate: Some(rate),
+            status: 200,
+            then: None,
+        };
         print(engine, svid, &rate.to_string(), &load.run(issuer, CONNECTIONS).await);
     }
 }
 
 /// One live token, asked about by its resource server.
 async fn introspection(issuer: &Running, engine: &str) {
-    let client = &issuer.client;
+    let client = issuer.client();
     let intent = client.ask_restart().await;
     let token = client.exchange(&intent).await.expect(200).text("access_token");
     let fields = [
@@ -102,9 +115,10 @@ async fn introspection(issuer: &Running, engine: &str) {
         ("client_assertion_type", ASSERTION_TYPE),
         ("client_assertion", client.svid.as_str()),
     ];
-    let request: Arc<[u8]> = issuer.form(&client.place.introspection_endpoint(), &fields).into();
+    let request: Arc<[u8]> = form_post(&client.place.introspection_endpoint(), &fields).into();
     for rate in [None, Some(4_000)] {
-        let load = Load { requests: vec![Arc::clone(&request); 16 * 1024], rate };
+        let load =
+            Load { requests: vec![Arc::clone(&request); 16 * 1024], rate, status: 200, then: None };
         let offered = rate.map_or_else(|| "all at once".to_owned(), |rate| rate.to_string());
         print(engine, "introspection", &offered, &load.run(issuer, CONNECTIONS).await);
     }
@@ -112,13 +126,13 @@ async fn introspection(issuer: &Running, engine: &str) {
 
 /// Token requests, each for a use of its own.
 async fn requests(issuer: &Running, count: usize) -> Vec<Arc<[u8]>> {
-    let client = &issuer.client;
+    let client = issuer.client();
     let mut requests = Vec::with_capacity(count);
     while requests.len() < count {
         let intents = futures::future::join_all((0..16).map(|_| client.ask_restart())).await;
         for intent in intents {
             let form = exchange_fields(&client.svid, &intent);
-            let request: Arc<[u8]> = issuer.form(&client.place.token_endpoint, &form).into();
+            let request: Arc<[u8]> = form_post(&client.place.token_endpoint, &form).into();
             requests.extend(std::iter::repeat_n(request, USES));
         }
     }
@@ -129,6 +143,11 @@ async fn requests(issuer: &Running, count: usize) -> Vec<Arc<[u8]>> {
         .collect();
     spread_out.truncate(count);
     spread_out
+}
+
+/// The bytes of a form post.
+fn form_post(url: &str, fields: &[(&str, &str)]) -> Vec<u8> {
+    post(url, "Content-Type: application/x-www-form-urlencoded", &form(fields))
 }
 
 #[expect(clippy::disallowed_methods, reason = "a benchmark is told its rates by the environment")]

@@ -1,4 +1,4 @@
-//! The issuer under load: `marque issuer` over one engine, with one agent.
+//! The issuer under load: `marque issuer` over one engine, with as many agents as a benchmark wants.
 
 use std::fs::{self, File};
 use std::os::unix::fs::PermissionsExt as _;
@@ -9,10 +9,9 @@ use std::time::Duration;
 use tempfile::TempDir;
 use tokio::process::{Child, Command};
 
-use crate::USES;
 use crate::support::agent::Workload;
 use crate::support::folder;
-use crate::support::http::{Http, form};
+use crate::support::http::Http;
 use crate::support::oauth::Client;
 use crate::support::operator::Operator;
 use crate::support::place::Place;
@@ -20,7 +19,25 @@ use crate::support::programs::{copy_of_this_program, marque};
 use crate::support::wait::until;
 
 const TRUST_DOMAIN: &str = "dev.example.org";
-const AGENT: &str = "/agent/preview-restarter/load";
+
+/// What a benchmark sets.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Setting {
+    /// How many verified SVIDs the issuer remembers.
+    pub(crate) verified_svids: u32,
+    /// Uses of each intent.
+    pub(crate) uses: usize,
+    /// How many agents there are, each a process with an identity of its own.
+    pub(crate) agents: usize,
+    /// How many playbooks there are, at least.
+    pub(crate) playbooks: usize,
+}
+
+impl Default for Setting {
+    fn default() -> Self {
+        Self { verified_svids: 4096, uses: 1, agents: 1, playbooks: 0 }
+    }
+}
 
 /// Where everything is kept.
 #[derive(Debug, Clone)]
@@ -63,19 +80,18 @@ impl Engine {
     }
 }
 
-/// A running issuer and its agent; killed when dropped.
+/// A running issuer and its agents; killed when dropped.
 pub(crate) struct Running {
-    pub(crate) client: Client,
+    pub(crate) clients: Vec<Client>,
     child: Child,
     _folder: TempDir,
 }
 
 impl Running {
-    /// Starts an issuer that remembers so many verified SVIDs.
-    pub(crate) async fn start(engine: &Engine, verified_svids: u32) -> Self {
+    pub(crate) async fn start(engine: &Engine, setting: &Setting) -> Self {
         let folder = tempfile::Builder::new().prefix("mq").tempdir_in("/tmp").expect("a folder");
         let path = |name: &str| folder.path().join(name);
-        prepare(&folder, verified_svids);
+        prepare(&folder, setting);
         let data_dir = path("data");
         let mut child = Command::new(marque())
             .arg("issuer")
@@ -106,30 +122,17 @@ impl Running {
         })
         .await;
         let place = places.into_iter().next().expect("one trust domain");
-        let program = copy_of_this_program("load-agent");
         let operator = Operator::new(endpoints, TRUST_DOMAIN);
-        operator.register(&place.id(AGENT), "agent", &program).await;
-        let mut workload = Workload::start(&program, &place);
-        let svid = workload.jwt_svid(&place.issuer_url).await;
-        let http = Http::trusting(&place.ca_file);
-        Self { client: Client { workload, svid, http, place }, child, _folder: folder }
+        let mut clients = Vec::with_capacity(setting.agents);
+        for number in 0..setting.agents {
+            clients.push(agent(&place, &operator, number).await);
+        }
+        Self { clients, child, _folder: folder }
     }
 
-    /// The bytes of a form post.
-    pub(crate) fn form<K: AsRef<str>, V: AsRef<str>>(
-        &self,
-        url: &str,
-        fields: &[(K, V)],
-    ) -> Vec<u8> {
-        let url: http::Uri = url.parse().expect("a URL");
-        let body = form(fields);
-        format!(
-            "POST {} HTTP/1.1\r\nHost: {}\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: {}\r\n\r\n{body}",
-            url.path(),
-            url.authority().expect("an authority"),
-            body.len(),
-        )
-        .into_bytes()
+    /// The first agent.
+    pub(crate) fn client(&self) -> &Client {
+        self.clients.first().expect("an agent")
     }
 
     /// Processor time of the issuer so far.
@@ -145,8 +148,32 @@ impl Running {
     }
 }
 
-/// The trust domain, with a playbook of many uses, and the sealing key.
-fn prepare(scratch: &TempDir, verified_svids: u32) {
+/// Registers an agent, starts it, and gets it an SVID.
+async fn agent(place: &Place, operator: &Operator, number: usize) -> Client {
+    let program = copy_of_this_program(&format!("load-agent-{number}"));
+    let id = place.id(&format!("/agent/preview-restarter/load-{number}"));
+    operator.register(&id, "agent", &program).await;
+    let mut workload = Workload::start(&program, place);
+    let svid = workload.jwt_svid(&place.issuer_url).await;
+    let http = Http::trusting(&place.ca_file);
+    Client { workload, svid, http, place: place.clone() }
+}
+
+/// The bytes of a post with these headers.
+pub(crate) fn post(url: &str, headers: &str, body: &str) -> Vec<u8> {
+    let url: http::Uri = url.parse().expect("a URL");
+    format!(
+        "POST {} HTTP/1.1\r\nHost: {}\r\n{headers}\r\nContent-Length: {}\r\n\r\n{body}",
+        url.path(),
+        url.authority().expect("an authority"),
+        body.len(),
+    )
+    .into_bytes()
+}
+
+/// The trust domain, with a playbook of as many uses as are wanted and as many others, and the sealing key.
+fn prepare(scratch: &TempDir, setting: &Setting) {
+    let Setting { verified_svids, uses, agents: _, playbooks } = *setting;
     let trust_domain = scratch.path().join("trust-domain");
     folder::copy(&folder::shipped().join(TRUST_DOMAIN), &trust_domain);
     let edit = |file: PathBuf, change: &dyn Fn(String) -> String| {
@@ -157,11 +184,13 @@ fn prepare(scratch: &TempDir, verified_svids: u32) {
         let text = text.replace("127.0.0.1:8444", "127.0.0.1:0");
         format!("{text}\n[token_service]\nverified_svids = {verified_svids}\n")
     });
+    folder::be_patient(&trust_domain);
+    crowd(&trust_domain.join("playbooks"), playbooks);
     edit(trust_domain.join("playbooks/restart-preview.toml"), &|text| {
-        text.replace("uses = 1\n", &format!("uses = {USES}\n"))
+        text.replace("uses = 1\n", &format!("uses = {uses}\n"))
     });
     edit(trust_domain.join("policy/gate.cedar"), &|text| {
-        text.replace("context.uses <= 3", &format!("context.uses <= {USES}"))
+        text.replace("context.uses <= 3", &format!("context.uses <= {uses}"))
     });
     let key = scratch.path().join("sealing.key");
     fs::write(&key, format!("{}\n", "5a".repeat(32))).expect("a sealing key");
@@ -170,4 +199,15 @@ fn prepare(scratch: &TempDir, verified_svids: u32) {
 
 fn private(file: &std::path::Path) {
     fs::set_permissions(file, fs::Permissions::from_mode(0o600)).expect("its mode");
+}
+
+/// Fills the folder up to so many playbooks, with such as differ from one that ships by their id.
+pub(crate) fn crowd(playbooks: &std::path::Path, whole: usize) {
+    let there = fs::read_dir(playbooks).expect("the playbooks").count();
+    let text = fs::read_to_string(playbooks.join("restart-preview.toml")).expect("a playbook");
+    for number in there..whole {
+        let id = format!("restart-preview-{number}");
+        let text = text.replace("id = \"restart-preview\"", &format!("id = \"{id}\""));
+        fs::write(playbooks.join(format!("{id}.toml")), text).expect("a playbook");
+    }
 }

@@ -41,16 +41,16 @@ impl Connection {
         Self { stream, read: Vec::with_capacity(16 * 1024) }
     }
 
-    /// Sends a request and reads its answer, which must be a 200.
-    pub(crate) async fn ask(&mut self, request: &[u8]) {
+    /// Sends a request and reads its answer, which must have this status. Its body.
+    pub(crate) async fn ask(&mut self, request: &[u8], status: u16) -> &[u8] {
         self.stream.write_all(request).await.expect("sent");
         self.read.clear();
         loop {
-            if let Some(end) = end_of_answer(&self.read) {
+            if let Some((body, end)) = end_of_answer(&self.read) {
                 let answer = String::from_utf8_lossy(&self.read);
-                assert!(self.read.starts_with(b"HTTP/1.1 200 "), "{answer}");
+                assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{answer}");
                 assert_eq!(end, self.read.len(), "more than an answer");
-                return;
+                return &self.read[body..];
             }
             let read = self.stream.read_buf(&mut self.read).await.expect("an answer");
             assert!(read > 0, "the connection was closed");
@@ -58,8 +58,8 @@ impl Connection {
     }
 }
 
-/// Where the answer ends, once its headers are there and its body too.
-fn end_of_answer(read: &[u8]) -> Option<usize> {
+/// Where the body of the answer begins and ends, once its headers are there and it too.
+fn end_of_answer(read: &[u8]) -> Option<(usize, usize)> {
     let headers = read.windows(4).position(|window| window == b"\r\n\r\n")? + 4;
     let text = std::str::from_utf8(&read[..headers]).expect("headers");
     let length = text.lines().find_map(|line| {
@@ -67,5 +67,5 @@ fn end_of_answer(read: &[u8]) -> Option<usize> {
         name.eq_ignore_ascii_case("content-length").then(|| value.trim().parse().ok())?
     });
     let end = headers + length.unwrap_or(0_usize);
-    (read.len() >= end).then_some(end)
+    (read.len() >= end).then_some((headers, end))
 }

@@ -11,9 +11,17 @@ use crate::issuer::Running;
 pub(crate) struct Load {
     pub(crate) requests: Vec<Arc<[u8]>>,
     pub(crate) rate: Option<u32>,
+    /// What each is answered with.
+    pub(crate) status: u16,
+    /// What is sent next on the same connection, by the number of the request and the body of its answer. That is load
+    /// too, and nobody waits for it.
+    pub(crate) then: Option<Then>,
 }
 
-/// What came of a load.
+/// Makes the request that follows on another.
+pub(crate) type Then = Arc<dyn Fn(usize, &[u8]) -> Vec<u8> + Send + Sync>;
+
+/// What came of a load; latencies in microseconds.
 pub(crate) struct Figures {
     pub(crate) per_second: f64,
     pub(crate) p50: f64,
@@ -24,7 +32,7 @@ pub(crate) struct Figures {
 
 impl Load {
     pub(crate) async fn run(self, issuer: &Running, connections: usize) -> Figures {
-        let open = (0..connections).map(|_| Connection::open(&issuer.client.place));
+        let open = (0..connections).map(|_| Connection::open(&issuer.client().place));
         let open: Vec<Connection> = futures::future::join_all(open).await;
         let (load, next) = (Arc::new(self), Arc::new(AtomicUsize::new(0)));
         let cpu = issuer.cpu_time();
@@ -76,7 +84,11 @@ async fn call(
             }
             None => Instant::now(),
         };
-        connection.ask(request).await;
+        let answer = connection.ask(request, load.status).await;
         taken.push(due.elapsed().as_secs_f64() * 1e6);
+        if let Some(then) = &load.then {
+            let next = then(at, answer);
+            let _answer = connection.ask(&next, 200).await;
+        }
     }
 }
