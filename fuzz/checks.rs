@@ -17,10 +17,10 @@ use marque_exchange::{
     UnverifiedAttestationProof, UnverifiedWorkloadProof,
 };
 use marque_intent::{
-    Calendar, Circumstances, Digest, Evidence, Grant, IntentRequest, MAX_ARGUMENT_SCHEMAS,
-    MAX_CALENDAR_BYTES, MAX_GRANT_BYTES, MAX_PLAYBOOK_BYTES, MAX_TOKEN_LIFETIME, MAX_USES,
-    Playbook, Requester, Rights, Schedule, Severity, Standing, Window, lint, playbook_diff,
-    resolve,
+    Calendar, Circumstances, Digest, Evidence, Exception, ExceptionStanding, Grant, IntentRequest,
+    MAX_ARGUMENT_SCHEMAS, MAX_CALENDAR_BYTES, MAX_EXCEPTION, MAX_EXCEPTION_RUNS, MAX_GRANT_BYTES,
+    MAX_PLAYBOOK_BYTES, MAX_TOKEN_LIFETIME, MAX_USES, Playbook, Requester, Rights, Schedule,
+    Severity, Standing, Wanted, Window, lint, playbook_diff, resolve,
 };
 use marque_spiffe::{
     Bundle, BundleMap, BundleSource as _, Environment, SpiffeId, TrustDomain, UnverifiedJwtSvid,
@@ -398,6 +398,53 @@ pub(crate) fn rights(bytes: &[u8]) {
                 }
             }
         }
+    }
+}
+
+/// Two lines: rights, and what is wanted of them. What is given is within the rights, and wanted once more it is the same;
+/// what is handed on is within them too, and less than them.
+pub(crate) fn narrowing(bytes: &[u8]) {
+    let Some((rights, wanted)) = from_utf8(bytes).ok().and_then(|text| text.split_once('\n'))
+    else {
+        return;
+    };
+    let Ok(rights) = serde_json::from_str::<Rights>(rights) else { return };
+    let Ok(wanted) = serde_json::from_str::<Wanted>(wanted) else { return };
+    if let Ok(less) = rights.narrowed(&wanted) {
+        assert!(rights.covers(&less).is_ok(), "{less:?} is more than {rights:?}");
+        assert_eq!(less.narrowed(&wanted).as_ref(), Ok(&less), "wanted once more");
+        let told = serde_json::to_string(&less).expect("JSON");
+        assert_eq!(serde_json::from_str::<Rights>(&told).expect("what we write we read"), less);
+    }
+    if let Ok(less) = rights.delegated(&wanted) {
+        assert!(rights.covers(&less).is_ok() && rights.hands_on(&less).is_ok(), "{less:?}");
+        assert_ne!(less, rights, "handed on as it is");
+        let depth = |rights: &Rights| rights.on_behalf.as_ref().map_or(0, |one| one.max_depth);
+        assert!(depth(&less) < depth(&rights), "{less:?}");
+    }
+}
+
+/// An exception that is accepted ends, soon enough and for good, and a comment makes no other one of it.
+pub(crate) fn exception(bytes: &[u8]) {
+    let Ok(text) = from_utf8(bytes) else { return };
+    let Ok(exception) = Exception::parse(text) else { return };
+    assert!((1..=MAX_EXCEPTION_RUNS).contains(&exception.runs().get()));
+    let end = exception.expires_at();
+    assert_eq!(exception.standing(end), ExceptionStanding::Ended);
+    if let Ok(before) = end.checked_sub(MAX_EXCEPTION) {
+        let second = std::time::Duration::from_secs(1);
+        let earlier = before.checked_sub(second).unwrap_or(Timestamp::MIN);
+        assert_eq!(
+            exception.standing(earlier),
+            ExceptionStanding::NotBegun,
+            "it holds for too long"
+        );
+    }
+    for at in instants() {
+        assert_eq!(at >= end, exception.standing(at) == ExceptionStanding::Ended);
+    }
+    if let Ok(again) = Exception::parse(&format!("{text}\n# the same\n")) {
+        assert_eq!(again.pin(), exception.pin());
     }
 }
 

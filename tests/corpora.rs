@@ -126,6 +126,16 @@ fn comparisons_of_rights() {
 }
 
 #[test]
+fn narrowings_of_rights() {
+    over_corpus("narrowing", checks::narrowing);
+}
+
+#[test]
+fn exceptions_to_playbooks() {
+    over_corpus("exception", checks::exception);
+}
+
+#[test]
 fn windows() {
     over_corpus("window", checks::window);
 }

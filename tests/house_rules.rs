@@ -144,6 +144,31 @@ fn every_test_named_in_the_requirements_map_exists() {
     }
 }
 
+#[test]
+fn every_requirement_has_one_row_and_every_failure_mode_a_test_of_its_name() {
+    let map =
+        fs::read_to_string(root().join("docs/requirements.md")).expect("docs/requirements.md");
+    let (requirements, modes) = map.split_once("## Failure modes").expect("the failure modes");
+    let rows = |text: &str| -> Vec<Vec<String>> {
+        text.lines()
+            .filter(|line| line.starts_with("| M "))
+            .map(|line| line.split('|').map(|cell| cell.trim().to_owned()).collect())
+            .collect()
+    };
+    let mut seen = BTreeSet::new();
+    for row in rows(requirements) {
+        assert!(seen.insert(row[1].clone()), "{} has two rows", row[1]);
+        let number = row[1].strip_prefix("M ").and_then(|number| number.parse::<u32>().ok());
+        assert!(number.is_some(), "`{}` is no single number", row[1]);
+    }
+    let modes = rows(modes);
+    assert!(modes.len() >= 20, "the failure modes were not read as expected");
+    for row in modes {
+        let name = row[2].replace([' ', '-'], "_");
+        assert!(row[3].starts_with(&format!("`{name}")), "{} is shown by {}", row[2], row[3]);
+    }
+}
+
 /// Where the marks of a token's end are touched, each with its reason.
 const MARKS_OF_THE_END: &[(&str, &str)] = &[
     ("crates/exchange/live.rs", "the one answer to whether a token is live"),

@@ -24,9 +24,12 @@ fn unix_attestors() -> Attestors {
     Attestors::new(vec![Box::new(UnixAttestor::new(UnixAttestorConfig::default()))])
 }
 
-/// Some parts can only be played by changing the user, which only root may.
+/// Some parts can only be played by changing the user, which only root may. `MARQUE_REQUIRE_USERS=1` says that it must be.
+#[expect(clippy::disallowed_methods, reason = "what must be there comes from the environment")]
 fn is_root() -> bool {
     let root = Uid::effective().is_root();
+    let required = std::env::var_os("MARQUE_REQUIRE_USERS").is_some_and(|value| value == "1");
+    assert!(root || !required, "MARQUE_REQUIRE_USERS=1, but this is not root");
     if !root {
         eprintln!("skipped: needs root");
     }

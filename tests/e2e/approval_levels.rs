@@ -13,6 +13,7 @@ use crate::support::log;
 use crate::support::oauth::{Client, rotation};
 use crate::support::operator::{Operator, Said};
 use crate::support::programs::copy_of_this_program;
+use crate::support::tools::several_users;
 
 /// Local users that nobody has, in the groups that the tests put them in.
 const DEV: u32 = 64_001;
@@ -20,10 +21,6 @@ const OTHER_DEV: u32 = 64_002;
 const LEAD: u32 = 64_003;
 const SEC: u32 = 64_004;
 const OWNER: u32 = 64_005;
-
-fn is_root() -> bool {
-    nix::unistd::geteuid().is_root()
-}
 
 /// Replaces the levels of the production playbook, and adds operators and more to the document.
 fn prepare(folder: &Path, approval: &str, document: &str) {
@@ -69,7 +66,7 @@ any = [{ approve = 1, deny = 2, groups = ["sec", "tests"] }]
 
 #[tokio::test(flavor = "multi_thread")]
 async fn m_49_every_level_is_satisfied_by_its_own_approvers_one_after_the_other() {
-    if !is_root() {
+    if !several_users() {
         return;
     }
     let daemon = start(TWO_LEVELS, "").await;
@@ -103,7 +100,7 @@ async fn m_49_every_level_is_satisfied_by_its_own_approvers_one_after_the_other(
 
 #[tokio::test(flavor = "multi_thread")]
 async fn refusals_end_an_intent_at_their_threshold_and_not_before() {
-    if !is_root() {
+    if !several_users() {
         return;
     }
     let daemon = start(TWO_LEVELS, "").await;
@@ -128,7 +125,7 @@ async fn refusals_end_an_intent_at_their_threshold_and_not_before() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_owner_of_an_agent_never_approves_for_it() {
-    if !is_root() {
+    if !several_users() {
         return;
     }
     let levels = "exclude = [\"requester\", \"agent_owner\", \"playbook_author\", \"delegation_chain\"]\n\
@@ -240,7 +237,7 @@ async fn approvers_are_asked_for_so_much_and_no_more() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn who_is_on_duty_approves_and_who_was_does_not() {
-    if !is_root() {
+    if !several_users() {
         return;
     }
     let levels = "[[approval.levels]]\nany = [{ approve = 1, groups = [\"on-call\"] }]\n";

@@ -80,14 +80,14 @@ async fn a_grandchild_of_an_agent_reaches_no_admin_command() {
 
 /// The admin API's request, with its fields numbered by hand: the command line never sends a digest of its own making.
 #[derive(Clone, PartialEq, Message)]
-struct ApproveIntentRequest {
+pub(crate) struct ApproveIntentRequest {
     #[prost(string, tag = "1")]
-    id: String,
+    pub(crate) id: String,
     #[prost(string, tag = "2")]
-    grant_digest: String,
+    pub(crate) grant_digest: String,
 }
 
-const APPROVE: &str = "/marque.admin.v1.Admin/ApproveIntent";
+pub(crate) const APPROVE: &str = "/marque.admin.v1.Admin/ApproveIntent";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_approval_of_another_digest_is_refused() {

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-use crate::support::daemon::{Daemon, PRODUCTION, ROTATOR};
+use crate::support::daemon::{Daemon, PRODUCTION, ROTATOR, SECOND_ROTATOR};
 use crate::support::log;
 use crate::support::oauth::Client;
 use crate::support::wait::until;
@@ -99,6 +99,36 @@ async fn break_glass_as_standing_privilege() {
     rotator.exchange(&intent).await.expect(200);
     rotator.end(&intent, "complete", &json!({ "outcome": "success" })).await.expect(200);
     rotator.ask(&emergency(PLAYBOOK)).await.refused("rate_limited");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn m_129_glass_that_is_broken_too_often_is_an_alert_and_a_trend() {
+    let daemon = Daemon::start_with(|trust_domains| {
+        let once = REMEDIATION.replace("alert_above = 3", "alert_above = 1");
+        assert_ne!(once, REMEDIATION, "the threshold is another one by now");
+        write(trust_domains, PLAYBOOK, &once);
+    })
+    .await;
+    let operator = daemon.operator(PRODUCTION);
+    const ALERT: &str = "the glass is broken too often";
+    for (role, often) in [(ROTATOR, 1), (SECOND_ROTATOR, 2)] {
+        let agent = Client::start(&daemon, role).await;
+        let intent = agent.ask(&emergency(PLAYBOOK)).await.expect(202).text("id");
+        assert!(!daemon.output().contains(ALERT), "{often}");
+        operator.approve(&intent).await;
+        until("the trend", async || {
+            let told = operator.json(&["metrics"]).await;
+            let metrics = told["prometheus"].as_str().expect("a text");
+            let own = metrics.lines().find(|line| line.starts_with("marque_break_glass_30d"))?;
+            own.ends_with(&format!(" {often}")).then_some(())
+        })
+        .await;
+    }
+    until("the alert", async || daemon.output().contains(ALERT).then_some(())).await;
+    let told = findings(&daemon, "break-glass").await;
+    let trend = told.iter().find(|one| one["subject"] == PLAYBOOK).expect("a trend");
+    assert_eq!((&trend["facts"]["in_30_days"], &trend["act"]), (&json!(2), &json!(true)));
+    operator.run(&["report", "break-glass", "--fail"]).await.failed();
 }
 
 #[tokio::test(flavor = "multi_thread")]

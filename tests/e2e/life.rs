@@ -1,31 +1,17 @@
 //! The life of an intent: silence, an agent's process that ends, rules that change, caps, and one revocation for all.
 
 use std::fs;
-use std::path::Path;
 
 use serde_json::{Value, json};
 
 use crate::support::daemon::{Daemon, NON_PRODUCTION, PRODUCTION, RESTARTER, ROTATOR};
+use crate::support::folder::{append, edit};
 use crate::support::log;
 use crate::support::oauth::{Client, approved_rotation, restart};
 use crate::support::wait::until;
 
 const RESTART: &str = "dev.example.org/playbooks/restart-preview.toml";
 const ROTATION: &str = "prod.example.org/playbooks/ingress-cert-rotation.toml";
-
-/// Replaces what is in a file of the trust domains' folder.
-fn edit(trust_domains: &Path, file: &str, from: &str, to: &str) {
-    let path = trust_domains.join(file);
-    let text = fs::read_to_string(&path).expect("read the file");
-    assert!(text.contains(from), "`{from}` is not in {file}");
-    fs::write(&path, text.replace(from, to)).expect("write the file");
-}
-
-fn append(trust_domains: &Path, file: &str, more: &str) {
-    let path = trust_domains.join(file);
-    let text = fs::read_to_string(&path).expect("read the file");
-    fs::write(&path, text + more).expect("write the file");
-}
 
 /// The intent as an operator sees it, as soon as it is in this state.
 async fn ended(daemon: &Daemon, trust_domain: &'static str, intent: &str, state: &str) -> Value {

@@ -32,6 +32,7 @@ mod door;
 mod envoy;
 mod exchange;
 mod explain;
+mod failure_modes;
 mod federation;
 mod firebreak;
 mod fleet;

@@ -243,6 +243,27 @@ async fn m_48_an_overdue_review_is_a_warning_and_where_the_folder_says_so_a_find
     assert_eq!(told["operator_sees"]["code"], "playbook_version_stale", "{told}");
 }
 
+#[tokio::test]
+async fn m_48_the_threshold_of_higher_risk_is_versioned_and_due_for_review_with_its_playbook() {
+    let (_before, published) = production();
+    let (_scratch, folder) = production();
+    let file = folder.join(PLAYBOOK);
+    edit(&file, "base = 40", "base = 40\napprove_at = 50");
+    let lint = || async { marque(&["lint", &path(&folder), "--before", &path(&published)]).await };
+    let said = lint().await;
+    assert_eq!(said.code, 1, "{said:?}");
+    assert!(said.out.contains("give this one 2"), "{said:?}");
+    edit(&file, "version = 1", "version = 2");
+    lint().await.succeeded();
+    let (old, new) = (path(&published.join(PLAYBOOK)), path(&file));
+    let said = marque(&["diff", &old, &new]).await.succeeded().json();
+    assert!(said["differences"].to_string().contains("`risk.approve_at`"), "{said}");
+    edit(&file, "review_by = \"2027-03-01\"", "review_by = \"2026-01-01\"");
+    let said = marque(&["lint", &path(&folder), "--strict"]).await;
+    assert_eq!(said.code, 1, "{said:?}");
+    assert!(said.out.contains("was due on 2026-01-01"), "{said:?}");
+}
+
 const STAGED: &str = r#"
 [[staged]]
 name = "prepare"

@@ -8,6 +8,7 @@ use std::path::Path;
 use serde_json::json;
 
 use crate::support::daemon::{Daemon, NON_PRODUCTION, PRODUCTION, RESTARTER, ROTATOR};
+use crate::support::http::Call;
 use crate::support::oauth::{Client, restart, rotation};
 use crate::support::operator::run_marque;
 use crate::support::programs::copy_of_this_program;
@@ -103,6 +104,36 @@ async fn m_92_a_raised_posture_ends_the_use_of_a_grant_and_its_end_lets_it_go_on
     let leaves = log::export(&operator, &daemon.path("log")).await;
     let told = leaves.iter().filter(|leaf| leaf["type"] == "org.marque.posture.set").count();
     assert_eq!(told, 4, "{leaves:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn m_80_every_task_is_decided_for_itself_wherever_it_comes_from() {
+    let daemon = Daemon::start().await;
+    let rotator = Client::start(&daemon, ROTATOR).await;
+    // The same host, or what a proxy says of where somebody is, is nobody's proof of anything.
+    for (name, value) in [
+        ("x-forwarded-for", "127.0.0.1"),
+        ("x-real-ip", "10.0.0.1"),
+        ("forwarded", "for=10.0.0.1;host=runner.prod.example.org"),
+        ("x-forwarded-client-cert", "URI=spiffe://prod.example.org/agent/cert-rotator/one"),
+        ("x-spiffe-id", "spiffe://prod.example.org/agent/cert-rotator/one"),
+    ] {
+        let call = Call::json(&rotator.place.intents_url, &rotation()).header(name, value);
+        assert_eq!(rotator.send(call).await.status, 401, "{name}");
+    }
+    // An agent that did it well in one session is asked for in the next as in the first.
+    let mut request = rotation();
+    for session in ["monday", "tuesday"] {
+        request["session"] = json!(session);
+        request["task"] = json!(format!("rotate-on-{session}"));
+        let asked = rotator.ask(&request).await.expect(202).json();
+        assert_eq!(asked["state"], "pending", "{asked}");
+        let intent = asked["id"].as_str().expect("an id");
+        rotator.exchange(intent).await.refused("approval_pending");
+        daemon.operator(PRODUCTION).approve(intent).await;
+        rotator.exchange(intent).await.expect(200);
+        rotator.end(intent, "complete", &json!({ "outcome": "success" })).await.expect(200);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -9,6 +9,7 @@ use tempfile::TempDir;
 use tokio::process::Command;
 
 use crate::support::daemon::{Daemon, NON_PRODUCTION};
+use crate::support::tools::{required, several_users};
 use crate::support::wait::within;
 
 const PYTHON: &str = "/usr/bin/python3";
@@ -68,15 +69,12 @@ while True:
 "#;
 
 /// A folder that only root can change, up to the root of the file system; `None`, with a reason, where it cannot be had.
-#[expect(clippy::disallowed_methods, reason = "what must be there comes from the environment")]
 fn site() -> Option<TempDir> {
-    if !nix::unistd::geteuid().is_root() {
-        eprintln!("skipped: only root can run a process as another user");
+    if !several_users() {
         return None;
     }
     if !Path::new(PYTHON).exists() {
-        let required = std::env::var_os("MARQUE_REQUIRE_PYTHON").is_some_and(|value| value == "1");
-        assert!(!required, "MARQUE_REQUIRE_PYTHON=1, but there is no {PYTHON}");
+        assert!(!required("PYTHON"), "MARQUE_REQUIRE_PYTHON=1, but there is no {PYTHON}");
         eprintln!("skipped: needs {PYTHON}");
         return None;
     }

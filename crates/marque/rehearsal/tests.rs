@@ -1,9 +1,11 @@
 use std::path::Path;
 
-use marque_intent::{Rights, RightsClaims, Severity, lint};
+use marque_intent::{Severity, lint};
 use marque_policy::CedarDecisionPoint;
 use marque_spiffe::{Environment, TrustDomain};
 use serde_json::json;
+
+mod minted;
 
 use super::*;
 use crate::templates::{ALL, Own, Template};
@@ -54,16 +56,16 @@ fn m_41_m_42_every_template_grants_and_refuses_as_its_cases_say() {
     }
 }
 
-/// A golden of what each shipped playbook gives: the grant, and what a token of it claims.
-#[test]
-fn every_shipped_playbook_turns_its_request_into_this_grant_and_these_claims() {
+/// A golden of what each shipped playbook gives: the grant, and every claim of the token that is minted of it.
+#[tokio::test]
+async fn every_shipped_playbook_turns_its_request_into_this_grant_and_these_claims() {
     let folder = |name: &str, environment| {
         let dir = root().join("trust-domains").join(name).join("playbooks");
         PlaybookSet::load(&dir, &TrustDomain::new(name).unwrap(), environment).unwrap()
     };
     let (prod, dev) = ("prod.example.org", "dev.example.org");
     let mut golden = serde_json::Map::new();
-    let mut play = |playbooks: &PlaybookSet, domain: &str, agent: &str, request: Value| {
+    let mut play = async |playbooks: &PlaybookSet, domain: &str, agent: &str, request: Value| {
         let asked = Asked {
             agent: format!("spiffe://{domain}/agent/{agent}").parse().unwrap(),
             sponsor: Some("group:agents".to_owned()),
@@ -74,22 +76,31 @@ fn every_shipped_playbook_turns_its_request_into_this_grant_and_these_claims() {
         };
         let Rehearsed { grant, ruling, denial } = rehearse(playbooks, &policy(domain), &asked);
         let grant = grant.unwrap_or_else(|| panic!("{denial:?}"));
-        let claims: RightsClaims = Rights::of(&grant).claims();
         let mut terms = serde_json::to_value(&grant).unwrap();
-        // The policies change more often than the playbooks.
+        let (digest, ruled) = (grant.digest().to_string(), ruling.clone().unwrap());
+        let mut claims = minted::claims(grant, ruled, playbooks.environment(), now()).await;
+        assert_eq!(
+            claims["intent"]["digest"], digest,
+            "the token names the grant that was approved"
+        );
+        // The policies change more often than the playbooks, and the digest of the grant with them.
         terms["policy_set_digest"] = json!("-");
+        claims["intent"]["digest"] = json!("-");
+        // Drawn by the store, so that nobody counts tokens by it.
+        assert!(claims["status"]["status_list"]["idx"].is_u64(), "{claims}");
+        claims["status"]["status_list"]["idx"] = json!("-");
         golden.insert(
             request["playbook"].as_str().unwrap().to_owned(),
-            json!({ "request": request, "ruling": ruling, "grant": terms, "claims": claims }),
+            json!({ "request": request, "ruling": ruling, "grant": terms, "token": claims }),
         );
     };
     let rotation = json!({
         "playbook": "ingress-cert-rotation", "ticket": "CHG-1842",
         "parameters": { "service": "checkout", "region": "eu-west-1" },
     });
-    play(&folder(prod, Environment::Production), prod, "cert-rotator", rotation);
+    play(&folder(prod, Environment::Production), prod, "cert-rotator", rotation).await;
     let preview = json!({ "playbook": "restart-preview", "parameters": { "preview": "pr-1842" } });
-    play(&folder(dev, Environment::NonProduction), dev, "preview-restarter", preview);
+    play(&folder(dev, Environment::NonProduction), dev, "preview-restarter", preview).await;
     let templates = templates();
     for (name, agent, parameters) in [
         (
@@ -139,7 +150,7 @@ fn every_shipped_playbook_turns_its_request_into_this_grant_and_these_claims() {
         if name == "policy-drift-remediation" {
             request["phase"] = json!("plan");
         }
-        play(&templates, prod, agent, request);
+        play(&templates, prod, agent, request).await;
     }
     insta::with_settings!({ sort_maps => true }, { insta::assert_json_snapshot!(golden) });
 }

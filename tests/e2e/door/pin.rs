@@ -1,12 +1,12 @@
 //! Connections whose process changes, or that somebody else comes to speak on, after they were accepted.
 
 use marque_testkit::http2::{RawClient, call, kind, preface};
-use nix::unistd::Uid;
 
 use super::part::{Part, Player};
 use super::{daemon, rounds};
 use crate::support::daemon::PRODUCTION;
 use crate::support::programs::copy_of_this_program;
+use crate::support::tools::several_users;
 use crate::support::wait::within;
 
 const NOTHING: &str = "0 messages on 1 connections";
@@ -57,8 +57,7 @@ async fn a_connection_ends_with_its_process_whoever_holds_it() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_process_that_becomes_another_user_gets_nothing_more_on_its_connection() {
-    if !Uid::effective().is_root() {
-        eprintln!("skipped: needs root");
+    if !several_users() {
         return;
     }
     let (daemon, trusted) = daemon().await;

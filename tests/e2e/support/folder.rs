@@ -24,6 +24,21 @@ pub(crate) fn copy(from: &Path, to: &Path) {
     }
 }
 
+/// Replaces what is in a file of a folder.
+pub(crate) fn edit(folder: &Path, file: &str, from: &str, to: &str) {
+    let path = folder.join(file);
+    let text = fs::read_to_string(&path).expect("read the file");
+    assert!(text.contains(from), "`{from}` is not in {file}");
+    fs::write(&path, text.replace(from, to)).expect("write the file");
+}
+
+/// Adds to a file of a folder, which need not be there yet.
+pub(crate) fn append(folder: &Path, file: &str, more: &str) {
+    let path = folder.join(file);
+    let text = fs::read_to_string(&path).unwrap_or_default();
+    fs::write(&path, text + more).expect("write the file");
+}
+
 /// Lets agents ask and be refused as often as the story of a test wants. What limits them has tests of its own
 /// (`crate::pace`), which take this away again.
 pub(crate) const PATIENCE: &str = "

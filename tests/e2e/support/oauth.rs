@@ -109,9 +109,16 @@ impl Client {
         Self::of(daemon, daemon.service(trust_domain, path, program).await, trust_domain).await
     }
 
-    async fn of(daemon: &Daemon, mut workload: Workload, trust_domain: &str) -> Self {
+    async fn of(daemon: &Daemon, mut workload: Workload, trust_domain: &'static str) -> Self {
         let place = daemon.place(trust_domain).clone();
-        let svid = workload.jwt_svid(&place.issuer_url).await;
+        let svid = match workload.try_jwt_svid(&[&place.issuer_url]).await {
+            Ok(svid) => svid,
+            Err(error) => {
+                let pid = workload.pid().to_string();
+                let told = daemon.operator(trust_domain).run(&["explain", "pid", &pid]).await;
+                panic!("{error}: {told:?}");
+            }
+        };
         Self { workload, svid, http: daemon.http(trust_domain), place }
     }
 

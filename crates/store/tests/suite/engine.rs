@@ -32,6 +32,9 @@ pub(crate) trait Engine: Send + Sync + 'static {
     /// What makes every change of an intent miss its row without an error.
     fn change_eater(&self) -> &'static str;
 
+    /// How another process opens the same store; the words for [`reached`].
+    fn way(&self) -> Vec<String>;
+
     async fn open(&self) -> Arc<Store> {
         Arc::new(self.open_for(self.trust_domain()).await.unwrap())
     }
@@ -105,6 +108,10 @@ impl Engine for Sqlite {
 
     fn change_eater(&self) -> &'static str {
         "CREATE TRIGGER eater BEFORE UPDATE ON intents BEGIN SELECT RAISE(IGNORE); END;"
+    }
+
+    fn way(&self) -> Vec<String> {
+        vec![self.path().display().to_string(), self.trust_domain.to_string()]
     }
 }
 
@@ -204,6 +211,11 @@ impl Engine for Postgres {
         "CREATE FUNCTION eater() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN NULL; END $$;
          CREATE TRIGGER eater BEFORE UPDATE ON intents FOR EACH ROW EXECUTE FUNCTION eater();"
     }
+
+    fn way(&self) -> Vec<String> {
+        let journal = self.dir.path().display().to_string();
+        vec![journal, self.trust_domain.to_string(), self.url.clone()]
+    }
 }
 
 impl Drop for Postgres {
@@ -226,10 +238,23 @@ impl Drop for Postgres {
     }
 }
 
+/// The store of another process of this suite.
+pub(crate) async fn reached(way: &[String]) -> Arc<Store> {
+    let clock = Arc::new(FixedClock::default());
+    let opened = match way {
+        [file, name] => SqliteStore::open(file.as_ref(), &name.parse().unwrap(), clock).await,
+        [journal, name, url] => {
+            PostgresStore::connect(url, journal.as_ref(), &name.parse().unwrap(), clock).await
+        }
+        other => panic!("{other:?}"),
+    };
+    Arc::new(opened.unwrap())
+}
+
 #[expect(
     clippy::disallowed_methods,
-    reason = "which databases a test may use is a matter of its environment"
+    reason = "what a test may use, and how much it does, is a matter of its environment"
 )]
-fn variable(name: &str) -> Option<String> {
+pub(crate) fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())
 }

@@ -11,6 +11,7 @@
 )]
 
 mod cases;
+mod crash;
 mod engine;
 mod fixture;
 mod proxy;
