@@ -67,6 +67,12 @@ impl Store {
         &self.durability
     }
 
+    /// How many rows were found that do not read, and did not read since.
+    #[must_use]
+    pub fn unreadable_rows(&self) -> usize {
+        self.shared.intents.unreadable().len()
+    }
+
     /// Says how much approvers are asked. The first word stands; without one it is the default.
     pub fn limit_approvals(&self, limits: ApprovalLimits) {
         if self.approval_limits.set(limits).is_err() {
@@ -288,8 +294,13 @@ impl IntentStore for Store {
     }
 
     fn find(&self, id: &IntentId) -> BoxFuture<'_, Result<Option<Intent>, IntentStoreError>> {
-        let read = self.reader.intent(id);
-        async move { read.await.map_err(intents) }.boxed()
+        let (id, read) = (id.clone(), self.reader.intent(id));
+        async move {
+            let found = self.shared.intents.unreadable().told(read.await).map_err(intents)?;
+            self.shared.intents.unreadable().reads(&id);
+            Ok(found)
+        }
+        .boxed()
     }
 
     fn list(&self, filter: IntentFilter) -> BoxFuture<'_, Result<Vec<Intent>, IntentStoreError>> {

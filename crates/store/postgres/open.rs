@@ -127,9 +127,10 @@ impl PooledReader {
                 self.query(query, &[&after, &limit]).await?
             }
         };
-        let ids = rows.iter().map(|row| {
-            let id: &str = row.try_get(0)?;
-            name("intents", id, id)
+        let ids = rows.iter().filter_map(|row| {
+            let id = row.try_get(0).map_err(Failure::from);
+            let id = id.and_then(|id: &str| name("intents", id, id));
+            self.unreadable().pass_over(id).transpose()
         });
         ids.collect()
     }

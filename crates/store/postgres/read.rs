@@ -34,6 +34,7 @@ use crate::reader::{Reader, unavailable};
 use crate::rows::{
     CheckpointRow, DeferralRow, Head, IntentRow, KeptRow, LeafRow, hashes, leaves, read, signed,
 };
+use crate::unreadable::Unreadable;
 use crate::{Failure, Kept, MAX_KEPT_LISTED};
 
 /// The pool that the writer uses too.
@@ -56,6 +57,11 @@ impl PooledReader {
         let client: Object = self.pool.get().await?;
         let statement = client.prepare_cached(query).await?;
         Ok(client.query(&statement, parameters).await?)
+    }
+
+    /// The rows that were found not to read.
+    pub(super) fn unreadable(&self) -> &Unreadable {
+        self.intents.unreadable()
     }
 
     async fn leaf_rows(&self, from: u64, limit: usize) -> Result<Vec<LeafRow>, Failure> {
@@ -119,7 +125,11 @@ impl Reader for PooledReader {
                          WHERE ($1::text IS NULL OR state = $1) AND ($2::text IS NULL OR agent = $2)
                          ORDER BY created_at DESC, id DESC LIMIT $3";
             let rows = self.query(query, &[&state, &agent, &limit]).await?;
-            rows.iter().map(|row| intent_row(row).and_then(IntentRow::into_intent)).collect()
+            let readable = |row: &Row| {
+                let read = intent_row(row).and_then(IntentRow::into_intent);
+                self.unreadable().pass_over(read).transpose()
+            };
+            rows.iter().filter_map(readable).collect()
         }
         .boxed()
     }

@@ -7,6 +7,7 @@ use marque_intent::{IntentId, MAX_OPEN_NAMES, OpenBy, OpenCount};
 use rusqlite::{Connection, params};
 
 use crate::Failure;
+use crate::known::KnownIntents;
 use crate::open::OpenQuery;
 use crate::rows::{count, micros, name, signed};
 use crate::transaction::{Changes, Keys, OpenGrants};
@@ -67,6 +68,7 @@ pub(super) fn save(connection: &Connection, changes: &Changes) -> Result<(), Fai
 
 pub(super) fn ids(
     connection: &Connection,
+    known: &KnownIntents,
     query: &OpenQuery,
     limit: usize,
 ) -> Result<Vec<IntentId>, Failure> {
@@ -96,7 +98,8 @@ pub(super) fn ids(
             .query_map(params![after.as_ref().map_or("", IntentId::as_str), limit], text)?
             .collect::<Result<_, _>>()?,
     };
-    found.iter().map(|id| name("intents", id, id)).collect()
+    let readable = |id: &String| known.unreadable().pass_over(name("intents", id, id)).transpose();
+    found.iter().filter_map(readable).collect()
 }
 
 pub(super) fn orphans(

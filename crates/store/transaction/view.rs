@@ -132,6 +132,14 @@ impl View {
         Ok(self.loaded.intents.get(id)?.map(Arc::as_ref))
     }
 
+    /// An intent as it stands; nothing where its row is damaged.
+    pub(crate) fn readable_intent(&self, id: &IntentId) -> Result<Option<&Intent>, Failure> {
+        match self.intent(id) {
+            Err(Failure::Damaged { .. }) => Ok(None),
+            found => found,
+        }
+    }
+
     /// Every intent that was loaded and reads.
     pub(crate) fn intents(&self) -> impl Iterator<Item = &Intent> {
         self.loaded.intents.readable().map(Arc::as_ref)

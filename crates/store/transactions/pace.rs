@@ -36,7 +36,12 @@ impl Pace {
     ) -> Result<impl Fn(&IntentId) -> bool + use<>, Failure> {
         let mut open = std::collections::BTreeSet::new();
         for id in rows.open_intents() {
-            if view.intent(id)?.is_some_and(|intent| intent.ended_code(view.now()).is_none()) {
+            let is_open = match view.intent(id) {
+                // Nobody can say that it has ended.
+                Err(Failure::Damaged { .. }) => true,
+                found => found?.is_some_and(|intent| intent.ended_code(view.now()).is_none()),
+            };
+            if is_open {
                 open.insert(id.clone());
             }
         }

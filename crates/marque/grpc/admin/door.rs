@@ -225,6 +225,8 @@ pub struct DaemonStatus {
     pub started_at: Timestamp,
     /// The sequence number of the trust bundle.
     pub bundle_sequence: u64,
+    /// How many rows of the store were found not to read.
+    pub unreadable_rows: usize,
 }
 
 /// A token, and whether it stands.

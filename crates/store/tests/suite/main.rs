@@ -154,6 +154,8 @@ on_both_engines! {
     replays::a_proof_shown_for_a_use_that_is_refused_counts_no_more,
     replays::oauth_7_6_a_proof_whose_commit_fails_is_answered_as_neither,
     rows::a_damaged_intent_is_a_clear_error_and_its_neighbours_live,
+    rows::a_damaged_intent_holds_up_nobody_elses_end,
+    rows::pages_of_what_has_not_ended_skip_nobody,
     rows::authorities_are_kept_by_slot,
     rows::entries_are_unique_by_id_and_by_spiffe_id,
     rows::an_entry_may_come_and_go_in_one_batch,
