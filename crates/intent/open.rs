@@ -188,6 +188,16 @@ pub trait OpenIntents: std::fmt::Debug + Send + Sync {
         now: Timestamp,
     ) -> BoxFuture<'_, Result<Vec<OpenCount>, IntentStoreError>>;
 
+    /// How many grants are open now that count against any of these names, without one intent's own; a thousand for each
+    /// name are as good as more.
+    fn open_for(
+        &self,
+        by: OpenBy,
+        names: Vec<String>,
+        without: Option<IntentId>,
+        now: Timestamp,
+    ) -> BoxFuture<'_, Result<u32, IntentStoreError>>;
+
     /// Every intent that has not ended and counts against one thing, at most [`crate::MAX_LISTED`].
     fn held(&self, holding: Holding) -> BoxFuture<'_, Result<Vec<Intent>, IntentStoreError>>;
 

@@ -96,6 +96,26 @@ impl OpenIntents for Store {
         async move { self.reader.open_counts(by, now).await.map_err(unavailable) }.boxed()
     }
 
+    fn open_for(
+        &self,
+        by: OpenBy,
+        names: Vec<String>,
+        without: Option<IntentId>,
+        now: Timestamp,
+    ) -> BoxFuture<'_, Result<u32, IntentStoreError>> {
+        async move {
+            if names.is_empty() {
+                return Ok(0);
+            }
+            let mut found = self.reader.open_for(by, names, now).await.map_err(unavailable)?;
+            if let Some(own) = without {
+                found.remove(own.as_str());
+            }
+            Ok(u32::try_from(found.len()).unwrap_or(u32::MAX))
+        }
+        .boxed()
+    }
+
     fn held(&self, holding: Holding) -> BoxFuture<'_, Result<Vec<Intent>, IntentStoreError>> {
         self.open_intents(OpenQuery::Held(holding), MAX_LISTED).boxed()
     }

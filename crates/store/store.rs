@@ -13,7 +13,7 @@ use marque_exchange::{
     RedeemError, Redeemed, Redemption, ReplayStore, SingleUse, TokenId, TokenRecord, TokenStore,
     TokenStoreError,
 };
-use marque_intent::pace::{Asked, Family, HISTORY, PaceSettings, Standing};
+use marque_intent::pace::{Asked, Family, PaceSettings, Standing};
 use marque_intent::{
     ApprovalLimits, ChangeError, DecisionRecord, Denial, DenialCode, DenialFilter, DenialId,
     DenialRecord, Digest, Grant, IdempotencyKey, Intent, IntentChange, IntentFilter, IntentId,
@@ -26,7 +26,6 @@ use tokio::sync::{oneshot, watch};
 use crate::journal::Order;
 use crate::queue::Queue;
 use crate::reader::{Reader, unavailable};
-use crate::rows::micros;
 use crate::transactions::{
     Answered, Append, CancelDeferral, Change, CreateEntry, DECISIONS, DeleteEntry, Derive, LookUp,
     NotRedeemed, OpenDeferral, Pace, PollDeferral, Proven, RecordDenial, RecordKill, Redeem,
@@ -231,6 +230,7 @@ impl IntentStore for Store {
                 Err(SubmitRefusal::IdempotencyConflict) => {
                     Err(IntentStoreError::IdempotencyConflict)
                 }
+                Err(SubmitRefusal::NoRunLeft) => Err(IntentStoreError::NoRunLeft),
                 Err(SubmitRefusal::Killed(code)) => Err(IntentStoreError::Killed(code)),
                 Err(SubmitRefusal::Refused(denial)) => Err(IntentStoreError::Refused(denial)),
             }
@@ -267,8 +267,7 @@ impl IntentStore for Store {
         asked: Asked,
         now: Timestamp,
     ) -> BoxFuture<'_, Result<Preview, IntentStoreError>> {
-        let since = micros(now.checked_sub(HISTORY).unwrap_or(Timestamp::MIN));
-        async move { self.reader.pace(asked, since).await.map_err(intents) }.boxed()
+        async move { self.reader.pace(asked, now).await.map_err(intents) }.boxed()
     }
 
     fn denials(

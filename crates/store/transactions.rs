@@ -5,6 +5,7 @@ mod chain;
 mod deferrals;
 mod derive;
 mod entries;
+mod exceptions;
 mod intents;
 mod kept;
 mod life;

@@ -6,6 +6,7 @@ mod pace;
 #[cfg(test)]
 pub(super) use life::{ENDED, FIRST_PLACE};
 
+use std::collections::BTreeSet;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -193,10 +194,10 @@ impl Reader for PooledReader {
         async move { self.suspects_of(&query).await }.boxed()
     }
 
-    fn pace(&self, asked: Asked, since: i64) -> BoxFuture<'_, Result<Preview, Failure>> {
+    fn pace(&self, asked: Asked, now: Timestamp) -> BoxFuture<'_, Result<Preview, Failure>> {
         async move {
             let rows = self.pace_rows(asked.keys().into_iter().collect()).await?;
-            Ok(Preview { rows, counts: self.pace_counts(&asked.agent, since).await? })
+            Ok(Preview { rows, counts: self.pace_counts(&asked.agent, now).await? })
         }
         .boxed()
     }
@@ -260,6 +261,15 @@ impl Reader for PooledReader {
 
     fn orphans(&self, limit: usize) -> BoxFuture<'_, Result<Vec<(IntentId, IntentId)>, Failure>> {
         async move { self.orphaned(limit).await }.boxed()
+    }
+
+    fn open_for(
+        &self,
+        by: OpenBy,
+        names: Vec<String>,
+        now: Timestamp,
+    ) -> BoxFuture<'_, Result<BTreeSet<String>, Failure>> {
+        async move { self.grants_open_for(by, &names, now).await }.boxed()
     }
 
     fn open_counts(

@@ -2,13 +2,14 @@
 
 use std::collections::BTreeSet;
 
+use jiff::Timestamp;
 use marque_intent::pace::{Family, PaceKey, PaceRow, Standing};
 use marque_intent::{DenialFilter, DenialId, DenialRecord, History};
 use marque_spiffe::SpiffeId;
 use rusqlite::{Connection, OptionalExtension, params};
 
 use crate::Failure;
-use crate::rows::{document, family_standing, micros, name, read, signed};
+use crate::rows::{document, family_standing, history_since, micros, name, read, signed};
 use crate::transaction::{Changes, Found};
 use crate::transactions::Over;
 
@@ -80,21 +81,24 @@ pub(super) fn over(
     Ok((keys.collect::<Result<_, _>>()?, ids))
 }
 
-/// How many refusals an agent had since an instant, and how many grants it has open.
+/// How many refusals an agent had of late, and how many grants it has open now.
 pub(super) fn counts(
     connection: &Connection,
     agent: &SpiffeId,
-    since: i64,
+    now: Timestamp,
 ) -> Result<History, Failure> {
     let mut statement = connection.prepare_cached(
         "SELECT (SELECT count(*) FROM (SELECT 1 FROM denials WHERE agent = ?1 AND at > ?2 LIMIT ?3)),
-                (SELECT count(*) FROM (SELECT 1 FROM intents WHERE agent = ?1
-                 AND created_at > ?2 AND state IN ('approved', 'active') LIMIT ?3))",
+                (SELECT count(*) FROM (SELECT 1 FROM open_grants
+                 JOIN intents ON intents.id = open_grants.intent
+                 WHERE kind = 'agent' AND name = ?1 AND state <> 'pending'
+                 AND (holds_until IS NULL OR holds_until > ?4) LIMIT ?3))",
     )?;
     let limit = crate::rows::MAX_COUNTED_ROWS;
-    Ok(statement.query_row(params![agent.as_str(), since, limit], |row| {
-        Ok(History { denials: row.get(0)?, open_grants: row.get(1)?, ..History::default() })
-    })?)
+    Ok(statement
+        .query_row(params![agent.as_str(), history_since(now), limit, micros(now)], |row| {
+            Ok(History { denials: row.get(0)?, open_grants: row.get(1)?, ..History::default() })
+        })?)
 }
 
 /// Refusals, newest first.

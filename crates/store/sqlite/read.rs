@@ -5,6 +5,7 @@ mod life;
 #[cfg(test)]
 pub(super) use life::{ENDED, FIRST_PLACE};
 
+use std::collections::BTreeSet;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -168,11 +169,11 @@ impl Reader for Readers {
         self.run(move |connection| life::suspects(connection, &query)).boxed()
     }
 
-    fn pace(&self, asked: Asked, since: i64) -> BoxFuture<'_, Result<Preview, Failure>> {
+    fn pace(&self, asked: Asked, now: Timestamp) -> BoxFuture<'_, Result<Preview, Failure>> {
         self.run(move |connection| {
             let keys = asked.keys().into_iter().collect();
             let rows = pace::load(connection, &keys)?.into_readable()?.collect();
-            Ok(Preview { rows, counts: pace::counts(connection, &asked.agent, since)? })
+            Ok(Preview { rows, counts: pace::counts(connection, &asked.agent, now)? })
         })
         .boxed()
     }
@@ -249,6 +250,15 @@ impl Reader for Readers {
 
     fn orphans(&self, limit: usize) -> BoxFuture<'_, Result<Vec<(IntentId, IntentId)>, Failure>> {
         self.run(move |connection| grants::orphans(connection, limit)).boxed()
+    }
+
+    fn open_for(
+        &self,
+        by: OpenBy,
+        names: Vec<String>,
+        now: Timestamp,
+    ) -> BoxFuture<'_, Result<BTreeSet<String>, Failure>> {
+        self.run(move |connection| grants::open_for(connection, by, &names, now)).boxed()
     }
 
     fn open_counts(

@@ -13,6 +13,7 @@ use marque_intent::{
 use super::Pace;
 use super::approvers;
 use super::chain::{above, holds};
+use super::exceptions;
 use super::open::{admit_new, clock_is_safe, end_below};
 use crate::Failure;
 use crate::rows::{Idempotency, micros};
@@ -35,6 +36,8 @@ pub(crate) struct Submit {
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum SubmitRefusal {
     IdempotencyConflict,
+    /// Its exception has had all its runs.
+    NoRunLeft,
     Killed(DenialCode),
     /// Too much is open, or it comes too often, too soon, or is there already.
     Refused(Denial),
@@ -52,6 +55,7 @@ impl Transaction for Submit {
         keys.intents.extend(above(&self.intent));
         keys.below.extend(self.intent.grant().parent.as_ref().map(|parent| parent.id.clone()));
         approvers::keys_of_intent(&self.intent, keys);
+        exceptions::keys(&self.intent, keys);
         keys.idempotency.extend(self.idempotency.as_ref().map(named));
         if let Some(pace) = &self.pace {
             pace.keys(keys);
@@ -101,6 +105,9 @@ impl Transaction for Submit {
             idempotency: key.map(|key| row(key, self.intent.id(), view)).into_iter().collect(),
             ..Writes::default()
         };
+        if !exceptions::take_run(&self.intent, view, &mut writes)? {
+            return Ok(Plan::nothing(Err(SubmitRefusal::NoRunLeft)));
+        }
         if let Err(denial) = approvers::enqueue(&self.intent, self.limits, view, &mut writes)? {
             return Ok(Plan::nothing(Err(SubmitRefusal::Refused(denial))));
         }
@@ -142,7 +149,7 @@ impl Submit {
             let told = told.recorded_as(id);
             let intent = self.intent.clone().refused_as(told.clone());
             record(&intent, &told, writes);
-            writes.pace = rows;
+            writes.pace.extend(rows);
             writes.events.extend(events);
             return Ok(Ok((intent, None)));
         }
@@ -151,7 +158,7 @@ impl Submit {
             return Ok(Err(denial));
         }
         let Kept { rows, after } = turn.keep(self.intent.state() == State::Approved, &is_open);
-        writes.pace = rows;
+        writes.pace.extend(rows);
         Ok(Ok((self.intent.clone(), after)))
     }
 }

@@ -345,6 +345,10 @@ impl AdminError {
 impl From<IntentStoreError> for AdminError {
     fn from(error: IntentStoreError) -> Self {
         match error {
+            IntentStoreError::NoRunLeft => Self::Refused(Denial::new(
+                DenialCode::GrantConsumed,
+                "the exception has no run left",
+            )),
             IntentStoreError::Killed(code) => {
                 Self::Refused(Denial::new(code, "stopped by the kill switch"))
             }

@@ -66,6 +66,8 @@ on_both_engines! {
     durability::one_refused_transaction_takes_nobody_else_down,
     durability::everything_is_there_after_opening_again,
     durability::the_store_of_another_trust_domain_is_refused,
+    exceptions::m_43_of_32_at_once_as_many_have_an_exception_as_it_has_runs,
+    exceptions::what_is_open_now_is_counted_however_old_it_is,
     intents::an_intent_is_found_listed_and_changed,
     intents::a_listing_is_filtered_bounded_and_newest_first,
     intents::a_change_that_is_refused_changes_nothing,
