@@ -11,7 +11,7 @@ use marque_audit::log::AlteredLeaf;
 use marque_audit::merkle::Frontier;
 use marque_audit::{AuditError, Hash, Leaf, LogError, StoredCheckpoint};
 use marque_exchange::{Deferral, StatusKey};
-use marque_intent::pace::{Family, HISTORY, PaceKey, PaceRow, Standing};
+use marque_intent::pace::{Family, HISTORY, Hushed, PaceKey, PaceRow, Standing};
 use marque_intent::{Digest, Intent, IntentId, Kill, KillState, MAX_CLOCK_STEP_BACK};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -303,6 +303,21 @@ pub(crate) fn status_key(digits: &str) -> Result<StatusKey, Failure> {
 
 /// The most rows that one count looks at.
 pub(crate) const MAX_COUNTED_ROWS: i64 = 1000;
+
+/// Rows of pace that may be forgotten, by key; and what of them the log was not told of. One that does not read is forgotten
+/// like the others.
+pub(crate) fn forgotten_pace(
+    rows: impl Iterator<Item = (String, Option<String>)>,
+) -> (Vec<String>, Vec<Hushed>) {
+    let (mut keys, mut hushed) = (Vec::new(), Vec::new());
+    for (key, document) in rows {
+        if let Some(Ok(PaceRow::Hushed(row))) = document.map(|text| read("pace", &key, &text)) {
+            hushed.push(row);
+        }
+        keys.push(key);
+    }
+    (keys, hushed)
+}
 
 /// The instant from which refusals count as what came before, in microseconds.
 pub(crate) fn history_since(now: Timestamp) -> i64 {

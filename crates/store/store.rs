@@ -13,7 +13,7 @@ use marque_exchange::{
     RedeemError, Redeemed, Redemption, ReplayStore, SingleUse, TokenId, TokenRecord, TokenStore,
     TokenStoreError,
 };
-use marque_intent::pace::{Asked, Family, PaceSettings, Standing};
+use marque_intent::pace::{Asked, Family, PaceSettings, Repeated, Standing};
 use marque_intent::{
     ApprovalLimits, ChangeError, DecisionRecord, Denial, DenialCode, DenialFilter, DenialId,
     DenialRecord, Digest, Grant, IdempotencyKey, Intent, IntentChange, IntentFilter, IntentId,
@@ -28,8 +28,9 @@ use crate::queue::Queue;
 use crate::reader::{Reader, unavailable};
 use crate::transactions::{
     Answered, Append, CancelDeferral, Change, CreateEntry, DECISIONS, DeleteEntry, Derive, LookUp,
-    NotRedeemed, OpenDeferral, Pace, PollDeferral, Proven, RecordDenial, RecordKill, Redeem,
-    ReleaseFamily, Remember, SaveAuthority, SaveCheckpoint, Submit, SubmitRefusal, above,
+    NotRedeemed, OpenDeferral, Pace, PollDeferral, Proven, RecordDenial, RecordKill,
+    RecordTokenRefusal, Redeem, ReleaseFamily, Remember, SaveAuthority, SaveCheckpoint, Submit,
+    SubmitRefusal, above,
 };
 use crate::writer::Shared;
 use crate::{Durability, Failure};
@@ -380,7 +381,17 @@ impl TokenStore for Store {
     }
 
     fn record_refusal(&self, event: Event) -> BoxFuture<'_, Result<(), TokenStoreError>> {
-        async move { self.record(event).await.map_err(TokenStoreError::new) }.boxed()
+        async move {
+            let refused = match (&event.agent, event.code.as_deref().map(str::parse)) {
+                (Some(agent), Some(Ok(code))) if Repeated::Token.is_hushed(code) => {
+                    let (agent, denial) = (agent.clone(), Denial::new(code, ""));
+                    self.queue.run(RecordTokenRefusal { agent, denial, event }).await
+                }
+                _ => self.record(event).await,
+            };
+            refused.map_err(TokenStoreError::new)
+        }
+        .boxed()
     }
 
     fn token(

@@ -23,7 +23,7 @@ pub(crate) use entries::{CreateEntry, DeleteEntry};
 pub(crate) use intents::{Answered, Change, IDEMPOTENCY_LIFETIME, LookUp, Submit, SubmitRefusal};
 pub(crate) use kept::Keep;
 pub(crate) use life::{Over, Prune, RevokeToken, UseToken};
-pub(crate) use pace::{Pace, RecordDenial, ReleaseFamily};
+pub(crate) use pace::{Pace, RecordDenial, RecordTokenRefusal, ReleaseFamily};
 pub(crate) use record::{Append, RecordKill, SaveAuthority, SaveCheckpoint};
 pub(crate) use redeem::{NotRedeemed, Redeem};
 pub(crate) use replays::{Proven, Remember};

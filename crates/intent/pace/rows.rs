@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use marque_spiffe::SpiffeId;
 use serde::{Deserialize, Serialize};
 
-use super::Family;
+use super::{Family, Hushed, Repeated};
 use crate::denial::{Denial, DenialClass, DenialCode};
 use crate::digest::Digest;
 use crate::id::IntentId;
@@ -37,6 +37,8 @@ pub enum PaceKey {
     Open(SpiffeId, PlaybookId),
     /// The runs of an exception.
     Runs(ExceptionId),
+    /// What was refused to an agent and is told of in sums.
+    Hushed(SpiffeId, Repeated),
     /// The same request (K1).
     Request(Digest),
     /// The same target and effect (K2).
@@ -48,6 +50,8 @@ impl PaceKey {
     pub const FAMILIES: &str = "family ";
     /// The first text that comes after all of those.
     pub const AFTER_FAMILIES: &str = "family!";
+    /// What the keys of refusals begin with that are told of in sums.
+    pub const HUSHED: &str = "hushed ";
 }
 
 impl fmt::Display for PaceKey {
@@ -57,6 +61,7 @@ impl fmt::Display for PaceKey {
             Self::Agent(agent) => write!(f, "agent {agent}"),
             Self::Task(agent, task) => write!(f, "task {agent} {task}"),
             Self::Open(agent, playbook) => write!(f, "open {agent} {playbook}"),
+            Self::Hushed(agent, of) => write!(f, "{}{of} {agent}", Self::HUSHED),
             Self::Runs(exception) => write!(f, "runs {exception}"),
             Self::Request(key) => write!(f, "request {key}"),
             Self::Target(key) => write!(f, "target {key}"),
@@ -76,6 +81,8 @@ pub enum PaceRow {
     Task(TaskPace),
     /// Of [`PaceKey::Open`].
     Open(OpenPace),
+    /// Of [`PaceKey::Hushed`].
+    Hushed(Hushed),
     /// Of [`PaceKey::Runs`].
     Runs(RunsPace),
     /// Of [`PaceKey::Request`].
@@ -94,6 +101,7 @@ impl PaceRow {
             Self::Task(task) => plus(task.last, DAY),
             Self::Open(open) => open.kept_until,
             Self::Runs(runs) => runs.kept_until,
+            Self::Hushed(hushed) => hushed.kept_until(),
             Self::Request(request) => {
                 let asked = request.asked.last().map(|last| plus(*last, HISTORY));
                 let denied = request.denied.as_ref().map(|denied| denied.until);
@@ -360,6 +368,15 @@ impl PaceRows {
         request: Request -> RequestPace;
         /// The target under a key.
         target: Target -> TargetPace;
+    }
+
+    /// What was refused under a key and not told of.
+    #[must_use]
+    pub fn hushed(&self, key: &PaceKey) -> Option<Hushed> {
+        match self.0.get(key) {
+            Some(PaceRow::Hushed(hushed)) => Some(hushed.clone()),
+            Some(_) | None => None,
+        }
     }
 
     /// The runs of an exception.

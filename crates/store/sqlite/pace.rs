@@ -3,13 +3,15 @@
 use std::collections::BTreeSet;
 
 use jiff::Timestamp;
-use marque_intent::pace::{Family, PaceKey, PaceRow, Standing};
+use marque_intent::pace::{Family, Hushed, PaceKey, PaceRow, Standing};
 use marque_intent::{DenialFilter, DenialId, DenialRecord, History};
 use marque_spiffe::SpiffeId;
 use rusqlite::{Connection, OptionalExtension, params};
 
 use crate::Failure;
-use crate::rows::{document, family_standing, history_since, micros, name, read, signed};
+use crate::rows::{
+    document, family_standing, forgotten_pace, history_since, micros, name, read, signed,
+};
 use crate::transaction::{Changes, Found};
 use crate::transactions::Over;
 
@@ -67,18 +69,21 @@ pub(super) fn save(connection: &Connection, changes: &Changes) -> Result<(), Fai
 pub(super) fn over(
     connection: &Connection,
     over: Over,
-) -> Result<(Vec<String>, Vec<DenialId>), Failure> {
+) -> Result<(Vec<String>, Vec<DenialId>, Vec<Hushed>), Failure> {
     let limit = signed(over.limit as u64);
     let mut rows = connection.prepare_cached(
-        "SELECT key FROM pace WHERE kept_until <= ?1 ORDER BY kept_until LIMIT ?2",
+        "SELECT key, CASE WHEN key LIKE 'hushed %' THEN document END FROM pace
+         WHERE kept_until <= ?1 ORDER BY kept_until LIMIT ?2",
     )?;
-    let keys = rows.query_map(params![micros(over.now), limit], |row| row.get(0))?;
+    let rows =
+        rows.query_map(params![micros(over.now), limit], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    let (keys, hushed) = forgotten_pace(rows.collect::<Result<Vec<_>, _>>()?.into_iter());
     let mut rows =
         connection.prepare_cached("SELECT id FROM denials WHERE at <= ?1 ORDER BY at LIMIT ?2")?;
     let ids =
         rows.query_map(params![micros(over.denials_before), limit], |row| row.get::<_, String>(0))?;
     let ids = ids.map(|id| name("denials", "id", &id?)).collect::<Result<_, Failure>>()?;
-    Ok((keys.collect::<Result<_, _>>()?, ids))
+    Ok((keys, ids, hushed))
 }
 
 /// How many refusals an agent had of late, and how many grants it has open now.

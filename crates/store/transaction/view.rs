@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use marque_exchange::{Deferral, Freshness, SingleUse, StatusKey, TokenId, TokenKind, TokenRecord};
-use marque_intent::pace::{PaceKey, PaceRow, PaceRows};
+use marque_intent::pace::{Hushed, PaceKey, PaceRow, PaceRows};
 use marque_intent::{DenialId, Digest, Intent, IntentId, KillState};
 use marque_spiffe::SpiffeId;
 
@@ -46,6 +46,8 @@ pub(crate) struct OverRows {
     /// By their text.
     pub(crate) pace: Vec<String>,
     pub(crate) denials: Vec<DenialId>,
+    /// Of the rows of pace those that the log was not told of.
+    pub(crate) hushed: Vec<Hushed>,
 }
 
 /// The rows that are there, by key. One that no longer reads keeps its failure, which is that of its callers alone.

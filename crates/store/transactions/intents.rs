@@ -4,17 +4,20 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use marque_audit::{Event, EventKind};
-use marque_intent::pace::{Kept, Refused};
+use marque_intent::pace::{Kept, PaceKey, Refused, Repeated};
 use marque_intent::{
     ApprovalLimits, Denial, DenialClass, DenialCode, DenialId, DenialRecord, IdempotencyKey,
     Intent, IntentChange, IntentId, State, Submitted,
 };
+
+use marque_spiffe::SpiffeId;
 
 use super::Pace;
 use super::approvers;
 use super::chain::{above, holds};
 use super::exceptions;
 use super::open::{admit_new, clock_is_safe, end_below};
+use super::pace::told_of;
 use crate::Failure;
 use crate::rows::{Idempotency, micros};
 use crate::transaction::{Keys, Plan, Recent, Transaction, View, Writes};
@@ -250,6 +253,8 @@ impl Transaction for Change {
             pace.keys(keys);
         }
         approvers::keys_of_change(&self.change, keys);
+        let hushed = self.agent().map(|agent| PaceKey::Hushed(agent.clone(), Repeated::Change));
+        keys.pace.extend(hushed);
     }
 
     fn plan(&self, view: &View) -> Result<Plan<Self::Answer>, Failure> {
@@ -295,7 +300,13 @@ impl Transaction for Change {
                 }
             }
             Err(denial) => {
-                writes.events.push(self.refused(&intent, &denial));
+                let told = match self.agent() {
+                    None => true,
+                    Some(agent) => told_of((agent, Repeated::Change), &denial, view, &mut writes)?,
+                };
+                if told {
+                    writes.events.push(self.refused(&intent, &denial));
+                }
                 Err(denial)
             }
         };
@@ -339,6 +350,16 @@ impl Change {
         }
         let code = view.kills().stops_grant(intent.grant())?;
         Some(Denial::new(code, "stopped by the kill switch"))
+    }
+
+    /// The agent whose own word it is.
+    fn agent(&self) -> Option<&SpiffeId> {
+        match &self.change {
+            IntentChange::Cancel { by }
+            | IntentChange::Complete { by, .. }
+            | IntentChange::Heard { by: Some(by) } => Some(by),
+            _ => None,
+        }
     }
 
     /// The leaf of a change that was refused.

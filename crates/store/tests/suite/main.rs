@@ -141,6 +141,8 @@ on_both_engines! {
     pace::of_64_refusals_at_once_one_cooldown_comes,
     pace::quarantine_outlives_a_restart_and_ends_by_a_person_alone,
     pace::what_is_counted_is_forgotten_when_it_says_nothing_any_more,
+    pace::m_46_an_agent_that_hammers_is_on_record_in_sums,
+    pace::words_about_an_intent_that_ended_are_on_record_in_sums,
     pace::a_change_with_the_same_key_is_made_once,
     pace::many_at_once_with_one_key_complete_once,
     pace::a_grant_after_a_refusal_is_counted_against_no_budget,
