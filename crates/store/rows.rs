@@ -12,7 +12,7 @@ use marque_audit::merkle::Frontier;
 use marque_audit::{AuditError, Hash, Leaf, LogError, StoredCheckpoint};
 use marque_exchange::{Deferral, StatusKey};
 use marque_intent::pace::{Family, HISTORY, Hushed, PaceKey, PaceRow, Standing};
-use marque_intent::{Digest, Intent, IntentId, Kill, KillState, MAX_CLOCK_STEP_BACK};
+use marque_intent::{DenialId, Digest, Intent, IntentId, Kill, KillState, MAX_CLOCK_STEP_BACK};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -303,6 +303,9 @@ pub(crate) fn status_key(digits: &str) -> Result<StatusKey, Failure> {
 
 /// The most rows that one count looks at.
 pub(crate) const MAX_COUNTED_ROWS: i64 = 1000;
+
+/// What of pace and refusals may be forgotten, and what of that the log was not told of.
+pub(crate) type Forgotten = (Vec<String>, Vec<DenialId>, Vec<Hushed>);
 
 /// Rows of pace that may be forgotten, by key; and what of them the log was not told of. One that does not read is forgotten
 /// like the others.

@@ -149,7 +149,7 @@ fn tables(path: &str, before: Option<&Value>, after: Option<&Value>, found: &mut
 }
 
 /// Who is shut out as the playbook's author, where it names none, is who answers for it.
-fn author(before: &Value, after: &Value, found: &mut Vec<Difference>) {
+fn author(before: &Value, after: &Value, found: &mut [Difference]) {
     let named = [before, after].iter().any(|one| one.get("author").is_some());
     let shut_out = [before, after].iter().any(|one| {
         let exclude = one.pointer("/approval/exclude").and_then(Value::as_array);

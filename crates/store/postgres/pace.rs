@@ -4,11 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use deadpool_postgres::Transaction;
 use marque_intent::DenialId;
-use marque_intent::pace::{Hushed, PaceKey, PaceRow};
+use marque_intent::pace::{PaceKey, PaceRow};
 
 use super::save::{all, execute};
 use crate::Failure;
-use crate::rows::{document, forgotten_pace, micros, name, read, signed};
+use crate::rows::{Forgotten, document, forgotten_pace, micros, name, read, signed};
 use crate::transaction::{Changes, Found};
 use crate::transactions::Over;
 
@@ -85,10 +85,7 @@ async fn denials(transaction: &Transaction<'_>, changes: &Changes) -> Result<(),
 }
 
 /// What may be forgotten: keys of rows, and refusals.
-pub(super) async fn over(
-    transaction: &Transaction<'_>,
-    over: Over,
-) -> Result<(Vec<String>, Vec<DenialId>, Vec<Hushed>), Failure> {
+pub(super) async fn over(transaction: &Transaction<'_>, over: Over) -> Result<Forgotten, Failure> {
     let limit = signed(over.limit as u64);
     let query = transaction
         .prepare_cached(

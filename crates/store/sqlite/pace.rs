@@ -3,14 +3,14 @@
 use std::collections::BTreeSet;
 
 use jiff::Timestamp;
-use marque_intent::pace::{Family, Hushed, PaceKey, PaceRow, Standing};
+use marque_intent::pace::{Family, PaceKey, PaceRow, Standing};
 use marque_intent::{DenialFilter, DenialId, DenialRecord, History};
 use marque_spiffe::SpiffeId;
 use rusqlite::{Connection, OptionalExtension, params};
 
 use crate::Failure;
 use crate::rows::{
-    document, family_standing, forgotten_pace, history_since, micros, name, read, signed,
+    Forgotten, document, family_standing, forgotten_pace, history_since, micros, name, read, signed,
 };
 use crate::transaction::{Changes, Found};
 use crate::transactions::Over;
@@ -66,10 +66,7 @@ pub(super) fn save(connection: &Connection, changes: &Changes) -> Result<(), Fai
 }
 
 /// What may be forgotten: keys of rows, and refusals.
-pub(super) fn over(
-    connection: &Connection,
-    over: Over,
-) -> Result<(Vec<String>, Vec<DenialId>, Vec<Hushed>), Failure> {
+pub(super) fn over(connection: &Connection, over: Over) -> Result<Forgotten, Failure> {
     let limit = signed(over.limit as u64);
     let mut rows = connection.prepare_cached(
         "SELECT key, CASE WHEN key LIKE 'hushed %' THEN document END FROM pace
