@@ -10,6 +10,7 @@
 mod kept;
 mod place;
 
+use std::collections::BTreeSet;
 use std::num::NonZeroU64;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
@@ -191,12 +192,19 @@ impl TokenService {
         let suspects = self.life.suspects(query).await.map_err(unavailable)?;
         let unknown = suspects.tokens.into_iter().filter_map(|(place, token)| {
             let idx = StatusPlace::of(place).idx();
-            (kept.ended.status(idx) == Ok(Status::Valid)).then_some(token)
+            (kept.ended.status(idx) == Ok(Status::Valid)).then_some((idx, token))
         });
-        let unknown: Vec<TokenId> = unknown.collect();
+        let unknown: Vec<(u64, TokenId)> = unknown.collect();
         let mut list = kept.ended.clone();
         for some in unknown.chunks(READ_AT_ONCE) {
-            for (record, intent) in self.life.tokens(some.to_vec()).await.map_err(unavailable)? {
+            let ids = some.iter().map(|(_, id)| id.clone()).collect();
+            let found = self.life.tokens(ids).await.map_err(unavailable)?;
+            // Of what does not read, or was forgotten meanwhile, nobody says that it is valid.
+            let read: BTreeSet<&TokenId> = found.iter().map(|(record, _)| &record.id).collect();
+            for (idx, _) in some.iter().filter(|(_, id)| !read.contains(id)) {
+                list.set(*idx, Status::Invalid).map_err(server_error)?;
+            }
+            for (record, intent) in found {
                 let Some(place) = record.status_index else { continue };
                 let Err(denial) = is_live(&record, &intent, &kills, now) else { continue };
                 list.set(place.idx(), Status::Invalid).map_err(server_error)?;

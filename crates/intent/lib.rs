@@ -11,6 +11,7 @@ mod delegation;
 mod delegators;
 mod denial;
 mod digest;
+mod drift;
 mod emergency;
 mod ends;
 mod envelope;
@@ -83,7 +84,8 @@ pub use self::lifecycle::{
     UnknownState, Use, break_glass_event, refused_request,
 };
 pub use self::open::{
-    Caps, CapsInForce, Holding, MAX_OPEN_NAMES, OpenBy, OpenCount, OpenIntents, UnknownOpenBy,
+    Caps, CapsInForce, Holding, MAX_OPEN_NAMES, OpenBy, OpenCount, OpenIntents, UnendedPage,
+    UnknownOpenBy,
 };
 pub use self::parent::ParentIntent;
 pub use self::playbook::{

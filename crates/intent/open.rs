@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::denial::{Denial, DenialCode};
+use crate::id::IntentId;
 use crate::lifecycle::{Intent, State};
 use crate::store::IntentStoreError;
 
@@ -187,15 +188,34 @@ pub trait OpenIntents: std::fmt::Debug + Send + Sync {
         now: Timestamp,
     ) -> BoxFuture<'_, Result<Vec<OpenCount>, IntentStoreError>>;
 
+    /// How many grants are open now that count against any of these names, without one intent's own; a thousand for each
+    /// name are as good as more.
+    fn open_for(
+        &self,
+        by: OpenBy,
+        names: Vec<String>,
+        without: Option<IntentId>,
+        now: Timestamp,
+    ) -> BoxFuture<'_, Result<u32, IntentStoreError>>;
+
     /// Every intent that has not ended and counts against one thing, at most [`crate::MAX_LISTED`].
     fn held(&self, holding: Holding) -> BoxFuture<'_, Result<Vec<Intent>, IntentStoreError>>;
 
     /// Every intent that has not ended, in the order of ids, after `after`, at most so many.
     fn unended(
         &self,
-        after: Option<crate::IntentId>,
+        after: Option<IntentId>,
         limit: usize,
-    ) -> BoxFuture<'_, Result<Vec<Intent>, IntentStoreError>>;
+    ) -> BoxFuture<'_, Result<UnendedPage, IntentStoreError>>;
+}
+
+/// A part of all intents that have not ended.
+#[derive(Debug, Clone, PartialEq)]
+pub struct UnendedPage {
+    /// In the order of ids. One that ended while they were read is not among them, nor one that does not read.
+    pub intents: Vec<Intent>,
+    /// The last that was looked at, after which to go on; absent where there is nothing left.
+    pub last: Option<IntentId>,
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@
 
 mod family;
 mod history;
+mod hushed;
 mod keys;
 mod rows;
 mod rules;
@@ -14,10 +15,12 @@ mod settings;
 mod similar;
 
 pub use self::family::Family;
+pub use self::hushed::{Again, HUSHED_FOR, Hushed, Repeated};
 pub use self::keys::{Asked, Effect, Resolved};
 pub use self::rows::{
     AgentPace, Cooldown, DeniedRequest, DeniedTarget, HISTORY, MAX_COUNTED, OpenIntent, OpenPace,
-    PaceKey, PaceRow, PaceRows, Quarantine, RequestPace, Said, Standing, TargetPace, TaskPace,
+    PaceKey, PaceRow, PaceRows, Quarantine, RequestPace, RunsPace, Said, Standing, TargetPace,
+    TaskPace,
 };
 pub use self::rules::{Counted, Kept, Refused, Turn};
 pub use self::settings::{MAX_BUDGET, PaceSettings};

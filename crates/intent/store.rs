@@ -238,6 +238,9 @@ pub enum IntentStoreError {
     /// The agent may not have it now: by what else there is, because it asks too often, or because it has the same already.
     #[error("refused by the store: {0}")]
     Refused(Denial),
+    /// The exception that it would be made under has had all its runs; without it there may be a grant.
+    #[error("the exception has no run left")]
+    NoRunLeft,
     /// A kill stops the grant.
     #[error("stopped by the kill switch: {0}")]
     Killed(DenialCode),

@@ -80,6 +80,10 @@ pub(crate) fn start() {
         metrics::describe_gauge!("marque_connections_open", "Connections that are open");
         metrics::describe_gauge!("marque_calls_open", "Calls that are open");
         metrics::describe_gauge!(
+            "marque_unreadable_rows",
+            "Rows of the stores that were found not to read; nothing is done with them"
+        );
+        metrics::describe_gauge!(
             federation::STALE,
             "1 where no bundle of the federated trust domain is used: it is too old, or was never fetched"
         );

@@ -69,13 +69,10 @@ impl Failure {
     /// where the commit may have been done, or the database is not to be spoken to.
     pub(crate) fn may_concern_one_alone(&self) -> bool {
         match self {
-            Self::Conflict { .. } | Self::Encode(_) => true,
+            // What is damaged was asked for by somebody; the others may not have asked for it.
+            Self::Conflict { .. } | Self::Encode(_) | Self::Damaged { .. } => true,
             Self::Engine(error) => is_about_rows(error.as_ref()),
-            Self::Stopped
-            | Self::Unheard
-            | Self::Damaged { .. }
-            | Self::Event(_)
-            | Self::Full { .. } => false,
+            Self::Stopped | Self::Unheard | Self::Event(_) | Self::Full { .. } => false,
         }
     }
 

@@ -10,22 +10,31 @@ use moka::sync::Cache;
 
 use crate::Failure;
 use crate::rows::{IntentRow, name};
+use crate::unreadable::Unreadable;
 
 /// How many intents are remembered: some tens of megabytes.
 const MAX_KNOWN: u64 = 8192;
 
-/// The intents that were last seen.
+/// The intents that were last seen, and those that do not read.
 #[derive(Debug)]
-pub(crate) struct KnownIntents(Cache<IntentId, Arc<Intent>>);
+pub(crate) struct KnownIntents {
+    seen: Cache<IntentId, Arc<Intent>>,
+    unreadable: Unreadable,
+}
 
 impl KnownIntents {
     pub(crate) fn new() -> Self {
-        Self(Cache::new(MAX_KNOWN))
+        Self { seen: Cache::new(MAX_KNOWN), unreadable: Unreadable::default() }
+    }
+
+    /// The rows that were found not to read.
+    pub(crate) fn unreadable(&self) -> &Unreadable {
+        &self.unreadable
     }
 
     /// As last seen, which may be behind.
     pub(crate) fn last_seen(&self, id: &IntentId) -> Option<Arc<Intent>> {
-        self.0.get(id)
+        self.seen.get(id)
     }
 
     /// The intent, if it was seen in this state and version.
@@ -35,7 +44,7 @@ impl KnownIntents {
         state: &str,
         version: i64,
     ) -> Option<Arc<Intent>> {
-        let known = self.0.get(id)?;
+        let known = self.seen.get(id)?;
         let same =
             i64::try_from(known.state_version()) == Ok(version) && known.state().as_str() == state;
         same.then_some(known)
@@ -52,6 +61,6 @@ impl KnownIntents {
 
     /// Remembers what is in the database now.
     pub(crate) fn keep(&self, intent: &Arc<Intent>) {
-        self.0.insert(intent.id().clone(), Arc::clone(intent));
+        self.seen.insert(intent.id().clone(), Arc::clone(intent));
     }
 }

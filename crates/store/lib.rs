@@ -22,6 +22,7 @@ mod sqlite;
 mod store;
 mod transaction;
 mod transactions;
+mod unreadable;
 mod writer;
 
 pub use error::{Failure, JournalError, StoreError};

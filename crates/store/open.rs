@@ -5,6 +5,7 @@ use futures::future::BoxFuture;
 use jiff::Timestamp;
 use marque_intent::{
     Holding, Intent, IntentId, IntentStoreError, MAX_LISTED, OpenBy, OpenCount, OpenIntents,
+    UnendedPage,
 };
 
 use crate::{Failure, Store};
@@ -26,12 +27,36 @@ impl Store {
         query: OpenQuery,
         limit: usize,
     ) -> Result<Vec<Intent>, IntentStoreError> {
+        // Those that do not read may be among the first every time, and keep nobody else from being found.
+        loop {
+            let known = self.unreadable_rows();
+            let most = limit.saturating_add(known);
+            let ids = self.reader.open_ids(query.clone(), most).await.map_err(unavailable)?;
+            let intents = self.unended_of(&ids).await?;
+            if self.unreadable_rows() <= known {
+                return Ok(intents);
+            }
+        }
+    }
+
+    /// Of these intents those that have not ended, without those that do not read.
+    async fn unended_of(&self, ids: &[IntentId]) -> Result<Vec<Intent>, IntentStoreError> {
         let mut intents = Vec::new();
-        for id in self.reader.open_ids(query, limit).await.map_err(unavailable)? {
-            let found = self.reader.intent(&id).await.map_err(unavailable)?;
+        for id in ids {
+            let found = self.readable(id).await?;
             intents.extend(found.filter(|intent| !intent.state().is_terminal()));
         }
         Ok(intents)
+    }
+
+    /// An intent that is there and reads.
+    async fn readable(&self, id: &IntentId) -> Result<Option<Intent>, IntentStoreError> {
+        let read = self.reader.intent(id).await;
+        let found = self.shared.intents.unreadable().pass_over(read).map_err(unavailable)?;
+        if found.is_some() {
+            self.shared.intents.unreadable().reads(id);
+        }
+        Ok(found.flatten())
     }
 }
 
@@ -55,8 +80,7 @@ impl OpenIntents for Store {
         async move {
             let mut pairs = Vec::new();
             for (child, parent) in self.reader.orphans(limit).await.map_err(unavailable)? {
-                let child = self.reader.intent(&child).await.map_err(unavailable)?;
-                let parent = self.reader.intent(&parent).await.map_err(unavailable)?;
+                let (child, parent) = (self.readable(&child).await?, self.readable(&parent).await?);
                 pairs.extend(child.zip(parent));
             }
             Ok(pairs)
@@ -72,6 +96,26 @@ impl OpenIntents for Store {
         async move { self.reader.open_counts(by, now).await.map_err(unavailable) }.boxed()
     }
 
+    fn open_for(
+        &self,
+        by: OpenBy,
+        names: Vec<String>,
+        without: Option<IntentId>,
+        now: Timestamp,
+    ) -> BoxFuture<'_, Result<u32, IntentStoreError>> {
+        async move {
+            if names.is_empty() {
+                return Ok(0);
+            }
+            let mut found = self.reader.open_for(by, names, now).await.map_err(unavailable)?;
+            if let Some(own) = without {
+                found.remove(own.as_str());
+            }
+            Ok(u32::try_from(found.len()).unwrap_or(u32::MAX))
+        }
+        .boxed()
+    }
+
     fn held(&self, holding: Holding) -> BoxFuture<'_, Result<Vec<Intent>, IntentStoreError>> {
         self.open_intents(OpenQuery::Held(holding), MAX_LISTED).boxed()
     }
@@ -80,8 +124,14 @@ impl OpenIntents for Store {
         &self,
         after: Option<IntentId>,
         limit: usize,
-    ) -> BoxFuture<'_, Result<Vec<Intent>, IntentStoreError>> {
-        self.open_intents(OpenQuery::Unended { after }, limit).boxed()
+    ) -> BoxFuture<'_, Result<UnendedPage, IntentStoreError>> {
+        async move {
+            let query = OpenQuery::Unended { after };
+            let ids = self.reader.open_ids(query, limit).await.map_err(unavailable)?;
+            let intents = self.unended_of(&ids).await?;
+            Ok(UnendedPage { intents, last: ids.into_iter().next_back() })
+        }
+        .boxed()
     }
 }
 

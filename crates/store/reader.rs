@@ -1,5 +1,6 @@
 //! What is read outside of transactions, whatever the engine.
 
+use std::collections::BTreeSet;
 use std::fmt::Debug;
 use std::ops::Range;
 
@@ -36,7 +37,7 @@ pub(crate) trait Reader: Debug + Send + Sync {
     ) -> BoxFuture<'_, Result<Vec<(TokenRecord, Intent)>, Failure>>;
     fn places(&self) -> BoxFuture<'_, Result<Range<u64>, Failure>>;
     fn suspects(&self, query: SuspectQuery) -> BoxFuture<'_, Result<Suspects, Failure>>;
-    fn pace(&self, asked: Asked, since: i64) -> BoxFuture<'_, Result<Preview, Failure>>;
+    fn pace(&self, asked: Asked, now: Timestamp) -> BoxFuture<'_, Result<Preview, Failure>>;
     fn denials(&self, filter: DenialFilter) -> BoxFuture<'_, Result<Vec<DenialRecord>, Failure>>;
     fn denial(&self, id: DenialId) -> BoxFuture<'_, Result<Option<DenialRecord>, Failure>>;
     fn standings(&self) -> BoxFuture<'_, Result<Vec<(Family, Standing)>, Failure>>;
@@ -52,6 +53,12 @@ pub(crate) trait Reader: Debug + Send + Sync {
     ) -> BoxFuture<'_, Result<Vec<IntentId>, Failure>>;
     /// Child and parent.
     fn orphans(&self, limit: usize) -> BoxFuture<'_, Result<Vec<(IntentId, IntentId)>, Failure>>;
+    fn open_for(
+        &self,
+        by: OpenBy,
+        names: Vec<String>,
+        now: Timestamp,
+    ) -> BoxFuture<'_, Result<BTreeSet<String>, Failure>>;
     fn open_counts(
         &self,
         by: OpenBy,

@@ -11,8 +11,8 @@ use marque_audit::log::AlteredLeaf;
 use marque_audit::merkle::Frontier;
 use marque_audit::{AuditError, Hash, Leaf, LogError, StoredCheckpoint};
 use marque_exchange::{Deferral, StatusKey};
-use marque_intent::pace::{Family, PaceKey, PaceRow, Standing};
-use marque_intent::{Digest, Intent, IntentId, Kill, KillState, MAX_CLOCK_STEP_BACK};
+use marque_intent::pace::{Family, HISTORY, Hushed, PaceKey, PaceRow, Standing};
+use marque_intent::{DenialId, Digest, Intent, IntentId, Kill, KillState, MAX_CLOCK_STEP_BACK};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -304,6 +304,29 @@ pub(crate) fn status_key(digits: &str) -> Result<StatusKey, Failure> {
 /// The most rows that one count looks at.
 pub(crate) const MAX_COUNTED_ROWS: i64 = 1000;
 
+/// What of pace and refusals may be forgotten, and what of that the log was not told of.
+pub(crate) type Forgotten = (Vec<String>, Vec<DenialId>, Vec<Hushed>);
+
+/// Rows of pace that may be forgotten, by key; and what of them the log was not told of. One that does not read is forgotten
+/// like the others.
+pub(crate) fn forgotten_pace(
+    rows: impl Iterator<Item = (String, Option<String>)>,
+) -> (Vec<String>, Vec<Hushed>) {
+    let (mut keys, mut hushed) = (Vec::new(), Vec::new());
+    for (key, document) in rows {
+        if let Some(Ok(PaceRow::Hushed(row))) = document.map(|text| read("pace", &key, &text)) {
+            hushed.push(row);
+        }
+        keys.push(key);
+    }
+    (keys, hushed)
+}
+
+/// The instant from which refusals count as what came before, in microseconds.
+pub(crate) fn history_since(now: Timestamp) -> i64 {
+    micros(now.checked_sub(HISTORY).unwrap_or(Timestamp::MIN))
+}
+
 /// How a family stands, by a row of pace.
 pub(crate) fn family_standing(key: &str, document: &str) -> Result<(Family, Standing), Failure> {
     let family = key.strip_prefix(PaceKey::FAMILIES).unwrap_or(key);
@@ -313,10 +336,11 @@ pub(crate) fn family_standing(key: &str, document: &str) -> Result<(Family, Stan
     }
 }
 
-/// The intents that rows of pace say may be open.
+/// The intents that rows of pace say may be open, or runs of an exception.
 pub(crate) fn open_intents(pace: &Found<PaceKey, PaceRow>) -> Vec<IntentId> {
     let open = |row: &PaceRow| match row {
         PaceRow::Open(open) => open.intents.iter().map(|open| open.id.clone()).collect(),
+        PaceRow::Runs(runs) => runs.intents.clone(),
         _ => Vec::new(),
     };
     pace.readable().flat_map(open).collect()

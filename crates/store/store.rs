@@ -13,7 +13,7 @@ use marque_exchange::{
     RedeemError, Redeemed, Redemption, ReplayStore, SingleUse, TokenId, TokenRecord, TokenStore,
     TokenStoreError,
 };
-use marque_intent::pace::{Asked, Family, HISTORY, PaceSettings, Standing};
+use marque_intent::pace::{Asked, Family, PaceSettings, Repeated, Standing};
 use marque_intent::{
     ApprovalLimits, ChangeError, DecisionRecord, Denial, DenialCode, DenialFilter, DenialId,
     DenialRecord, Digest, Grant, IdempotencyKey, Intent, IntentChange, IntentFilter, IntentId,
@@ -26,11 +26,11 @@ use tokio::sync::{oneshot, watch};
 use crate::journal::Order;
 use crate::queue::Queue;
 use crate::reader::{Reader, unavailable};
-use crate::rows::micros;
 use crate::transactions::{
     Answered, Append, CancelDeferral, Change, CreateEntry, DECISIONS, DeleteEntry, Derive, LookUp,
-    NotRedeemed, OpenDeferral, Pace, PollDeferral, Proven, RecordDenial, RecordKill, Redeem,
-    ReleaseFamily, Remember, SaveAuthority, SaveCheckpoint, Submit, SubmitRefusal, above,
+    NotRedeemed, OpenDeferral, Pace, PollDeferral, Proven, RecordDenial, RecordKill,
+    RecordTokenRefusal, Redeem, ReleaseFamily, Remember, SaveAuthority, SaveCheckpoint, Submit,
+    SubmitRefusal, above,
 };
 use crate::writer::Shared;
 use crate::{Durability, Failure};
@@ -65,6 +65,12 @@ impl Store {
     #[must_use]
     pub fn durability(&self) -> &Durability {
         &self.durability
+    }
+
+    /// How many rows were found that do not read, and did not read since.
+    #[must_use]
+    pub fn unreadable_rows(&self) -> usize {
+        self.shared.intents.unreadable().len()
     }
 
     /// Says how much approvers are asked. The first word stands; without one it is the default.
@@ -225,6 +231,7 @@ impl IntentStore for Store {
                 Err(SubmitRefusal::IdempotencyConflict) => {
                     Err(IntentStoreError::IdempotencyConflict)
                 }
+                Err(SubmitRefusal::NoRunLeft) => Err(IntentStoreError::NoRunLeft),
                 Err(SubmitRefusal::Killed(code)) => Err(IntentStoreError::Killed(code)),
                 Err(SubmitRefusal::Refused(denial)) => Err(IntentStoreError::Refused(denial)),
             }
@@ -261,8 +268,7 @@ impl IntentStore for Store {
         asked: Asked,
         now: Timestamp,
     ) -> BoxFuture<'_, Result<Preview, IntentStoreError>> {
-        let since = micros(now.checked_sub(HISTORY).unwrap_or(Timestamp::MIN));
-        async move { self.reader.pace(asked, since).await.map_err(intents) }.boxed()
+        async move { self.reader.pace(asked, now).await.map_err(intents) }.boxed()
     }
 
     fn denials(
@@ -288,8 +294,13 @@ impl IntentStore for Store {
     }
 
     fn find(&self, id: &IntentId) -> BoxFuture<'_, Result<Option<Intent>, IntentStoreError>> {
-        let read = self.reader.intent(id);
-        async move { read.await.map_err(intents) }.boxed()
+        let (id, read) = (id.clone(), self.reader.intent(id));
+        async move {
+            let found = self.shared.intents.unreadable().told(read.await).map_err(intents)?;
+            self.shared.intents.unreadable().reads(&id);
+            Ok(found)
+        }
+        .boxed()
     }
 
     fn list(&self, filter: IntentFilter) -> BoxFuture<'_, Result<Vec<Intent>, IntentStoreError>> {
@@ -370,7 +381,17 @@ impl TokenStore for Store {
     }
 
     fn record_refusal(&self, event: Event) -> BoxFuture<'_, Result<(), TokenStoreError>> {
-        async move { self.record(event).await.map_err(TokenStoreError::new) }.boxed()
+        async move {
+            let refused = match (&event.agent, event.code.as_deref().map(str::parse)) {
+                (Some(agent), Some(Ok(code))) if Repeated::Token.is_hushed(code) => {
+                    let (agent, denial) = (agent.clone(), Denial::new(code, ""));
+                    self.queue.run(RecordTokenRefusal { agent, denial, event }).await
+                }
+                _ => self.record(event).await,
+            };
+            refused.map_err(TokenStoreError::new)
+        }
+        .boxed()
     }
 
     fn token(

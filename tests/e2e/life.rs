@@ -92,7 +92,14 @@ async fn m_71_grants_end_when_the_agents_process_was_killed() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn m_72_a_grant_that_the_changed_rules_would_not_give_is_revoked_at_the_next_start() {
-    let mut daemon = Daemon::start().await;
+    let mut daemon = Daemon::start_with(|trust_domains| {
+        // The same request is held against the rules with the justification that came with it.
+        let demand = "\n[logging]\nrequire = [\"justification\"]\nprompt = \"none\"\n";
+        append(trust_domains, ROTATION, demand);
+        // The shipped cases ask without one.
+        fs::remove_dir_all(trust_domains.join(PRODUCTION).join("policy/tests")).expect("the cases");
+    })
+    .await;
     let restarter = Client::start(&daemon, RESTARTER).await;
     let rotator = Client::start(&daemon, ROTATOR).await;
     let approved = restarter.ask_restart().await;

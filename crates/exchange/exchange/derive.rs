@@ -1,11 +1,14 @@
 //! A token for a token: narrowed for its holder, or handed on.
 
-use marque_intent::Denial;
+use std::collections::BTreeSet;
+
+use marque_intent::{Delegator, Denial};
 
 use super::invalid;
 use crate::{
-    Asked, AuthenticatedClient, Derivation, Derived, OAuthError, RedeemError, TokenId, TokenRecord,
-    TokenResponse, TokenService,
+    Asked, AuthenticatedClient, Derivation, Derived, OAuthError, Principal, RedeemError, TokenId,
+    TokenRecord, TokenResponse, TokenService,
+    act::Chain,
     binding::{self, NewHolder, Proofs},
     decision::{Derivable, Refusal},
     is_live,
@@ -67,6 +70,12 @@ impl TokenService {
                 return Err(self.not_derived(client, subject, refusal).await);
             }
         };
+        // A token that derives is a use like any other: policies decide again (M 79).
+        let person = delegator(&chain);
+        if let Err(denial) = self.desk.may_use(client, intent, person.as_ref()).await {
+            self.remember(proofs).await?;
+            return Err(self.not_derived(client, subject, Refusal::denied(denial)).await);
+        }
         let derivation = Derivation {
             grant_digest: decision.grant_digest,
             carried: decision.carried()?,
@@ -130,5 +139,16 @@ impl TokenService {
         refusal: Refusal,
     ) -> OAuthError {
         self.refused(client, Some(subject.intent.id()), Some(&subject.intent), refusal).await
+    }
+}
+
+/// The person at the root of a chain. In which groups that is, the login said when the first token was given, and nobody
+/// says it again.
+fn delegator(chain: &Chain) -> Option<Delegator> {
+    match chain.root() {
+        Principal::Person(principal) => {
+            Some(Delegator { principal: principal.clone(), groups: BTreeSet::new() })
+        }
+        Principal::Agent(_) => None,
     }
 }

@@ -8,12 +8,12 @@ use jiff::Timestamp;
 use marque_spiffe::SpiffeId;
 use serde::{Deserialize, Serialize};
 
-use super::Family;
+use super::{Family, Hushed, Repeated};
 use crate::denial::{Denial, DenialClass, DenialCode};
 use crate::digest::Digest;
 use crate::id::IntentId;
 use crate::lifecycle::plus;
-use crate::playbook::PlaybookId;
+use crate::playbook::{ExceptionId, PlaybookId};
 use crate::rights::Label;
 use crate::text::Justification;
 
@@ -35,6 +35,10 @@ pub enum PaceKey {
     Task(SpiffeId, Label),
     /// What an agent has open of one playbook.
     Open(SpiffeId, PlaybookId),
+    /// The runs of an exception.
+    Runs(ExceptionId),
+    /// What was refused to an agent and is told of in sums.
+    Hushed(SpiffeId, Repeated),
     /// The same request (K1).
     Request(Digest),
     /// The same target and effect (K2).
@@ -46,6 +50,8 @@ impl PaceKey {
     pub const FAMILIES: &str = "family ";
     /// The first text that comes after all of those.
     pub const AFTER_FAMILIES: &str = "family!";
+    /// What the keys of refusals begin with that are told of in sums.
+    pub const HUSHED: &str = "hushed ";
 }
 
 impl fmt::Display for PaceKey {
@@ -55,6 +61,8 @@ impl fmt::Display for PaceKey {
             Self::Agent(agent) => write!(f, "agent {agent}"),
             Self::Task(agent, task) => write!(f, "task {agent} {task}"),
             Self::Open(agent, playbook) => write!(f, "open {agent} {playbook}"),
+            Self::Hushed(agent, of) => write!(f, "{}{of} {agent}", Self::HUSHED),
+            Self::Runs(exception) => write!(f, "runs {exception}"),
             Self::Request(key) => write!(f, "request {key}"),
             Self::Target(key) => write!(f, "target {key}"),
         }
@@ -73,6 +81,10 @@ pub enum PaceRow {
     Task(TaskPace),
     /// Of [`PaceKey::Open`].
     Open(OpenPace),
+    /// Of [`PaceKey::Hushed`].
+    Hushed(Hushed),
+    /// Of [`PaceKey::Runs`].
+    Runs(RunsPace),
     /// Of [`PaceKey::Request`].
     Request(RequestPace),
     /// Of [`PaceKey::Target`].
@@ -88,6 +100,8 @@ impl PaceRow {
             Self::Agent(agent) => agent.kept_until,
             Self::Task(task) => plus(task.last, DAY),
             Self::Open(open) => open.kept_until,
+            Self::Runs(runs) => runs.kept_until,
+            Self::Hushed(hushed) => hushed.kept_until(),
             Self::Request(request) => {
                 let asked = request.asked.last().map(|last| plus(*last, HISTORY));
                 let denied = request.denied.as_ref().map(|denied| denied.until);
@@ -196,6 +210,22 @@ pub struct TaskPace {
     pub asked: u32,
     /// When it did last.
     pub last: Timestamp,
+}
+
+/// The grants in which an exception had a part, as far as is known: some of them may have ended unused.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunsPace {
+    /// Their intents.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub intents: Vec<IntentId>,
+    /// See [`PaceRow::kept_until`].
+    pub kept_until: Timestamp,
+}
+
+impl Default for RunsPace {
+    fn default() -> Self {
+        Self { intents: Vec::new(), kept_until: Timestamp::MIN }
+    }
 }
 
 /// What an agent has open of one playbook, as far as is known: some of it may have ended.
@@ -338,6 +368,24 @@ impl PaceRows {
         request: Request -> RequestPace;
         /// The target under a key.
         target: Target -> TargetPace;
+    }
+
+    /// What was refused under a key and not told of.
+    #[must_use]
+    pub fn hushed(&self, key: &PaceKey) -> Option<Hushed> {
+        match self.0.get(key) {
+            Some(PaceRow::Hushed(hushed)) => Some(hushed.clone()),
+            Some(_) | None => None,
+        }
+    }
+
+    /// The runs of an exception.
+    #[must_use]
+    pub fn runs(&self, exception: &ExceptionId) -> RunsPace {
+        match self.0.get(&PaceKey::Runs(exception.clone())) {
+            Some(PaceRow::Runs(runs)) => runs.clone(),
+            Some(_) | None => RunsPace::default(),
+        }
     }
 
     pub(super) fn task(&self, key: &PaceKey) -> Option<TaskPace> {

@@ -75,8 +75,23 @@ pub struct PinnedException {
     pub reason: String,
     /// When it ends.
     pub expires_at: Timestamp,
+    /// How many grants it may have a part in, this one among them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub runs: Option<NonZeroU32>,
     /// What it relaxes.
     pub relaxes: Relaxed,
+}
+
+impl PinnedException {
+    /// Whether an intent is a run of it. One that was refused, or that nobody used before it was withdrawn or ran out, is
+    /// none.
+    #[must_use]
+    pub fn has_run(&self, intent: &Intent) -> bool {
+        let under = intent.grant().conditions.provisions.exception.as_ref();
+        let unused = matches!(intent.state(), State::Denied | State::Cancelled | State::Expired)
+            && intent.uses().is_empty();
+        under.is_some_and(|under| under.id == self.id) && !unused
+    }
 }
 
 impl fmt::Display for PinnedException {
@@ -249,21 +264,6 @@ impl Exception {
                 .all(|(name, value)| request.parameters().get(name) == Some(value))
     }
 
-    /// Whether a run is left: `earlier` are the agent's intents. One that was refused, or that nobody used before it was
-    /// withdrawn or ran out, was no run.
-    #[must_use]
-    pub fn has_runs_left(&self, earlier: &[Intent]) -> bool {
-        let was_run = |intent: &&Intent| {
-            let under = intent.grant().conditions.provisions.exception.as_ref();
-            let unused =
-                matches!(intent.state(), State::Denied | State::Cancelled | State::Expired)
-                    && intent.uses().is_empty();
-            under.is_some_and(|under| under.id == self.id) && !unused
-        };
-        let runs = earlier.iter().filter(was_run).count();
-        u32::try_from(runs).is_ok_and(|runs| runs < self.runs.get())
-    }
-
     /// What a grant carries of it.
     #[must_use]
     pub fn pin(&self) -> PinnedException {
@@ -273,6 +273,7 @@ impl Exception {
             owner: self.owner.clone(),
             reason: self.reason.clone(),
             expires_at: self.expires_at,
+            runs: Some(self.runs),
             relaxes: self.relaxes,
         }
     }

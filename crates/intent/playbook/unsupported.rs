@@ -22,11 +22,28 @@ pub(super) fn check(lines: &Lines<'_>) -> Vec<PlaybookError> {
         .filter(|path| NOT_YET.iter().copied().flatten().any(|pattern| fits(pattern, path)))
         .map(|path| {
             let message = format!(
-                "`{path}` is part of the format but not supported yet: nothing would enforce it"
+                "`{path}` is part of the format but not supported yet: nothing would enforce it{}",
+                instead(path)
             );
             PlaybookError::new(lines.of(path), message)
         })
         .collect()
+}
+
+/// What does the same, or why nothing does.
+fn instead(path: &str) -> &'static str {
+    match path.rsplit('.').next() {
+        Some("on_behalf") => {
+            "; whether and to whom a grant may be handed on is said in `[on_behalf]`"
+        }
+        Some("cloud") => {
+            "; no cloud session is made from a grant, so permit an audience and scopes"
+        }
+        Some("verify") => {
+            "; what the agent reports is the outcome, and `on_complete.notify` says who is told"
+        }
+        _ => "",
+    }
 }
 
 fn fits(pattern: &str, path: &str) -> bool {

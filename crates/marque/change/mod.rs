@@ -135,6 +135,19 @@ impl ChangeControl {
         })
     }
 
+    /// Where this moment stands in a grant's windows and blackouts, for whoever decides on its use; absent where nothing is
+    /// said of time.
+    ///
+    /// # Errors
+    /// There is no such calendar any more.
+    pub(crate) fn window_now(&self, grant: &Grant) -> Result<Option<WindowEvidence>, Denial> {
+        let times = Times::of(grant, grant.evidence.ticket.as_ref());
+        if times.are_all() {
+            return Ok(None);
+        }
+        self.standing(&times, |standing| Ok(Some(standing.into())))
+    }
+
     /// Whether a calendar forbids its use now.
     ///
     /// # Errors

@@ -158,6 +158,13 @@ async fn a_request_may_come_as_long_before_the_window_as_it_may_wait_for_approva
     assert_eq!(stage.at("12:30:00").refused().await, (Blackout, Some(3600)));
     let window = stage.at("13:00:00").asked().await.unwrap().1.unwrap();
     assert_eq!(window.blackout.as_deref(), Some("freeze"));
+    // Whoever decides on a use is told of the moment of the use, whatever held when it was asked for.
+    let grant = stage.grant(|terms| terms.evidence.window = Some(window));
+    let now = |time: &str| stage.at(time).control.window_now(&grant).unwrap().unwrap();
+    assert_eq!((now("13:45:00").open, now("13:45:00").blackout), (true, None));
+    assert_eq!((now("14:00:00").open, now("12:30:00").blackout.is_some()), (false, true));
+    let unbound = stage.grant(|terms| terms.conditions = Default::default());
+    assert_eq!(stage.control.window_now(&unbound), Ok(None));
 }
 
 #[tokio::test]

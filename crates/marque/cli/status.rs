@@ -60,5 +60,14 @@ fn render(status: &Status) -> String {
         ("bundle", format!("sequence {} at {bundle_url}", status.bundle_sequence)),
         ("kill epoch", status.kill_epoch.to_string()),
         ("log", format!("{} leaves", status.log_size)),
+        (
+            "store",
+            match status.unreadable_rows {
+                0 => "every row that was looked at reads".to_owned(),
+                rows => {
+                    format!("{rows} rows do not read and are not used; see the daemon's output")
+                }
+            },
+        ),
     ])
 }

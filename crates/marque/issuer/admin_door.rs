@@ -84,6 +84,7 @@ impl AdminDoor for Issuer {
         DaemonStatus {
             started_at: self.started_at,
             bundle_sequence: self.authority.bundle().sequence(),
+            unreadable_rows: self.store.unreadable_rows(),
         }
     }
 
@@ -196,8 +197,11 @@ impl AdminDoor for Issuer {
                         by: operator.to_string(),
                         reason: Some(reason.clone()),
                     };
-                    if self.change(intent.id().clone(), change).await?.state().is_terminal() {
-                        ended.push(intent.id().clone());
+                    match self.change(intent.id().clone(), change).await {
+                        Ok(_) => ended.push(intent.id().clone()),
+                        // It ended meanwhile, by itself or by somebody else.
+                        Err(AdminError::Refused(_) | AdminError::NotFound { .. }) => {}
+                        Err(error) => return Err(error),
                     }
                 }
                 // What was asked for meanwhile is found by another look.

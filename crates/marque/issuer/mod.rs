@@ -195,7 +195,6 @@ impl Issuer {
             store: Arc::clone(&store),
             clock: Arc::clone(&clock),
             random: Arc::clone(&random),
-            exception_runs: Arc::default(),
             caps: caps(&document),
             presence: presence.clone(),
             pace: pace.clone(),

@@ -336,12 +336,13 @@ async fn rows_over(transaction: &Transaction<'_>, keys: &Keys) -> Result<OverRow
         )
         .await?;
     let rows = transaction.query(&query, &[&micros(over.keys_created_before), &limit]).await?;
-    let (pace_over, denials) = pace::over(transaction, over).await?;
+    let (pace_over, denials, hushed) = pace::over(transaction, over).await?;
     let idempotency = rows.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?)));
     Ok(OverRows {
         tokens: tokens.collect::<Result<_, Failure>>()?,
         idempotency: idempotency.collect::<Result<_, Failure>>()?,
         pace: pace_over,
         denials,
+        hushed,
     })
 }

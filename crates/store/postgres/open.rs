@@ -5,11 +5,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use deadpool_postgres::Transaction;
 use jiff::Timestamp;
 use marque_intent::{Holding, IntentId, MAX_OPEN_NAMES, OpenBy, OpenCount};
+use tokio_postgres::types::ToSql;
 
 use super::read::PooledReader;
 use crate::Failure;
 use crate::open::OpenQuery;
-use crate::rows::{count, micros, name, signed};
+use crate::rows::{MAX_COUNTED_ROWS, count, micros, name, signed};
 use crate::transaction::{Changes, Keys, OpenGrants};
 
 /// What counts against the things that were asked for, and what hangs below the intents that were.
@@ -127,9 +128,10 @@ impl PooledReader {
                 self.query(query, &[&after, &limit]).await?
             }
         };
-        let ids = rows.iter().map(|row| {
-            let id: &str = row.try_get(0)?;
-            name("intents", id, id)
+        let ids = rows.iter().filter_map(|row| {
+            let id = row.try_get(0).map_err(Failure::from);
+            let id = id.and_then(|id: &str| name("intents", id, id));
+            self.unreadable().pass_over(id).transpose()
         });
         ids.collect()
     }
@@ -147,6 +149,23 @@ impl PooledReader {
             Ok((name("intent_parents", child, child)?, name("intent_parents", child, parent)?))
         });
         pairs.collect()
+    }
+
+    /// The grants that count against any of these names now, in part: [`MAX_COUNTED_ROWS`] are as good as more.
+    pub(super) async fn grants_open_for(
+        &self,
+        by: OpenBy,
+        names: &[String],
+        now: Timestamp,
+    ) -> Result<BTreeSet<String>, Failure> {
+        let query = "SELECT DISTINCT intent FROM open_grants
+             JOIN intents ON intents.id = open_grants.intent
+             WHERE kind = $1 AND name = ANY($2::text[]) AND state <> 'pending'
+             AND (holds_until IS NULL OR holds_until > $3) LIMIT $4";
+        let parameters: [&(dyn ToSql + Sync); 4] =
+            [&by.as_str(), &names, &micros(now), &MAX_COUNTED_ROWS];
+        let rows = self.query(query, &parameters).await?;
+        rows.iter().map(|row| Ok(row.try_get(0)?)).collect()
     }
 
     pub(super) async fn counts_of_open(

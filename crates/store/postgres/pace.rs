@@ -8,7 +8,7 @@ use marque_intent::pace::{PaceKey, PaceRow};
 
 use super::save::{all, execute};
 use crate::Failure;
-use crate::rows::{document, micros, name, read, signed};
+use crate::rows::{Forgotten, document, forgotten_pace, micros, name, read, signed};
 use crate::transaction::{Changes, Found};
 use crate::transactions::Over;
 
@@ -85,20 +85,22 @@ async fn denials(transaction: &Transaction<'_>, changes: &Changes) -> Result<(),
 }
 
 /// What may be forgotten: keys of rows, and refusals.
-pub(super) async fn over(
-    transaction: &Transaction<'_>,
-    over: Over,
-) -> Result<(Vec<String>, Vec<DenialId>), Failure> {
+pub(super) async fn over(transaction: &Transaction<'_>, over: Over) -> Result<Forgotten, Failure> {
     let limit = signed(over.limit as u64);
     let query = transaction
-        .prepare_cached("SELECT key FROM pace WHERE kept_until <= $1 ORDER BY kept_until LIMIT $2")
+        .prepare_cached(
+            "SELECT key, CASE WHEN key LIKE 'hushed %' THEN document::text END FROM pace
+             WHERE kept_until <= $1 ORDER BY kept_until LIMIT $2",
+        )
         .await?;
     let rows = transaction.query(&query, &[&micros(over.now), &limit]).await?;
-    let keys = rows.iter().map(|row| row.try_get(0)).collect::<Result<_, _>>()?;
+    let rows = rows.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?)));
+    let rows = rows.collect::<Result<Vec<_>, Failure>>()?;
+    let (keys, hushed) = forgotten_pace(rows.into_iter());
     let query = transaction
         .prepare_cached("SELECT id FROM denials WHERE at <= $1 ORDER BY at LIMIT $2")
         .await?;
     let rows = transaction.query(&query, &[&micros(over.denials_before), &limit]).await?;
     let ids = rows.iter().map(|row| name("denials", "id", row.try_get(0)?));
-    Ok((keys, ids.collect::<Result<_, Failure>>()?))
+    Ok((keys, ids.collect::<Result<_, Failure>>()?, hushed))
 }

@@ -6,6 +6,7 @@ mod pace;
 #[cfg(test)]
 pub(super) use life::{ENDED, FIRST_PLACE};
 
+use std::collections::BTreeSet;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -34,6 +35,7 @@ use crate::reader::{Reader, unavailable};
 use crate::rows::{
     CheckpointRow, DeferralRow, Head, IntentRow, KeptRow, LeafRow, hashes, leaves, read, signed,
 };
+use crate::unreadable::Unreadable;
 use crate::{Failure, Kept, MAX_KEPT_LISTED};
 
 /// The pool that the writer uses too.
@@ -56,6 +58,11 @@ impl PooledReader {
         let client: Object = self.pool.get().await?;
         let statement = client.prepare_cached(query).await?;
         Ok(client.query(&statement, parameters).await?)
+    }
+
+    /// The rows that were found not to read.
+    pub(super) fn unreadable(&self) -> &Unreadable {
+        self.intents.unreadable()
     }
 
     async fn leaf_rows(&self, from: u64, limit: usize) -> Result<Vec<LeafRow>, Failure> {
@@ -119,7 +126,11 @@ impl Reader for PooledReader {
                          WHERE ($1::text IS NULL OR state = $1) AND ($2::text IS NULL OR agent = $2)
                          ORDER BY created_at DESC, id DESC LIMIT $3";
             let rows = self.query(query, &[&state, &agent, &limit]).await?;
-            rows.iter().map(|row| intent_row(row).and_then(IntentRow::into_intent)).collect()
+            let readable = |row: &Row| {
+                let read = intent_row(row).and_then(IntentRow::into_intent);
+                self.unreadable().pass_over(read).transpose()
+            };
+            rows.iter().filter_map(readable).collect()
         }
         .boxed()
     }
@@ -183,10 +194,10 @@ impl Reader for PooledReader {
         async move { self.suspects_of(&query).await }.boxed()
     }
 
-    fn pace(&self, asked: Asked, since: i64) -> BoxFuture<'_, Result<Preview, Failure>> {
+    fn pace(&self, asked: Asked, now: Timestamp) -> BoxFuture<'_, Result<Preview, Failure>> {
         async move {
             let rows = self.pace_rows(asked.keys().into_iter().collect()).await?;
-            Ok(Preview { rows, counts: self.pace_counts(&asked.agent, since).await? })
+            Ok(Preview { rows, counts: self.pace_counts(&asked.agent, now).await? })
         }
         .boxed()
     }
@@ -250,6 +261,15 @@ impl Reader for PooledReader {
 
     fn orphans(&self, limit: usize) -> BoxFuture<'_, Result<Vec<(IntentId, IntentId)>, Failure>> {
         async move { self.orphaned(limit).await }.boxed()
+    }
+
+    fn open_for(
+        &self,
+        by: OpenBy,
+        names: Vec<String>,
+        now: Timestamp,
+    ) -> BoxFuture<'_, Result<BTreeSet<String>, Failure>> {
+        async move { self.grants_open_for(by, &names, now).await }.boxed()
     }
 
     fn open_counts(

@@ -267,6 +267,6 @@ fn rows_over(connection: &Connection, over: Over) -> Result<OverRows, Failure> {
         Ok((row.get(0)?, row.get(1)?))
     })?;
     let idempotency = keys.collect::<Result<_, _>>()?;
-    let (pace, denials) = pace::over(connection, over)?;
-    Ok(OverRows { tokens, idempotency, pace, denials })
+    let (pace, denials, hushed) = pace::over(connection, over)?;
+    Ok(OverRows { tokens, idempotency, pace, denials, hushed })
 }

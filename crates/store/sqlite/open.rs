@@ -7,8 +7,9 @@ use marque_intent::{IntentId, MAX_OPEN_NAMES, OpenBy, OpenCount};
 use rusqlite::{Connection, params};
 
 use crate::Failure;
+use crate::known::KnownIntents;
 use crate::open::OpenQuery;
-use crate::rows::{count, micros, name, signed};
+use crate::rows::{MAX_COUNTED_ROWS, count, micros, name, signed};
 use crate::transaction::{Changes, Keys, OpenGrants};
 
 /// What counts against the things that were asked for, and what hangs below the intents that were.
@@ -67,6 +68,7 @@ pub(super) fn save(connection: &Connection, changes: &Changes) -> Result<(), Fai
 
 pub(super) fn ids(
     connection: &Connection,
+    known: &KnownIntents,
     query: &OpenQuery,
     limit: usize,
 ) -> Result<Vec<IntentId>, Failure> {
@@ -96,7 +98,8 @@ pub(super) fn ids(
             .query_map(params![after.as_ref().map_or("", IntentId::as_str), limit], text)?
             .collect::<Result<_, _>>()?,
     };
-    found.iter().map(|id| name("intents", id, id)).collect()
+    let readable = |id: &String| known.unreadable().pass_over(name("intents", id, id)).transpose();
+    found.iter().filter_map(readable).collect()
 }
 
 pub(super) fn orphans(
@@ -114,6 +117,28 @@ pub(super) fn orphans(
         Ok((name("intent_parents", &child, &child)?, name("intent_parents", &child, &parent)?))
     })
     .collect()
+}
+
+/// The grants that count against any of these names now, in part: [`MAX_COUNTED_ROWS`] for each are as good as more.
+pub(super) fn open_for(
+    connection: &Connection,
+    by: OpenBy,
+    names: &[String],
+    now: Timestamp,
+) -> Result<BTreeSet<String>, Failure> {
+    let mut statement = connection.prepare_cached(
+        "SELECT intent FROM open_grants JOIN intents ON intents.id = open_grants.intent
+         WHERE kind = ?1 AND name = ?2 AND state <> 'pending'
+         AND (holds_until IS NULL OR holds_until > ?3) LIMIT ?4",
+    )?;
+    let mut found = BTreeSet::new();
+    for name in names {
+        let query = params![by.as_str(), name, micros(now), MAX_COUNTED_ROWS];
+        for row in statement.query_map(query, |row| row.get(0))? {
+            found.insert(row?);
+        }
+    }
+    Ok(found)
 }
 
 pub(super) fn counts(

@@ -2,13 +2,16 @@
 
 use std::collections::BTreeSet;
 
+use jiff::Timestamp;
 use marque_intent::pace::{Family, PaceKey, PaceRow, Standing};
 use marque_intent::{DenialFilter, DenialId, DenialRecord, History};
 use marque_spiffe::SpiffeId;
 use rusqlite::{Connection, OptionalExtension, params};
 
 use crate::Failure;
-use crate::rows::{document, family_standing, micros, name, read, signed};
+use crate::rows::{
+    Forgotten, document, family_standing, forgotten_pace, history_since, micros, name, read, signed,
+};
 use crate::transaction::{Changes, Found};
 use crate::transactions::Over;
 
@@ -63,38 +66,41 @@ pub(super) fn save(connection: &Connection, changes: &Changes) -> Result<(), Fai
 }
 
 /// What may be forgotten: keys of rows, and refusals.
-pub(super) fn over(
-    connection: &Connection,
-    over: Over,
-) -> Result<(Vec<String>, Vec<DenialId>), Failure> {
+pub(super) fn over(connection: &Connection, over: Over) -> Result<Forgotten, Failure> {
     let limit = signed(over.limit as u64);
     let mut rows = connection.prepare_cached(
-        "SELECT key FROM pace WHERE kept_until <= ?1 ORDER BY kept_until LIMIT ?2",
+        "SELECT key, CASE WHEN key LIKE 'hushed %' THEN document END FROM pace
+         WHERE kept_until <= ?1 ORDER BY kept_until LIMIT ?2",
     )?;
-    let keys = rows.query_map(params![micros(over.now), limit], |row| row.get(0))?;
+    let rows =
+        rows.query_map(params![micros(over.now), limit], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    let (keys, hushed) = forgotten_pace(rows.collect::<Result<Vec<_>, _>>()?.into_iter());
     let mut rows =
         connection.prepare_cached("SELECT id FROM denials WHERE at <= ?1 ORDER BY at LIMIT ?2")?;
     let ids =
         rows.query_map(params![micros(over.denials_before), limit], |row| row.get::<_, String>(0))?;
     let ids = ids.map(|id| name("denials", "id", &id?)).collect::<Result<_, Failure>>()?;
-    Ok((keys.collect::<Result<_, _>>()?, ids))
+    Ok((keys, ids, hushed))
 }
 
-/// How many refusals an agent had since an instant, and how many grants it has open.
+/// How many refusals an agent had of late, and how many grants it has open now.
 pub(super) fn counts(
     connection: &Connection,
     agent: &SpiffeId,
-    since: i64,
+    now: Timestamp,
 ) -> Result<History, Failure> {
     let mut statement = connection.prepare_cached(
         "SELECT (SELECT count(*) FROM (SELECT 1 FROM denials WHERE agent = ?1 AND at > ?2 LIMIT ?3)),
-                (SELECT count(*) FROM (SELECT 1 FROM intents WHERE agent = ?1
-                 AND created_at > ?2 AND state IN ('approved', 'active') LIMIT ?3))",
+                (SELECT count(*) FROM (SELECT 1 FROM open_grants
+                 JOIN intents ON intents.id = open_grants.intent
+                 WHERE kind = 'agent' AND name = ?1 AND state <> 'pending'
+                 AND (holds_until IS NULL OR holds_until > ?4) LIMIT ?3))",
     )?;
     let limit = crate::rows::MAX_COUNTED_ROWS;
-    Ok(statement.query_row(params![agent.as_str(), since, limit], |row| {
-        Ok(History { denials: row.get(0)?, open_grants: row.get(1)?, ..History::default() })
-    })?)
+    Ok(statement
+        .query_row(params![agent.as_str(), history_since(now), limit, micros(now)], |row| {
+            Ok(History { denials: row.get(0)?, open_grants: row.get(1)?, ..History::default() })
+        })?)
 }
 
 /// Refusals, newest first.

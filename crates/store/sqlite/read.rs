@@ -5,6 +5,7 @@ mod life;
 #[cfg(test)]
 pub(super) use life::{ENDED, FIRST_PLACE};
 
+use std::collections::BTreeSet;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -117,7 +118,8 @@ impl Reader for Readers {
     }
 
     fn intents(&self, filter: IntentFilter) -> BoxFuture<'_, Result<Vec<Intent>, Failure>> {
-        self.run(move |connection| intents(connection, &filter)).boxed()
+        let known = self.pool.intents.clone();
+        self.run(move |connection| intents(connection, &known, &filter)).boxed()
     }
 
     fn token(&self, id: &TokenId) -> BoxFuture<'_, Result<Option<(TokenRecord, Intent)>, Failure>> {
@@ -145,7 +147,11 @@ impl Reader for Readers {
     ) -> BoxFuture<'_, Result<Vec<(TokenRecord, Intent)>, Failure>> {
         let known = self.pool.intents.clone();
         self.run(move |connection| {
-            ids.iter().filter_map(|id| token(connection, &known, id).transpose()).collect()
+            let readable = |id| {
+                let read = token(connection, &known, id);
+                known.unreadable().pass_over(read).map(Option::flatten).transpose()
+            };
+            ids.iter().filter_map(readable).collect()
         })
         .boxed()
     }
@@ -163,11 +169,11 @@ impl Reader for Readers {
         self.run(move |connection| life::suspects(connection, &query)).boxed()
     }
 
-    fn pace(&self, asked: Asked, since: i64) -> BoxFuture<'_, Result<Preview, Failure>> {
+    fn pace(&self, asked: Asked, now: Timestamp) -> BoxFuture<'_, Result<Preview, Failure>> {
         self.run(move |connection| {
             let keys = asked.keys().into_iter().collect();
             let rows = pace::load(connection, &keys)?.into_readable()?.collect();
-            Ok(Preview { rows, counts: pace::counts(connection, &asked.agent, since)? })
+            Ok(Preview { rows, counts: pace::counts(connection, &asked.agent, now)? })
         })
         .boxed()
     }
@@ -238,11 +244,21 @@ impl Reader for Readers {
         query: OpenQuery,
         limit: usize,
     ) -> BoxFuture<'_, Result<Vec<IntentId>, Failure>> {
-        self.run(move |connection| grants::ids(connection, &query, limit)).boxed()
+        let known = self.pool.intents.clone();
+        self.run(move |connection| grants::ids(connection, &known, &query, limit)).boxed()
     }
 
     fn orphans(&self, limit: usize) -> BoxFuture<'_, Result<Vec<(IntentId, IntentId)>, Failure>> {
         self.run(move |connection| grants::orphans(connection, limit)).boxed()
+    }
+
+    fn open_for(
+        &self,
+        by: OpenBy,
+        names: Vec<String>,
+        now: Timestamp,
+    ) -> BoxFuture<'_, Result<BTreeSet<String>, Failure>> {
+        self.run(move |connection| grants::open_for(connection, by, &names, now)).boxed()
     }
 
     fn open_counts(
@@ -267,7 +283,11 @@ fn intent(connection: &Connection, id: &IntentId) -> Result<Option<Intent>, Fail
     row.map(IntentRow::into_intent).transpose()
 }
 
-fn intents(connection: &Connection, filter: &IntentFilter) -> Result<Vec<Intent>, Failure> {
+fn intents(
+    connection: &Connection,
+    known: &KnownIntents,
+    filter: &IntentFilter,
+) -> Result<Vec<Intent>, Failure> {
     let mut statement = connection.prepare_cached(
         "SELECT id, state, state_version, intents.document, grants.document
          FROM intents LEFT JOIN grants ON grants.intent = intents.id
@@ -278,7 +298,11 @@ fn intents(connection: &Connection, filter: &IntentFilter) -> Result<Vec<Intent>
     let agent = filter.agent.as_ref().map(marque_spiffe::SpiffeId::as_str);
     let limit = signed(filter.effective_limit() as u64);
     let rows = statement.query_map(params![state, agent, limit], intent_row)?;
-    rows.map(|row| row?.into_intent()).collect()
+    let readable = |row: rusqlite::Result<IntentRow>| {
+        let read = row.map_err(Failure::from).and_then(IntentRow::into_intent);
+        known.unreadable().pass_over(read).transpose()
+    };
+    rows.filter_map(readable).collect()
 }
 
 fn token(

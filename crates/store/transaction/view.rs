@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use marque_exchange::{Deferral, Freshness, SingleUse, StatusKey, TokenId, TokenKind, TokenRecord};
-use marque_intent::pace::{PaceKey, PaceRow, PaceRows};
+use marque_intent::pace::{Hushed, PaceKey, PaceRow, PaceRows};
 use marque_intent::{DenialId, Digest, Intent, IntentId, KillState};
 use marque_spiffe::SpiffeId;
 
@@ -46,6 +46,8 @@ pub(crate) struct OverRows {
     /// By their text.
     pub(crate) pace: Vec<String>,
     pub(crate) denials: Vec<DenialId>,
+    /// Of the rows of pace those that the log was not told of.
+    pub(crate) hushed: Vec<Hushed>,
 }
 
 /// The rows that are there, by key. One that no longer reads keeps its failure, which is that of its callers alone.
@@ -130,6 +132,14 @@ impl View {
     /// An intent as it stands.
     pub(crate) fn intent(&self, id: &IntentId) -> Result<Option<&Intent>, Failure> {
         Ok(self.loaded.intents.get(id)?.map(Arc::as_ref))
+    }
+
+    /// An intent as it stands; nothing where its row is damaged.
+    pub(crate) fn readable_intent(&self, id: &IntentId) -> Result<Option<&Intent>, Failure> {
+        match self.intent(id) {
+            Err(Failure::Damaged { .. }) => Ok(None),
+            found => found,
+        }
     }
 
     /// Every intent that was loaded and reads.

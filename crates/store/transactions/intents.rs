@@ -4,16 +4,20 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use marque_audit::{Event, EventKind};
-use marque_intent::pace::{Kept, Refused};
+use marque_intent::pace::{Kept, PaceKey, Refused, Repeated};
 use marque_intent::{
     ApprovalLimits, Denial, DenialClass, DenialCode, DenialId, DenialRecord, IdempotencyKey,
     Intent, IntentChange, IntentId, State, Submitted,
 };
 
+use marque_spiffe::SpiffeId;
+
 use super::Pace;
 use super::approvers;
 use super::chain::{above, holds};
+use super::exceptions;
 use super::open::{admit_new, clock_is_safe, end_below};
+use super::pace::told_of;
 use crate::Failure;
 use crate::rows::{Idempotency, micros};
 use crate::transaction::{Keys, Plan, Recent, Transaction, View, Writes};
@@ -35,6 +39,8 @@ pub(crate) struct Submit {
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum SubmitRefusal {
     IdempotencyConflict,
+    /// Its exception has had all its runs.
+    NoRunLeft,
     Killed(DenialCode),
     /// Too much is open, or it comes too often, too soon, or is there already.
     Refused(Denial),
@@ -52,6 +58,7 @@ impl Transaction for Submit {
         keys.intents.extend(above(&self.intent));
         keys.below.extend(self.intent.grant().parent.as_ref().map(|parent| parent.id.clone()));
         approvers::keys_of_intent(&self.intent, keys);
+        exceptions::keys(&self.intent, keys);
         keys.idempotency.extend(self.idempotency.as_ref().map(named));
         if let Some(pace) = &self.pace {
             pace.keys(keys);
@@ -101,6 +108,9 @@ impl Transaction for Submit {
             idempotency: key.map(|key| row(key, self.intent.id(), view)).into_iter().collect(),
             ..Writes::default()
         };
+        if !exceptions::take_run(&self.intent, view, &mut writes)? {
+            return Ok(Plan::nothing(Err(SubmitRefusal::NoRunLeft)));
+        }
         if let Err(denial) = approvers::enqueue(&self.intent, self.limits, view, &mut writes)? {
             return Ok(Plan::nothing(Err(SubmitRefusal::Refused(denial))));
         }
@@ -142,7 +152,7 @@ impl Submit {
             let told = told.recorded_as(id);
             let intent = self.intent.clone().refused_as(told.clone());
             record(&intent, &told, writes);
-            writes.pace = rows;
+            writes.pace.extend(rows);
             writes.events.extend(events);
             return Ok(Ok((intent, None)));
         }
@@ -151,7 +161,7 @@ impl Submit {
             return Ok(Err(denial));
         }
         let Kept { rows, after } = turn.keep(self.intent.state() == State::Approved, &is_open);
-        writes.pace = rows;
+        writes.pace.extend(rows);
         Ok(Ok((self.intent.clone(), after)))
     }
 }
@@ -243,6 +253,8 @@ impl Transaction for Change {
             pace.keys(keys);
         }
         approvers::keys_of_change(&self.change, keys);
+        let hushed = self.agent().map(|agent| PaceKey::Hushed(agent.clone(), Repeated::Change));
+        keys.pace.extend(hushed);
     }
 
     fn plan(&self, view: &View) -> Result<Plan<Self::Answer>, Failure> {
@@ -288,7 +300,13 @@ impl Transaction for Change {
                 }
             }
             Err(denial) => {
-                writes.events.push(self.refused(&intent, &denial));
+                let told = match self.agent() {
+                    None => true,
+                    Some(agent) => told_of((agent, Repeated::Change), &denial, view, &mut writes)?,
+                };
+                if told {
+                    writes.events.push(self.refused(&intent, &denial));
+                }
                 Err(denial)
             }
         };
@@ -332,6 +350,16 @@ impl Change {
         }
         let code = view.kills().stops_grant(intent.grant())?;
         Some(Denial::new(code, "stopped by the kill switch"))
+    }
+
+    /// The agent whose own word it is.
+    fn agent(&self) -> Option<&SpiffeId> {
+        match &self.change {
+            IntentChange::Cancel { by }
+            | IntentChange::Complete { by, .. }
+            | IntentChange::Heard { by: Some(by) } => Some(by),
+            _ => None,
+        }
     }
 
     /// The leaf of a change that was refused.

@@ -105,8 +105,10 @@ impl Transaction for Prune {
     }
 
     fn plan(&self, view: &View) -> Result<Plan<usize>, Failure> {
-        let OverRows { tokens, idempotency, pace, denials } = view.over();
+        let OverRows { tokens, idempotency, pace, denials, hushed } = view.over();
         let writes = Writes {
+            // What was counted and not told of is told before it is forgotten.
+            events: hushed.iter().filter_map(|one| one.told(view.now())).collect(),
             deleted_tokens: tokens.clone(),
             deleted_idempotency: idempotency.clone(),
             deleted_pace: pace.clone(),

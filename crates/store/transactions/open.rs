@@ -113,7 +113,8 @@ pub(super) fn end_below(
         return Ok(());
     }
     for id in view.below(ended.id()) {
-        let Some(child) = view.intent(id)? else { continue };
+        // One that does not read cannot be used either, and holds up nobody's end.
+        let Some(child) = view.readable_intent(id)? else { continue };
         if child.ends_with(ended) {
             let (next, events) = end_with(child, ended, now);
             writes.events.extend(events);

@@ -1,7 +1,9 @@
 //! Pace: refusals counted and put on record, and families of agents that a person lets ask again.
 
 use marque_audit::{Event, EventKind};
-use marque_intent::pace::{Asked, Counted, Family, PaceKey, PaceRow, PaceRows, PaceSettings, Turn};
+use marque_intent::pace::{
+    Again, Asked, Counted, Family, Hushed, PaceKey, PaceRow, PaceRows, PaceSettings, Repeated, Turn,
+};
 use marque_intent::{Denial, IntentId, RefusedRequest, Release};
 use marque_spiffe::SpiffeId;
 
@@ -36,7 +38,12 @@ impl Pace {
     ) -> Result<impl Fn(&IntentId) -> bool + use<>, Failure> {
         let mut open = std::collections::BTreeSet::new();
         for id in rows.open_intents() {
-            if view.intent(id)?.is_some_and(|intent| intent.ended_code(view.now()).is_none()) {
+            let is_open = match view.intent(id) {
+                // Nobody can say that it has ended.
+                Err(Failure::Damaged { .. }) => true,
+                found => found?.is_some_and(|intent| intent.ended_code(view.now()).is_none()),
+            };
+            if is_open {
                 open.insert(id.clone());
             }
         }
@@ -71,15 +78,69 @@ impl Transaction for RecordDenial {
         if self.settings.is_some() {
             keys.pace.extend(self.refused.asked.keys());
         }
+        keys.pace.insert(PaceKey::Hushed(self.refused.asked.agent.clone(), Repeated::Request));
     }
 
     fn plan(&self, view: &View) -> Result<Plan<Denial>, Failure> {
         let (told, pace, more) = self.counted(view)?;
+        let mut writes = Writes { pace, ..Writes::default() };
+        let agent = &self.refused.asked.agent;
+        if !told_of((agent, Repeated::Request), &told, view, &mut writes)? {
+            writes.events.extend(more);
+            return Ok(Plan { answer: told, writes });
+        }
         let told = self.refused.told(told);
-        let mut events = vec![self.refused.event(&told)];
-        events.extend(more);
-        let denials = vec![self.refused.record(&told)];
-        Ok(Plan { answer: told, writes: Writes { events, pace, denials, ..Writes::default() } })
+        writes.events.push(self.refused.event(&told));
+        writes.events.extend(more);
+        writes.denials.push(self.refused.record(&told));
+        Ok(Plan { answer: told, writes })
+    }
+}
+
+/// Whether the log is told of a refusal by itself; if not, it is counted, and told of in a sum later on.
+pub(super) fn told_of(
+    (agent, of): (&SpiffeId, Repeated),
+    denial: &Denial,
+    view: &View,
+    writes: &mut Writes,
+) -> Result<bool, Failure> {
+    if !of.is_hushed(denial.code()) {
+        return Ok(true);
+    }
+    let key = PaceKey::Hushed(agent.clone(), of);
+    let before = view.pace([key.clone()])?.hushed(&key);
+    let (row, again) = Hushed::after(before, (agent, of), denial, view.now());
+    writes.pace.push((key, PaceRow::Hushed(row)));
+    Ok(match again {
+        Again::Counted => false,
+        Again::Told(before) => {
+            writes.events.extend(before);
+            true
+        }
+    })
+}
+
+/// Records that an agent got no token, in a sum where it is told the same again and again.
+#[derive(Debug)]
+pub(crate) struct RecordTokenRefusal {
+    pub(crate) agent: SpiffeId,
+    pub(crate) denial: Denial,
+    pub(crate) event: Event,
+}
+
+impl Transaction for RecordTokenRefusal {
+    type Answer = ();
+
+    fn keys(&self, keys: &mut Keys) {
+        keys.pace.insert(PaceKey::Hushed(self.agent.clone(), Repeated::Token));
+    }
+
+    fn plan(&self, view: &View) -> Result<Plan<()>, Failure> {
+        let mut writes = Writes::default();
+        if told_of((&self.agent, Repeated::Token), &self.denial, view, &mut writes)? {
+            writes.events.push(self.event.clone());
+        }
+        Ok(Plan { answer: (), writes })
     }
 }
 

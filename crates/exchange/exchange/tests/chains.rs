@@ -1,7 +1,7 @@
 //! What tokens that derive from others say and are.
 
 use marque_audit::EventKind;
-use marque_intent::KillScope;
+use marque_intent::{DenialCode, KillScope};
 use marque_jose::Signer as _;
 use proptest::prelude::*;
 use serde_json::json;
@@ -41,6 +41,23 @@ async fn oauth_2_18_a_token_that_was_handed_on_names_the_root_and_who_acts() {
     assert_eq!(event.actor.as_deref(), Some(team.b.as_str()));
     assert_eq!(event.token_id.as_deref(), Some(record.id.as_str()));
     assert_eq!(kept.intents[&team.rig.intent].uses().len(), 1, "no further use is spent");
+}
+
+#[tokio::test]
+async fn m_79_policies_decide_on_a_token_that_derives_from_another_too() {
+    let team = team();
+    let first = team.first().await;
+    let fields = team.narrower(&team.b, &first, &[AUDIENCE], "secrets.read secrets.list");
+    let asked = || team.rig.desk.asked.lock().unwrap();
+    let before = asked().uses.len();
+    asked().uses_refused = Some(DenialCode::DriftDetected);
+    let error = team.exchange(&fields).await.unwrap_err();
+    assert_eq!(error.denial(), Some(DenialCode::DriftDetected), "{error:?}");
+    assert_eq!(asked().uses.len(), before + 1);
+    let last = team.rig.store.kept().events.last().unwrap().kind;
+    assert_eq!(last, EventKind::TokenRefused);
+    asked().uses_refused = None;
+    team.exchange(&fields).await.unwrap();
 }
 
 #[tokio::test]

@@ -225,6 +225,8 @@ pub struct DaemonStatus {
     pub started_at: Timestamp,
     /// The sequence number of the trust bundle.
     pub bundle_sequence: u64,
+    /// How many rows of the store were found not to read.
+    pub unreadable_rows: usize,
 }
 
 /// A token, and whether it stands.
@@ -343,6 +345,10 @@ impl AdminError {
 impl From<IntentStoreError> for AdminError {
     fn from(error: IntentStoreError) -> Self {
         match error {
+            IntentStoreError::NoRunLeft => Self::Refused(Denial::new(
+                DenialCode::GrantConsumed,
+                "the exception has no run left",
+            )),
             IntentStoreError::Killed(code) => {
                 Self::Refused(Denial::new(code, "stopped by the kill switch"))
             }

@@ -17,7 +17,7 @@ use super::approvals;
 use super::door::{AdminDoor, DaemonStatus};
 
 pub(super) fn status(door: &dyn AdminDoor, log_size: u64) -> proto::GetStatusResponse {
-    let DaemonStatus { started_at, bundle_sequence } = door.status();
+    let DaemonStatus { started_at, bundle_sequence, unreadable_rows } = door.status();
     let (document, registry) = (door.document(), door.registry());
     let environment = match document.environment() {
         Environment::Production => proto::Environment::Production,
@@ -34,6 +34,7 @@ pub(super) fn status(door: &dyn AdminDoor, log_size: u64) -> proto::GetStatusRes
         entries: count(registry.entries().len()),
         playbooks: count(door.playbooks().iter().count()),
         log_size,
+        unreadable_rows: count(unreadable_rows),
     }
 }
 

@@ -46,6 +46,8 @@ pub struct StatusView {
     pub playbooks: u64,
     /// How many leaves the log has.
     pub log_size: u64,
+    /// How many rows of the store were found not to read.
+    pub unreadable_rows: u64,
 }
 
 /// A registration entry.

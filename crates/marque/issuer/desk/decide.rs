@@ -97,7 +97,7 @@ impl IntentDesk {
         let playbook = self.current(intent)?;
         let approvals = count(intent);
         let act = Act::Approve { approver, groups, approvals, mfa };
-        let evidence = self.evidence_now(intent, playbook, None, self.clock.now()).await?;
+        let evidence = self.evidence_now(intent, playbook, (None, None), self.clock.now()).await?;
         self.enforce(intent, playbook, &evidence, act).await
     }
 
@@ -110,8 +110,13 @@ impl IntentDesk {
     ) -> Result<(), Denial> {
         let now = self.clock.now();
         let playbook = self.current(intent)?;
-        let evidence = self.evidence_now(intent, playbook, client.svid_issued_at(), now).await?;
-        playbook.demands().check_agent(&evidence.standing, now)?;
+        // Of another agent, to whom it was handed on, nobody knows here how fresh its own attestation was.
+        let own = client.id() == intent.agent();
+        let attested_at = client.svid_issued_at().filter(|_| own);
+        let evidence = self.evidence_now(intent, playbook, (attested_at, delegator), now).await?;
+        if own {
+            playbook.demands().check_agent(&evidence.standing, now)?;
+        }
         let before = intent.grant().evidence.posture;
         let raised = evidence.posture > before && evidence.posture >= Posture::High;
         if raised || evidence.posture == Posture::Critical {
@@ -143,7 +148,7 @@ impl IntentDesk {
         &self,
         intent: &Intent,
         playbook: &Playbook,
-        attested_at: Option<Timestamp>,
+        (attested_at, delegator): (Option<Timestamp>, Option<&Delegator>),
         now: Timestamp,
     ) -> Result<Evidence, Denial> {
         let grant = intent.grant();
@@ -151,6 +156,12 @@ impl IntentDesk {
         let attested_at = attested_at.or(evidence.standing.attested_at);
         evidence.standing = self.standing_of(&grant.agent, attested_at);
         evidence.posture = self.posture_of(&grant.agent, playbook).await?;
+        evidence.window = self.change.window_now(grant)?;
+        if let Some(person) = delegator {
+            let own = Some(intent.id().clone());
+            evidence.history.open_for_delegator =
+                self.open_for(vec![person.principal.clone()], own, now).await?;
+        }
         let has_ticket = grant.ticket.is_some();
         evidence.risk = playbook.assess_risk(&evidence, has_ticket, self.environment, now);
         Ok(evidence)

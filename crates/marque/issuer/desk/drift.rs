@@ -8,7 +8,7 @@ use std::borrow::Cow;
 use marque_intent::{
     ChangeError, Circumstances, Denial, DenialCode, EndReason, Grant, GrantError, GrantTerms,
     Intent, IntentChange, IntentRequest, IntentStore as _, IntentStoreError, Justification,
-    OpenIntents as _, Reason, Requester, Rights, Ruling, State, resolve,
+    OpenIntents as _, Reason, Requester, RiskAssessment, Ruling, State, resolve,
 };
 use marque_policy::{Act, Question, judge};
 use serde_json::{Map, Value};
@@ -35,22 +35,19 @@ impl IntentDesk {
     pub(in crate::issuer) async fn review_open(&self) -> Result<Drift, IntentStoreError> {
         let (mut drift, mut after) = (Drift::default(), None);
         loop {
-            let open = self.store.unended(after, AT_ONCE).await?;
-            for intent in &open {
-                let change = self.drifted(intent);
+            let page = self.store.unended(after, AT_ONCE).await?;
+            for intent in &page.intents {
+                let Some(change) = self.drifted(intent) else { continue };
                 match &change {
-                    None => continue,
-                    Some(IntentChange::Repin { .. }) => drift.begun_anew += 1,
-                    Some(_) => drift.ended += 1,
+                    IntentChange::Repin { .. } => drift.begun_anew += 1,
+                    _ => drift.ended += 1,
                 }
-                let change = change.into_iter();
-                for change in change {
-                    self.apply_drift(intent, change).await?;
-                }
+                self.apply_drift(intent, change).await?;
             }
-            after = open.last().map(|intent| intent.id().clone());
-            if open.len() < AT_ONCE {
-                return Ok(drift);
+            // A page may be short because some of it ended meanwhile: only an empty one is the last.
+            match page.last {
+                None => return Ok(drift),
+                last => after = last,
             }
         }
     }
@@ -81,15 +78,19 @@ impl IntentDesk {
             Ok((_, Ruling::Deny { code, .. })) => {
                 Some(taken(&Denial::new(code, "policy denies it now")))
             }
-            Ok((now, ruling)) if intent.state() == State::Pending => repinned(grant, now, ruling),
+            // What was asked for below another grant was cut to that one: there is nothing to begin anew with.
+            Ok((now, ruling)) if intent.state() == State::Pending && grant.parent.is_none() => {
+                repinned(grant, now, ruling)
+            }
             Ok((now, ruling)) => {
-                let unasked = intent.approvals().is_empty();
-                let wants_a_person = matches!(ruling, Ruling::AskApproval { .. });
+                let undecided = intent.state() == State::Pending;
+                let unasked = intent.approvals().is_empty() && !undecided;
+                let wants_a_person = undecided || matches!(ruling, Ruling::AskApproval { .. });
                 if unasked && wants_a_person {
                     let detail = "policy wants an approver now, and nobody approved it";
                     return Some(taken(&Denial::new(DenialCode::ApprovalRequired, detail)));
                 }
-                exceeds(grant, &now).as_ref().map(taken)
+                grant.fits_in(&now, wants_a_person).err().as_ref().map(taken)
             }
         }
     }
@@ -110,6 +111,10 @@ impl IntentDesk {
             None => Cow::Borrowed(playbook),
         };
         let playbook = playbook.as_ref();
+        let (mut evidence, then) = (grant.evidence.clone(), grant.not_before);
+        playbook.demands().check(&evidence.standing, &request, then)?;
+        let has_ticket = grant.ticket.is_some();
+        evidence.risk = playbook.assess_risk(&evidence, has_ticket, self.environment, then);
         let requester = Requester {
             agent: grant.agent.clone(),
             attestation: grant.attestation,
@@ -118,8 +123,8 @@ impl IntentDesk {
         let circumstances = Circumstances {
             intent_id: grant.intent_id.clone(),
             policy_set_digest: *self.policy.set_digest(),
-            evidence: grant.evidence.clone(),
-            now: grant.not_before,
+            evidence,
+            now: then,
         };
         let terms = GrantTerms::from(resolve(playbook, &request, &requester, circumstances)?);
         // What came with the first request and is not the playbook's to say.
@@ -188,21 +193,8 @@ fn enforced(grant: &Grant) -> GrantTerms {
     terms.playbook.owner.clear();
     terms.policy_set_digest = terms.playbook.digest;
     terms.risk = 0;
+    terms.evidence.risk = RiskAssessment::default();
     terms
-}
-
-/// What of the grant would be less now.
-fn exceeds(grant: &Grant, now: &Grant) -> Option<Denial> {
-    let wider = grant.uses > now.uses
-        || grant.token_lifetime > now.token_lifetime
-        || grant.max_duration > now.max_duration
-        || grant.start_within > now.start_within;
-    let detail = match Rights::of(now).covers(&Rights::of(grant)) {
-        Err(widening) => format!("the playbook permits less now: {widening}"),
-        Ok(()) if wider => "the playbook gives fewer uses or less time now".to_owned(),
-        Ok(()) => return None,
-    };
-    Some(Denial::new(DenialCode::ExceedsPlaybookCeiling, detail))
 }
 
 fn taken(denial: &Denial) -> IntentChange {

@@ -31,7 +31,6 @@ use marque_policy::DecisionPoint;
 use marque_registry::Registry;
 use marque_spiffe::{Clock, Environment, Random, SpiffeId};
 use marque_store::Store;
-use tokio::sync::{Mutex, OwnedMutexGuard};
 
 pub(in crate::issuer) use self::further::FurtherPoints;
 pub(super) use self::pace::settings as pace_settings;
@@ -53,8 +52,6 @@ pub struct IntentDesk {
     pub(in crate::issuer) store: Arc<Store>,
     pub(in crate::issuer) clock: Arc<dyn Clock>,
     pub(in crate::issuer) random: Arc<dyn Random>,
-    /// Held from the count of an exception's runs until the next one is kept.
-    pub(in crate::issuer) exception_runs: Arc<Mutex<()>>,
     /// How many grants may be open at once.
     pub(in crate::issuer) caps: Caps,
     /// Who lives, where a playbook wants to know.
@@ -93,6 +90,10 @@ impl Unkept {
     fn of(error: IntentStoreError) -> Self {
         match error {
             IntentStoreError::Refused(denial) => Self::Refused(denial),
+            IntentStoreError::NoRunLeft => Self::Refused(Denial::new(
+                DenialCode::GrantConsumed,
+                "the exception has no run left",
+            )),
             IntentStoreError::Killed(code) => {
                 Self::Refused(Denial::new(code, "stopped by the kill switch"))
             }
@@ -144,15 +145,7 @@ impl IntentDesk {
         let mut asked = Asked::by(client.id(), Some(request));
         let kept = match self.answered_before(idempotency.as_ref(), now).await {
             Ok(Some(intent)) => return given(intent),
-            Ok(None) => {
-                self.consider(client, &mut asked, request, now).await.map_err(Unkept::Refused)
-            }
-            Err(error) => Err(error),
-        };
-        let kept = match kept {
-            Ok((intent, events, _run)) => {
-                self.store.submit(intent, events, idempotency).await.map_err(Unkept::of)
-            }
+            Ok(None) => self.keep(client, &mut asked, request, idempotency, now).await,
             Err(error) => Err(error),
         };
         match kept {
@@ -183,20 +176,42 @@ impl IntentDesk {
         }
     }
 
+    /// Considers a request and keeps what comes of it; without its exception where that has no run left.
+    async fn keep(
+        &self,
+        client: &AuthenticatedClient,
+        asked: &mut Asked,
+        request: &IntentRequest,
+        idempotency: Option<IdempotencyKey>,
+        now: Timestamp,
+    ) -> Result<Submitted, Unkept> {
+        let mut excepted = true;
+        loop {
+            let considered = self.consider(client, asked, (request, excepted), now).await;
+            let (intent, events) = considered.map_err(Unkept::Refused)?;
+            match self.store.submit(intent, events, idempotency.clone()).await {
+                Err(IntentStoreError::NoRunLeft) if excepted => excepted = false,
+                kept => return kept.map_err(Unkept::of),
+            }
+        }
+    }
+
     /// Who asks, how often, what is known, what it would give, and what policy says of it: the cheap questions first.
     async fn consider(
         &self,
         client: &AuthenticatedClient,
         asked: &mut Asked,
-        request: &IntentRequest,
+        (request, excepted): (&IntentRequest, bool),
         now: Timestamp,
-    ) -> Result<(Intent, Vec<Event>, Option<OwnedMutexGuard<()>>), Denial> {
+    ) -> Result<(Intent, Vec<Event>), Denial> {
         let agent = client.id();
         self.must_be_an_agent(agent, now)?;
-        let (playbook, run) = self.as_asked(agent, request, now).await?;
+        let playbook = self.as_asked(agent, request, excepted, now)?;
         let playbook = playbook.as_ref();
         *asked = self.asked(agent, playbook, request, now);
-        let history = self.pace(asked, now).await?;
+        // Before anything is looked for or asked for elsewhere: whoever has to wait costs no more than this.
+        let mut history = self.pace(asked, now).await?;
+        self.in_order(agent, playbook, request, now).await?;
         let parent = match request.for_agent() {
             Some(asked) => Some(self.parent(agent, asked, now).await?),
             None => None,
@@ -204,12 +219,11 @@ impl IntentDesk {
         // What is asked for another is that agent's to hold: it is the one that the playbook has to be for.
         let holder = request.for_agent().map_or(agent, |asked| &asked.agent);
         self.must_be_alive(holder, playbook)?;
+        history.open_for_delegator = self.open_for_persons(playbook, parent.as_ref(), now).await?;
         let mut evidence = self.evidence(holder, playbook, request, now).await?;
         evidence.history = history;
         let now = self.clock.now();
-        let (intent, events) =
-            self.decide(client, playbook, (request, parent.as_ref()), evidence, now).await?;
-        Ok((intent, events, run))
+        self.decide(client, playbook, (request, parent.as_ref()), evidence, now).await
     }
 
     /// Records the refusal of a request, and gives the desk's answer: [`DeskError::Denied`], or

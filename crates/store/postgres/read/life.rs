@@ -6,6 +6,8 @@ use std::ops::Range;
 use marque_exchange::{SuspectQuery, Suspects, TokenId, TokenRecord};
 use marque_intent::{Intent, IntentId};
 
+use tokio_postgres::Row;
+
 use super::super::load::intent_row;
 use super::PooledReader;
 use crate::Failure;
@@ -49,12 +51,13 @@ impl PooledReader {
                      WHERE tokens.id = ANY($1::text[])";
         let ids: Vec<&str> = ids.iter().map(TokenId::as_str).collect();
         let rows = self.query(query, &[&ids]).await?;
-        let found = rows.iter().map(|row| {
+        let one = |row: &Row| {
             let token = read("tokens", row.try_get(6)?, row.try_get(5)?)?;
             let intent = self.intents.of_row(intent_row(row)?)?;
             Ok((token, Intent::clone(&intent)))
-        });
-        found.collect()
+        };
+        let readable = |row| self.unreadable().pass_over(one(row)).transpose();
+        rows.iter().filter_map(readable).collect()
     }
 
     pub(super) async fn places_kept(&self) -> Result<Range<u64>, Failure> {

@@ -2,13 +2,14 @@
 
 use std::collections::BTreeSet;
 
+use jiff::Timestamp;
 use marque_intent::pace::{Family, PaceKey, PaceRow, PaceRows, Standing};
 use marque_intent::{DenialFilter, DenialId, DenialRecord, History};
 use marque_spiffe::SpiffeId;
 
 use super::PooledReader;
 use crate::Failure;
-use crate::rows::{MAX_COUNTED_ROWS, family_standing, micros, read, signed};
+use crate::rows::{MAX_COUNTED_ROWS, family_standing, history_since, micros, read, signed};
 
 impl PooledReader {
     pub(super) async fn pace_rows(&self, keys: BTreeSet<PaceKey>) -> Result<PaceRows, Failure> {
@@ -28,13 +29,16 @@ impl PooledReader {
     pub(super) async fn pace_counts(
         &self,
         agent: &SpiffeId,
-        since: i64,
+        now: Timestamp,
     ) -> Result<History, Failure> {
         let query =
             "SELECT (SELECT count(*) FROM (SELECT 1 FROM denials WHERE agent = $1 AND at > $2 LIMIT $3) AS found),
-                    (SELECT count(*) FROM (SELECT 1 FROM intents WHERE agent = $1 AND created_at > $2
-                     AND state IN ('approved', 'active') LIMIT $3) AS found)";
-        let rows = self.query(query, &[&agent.as_str(), &since, &MAX_COUNTED_ROWS]).await?;
+                    (SELECT count(*) FROM (SELECT 1 FROM open_grants
+                     JOIN intents ON intents.id = open_grants.intent
+                     WHERE kind = 'agent' AND name = $1 AND state <> 'pending'
+                     AND (holds_until IS NULL OR holds_until > $4) LIMIT $3) AS found)";
+        let (since, now) = (history_since(now), micros(now));
+        let rows = self.query(query, &[&agent.as_str(), &since, &MAX_COUNTED_ROWS, &now]).await?;
         let Some(row) = rows.first() else { return Ok(History::default()) };
         let count = |column: usize| -> Result<u32, Failure> {
             let number: i64 = row.try_get(column)?;

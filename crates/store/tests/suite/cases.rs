@@ -3,6 +3,7 @@
 pub(crate) mod deferrals;
 pub(crate) mod derive;
 pub(crate) mod durability;
+pub(crate) mod exceptions;
 pub(crate) mod families;
 pub(crate) mod intents;
 pub(crate) mod kept;

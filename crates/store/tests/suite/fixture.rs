@@ -11,7 +11,7 @@ use marque_exchange::{
 };
 use marque_intent::{
     Approval, ApprovalRule, Approver, Delivery, Digest, Grant, GrantTerms, Intent, IntentChange,
-    IntentId, KillScope, NewKill, PinnedPlaybook, Reason, Ruling,
+    IntentId, KillScope, NewKill, ParentIntent, PinnedPlaybook, Reason, Ruling,
 };
 use marque_registry::{Entry, EntryId, EntrySource};
 use marque_spiffe::SpiffeId;
@@ -107,6 +107,23 @@ pub(crate) fn approved_at(agent: SpiffeId, uses: u32, now: Timestamp) -> Opened 
         Ruling::Approve { rules: vec!["low-risk".to_owned()] },
         now,
     )
+}
+
+/// An approved intent with other terms.
+pub(crate) fn opened(name: &str, uses: u32, change: impl FnOnce(&mut GrantTerms)) -> Opened {
+    let (intent, _) = approved(agent(name), uses);
+    let mut terms = intent.grant().terms().clone();
+    change(&mut terms);
+    let ruling = Ruling::Approve { rules: vec!["low-risk".to_owned()] };
+    Intent::open(Grant::seal(terms).unwrap(), None, ruling, START)
+}
+
+/// An approved intent that one above it asked for, and that ends with it if so wanted.
+pub(crate) fn below(parent: &Intent, name: &str, uses: u32, with_parent: bool) -> Opened {
+    opened(name, uses, |terms| {
+        terms.parent = Some(ParentIntent::of(parent.grant()));
+        terms.conditions.ends.with_parent = with_parent;
+    })
 }
 
 /// An intent with these terms that policy approved, or that waits for an approver where the terms name how one approves

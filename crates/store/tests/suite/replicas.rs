@@ -243,3 +243,11 @@ async fn oauth_12_5_a_revocation_at_one_replica_and_derivations_at_the_other_lea
         }
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn m_43_of_32_at_two_replicas_as_many_have_an_exception_as_it_has_runs() {
+    let Some(engine) = Postgres::new().await else { return };
+    let here = engine.open().await;
+    let (there, _journal) = engine.replica().await;
+    crate::cases::exceptions::two_of_many_are_kept(&[here, there]).await;
+}

@@ -126,7 +126,7 @@ impl AdminDoor for FakeDoor {
     }
 
     fn status(&self) -> DaemonStatus {
-        DaemonStatus { started_at: SystemClock.now(), bundle_sequence: 7 }
+        DaemonStatus { started_at: SystemClock.now(), bundle_sequence: 7, unreadable_rows: 0 }
     }
 
     fn create_entry(

@@ -25,6 +25,7 @@ impl TryFrom<proto::GetStatusResponse> for StatusView {
             entries,
             playbooks,
             log_size,
+            unreadable_rows,
         } = message;
         let environment = match proto::Environment::try_from(environment) {
             Ok(proto::Environment::Production) => "production",
@@ -44,6 +45,7 @@ impl TryFrom<proto::GetStatusResponse> for StatusView {
             entries,
             playbooks,
             log_size,
+            unreadable_rows,
         })
     }
 }

@@ -4,8 +4,8 @@ use futures::future::join_all;
 use marque_audit::EventKind;
 use marque_exchange::{RedeemError, TokenStore};
 use marque_intent::{
-    Caps, CapsInForce, DenialCode, EndReason, Grant, GrantTerms, Holding, Intent, IntentChange,
-    IntentStore, IntentStoreError, KillScope, OpenBy, OpenIntents, ParentIntent, Ruling, State,
+    Caps, CapsInForce, DenialCode, EndReason, Grant, Holding, Intent, IntentChange, IntentStore,
+    IntentStoreError, KillScope, OpenBy, OpenIntents, Ruling, State,
 };
 use marque_store::Store;
 
@@ -13,23 +13,6 @@ use crate::engine::Engine;
 use crate::fixture::*;
 
 const TARGET: &str = "k8s://eu-west-1/ns/ingress/secret/web-tls";
-
-/// An approved intent with other terms.
-fn opened(name: &str, uses: u32, change: impl FnOnce(&mut GrantTerms)) -> Opened {
-    let (intent, _) = approved(agent(name), uses);
-    let mut terms = intent.grant().terms().clone();
-    change(&mut terms);
-    let ruling = Ruling::Approve { rules: vec!["low-risk".to_owned()] };
-    Intent::open(Grant::seal(terms).unwrap(), None, ruling, START)
-}
-
-/// An approved intent that one above it asked for, and that ends with it if so wanted.
-fn below(parent: &Intent, name: &str, uses: u32, with_parent: bool) -> Opened {
-    opened(name, uses, |terms| {
-        terms.parent = Some(ParentIntent::of(parent.grant()));
-        terms.conditions.ends.with_parent = with_parent;
-    })
-}
 
 fn capped((intent, events): Opened, caps: Caps) -> Opened {
     (intent.with_caps(CapsInForce { trust_domain: caps, playbook: Caps::default() }), events)

@@ -3,7 +3,10 @@
 use futures::future::join_all;
 use marque_authority::{AuthorityRecord, AuthorityState, AuthorityStore};
 use marque_exchange::{RedeemError, TokenStore};
-use marque_intent::{IntentFilter, IntentStore, IntentStoreError};
+use marque_intent::{
+    ChangeError, EndReason, Holding, Intent, IntentChange, IntentFilter, IntentStore,
+    IntentStoreError, OpenBy, OpenIntents,
+};
 use marque_keys::{KeyPurpose, SlotId};
 use marque_registry::{EntryStore, EntryStoreError};
 
@@ -38,7 +41,9 @@ pub(crate) async fn a_damaged_intent_is_a_clear_error_and_its_neighbours_live(en
             panic!("{damage}: {found:?}")
         };
         assert!(text(error.as_ref()).contains(damaged.id().as_str()), "{}", text(error.as_ref()));
-        assert!(store.list(IntentFilter::default()).await.is_err(), "{damage}");
+        let listed = store.list(IntentFilter::default()).await.unwrap();
+        assert!(listed.iter().all(|one| one.id() != damaged.id()), "{damage}");
+        assert!(listed.contains(&good), "{damage}");
         let (lost, won) = futures::join!(
             store.redeem(redemption(&damaged, START)),
             store.redeem(redemption(&good, START)),
@@ -47,6 +52,71 @@ pub(crate) async fn a_damaged_intent_is_a_clear_error_and_its_neighbours_live(en
         assert_eq!(won.unwrap().intent.uses_left(), 0, "{damage}");
         engine.execute(&format!("DELETE FROM intents WHERE id = '{}'", damaged.id())).await;
     }
+}
+
+pub(crate) async fn a_damaged_intent_holds_up_nobody_elses_end(engine: impl Engine) {
+    for damage in ["document = '{}'", "state = 'consumed'"] {
+        let store = engine.open().await;
+        let parent = submit(&store, approved(agent("a"), 9)).await;
+        let damaged = submit(&store, below(&parent, "a", 2, true)).await;
+        let child = submit(&store, below(&parent, "a", 2, true)).await;
+        engine.execute(&format!("UPDATE intents SET {damage} WHERE id = '{}'", damaged.id())).await;
+        let store = engine.open().await;
+        let ids = |found: Vec<Intent>| {
+            found.iter().map(|one| one.id().clone()).collect::<std::collections::BTreeSet<_>>()
+        };
+        let both = [parent.id().clone(), child.id().clone()].into();
+        // The sweep, a look at everything that is open, and whoever ends all that an agent holds.
+        let late = after(3600);
+        for _ in 0..2 {
+            assert_eq!(ids(store.due(late, 2).await.unwrap()), both, "{damage}");
+        }
+        assert_eq!(ids(store.unended(None, 9).await.unwrap().intents), both, "{damage}");
+        let holding = Holding { by: OpenBy::Agent, name: parent.agent().to_string() };
+        assert_eq!(ids(store.held(holding).await.unwrap()), both, "{damage}");
+        assert_eq!(store.unreadable_rows(), 1, "{damage}");
+        // The end of what is above takes the others along, and gives the damaged one no token.
+        let revoke =
+            IntentChange::Revoke { actor: "operator:alice(1000)".into(), reason: reason() };
+        store.change(parent.id().clone(), revoke, START).await.unwrap();
+        let ended = store.find(child.id()).await.unwrap().unwrap();
+        assert_eq!(ended.ended_for(), Some(EndReason::ParentEnded), "{damage}");
+        assert!(store.orphans(9).await.unwrap().is_empty(), "{damage}");
+        let lost = store.redeem(redemption(&damaged, START)).await;
+        assert!(matches!(lost, Err(RedeemError::Store(_))), "{damage}: {lost:?}");
+        let approve = store.change(damaged.id().clone(), approval(&damaged), START).await;
+        assert!(matches!(approve, Err(ChangeError::Store(_))), "{damage}: {approve:?}");
+        // Whoever shares its agent asks and ends as ever.
+        let next = submit(&store, approved(agent("a"), 1)).await;
+        let cancel = IntentChange::Cancel { by: next.agent().clone() };
+        store.change(next.id().clone(), cancel, START).await.unwrap();
+        engine.execute(&format!("DELETE FROM intents WHERE id = '{}'", damaged.id())).await;
+        assert_eq!(store.find(damaged.id()).await.unwrap(), None);
+        assert_eq!(store.unreadable_rows(), 0, "{damage}");
+    }
+}
+
+pub(crate) async fn pages_of_what_has_not_ended_skip_nobody(engine: impl Engine) {
+    let store = engine.open().await;
+    let mut all = Vec::new();
+    for _ in 0..6 {
+        all.push(submit(&store, approved(agent("a"), 1)).await);
+    }
+    all.sort_by(|one, other| one.id().cmp(other.id()));
+    // The rows of the first page still say that they are open, and do not read, or have ended when they are read.
+    let spoiled = format!("'{}', '{}'", all[0].id(), all[1].id());
+    engine.execute(&format!("UPDATE intents SET document = '{{}}' WHERE id IN ({spoiled})")).await;
+    let store = engine.open().await;
+    let (mut seen, mut after) = (Vec::new(), None);
+    loop {
+        let page = store.unended(after, 2).await.unwrap();
+        seen.extend(page.intents);
+        match page.last {
+            None => break,
+            last => after = last,
+        }
+    }
+    assert_eq!(seen, all[2..]);
 }
 
 pub(crate) async fn authorities_are_kept_by_slot(engine: impl Engine) {

@@ -1,0 +1,138 @@
+//! One field by its rule.
+
+use std::collections::BTreeSet;
+
+use serde_json::Value;
+
+use super::rules::Rule;
+use super::{Difference, Effect, plain, tell};
+use crate::playbook::sections::time::duration;
+
+pub(super) fn judge(
+    path: &str,
+    rule: Rule,
+    before: Option<&Value>,
+    after: Option<&Value>,
+    found: &mut Vec<Difference>,
+) {
+    let effect = match rule {
+        Rule::Words => Effect::Described,
+        Rule::AtMost { absent } => ordered(amount, absent, before, after),
+        Rule::AtLeast { absent } => ordered(amount, absent, before, after).turned(),
+        Rule::Order { ranks, absent } => {
+            let rank = |value: &Value| {
+                let word = value.as_str()?;
+                ranks.iter().find(|(name, _)| *name == word).map(|(_, rank)| *rank)
+            };
+            ordered(rank, absent, before, after).turned()
+        }
+        Rule::Switch { strict } => {
+            let is_strict = |value: &Value| Some(i128::from(value.as_bool()? == strict));
+            ordered(is_strict, i128::from(!strict), before, after).turned()
+        }
+        Rule::Fixed => match (before, after) {
+            (None, Some(_)) => Effect::Narrower,
+            (Some(_), None) => Effect::Wider,
+            _ => Effect::Unclear,
+        },
+        Rule::Tree => tree(before, after),
+        Rule::Permits | Rule::PermitsOrAll | Rule::PermitsSome | Rule::Demands => {
+            return members(path, rule, before, after, found);
+        }
+        // A table or a schema that is not there on both sides.
+        Rule::Schema => match (before, after) {
+            (None, _) => Effect::Narrower,
+            (_, None) => Effect::Wider,
+            _ => Effect::Unclear,
+        },
+        Rule::Table | Rule::Entry { .. } | Rule::Unordered => Effect::Unclear,
+    };
+    tell(path, effect, before, after, found);
+}
+
+impl Effect {
+    const fn turned(self) -> Self {
+        match self {
+            Self::Wider => Self::Narrower,
+            Self::Narrower => Self::Wider,
+            Self::Unclear | Self::Described => self,
+        }
+    }
+}
+
+/// Wider where there is more of it.
+fn ordered(
+    read: impl Fn(&Value) -> Option<i128>,
+    absent: i128,
+    before: Option<&Value>,
+    after: Option<&Value>,
+) -> Effect {
+    let number = |value: Option<&Value>| value.map_or(Some(absent), &read);
+    match (number(before), number(after)) {
+        (Some(one), Some(other)) if other > one => Effect::Wider,
+        (Some(one), Some(other)) if other < one => Effect::Narrower,
+        (Some(_), Some(_)) => Effect::Described,
+        _ => Effect::Unclear,
+    }
+}
+
+/// A whole number, or a duration in seconds.
+fn amount(value: &Value) -> Option<i128> {
+    let number = value.as_u64().map(i128::from).or_else(|| value.as_i64().map(i128::from));
+    number.or_else(|| Some(i128::from(duration(value.as_str()?).ok()?.as_secs())))
+}
+
+fn tree(before: Option<&Value>, after: Option<&Value>) -> Effect {
+    let text = |value: Option<&Value>| value.and_then(Value::as_str).map(str::to_owned);
+    let below =
+        |one: &str, other: &str| other.strip_prefix(one).is_some_and(|rest| rest.starts_with('.'));
+    match (text(before), text(after)) {
+        (Some(one), Some(other)) if below(&one, &other) => Effect::Narrower,
+        (Some(one), Some(other)) if below(&other, &one) => Effect::Wider,
+        _ => Effect::Unclear,
+    }
+}
+
+/// A set, member by member; but what becomes of all of them is one change where none means something else than less.
+fn members(
+    path: &str,
+    rule: Rule,
+    before: Option<&Value>,
+    after: Option<&Value>,
+    found: &mut Vec<Difference>,
+) {
+    let (Some(one), Some(other)) = (set(before), set(after)) else {
+        return tell(path, Effect::Unclear, before, after, found);
+    };
+    // A single value in place of a list is another kind of rule.
+    let listed = |value: Option<&Value>| value.is_none_or(Value::is_array);
+    let (appears, vanishes, gained) = match rule {
+        Rule::Demands => (Effect::Narrower, Effect::Wider, Effect::Narrower),
+        Rule::PermitsOrAll => (Effect::Narrower, Effect::Wider, Effect::Wider),
+        Rule::PermitsSome => (Effect::Unclear, Effect::Unclear, Effect::Wider),
+        _ => (Effect::Wider, Effect::Narrower, Effect::Wider),
+    };
+    if one.is_empty() != other.is_empty() {
+        let effect = if one.is_empty() { appears } else { vanishes };
+        return tell(path, effect, before, after, found);
+    }
+    if !listed(before) || !listed(after) {
+        return tell(path, Effect::Unclear, before, after, found);
+    }
+    let mut say = |effect, verb: &str, item: &String| {
+        let sentence = format!("`{path}` {verb} `{item}`");
+        found.push(Difference { effect, path: path.to_owned(), sentence });
+    };
+    other.difference(&one).for_each(|item| say(gained, "gains", item));
+    one.difference(&other).for_each(|item| say(gained.turned(), "loses", item));
+}
+
+/// The members; those of a single value are itself. `None` for a table, which is no set.
+fn set(value: Option<&Value>) -> Option<BTreeSet<String>> {
+    match value {
+        None => Some(BTreeSet::new()),
+        Some(Value::Array(items)) => Some(items.iter().map(plain).collect()),
+        Some(Value::Object(_)) => None,
+        Some(one) => Some(BTreeSet::from([plain(one)])),
+    }
+}
