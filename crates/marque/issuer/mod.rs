@@ -375,6 +375,7 @@ impl Issuer {
             control: Arc::clone(&self.intents.change),
             playbooks: Arc::clone(&self.intents.playbooks),
             store: Arc::clone(&self.store) as _,
+            open: Arc::clone(&self.store) as _,
             clock: Arc::clone(&self.clock),
         }
     }
