@@ -3,8 +3,9 @@
 //! Cedar answers yes or no; three answers come of two sets. A forbid in `hard.cedar` ends it with its `@code`. Else a
 //! permit in `gate.cedar` with `@tier("auto")` approves, unless the playbook always wants a person; one with
 //! `@tier("ask")` asks; and what nothing permits is refused. A policy that fails to evaluate refuses everything. A
-//! playbook may have more of both in `playbooks/<id>/`, which count for it alone.
+//! playbook may have more of both in `playbooks/<id>/`, which count for it alone. Rego of the same folder may refuse more.
 
+mod listing;
 mod load;
 mod names;
 mod question;
@@ -24,6 +25,8 @@ use self::relations::Relations;
 use self::sets::Sets;
 use crate::decision::{Act, DecisionPoint, PolicyError, Question};
 use crate::finding::PolicyFinding;
+use crate::rego::RegoPolicies;
+use crate::veto::Veto;
 
 /// The schema that every policy is checked against.
 pub const SCHEMA: &str = include_str!("cedar/schema.cedarschema");
@@ -38,6 +41,8 @@ pub struct CedarDecisionPoint {
     sets: BTreeMap<String, Sets>,
     policies: Vec<Arc<PolicyInfo>>,
     relations: Relations,
+    rego: Option<RegoPolicies>,
+    rego_files: Vec<(PathBuf, String)>,
     digest: Digest,
     authorizer: Authorizer,
 }
@@ -98,11 +103,12 @@ enum Tier {
 }
 
 impl CedarDecisionPoint {
-    /// Reads `hard.cedar`, `gate.cedar`, both of `playbooks/<id>/` where they are there, and `relations/*.toml`.
+    /// Reads `hard.cedar`, `gate.cedar`, both of `playbooks/<id>/` where they are there, `relations/*.toml` and `*.rego`.
     ///
     /// # Errors
     /// Everything that is wrong in the folder, with file and line. A policy that does not validate strictly, or has no
-    /// `@id` of its own, refuses the whole folder.
+    /// `@id` of its own, refuses the whole folder, and so do a policy that would not be read and one that this build
+    /// cannot read.
     pub fn load(dir: &Path) -> Result<Self, Vec<PolicyFinding>> {
         load::load(dir)
     }
@@ -110,6 +116,11 @@ impl CedarDecisionPoint {
     /// Every policy: hard ones before gates, the trust domain's before those of single playbooks.
     pub fn policies(&self) -> impl Iterator<Item = &PolicyInfo> {
         self.policies.iter().map(AsRef::as_ref)
+    }
+
+    /// The files with policies in Rego and their texts, by name.
+    pub fn rego(&self) -> impl Iterator<Item = (&Path, &str)> {
+        self.rego_files.iter().map(|(file, text)| (file.as_path(), text.as_str()))
     }
 
     /// The playbooks that have policies of their own.
@@ -124,16 +135,12 @@ impl CedarDecisionPoint {
 
 impl DecisionPoint for CedarDecisionPoint {
     fn decide(&self, question: &Question<'_>) -> Result<Verdict, PolicyError> {
-        match question.act {
-            Act::Request | Act::Approve { .. } => self.answer(question, question.act.name()),
-            Act::Use { .. } => {
-                let asked = self.answer(question, "request")?;
-                if matches!(asked.ruling, Ruling::Deny { .. }) {
-                    return Ok(asked);
-                }
-                let used = self.answer(question, "use")?;
-                Ok(both(asked, used))
+        let verdict = self.by_cedar(question)?;
+        match &self.rego {
+            Some(rego) if !matches!(verdict.ruling, Ruling::Deny { .. }) => {
+                Ok(Veto::applied(rego.veto(question)?, verdict))
             }
+            Some(_) | None => Ok(verdict),
         }
     }
 
@@ -153,6 +160,20 @@ impl DecisionPoint for CedarDecisionPoint {
 }
 
 impl CedarDecisionPoint {
+    fn by_cedar(&self, question: &Question<'_>) -> Result<Verdict, PolicyError> {
+        match question.act {
+            Act::Request | Act::Approve { .. } => self.answer(question, question.act.name()),
+            Act::Use { .. } => {
+                let asked = self.answer(question, "request")?;
+                if matches!(asked.ruling, Ruling::Deny { .. }) {
+                    return Ok(asked);
+                }
+                let used = self.answer(question, "use")?;
+                Ok(both(asked, used))
+            }
+        }
+    }
+
     fn answer(&self, question: &Question<'_>, action: &str) -> Result<Verdict, PolicyError> {
         let asked = question::build(question, action, self)?;
         let sets = self.sets(question);

@@ -41,7 +41,8 @@ pub fn observed(
     match &verdict.ruling {
         Ruling::Deny { code, .. } if watched && may_be_observed(*code) => {
             let ruling = match question.act {
-                Act::Request => point.if_nothing_forbade(question)?,
+                // Whoever is asked about some risk is asked about more.
+                Act::Request => asking_for_risk(point.if_nothing_forbade(question)?, question),
                 Act::Approve { .. } | Act::Use { .. } => Ruling::Approve { rules: Vec::new() },
             };
             let Verdict { ruling: shadow, reasons, shadow: _ } = verdict;
@@ -51,7 +52,19 @@ pub fn observed(
     }
 }
 
-/// Who somebody is, where they are, who was stopped and when nothing is to happen are never only observed.
+/// A person approves what policy would, from the playbook's `approve_at` on.
+fn asking_for_risk(ruling: Ruling, question: &Question<'_>) -> Ruling {
+    match ruling {
+        Ruling::Approve { rules }
+            if question.playbook.risk_rules().wants_a_person(score(question)) =>
+        {
+            Ruling::AskApproval { rules }
+        }
+        ruling => ruling,
+    }
+}
+
+/// Who somebody is, where they are, who may approve, who was stopped and when nothing is to happen are never only observed.
 const fn may_be_observed(code: DenialCode) -> bool {
     match code.class() {
         DenialClass::Identity
@@ -59,7 +72,12 @@ const fn may_be_observed(code: DenialCode) -> bool {
         | DenialClass::Attenuation
         | DenialClass::Stop
         | DenialClass::System => false,
-        _ => !matches!(code, DenialCode::Blackout),
+        _ => !matches!(
+            code,
+            DenialCode::Blackout
+                | DenialCode::SelfApprovalForbidden
+                | DenialCode::ApproverNotEligible
+        ),
     }
 }
 

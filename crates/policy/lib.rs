@@ -10,7 +10,7 @@ mod decision;
 mod facts;
 mod finding;
 mod judge;
-#[cfg(feature = "rego")]
+#[cfg_attr(not(feature = "rego"), path = "no_rego.rs")]
 mod rego;
 mod veto;
 
@@ -19,7 +19,5 @@ pub use self::cedar::{CedarDecisionPoint, PolicyInfo, PolicyPart, SCHEMA};
 pub use self::decision::{Act, DecisionPoint, PolicyError, Question};
 pub use self::finding::PolicyFinding;
 pub use self::judge::{judge, observed, ruled};
-#[cfg(feature = "rego")]
-pub use self::rego::RegoPolicies;
 pub use self::veto::Veto;
 pub use marque_intent::{Ruling, Verdict};

@@ -2,27 +2,33 @@
 //!
 //! `policy/*.rego`, all of the package `marque`. `data.marque.allow` must be `true`: undefined, and everything that is not
 //! `true`, refuses. `data.marque.deny` may be a set of `{"code": "…", "reason": "…"}`; the first by code gives the code.
-//! The input is the AuthZEN form of the question ([`crate::Question::to_json`]). Absent: data documents, and builtins of
-//! time and network: a decision depends on its question alone.
+//! The input is the AuthZEN form of the question ([`crate::Question::to_json`]). A rule that cannot be evaluated, or not in
+//! time, is no answer. Absent: data documents, and builtins of time and network: a decision depends on its question alone.
 
-use std::path::Path;
+use std::num::NonZeroU32;
+use std::path::PathBuf;
+use std::time::Duration;
 
-use marque_intent::{DenialCode, files_in};
+use marque_intent::DenialCode;
+use regorus::utils::limits::ExecutionTimerConfig;
 use regorus::{Engine, Value};
 
 use crate::decision::{PolicyError, Question};
 use crate::finding::PolicyFinding;
 use crate::veto::Veto;
 
-/// The largest file, in bytes.
-const MAX_FILE_BYTES: u64 = 256 * 1024;
+/// Everything that the policies say. It is evaluated whole: a rule that fails is nobody's to leave out.
+const PACKAGE: &str = "data.marque";
 const ALLOW: &str = "data.marque.allow";
 const DENY: &str = "data.marque.deny";
 /// The longest reason that is kept, in characters.
 const MAX_REASON: usize = 200;
+/// How long one question may take, and after how many steps the time is looked at.
+const MAX_TIME: Duration = Duration::from_secs(1);
+const STEPS: NonZeroU32 = NonZeroU32::MIN.saturating_add(1023);
 
 /// The Rego policies of one trust domain's folder.
-pub struct RegoPolicies {
+pub(crate) struct RegoPolicies {
     engine: Engine,
 }
 
@@ -33,33 +39,38 @@ impl std::fmt::Debug for RegoPolicies {
 }
 
 impl RegoPolicies {
-    /// Reads `dir/*.rego`; `None` if there is none.
+    /// From the texts of `*.rego`; `None` if there is none.
     ///
     /// # Errors
-    /// A file that cannot be read or parsed, or is of another package.
-    pub fn load(dir: &Path) -> Result<Option<Self>, Vec<PolicyFinding>> {
-        let failed = |path: &Path, why: String| PolicyFinding::new(path, None, why);
-        let files = files_in(dir, "rego")
-            .map_err(|error| vec![failed(dir, format!("cannot be read: {error}"))])?;
-        if files.is_empty() {
-            return Ok(None);
-        }
+    /// A file that cannot be parsed, is of another package, or has rules that cannot be evaluated; and none of them says
+    /// `allow`.
+    pub(crate) fn parse(files: &[(PathBuf, String)]) -> Result<Option<Self>, Vec<PolicyFinding>> {
+        let Some((first, _)) = files.first() else { return Ok(None) };
         let mut engine = Engine::new();
+        engine.set_strict_builtin_errors(true);
+        engine.set_execution_timer_config(ExecutionTimerConfig {
+            limit: MAX_TIME,
+            check_interval: STEPS,
+        });
         let mut findings = Vec::new();
-        for file in &files {
-            if let Err(why) = add(&mut engine, file) {
-                findings.push(failed(file, why));
+        for (file, text) in files {
+            match engine.add_policy(file.display().to_string(), text.clone()) {
+                Ok(package) if package == PACKAGE => {}
+                Ok(other) => {
+                    let why = format!("is of the package `{other}`; it has to be `marque`");
+                    findings.push(PolicyFinding::new(file, None, why));
+                }
+                Err(error) => findings.push(finding(&error.to_string(), file, files)),
             }
         }
         if findings.is_empty() {
             // Whatever is wrong with the rules shows with the first question, whatever it is.
             engine.set_input(Value::new_object());
-            for rule in [ALLOW, DENY] {
-                if let Err(error) = engine.eval_rule(rule.to_owned())
-                    && rule == ALLOW
-                {
-                    findings.push(failed(dir, format!("`{rule}`: {error}")));
-                }
+            if let Err(error) = evaluated(&mut engine) {
+                findings.push(finding(&error, first, files));
+            } else if engine.eval_rule(ALLOW.to_owned()).is_err() {
+                let why = "no file has a rule `allow`, so that everything would be refused";
+                findings.push(PolicyFinding::new(first, None, why));
             }
         }
         if findings.is_empty() { Ok(Some(Self { engine })) } else { Err(findings) }
@@ -69,17 +80,16 @@ impl RegoPolicies {
     ///
     /// # Errors
     /// They could not be evaluated.
-    pub fn veto(&self, question: &Question<'_>) -> Result<Option<Veto>, PolicyError> {
-        let failed = |error: &dyn std::fmt::Display| PolicyError::Evaluation(error.to_string());
-        let input = question.to_json().to_string();
+    pub(crate) fn veto(&self, question: &Question<'_>) -> Result<Option<Veto>, PolicyError> {
+        let input = Value::from_json_str(&question.to_json().to_string());
         let mut engine = self.engine.clone();
-        engine.set_input(Value::from_json_str(&input).map_err(|error| failed(&error))?);
-        let denials = engine.eval_rule(DENY.to_owned()).unwrap_or(Value::Undefined);
-        if let Some(veto) = first(&denials) {
+        engine.set_input(input.map_err(|error| PolicyError::Evaluation(error.to_string()))?);
+        let said = evaluated(&mut engine);
+        let said = said.map_err(|error| PolicyError::Evaluation(one_line(&error)))?;
+        if let Some(veto) = first(&said["deny"]) {
             return Ok(Some(veto));
         }
-        let allow = engine.eval_rule(ALLOW.to_owned()).map_err(|error| failed(&error))?;
-        if allow == Value::from(true) {
+        if said["allow"] == Value::from(true) {
             return Ok(None);
         }
         Ok(Some(Veto {
@@ -90,16 +100,28 @@ impl RegoPolicies {
     }
 }
 
-fn add(engine: &mut Engine, file: &Path) -> Result<(), String> {
-    let failed = |error: std::io::Error| format!("cannot be read: {error}");
-    if std::fs::metadata(file).map_err(failed)?.len() > MAX_FILE_BYTES {
-        return Err(format!("has more than {MAX_FILE_BYTES} bytes"));
-    }
-    let text = std::fs::read_to_string(file).map_err(failed)?;
-    let package = engine.add_policy(file.display().to_string(), text);
-    match package.map_err(|error| error.to_string())? {
-        package if package == "data.marque" => Ok(()),
-        other => Err(format!("is of the package `{other}`; it has to be `marque`")),
+/// What the package comes to.
+fn evaluated(engine: &mut Engine) -> Result<Value, String> {
+    let found = engine.eval_query(PACKAGE.to_owned(), false).map_err(|error| error.to_string())?;
+    let mut expressions = found.result.into_iter().flat_map(|result| result.expressions);
+    Ok(expressions.next().map_or(Value::Undefined, |expression| expression.value))
+}
+
+fn one_line(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+/// An error as the engine writes one, `--> FILE:LINE:COLUMN`, the line itself and `error: WHY`.
+fn finding(error: &str, file: &PathBuf, files: &[(PathBuf, String)]) -> PolicyFinding {
+    let placed = files.iter().find_map(|(file, _)| {
+        let (_, rest) = error.split_once(&format!("--> {}:", file.display()))?;
+        let line = rest.split(':').next()?.parse().ok()?;
+        Some((file, line))
+    });
+    let why = error.rsplit_once("error: ").map_or(error, |(_, why)| why);
+    match placed {
+        Some((file, line)) => PolicyFinding::new(file, Some(line), one_line(why)),
+        None => PolicyFinding::new(file, None, one_line(why)),
     }
 }
 

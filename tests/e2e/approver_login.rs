@@ -6,7 +6,7 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-use crate::people::{APP, Provider};
+use crate::people::{APP, APP_SECRET, Provider, SECRET_APP};
 use crate::support::browser::Browser;
 use crate::support::daemon::{Daemon, NON_PRODUCTION, PRODUCTION, RESTARTER, ROTATOR};
 use crate::support::http::{Answer, Call};
@@ -27,12 +27,16 @@ pub(crate) struct Desk {
 }
 
 /// Lets the people of a provider approve in a trust domain.
-fn approvers(provider: &Provider, trust_domains: &Path, trust_domain: &str, more: &str) {
+fn approvers(
+    provider: &Provider,
+    trust_domains: &Path,
+    (trust_domain, client): (&str, &str),
+    more: &str,
+) {
     let file = trust_domains.join(trust_domain).join("trust-domain.toml");
     let text = fs::read_to_string(&file).expect("read the document");
     let environment = if trust_domain == PRODUCTION { "production" } else { "non-production" };
     let (issuer, ca_file) = (&provider.issuer, provider.ca_file.display());
-    let client = if trust_domain == PRODUCTION { APP } else { "expenses" };
     let table = format!(
         "\n[approver_login]\nenvironment = \"{environment}\"\nissuer = \"{issuer}\"\n\
          authorization_endpoint = \"{issuer}/auth\"\ntoken_endpoint = \"{issuer}/token\"\n\
@@ -53,10 +57,20 @@ fn demand_mfa(trust_domains: &Path) {
 
 impl Desk {
     pub(crate) async fn start(modules: &Path, more: &str, prepare: impl FnOnce(&Path)) -> Self {
+        Self::start_as(APP, modules, more, prepare).await
+    }
+
+    /// With a client of the provider that is not everybody's.
+    async fn start_as(
+        client: &str,
+        modules: &Path,
+        more: &str,
+        prepare: impl FnOnce(&Path),
+    ) -> Self {
         let provider = Provider::start(modules, 600).await;
         let daemon = Daemon::start_with(|trust_domains| {
-            approvers(&provider, trust_domains, PRODUCTION, more);
-            approvers(&provider, trust_domains, NON_PRODUCTION, "");
+            approvers(&provider, trust_domains, (PRODUCTION, client), more);
+            approvers(&provider, trust_domains, (NON_PRODUCTION, "expenses"), "");
             prepare(trust_domains);
         })
         .await;
@@ -254,6 +268,81 @@ async fn nobody_finishes_a_login_that_another_browser_began_or_a_second_time() {
     thief.steal(&desk.base, LOGIN_COOKIE, &cookie);
     let answer = thief.get(&callback).await;
     not_logged_in(&desk, &thief, &answer, "login_replayed");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn refused_logins_are_on_record_and_anybodys_noise_does_not_fill_the_log() {
+    let Some(modules) = modules() else { return };
+    let desk = Desk::start(&modules, "", |_| {}).await;
+    let mut mallory = desk.browser();
+    for _ in 0..40 {
+        mallory.get(&format!("{}/login", desk.base)).await.expect(303);
+        let answer = mallory.get(&format!("{}/login/callback?state=x", desk.base)).await;
+        not_logged_in(&desk, &mallory, &answer, "login_state_mismatch");
+    }
+    let leaves = log::export(&desk.daemon.operator(PRODUCTION), &desk.daemon.path("log")).await;
+    let refused = leaves.iter().filter(|leaf| leaf.to_string().contains("login_refused")).count();
+    assert_eq!(refused, 30, "one by one for an hour's first");
+}
+
+/// Runs statements on the database of a daemon; whether there was anybody to do it.
+async fn on_the_database(desk: &Desk, statements: &str) -> bool {
+    let Some(python) = crate::support::python::interpreter() else { return false };
+    let file = desk.daemon.data_dir().join(PRODUCTION).join("private/marque.sqlite");
+    let program = "import sqlite3, sys; c = sqlite3.connect(sys.argv[1], timeout=30); c.executescript(sys.argv[2])";
+    let ran = tokio::process::Command::new(python)
+        .args(["-c", program])
+        .arg(&file)
+        .arg(statements)
+        .output()
+        .await
+        .expect("Python runs");
+    assert!(ran.status.success(), "{ran:?}");
+    true
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_is_logged_in_of_whom_the_log_does_not_say_it() {
+    let Some(modules) = modules() else { return };
+    let desk = Desk::start(&modules, "", |_| {}).await;
+    desk.log_in("alice").await;
+    let full =
+        "CREATE TRIGGER full BEFORE INSERT ON leaves BEGIN SELECT RAISE(ABORT, 'no room'); END;";
+    if !on_the_database(&desk, full).await {
+        return;
+    }
+    let mut alice = desk.browser();
+    let callback = desk.to_callback(&mut alice, "alice", "").await;
+    let answer = alice.get(&callback).await;
+    not_logged_in(&desk, &alice, &answer, "login_unavailable");
+    on_the_database(&desk, "DROP TRIGGER full;").await;
+    desk.log_in("alice").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_confidential_client_shows_its_secret_and_with_another_nobody_logs_in() {
+    let Some(modules) = modules() else { return };
+    let secret = |text: &'static str| {
+        move |trust_domains: &Path| {
+            let file = trust_domains.join(PRODUCTION).join("login.secret");
+            fs::write(file, format!("{text}\n")).expect("write the secret");
+        }
+    };
+    let more = "client_secret_file = \"login.secret\"";
+    let own = Desk::start_as(SECRET_APP, &modules, more, secret(APP_SECRET)).await;
+    let mut alice = own.log_in("alice").await;
+    assert_eq!(own.session(&mut alice).await["subject"], "alice");
+    assert!(!own.daemon.output().contains(APP_SECRET));
+    let other = Desk::start_as(SECRET_APP, &modules, more, secret("another+secret/&=")).await;
+    let refused = until("an answer", async || {
+        let mut browser = other.browser();
+        let callback = other.to_callback(&mut browser, "alice", "").await;
+        let answer = browser.get(&callback).await;
+        (!answer.body.contains("login_unavailable")).then_some((browser, answer))
+    })
+    .await;
+    not_logged_in(&other, &refused.0, &refused.1, "login_code_refused");
+    assert!(!other.daemon.output().contains("another+secret"));
 }
 
 #[tokio::test(flavor = "multi_thread")]

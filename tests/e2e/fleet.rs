@@ -20,11 +20,11 @@ use crate::support::programs::{copy_of_this_program, marque};
 use crate::support::wait::until;
 
 const TRUST_DOMAIN: &str = "prod.example.org";
-const AGENT: &str = "/agent/cert-rotator/fleet";
+pub(crate) const AGENT: &str = "/agent/cert-rotator/fleet";
 
 /// The database, or `None` where the test is to be skipped.
 #[expect(clippy::disallowed_methods, reason = "where PostgreSQL is comes from the environment")]
-fn database() -> Option<String> {
+pub(crate) fn database() -> Option<String> {
     if let Some(url) = std::env::var("MARQUE_TEST_POSTGRES_URL").ok().filter(|url| !url.is_empty())
     {
         return Some(url);
@@ -36,20 +36,20 @@ fn database() -> Option<String> {
 }
 
 /// A folder with what replicas share: the trust domain, the sealing key, the address of the database.
-struct Fleet {
+pub(crate) struct Fleet {
     folder: TempDir,
 }
 
 /// One running `marque issuer`; killed when dropped.
-struct Replica {
-    child: Child,
+pub(crate) struct Replica {
+    pub(crate) child: Child,
     data_dir: PathBuf,
-    place: Place,
+    pub(crate) place: Place,
 }
 
 impl Fleet {
     /// A fleet in a database of its own, so that tests do not meet.
-    async fn new(server: &str) -> Self {
+    pub(crate) async fn new(server: &str) -> Self {
         let folder = tempfile::Builder::new().prefix("mq").tempdir_in("/tmp").unwrap();
         let database = format!(
             "fleet_{}",
@@ -76,12 +76,12 @@ impl Fleet {
         fleet
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 
     /// Starts the replica with this data folder and waits until it serves.
-    async fn start(&self, name: &str) -> Replica {
+    pub(crate) async fn start(&self, name: &str) -> Replica {
         let data_dir = self.path(name);
         let endpoints = data_dir.join("endpoints.json");
         drop(fs::remove_file(&endpoints));
@@ -117,7 +117,7 @@ impl Fleet {
     }
 
     /// Gives the second replica the keys of the first.
-    fn share_keys(&self, from: &Replica, to: &str) {
+    pub(crate) fn share_keys(&self, from: &Replica, to: &str) {
         let keys = |data_dir: &Path| data_dir.join(TRUST_DOMAIN).join("private/keys");
         let target = keys(&self.path(to));
         folder::copy(&keys(&from.data_dir), &target);
@@ -128,12 +128,12 @@ impl Fleet {
 }
 
 impl Replica {
-    fn operator(&self) -> Operator {
+    pub(crate) fn operator(&self) -> Operator {
         Operator::new(self.data_dir.join("endpoints.json"), TRUST_DOMAIN)
     }
 
     /// The fleet's agent, attested by this replica.
-    async fn client(&self, program: &Path) -> Client {
+    pub(crate) async fn client(&self, program: &Path) -> Client {
         let mut workload = Workload::start(program, &self.place);
         let svid = workload.jwt_svid(&self.place.issuer_url).await;
         let http = Http::trusting(&self.place.ca_file);

@@ -67,5 +67,6 @@ mod tenants;
 mod token_life;
 mod token_request;
 mod webhooks;
+mod webhooks_fleet;
 mod wit;
 mod workload_endpoint;

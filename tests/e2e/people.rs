@@ -25,6 +25,9 @@ use crate::support::wait::until;
 const ID_TOKEN_TYPE: &str = "urn:ietf:params:oauth:token-type:id_token";
 /// The application whose ID tokens Marque takes.
 pub(crate) const APP: &str = "marque-dev";
+/// An application that has to prove who it is, and how. What is in it does not survive a form that is not encoded.
+pub(crate) const SECRET_APP: &str = "confidential";
+pub(crate) const APP_SECRET: &str = "s3cret+of/the%20app&=";
 /// Another application of the provider.
 const OTHER_APP: &str = "expenses";
 
@@ -52,6 +55,7 @@ impl Provider {
             "certificate": certificate,
             "key": key,
             "clients": [APP, OTHER_APP],
+            "confidential": { SECRET_APP: APP_SECRET },
             "lifetime": lifetime,
         });
         let mut command = Command::new("node");
@@ -112,7 +116,7 @@ impl Provider {
 }
 
 /// A certificate authority, a certificate for `localhost` by it, and its key: PEM files.
-fn certificates(folder: &Path) -> [PathBuf; 3] {
+pub(crate) fn certificates(folder: &Path) -> [PathBuf; 3] {
     let authority = ScratchTrustDomain::at("login.example.org", timestamp());
     let mut params = authority.leaf_params(&authority.id("/provider"));
     params.subject_alt_names =

@@ -333,3 +333,54 @@ async fn the_cases_of_a_folder_are_run_with_their_coverage() {
     let said = run_marque(&["policy", "test", &copy].map(ToOwned::to_owned)).await.failed();
     assert!(format!("{}{}", said.out, said.err).contains("expected approve"), "{said:?}");
 }
+
+const REGO: &str = "package marque\nimport rego.v1\n\nallow := true\n\n\
+    deny contains {\"code\": \"data_class_denied\", \"reason\": \"not this one\"} if {\n  \
+    input.resource.id == \"restart-preview\"\n}\n";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn m_83_rego_of_the_folder_refuses_what_cedar_permits() {
+    let rego = |text: &'static str| {
+        move |folder: &Path| append(folder, "dev.example.org/policy/own.rego", text)
+    };
+    let daemon = self::daemon(rego(REGO)).await;
+    let restarter = Client::start(&daemon, RESTARTER).await;
+    restarter.ask(&restart()).await.refused("data_class_denied");
+    drop(daemon);
+    // A rule that fails is no answer, although the other one allows.
+    let failing = "package marque\nimport rego.v1\nallow := true\n\
+        deny := {\"a\"} if input.action.name == \"request\"\ndeny := {\"b\"} if input.context.risk >= 0\n";
+    let daemon = self::daemon(rego(failing)).await;
+    let restarter = Client::start(&daemon, RESTARTER).await;
+    let refused = restarter.ask(&restart()).await;
+    assert_eq!(refused.text("code"), "policy_error", "{refused:?}");
+}
+
+#[tokio::test]
+async fn rego_is_checked_shown_and_pinned_with_the_rest_and_what_nobody_reads_is_a_finding() {
+    let scratch = tempfile::tempdir().unwrap();
+    folder::copy(&folder::shipped(), scratch.path());
+    fs::remove_dir_all(scratch.path().join("dev.example.org/policy/tests")).unwrap();
+    let copy = scratch.path().join("dev.example.org").display().to_string();
+    let policy = async |command: &str| {
+        let words = ["--output", "json", "policy", command, &copy];
+        run_marque(&words.map(ToOwned::to_owned)).await
+    };
+    let check = async || run_marque(&["check", &copy].map(ToOwned::to_owned)).await;
+    let before = policy("digest").await.succeeded().json();
+    append(scratch.path(), "dev.example.org/policy/own.rego", REGO);
+    let after = policy("digest").await.succeeded().json();
+    assert_ne!(before[0]["digest"], after[0]["digest"]);
+    let shown = policy("show").await.succeeded().json();
+    let own = shown.as_array().unwrap().iter().find(|one| one["id"] == "rego:own.rego").unwrap();
+    assert!(own["set"] == "rego" && own["text"] == REGO, "{shown}");
+    check().await.succeeded();
+    append(scratch.path(), "dev.example.org/policy/own.rego", "\nallow if {\n");
+    let said = check().await.failed();
+    let told = format!("{}{}", said.out, said.err);
+    assert!(told.contains("policy/own.rego:1"), "{told}");
+    fs::remove_file(scratch.path().join("dev.example.org/policy/own.rego")).unwrap();
+    append(scratch.path(), "dev.example.org/policy/more.cedar", "// forbid");
+    let said = check().await.failed();
+    assert!(format!("{}{}", said.out, said.err).contains("more.cedar: is not read"), "{said:?}");
+}

@@ -4,6 +4,8 @@
 //
 //     node oidc_provider.mjs '{"port":…,"certificate":"cert.pem","key":"key.pem","clients":["app"],"lifetime":600}'
 //
+// `confidential` has more clients, which authenticate by the secrets there (RFC 6749 section 2.3.1).
+//
 // Serves https://localhost:<port>. `POST /rotate` gives it a new signing key in the place of the old one, and
 // `POST /redirect` with `{"uri": …}` lets every client's people come back there, too. An interaction is
 // over as soon as it begins: the person of the parameter `login_hint` is logged in, by password and one-time password.
@@ -27,13 +29,15 @@ const cookieKey = crypto.randomUUID();
 const redirects = ['https://app.example.org/callback'];
 const keys = new Map();
 
-function client(id) {
+function client([id, secret]) {
   return {
     client_id: id,
     redirect_uris: [...redirects],
     grant_types: ['authorization_code'],
     response_types: ['code'],
-    token_endpoint_auth_method: 'none',
+    ...(secret === undefined
+      ? { token_endpoint_auth_method: 'none' }
+      : { client_secret: secret, token_endpoint_auth_method: 'client_secret_basic' }),
     id_token_signed_response_alg: 'ES256',
     require_auth_time: true,
   };
@@ -46,7 +50,7 @@ async function provider(generation) {
   }
   const key = keys.get(generation);
   return new Provider(issuer, {
-    clients: order.clients.map(client),
+    clients: [...order.clients.map((id) => [id]), ...Object.entries(order.confidential ?? {})].map(client),
     jwks: { keys: [key] },
     cookies: { keys: [cookieKey] },
     acrValues: ['urn:example:two-factors'],

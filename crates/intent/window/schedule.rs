@@ -68,8 +68,10 @@ impl<'a> Schedule<'a> {
         }
         match self.closes(at) {
             Some(until) => {
-                let until = self.next_blackout(at, until).unwrap_or(until);
-                Standing::Open { until: Some(until).filter(|until| *until < plus(at, AHEAD)) }
+                // No further than anybody wants to know: the end of time has no day after it.
+                let far = plus(at, AHEAD);
+                let until = self.next_blackout(at, until.min(far)).unwrap_or(until);
+                Standing::Open { until: Some(until).filter(|until| *until < far) }
             }
             None => Standing::Outside { opens_at: self.opening(at) },
         }

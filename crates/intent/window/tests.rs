@@ -47,6 +47,21 @@ fn without_windows_it_is_always_open() {
 }
 
 #[test]
+fn without_windows_it_is_open_until_the_next_blackout_wherever_that_is() {
+    for zone in ["UTC", "Europe/Berlin", "Africa/Cairo", "Asia/Tokyo", "Pacific/Kiritimati"] {
+        let rule = format!(
+            "[[recurring]]\nrrule = \"FREQ=DAILY;BYHOUR=12\"\ntz = \"{zone}\"\nduration = \"1h\"\n"
+        );
+        let freeze = calendar(&rule);
+        let own = window("FREQ=DAILY;BYHOUR=12", zone, "1h");
+        let (now, far) = (at("2026-11-24T16:00:00Z"), at("2026-11-26T16:00:00Z"));
+        let next = own.next_start(now, far, Repeated::Both);
+        assert!(next.is_some());
+        assert_eq!(Schedule::new(&[], [&freeze]).at(now), Standing::Open { until: next }, "{zone}");
+    }
+}
+
+#[test]
 fn a_window_that_never_closes_has_no_end() {
     let windows = [window("FREQ=DAILY;BYHOUR=0", "UTC", "24h")];
     let standing = Schedule::new(&windows, []).at(at("2026-11-24T08:00:00Z"));

@@ -112,7 +112,8 @@ impl Approvers {
         }
         let holder = Thumbprint::new(sha256(name.as_bytes()));
         let key = ReplayKey::new(ProofKind::Callback, &holder, headers.id);
-        let until = sent.saturating_add(TOLERANCE).unwrap_or(now);
+        // For as long as any replica could take it, whatever its clock says.
+        let until = sent.saturating_add(2 * TOLERANCE).unwrap_or(now);
         match self.store.remember(vec![SingleUse { key, until }]).await {
             Ok(Freshness::Fresh) => Ok(()),
             Ok(Freshness::Replayed) => Err(CallbackError::Replayed),

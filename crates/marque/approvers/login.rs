@@ -7,7 +7,6 @@
 use std::time::Duration;
 
 use futures::future::BoxFuture;
-use marque_audit::EventKind;
 use marque_exchange::{Freshness, ProofKind, ReplayKey, ReplayStore as _, SingleUse};
 use marque_jose::{Thumbprint, base64url, sha256};
 use marque_store::KeptChange;
@@ -48,7 +47,7 @@ pub(crate) struct Begun {
 }
 
 /// What the provider sent a browser back with.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(crate) struct Answered {
     pub(crate) code: Option<String>,
     pub(crate) state: Option<String>,
@@ -192,7 +191,7 @@ impl Approvers {
             tracing::info!(error = error as &dyn std::error::Error, code, "a login was refused");
             // What is not even of a browser that asked is anybody's noise.
             if !matches!(error, LoginError::NotOffered | LoginError::NotBegun | LoginError::Busy) {
-                self.record(EventKind::ApproverLoginRefused, None, Some(code)).await;
+                self.record_refusal(code).await;
             }
         }
         entered

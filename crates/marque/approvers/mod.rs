@@ -9,6 +9,7 @@ mod callback;
 mod decide;
 mod login;
 mod provider;
+mod refusals;
 mod sealed;
 mod secrets;
 mod session;
@@ -37,6 +38,7 @@ pub(crate) use self::session::{LOGIN_COOKIE, SESSION_COOKIE, Session, Shown};
 
 use self::callback::Integration;
 use self::provider::Provider;
+use self::refusals::Refusals;
 use crate::issuer::IntentDesk;
 use crate::oidc::OidcKeyRing;
 
@@ -57,6 +59,7 @@ pub struct Approvers {
     clock: Arc<dyn Clock>,
     random: Arc<dyn Random>,
     places: Semaphore,
+    refusals: Refusals,
 }
 
 /// What approvers are opened with.
@@ -105,6 +108,7 @@ impl Approvers {
             clock,
             random,
             places: Semaphore::new(MAX_AT_ONCE),
+            refusals: Refusals::default(),
         }))
     }
 
@@ -127,18 +131,17 @@ impl Approvers {
         self.clock.now()
     }
 
-    /// Puts it on record that somebody came in, or did not.
-    async fn record(&self, kind: EventKind, actor: Option<String>, code: Option<&str>) {
-        let mut event = Event::new(kind, self.now());
-        if let Some(actor) = actor {
-            event = event.with_actor(actor);
-        }
-        if let Some(code) = code {
-            event = event.with_detail("why", code);
+    /// Puts it on record that somebody did not come in, unless that is there often enough.
+    async fn record_refusal(&self, code: &'static str) {
+        let now = self.now();
+        let Some(more) = self.refusals.tell(code, now) else { return };
+        let mut event = Event::new(EventKind::ApproverLoginRefused, now).with_detail("why", code);
+        if more > 0 {
+            event = event.with_detail("unrecorded_before", more);
         }
         if let Err(error) = self.store.append(event).await {
             let error = &error as &dyn std::error::Error;
-            tracing::error!(error, "a login could not be recorded");
+            tracing::error!(error, "a refused login could not be recorded");
         }
     }
 

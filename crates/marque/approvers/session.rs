@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 
 use jiff::Timestamp;
-use marque_audit::EventKind;
+use marque_audit::{Event, EventKind};
 use marque_exchange::LoggedIn;
 use marque_intent::{Approver, Decider, Digest, GroupName, MfaEvidence, Person, Principal};
 use marque_registry::ApproverLogin;
@@ -127,15 +127,13 @@ impl Approvers {
             self.now().saturating_add(settings.session()).map_err(LoginError::unavailable)?;
         let change =
             KeptChange::new(KIND, &key(&id), row, until).map_err(LoginError::unavailable)?;
-        if !self.store.keep(vec![change]).await.map_err(LoginError::unavailable)? {
+        let event = Event::new(EventKind::ApproverLoggedIn, self.now())
+            .with_actor(Approver::Person(row.person.clone()).to_string());
+        // Nobody is logged in of whom the log does not say it.
+        let kept = self.store.keep_on_record(vec![change], event).await;
+        if !kept.map_err(LoginError::unavailable)? {
             return Err(LoginError::unavailable("the session's name is taken"));
         }
-        self.record(
-            EventKind::ApproverLoggedIn,
-            Some(Approver::Person(row.person.clone()).to_string()),
-            None,
-        )
-        .await;
         Ok(if row.terminal { format!("{TERMINAL_PREFIX}{id}") } else { id })
     }
 

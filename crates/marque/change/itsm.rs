@@ -85,6 +85,9 @@ impl HttpTicketSystem {
     }
 
     async fn ask(&self, ticket: &TicketRef) -> Result<TicketFacts, Unusable> {
+        if leads_elsewhere(ticket.as_str()) {
+            return Err(Unusable::Unknown);
+        }
         let url = self.system.url().of(ticket.as_str()).map_err(Unusable::Url)?;
         let headers = self.headers().await?;
         // Ends the connection when this function does, however it does.
@@ -163,6 +166,12 @@ impl TicketSource for HttpTicketSystem {
     }
 }
 
+/// Whether a name has a part that leads up in a path. Servers decode before they resolve (RFC 3986 section 6.2.2), so that
+/// encoding it does not keep the question at tickets.
+fn leads_elsewhere(ticket: &str) -> bool {
+    ticket.split(['/', '\\']).any(|part| part == "." || part == "..")
+}
+
 /// An error with its causes. None of them names a header's value.
 fn chain(error: &dyn Error) -> String {
     let mut text = error.to_string();
@@ -174,14 +183,19 @@ fn chain(error: &dyn Error) -> String {
     text
 }
 
-/// A scalar as text; none where there is none, or one that is empty or too long.
-fn text_at(answer: &Map<String, Value>, pointer: &str) -> Option<String> {
+/// What is at a pointer.
+fn value_at<'a>(answer: &'a Map<String, Value>, pointer: &str) -> Option<&'a Value> {
     let (first, rest) = match pointer.strip_prefix('/')?.split_once('/') {
         Some((first, rest)) => (first, format!("/{rest}")),
         None => (pointer.strip_prefix('/')?, String::new()),
     };
     let first = first.replace("~1", "/").replace("~0", "~");
-    let text = match answer.get(&first)?.pointer(&rest)? {
+    answer.get(&first)?.pointer(&rest)
+}
+
+/// A scalar as text; none where there is none, or one that is empty or too long.
+fn text_at(answer: &Map<String, Value>, pointer: &str) -> Option<String> {
+    let text = match value_at(answer, pointer)? {
         Value::String(text) => text.clone(),
         Value::Number(number) => number.to_string(),
         Value::Bool(value) => value.to_string(),
@@ -201,8 +215,12 @@ fn planned_in(
         let instant: Option<Timestamp> = text.and_then(|text| text.parse().ok());
         instant.ok_or_else(|| missing(pointer))
     };
+    let unsaid = |pointer: &str| match value_at(answer, pointer) {
+        None | Some(Value::Null) => true,
+        Some(value) => value == "",
+    };
     match (text_at(answer, from), text_at(answer, until)) {
-        (None, None) => Ok(None),
+        (None, None) if unsaid(from) && unsaid(until) => Ok(None),
         (start, end) => {
             let (start, end) = (instant(start, from)?, instant(end, until)?);
             if start < end { Ok(Some((start, end))) } else { Err(missing(until)) }

@@ -3,9 +3,10 @@
 use std::sync::Mutex;
 
 use marque_intent::{
-    Circumstances, Digest, GrantTerms, IntentRequest, Requester, TicketFacts, TicketLookupError,
-    resolve,
+    Circumstances, Digest, GrantTerms, IntentRequest, PlaybookSet, Requester, TicketFacts,
+    TicketLookupError, resolve,
 };
+use marque_spiffe::Environment;
 use marque_testkit::FixedClock;
 use serde_json::json;
 
@@ -31,15 +32,15 @@ impl TicketSource for Told {
 }
 
 /// Windows from 10:00 to 11:00 and from 12:00 to 14:00 of each day, with a freeze from 12:00 to 13:30 of the first.
-struct Stage {
-    clock: FixedClock,
+pub(super) struct Stage {
+    pub(super) clock: FixedClock,
     told: Arc<Told>,
-    control: ChangeControl,
+    pub(super) control: ChangeControl,
     playbook: Playbook,
 }
 
 impl Stage {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let clock = FixedClock::default();
         let facts = TicketFacts {
             state: "approved".to_owned(),
@@ -56,28 +57,17 @@ impl Stage {
             systems: [(name, tickets)].into(),
             clock: shared,
         };
-        let text = PLAYBOOK
-            .replace(
-                "start_within = \"15m\"\n",
-                "start_within = \"15m\"\nblackout = [\"calendar:freeze\"]\nwindows = [\n\
-                 { rrule = \"FREQ=DAILY;BYHOUR=10\", tz = \"UTC\", duration = \"1h\" },\n\
-                 { rrule = \"FREQ=DAILY;BYHOUR=12\", tz = \"UTC\", duration = \"2h\" }]\n",
-            )
-            .replace(
-                "pattern = \"^CHG-[0-9]{3,8}$\"\n",
-                "pattern = \"^CHG-[0-9]{3,8}$\"\nvalidator = \"itsm\"\nstates = [\"approved\"]\n\
-                 bind = [\"service\"]\nrevoke_on_close = true\n",
-            );
+        let text = playbook();
         let playbook = Playbook::parse(&text).unwrap();
         Self { clock, told, control, playbook }
     }
 
-    fn at(&self, time: &str) -> &Self {
+    pub(super) fn at(&self, time: &str) -> &Self {
         self.clock.set(at(time));
         self
     }
 
-    fn say(&self, change: impl FnOnce(&mut TicketFacts)) {
+    pub(super) fn say(&self, change: impl FnOnce(&mut TicketFacts)) {
         change(self.told.0.lock().unwrap().as_mut().unwrap());
     }
 
@@ -99,7 +89,7 @@ impl Stage {
         (denial.code(), denial.retry().after.map(|after| after.as_secs()))
     }
 
-    fn grant(&self, shape: impl FnOnce(&mut GrantTerms)) -> Grant {
+    pub(super) fn grant(&self, shape: impl FnOnce(&mut GrantTerms)) -> Grant {
         let circumstances = Circumstances {
             intent_id: "int_0123456789abcdefghjkmnpqrs".parse().unwrap(),
             policy_set_digest: Digest::of(b"policies"),
@@ -122,7 +112,30 @@ impl Stage {
     }
 }
 
-fn at(time: &str) -> Timestamp {
+fn playbook() -> String {
+    PLAYBOOK
+        .replace(
+            "start_within = \"15m\"\n",
+            "start_within = \"15m\"\nblackout = [\"calendar:freeze\"]\nwindows = [\n\
+             { rrule = \"FREQ=DAILY;BYHOUR=10\", tz = \"UTC\", duration = \"1h\" },\n\
+             { rrule = \"FREQ=DAILY;BYHOUR=12\", tz = \"UTC\", duration = \"2h\" }]\n",
+        )
+        .replace(
+            "pattern = \"^CHG-[0-9]{3,8}$\"\n",
+            "pattern = \"^CHG-[0-9]{3,8}$\"\nvalidator = \"itsm\"\nstates = [\"approved\"]\n\
+             bind = [\"service\"]\nrevoke_on_close = true\n",
+        )
+}
+
+/// The one playbook, as a folder's set of them.
+pub(super) fn playbooks() -> PlaybookSet {
+    let folder = marque_testkit::temp_dir();
+    std::fs::write(folder.path().join("ingress-cert-rotation.toml"), playbook()).unwrap();
+    let trust_domain = "prod.example.org".parse().unwrap();
+    PlaybookSet::load(folder.path(), &trust_domain, Environment::Production).unwrap()
+}
+
+pub(super) fn at(time: &str) -> Timestamp {
     format!("2030-01-01T{time}Z").parse().unwrap()
 }
 

@@ -209,7 +209,7 @@ struct Shown {
     #[serde(skip_serializing_if = "Option::is_none")]
     playbook: Option<String>,
     actions: Vec<&'static str>,
-    /// The code of a forbid, or the tier of a permit.
+    /// The code of a forbid, the tier of a permit, or `refusal` of a file in Rego.
     gives: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<String>,
@@ -222,6 +222,7 @@ fn show(session: &mut Session, path: &Path) -> Result<(), Failure> {
     let mut all = Vec::new();
     for Loaded { name, policy, .. } in load(path)? {
         all.extend(policy.policies().map(|policy| shown(&name, policy)));
+        all.extend(policy.rego().map(|(file, text)| in_rego(&name, file, text)));
     }
     session.output.show(&all, |all| {
         let rows = all.iter().map(|one| {
@@ -237,6 +238,23 @@ fn show(session: &mut Session, path: &Path) -> Result<(), Failure> {
         });
         table(["TRUST DOMAIN", "POLICY", "SET", "PLAYBOOK", "ACTIONS", "GIVES", "REASON"], rows)
     })
+}
+
+/// A file in Rego, whose rules have no names of their own.
+fn in_rego(trust_domain: &str, file: &Path, text: &str) -> Shown {
+    let name = file.file_name().unwrap_or_default().to_string_lossy();
+    Shown {
+        trust_domain: trust_domain.to_owned(),
+        id: format!("rego:{name}"),
+        set: "rego",
+        playbook: None,
+        actions: vec!["approve", "request", "use"],
+        gives: "refusal".to_owned(),
+        reason: None,
+        file: file.to_owned(),
+        line: 1,
+        text: text.to_owned(),
+    }
 }
 
 fn shown(trust_domain: &str, policy: &PolicyInfo) -> Shown {

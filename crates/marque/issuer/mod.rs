@@ -374,6 +374,7 @@ impl Issuer {
             control: Arc::clone(&self.intents.change),
             playbooks: Arc::clone(&self.intents.playbooks),
             store: Arc::clone(&self.store) as _,
+            open: Arc::clone(&self.store) as _,
             clock: Arc::clone(&self.clock),
         }
     }
@@ -404,13 +405,7 @@ fn further_points(
         ExternalPoint::open(rule, folder)
             .with_context(|| format!("open the decision point `{name}`"))
     });
-    Ok(FurtherPoints {
-        external: external.collect::<Result<_, _>>()?,
-        #[cfg(feature = "rego")]
-        rego: marque_policy::RegoPolicies::load(&folder.join("policy")).map_err(|found| {
-            anyhow::anyhow!("{}", found.iter().map(|one| format!("{one}\n")).collect::<String>())
-        })?,
-    })
+    Ok(FurtherPoints { external: external.collect::<Result<_, _>>()? })
 }
 
 /// Puts it on record when keys were made (M 106: the issuer's own events are in the log too).

@@ -151,6 +151,11 @@ impl Webhooks {
                 );
                 if cursor.failed >= MAX_TRIES {
                     count(hook, "dead");
+                    tracing::error!(
+                        webhook = hook.name,
+                        leaf = leaf.seq(),
+                        "a message was put aside, and nobody has it"
+                    );
                     let (webhook, leaf) = (hook.name.clone(), leaf.seq());
                     dead = Some(DeadLetter { webhook, leaf, at: now, failure: failure.clone() });
                     (cursor.next, cursor.failed, cursor.retry_at) = (leaf + 1, 0, None);
@@ -349,12 +354,4 @@ fn count(hook: &Hook, result: &'static str) {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn pauses_double_to_a_limit() {
-        let pauses: Vec<u64> = (1..=11).map(|failed| pause(failed).as_secs()).collect();
-        assert_eq!(pauses, [1, 2, 4, 8, 16, 32, 64, 128, 256, 300, 300]);
-    }
-}
+mod tests;

@@ -11,17 +11,22 @@ use cedar_policy::{
 use marque_intent::{DenialCode, Digest, files_in};
 use serde_json::Value;
 
+use super::listing::{rego_files, strays};
 use super::names::Names;
 use super::relations;
 use super::statements::split;
 use super::{CedarDecisionPoint, PolicyInfo, PolicyPart, SCHEMA, Sets, Tier};
 use crate::finding::PolicyFinding;
+use crate::rego::RegoPolicies;
 
-const SCHEMA_FILE: &str = "schema.cedarschema";
-const HARD: &str = "hard.cedar";
-const GATE: &str = "gate.cedar";
+pub(super) const SCHEMA_FILE: &str = "schema.cedarschema";
+pub(super) const HARD: &str = "hard.cedar";
+pub(super) const GATE: &str = "gate.cedar";
 /// The folder of the parts that single playbooks have.
-const PLAYBOOKS: &str = "playbooks";
+pub(super) const PLAYBOOKS: &str = "playbooks";
+pub(super) const RELATIONS: &str = "relations";
+/// The folder of the cases, which decide nothing.
+pub(super) const TESTS: &str = "tests";
 /// The largest policy file, in bytes.
 const MAX_FILE_BYTES: u64 = 256 * 1024;
 /// The most policies in one file: evaluation takes time for each.
@@ -45,15 +50,23 @@ pub(super) fn load(dir: &Path) -> Result<CedarDecisionPoint, Vec<PolicyFinding>>
         findings: Vec::new(),
     };
     reader.own_schema(dir);
+    strays(dir, false, &mut reader.findings);
     let own = reader.part(dir, None);
     let mut parts = BTreeMap::new();
     for (playbook, folder) in playbook_folders(dir, &mut reader.findings) {
+        strays(&folder, true, &mut reader.findings);
         let more = reader.part(&folder, Some(&playbook));
         parts.insert(playbook, more);
     }
     let Reader { mut texts, mut findings, .. } = reader;
     let (relations, files) = relations::load(dir, &names, &schema, &mut findings);
     texts.extend(files);
+    let rego_files = rego_files(dir, &mut findings);
+    texts.extend(rego_files.iter().map(|(file, text)| (name_of(file), text.clone())));
+    let rego = RegoPolicies::parse(&rego_files).unwrap_or_else(|found| {
+        findings.extend(found);
+        None
+    });
     let digest = match Digest::of_document(SET_TAG, &texts) {
         Ok(digest) => digest,
         Err(error) => return Err(broken(error.to_string())),
@@ -80,6 +93,8 @@ pub(super) fn load(dir: &Path) -> Result<CedarDecisionPoint, Vec<PolicyFinding>>
         sets,
         policies,
         relations,
+        rego,
+        rego_files,
         digest,
         authorizer: Authorizer::new(),
     })
@@ -318,8 +333,13 @@ pub(super) fn toml_files(dir: &Path, findings: &mut Vec<PolicyFinding>) -> Vec<P
     })
 }
 
+/// The name of a file in its folder.
+pub(super) fn name_of(file: &Path) -> String {
+    file.file_name().unwrap_or_default().to_string_lossy().into_owned()
+}
+
 /// What is in a folder, by name; nothing if it is not there.
-fn entries(dir: &Path, findings: &mut Vec<PolicyFinding>) -> Vec<PathBuf> {
+pub(super) fn entries(dir: &Path, findings: &mut Vec<PolicyFinding>) -> Vec<PathBuf> {
     let mut found = Vec::new();
     let mut failed = |error: std::io::Error| {
         findings.push(PolicyFinding::new(dir, None, format!("cannot be read: {error}")));

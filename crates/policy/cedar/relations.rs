@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 use cedar_policy::{Entities, Entity, EntityUid, RestrictedExpression, Schema};
 use serde::Deserialize;
 
-use super::load::{read, toml_files};
+use super::load::{RELATIONS, name_of, read, toml_files};
 use super::names::Names;
 use crate::finding::PolicyFinding;
 
@@ -76,7 +76,7 @@ pub(super) fn load(
     schema: &Schema,
     findings: &mut Vec<PolicyFinding>,
 ) -> (Relations, Vec<(String, String)>) {
-    let dir = dir.join("relations");
+    let dir = dir.join(RELATIONS);
     let mut relations = Relations::default();
     let mut texts = Vec::new();
     let mut places: BTreeMap<String, PathBuf> = BTreeMap::new();
@@ -110,8 +110,7 @@ pub(super) fn load(
                 findings.push(PolicyFinding::new(&file, line, error.message()));
             }
         }
-        let name = file.file_name().unwrap_or_default().to_string_lossy();
-        texts.push((format!("relations/{name}"), text));
+        texts.push((format!("{RELATIONS}/{}", name_of(&file)), text));
     }
     if relations.things.len() > MAX_THINGS {
         let message = format!("there are more than {MAX_THINGS} things");

@@ -351,6 +351,62 @@ fn files_and_policies_have_their_limits() {
 }
 
 #[test]
+fn a_policy_that_nobody_would_read_is_a_finding() {
+    let forbid =
+        "@id(\"own\")\n@code(\"purpose_mismatch\")\nforbid (principal, action, resource);\n";
+    for file in [
+        "more.cedar",
+        "Hard.cedar",
+        "hard.CEDAR",
+        "extra/hard.cedar",
+        "rego/own.rego",
+        "playbooks/x/deny.cedar",
+        "playbooks/x/own.rego",
+        "playbooks/x/hard/hard.cedar",
+    ] {
+        let dir = folder_with("", AUTO, file, forbid);
+        fs::create_dir_all(dir.path().join("playbooks/x")).unwrap();
+        fs::write(dir.path().join("playbooks/x/hard.cedar"), "").unwrap();
+        let found = CedarDecisionPoint::load(dir.path()).unwrap_err();
+        assert!(found.iter().any(|one| one.message.contains("is not read")), "{file}: {found:?}");
+    }
+    let dir = folder_with("", AUTO, "README.md", "# Policies");
+    assert!(CedarDecisionPoint::load(dir.path()).is_ok());
+}
+
+#[cfg(feature = "rego")]
+#[test]
+fn rego_of_the_folder_refuses_more_and_is_in_the_digest() {
+    let rego = "package marque\nimport rego.v1\nallow if input.context.has_ticket\n";
+    let load =
+        |text: &str| CedarDecisionPoint::load(folder_with("", AUTO, "own.rego", text).path());
+    let (playbook, some) = (playbook("rule"), load(rego).unwrap());
+    let grant = grant(&playbook);
+    let ruling = |point: &CedarDecisionPoint| {
+        point.decide(&question(&grant, &playbook, Environment::NonProduction)).unwrap().ruling
+    };
+    assert!(matches!(ruling(&some), Ruling::Approve { .. }));
+    let other = load(&rego.replace("if input", "if not input")).unwrap();
+    assert_eq!(ruling(&other), denied(DenialCode::AgentNotAllowed, "rego:data.marque.allow"));
+    assert_ne!(some.set_digest(), other.set_digest());
+    assert_ne!(some.set_digest(), point("", AUTO).set_digest());
+    let broken = load("package marque\n\nallow if {").unwrap_err();
+    assert!(broken[0].file.ends_with("own.rego") && broken[0].line == Some(3), "{broken:?}");
+    // Rego refuses what Cedar permits, and permits nothing.
+    let nothing = folder_with("", "", "own.rego", "package marque\nallow := true\n");
+    let nothing = CedarDecisionPoint::load(nothing.path()).unwrap();
+    assert_eq!(ruling(&nothing), Ruling::refused(DenialCode::AgentNotAllowed));
+}
+
+#[cfg(not(feature = "rego"))]
+#[test]
+fn a_build_without_rego_refuses_a_folder_with_it() {
+    let dir = folder_with("", AUTO, "own.rego", "package marque\nallow := true\n");
+    let found = CedarDecisionPoint::load(dir.path()).unwrap_err();
+    assert!(found[0].message.contains("without the feature `rego`"), "{found:?}");
+}
+
+#[test]
 fn the_digest_is_over_every_file() {
     let digest = |hard: &str, gate: &str| *point(hard, gate).set_digest();
     assert_eq!(digest("", AUTO), digest("", AUTO));

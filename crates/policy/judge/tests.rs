@@ -17,6 +17,7 @@ const PLAYBOOK: &str =
 #[derive(Debug)]
 struct Fixed {
     ruling: Ruling,
+    gate: Ruling,
     digest: Digest,
 }
 
@@ -26,12 +27,16 @@ impl DecisionPoint for Fixed {
     }
 
     fn if_nothing_forbade(&self, _: &Question<'_>) -> Result<Ruling, PolicyError> {
-        Ok(Ruling::AskApproval { rules: vec!["gate".to_owned()] })
+        Ok(self.gate.clone())
     }
 
     fn set_digest(&self) -> &Digest {
         &self.digest
     }
+}
+
+fn ask() -> Ruling {
+    Ruling::AskApproval { rules: vec!["gate".to_owned()] }
 }
 
 fn approve() -> Ruling {
@@ -75,8 +80,18 @@ fn scored(score: u32) -> RiskAssessment {
 }
 
 fn judged(playbook: &Playbook, score: u32, ruling: Ruling, may_observe: bool) -> Verdict {
+    gated(playbook, score, ruling, ask(), may_observe)
+}
+
+fn gated(
+    playbook: &Playbook,
+    score: u32,
+    ruling: Ruling,
+    gate: Ruling,
+    may_observe: bool,
+) -> Verdict {
     let grant = grant(playbook, scored(score));
-    let point = Fixed { ruling, digest: Digest::of(b"set") };
+    let point = Fixed { ruling, gate, digest: Digest::of(b"set") };
     let (evidence, now) = (&grant.evidence, Timestamp::UNIX_EPOCH);
     let (act, environment) = (Act::Request, Environment::Production);
     let question = Question { grant: &grant, playbook, evidence, environment, act, now };
@@ -117,7 +132,7 @@ fn what_policy_refuses_stays_refused_whatever_the_score() {
 fn without_factors_the_grants_own_risk_counts() {
     let playbook = playbook(ENFORCED, "base = 40\ndeny_at = 41\napprove_at = 40");
     let grant = grant(&playbook, RiskAssessment::default());
-    let point = Fixed { ruling: approve(), digest: Digest::of(b"set") };
+    let point = Fixed { ruling: approve(), gate: ask(), digest: Digest::of(b"set") };
     let question = |grant| Question {
         grant,
         playbook: &playbook,
@@ -150,20 +165,36 @@ fn m_131_an_observed_playbook_records_what_it_would_refuse_and_does_not() {
 }
 
 #[test]
+fn observing_lets_no_risk_pass_that_a_person_would_be_asked_about() {
+    let playbook = playbook(OBSERVED, LIMITS);
+    let asked = Ruling::AskApproval { rules: vec!["auto".to_owned()] };
+    for score in [50, 89, 90, 100] {
+        assert_eq!(gated(&playbook, score, approve(), approve(), true).ruling, asked, "{score}");
+    }
+    assert_eq!(gated(&playbook, 49, approve(), approve(), true).ruling, approve());
+    let refused = Ruling::refused(DenialCode::PurposeMismatch);
+    assert_eq!(gated(&playbook, 95, refused, approve(), true).ruling, asked);
+}
+
+#[test]
 fn identity_boundary_kills_and_blackouts_are_never_only_observed() {
     let playbook = playbook(OBSERVED, LIMITS);
     for code in DenialCode::ALL {
         let refused = Ruling::refused(*code);
         let enforced = judged(&playbook, 0, refused.clone(), true).ruling == refused;
-        let must = *code == DenialCode::Blackout
-            || matches!(
-                code.class(),
-                DenialClass::Identity
-                    | DenialClass::Boundary
-                    | DenialClass::Attenuation
-                    | DenialClass::Stop
-                    | DenialClass::System
-            );
+        let must = matches!(
+            code,
+            DenialCode::Blackout
+                | DenialCode::SelfApprovalForbidden
+                | DenialCode::ApproverNotEligible
+        ) || matches!(
+            code.class(),
+            DenialClass::Identity
+                | DenialClass::Boundary
+                | DenialClass::Attenuation
+                | DenialClass::Stop
+                | DenialClass::System
+        );
         assert_eq!(enforced, must, "{code}");
     }
 }
@@ -172,7 +203,7 @@ fn identity_boundary_kills_and_blackouts_are_never_only_observed() {
 fn a_person_may_approve_what_is_risky() {
     let playbook = playbook(ENFORCED, LIMITS);
     let grant = grant(&playbook, scored(95));
-    let point = Fixed { ruling: approve(), digest: Digest::of(b"set") };
+    let point = Fixed { ruling: approve(), gate: ask(), digest: Digest::of(b"set") };
     let (approver, groups) =
         (Approver::Operator { uid: 1, user: "alice".to_owned() }, BTreeSet::new());
     let act = Act::Approve { approver: &approver, groups: &groups, approvals: 0, mfa: None };

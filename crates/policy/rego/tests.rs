@@ -1,5 +1,3 @@
-use std::fs;
-
 use jiff::Timestamp;
 use marque_intent::{Circumstances, Digest, Evidence, IntentRequest, Playbook, Requester, resolve};
 use marque_spiffe::Environment;
@@ -12,9 +10,7 @@ const PLAYBOOK: &str =
     include_str!("../../../trust-domains/prod.example.org/playbooks/ingress-cert-rotation.toml");
 
 fn load(text: &str) -> Result<Option<RegoPolicies>, Vec<PolicyFinding>> {
-    let dir = tempfile::tempdir().unwrap();
-    fs::write(dir.path().join("own.rego"), text).unwrap();
-    RegoPolicies::load(dir.path())
+    RegoPolicies::parse(&[("policy/own.rego".into(), text.to_owned())])
 }
 
 fn veto(text: &str) -> Result<Option<Veto>, PolicyError> {
@@ -73,9 +69,37 @@ fn m_83_a_denial_of_a_set_gives_its_code() {
 }
 
 #[test]
-fn a_file_that_is_none_of_ours_is_refused() {
-    assert!(load("package other\nallow := true\n").is_err());
-    assert!(load("package marque\nallow if {").is_err());
-    let empty = tempfile::tempdir().unwrap();
-    assert!(RegoPolicies::load(empty.path()).unwrap().is_none());
+fn a_rule_that_cannot_be_evaluated_is_no_answer_whatever_the_others_say() {
+    for broken in [
+        // Two values of one rule, both of which hold.
+        "deny := {\"one\"} if input.context.risk < 50\ndeny := {\"two\"} if input.action.name == \"request\"",
+        "deny contains \"late\" if to_number(input.context.environment) > 3",
+        "deny contains \"x\" if helper\nhelper := 1 if input.context.risk < 50\nhelper := 2 if input.context.risk < 51",
+    ] {
+        let answer = veto(&format!("{HEAD}allow := true\n{broken}\n"));
+        assert!(matches!(answer, Err(PolicyError::Evaluation(_))), "{broken}: {answer:?}");
+    }
+}
+
+#[test]
+fn a_question_has_its_time() {
+    let all = "numbers.range(1, 2000)";
+    let text = format!(
+        "{HEAD}allow := true\ndeny contains \"x\" if {{\n  input.context.risk\n  some a in {all}\n  some b in {all}\n  \
+         some c in {all}\n  a + b + c < 0\n}}\n"
+    );
+    let answer = veto(&text);
+    assert!(matches!(answer, Err(PolicyError::Evaluation(_))), "{answer:?}");
+}
+
+#[test]
+fn a_file_that_is_none_of_ours_is_refused_with_its_line() {
+    let told = |text: &str| load(text).unwrap_err()[0].to_string();
+    assert!(told("package other\nallow := true\n").contains("own.rego: is of the package"));
+    let broken = told("package marque\n\nallow if {\n  1 ==\n}\n");
+    assert!(broken.starts_with("policy/own.rego:5: ") && !broken.contains('\n'), "{broken}");
+    assert!(told("package marque\ndeny contains \"x\" if true\n").contains("no file has a rule"));
+    let conflict = told(&format!("{HEAD}allow := true\nx := 1\nx := 2\n"));
+    assert!(conflict.starts_with("policy/own.rego:5: "), "{conflict}");
+    assert!(RegoPolicies::parse(&[]).unwrap().is_none());
 }

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use super::federation::Readable;
 use super::issuer_keys::Name;
 use super::oidc_issuers::Text;
+use super::webhooks::Webhook;
 use crate::fields::{Fields, Log};
 
 /// How many integrations a trust domain may have.
@@ -137,6 +138,21 @@ pub(super) fn read(
     (integrations, identities)
 }
 
+/// A secret says which integration speaks, so that it is of one alone: what one has signed would be another's word, too.
+pub(super) fn own_secrets(
+    integrations: &[ChatIntegration],
+    webhooks: &[Webhook],
+    log: &mut Log<'_>,
+) {
+    let mut files: BTreeSet<&Path> = webhooks.iter().map(Webhook::secret_file).collect();
+    for integration in integrations {
+        if !files.insert(integration.secret_file()) {
+            let message = "`secret_file` in [chat_integrations] is of one integration alone, and of no webhook";
+            log.at(integration.line, message);
+        }
+    }
+}
+
 fn integration(
     mut table: Fields<'_, '_>,
     names: &mut BTreeSet<String>,
@@ -233,9 +249,19 @@ operator = "alice"
             "{CHAT}\n[[chat_identities]]\nintegration = \"ops-chat\"\nuser = \"U1\"\noperator = \"bob\""
         );
         assert!(parse(&twice).unwrap_err()[0].to_string().contains("linked twice"));
+        let shared = format!(
+            "{CHAT}\n[[chat_integrations]]\nname = \"other\"\nsecret_file = \"chat/secret\"\n"
+        );
+        assert!(parse(&shared).unwrap_err()[0].to_string().contains("one integration alone"));
+        let out = format!(
+            "{CHAT}\n[[webhooks]]\nname = \"bus\"\nurl = \"http://127.0.0.1:1/\"\nsecret_file = \"chat/secret\"\n"
+        );
+        assert!(parse(&out).unwrap_err()[0].to_string().contains("of no webhook"));
         let most = |count: usize| -> String {
             (0..count)
-                .map(|at| format!("[[chat_integrations]]\nname = \"c{at}\"\nsecret_file = \"s\"\n"))
+                .map(|at| {
+                    format!("[[chat_integrations]]\nname = \"c{at}\"\nsecret_file = \"s{at}\"\n")
+                })
                 .collect()
         };
         parse(&most(MAX_CHAT_INTEGRATIONS)).unwrap();

@@ -77,6 +77,7 @@ fn document(mut top: Fields<'_, '_>, log: &mut Log<'_>) -> Option<TrustDomainDoc
         (top.tables("chat_integrations", log), top.tables("chat_identities", log));
     let (chat_integrations, chat_identities) =
         chat::read(integrations, identities_of_chat, has_login, log);
+    chat::own_secrets(&chat_integrations, &webhooks, log);
     let decisions = decisions::settings(&mut top, environment, log);
     let decision_points = decisions::points(top.tables("decision_points", log), log);
     let approvals = top.optional_table("approvals", log);

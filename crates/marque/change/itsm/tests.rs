@@ -78,6 +78,37 @@ fn document(change: impl FnOnce(&mut Value)) -> Answer {
 }
 
 #[tokio::test]
+async fn a_plan_in_a_form_that_is_not_known_is_no_answer_and_not_no_plan() {
+    let stage = Stage::new().await;
+    let planned = async |from: Value, until: Value| {
+        let told = stage.told(document(|result| {
+            result["from"] = from;
+            result["until"] = until;
+        }));
+        told.await.map(|facts| facts.planned)
+    };
+    for unsaid in [Value::Null, json!("")] {
+        assert_eq!(planned(unsaid.clone(), unsaid).await, Ok(None));
+    }
+    for odd in [json!({"date": "2030-01-01"}), json!(["2030-01-01"]), json!("2".repeat(2000))] {
+        let told = planned(odd.clone(), odd.clone()).await;
+        assert!(matches!(told, Err(TicketLookupError::Unavailable(_))), "{odd}: {told:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_name_that_leads_out_of_the_tickets_is_no_ticket_and_nobody_is_asked() {
+    let stage = Stage::new().await;
+    let system = stage.system();
+    for name in ["..", ".", "../incidents/INC1", "CHG-1/../../users", "x\\..\\y", "a/."] {
+        stage.endpoint.answer("/incidents/INC1", document(|_| {}));
+        let told = system.look_up(&name.parse().unwrap()).await;
+        assert_eq!(told, Err(TicketLookupError::Unknown), "{name}");
+    }
+    assert_eq!(stage.endpoint.asked(), [] as [String; 0]);
+}
+
+#[tokio::test]
 async fn a_ticket_is_read_over_tls_with_the_secret_of_the_file() {
     let stage = Stage::new().await;
     let facts = stage.told(document(|_| {})).await.unwrap();

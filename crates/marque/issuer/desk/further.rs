@@ -1,5 +1,5 @@
-//! Further decision points: those of the document over AuthZEN, and Rego where it is built in. Each may refuse; none
-//! permits, and one that cannot answer refuses.
+//! Further decision points: those of the document, over AuthZEN. Each may refuse; none permits, and one that cannot answer
+//! refuses.
 
 use marque_intent::{Denial, DenialCode};
 use marque_policy::{Question, Veto};
@@ -10,8 +10,6 @@ use crate::authzen::ExternalPoint;
 #[derive(Debug, Default)]
 pub(in crate::issuer) struct FurtherPoints {
     pub(in crate::issuer) external: Vec<ExternalPoint>,
-    #[cfg(feature = "rego")]
-    pub(in crate::issuer) rego: Option<marque_policy::RegoPolicies>,
 }
 
 impl FurtherPoints {
@@ -20,9 +18,6 @@ impl FurtherPoints {
     /// # Errors
     /// `policy_unavailable`: one of them gave no answer.
     pub(super) async fn ask(&self, question: &Question<'_>) -> Result<Option<Veto>, Denial> {
-        if let Some(veto) = self.rego(question)? {
-            return Ok(Some(veto));
-        }
         if self.external.is_empty() {
             return Ok(None);
         }
@@ -39,21 +34,6 @@ impl FurtherPoints {
                 }
             }
         }
-        Ok(None)
-    }
-
-    #[cfg(feature = "rego")]
-    fn rego(&self, question: &Question<'_>) -> Result<Option<Veto>, Denial> {
-        let Some(rego) = &self.rego else { return Ok(None) };
-        rego.veto(question).map_err(|error| {
-            tracing::error!(error = &error as &dyn std::error::Error, "Rego gave no answer");
-            Denial::new(DenialCode::PolicyError, "no decision could be made")
-        })
-    }
-
-    #[cfg(not(feature = "rego"))]
-    #[expect(clippy::unused_self, reason = "there is nothing to ask without the feature")]
-    const fn rego(&self, _: &Question<'_>) -> Result<Option<Veto>, Denial> {
         Ok(None)
     }
 }

@@ -3,7 +3,7 @@
 //! What is in the store is read again when it was read more than a second ago: so late a signal of another replica is seen
 //! here. One that is set here holds at once. Absent: what follows of a posture, which is the decision's.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -24,7 +24,14 @@ const TRIES: usize = 5;
 #[derive(Debug)]
 pub(in crate::issuer) struct PostureBoard {
     store: Arc<Store>,
-    read: Mutex<Option<(Timestamp, Arc<PostureState>)>>,
+    read: Mutex<Read>,
+}
+
+/// What was read last, and how often something was set here: what was read before that is not kept after it.
+#[derive(Debug)]
+struct Read {
+    set: u64,
+    last: Option<(Timestamp, Arc<PostureState>)>,
 }
 
 /// A signal could not be kept.
@@ -40,7 +47,11 @@ pub(in crate::issuer) enum PostureSetError {
 
 impl PostureBoard {
     pub(in crate::issuer) const fn new(store: Arc<Store>) -> Self {
-        Self { store, read: Mutex::new(None) }
+        Self { store, read: Mutex::new(Read { set: 0, last: None }) }
+    }
+
+    fn read(&self) -> MutexGuard<'_, Read> {
+        self.read.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Every signal, ended ones too.
@@ -49,16 +60,20 @@ impl PostureBoard {
         now: Timestamp,
     ) -> Result<Arc<PostureState>, Failure> {
         let fresh = |at: Timestamp| at <= now && at.checked_add(MAX_AGE).is_ok_and(|end| now < end);
-        if let Some((at, state)) = &*self.read.lock().unwrap_or_else(PoisonError::into_inner)
-            && fresh(*at)
-        {
-            return Ok(Arc::clone(state));
-        }
+        let set = {
+            let Read { set, last } = &*self.read();
+            if let Some((_, state)) = last.as_ref().filter(|(at, _)| fresh(*at)) {
+                return Ok(Arc::clone(state));
+            }
+            *set
+        };
         let rows = self.store.all_kept(KIND, now).await?;
         let signals = rows.iter().map(Kept::read).collect::<Result<_, _>>()?;
         let state = Arc::new(PostureState::new(signals));
-        let mut read = self.read.lock().unwrap_or_else(PoisonError::into_inner);
-        *read = Some((now, Arc::clone(&state)));
+        let mut read = self.read();
+        if read.set == set {
+            read.last = Some((now, Arc::clone(&state)));
+        }
         Ok(state)
     }
 
@@ -85,7 +100,8 @@ impl PostureBoard {
             let changes = changes.map_err(PostureSetError::Store)?;
             let kept = self.store.keep_on_record(changes, event(&signal)).await;
             if kept.map_err(PostureSetError::Store)? {
-                *self.read.lock().unwrap_or_else(PoisonError::into_inner) = None;
+                let mut read = self.read();
+                (read.set, read.last) = (read.set + 1, None);
                 return Ok(());
             }
         }
