@@ -13,6 +13,7 @@ use super::daemon::Of;
 use super::failure::Failure;
 use super::output::table;
 use super::person::{AsPerson, Person};
+use super::retry::RetryArgs;
 use super::review;
 use super::text::moment_from;
 use crate::clock::SystemClock;
@@ -70,6 +71,8 @@ enum IntentCommand {
         /// Why; operators and the log keep it
         #[arg(long)]
         reason: String,
+        #[command(flatten)]
+        retry: RetryArgs,
     },
     /// Ask for an intent, as the agent that this process is
     Request(Box<RequestArgs>),
@@ -155,9 +158,12 @@ impl IntentArgs {
                 }
             }
             IntentCommand::Show { id } => show(session, &id).await,
-            IntentCommand::Revoke { which, reason } => match (which.held(), which.id) {
+            IntentCommand::Revoke { which, reason, retry } => match (which.held(), which.id) {
+                (Some(_), _) if retry.key().is_some() => {
+                    Err(Failure::usage("an idempotency key is for one intent that is named"))
+                }
                 (Some((by, name)), _) => revoke_held(session, by, name, reason).await,
-                (None, Some(id)) => revoke(session, &id, reason).await,
+                (None, Some(id)) => revoke(session, &id, reason, retry.key()).await,
                 (None, None) => Err(Failure::failed("name what to revoke")),
             },
             IntentCommand::Request(args) => request(session, *args).await,
@@ -215,9 +221,14 @@ async fn show(session: &mut Session, id: &IntentId) -> Result<(), Failure> {
     })
 }
 
-async fn revoke(session: &mut Session, id: &IntentId, reason: String) -> Result<(), Failure> {
+async fn revoke(
+    session: &mut Session,
+    id: &IntentId,
+    reason: String,
+    key: Option<String>,
+) -> Result<(), Failure> {
     let (mut home, _) = session.intent(id.as_str()).await?;
-    let revoked = home.admin.revoke(id.to_string(), reason).await?;
+    let revoked = home.admin.revoke(id.to_string(), reason, key).await?;
     session.output.show(&home.of(revoked), |of| format!("The intent is {}.", of.item.state))
 }
 

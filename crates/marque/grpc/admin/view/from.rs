@@ -165,6 +165,7 @@ impl TryFrom<proto::Intent> for IntentView {
             objections,
             narrowed,
             you,
+            held,
         } = message;
         Ok(Self {
             id,
@@ -197,6 +198,7 @@ impl TryFrom<proto::Intent> for IntentView {
             objections: objections.into_iter().map(Into::into).collect(),
             narrowed: narrowed.into_iter().map(Into::into).collect(),
             you: you.map(Into::into),
+            held: held.map(Into::into),
         })
     }
 }
