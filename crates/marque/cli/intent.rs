@@ -1,6 +1,7 @@
 //! `marque intent`: what agents asked for, and asking as an agent does.
 
 pub(super) mod ask;
+mod behalf;
 
 use clap::{Args, Subcommand};
 use marque_intent::{IntentId, OpenBy, Outcome, PlaybookId, State};
@@ -8,6 +9,7 @@ use marque_spiffe::{Clock, SpiffeId};
 use serde::Serialize;
 
 use self::ask::{Ask, AskedArgs, SocketArgs};
+use self::behalf::BehalfArgs;
 use super::Session;
 use super::daemon::Of;
 use super::failure::Failure;
@@ -29,6 +31,9 @@ Examples:
   marque intent list --state pending
   marque intent show int_01abcdefghjkmnpqrstvwxyz01
   marque intent request ingress-cert-rotation --param region=eu-west-1 --param service=shop --ticket CHG-1842
+  marque intent request contract-excerpt --param contract_id=contract_7781 \
+      --for-agent spiffe://prod.example.org/agent/clause-classification --parent int_01abcdefghjkmnpqrstvwxyz01 \
+      --narrow 'scopes:=[\"contracts.read\"]' --narrow uses:=1
   marque intent complete int_01abcdefghjkmnpqrstvwxyz01 --outcome success
   marque intent list --by agent
   marque intent revoke --agent spiffe://prod.example.org/agent/cert-rotator/one --reason 'it misbehaves'
@@ -143,6 +148,8 @@ struct RequestArgs {
     playbook: PlaybookId,
     #[command(flatten)]
     asked: AskedArgs,
+    #[command(flatten)]
+    behalf: BehalfArgs,
     #[command(flatten)]
     socket: SocketArgs,
 }
@@ -280,8 +287,10 @@ async fn revoke_held(
 }
 
 async fn request(session: &mut Session, args: RequestArgs) -> Result<(), Failure> {
-    let RequestArgs { playbook, asked, socket } = args;
-    change(session, &socket, "", asked.members(&playbook)?.into()).await
+    let RequestArgs { playbook, asked, behalf, socket } = args;
+    let mut members = asked.members(&playbook)?;
+    members.extend(behalf.members()?);
+    change(session, &socket, "", members.into()).await
 }
 
 /// Sends one request of the agent's and shows the intent after it.
