@@ -112,6 +112,11 @@ async fn start() -> Chain {
             .replace("\"look-at-preview\"", "\"delete-preview\"")
             .replace("\"deployments.get\"", "\"deployments.delete\"");
         write(trust_domains, "delete-preview", &wider);
+        let asked_about = child().replace("\"look-at-preview\"", "\"inspect-preview\"").replace(
+            "mode = \"auto\"\non_timeout = \"deny\"\n",
+            "mode = \"always\"\non_timeout = \"deny\"\n\n[[approval.levels]]\nany = [{ approve = 1 }]\n",
+        );
+        write(trust_domains, "inspect-preview", &asked_about);
         let same = PARENT
             .replace("look-after-preview", "all-of-preview")
             .replace(
@@ -246,4 +251,23 @@ async fn whoever_asked_for_another_withdraws_it_before_any_use_and_does_nothing_
     chain.b.exchange(&used).await.expect(200);
     chain.a.end(&used, "cancel", &json!({})).await.refused("grant_consumed");
     assert_eq!(chain.b.look(&used).await.expect(200).json()["state"], "consumed");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_no_to_what_was_asked_for_another_is_a_no_to_whoever_asked() {
+    let chain = start().await;
+    let parent = chain.parent().await;
+    let operator = chain.daemon.operator(NON_PRODUCTION);
+    let target_denied = async |session: &str| {
+        let mut own = asked("look-after-preview");
+        own["session"] = json!(session);
+        let intent = chain.a.ask(&own).await.expect(201).text("id");
+        let shown = operator.json(&["intent", "show", &intent]).await;
+        shown["grant"]["evidence"]["history"]["target_denied"] == true
+    };
+    let child = chain.asked_for("inspect-preview", "b", &parent);
+    let child = chain.a.ask(&child).await.expect(202).text("id");
+    assert!(!target_denied("before").await);
+    operator.run(&["deny", &child, "--because", "not-needed"]).await.succeeded();
+    assert!(target_denied("after").await);
 }
