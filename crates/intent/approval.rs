@@ -11,6 +11,7 @@ mod plan;
 mod principal;
 mod progress;
 mod reach;
+mod refusal;
 mod roster;
 mod rule;
 
@@ -22,6 +23,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 pub use self::decider::{Decider, Objection};
+pub(crate) use self::fatigue::MAX_WAITING;
 pub use self::fatigue::{
     ApprovalLimits, ApprovalQueue, DecisionMark, DecisionRecord, DecisionSummary, RUBBER_STAMP_MS,
 };
@@ -32,6 +34,7 @@ pub use self::plan::{
 };
 pub use self::principal::{Principal, PrincipalError, PrincipalKind};
 pub use self::reach::KnownApprovers;
+pub use self::refusal::{DenyReason, UnknownDenyReason};
 pub use self::roster::{Roster, RosterFinding, Rosters};
 pub use self::rule::ApprovalRule;
 use crate::digest::Digest;

@@ -46,10 +46,11 @@ pub use self::appeal::{
 };
 pub use self::approval::{
     Approval, ApprovalLevel, ApprovalLimits, ApprovalPlan, ApprovalQueue, ApprovalRule, Approver,
-    Decider, DecisionMark, DecisionRecord, DecisionSummary, Exclusion, GroupName, GroupNameError,
-    KnownApprovers, MAX_ALTERNATIVES, MAX_APPROVALS, MAX_LEVELS, MFA_MAX_AGE, MfaEvidence,
-    MfaMethod, OPERATORS, Objection, Person, PersonError, PlanError, Principal, PrincipalError,
-    PrincipalKind, RUBBER_STAMP_MS, Roster, RosterFinding, Rosters, UnknownExclusion,
+    Decider, DecisionMark, DecisionRecord, DecisionSummary, DenyReason, Exclusion, GroupName,
+    GroupNameError, KnownApprovers, MAX_ALTERNATIVES, MAX_APPROVALS, MAX_LEVELS, MFA_MAX_AGE,
+    MfaEvidence, MfaMethod, OPERATORS, Objection, Person, PersonError, PlanError, Principal,
+    PrincipalError, PrincipalKind, RUBBER_STAMP_MS, Roster, RosterFinding, Rosters,
+    UnknownDenyReason, UnknownExclusion,
 };
 pub use self::conditions::Conditions;
 pub use self::delegation::{ForAgent, delegated};
@@ -112,7 +113,7 @@ pub use self::ruling::{Ruling, Verdict};
 pub use self::secrets::{is_secret_name, looks_like_secret};
 pub use self::store::{
     ChangeError, IdempotencyKey, IdempotencyKeyError, IntentFilter, IntentStore, IntentStoreError,
-    MAX_LISTED, Preview, Release, Submitted,
+    ListOrder, MAX_LISTED, Preview, Release, Submitted,
 };
 pub use self::text::{
     Justification, MAX_JUSTIFICATION_CHARS, MAX_REASON_CHARS, Reason, TextTooLong,

@@ -12,6 +12,7 @@ use marque_spiffe::SpiffeId;
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
+use crate::approval::MAX_WAITING;
 use crate::denial::{Denial, DenialCode, DenialFilter, DenialId, DenialRecord, RefusedRequest};
 use crate::digest::Digest;
 use crate::evidence::History;
@@ -76,7 +77,7 @@ pub trait IntentStore: std::fmt::Debug + Send + Sync {
     /// One intent.
     fn find(&self, id: &IntentId) -> BoxFuture<'_, Result<Option<Intent>, IntentStoreError>>;
 
-    /// Intents, newest first.
+    /// Intents, in the order of the filter.
     fn list(&self, filter: IntentFilter) -> BoxFuture<'_, Result<Vec<Intent>, IntentStoreError>>;
 
     /// Applies one change. The store first keeps an expiry that is due ([`Intent::expire_if_due`]), also when the
@@ -217,15 +218,32 @@ pub struct IntentFilter {
     pub state: Option<State>,
     /// Only of this agent.
     pub agent: Option<SpiffeId>,
-    /// At most so many; `None` and anything above are [`MAX_LISTED`].
+    /// At most so many; `None` and anything above are [`MAX_LISTED`], and in a queue all that may wait.
     pub limit: Option<usize>,
+    /// Which of them come first, and so which are left out past the limit.
+    pub order: ListOrder,
+}
+
+/// In which order intents are listed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum ListOrder {
+    /// The newest first.
+    #[default]
+    NewestFirst,
+    /// As a queue of approvers: the riskiest first, of these the one whose clock ends it sooner, then the oldest.
+    Queue,
 }
 
 impl IntentFilter {
     /// How many to return at most.
     #[must_use]
     pub fn effective_limit(&self) -> usize {
-        self.limit.unwrap_or(MAX_LISTED).min(MAX_LISTED)
+        // All that may wait at a time: who has a say in it is found out afterwards.
+        let most = match self.order {
+            ListOrder::NewestFirst => MAX_LISTED,
+            ListOrder::Queue => MAX_WAITING,
+        };
+        self.limit.unwrap_or(most).min(most)
     }
 }
 

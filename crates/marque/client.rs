@@ -139,9 +139,26 @@ impl HttpClient {
         bearer: Option<&str>,
         body: &Value,
     ) -> Result<Answer, ClientError> {
+        self.send_json_once(url, bearer, body, None)
+    }
+
+    /// `POST` of a JSON document under an idempotency key, if one is given.
+    ///
+    /// # Errors
+    /// When no answer comes or it is not JSON.
+    pub fn send_json_once(
+        &self,
+        url: &str,
+        bearer: Option<&str>,
+        body: &Value,
+        key: Option<&str>,
+    ) -> Result<Answer, ClientError> {
         let mut request = self.agent.post(url);
         if let Some(bearer) = bearer {
             request = request.header("authorization", format!("Bearer {bearer}"));
+        }
+        if let Some(key) = key {
+            request = request.header("idempotency-key", key);
         }
         answer(url, request.send_json(body))
     }

@@ -107,6 +107,7 @@ pub use resource_servers::{MAX_LISTED, ResourceServer, TokenBinding};
 /// user = "alice"                       # or `uid = 1000`; exactly one of the two
 /// groups = ["platform-sre"]            # the approver groups of this operator; may be absent
 /// persons = ["corp:248289"]            # who the same person is where they log in: `<issuer>:<sub>`; may be absent
+/// emails = ["alice@example.org"]       # the addresses of the same person, as owners are written; may be absent
 ///
 /// [[federation]]                       # another trust domain whose bundle some entries get
 /// trust_domain = "partner.example.org"
@@ -189,6 +190,7 @@ pub struct OperatorRule {
     principal: OperatorPrincipal,
     groups: Vec<String>,
     persons: Vec<String>,
+    emails: Vec<String>,
 }
 
 /// How an operator is named.
@@ -448,6 +450,11 @@ impl OperatorRule {
     /// Who the same human being is at identity providers: `<name of the issuer>:<sub>`, so that nobody counts twice.
     pub fn persons(&self) -> &[String] {
         &self.persons
+    }
+
+    /// The addresses of the same human being, as owners and authors are written after `email:`.
+    pub fn emails(&self) -> &[String] {
+        &self.emails
     }
 
     /// Whether the rule is about the user with this id and, where it is known, this name.

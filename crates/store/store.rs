@@ -148,7 +148,13 @@ impl Store {
         let settings = self.shared.pace.get()?.clone();
         // A sealed grant has a canonical form, and so has every part of it.
         let asked = Asked::of_intent(intent).ok()?;
-        Some(Pace { asked, settings })
+        let terms = intent.grant().terms();
+        // Agents of one family count together anyway.
+        let asker = terms.parent.as_ref().map(|parent| &parent.agent);
+        let asker = asker.filter(|asker| !asked.family.has(asker));
+        let asker =
+            asker.and_then(|asker| Asked::of_asker(terms, asker, intent.justification()).ok());
+        Some(Pace { asked, asker, settings })
     }
 
     /// The same for a person's word on an intent; what an intent permits never changes, so that any version of it will do.

@@ -107,7 +107,7 @@ async fn refusals_end_an_intent_at_their_threshold_and_not_before() {
     let operator = daemon.operator(PRODUCTION);
     let rotator = Client::start(&daemon, ROTATOR).await;
     let intent = rotator.ask_rotation().await;
-    let deny = ["deny", &intent, "--because", "too-wide"];
+    let deny = ["deny", &intent, "--because", "too-broad"];
     let stranger = operator.run(&deny).await;
     refused(&stranger, "approver_not_eligible");
     for _time in 0..2 {
@@ -260,4 +260,43 @@ async fn who_is_on_duty_approves_and_who_was_does_not() {
     refused(&approve(&operator, DEV, &intent).await, "approver_not_eligible");
     approve(&operator, LEAD, &intent).await.succeeded();
     rotator.exchange(&intent).await.expect(200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_local_operator_is_the_person_and_the_mailbox_that_the_document_says() {
+    if !is_root() {
+        return;
+    }
+    let levels = "exclude = [\"requester\", \"agent_owner\", \"playbook_author\"]\n\
+                  [[approval.levels]]\nany = [{ approve = 1 }]\n";
+    let document = format!(
+        "[[operators]]\nuid = {LEAD}\npersons = [\"corp:248289\"]\n\n\
+         [[operators]]\nuid = {SEC}\nemails = [\"Carol@example.org\"]\n"
+    );
+    let daemon = Daemon::start_with(|folder| {
+        prepare(folder, levels, &document);
+        let file = folder.join("prod.example.org/playbooks/ingress-cert-rotation.toml");
+        let text = fs::read_to_string(&file).expect("the playbook");
+        let text = text.replacen("\nowner = ", "\nauthor = \"person:corp:248289\"\nowner = ", 1);
+        fs::write(&file, text).expect("write the playbook");
+    })
+    .await;
+    fs::set_permissions(daemon.path(""), fs::Permissions::from_mode(0o755)).expect("open it");
+    let operator = daemon.operator(PRODUCTION);
+    let program = copy_of_this_program("cert-rotator-mailed");
+    let place = daemon.place(PRODUCTION).clone();
+    let id = place.id("/agent/cert-rotator/mailed");
+    let path = format!("unix:path:{}", program.display());
+    let entry = ["entry", "create", "--spiffe-id", &id, "--role", "agent", "--selector", &path];
+    let uid = format!("unix:uid:{}", nix::unistd::geteuid());
+    let rest = ["--owner", "email:carol@example.org", "--selector", &uid];
+    operator.json(&[&entry[..], &rest].concat()).await;
+    let mut workload = Workload::start(&program, &place);
+    let svid = workload.jwt_svid(&place.issuer_url).await;
+    let rotator = Client { workload, svid, http: daemon.http(PRODUCTION), place };
+    let intent = rotator.ask_rotation().await;
+    for excluded in [LEAD, SEC] {
+        refused(&approve(&operator, excluded, &intent).await, "self_approval_forbidden");
+    }
+    approve(&operator, DEV, &intent).await.succeeded();
 }

@@ -8,6 +8,7 @@ use crate::support::daemon::{
     Daemon, NON_PRODUCTION, PRODUCTION, RESTARTER, ROTATOR, SECOND_ROTATOR,
 };
 use crate::support::oauth::{Client, restart, rotation};
+use crate::support::operator::Said;
 use crate::support::programs::{copy_of_this_program, marque};
 use crate::support::{grpc, log};
 
@@ -45,7 +46,7 @@ async fn a_grandchild_of_an_agent_reaches_no_admin_command() {
     let agent = rotator.place.id(SECOND_ROTATOR.path);
     for command in [
         vec!["approve", "--yes", &intent],
-        vec!["deny", &intent, "--reason", "x"],
+        vec!["deny", &intent, "--because", "other"],
         vec!["entry", "list"],
         vec![
             "entry",
@@ -141,7 +142,12 @@ async fn a_denied_intent_gives_no_token() {
     let rotator = Client::start(&daemon, ROTATOR).await;
     let intent = rotator.ask_rotation().await;
     let operator = daemon.operator(PRODUCTION);
-    operator.run(&["deny", &intent, "--reason", "outside of the change window"]).await.succeeded();
+    // Words of one's own are no reason; which there are is said.
+    let said = operator.run(&["deny", &intent, "--remark", "outside of the change window"]).await;
+    assert!(said.code == 2 && said.err.contains("ticket-mismatch"), "{said:?}");
+    let deny = ["deny", &intent, "--because", "wrong-time", "--remark", "outside of the window"];
+    let denied = operator.json(&deny).await;
+    assert_eq!(denied["reason"], "wrong_time: outside of the window", "{denied}");
     rotator.exchange(&intent).await.oauth_error("access_denied").refused("approval_denied");
     assert_eq!(rotator.look(&intent).await.expect(200).json()["state"], "denied");
     let said = operator.run(&["approve", "--yes", &intent]).await;
@@ -207,4 +213,51 @@ async fn an_intent_of_an_agent_that_is_not_registered_any_more_is_not_approved()
     let said = operator.run(&["approve", "--yes", &intent]).await.failed();
     assert!(said.err.contains("agent_not_attested"), "{said:?}");
     client.ask(&rotation()).await.refused("agent_not_attested");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_decision_under_a_key_is_safe_to_send_again_and_stands_for_itself_alone() {
+    let daemon = Daemon::start().await;
+    let operator = daemon.operator(PRODUCTION);
+    let rotator = Client::start(&daemon, ROTATOR).await;
+    let second = Client::start(&daemon, SECOND_ROTATOR).await;
+    let (one, two) = (rotator.ask_rotation().await, second.ask_rotation().await);
+    let with = async |key: &str, arguments: &[&str]| {
+        operator.run(&[arguments, &["--idempotency-key", key]].concat()).await
+    };
+    let conflict = |said: Said| {
+        assert!(said.code == 1 && said.err.contains("idempotency_conflict"), "{said:?}");
+    };
+    let approve = ["approve", "--yes", &one, "--max-duration", "5m"];
+    let first = with("k-1", &approve).await.succeeded().json();
+    assert_eq!(first["state"], "approved");
+    let again = with("k-1", &approve).await.succeeded().json();
+    assert_eq!(
+        (&again["state"], &again["grant"]["digest"]),
+        (&first["state"], &first["grant"]["digest"])
+    );
+    // Without the key it is another approval, for which it is too late.
+    operator.run(&approve).await.failed();
+    conflict(with("k-1", &["approve", "--yes", &two]).await);
+    conflict(with("k-1", &["deny", &two, "--because", "not-needed"]).await);
+    let deny = ["deny", &two, "--because", "not-needed"];
+    for _time in 0..2 {
+        assert_eq!(with("k-2", &deny).await.succeeded().json()["state"], "denied");
+    }
+    // Without the key it is another refusal, which comes too late.
+    operator.run(&deny).await.failed();
+    conflict(with("k-2", &["deny", &two, "--because", "too-broad"]).await);
+    let revoke = ["intent", "revoke", &one, "--reason", "a test"];
+    for _time in 0..2 {
+        assert_eq!(with("k-3", &revoke).await.succeeded().json()["state"], "revoked");
+    }
+    operator.run(&revoke).await.failed();
+    conflict(with("k-3", &["intent", "revoke", &one, "--reason", "another"]).await);
+    let held = ["intent", "revoke", "--target", "x", "--reason", "a test"];
+    assert_eq!(with("k-4", &held).await.code, 2);
+    let malformed = with(&"k".repeat(129), &deny).await.failed();
+    assert!(malformed.err.contains("invalid_request"), "{malformed:?}");
+    let leaves = log::export(&operator, &daemon.path("log")).await;
+    let ended = |kind: &str| leaves.iter().filter(|leaf| leaf["type"] == kind).count();
+    assert_eq!(ended("org.marque.intent.denied") + ended("org.marque.intent.revoked"), 2);
 }

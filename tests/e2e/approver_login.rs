@@ -22,7 +22,7 @@ const SESSION_COOKIE: &str = "__Host-marque-approver";
 pub(crate) struct Desk {
     pub(crate) daemon: Daemon,
     provider: Provider,
-    base: String,
+    pub(crate) base: String,
     origin: String,
 }
 
@@ -103,7 +103,7 @@ impl Desk {
     }
 
     /// Logs somebody in. The daemon may not have the provider's keys at once.
-    async fn log_in(&self, person: &str) -> Browser {
+    pub(crate) async fn log_in(&self, person: &str) -> Browser {
         self.log_in_with(person, "").await
     }
 
@@ -126,12 +126,23 @@ impl Desk {
     }
 
     /// A decision as our own page would send it.
-    async fn decide(
+    pub(crate) async fn decide(
         &self,
         browser: &mut Browser,
         intent: &str,
         verb: &str,
         body: &Value,
+    ) -> Answer {
+        self.decide_once(browser, (intent, verb), body, None).await
+    }
+
+    /// The same under an idempotency key, where there is one.
+    pub(crate) async fn decide_once(
+        &self,
+        browser: &mut Browser,
+        (intent, verb): (&str, &str),
+        body: &Value,
+        key: Option<&str>,
     ) -> Answer {
         let csrf = self.session(browser).await["csrf"].as_str().expect("a token").to_owned();
         let url = format!("{}/intents/{intent}/{verb}", self.base);
@@ -139,10 +150,11 @@ impl Desk {
             .header("origin", self.origin.clone())
             .header("sec-fetch-site", "same-origin")
             .header("marque-csrf", csrf);
+        let call = key.into_iter().fold(call, |call, key| call.header("idempotency-key", key));
         browser.send(&url, call).await
     }
 
-    async fn digest(&self, browser: &mut Browser, intent: &str) -> String {
+    pub(crate) async fn digest(&self, browser: &mut Browser, intent: &str) -> String {
         let shown =
             browser.get(&format!("{}/intents/{intent}", self.base)).await.expect(200).json();
         shown["grant"]["digest"].as_str().expect("a digest").to_owned()
@@ -214,7 +226,12 @@ async fn a_person_denies_for_a_preset_reason_and_one_in_no_group_sees_nothing() 
     let digest = desk.digest(&mut alice, &intent).await;
     let word = |reason: &str| json!({ "digest": digest, "reason": reason, "text": "not today" });
     desk.decide(&mut bob, &intent, "deny", &word("not_needed")).await.expect(404);
-    desk.decide(&mut alice, &intent, "deny", &word("because")).await.refused("invalid_request");
+    let without = json!({ "digest": digest, "text": "not today" });
+    for unsaid in [&word("because"), &without] {
+        let refused = desk.decide(&mut alice, &intent, "deny", unsaid).await;
+        let detail = refused.refused("invalid_request").json()["detail"].to_string();
+        assert!(detail.contains("`ticket_mismatch`"), "{detail}");
+    }
     let more = json!({ "digest": digest, "reason": "other", "scopes": [] });
     desk.decide(&mut alice, &intent, "deny", &more).await.refused("unrecognised_field");
     let denied = desk.decide(&mut alice, &intent, "deny", &word("not_needed")).await;
@@ -600,9 +617,15 @@ async fn a_terminal_gets_a_session_of_its_own_when_the_person_confirms_it() {
     assert_eq!(http.send(by_page).await.status, 403);
     let listed = marque(&["intent", "list", "--as-person"]).output().await.expect("it runs");
     assert!(String::from_utf8_lossy(&listed.stdout).contains(&intent), "{listed:?}");
-    let approved =
-        marque(&["approve", "--yes", "--as-person", &intent]).output().await.expect("it runs");
-    assert!(approved.status.success(), "{approved:?}");
+    let deny = marque(&["deny", "--as-person", "--remark", "x", &intent]).output().await;
+    let deny = deny.expect("it runs");
+    assert!(String::from_utf8_lossy(&deny.stderr).contains("ticket-mismatch"), "{deny:?}");
+    let less = ["--max-duration", "5m", "--idempotency-key", "k-1"];
+    let approve = [&["approve", "--yes", "--as-person", &intent][..], &less].concat();
+    for _time in 0..2 {
+        let approved = marque(&approve).output().await.expect("it runs");
+        assert!(approved.status.success(), "{approved:?}");
+    }
     rotator.exchange(&intent).await.expect(200);
     let out = marque(&["logout"]).output().await.expect("it runs");
     assert!(out.status.success(), "{out:?}");

@@ -182,3 +182,19 @@ async fn every_report_is_made_by_the_daemon() {
     let unowned = findings(&daemon, "unowned").await;
     assert!(!unowned.is_empty());
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_riskier_is_never_left_out_of_a_short_queue() {
+    let (daemon, rotator) = start().await;
+    let risky = rotator.ask(&emergency(PLAYBOOK)).await.expect(202).text("id");
+    let usual = rotator.ask_rotation().await;
+    let operator = daemon.operator(PRODUCTION);
+    let listed = async |limit: &str| {
+        let all = operator.json(&["intent", "list", "--state", "pending", "--limit", limit]).await;
+        let ids = all.as_array().expect("a list").iter().map(|one| one["id"].clone());
+        ids.collect::<Vec<_>>()
+    };
+    // The newest is not the one that matters most.
+    assert_eq!(listed("1").await, [json!(risky)]);
+    assert_eq!(listed("2").await, [json!(risky), json!(usual)]);
+}

@@ -174,3 +174,23 @@ fn rename(folder: &Path, from: &str, to: &str) {
         }
     }
 }
+
+#[tokio::test]
+async fn an_alert_to_a_webhook_that_is_not_there_is_a_finding() {
+    const EMERGENCY: &str =
+        include_str!("../../crates/intent/testdata/emergency-network-remediation.toml");
+    const PLAYBOOK: &str = "prod.example.org/playbooks/emergency-network-remediation.toml";
+    let scratch = copy();
+    let text = EMERGENCY.replace("alert = \"log\"", "alert = \"webhook:pager\"");
+    fs::write(scratch.path().join(PLAYBOOK), text).expect("write the playbook");
+    let said = check(scratch.path()).await.failed();
+    let told = format!("{}{}", said.out, said.err);
+    assert!(told.contains("emergency.alert") && told.contains("[[webhooks]] `pager`"), "{said:?}");
+    let hook = "\n[[webhooks]]\nname = \"pager\"\nurl = \"https://hooks.example.org/marque\"\n\
+                ca_file = \"ca.pem\"\nsecret_file = \"secret\"\nevents = []\n";
+    let file = scratch.path().join("prod.example.org/trust-domain.toml");
+    let document = fs::read_to_string(&file).expect("the document");
+    fs::write(&file, format!("{document}{hook}")).expect("write the document");
+    let said = check(scratch.path()).await;
+    assert!(!format!("{}{}", said.out, said.err).contains("emergency.alert"), "{said:?}");
+}

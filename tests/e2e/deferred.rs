@@ -81,7 +81,7 @@ async fn oauth_18_3_a_persons_no_ends_the_wait() {
     let daemon = Daemon::start().await;
     let rotator = Client::start(&daemon, ROTATOR).await;
     let (code, intent) = rotator.defer().await;
-    let deny = ["deny", &intent, "--reason", "not in this window"];
+    let deny = ["deny", &intent, "--because", "wrong-time"];
     daemon.operator(ROTATOR.trust_domain).run(&deny).await.succeeded();
     rotator.poll(&code).await.oauth_error("access_denied").refused("approval_denied");
 }

@@ -15,6 +15,7 @@
 
 mod approval_levels;
 mod approvals;
+mod approver_desk;
 mod approver_login;
 mod binding;
 mod break_glass;

@@ -101,7 +101,7 @@ struct Chain {
     daemon: Daemon,
     a: Client,
     b: Client,
-    _c: Client,
+    c: Client,
 }
 
 async fn start() -> Chain {
@@ -112,6 +112,11 @@ async fn start() -> Chain {
             .replace("\"look-at-preview\"", "\"delete-preview\"")
             .replace("\"deployments.get\"", "\"deployments.delete\"");
         write(trust_domains, "delete-preview", &wider);
+        let asked_about = child().replace("\"look-at-preview\"", "\"inspect-preview\"").replace(
+            "mode = \"auto\"\non_timeout = \"deny\"\n",
+            "mode = \"always\"\non_timeout = \"deny\"\n\n[[approval.levels]]\nany = [{ approve = 1 }]\n",
+        );
+        write(trust_domains, "inspect-preview", &asked_about);
         let same = PARENT
             .replace("look-after-preview", "all-of-preview")
             .replace(
@@ -125,7 +130,7 @@ async fn start() -> Chain {
     let a = Client::start(&daemon, RESTARTER).await;
     let of = async |name: &str, program: &str| agent(&daemon, name, program).await;
     let (b, c) = (of("b", "cert-rotator-one").await, of("c", "cert-rotator-two").await);
-    Chain { daemon, a, b, _c: c }
+    Chain { daemon, a, b, c }
 }
 
 fn asked(playbook: &str) -> Value {
@@ -157,8 +162,10 @@ async fn m_23_an_agent_asks_for_another_and_the_chain_is_shown() {
     let child = answer.text("id");
     let grant = answer.json()["grant"].clone();
     assert_eq!((&grant["agent"], &grant["parent"]["id"]), (&json!(chain.id("b")), &json!(parent)));
-    // It is the other agent's, and nobody else's.
-    chain.a.look(&child).await.expect(404);
+    // It is the other agent's. Whoever asked for it looks at it, and nobody else does.
+    assert_eq!(chain.a.look(&child).await.expect(200).json()["digest"], answer.json()["digest"]);
+    chain.c.look(&child).await.expect(404);
+    chain.a.exchange(&child).await.oauth_error("access_denied");
     chain.b.exchange(&child).await.expect(200);
     let shown = chain.daemon.operator(NON_PRODUCTION).json(&["intent", "show", &child]).await;
     assert_eq!(shown["grant"]["parent"]["agent"], json!(chain.a.place.id(RESTARTER.path)));
@@ -219,4 +226,48 @@ async fn a_killed_ancestor_stops_all_below() {
     let agent = chain.a.place.id(RESTARTER.path);
     chain.daemon.operator(NON_PRODUCTION).kill(&["agent", &agent]).await;
     chain.b.exchange(&child.text("id")).await.oauth_error("access_denied");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_asked_for_another_withdraws_it_before_any_use_and_does_nothing_else_with_it() {
+    let chain = start().await;
+    let parent = chain.parent().await;
+    let ask = async || {
+        let asked = chain.asked_for("look-at-preview", "b", &parent);
+        chain.a.ask(&asked).await.expect(201).text("id")
+    };
+    let child = ask().await;
+    chain.c.end(&child, "cancel", &json!({})).await.expect(404);
+    let done = json!({ "outcome": "success" });
+    chain.a.end(&child, "complete", &done).await.refused("agent_not_allowed");
+    chain.a.end(&child, "heartbeat", &json!({})).await.refused("agent_not_allowed");
+    for _time in 0..2 {
+        let cancelled = chain.a.end(&child, "cancel", &json!({})).await.expect(200).json();
+        assert_eq!(cancelled["state"], "cancelled");
+    }
+    chain.b.exchange(&child).await.oauth_error("access_denied");
+    // What is in use is the other agent's alone.
+    let used = ask().await;
+    chain.b.exchange(&used).await.expect(200);
+    chain.a.end(&used, "cancel", &json!({})).await.refused("grant_consumed");
+    assert_eq!(chain.b.look(&used).await.expect(200).json()["state"], "consumed");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_no_to_what_was_asked_for_another_is_a_no_to_whoever_asked() {
+    let chain = start().await;
+    let parent = chain.parent().await;
+    let operator = chain.daemon.operator(NON_PRODUCTION);
+    let target_denied = async |session: &str| {
+        let mut own = asked("look-after-preview");
+        own["session"] = json!(session);
+        let intent = chain.a.ask(&own).await.expect(201).text("id");
+        let shown = operator.json(&["intent", "show", &intent]).await;
+        shown["grant"]["evidence"]["history"]["target_denied"] == true
+    };
+    let child = chain.asked_for("inspect-preview", "b", &parent);
+    let child = chain.a.ask(&child).await.expect(202).text("id");
+    assert!(!target_denied("before").await);
+    operator.run(&["deny", &child, "--because", "not-needed"]).await.succeeded();
+    assert!(target_denied("after").await);
 }

@@ -46,7 +46,7 @@ fn for_service(service: &str) -> Value {
 
 async fn deny(daemon: &Daemon, intent: &str) {
     let operator = daemon.operator(PRODUCTION);
-    operator.run(&["deny", intent, "--reason", "not today"]).await.succeeded();
+    operator.run(&["deny", intent, "--because", "wrong-time"]).await.succeeded();
 }
 
 /// What the operator has to decide.

@@ -125,7 +125,7 @@ async fn oauth_18_3_the_tool_waits_for_a_person_and_prints_the_token() {
 
     let denied = tool.spawn(PRODUCTION, &[&ROTATION[..], &["--wait"]].concat());
     let intent = tool.waiting().await;
-    let deny = ["deny", &intent, "--reason", "not today"];
+    let deny = ["deny", &intent, "--because", "wrong-time", "--remark", "not today"];
     tool.daemon.operator(PRODUCTION).run(&deny).await.succeeded();
     let denied = said(denied).await.failed();
     assert!(denied.out.is_empty() && denied.err.contains("approval_denied"), "{denied:?}");

@@ -228,6 +228,49 @@ async fn a_playbook_tells_the_webhook_that_it_names_when_its_work_is_done() {
     );
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_broken_glass_is_told_to_the_webhook_that_its_playbook_names() {
+    const EMERGENCY: &str =
+        include_str!("../../crates/intent/testdata/emergency-network-remediation.toml");
+    let receiver = Receiver::start().await;
+    let daemon = Daemon::start_with(|trust_domains| {
+        append(trust_domains, NON_PRODUCTION, &hook(&receiver, ""));
+        let text = EMERGENCY
+            .replace("\"prod.example.org\"", &format!("\"{NON_PRODUCTION}\""))
+            .replace(
+                "prod.example.org/agent/cert-rotator",
+                &format!("{NON_PRODUCTION}{}", "/agent/preview-restarter"),
+            )
+            .replace("https://ingress.prod.example.org", "https://preview.dev.example.org")
+            .replace("alert = \"log\"", "alert = \"webhook:bus\"");
+        let file = trust_domains.join(NON_PRODUCTION).join("playbooks");
+        fs::write(file.join("emergency-network-remediation.toml"), text).expect("write it");
+    })
+    .await;
+    let agent = Client::start(&daemon, RESTARTER).await;
+    let asked = json!({
+        "playbook": "emergency-network-remediation", "parameters": { "segment": "seg-7" }, "ticket": "INC-4711",
+    });
+    let intent = agent.ask(&asked).await.expect(202).text("id");
+    // What is no emergency is not told.
+    agent.ask_restart().await;
+    daemon.operator(NON_PRODUCTION).approve(&intent).await;
+    agent.exchange(&intent).await.expect(200);
+    let told = until("three messages", async || {
+        let told = receiver.told();
+        (told.len() >= 3).then_some(told)
+    })
+    .await;
+    let kinds: Vec<(Value, Value)> = told
+        .iter()
+        .map(|(_, body)| serde_json::from_str::<Value>(body).expect("JSON"))
+        .map(|said| (said["type"].clone(), said["data"]["intent"].clone()))
+        .collect();
+    let steps = ["requested", "activated", "used"];
+    let steps = steps.map(|step| (json!(format!("break_glass.{step}")), json!(intent)));
+    assert_eq!(kinds, steps);
+}
+
 /// A trust domain to which a chat passes on what its users decide: U1 is an operator, U2 somebody in no group.
 async fn chat(mfa: bool) -> Daemon {
     let user =

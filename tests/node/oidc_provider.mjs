@@ -24,6 +24,8 @@ const people = new Map([
   ['bob', { groups: [], email: 'bob@example.org' }],
   // Has a password and nothing else.
   ['carol', { groups: ['sre'], email: 'carol@example.org' }],
+  // Whose mailbox was looked at.
+  ['dana', { groups: ['sre'], email: 'dana@example.org', email_verified: true }],
 ]);
 const cookieKey = crypto.randomUUID();
 const redirects = ['https://app.example.org/callback'];
@@ -54,7 +56,7 @@ async function provider(generation) {
     jwks: { keys: [key] },
     cookies: { keys: [cookieKey] },
     acrValues: ['urn:example:two-factors'],
-    claims: { openid: ['sub', 'groups', 'email'], acr: null, amr: null, auth_time: null },
+    claims: { openid: ['sub', 'groups', 'email', 'email_verified'], acr: null, amr: null, auth_time: null },
     conformIdTokenClaims: false,
     clientDefaults: { id_token_signed_response_alg: 'ES256' },
     features: { devInteractions: { enabled: false }, claimsParameter: { enabled: true } },

@@ -54,14 +54,16 @@ impl Decider {
             PrincipalKind::User
             | PrincipalKind::Uid
             | PrincipalKind::Person
-            | PrincipalKind::Email => self.names().contains(name),
+            | PrincipalKind::Email => self.names().iter().any(|own| own.is(name)),
         }
     }
 
     /// Whether both are the same human being, whichever door they came through.
     #[must_use]
     pub fn is(&self, other: &Self) -> bool {
-        self.approver.is(&other.approver) || !self.names().is_disjoint(&other.names())
+        let (own, theirs) = (self.names(), other.names());
+        let shared = own.iter().any(|one| theirs.iter().any(|other| one.is(other)));
+        self.approver.is(&other.approver) || shared
     }
 }
 

@@ -19,7 +19,7 @@ const HOUR: Duration = Duration::from_secs(60 * 60);
 const REMEMBERED: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 const MAX_MARKS: usize = 500;
 /// How many requests may wait in all groups together.
-const MAX_WAITING: usize = 2_000;
+pub(crate) const MAX_WAITING: usize = 2_000;
 
 /// How much approvers are asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

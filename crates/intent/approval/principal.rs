@@ -72,6 +72,13 @@ impl Principal {
         self.text.split_once(':').map_or("", |(_, name)| name)
     }
 
+    /// Whether both are the same name. Nobody has two mailboxes that differ in capitals alone.
+    #[must_use]
+    pub fn is(&self, other: &Self) -> bool {
+        let mail = self.kind == PrincipalKind::Email && other.kind == PrincipalKind::Email;
+        self == other || (mail && self.text.eq_ignore_ascii_case(&other.text))
+    }
+
     /// All of it.
     #[must_use]
     pub fn as_str(&self) -> &str {
@@ -139,6 +146,11 @@ mod tests {
             assert_eq!(parsed.as_str(), good);
             assert_eq!(format!("{}:{}", parsed.kind().as_str(), parsed.name()), good);
         }
+        let of = |text: &str| text.parse::<Principal>().unwrap();
+        assert!(of("email:Alice@example.org").is(&of("email:alice@Example.org")));
+        assert!(
+            !of("user:Alice").is(&of("user:alice")) && !of("email:a@b.c").is(&of("user:a@b.c"))
+        );
         let long = format!("user:{}", "a".repeat(MAX_NAME_LEN + 1));
         for bad in ["alice", "team:sre", "user:", ":alice", "user:a b", "user:a\u{7}", &long] {
             assert!(bad.parse::<Principal>().is_err(), "{bad}");

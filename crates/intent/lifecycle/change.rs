@@ -38,7 +38,7 @@ pub enum IntentChange {
     },
     /// The agent withdraws.
     Cancel {
-        /// The caller, who must be the intent's agent.
+        /// The caller, who must be the intent's agent, or the one that asked for it on the other's behalf.
         by: SpiffeId,
     },
     /// The agent reports the outcome.
@@ -233,7 +233,9 @@ impl Intent {
     /// # Errors
     /// The caller is another agent, the intent has ended, or a use was redeemed: then it is completed instead.
     pub fn cancel(&self, by: &SpiffeId, now: Timestamp) -> Result<(Self, Event), Denial> {
-        self.is_own(by)?;
+        if !self.is_known_to(by) {
+            self.is_own(by)?;
+        }
         self.still_open(now)?;
         if !self.uses.is_empty() {
             let detail = "a use was redeemed; report the outcome instead";
@@ -308,7 +310,7 @@ impl Intent {
     /// Whether the intent's own agent ended it by this very change before.
     fn is_already(&self, change: &IntentChange) -> bool {
         match change {
-            IntentChange::Cancel { by } => self.state == State::Cancelled && by == self.agent(),
+            IntentChange::Cancel { by } => self.state == State::Cancelled && self.is_known_to(by),
             IntentChange::Complete { by, outcome, report } => {
                 self.state == State::Completed
                     && self.outcome == Some(*outcome)
@@ -332,6 +334,14 @@ impl Intent {
         next.ended_by = Some(by.to_owned());
         let event = next.state_event(now);
         (next, event)
+    }
+
+    /// Whether an agent may look at it, and withdraw it before any use: its own, and the one that asked for it on the other's
+    /// behalf.
+    #[must_use]
+    pub fn is_known_to(&self, agent: &SpiffeId) -> bool {
+        let asker = self.grant.parent.as_ref().map(|parent| &parent.agent);
+        agent == self.agent() || asker == Some(agent)
     }
 
     /// Only the intent's own agent; an edge answers a stranger as if the intent did not exist.

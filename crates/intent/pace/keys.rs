@@ -122,6 +122,18 @@ impl Asked {
         })
     }
 
+    /// The same request as one of the agent that asked for it on the other's behalf: a no to it is a no to both.
+    ///
+    /// # Errors
+    /// As [`Self::of`].
+    pub fn of_asker(
+        terms: &GrantTerms,
+        asker: &SpiffeId,
+        justification: Option<&Justification>,
+    ) -> Result<Self, Denial> {
+        Self::of(&GrantTerms { agent: asker.clone(), ..terms.clone() }, justification)
+    }
+
     /// The request that an intent came of.
     ///
     /// # Errors

@@ -133,11 +133,17 @@ impl Approvers {
             let detail = "the user is linked to nobody here";
             DecisionError::Denied(Denial::new(DenialCode::ApproverNotEligible, detail))
         })?;
-        Ok(self.decide(decider, id, word, None).await?)
+        Ok(self.desk.decide_if_heard(&decider, id, word, None).await?)
     }
 
     /// The person whom a user of an integration is linked to.
     fn linked(&self, name: &str, user: &str) -> Option<Decider> {
+        let mut decider = self.linked_as_written(name, user)?;
+        decider.known_as = self.namesakes.with(decider.names());
+        Some(self.desk.on_duty(decider))
+    }
+
+    fn linked_as_written(&self, name: &str, user: &str) -> Option<Decider> {
         let mut identities = self.document.chat_identities().iter();
         let identity = identities.find(|one| one.integration() == name && one.user() == user)?;
         let client = Some(format!("callback {name}"));

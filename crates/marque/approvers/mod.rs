@@ -1,18 +1,21 @@
-//! Approvers who are no local operators: people who log in at the trust domain's provider, and people whose word a signed
-//! callback passes on.
+//! Approvers: the desk at which all of them decide, and those who are no local operators: people who log in at the trust
+//! domain's provider, and people whose word a signed callback passes on.
 //!
 //! A login becomes a session, a session becomes a [`marque_intent::Decider`], and from there on the rules are `intent`'s as
 //! for anybody. No workload gets here: nothing takes an SVID or an access token, and a person is never built from a SPIFFE
 //! ID. Absent: HTTP, pages, and which approval counts.
 
 mod callback;
-mod decide;
+mod desk;
 mod login;
+mod looks;
+mod names;
 mod provider;
 mod refusals;
 mod sealed;
 mod secrets;
 mod session;
+mod told;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -22,24 +25,26 @@ use anyhow::Context as _;
 use jiff::Timestamp;
 use marque_audit::{Event, EventKind, LogStore as _};
 use marque_exchange::IssuerUrl;
-use marque_registry::{Registry, TrustDomainDocument};
+use marque_registry::TrustDomainDocument;
 use marque_spiffe::{Clock, Environment, Random};
 use marque_store::Store;
 use tokio::sync::Semaphore;
 
 pub(crate) use self::callback::{CallbackError, CallbackHeaders};
-pub(crate) use self::decide::{DecisionError, Told, Word};
+pub(crate) use self::desk::ApprovalDeskParts;
+pub use self::desk::{ApprovalDesk, DecisionError, Word};
 pub(crate) use self::login::{
     Answered, Entered, LoginError, MAX_PARAMETER, TerminalDoor, check_of,
 };
 pub(crate) use self::sealed::LoginSecret;
 pub(crate) use self::secrets::webhook_key;
 pub(crate) use self::session::{LOGIN_COOKIE, SESSION_COOKIE, Session, Shown};
+pub use self::told::{Eligibility, Held, Told};
 
 use self::callback::Integration;
+use self::names::Namesakes;
 use self::provider::Provider;
 use self::refusals::Refusals;
-use crate::issuer::IntentDesk;
 use crate::oidc::OidcKeyRing;
 
 /// How many logins are finished at a time: each asks the provider for a token.
@@ -53,9 +58,8 @@ pub struct Approvers {
     integrations: Vec<Integration>,
     secret: LoginSecret,
     store: Arc<Store>,
-    registry: Arc<Registry>,
-    /// What an approval counts for: tickets are looked at again.
-    desk: Arc<IntentDesk>,
+    desk: Arc<ApprovalDesk>,
+    namesakes: Namesakes,
     clock: Arc<dyn Clock>,
     random: Arc<dyn Random>,
     places: Semaphore,
@@ -69,8 +73,7 @@ pub(crate) struct ApproversParts<'a> {
     pub(crate) keys: &'a Arc<OidcKeyRing>,
     pub(crate) secret: LoginSecret,
     pub(crate) store: Arc<Store>,
-    pub(crate) registry: Arc<Registry>,
-    pub(crate) desk: Arc<IntentDesk>,
+    pub(crate) desk: Arc<ApprovalDesk>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) random: Arc<dyn Random>,
 }
@@ -82,8 +85,7 @@ impl Approvers {
         document: &Arc<TrustDomainDocument>,
         parts: ApproversParts<'_>,
     ) -> anyhow::Result<Option<Self>> {
-        let ApproversParts { folder, issuer, keys, secret, store, registry, desk, clock, random } =
-            parts;
+        let ApproversParts { folder, issuer, keys, secret, store, desk, clock, random } = parts;
         let provider = document
             .approver_login()
             .map(|login| Provider::open(login, &issuer, folder, keys, &clock))
@@ -103,13 +105,18 @@ impl Approvers {
             integrations,
             secret,
             store,
-            registry,
             desk,
+            namesakes: Namesakes::of(document),
             clock,
             random,
             places: Semaphore::new(MAX_AT_ONCE),
             refusals: Refusals::default(),
         }))
+    }
+
+    /// Where they decide.
+    pub(crate) fn desk(&self) -> &ApprovalDesk {
+        &self.desk
     }
 
     /// How old a login with more than one factor may be where one is asked for.

@@ -75,11 +75,6 @@ impl Session {
         &self.row.person
     }
 
-    /// Their approver groups.
-    pub(crate) fn groups(&self) -> &BTreeSet<GroupName> {
-        &self.row.groups
-    }
-
     /// When it ends.
     pub(crate) fn expires_at(&self) -> Timestamp {
         self.expires_at
@@ -181,13 +176,13 @@ impl Approvers {
             most.and_then(|most| mfa.at.saturating_add(most).ok())
                 .is_some_and(|until| self.now() < until)
         };
-        Decider {
+        self.desk.on_duty(Decider {
             approver: Approver::Person(person.clone()),
             groups: groups.clone(),
-            known_as: known_as.clone(),
+            known_as: self.namesakes.with(known_as.clone()),
             mfa: mfa.as_ref().filter(fresh).cloned(),
             client: Some(if *terminal { "terminal" } else { "browser" }.to_owned()),
-        }
+        })
     }
 
     /// What the approvers' provider calls somebody, in the names that owners and delegators have.

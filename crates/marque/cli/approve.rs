@@ -11,8 +11,10 @@ use super::Session;
 use super::failure::Failure;
 use super::output::OutputFormat;
 use super::person::{AsPerson, Person};
+use super::retry::RetryArgs;
 use super::{intent, review};
 use crate::clock::SystemClock;
+use crate::grpc::admin::IntentView;
 
 /// Review an intent and approve it, or less than it
 ///
@@ -27,7 +29,8 @@ Examples:
   marque approve int_01abcdefghjkmnpqrstvwxyz01
   marque approve int_01abcdefghjkmnpqrstvwxyz01 --uses 1 --max-duration 5m
   marque approve int_01abcdefghjkmnpqrstvwxyz01 --without-scope orders.write --without-tool shop.refund
-  marque approve --yes int_01abcdefghjkmnpqrstvwxyz01    # for scripts: nobody is asked")]
+  marque approve --yes int_01abcdefghjkmnpqrstvwxyz01    # for scripts: nobody is asked
+  marque approve --as-person --idempotency-key 4711 int_01abcdefghjkmnpqrstvwxyz01")]
 pub(super) struct ApproveArgs {
     /// The intent; without one, what waits is listed
     #[arg(value_name = "INTENT")]
@@ -37,6 +40,8 @@ pub(super) struct ApproveArgs {
     yes: bool,
     #[command(flatten)]
     less: LessArgs,
+    #[command(flatten)]
+    retry: RetryArgs,
     #[command(flatten)]
     person: AsPerson,
 }
@@ -78,18 +83,14 @@ impl LessArgs {
 
 impl ApproveArgs {
     pub(super) async fn run(self, session: &mut Session) -> Result<(), Failure> {
-        let Self { id, yes, less, person } = self;
+        let Self { id, yes, less, retry, person } = self;
         let Some(id) = id else {
             return intent::list(session, Some(State::Pending), None, intent::USUAL_LIMIT).await;
         };
         let less = less.narrowing();
         if let Some(person) = person.chosen(session)? {
-            if less.is_some() {
-                return Err(Failure::failed(
-                    "approving less is an operator's, at the admin socket",
-                ));
-            }
-            return as_person(session, &person, id.as_str(), yes).await;
+            let word = Yes { id: id.as_str(), less, key: retry.key(), asked: !yes };
+            return as_person(session, &person, word).await;
         }
         let (mut home, intent) = session.intent(id.as_str()).await?;
         let (name, environment) = (home.at.name.to_string(), home.at.environment);
@@ -104,18 +105,20 @@ impl ApproveArgs {
                 session.output.remark(&review::less(less))?;
             }
         }
-        if intent.state != "pending" {
+        let key = retry.key();
+        if intent.state != "pending" && key.is_none() {
             return Err(Failure::failed(format!(
                 "the intent is {}: there is nothing to approve",
                 intent.state
             )));
         }
-        let what = if less.is_some() { "Approve less than this" } else { "Approve this" };
+        let what = what(less.as_ref());
         if !yes && !session.output.confirm(&format!("{what} in {name} ({environment})"))? {
             return Err(Failure::failed("not approved")
                 .next(format!("to refuse it for good: marque deny {id}")));
         }
-        let approved = home.admin.approve(id.to_string(), intent.grant.digest, less).await?;
+        let digest = digest_of(&intent, less.as_ref());
+        let approved = home.admin.approve(id.to_string(), digest, less, key).await?;
         session.output.show(&home.of(approved), |of| match of.item.approvals_missing {
             0 => format!("Approved: the intent is {}.", of.item.state),
             missing => format!("Your word counts; the intent needs {missing} more approvals."),
@@ -123,22 +126,42 @@ impl ApproveArgs {
     }
 }
 
+/// What the word is about: the digest that is shown, or the one that was there when the same was taken away before.
+fn digest_of(intent: &IntentView, less: Option<&Narrowing>) -> String {
+    let before = intent.narrowed.last().filter(|_| less.is_some() && intent.state != "pending");
+    before.map_or_else(|| intent.grant.digest.clone(), |narrowed| narrowed.from.clone())
+}
+
+/// What is approved, and whether somebody is asked first.
+struct Yes<'a> {
+    id: &'a str,
+    less: Option<Narrowing>,
+    key: Option<String>,
+    asked: bool,
+}
+
 /// The same, over HTTPS.
-async fn as_person(
-    session: &mut Session,
-    person: &Person,
-    id: &str,
-    yes: bool,
-) -> Result<(), Failure> {
+async fn as_person(session: &mut Session, person: &Person, word: Yes<'_>) -> Result<(), Failure> {
+    let Yes { id, less, key, asked } = word;
     let (name, environment) = person.home().await?;
     let intent = person.intent(id).await?;
     if session.output.format() == OutputFormat::Text {
         let review = review::render(&intent, &name, environment, SystemClock.now());
         session.output.remark(&review)?;
+        if let Some(less) = &less {
+            session.output.remark(&review::less(less))?;
+        }
     }
-    if !yes && !session.output.confirm(&format!("Approve this in {name} ({environment})"))? {
+    if asked
+        && !session.output.confirm(&format!("{} in {name} ({environment})", what(less.as_ref())))?
+    {
         return Err(Failure::failed("not approved"));
     }
-    let approved = person.approve(id, &intent.grant.digest).await?;
+    let digest = digest_of(&intent, less.as_ref());
+    let approved = person.approve(id, &digest, less, key).await?;
     session.output.show(&approved, |intent| format!("The intent is {}.", intent.state))
+}
+
+const fn what(less: Option<&Narrowing>) -> &'static str {
+    if less.is_some() { "Approve less than this" } else { "Approve this" }
 }

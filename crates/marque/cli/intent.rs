@@ -1,6 +1,7 @@
 //! `marque intent`: what agents asked for, and asking as an agent does.
 
 pub(super) mod ask;
+mod behalf;
 
 use clap::{Args, Subcommand};
 use marque_intent::{IntentId, OpenBy, Outcome, PlaybookId, State};
@@ -8,11 +9,13 @@ use marque_spiffe::{Clock, SpiffeId};
 use serde::Serialize;
 
 use self::ask::{Ask, AskedArgs, SocketArgs};
+use self::behalf::BehalfArgs;
 use super::Session;
 use super::daemon::Of;
 use super::failure::Failure;
 use super::output::table;
 use super::person::{AsPerson, Person};
+use super::retry::RetryArgs;
 use super::review;
 use super::text::moment_from;
 use crate::clock::SystemClock;
@@ -28,6 +31,9 @@ Examples:
   marque intent list --state pending
   marque intent show int_01abcdefghjkmnpqrstvwxyz01
   marque intent request ingress-cert-rotation --param region=eu-west-1 --param service=shop --ticket CHG-1842
+  marque intent request contract-excerpt --param contract_id=contract_7781 \
+      --for-agent spiffe://prod.example.org/agent/clause-classification --parent int_01abcdefghjkmnpqrstvwxyz01 \
+      --narrow 'scopes:=[\"contracts.read\"]' --narrow uses:=1
   marque intent complete int_01abcdefghjkmnpqrstvwxyz01 --outcome success
   marque intent list --by agent
   marque intent revoke --agent spiffe://prod.example.org/agent/cert-rotator/one --reason 'it misbehaves'
@@ -70,6 +76,8 @@ enum IntentCommand {
         /// Why; operators and the log keep it
         #[arg(long)]
         reason: String,
+        #[command(flatten)]
+        retry: RetryArgs,
     },
     /// Ask for an intent, as the agent that this process is
     Request(Box<RequestArgs>),
@@ -141,6 +149,8 @@ struct RequestArgs {
     #[command(flatten)]
     asked: AskedArgs,
     #[command(flatten)]
+    behalf: BehalfArgs,
+    #[command(flatten)]
     socket: SocketArgs,
 }
 
@@ -155,9 +165,12 @@ impl IntentArgs {
                 }
             }
             IntentCommand::Show { id } => show(session, &id).await,
-            IntentCommand::Revoke { which, reason } => match (which.held(), which.id) {
+            IntentCommand::Revoke { which, reason, retry } => match (which.held(), which.id) {
+                (Some(_), _) if retry.key().is_some() => {
+                    Err(Failure::usage("an idempotency key is for one intent that is named"))
+                }
                 (Some((by, name)), _) => revoke_held(session, by, name, reason).await,
-                (None, Some(id)) => revoke(session, &id, reason).await,
+                (None, Some(id)) => revoke(session, &id, reason, retry.key()).await,
                 (None, None) => Err(Failure::failed("name what to revoke")),
             },
             IntentCommand::Request(args) => request(session, *args).await,
@@ -215,9 +228,14 @@ async fn show(session: &mut Session, id: &IntentId) -> Result<(), Failure> {
     })
 }
 
-async fn revoke(session: &mut Session, id: &IntentId, reason: String) -> Result<(), Failure> {
+async fn revoke(
+    session: &mut Session,
+    id: &IntentId,
+    reason: String,
+    key: Option<String>,
+) -> Result<(), Failure> {
     let (mut home, _) = session.intent(id.as_str()).await?;
-    let revoked = home.admin.revoke(id.to_string(), reason).await?;
+    let revoked = home.admin.revoke(id.to_string(), reason, key).await?;
     session.output.show(&home.of(revoked), |of| format!("The intent is {}.", of.item.state))
 }
 
@@ -269,8 +287,10 @@ async fn revoke_held(
 }
 
 async fn request(session: &mut Session, args: RequestArgs) -> Result<(), Failure> {
-    let RequestArgs { playbook, asked, socket } = args;
-    change(session, &socket, "", asked.members(&playbook)?.into()).await
+    let RequestArgs { playbook, asked, behalf, socket } = args;
+    let mut members = asked.members(&playbook)?;
+    members.extend(behalf.members()?);
+    change(session, &socket, "", members.into()).await
 }
 
 /// Sends one request of the agent's and shows the intent after it.

@@ -29,6 +29,7 @@ mod policy;
 mod posture;
 mod quarantine;
 mod report;
+mod retry;
 mod review;
 mod status;
 mod svid;

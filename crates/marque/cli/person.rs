@@ -6,6 +6,7 @@ use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use clap::Args;
+use marque_intent::{DenyReason, Narrowing};
 use marque_jose::sha256;
 use marque_spiffe::Environment;
 use serde::{Deserialize, Serialize};
@@ -180,28 +181,44 @@ impl Person {
         serde_json::from_value(told).map_err(|_unread| unreadable())
     }
 
-    pub(super) async fn approve(&self, id: &str, digest: &str) -> Result<IntentView, Failure> {
-        self.decide(&format!("/intents/{id}/approve"), json!({ "digest": digest })).await
+    pub(super) async fn approve(
+        &self,
+        id: &str,
+        digest: &str,
+        less: Option<Narrowing>,
+        key: Option<String>,
+    ) -> Result<IntentView, Failure> {
+        let body = match less {
+            Some(less) => json!({ "digest": digest, "less": less }),
+            None => json!({ "digest": digest }),
+        };
+        self.decide(&format!("/intents/{id}/approve"), body, key).await
     }
 
     pub(super) async fn deny(
         &self,
         id: &str,
         digest: &str,
-        reason: &str,
+        (reason, remark): (DenyReason, &str),
+        key: Option<String>,
     ) -> Result<IntentView, Failure> {
-        let body = json!({ "digest": digest, "reason": "other", "text": reason });
-        self.decide(&format!("/intents/{id}/deny"), body).await
+        let body = json!({ "digest": digest, "reason": reason, "text": remark });
+        self.decide(&format!("/intents/{id}/deny"), body, key).await
     }
 
     pub(super) async fn log_out(&self) -> Result<(), Failure> {
-        self.post("/logout", json!({})).await?;
+        self.post("/logout", json!({}), None).await?;
         fs::remove_file(path(&self.file.issuer))
             .map_err(|error| Failure::because("cannot forget the session", &error))
     }
 
-    async fn decide(&self, at: &str, body: Value) -> Result<IntentView, Failure> {
-        let told = self.post(at, body).await?;
+    async fn decide(
+        &self,
+        at: &str,
+        body: Value,
+        key: Option<String>,
+    ) -> Result<IntentView, Failure> {
+        let told = self.post(at, body, key).await?;
         serde_json::from_value(told).map_err(|_unread| unreadable())
     }
 
@@ -210,9 +227,10 @@ impl Person {
         told(blocking(move || http.get(&url, Some(&token))).await?)
     }
 
-    async fn post(&self, at: &str, body: Value) -> Result<Value, Failure> {
+    async fn post(&self, at: &str, body: Value, key: Option<String>) -> Result<Value, Failure> {
         let (http, url, token) = self.call(at);
-        told(blocking(move || http.send_json(&url, Some(&token), &body)).await?)
+        let call = move || http.send_json_once(&url, Some(&token), &body, key.as_deref());
+        told(blocking(call).await?)
     }
 
     fn call(&self, at: &str) -> (HttpClient, String, String) {

@@ -7,6 +7,7 @@ mod bounds;
 mod change;
 mod deciding;
 mod found;
+mod held;
 
 use anstyle::{AnsiColor, Style};
 use jiff::Timestamp;
@@ -14,10 +15,11 @@ use serde_json::Value;
 
 use super::output::{pairs, put, visible};
 use super::text::{length, lifetime, lines, moment, moment_from, or_dash, short_digest};
-use crate::grpc::admin::{GrantView, IntentView};
+use crate::grpc::admin::{GrantView, HeldView, IntentView};
 use marque_spiffe::Environment;
 
 pub(super) use self::deciding::less;
+use self::held::beside;
 
 const HEADING: Style = Style::new().bold();
 const WARNING: Style = AnsiColor::Yellow.on_default().bold();
@@ -37,12 +39,9 @@ pub(super) fn render(
     let mut text = String::new();
     put(&mut text, format_args!("{HEADING}{}{HEADING:#}\n", statement(grant)));
     text.push_str(&standing(intent, trust_domain, environment, now));
-    put(
-        &mut text,
-        format_args!("\n{HEADING}Now{HEADING:#}: its identity alone, which permits nothing.\n"),
-    );
+    text.push_str(&held::section(intent.held.as_ref()));
     put(&mut text, format_args!("{HEADING}{}{HEADING:#}:\n", consequence(intent)));
-    text.push_str(&additions(grant, now));
+    text.push_str(&additions(grant, intent.held.as_ref(), now));
     text.push_str(&deciding::section(intent, now));
     if let Some(denial) = &intent.denial {
         let (code, detail) = (visible(&denial.code), visible(&denial.detail));
@@ -112,7 +111,7 @@ fn standing(
         ("trust domain", format!("{trust_domain} ({environment})")),
         ("tenant", grant.tenant.clone()),
         ("agent", agent.clone()),
-        ("attested", or_dash(&short_digest(&grant.attestation))),
+        ("attested", attested(grant, now)),
         ("owner", owner.to_owned()),
     ];
     rows.extend(change::rows(grant, now));
@@ -139,6 +138,15 @@ fn standing(
     pairs(rows)
 }
 
+/// As what the agent attested, and how long ago when it asked.
+fn attested(grant: &GrantView, now: Timestamp) -> String {
+    let what = or_dash(&short_digest(&grant.attestation));
+    match grant.evidence.standing.attested_at {
+        Some(at) => format!("{what}, {}", moment_from(Some(at), now)),
+        None => format!("{what}, nobody knows when"),
+    }
+}
+
 fn consequence(intent: &IntentView) -> &'static str {
     match intent.state.as_str() {
         "pending" => "An approval would add",
@@ -147,15 +155,15 @@ fn consequence(intent: &IntentView) -> &'static str {
     }
 }
 
-fn additions(grant: &GrantView, now: Timestamp) -> String {
+fn additions(grant: &GrantView, held: Option<&HeldView>, now: Timestamp) -> String {
     let seconds = |length_s: Option<u64>| length_s.map_or_else(|| "-".to_owned(), length);
     let mut rows = vec![
-        ("audience", lines(&grant.audiences)),
-        ("scopes", lines(&grant.scopes)),
+        ("audience", beside(&grant.audiences, held.map(|held| &*held.audiences))),
+        ("scopes", beside(&grant.scopes, held.map(|held| &*held.scopes))),
         ("details", details(&grant.authorization_details)),
-        ("resources", lines(&grant.resources)),
+        ("resources", beside(&grant.resources, held.map(|held| &*held.resources))),
     ];
-    rows.extend(bounds::rows(grant));
+    rows.extend(bounds::rows(grant, held));
     rows.extend([
         (
             "uses",
@@ -185,13 +193,15 @@ fn additions(grant: &GrantView, now: Timestamp) -> String {
         };
         rows.push(("approvals", format!("{} by {whose}", grant.approvals)));
     }
-    pairs(rows.iter().map(|(name, value)| (*name, value.clone()))).lines().fold(
-        String::new(),
-        |mut text, line| {
-            put(&mut text, format_args!("  {line}\n"));
-            text
-        },
-    )
+    indented(&pairs(rows))
+}
+
+/// A section's lines, below its heading.
+fn indented(rows: &str) -> String {
+    rows.lines().fold(String::new(), |mut text, line| {
+        put(&mut text, format_args!("  {line}\n"));
+        text
+    })
 }
 
 /// Authorization details: the type, then its members.

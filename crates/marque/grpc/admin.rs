@@ -39,19 +39,17 @@ use super::serve::{Limits, ServeError, serve};
 use crate::{error, telemetry};
 
 pub use client::{AdminClient, LeafStream};
-pub use door::{
-    AdminDoor, AdminError, ApprovalWord, DaemonStatus, NewPosture, Operator, Refusal, TokenStanding,
-};
+pub use door::{AdminDoor, AdminError, DaemonStatus, NewPosture, Operator, Refusal, TokenStanding};
 pub(crate) use gate::{names_of, written_groups};
 
 pub use pace::{RefusalView, StandingView};
 pub use remote_log::RemoteLog;
 pub use view::{
     ApprovalView, ApproverRecordView, DenialView, EarnedView, EligibilityView, EntryView,
-    ExplanationView, FindingView, GrantView, HolderView, IntentView, KillScopeView, KillStateView,
-    KillView, LeafView, LogInfoView, MissingView, NarrowedView, NearView, ObjectionView,
-    PlaybookView, ProfilesView, RefusedCallerView, ReportView, SharedIdentityView, StatusView,
-    TokenView, UseView,
+    ExplanationView, FindingView, GrantView, HeldView, HolderView, IntentView, KillScopeView,
+    KillStateView, KillView, LeafView, LogInfoView, MissingView, NarrowedView, NearView,
+    ObjectionView, PlaybookView, ProfilesView, RefusedCallerView, ReportView, SharedIdentityView,
+    StatusView, TokenView, UseView,
 };
 
 /// Serves the admin API on `listener` until `shutdown` is cancelled and the drain is over.
@@ -66,28 +64,25 @@ pub async fn serve_admin(
     shutdown: CancellationToken,
 ) -> Result<(), ServeError> {
     let gate = Gate::new(Arc::clone(&door), attestors);
-    let service =
-        AdminService { door, gate, shown: approvals::Shown::default(), shutdown: shutdown.clone() };
+    let service = AdminService { door, gate, shutdown: shutdown.clone() };
     let server = AdminServer::new(service).max_decoding_message_size(limits.message_bytes);
     serve(listener, Routes::new(server), None, limits, shutdown).await
 }
 
-/// An intent as an approver has to see it, with the owner of its agent's entry as far as there still is one.
+/// An intent as an approver has to see it.
 ///
 /// # Errors
 /// It does not read back.
 pub(crate) fn review(
-    intent: &marque_intent::Intent,
-    owner: Option<&str>,
+    told: &crate::approvers::Told,
 ) -> Result<IntentView, super::client::CallError> {
-    messages::intent(intent, owner).try_into()
+    messages::told(told).try_into()
 }
 
 #[derive(Debug)]
 struct AdminService {
     door: Arc<dyn AdminDoor>,
     gate: Gate,
-    shown: approvals::Shown,
     shutdown: CancellationToken,
 }
 
@@ -242,14 +237,7 @@ impl Admin for AdminService {
         &self,
         request: Request<proto::RevokeIntentRequest>,
     ) -> Result<Response<proto::RevokeIntentResponse>, Status> {
-        let (operator, id) = self.operator_for("RevokeIntent", &request, |body| &body.id).await?;
-        let proto::RevokeIntentRequest { id: _, reason } = request.into_inner();
-        let intent = self
-            .door
-            .revoke(operator, id, requests::reason(&reason)?)
-            .await
-            .map_err(error::admin)?;
-        Ok(Response::new(proto::RevokeIntentResponse { intent: Some(self.intent(&intent)) }))
+        self.revoked(request).await
     }
 
     async fn count_open_grants(

@@ -19,7 +19,10 @@ use axum::{
     response::{IntoResponse as _, Response},
     routing::{get, post},
 };
-use marque_intent::{Denial, DenialCode, Digest, IdempotencyKey, IntentId, Reason};
+use marque_intent::{
+    Denial, DenialCode, DenyReason, Digest, IdempotencyKey, IntentId, Narrowing, Reason,
+    UnknownDenyReason,
+};
 use marque_jose::json::{Limits, parse_object};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
@@ -60,17 +63,6 @@ pub(in crate::http) const CODES: [&str; 18] = [
     "unavailable",
 ];
 
-/// Why an intent is denied; the text beside it is free. Nothing is decided by either.
-pub(in crate::http) const REASONS: [&str; 7] = [
-    "not_needed",
-    "too_broad",
-    "wrong_target",
-    "wrong_time",
-    "ticket_mismatch",
-    "suspicious",
-    "other",
-];
-
 pub(super) fn routes(path: &str) -> Routes {
     Routes::new()
         .route(&format!("{path}{PATH}"), get(list))
@@ -89,7 +81,7 @@ pub(super) fn routes(path: &str) -> Routes {
 
 async fn list(Person { approvers, session }: Person) -> Response {
     let decider = approvers.decider(&session);
-    match approvers.waiting(&decider).await {
+    match approvers.desk().waiting(&decider).await {
         Ok(waiting) => {
             let views: Vec<Value> = waiting.iter().map(view).collect();
             Json(json!({ "intents": views })).into_response()
@@ -119,7 +111,7 @@ async fn session(Person { approvers, session }: Person) -> Response {
         environment: environment.to_string(),
         issuer: person.issuer(),
         subject: person.subject(),
-        groups: session.groups().iter().map(|group| group.as_str()).collect(),
+        groups: decider.groups.iter().map(|group| group.as_str()).collect(),
         mfa_at: decider.mfa.map(|mfa| mfa.at),
         expires_at: session.expires_at(),
         csrf: csrf.then(|| approvers.csrf_token(&session)),
@@ -139,7 +131,7 @@ async fn log_out(Decisive(Person { approvers, session }): Decisive) -> Response 
 }
 
 async fn find(Person { approvers, session }: Person, Named(id): Named) -> Response {
-    match approvers.shown(&approvers.decider(&session), &id).await {
+    match approvers.desk().shown(&approvers.decider(&session), &id).await {
         Ok(told) => Json(view(&told)).into_response(),
         Err(error) => refused(&approvers, error),
     }
@@ -151,11 +143,7 @@ async fn approve(
     headers: HeaderMap,
     body: Result<Bytes, BytesRejection>,
 ) -> Response {
-    decided(person, id, &headers, body, |members| {
-        let digest = digest(members)?;
-        Ok(Word::Approve { digest })
-    })
-    .await
+    decided(person, id, &headers, body, approval).await
 }
 
 async fn deny(
@@ -164,10 +152,7 @@ async fn deny(
     headers: HeaderMap,
     body: Result<Bytes, BytesRejection>,
 ) -> Response {
-    decided(person, id, &headers, body, |members| {
-        Ok(Word::Deny { digest: digest(members)?, reason: reason(members)? })
-    })
-    .await
+    decided(person, id, &headers, body, refusal).await
 }
 
 async fn decided(
@@ -186,10 +171,11 @@ async fn decided(
         Err(denial) => return denied(denial),
     };
     let key = match idempotency(headers) {
-        Ok(key) => key.map(|key| (key, Digest::of(&body))),
+        Ok(key) => key,
         Err(denial) => return denied(denial),
     };
-    match approvers.decide(approvers.decider(&session), &id, word, key).await {
+    let decider = approvers.decider(&session);
+    match approvers.desk().decide_if_heard(&decider, &id, word, key).await {
         Ok(told) => Json(view(&told)).into_response(),
         Err(error) => refused(&approvers, error),
     }
@@ -197,7 +183,7 @@ async fn decided(
 
 /// An intent with all that an approver has to see (specs/intents.md 11), as `marque approve` has it.
 fn view(told: &Told) -> Value {
-    review(&told.intent, told.owner.as_deref())
+    review(told)
         .ok()
         .and_then(|view| serde_json::to_value(view).ok())
         .unwrap_or_else(|| json!({ "id": told.intent.id().as_str() }))
@@ -237,19 +223,35 @@ fn digest(members: &mut Map<String, Value>) -> Result<Digest, Denial> {
     })
 }
 
-/// One of the preset reasons, and what the approver adds to it.
+/// Yes, to a digest or to less of it.
+fn approval(members: &mut Map<String, Value>) -> Result<Word, Denial> {
+    let digest = digest(members)?;
+    let less = members.remove("less").map(serde_json::from_value::<Narrowing>).transpose();
+    let less = less.map_err(|error| {
+        Denial::new(DenialCode::InvalidRequest, format!("`less` is what is taken away: {error}"))
+    })?;
+    Ok(Word::Approve { digest, less })
+}
+
+/// No, to a digest.
+fn refusal(members: &mut Map<String, Value>) -> Result<Word, Denial> {
+    Ok(Word::Deny { digest: Some(digest(members)?), reason: reason(members)? })
+}
+
+/// One of the preset reasons, and what the approver remarks.
 fn reason(members: &mut Map<String, Value>) -> Result<Reason, Denial> {
-    let invalid = |detail: &str| Denial::new(DenialCode::InvalidRequest, detail);
-    let preset = text(members, "reason")?;
-    if !REASONS.contains(&preset.as_str()) {
-        return Err(invalid("`reason` is none of the preset reasons"));
+    let invalid = |detail: String| Denial::new(DenialCode::InvalidRequest, detail);
+    let preset: DenyReason = match members.remove("reason") {
+        Some(Value::String(preset)) => preset.parse(),
+        Some(_) | None => Err(UnknownDenyReason),
     }
-    let added = match members.remove("text") {
-        None => preset,
-        Some(Value::String(added)) => format!("{preset}: {added}"),
-        Some(_) => return Err(invalid("`text` is a text")),
+    .map_err(|unknown| invalid(unknown.to_string()))?;
+    let remark = match members.remove("text") {
+        None => String::new(),
+        Some(Value::String(remark)) => remark,
+        Some(_) => return Err(invalid("`text` is a text".to_owned())),
     };
-    Reason::new(&added).map_err(|error| invalid(&error.to_string()))
+    preset.with(&remark).map_err(|error| invalid(error.to_string()))
 }
 
 fn idempotency(headers: &HeaderMap) -> Result<Option<&str>, Denial> {

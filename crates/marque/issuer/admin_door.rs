@@ -13,16 +13,17 @@ use marque_intent::IntentStore;
 use marque_intent::kill::{KillScope, KillState};
 use marque_intent::pace::{Family, Standing};
 use marque_intent::{
-    Approval, DecisionRecord, Denial, DenialCode, DenialFilter, DenialId, DenialRecord, EndReason,
-    Holding, Intent, IntentChange, IntentFilter, IntentId, OpenBy, OpenCount, OpenIntents as _,
-    PlaybookSet, PostureSignal, PostureState, Reason, Release, Rosters,
+    DecisionRecord, Denial, DenialCode, DenialFilter, DenialId, DenialRecord, EndReason, Holding,
+    Intent, IntentChange, IntentFilter, IntentId, OpenBy, OpenCount, OpenIntents as _, PlaybookSet,
+    PostureSignal, PostureState, Reason, Release, Rosters,
 };
 use marque_registry::{Entry, EntryId, EntryRole, NewEntry, Snapshot, TrustDomainDocument};
 use marque_spiffe::{SelectorSet, SpiffeId};
 
 use super::{Issuer, RegistrarError};
+use crate::approvers::{Told, Word};
 use crate::grpc::admin::{
-    AdminDoor, AdminError, ApprovalWord, DaemonStatus, NewPosture, Operator, Refusal, TokenStanding,
+    AdminDoor, AdminError, DaemonStatus, NewPosture, Operator, Refusal, TokenStanding,
 };
 use crate::identities::{Denials, SharedIdentities};
 use crate::webhooks::{WebhookError, WebhookView};
@@ -126,54 +127,26 @@ impl AdminDoor for Issuer {
         })
     }
 
-    fn approve(
-        &self,
-        operator: Operator,
-        id: IntentId,
-        word: ApprovalWord,
-    ) -> BoxFuture<'_, Result<Intent, AdminError>> {
-        let now = self.clock.now();
-        let ApprovalWord { digest, less, took_ms } = word;
-        let approval = Approval::by(operator.decider(now), digest, now).after(took_ms);
+    fn look_at(&self, operator: Operator, id: IntentId) -> BoxFuture<'_, Result<Told, AdminError>> {
+        let decider = operator.decider(self.clock.now());
         Box::pin(async move {
-            // The gate knows agents by their entries: whoever asked must still have one to be told from an operator.
-            let intent = AdminDoor::intent(self, id.clone()).await?;
-            if self.registrar.entries().entry_by_spiffe_id(intent.agent()).is_none() {
-                let detail = format!("`{}` is not registered any more", intent.agent());
-                return Err(AdminError::Refused(Denial::new(DenialCode::AgentNotAttested, detail)));
-            }
-            let (approver, groups) = (approval.approver(), approval.groups());
-            let allowed = self.intents.may_be_approved(&intent, approver, groups, None).await;
-            allowed.map_err(AdminError::Refused)?;
-            let change = match less {
-                Some(less) => IntentChange::ApproveLess { approval, less },
-                None => IntentChange::Approve { approval },
-            };
-            self.change(id, change).await
+            let told = self.approval_desk.looked_at(&decider, &id).await;
+            told.map_err(|error| AdminError::of_decision(&id, error))
         })
     }
 
-    fn deny(
+    fn decide(
         &self,
         operator: Operator,
         id: IntentId,
-        reason: Reason,
-    ) -> BoxFuture<'_, Result<Intent, AdminError>> {
-        Box::pin(
-            self.change(
-                id,
-                IntentChange::Deny { decider: operator.decider(self.clock.now()), reason },
-            ),
-        )
-    }
-
-    fn revoke(
-        &self,
-        operator: Operator,
-        id: IntentId,
-        reason: Reason,
-    ) -> BoxFuture<'_, Result<Intent, AdminError>> {
-        Box::pin(self.change(id, IntentChange::Revoke { actor: operator.to_string(), reason }))
+        word: Word,
+        key: Option<String>,
+    ) -> BoxFuture<'_, Result<Told, AdminError>> {
+        let decider = operator.decider(self.clock.now());
+        Box::pin(async move {
+            let told = self.approval_desk.decide(&decider, &id, word, key.as_deref()).await;
+            told.map_err(|error| AdminError::of_decision(&id, error))
+        })
     }
 
     fn open_counts(&self, by: OpenBy) -> BoxFuture<'_, Result<Vec<OpenCount>, AdminError>> {

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use marque_exchange::IssuerUrl;
 use marque_intent::{
-    CalendarSet, Enforcement, ExceptionStanding, GroupName, HumanJob, Overdue, Playbook,
+    AlertSink, CalendarSet, Enforcement, ExceptionStanding, GroupName, HumanJob, Overdue, Playbook,
     PlaybookFinding, PlaybookSet, Principal, RosterFinding, Rosters, Scope,
 };
 use marque_policy::{CaseResult, CedarDecisionPoint, PolicyFinding, run_cases};
@@ -379,16 +379,21 @@ fn unusable_events(folder: &TrustDomainFolder) -> Vec<Finding> {
 
 /// Webhooks that a playbook names and the document does not have: nobody would be told.
 fn unknown_webhooks(folder: &TrustDomainFolder, playbooks: &PlaybookSet) -> Vec<Finding> {
-    let known = |name: &String| folder.document.webhooks().iter().any(|one| one.name() == name);
-    let named = playbooks
-        .iter()
-        .flat_map(|playbook| playbook.notified().iter().map(move |name| (playbook.id(), name)));
+    let known = |name: &str| folder.document.webhooks().iter().any(|one| one.name() == name);
+    let named = playbooks.iter().flat_map(|playbook| {
+        let notified = playbook.notified().iter().map(|name| ("on_complete.notify", name.as_str()));
+        let alerted = match playbook.emergency().map(|emergency| &emergency.alert) {
+            Some(AlertSink::Webhook(name)) => Some(("emergency.alert", name.as_str())),
+            Some(AlertSink::Log) | None => None,
+        };
+        notified.chain(alerted).map(move |named| (playbook.id(), named))
+    });
     named
-        .filter(|(_, name)| !known(name))
-        .map(|(playbook, name)| Finding {
+        .filter(|(_, (_, name))| !known(name))
+        .map(|(playbook, (path, name))| Finding {
             file: folder.path.join("playbooks").join(format!("{playbook}.toml")),
             line: None,
-            message: format!("`on_complete.notify`: there is no [[webhooks]] `{name}`"),
+            message: format!("`{path}`: there is no [[webhooks]] `{name}`"),
         })
         .collect()
 }

@@ -52,7 +52,7 @@ pub use self::kill::KillSwitch;
 pub use self::registrar::{Registrar, RegistrarError};
 pub use self::run::run;
 
-use crate::approvers::{Approvers, ApproversParts, LoginSecret};
+use crate::approvers::{ApprovalDesk, ApprovalDeskParts, Approvers, ApproversParts, LoginSecret};
 use crate::authzen::ExternalPoint;
 use crate::change::{self, ChangeControl};
 use crate::federation::{self, KeptBundles, Relationship};
@@ -83,6 +83,7 @@ pub struct Issuer {
     minting: Arc<InProcessIssuer>,
     relationships: Vec<Arc<Relationship>>,
     oidc_keys: Arc<OidcKeyRing>,
+    approval_desk: Arc<ApprovalDesk>,
     approvers: Option<Arc<Approvers>>,
     webhooks: Arc<Webhooks>,
     profiles: Profiles,
@@ -199,14 +200,20 @@ impl Issuer {
             presence: presence.clone(),
             pace: pace.clone(),
         });
+        let approval_desk = Arc::new(ApprovalDesk::open(ApprovalDeskParts {
+            store: Arc::clone(&store),
+            registry: Arc::clone(registrar.registry()),
+            rosters: Arc::clone(&intents.rosters),
+            intents: Arc::clone(&intents),
+            clock: Arc::clone(&clock),
+        }));
         let approvers = ApproversParts {
-            desk: Arc::clone(&intents),
+            desk: Arc::clone(&approval_desk),
             folder: &folder.path,
             issuer: issuer_url.clone(),
             keys: &oidc_keys,
             secret: login_secret,
             store: Arc::clone(&store),
-            registry: Arc::clone(registrar.registry()),
             clock: Arc::clone(&clock),
             random: Arc::clone(&random),
         };
@@ -253,6 +260,7 @@ impl Issuer {
         Ok(Self {
             relationships,
             oidc_keys,
+            approval_desk,
             approvers,
             webhooks,
             intents,

@@ -4,7 +4,7 @@
 
 use jiff::Timestamp;
 use marque_audit::{Event, EventKind, Leaf};
-use marque_intent::{PlaybookId, PlaybookSet};
+use marque_intent::{AlertSink, PlaybookId, PlaybookSet};
 use serde_json::{Map, Value, json};
 
 use super::{Hook, Webhooks};
@@ -20,7 +20,8 @@ impl Webhooks {
     /// What this webhook is told of a leaf; `None` where it is told nothing.
     pub(super) fn message(&self, hook: &Hook, leaf: &Leaf) -> Option<Message> {
         let event = leaf.event();
-        if !hook.wanted.contains(&event.kind) && !self.is_notified(hook, event) {
+        let wanted = hook.wanted.contains(&event.kind);
+        if !wanted && !self.is_notified(hook, event) && !is_alerted(hook, event) {
             return None;
         }
         let mut data = self.data(event);
@@ -82,6 +83,25 @@ impl Webhooks {
     fn link(&self, intent: &str) -> String {
         self.issuer.join(&format!("/v1/approvals/intents/{intent}"))
     }
+}
+
+/// Whether a broken glass is told here: what the grant pinned says, whatever its playbook says now.
+fn is_alerted(hook: &Hook, event: &Event) -> bool {
+    let alert = break_glass_alert(event).and_then(|alert| alert.parse().ok());
+    matches!(alert, Some(AlertSink::Webhook(name)) if name.as_str() == hook.name)
+}
+
+/// Where the alerts of a step of break-glass go.
+fn break_glass_alert(event: &Event) -> Option<&str> {
+    let is_step = matches!(
+        event.kind,
+        EventKind::BreakGlassRequested
+            | EventKind::BreakGlassActivated
+            | EventKind::BreakGlassUsed
+            | EventKind::BreakGlassEnded
+            | EventKind::BreakGlassReviewed
+    );
+    is_step.then(|| event.detail.get("break_glass")?.get("alert")?.as_str()).flatten()
 }
 
 /// The title, if the playbook is still the one that the event is about.

@@ -199,6 +199,7 @@ fn operator(mut table: Fields<'_, '_>, log: &mut Log<'_>) -> Option<OperatorRule
     let uid = table.optional_number("uid", log);
     let groups: Vec<Name> = table.texts("groups", log);
     let persons: Vec<Name> = table.texts("persons", log);
+    let emails: Vec<Address> = table.texts("emails", log);
     let line = table.line();
     table.finish(log);
     let principal = match (user, uid) {
@@ -211,7 +212,26 @@ fn operator(mut table: Fields<'_, '_>, log: &mut Log<'_>) -> Option<OperatorRule
     };
     let groups = groups.into_iter().map(|Name(group)| group).collect();
     let persons = persons.into_iter().map(|Name(person)| person).collect();
-    Some(OperatorRule { principal, groups, persons })
+    let emails = emails.into_iter().map(|Address(email)| email).collect();
+    Some(OperatorRule { principal, groups, persons, emails })
+}
+
+/// A mailbox: a name with one `@` in it.
+struct Address(String);
+
+impl FromStr for Address {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let Name(address) = text.parse()?;
+        let parts = address.split_once('@');
+        if !parts
+            .is_some_and(|(user, host)| !user.is_empty() && !host.is_empty() && !host.contains('@'))
+        {
+            return Err("is not an address such as `alice@example.org`");
+        }
+        Ok(Self(address))
+    }
 }
 
 /// A user or group name.

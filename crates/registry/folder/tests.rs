@@ -93,6 +93,7 @@ fn all_findings_of_all_files_are_reported_at_once_with_their_lines() {
     let document = "name = \"Example.org\"\nenvironment = \"prod\"\ntenant = 7\ncolour = \"red\"\n\
                     [lifetimes]\nauthority = \"1h\"\nx509_svid = \"11m\"\njwt_svid = \"0s\"\n\
                     [issuer]\nlisten = \"localhost:1\"\nport = 5\n[[operators]]\ngroups = [\"a b\"]\n\
+                    emails = [\"alice\", \"a@b@c\", \"a@example.org\"]\n\
                     [[resource_servers]]\naudience = \"gateway\"\nspiffe_ids = [\"spiffe://x\", \"http://y\"]\n";
     let first = "[[entry]]\nid = \"A\"\nspiffe_id = \"spiffe://example.org/a\"\nowner = \"x\"\n\
                  role = \"king\"\nselectors = [\"unix\", 5]\nselector = []\n";
@@ -120,8 +121,10 @@ fn all_findings_of_all_files_are_reported_at_once_with_their_lines() {
             "trust-domain.toml:11: unknown field `port` in [issuer]",
             "trust-domain.toml:12: [operators] needs exactly one of `user` and `uid`",
             "trust-domain.toml:13: `groups` in [operators]: `a b`:",
-            "trust-domain.toml:15: `audience` in [resource_servers]: `gateway`: is not an absolute URI",
-            "trust-domain.toml:16: `spiffe_ids` in [resource_servers]: `http://y`:",
+            "trust-domain.toml:14: `emails` in [operators]: `a@b@c`: is not an address",
+            "trust-domain.toml:14: `emails` in [operators]: `alice`: is not an address",
+            "trust-domain.toml:16: `audience` in [resource_servers]: `gateway`: is not an absolute URI",
+            "trust-domain.toml:17: `spiffe_ids` in [resource_servers]: `http://y`:",
         ],
     );
 }

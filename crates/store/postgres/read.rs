@@ -20,7 +20,7 @@ use marque_exchange::{Deferral, SuspectQuery, Suspects, TokenId, TokenRecord};
 use marque_intent::pace::{Asked, Family, Standing};
 use marque_intent::{
     DenialFilter, DenialId, DenialRecord, Digest, Intent, IntentFilter, IntentId, KillState,
-    OpenBy, OpenCount, Preview,
+    ListOrder, OpenBy, OpenCount, Preview,
 };
 use marque_registry::Entry;
 use marque_spiffe::SpiffeId;
@@ -120,12 +120,19 @@ impl Reader for PooledReader {
             let state = filter.state.map(marque_intent::State::as_str);
             let agent = filter.agent.as_ref().map(marque_spiffe::SpiffeId::as_str);
             let limit = signed(filter.effective_limit() as u64);
-            let query =
+            let order = match filter.order {
+                ListOrder::NewestFirst => "created_at DESC, id DESC",
+                ListOrder::Queue => {
+                    "(grants.document ->> 'risk')::bigint DESC NULLS LAST, due_at NULLS LAST, created_at, id"
+                }
+            };
+            let query = format!(
                 "SELECT id, state, state_version, intents.document::text, grants.document::text
                          FROM intents LEFT JOIN grants ON grants.intent = intents.id
                          WHERE ($1::text IS NULL OR state = $1) AND ($2::text IS NULL OR agent = $2)
-                         ORDER BY created_at DESC, id DESC LIMIT $3";
-            let rows = self.query(query, &[&state, &agent, &limit]).await?;
+                         ORDER BY {order} LIMIT $3"
+            );
+            let rows = self.query(&query, &[&state, &agent, &limit]).await?;
             let readable = |row: &Row| {
                 let read = intent_row(row).and_then(IntentRow::into_intent);
                 self.unreadable().pass_over(read).transpose()

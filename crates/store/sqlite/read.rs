@@ -19,7 +19,7 @@ use marque_exchange::{Deferral, SuspectQuery, Suspects, TokenId, TokenRecord};
 use marque_intent::pace::{Asked, Family, Standing};
 use marque_intent::{
     DenialFilter, DenialId, DenialRecord, Digest, Intent, IntentFilter, IntentId, KillState,
-    OpenBy, OpenCount, Preview,
+    ListOrder, OpenBy, OpenCount, Preview,
 };
 use marque_registry::Entry;
 use marque_spiffe::SpiffeId;
@@ -288,12 +288,18 @@ fn intents(
     known: &KnownIntents,
     filter: &IntentFilter,
 ) -> Result<Vec<Intent>, Failure> {
-    let mut statement = connection.prepare_cached(
+    let order = match filter.order {
+        ListOrder::NewestFirst => "created_at DESC, id DESC",
+        ListOrder::Queue => {
+            "json_extract(grants.document, '$.risk') DESC, due_at IS NULL, due_at, created_at, id"
+        }
+    };
+    let mut statement = connection.prepare_cached(&format!(
         "SELECT id, state, state_version, intents.document, grants.document
          FROM intents LEFT JOIN grants ON grants.intent = intents.id
          WHERE (?1 IS NULL OR state = ?1) AND (?2 IS NULL OR agent = ?2)
-         ORDER BY created_at DESC, id DESC LIMIT ?3",
-    )?;
+         ORDER BY {order} LIMIT ?3",
+    ))?;
     let state = filter.state.map(marque_intent::State::as_str);
     let agent = filter.agent.as_ref().map(marque_spiffe::SpiffeId::as_str);
     let limit = signed(filter.effective_limit() as u64);

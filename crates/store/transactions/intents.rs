@@ -154,6 +154,7 @@ impl Submit {
             record(&intent, &told, writes);
             writes.pace.extend(rows);
             writes.events.extend(events);
+            pace.against_the_asker(&told, view, writes)?;
             return Ok(Ok((intent, None)));
         }
         let is_open = pace.open(&rows, view)?;
@@ -329,6 +330,7 @@ impl Change {
                 writes.denials.push(DenialRecord::of_intent(&next, &told, view.now()));
                 writes.pace = rows;
                 writes.events.extend(events);
+                pace.against_the_asker(&told, view, writes)?;
                 Ok((next, None))
             }
             (State::Approved, _) => {

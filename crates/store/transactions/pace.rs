@@ -14,12 +14,31 @@ use crate::transaction::{Keys, Plan, Transaction, View, Writes};
 #[derive(Debug, Clone)]
 pub(crate) struct Pace {
     pub(crate) asked: Asked,
+    /// The same as a request of the agent that asked for it on the other's behalf, where that is of another family.
+    pub(crate) asker: Option<Asked>,
     pub(crate) settings: PaceSettings,
 }
 
 impl Pace {
     pub(super) fn keys(&self, keys: &mut Keys) {
         keys.pace.extend(self.asked.keys());
+        keys.pace.extend(self.asker.iter().flat_map(Asked::keys));
+    }
+
+    /// Counts a refusal of what was asked for on another's behalf against whoever asked.
+    pub(super) fn against_the_asker(
+        &self,
+        denial: &Denial,
+        view: &View,
+        writes: &mut Writes,
+    ) -> Result<(), Failure> {
+        let Some(asked) = &self.asker else { return Ok(()) };
+        let rows = view.pace(asked.keys())?;
+        let turn = Turn { asked, rows: &rows, settings: &self.settings, now: view.now() };
+        let refused = turn.deny(denial);
+        writes.pace.extend(refused.rows);
+        writes.events.extend(refused.events);
+        Ok(())
     }
 
     pub(super) fn rows(&self, view: &View) -> Result<PaceRows, Failure> {

@@ -119,12 +119,17 @@ impl FromStr for Parameter {
 }
 
 impl Parameter {
+    /// A name with its value.
+    pub(super) const fn new(name: String, value: Value) -> Self {
+        Self { name, value }
+    }
+
     /// The parameters as one object; none twice.
-    fn collect(parameters: Vec<Self>) -> Result<Map<String, Value>, Failure> {
+    pub(super) fn collect(parameters: Vec<Self>) -> Result<Map<String, Value>, Failure> {
         let mut members = Map::new();
         for Self { name, value } in parameters {
             if members.insert(name.clone(), value).is_some() {
-                return Err(Failure::usage(format!("parameter `{name}` is given twice")));
+                return Err(Failure::usage(format!("`{name}` is given twice")));
             }
         }
         Ok(members)

@@ -8,10 +8,11 @@ use marque_intent::{
 use serde_json::Value;
 
 use super::super::text::{length, lines};
-use crate::grpc::admin::GrantView;
+use super::held::HAD;
+use crate::grpc::admin::{GrantView, HeldView};
 
 /// A row for each bound that there is; on whose behalf and to whom it may be handed on is always said.
-pub(super) fn rows(grant: &GrantView) -> Vec<(&'static str, String)> {
+pub(super) fn rows(grant: &GrantView, held: Option<&HeldView>) -> Vec<(&'static str, String)> {
     let GrantView {
         tools,
         data_classes,
@@ -27,7 +28,9 @@ pub(super) fn rows(grant: &GrantView) -> Vec<(&'static str, String)> {
     rows.extend(emergency.as_ref().map(|emergency| ("BREAK-GLASS", break_glass(emergency))));
     rows.extend(parent.as_ref().map(|parent| ("asked for by", chain(parent))));
     if !tools.is_empty() {
-        let tools: Vec<String> = tools.iter().map(|(id, bounds)| tool(id, bounds)).collect();
+        let had = |id: &ToolId| held.is_some_and(|held| held.tools.contains(&id.to_string()));
+        let tools: Vec<String> =
+            tools.iter().map(|(id, bounds)| tool(id, bounds, had(id))).collect();
         rows.push(("tools", lines(&tools)));
     }
     if !data_classes.is_empty() {
@@ -68,12 +71,13 @@ fn chain(parent: &ParentIntent) -> String {
 }
 
 /// The tool, how it is called, and the schemas that its arguments fit.
-fn tool(id: &ToolId, bounds: &ToolBounds) -> String {
+fn tool(id: &ToolId, bounds: &ToolBounds, had: bool) -> String {
     let ToolBounds { sensitive, destructive, max_calls, arguments } = bounds;
     let mut told = vec![id.to_string()];
     told.extend(sensitive.then(|| "sensitive".to_owned()));
     told.extend(destructive.then(|| "destructive".to_owned()));
     told.extend(max_calls.map(|calls| format!("called at most {calls} times")));
+    told.extend(had.then(|| HAD.to_owned()));
     let mut text = told.join(", ");
     for schema in arguments {
         text.push_str(&format!("\n  arguments: {schema}"));

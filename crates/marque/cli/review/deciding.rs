@@ -1,7 +1,7 @@
 //! Who decides, who has, whether whoever looks may, and until when.
 
 use jiff::Timestamp;
-use marque_intent::{ApprovalPlan, ApprovalRule, Narrowing};
+use marque_intent::{ApprovalPlan, ApprovalRule, DenyReason, Narrowing};
 
 use super::super::output::{pairs, put, visible};
 use super::super::text::{length, lines, moment_from, short_digest};
@@ -90,8 +90,13 @@ fn actions(id: &str) -> Vec<String> {
     vec![
         format!("marque approve {id}"),
         format!("marque approve {id} --uses … --max-duration … --without-scope … --without-tool …"),
-        format!("marque deny {id} --because …"),
+        format!("marque deny {id} --because {}", reasons()),
     ]
+}
+
+/// The preset reasons, as `marque deny` takes them.
+fn reasons() -> String {
+    DenyReason::ALL.map(|reason| reason.as_str().replace('_', "-")).join("|")
 }
 
 fn approver(approval: &ApprovalView) -> String {

@@ -3,7 +3,9 @@ use std::collections::BTreeMap;
 use marque_intent::{Constraints, Limits};
 use serde_json::json;
 
-use crate::grpc::admin::{ApprovalView, DenialView, EligibilityView, NarrowedView, ObjectionView};
+use crate::grpc::admin::{
+    ApprovalView, DenialView, EligibilityView, HeldView, NarrowedView, ObjectionView,
+};
 
 use super::*;
 
@@ -81,6 +83,7 @@ pub(in crate::cli) fn pending() -> IntentView {
         objections: Vec::new(),
         narrowed: Vec::new(),
         you: None,
+        held: None,
     }
 }
 
@@ -100,7 +103,7 @@ fn an_approver_sees_everything_there_is_to_decide_on() {
     trust domain  prod.example.org (production)
     tenant        example
     agent         spiffe://prod.example.org/agent/cert-rotator/one
-    attested      cdcdcdcdcdcd
+    attested      cdcdcdcdcdcd, nobody knows when
     owner         group:platform-sre
     ticket        CHG-1842, which no ticket system was asked about
     playbook      ingress-cert-rotation version 7 (abababababab) of group:platform-sre
@@ -128,6 +131,36 @@ fn an_approver_sees_everything_there_is_to_decide_on() {
     Untrusted text from the agent
       │ The certificate of shop ends in two days.
     "#);
+}
+
+#[test]
+fn what_the_agent_has_already_is_told_from_what_would_be_added() {
+    let mut intent = pending();
+    intent.grant.scopes.push("secrets.read".to_owned());
+    intent.grant.tools = serde_json::from_value(json!({"k8s.get": {}, "k8s.patch": {}})).unwrap();
+    intent.grant.evidence =
+        serde_json::from_value(json!({"standing": {"attested_at": "2026-11-22T02:57:00Z"}}))
+            .unwrap();
+    let text = |text: &str| text.to_owned();
+    intent.held = Some(HeldView {
+        intents: (1..=7).map(|number| format!("int_{number}")).collect(),
+        audiences: intent.grant.audiences.clone(),
+        scopes: vec![text("pods.list"), text("secrets.read")],
+        resources: vec![text("k8s://eu-west-1/ns/shop")],
+        tools: vec![text("k8s.get")],
+    });
+    let shown = page(&intent);
+    for lines in [
+        "attested      cdcdcdcdcdcd, 2026-11-22 02:57:00 UTC (3m ago)\n",
+        "Now, by int_1, int_2, int_3, int_4, int_5, 2 more:\n  audience   https://ingress.prod.example.org\n  \
+         scopes     pods.list\n             secrets.read\n  resources  k8s://eu-west-1/ns/shop\n  tools      k8s.get\n",
+        "audience      https://ingress.prod.example.org, which it has already\n",
+        "scopes        secrets.update\n                secrets.read, which it has already\n",
+        "resources     k8s://eu-west-1/ns/ingress/secret/shop-tls\n",
+        "tools         k8s.get, which it has already\n                k8s.patch\n",
+    ] {
+        assert!(shown.contains(lines), "{lines:?} is not in\n{shown}");
+    }
 }
 
 #[test]
@@ -345,7 +378,7 @@ fn waiting() -> IntentView {
     intent.objections = vec![ObjectionView {
         approver: "operator:dan(1003)".to_owned(),
         at: at("2026-11-22T02:58:30Z"),
-        reason: "too-wide".to_owned(),
+        reason: "too_broad".to_owned(),
     }];
     intent.narrowed = vec![NarrowedView {
         approver: "operator:lee(1002)".to_owned(),
@@ -377,9 +410,9 @@ fn an_approver_sees_who_decides_who_has_and_why_it_is_them() {
         "answer by  2026-11-22 03:28:00 UTC (in 28m); silence denies",
         "start by   15m after the approval",
         "digest     0123456789ab",
-        "marque deny int_01abcdefghjkmnpqrstvwxyz01 --because …",
+        "marque deny int_01abcdefghjkmnpqrstvwxyz01 --because not-needed|too-broad|",
         "Approved by operator:lee(1002) of lead by host, 2026-11-22 02:59:00 UTC (1m ago)",
-        "Refused by operator:dan(1003), 2026-11-22 02:58:30 UTC (1m 30s ago): too-wide",
+        "Refused by operator:dan(1003), 2026-11-22 02:58:30 UTC (1m 30s ago): too_broad",
         "Narrowed by operator:lee(1002), 2026-11-22 02:59:00 UTC (1m ago): a1a1a1a1a1a1 became 0123456789ab",
     ] {
         assert!(told.contains(line), "{line}\n{told}");

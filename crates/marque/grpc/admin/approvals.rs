@@ -1,50 +1,18 @@
-//! Approving at the admin socket: what an operator is shown, what they say, and how long that took.
+//! Approving at the admin socket: what an operator is shown, and what they say.
 //!
-//! Absent on purpose: the rules of a plan, which are `intent`'s.
+//! Absent on purpose: what comes of it, which is the approval desk's.
 
-use std::collections::BTreeMap;
-use std::sync::Mutex;
-
-use jiff::Timestamp;
 use marque_intent::{
-    Approval, DecisionRecord, DecisionSummary, Digest, Intent, IntentId, Narrowed, Narrowing,
-    Objection,
+    Approval, DecisionRecord, DecisionSummary, IntentId, Narrowed, Narrowing, Objection,
 };
 use tonic::{Request, Response, Status};
 
 use super::super::proto::admin as proto;
 use super::super::time::{from_duration, timestamp};
-use super::door::{ApprovalWord, Operator};
-use super::{AdminService, requests};
+use super::door::Operator;
+use super::{AdminService, messages, requests};
+use crate::approvers::{Eligibility, Held, Word};
 use crate::error;
-
-/// How many showings are remembered.
-const MAX_SHOWN: usize = 4096;
-
-/// When somebody was shown a grant last, so that it is known how long they looked. Lost with the process.
-#[derive(Debug, Default)]
-pub(super) struct Shown(Mutex<BTreeMap<(String, IntentId, Digest), Timestamp>>);
-
-impl Shown {
-    fn remember(&self, who: &Operator, intent: &Intent, now: Timestamp) {
-        let Ok(mut shown) = self.0.lock() else { return };
-        if shown.len() >= MAX_SHOWN
-            && let Some(oldest) =
-                shown.iter().min_by_key(|(_, at)| **at).map(|(key, _)| key.clone())
-        {
-            shown.remove(&oldest);
-        }
-        // The first look counts: looking again does not make a decision hasty.
-        let key = (who.to_string(), intent.id().clone(), *intent.grant().digest());
-        shown.entry(key).or_insert(now);
-    }
-
-    fn took(&self, who: &Operator, id: &IntentId, digest: Digest, now: Timestamp) -> Option<u64> {
-        let key = (who.to_string(), id.clone(), digest);
-        let at = self.0.lock().ok()?.remove(&key)?;
-        u64::try_from(now.duration_since(at).as_millis()).ok()
-    }
-}
 
 impl AdminService {
     pub(super) async fn shown_intent(
@@ -52,25 +20,8 @@ impl AdminService {
         request: Request<proto::GetIntentRequest>,
     ) -> Result<Response<proto::GetIntentResponse>, Status> {
         let (operator, id) = self.operator_for("GetIntent", &request, |body| &body.id).await?;
-        let intent = self.door.intent(id).await.map_err(error::admin)?;
-        let now = self.door.now();
-        let mut message = self.intent(&intent);
-        if let Some(level) = intent.open_level() {
-            self.shown.remember(&operator, &intent, now);
-            let plan = intent.grant().approval.as_ref();
-            let refused =
-                plan.and_then(|plan| plan.admits(level, &operator.decider(now), now).err());
-            message.you = Some(proto::Eligibility {
-                may_approve: refused.is_none(),
-                groups: operator.groups().iter().map(ToString::to_string).collect(),
-                code: refused
-                    .as_ref()
-                    .map(|why| why.code().as_str().to_owned())
-                    .unwrap_or_default(),
-                detail: refused.map(|why| why.detail().to_owned()).unwrap_or_default(),
-            });
-        }
-        Ok(Response::new(proto::GetIntentResponse { intent: Some(message) }))
+        let told = self.door.look_at(operator, id).await.map_err(error::admin)?;
+        Ok(Response::new(proto::GetIntentResponse { intent: Some(messages::told(&told)) }))
     }
 
     pub(super) async fn approved(
@@ -78,14 +29,13 @@ impl AdminService {
         request: Request<proto::ApproveIntentRequest>,
     ) -> Result<Response<proto::ApproveIntentResponse>, Status> {
         let (operator, id) = self.operator_for("ApproveIntent", &request, |body| &body.id).await?;
-        let proto::ApproveIntentRequest { id: _, grant_digest, less } = request.into_inner();
+        let proto::ApproveIntentRequest { id: _, grant_digest, less, idempotency_key } =
+            request.into_inner();
         let digest = requests::digest(&grant_digest)?;
         let less = less.map(narrowing).transpose()?;
-        let took_ms = self.shown.took(&operator, &id, digest, self.door.now());
-        let word = ApprovalWord { digest, less, took_ms };
-        let intent = self.door.approve(operator, id, word).await.map_err(error::admin)?;
-        counted("approve", took_ms);
-        Ok(Response::new(proto::ApproveIntentResponse { intent: Some(self.intent(&intent)) }))
+        let intent =
+            self.decided(operator, id, Word::Approve { digest, less }, idempotency_key).await?;
+        Ok(Response::new(proto::ApproveIntentResponse { intent: Some(intent) }))
     }
 
     pub(super) async fn denied(
@@ -93,11 +43,35 @@ impl AdminService {
         request: Request<proto::DenyIntentRequest>,
     ) -> Result<Response<proto::DenyIntentResponse>, Status> {
         let (operator, id) = self.operator_for("DenyIntent", &request, |body| &body.id).await?;
-        let proto::DenyIntentRequest { id: _, reason } = request.into_inner();
-        let intent =
-            self.door.deny(operator, id, requests::reason(&reason)?).await.map_err(error::admin)?;
-        counted("deny", None);
-        Ok(Response::new(proto::DenyIntentResponse { intent: Some(self.intent(&intent)) }))
+        let proto::DenyIntentRequest { id: _, reason, text, idempotency_key } =
+            request.into_inner();
+        let reason = requests::deny_reason(&reason, &text)?;
+        let word = Word::Deny { digest: None, reason };
+        let intent = self.decided(operator, id, word, idempotency_key).await?;
+        Ok(Response::new(proto::DenyIntentResponse { intent: Some(intent) }))
+    }
+
+    pub(super) async fn revoked(
+        &self,
+        request: Request<proto::RevokeIntentRequest>,
+    ) -> Result<Response<proto::RevokeIntentResponse>, Status> {
+        let (operator, id) = self.operator_for("RevokeIntent", &request, |body| &body.id).await?;
+        let proto::RevokeIntentRequest { id: _, reason, idempotency_key } = request.into_inner();
+        let word = Word::Revoke { reason: requests::reason(&reason)? };
+        let intent = self.decided(operator, id, word, idempotency_key).await?;
+        Ok(Response::new(proto::RevokeIntentResponse { intent: Some(intent) }))
+    }
+
+    async fn decided(
+        &self,
+        operator: Operator,
+        id: IntentId,
+        word: Word,
+        key: String,
+    ) -> Result<proto::Intent, Status> {
+        let key = Some(key).filter(|key| !key.is_empty());
+        let told = self.door.decide(operator, id, word, key).await.map_err(error::admin)?;
+        Ok(messages::told(&told))
     }
 
     pub(super) async fn approvers(
@@ -109,15 +83,6 @@ impl AdminService {
         let decisions = self.door.decisions().await.map_err(error::admin)?;
         let approvers = decisions.into_iter().map(record).collect();
         Ok(Response::new(proto::ListApproversResponse { approvers }))
-    }
-}
-
-/// Counts a decision, and how long it took where that is known.
-fn counted(decision: &'static str, took_ms: Option<u64>) {
-    metrics::counter!("marque_approval_decisions_total", "decision" => decision).increment(1);
-    if let Some(took_ms) = took_ms {
-        let seconds = std::time::Duration::from_millis(took_ms).as_secs_f64();
-        metrics::histogram!("marque_approval_decision_seconds").record(seconds);
     }
 }
 
@@ -179,5 +144,26 @@ pub(super) fn narrowed(narrowed: &Narrowed) -> proto::Narrowed {
         at: Some(timestamp(*at)),
         from: from.to_string(),
         to: to.to_string(),
+    }
+}
+
+pub(super) fn eligibility(you: &Eligibility) -> proto::Eligibility {
+    let Eligibility { groups, refused } = you;
+    let (code, detail) = match refused {
+        Some(denial) => (denial.code().as_str().to_owned(), denial.detail().to_owned()),
+        None => (String::new(), String::new()),
+    };
+    let groups = groups.iter().map(ToString::to_string).collect();
+    proto::Eligibility { may_approve: refused.is_none(), groups, code, detail }
+}
+
+pub(super) fn held(held: &Held) -> proto::Held {
+    let Held { intents, audiences, scopes, resources, tools } = held;
+    proto::Held {
+        intents: intents.iter().map(ToString::to_string).collect(),
+        audiences: audiences.iter().cloned().collect(),
+        scopes: scopes.iter().map(ToString::to_string).collect(),
+        resources: resources.iter().cloned().collect(),
+        tools: tools.iter().map(ToString::to_string).collect(),
     }
 }

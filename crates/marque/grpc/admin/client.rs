@@ -142,7 +142,7 @@ impl AdminClient {
         one(intent)
     }
 
-    /// Approves the grant with this digest, or less than it.
+    /// Approves the grant with this digest, or less than it. The same key with the same request is answered as before.
     ///
     /// # Errors
     /// As [`Self::status`].
@@ -151,6 +151,7 @@ impl AdminClient {
         id: String,
         grant_digest: String,
         less: Option<Narrowing>,
+        key: Option<String>,
     ) -> Result<IntentView, CallError> {
         let less = less.map(|less| proto::Narrowing {
             uses: less.uses,
@@ -159,7 +160,8 @@ impl AdminClient {
             without_scopes: less.without_scopes.iter().map(ToString::to_string).collect(),
             without_tools: less.without_tools.iter().map(ToString::to_string).collect(),
         });
-        let request = proto::ApproveIntentRequest { id, grant_digest, less };
+        let idempotency_key = key.unwrap_or_default();
+        let request = proto::ApproveIntentRequest { id, grant_digest, less, idempotency_key };
         let proto::ApproveIntentResponse { intent } =
             self.inner.approve_intent(request).await?.into_inner();
         one(intent)
@@ -175,14 +177,21 @@ impl AdminClient {
         Ok(approvers.into_iter().map(Into::into).collect())
     }
 
-    /// Denies an intent.
+    /// Denies an intent for a preset reason, with a remark that may be empty. The key is as for [`Self::approve`].
     ///
     /// # Errors
     /// As [`Self::status`].
-    pub async fn deny(&mut self, id: String, reason: String) -> Result<IntentView, CallError> {
-        let answer =
-            self.inner.deny_intent(proto::DenyIntentRequest { id, reason }).await?.into_inner();
-        let proto::DenyIntentResponse { intent } = answer;
+    pub async fn deny(
+        &mut self,
+        id: String,
+        reason: String,
+        text: String,
+        key: Option<String>,
+    ) -> Result<IntentView, CallError> {
+        let idempotency_key = key.unwrap_or_default();
+        let request = proto::DenyIntentRequest { id, reason, text, idempotency_key };
+        let proto::DenyIntentResponse { intent } =
+            self.inner.deny_intent(request).await?.into_inner();
         one(intent)
     }
 
@@ -212,14 +221,20 @@ impl AdminClient {
         Ok(intents)
     }
 
-    /// Ends an intent and its tokens.
+    /// Ends an intent and its tokens. The key is as for [`Self::approve`].
     ///
     /// # Errors
     /// As [`Self::status`].
-    pub async fn revoke(&mut self, id: String, reason: String) -> Result<IntentView, CallError> {
-        let answer =
-            self.inner.revoke_intent(proto::RevokeIntentRequest { id, reason }).await?.into_inner();
-        let proto::RevokeIntentResponse { intent } = answer;
+    pub async fn revoke(
+        &mut self,
+        id: String,
+        reason: String,
+        key: Option<String>,
+    ) -> Result<IntentView, CallError> {
+        let idempotency_key = key.unwrap_or_default();
+        let request = proto::RevokeIntentRequest { id, reason, idempotency_key };
+        let proto::RevokeIntentResponse { intent } =
+            self.inner.revoke_intent(request).await?.into_inner();
         one(intent)
     }
 

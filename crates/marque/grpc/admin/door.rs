@@ -12,13 +12,14 @@ use marque_intent::kill::{KillScope, KillState};
 use marque_intent::pace::{Family, Standing};
 use marque_intent::{
     Approver, ChangeError, Decider, DecisionRecord, Denial, DenialCode, DenialFilter, DenialId,
-    DenialRecord, Digest, GroupName, Holding, Intent, IntentFilter, IntentId, IntentStoreError,
-    MfaEvidence, Narrowing, OpenBy, OpenCount, PlaybookSet, Posture, PostureScope, PostureState,
-    Principal, Reason, Rosters,
+    DenialRecord, GroupName, Holding, Intent, IntentFilter, IntentId, IntentStoreError,
+    MfaEvidence, OpenBy, OpenCount, PlaybookSet, Posture, PostureScope, PostureState, Principal,
+    Reason, Rosters,
 };
 use marque_registry::{Entry, EntryId, NewEntry, RegistryError, Snapshot, TrustDomainDocument};
 use marque_spiffe::{SelectorSet, SpiffeId};
 
+use crate::approvers::{DecisionError, Told, Word};
 use crate::identities::{Denials, SharedIdentities};
 use crate::webhooks::WebhookView;
 
@@ -68,7 +69,7 @@ pub trait AdminDoor: Debug + Send + Sync {
         operator: Operator,
     ) -> BoxFuture<'_, Result<(), AdminError>>;
 
-    /// Intents, newest first.
+    /// Intents, in the order of the filter.
     fn intents(&self, filter: IntentFilter) -> BoxFuture<'_, Result<Vec<Intent>, AdminError>>;
 
     /// One intent.
@@ -80,29 +81,17 @@ pub trait AdminDoor: Debug + Send + Sync {
     /// What is remembered of approvers' decisions, by approver.
     fn decisions(&self) -> BoxFuture<'_, Result<Vec<(String, DecisionRecord)>, AdminError>>;
 
-    /// Approves the grant with this digest, or less than it.
-    fn approve(
-        &self,
-        operator: Operator,
-        id: IntentId,
-        word: ApprovalWord,
-    ) -> BoxFuture<'_, Result<Intent, AdminError>>;
+    /// One intent with all that an operator has to see before they decide; from now on they have seen it.
+    fn look_at(&self, operator: Operator, id: IntentId) -> BoxFuture<'_, Result<Told, AdminError>>;
 
-    /// Denies a pending intent.
-    fn deny(
+    /// Approves, denies or ends an intent. The same key with the same word is answered as before.
+    fn decide(
         &self,
         operator: Operator,
         id: IntentId,
-        reason: Reason,
-    ) -> BoxFuture<'_, Result<Intent, AdminError>>;
-
-    /// Ends an intent and its tokens.
-    fn revoke(
-        &self,
-        operator: Operator,
-        id: IntentId,
-        reason: Reason,
-    ) -> BoxFuture<'_, Result<Intent, AdminError>>;
+        word: Word,
+        key: Option<String>,
+    ) -> BoxFuture<'_, Result<Told, AdminError>>;
 
     /// How many grants are open by agent, delegator or target.
     fn open_counts(&self, by: OpenBy) -> BoxFuture<'_, Result<Vec<OpenCount>, AdminError>>;
@@ -207,17 +196,6 @@ pub trait AdminDoor: Debug + Send + Sync {
     fn record_refusal(&self, refusal: Refusal) -> BoxFuture<'_, Result<(), AdminError>>;
 }
 
-/// What an operator says yes to.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ApprovalWord {
-    /// The digest that they were shown.
-    pub digest: Digest,
-    /// What they take away of it.
-    pub less: Option<Narrowing>,
-    /// How long they had it before their eyes, in milliseconds, where that is known.
-    pub took_ms: Option<u64>,
-}
-
 /// How a daemon is; the rest of the status comes from what the door shows anyway.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct DaemonStatus {
@@ -259,8 +237,8 @@ impl Operator {
     }
 
     /// The approver groups that the operator is in now, by the document and the rosters.
-    #[must_use]
-    pub const fn groups(&self) -> &BTreeSet<GroupName> {
+    #[cfg(test)]
+    pub(super) const fn groups(&self) -> &BTreeSet<GroupName> {
         &self.groups
     }
 
@@ -338,6 +316,22 @@ impl AdminError {
             ChangeError::NotFound => Self::NotFound { what: "intent", id: id.to_string() },
             ChangeError::Refused(denial) => Self::Refused(denial),
             ChangeError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl AdminError {
+    /// Why nothing was decided about the intent `id`.
+    #[must_use]
+    pub fn of_decision(id: &IntentId, error: DecisionError) -> Self {
+        match error {
+            DecisionError::NotFound => Self::NotFound { what: "intent", id: id.to_string() },
+            DecisionError::Denied(denial) => Self::Refused(denial),
+            DecisionError::MfaNeeded => {
+                let detail = "a login with more than one factor is needed";
+                Self::Refused(Denial::new(DenialCode::ApproverNotEligible, detail))
+            }
+            DecisionError::Unavailable(source) => Self::Unavailable(source),
         }
     }
 }

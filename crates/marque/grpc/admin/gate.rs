@@ -128,12 +128,15 @@ pub(crate) fn written_groups<'a>(
     groups.filter_map(|name| name.parse().ok()).collect()
 }
 
-/// What an operator is called where they log in.
+/// What else an operator is called, by the trust domain's document: where they log in, and by mail.
 pub(crate) fn names_of<'a>(
     rules: impl IntoIterator<Item = &'a OperatorRule>,
 ) -> BTreeSet<Principal> {
-    let persons = rules.into_iter().flat_map(OperatorRule::persons);
-    persons.filter_map(|person| format!("person:{person}").parse().ok()).collect()
+    let names = rules.into_iter().flat_map(|rule| {
+        let persons = rule.persons().iter().map(|person| format!("person:{person}"));
+        persons.chain(rule.emails().iter().map(|email| format!("email:{email}")))
+    });
+    names.filter_map(|name| name.parse().ok()).collect()
 }
 
 #[cfg(test)]

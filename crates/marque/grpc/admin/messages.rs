@@ -15,6 +15,7 @@ use super::super::proto::admin as proto;
 use super::super::time::{duration, timestamp};
 use super::approvals;
 use super::door::{AdminDoor, DaemonStatus};
+use crate::approvers::Told;
 
 pub(super) fn status(door: &dyn AdminDoor, log_size: u64) -> proto::GetStatusResponse {
     let DaemonStatus { started_at, bundle_sequence, unreadable_rows } = door.status();
@@ -137,6 +138,17 @@ pub(super) fn intent(intent: &Intent, agent_owner: Option<&str>) -> proto::Inten
         objections: intent.objections().iter().map(approvals::objection).collect(),
         narrowed: intent.narrowed().iter().map(approvals::narrowed).collect(),
         you: None,
+        held: None,
+    }
+}
+
+/// An intent with what is told beside it.
+pub(super) fn told(told: &Told) -> proto::Intent {
+    let Told { intent: of, owner, you, held } = told;
+    proto::Intent {
+        you: you.as_ref().map(approvals::eligibility),
+        held: held.as_ref().map(approvals::held),
+        ..intent(of, owner.as_deref())
     }
 }
 

@@ -4,8 +4,8 @@ use marque_exchange::TokenId;
 use marque_intent::kill::KillScope;
 use marque_intent::pace::Family;
 use marque_intent::{
-    DenialFilter, DenialId, Digest, IntentFilter, IntentId, OpenBy, PlaybookId, PostureScope,
-    Reason, State,
+    DenialFilter, DenialId, DenyReason, Digest, IntentFilter, IntentId, ListOrder, OpenBy,
+    PlaybookId, PostureScope, Reason, State,
 };
 use marque_registry::{EntryId, EntryRole, NewEntry};
 use marque_spiffe::SpiffeId;
@@ -42,6 +42,13 @@ pub(super) fn all<T: std::str::FromStr<Err: std::error::Error + 'static> + Ord>(
     texts: &[String],
 ) -> Result<std::collections::BTreeSet<T>, Status> {
     texts.iter().map(|text| parse(field, text)).collect()
+}
+
+/// A refusal has one of the preset reasons, and perhaps a remark.
+pub(super) fn deny_reason(reason: &str, remark: &str) -> Result<Reason, Status> {
+    let reason: DenyReason =
+        reason.parse().map_err(|error| error::malformed_field("reason", &error))?;
+    reason.with(remark).map_err(|error| error::malformed_field("text", &error))
 }
 
 /// Whatever ends something says why.
@@ -114,7 +121,12 @@ pub(super) fn filter(request: proto::ListIntentsRequest) -> Result<IntentFilter,
         Err(unknown) => return Err(error::malformed_field("state", &unknown)),
     };
     let limit = usize::try_from(limit).ok().filter(|limit| *limit > 0);
-    Ok(IntentFilter { state, agent: optional("agent", &agent)?, limit })
+    let order = match state {
+        // What waits is a queue, of which the limit leaves out the end.
+        Some(State::Pending) => ListOrder::Queue,
+        Some(_) | None => ListOrder::NewestFirst,
+    };
+    Ok(IntentFilter { state, agent: optional("agent", &agent)?, limit, order })
 }
 
 pub(super) fn open_by(text: &str) -> Result<OpenBy, Status> {

@@ -94,9 +94,9 @@ async fn every_call_about(client: &mut AdminClient, id: &str) -> Vec<(Code, Opti
     let digest = format!("sha256:{}", "00".repeat(32));
     vec![
         refusal(client.intent(id.to_owned()).await),
-        refusal(client.approve(id.to_owned(), digest, None).await),
-        refusal(client.deny(id.to_owned(), "test".to_owned()).await),
-        refusal(client.revoke(id.to_owned(), "test".to_owned()).await),
+        refusal(client.approve(id.to_owned(), digest, None, None).await),
+        refusal(client.deny(id.to_owned(), "other".to_owned(), String::new(), None).await),
+        refusal(client.revoke(id.to_owned(), "test".to_owned(), None).await),
         refusal(client.tokens(id.to_owned()).await),
     ]
 }
@@ -165,9 +165,10 @@ async fn an_approval_carries_the_digest_that_was_shown() {
     assert_eq!((&*shown.asked_of, &*shown.binding_message), ("platform-sre", "W4SCT"));
 
     let other = format!("sha256:{}", "00".repeat(32));
-    let mismatch = refusal(desk.client.approve(shown.id.clone(), other, None).await);
+    let mismatch = refusal(desk.client.approve(shown.id.clone(), other, None, None).await);
     assert_eq!(mismatch, (Code::FailedPrecondition, Some("approval_digest_mismatch".to_owned())));
-    let approved = desk.client.approve(shown.id.clone(), shown.grant.digest, None).await.unwrap();
+    let approved =
+        desk.client.approve(shown.id.clone(), shown.grant.digest, None, None).await.unwrap();
     assert_eq!(approved.state, "approved");
     assert!(approved.approvals[0].approver.starts_with("operator:"));
 }
@@ -180,10 +181,19 @@ async fn intents_are_listed_by_state_denied_and_revoked() {
     intents.iter().for_each(|intent| desk.door.keep(intent.clone()));
     let [one, two] =
         intents.map(|intent| (intent.id().to_string(), intent.grant().digest().to_string()));
-    let denied = desk.client.deny(one.0.clone(), "no".to_owned()).await.unwrap();
-    assert_eq!((denied.state.as_str(), denied.reason.as_str()), ("denied", "no"));
-    desk.client.approve(two.0.clone(), two.1, None).await.unwrap();
-    assert_eq!(desk.client.revoke(two.0, "over".to_owned()).await.unwrap().state, "revoked");
+    for (reason, remark) in [("no", ""), ("", "not today"), ("other", &"a".repeat(300))] {
+        let refused = desk.client.deny(one.0.clone(), reason.to_owned(), remark.to_owned(), None);
+        let CallError::Refused { kind, message, .. } = refused.await.unwrap_err() else {
+            panic!("not refused")
+        };
+        assert_eq!(kind, Code::InvalidArgument);
+        assert!(reason == "other" || message.contains("`ticket_mismatch`"), "{message}");
+    }
+    let (reason, remark) = ("wrong_time".to_owned(), "not today".to_owned());
+    let denied = desk.client.deny(one.0.clone(), reason, remark, None).await.unwrap();
+    assert_eq!((denied.state.as_str(), &*denied.reason), ("denied", "wrong_time: not today"));
+    desk.client.approve(two.0.clone(), two.1, None, None).await.unwrap();
+    assert_eq!(desk.client.revoke(two.0, "over".to_owned(), None).await.unwrap().state, "revoked");
     let found = desk.client.intents(Some(State::Denied), None, None).await.unwrap();
     assert_eq!(found.iter().map(|intent| intent.id.as_str()).collect::<Vec<_>>(), [one.0.as_str()]);
     assert_eq!(desk.client.intents(None, None, Some(1)).await.unwrap().len(), 1);

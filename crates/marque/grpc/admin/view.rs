@@ -180,6 +180,24 @@ pub struct IntentView {
     /// Whether the operator who asks may approve it now.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub you: Option<EligibilityView>,
+    /// What the agent may do already.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub held: Option<HeldView>,
+}
+
+/// What an agent may do by its other grants, used or not: all of them together.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HeldView {
+    /// The intents of these grants.
+    pub intents: Vec<String>,
+    /// Whom it may speak to.
+    pub audiences: Vec<String>,
+    /// What it may do.
+    pub scopes: Vec<String>,
+    /// What it may touch.
+    pub resources: Vec<String>,
+    /// What it may call.
+    pub tools: Vec<String>,
 }
 
 /// What an approved intent permits.

@@ -14,7 +14,7 @@ use marque_intent::{Denial, DenialCode, IntentId};
 use serde_json::{Map, Value, json};
 
 use super::{
-    Offered, PATH, Routes, denied, digest, json_body, one, problem, read, reason, refused, text,
+    Offered, PATH, Routes, approval, denied, json_body, one, problem, read, refusal, refused, text,
 };
 use crate::approvers::{CallbackError, CallbackHeaders, DecisionError, Word};
 
@@ -77,8 +77,8 @@ fn decision(members: &mut Map<String, Value>) -> Result<Decision, Denial> {
     let intent = text(members, "intent")?;
     let intent = intent.parse().map_err(|_no_id| invalid("`intent` is the id of an intent"))?;
     let word = match text(members, "decision")?.as_str() {
-        "approve" => Word::Approve { digest: digest(members)? },
-        "deny" => Word::Deny { digest: digest(members)?, reason: reason(members)? },
+        "approve" => approval(members)?,
+        "deny" => refusal(members)?,
         _ => return Err(invalid("`decision` is `approve` or `deny`")),
     };
     Ok(Decision { user, intent, word })

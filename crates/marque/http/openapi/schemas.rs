@@ -2,13 +2,13 @@
 
 use marque_exchange::{OAuthErrorCode, Offers};
 use marque_intent::{
-    DenialClass, DenialCode, EndReason, MAX_JUSTIFICATION_CHARS, MAX_PARAMETERS,
+    DenialClass, DenialCode, DenyReason, EndReason, MAX_JUSTIFICATION_CHARS, MAX_PARAMETERS,
     State as IntentState,
 };
 use serde_json::{Map, Value, json};
 
 use super::{forms, operation::reference};
-use crate::http::approvals::{CODES, REASONS};
+use crate::http::approvals::CODES;
 
 /// The schemas by name.
 pub(super) fn all(offers: &Offers) -> Map<String, Value> {
@@ -44,7 +44,10 @@ pub(super) fn all(offers: &Offers) -> Map<String, Value> {
                 &["id", "state", "approvals_missing"],
             ),
         ),
-        ("ApproveIntent", exactly(&json!({ "digest": grant_digest() }), &["digest"])),
+        (
+            "ApproveIntent",
+            exactly(&json!({ "digest": grant_digest(), "less": less() }), &["digest"]),
+        ),
         ("DenyIntent", deny_intent()),
         ("PassedOnDecision", passed_on_decision()),
         (
@@ -396,7 +399,23 @@ fn grant_digest() -> Value {
 }
 
 fn preset_reason() -> Value {
-    json!({ "type": "string", "enum": REASONS })
+    json!({ "type": "string", "enum": DenyReason::ALL.map(DenyReason::as_str) })
+}
+
+/// What an approver takes away.
+fn less() -> Value {
+    let number = json!({ "type": "integer", "minimum": 1 });
+    let texts = json!({ "type": "array", "items": { "type": "string" }, "uniqueItems": true });
+    exactly(
+        &json!({
+            "uses": number,
+            "max_duration_s": number,
+            "start_within_s": number,
+            "without_scopes": texts,
+            "without_tools": texts,
+        }),
+        &[],
+    )
 }
 
 fn deny_intent() -> Value {
@@ -413,6 +432,7 @@ fn passed_on_decision() -> Value {
             "intent": intent_id(),
             "decision": { "type": "string", "enum": ["approve", "deny"] },
             "digest": grant_digest(),
+            "less": less(),
             "reason": preset_reason(),
             "text": text(),
         }),

@@ -1,6 +1,8 @@
 //! Who could approve, as far as this trust domain knows.
 
-use marque_intent::{Approver, Decider, Denial, Grant, KnownApprovers, Ruling};
+use marque_intent::{
+    Approver, Decider, Denial, Grant, GroupName, KnownApprovers, Principal, PrincipalKind, Ruling,
+};
 use marque_registry::OperatorPrincipal;
 use nix::unistd::Uid;
 
@@ -17,6 +19,16 @@ impl IntentDesk {
             (Ruling::AskApproval { .. }, Some(plan)) => plan.is_reachable(&self.known_approvers()),
             _ => Ok(()),
         }
+    }
+
+    /// The groups in which somebody who logs in is ever on duty.
+    fn groups_by_duty(&self) -> impl Iterator<Item = GroupName> {
+        let logs_in =
+            |name: &&Principal| matches!(name.kind(), PrincipalKind::Person | PrincipalKind::Email);
+        self.rosters
+            .iter()
+            .filter(move |roster| roster.everybody().iter().any(logs_in))
+            .map(|roster| roster.group().clone())
     }
 
     /// The operators, in every group that they are ever in, and the groups that people who log in may be in.
@@ -59,6 +71,7 @@ impl IntentDesk {
                 .into_iter()
                 .flat_map(|login| login.groups().values())
                 .filter_map(|group| group.parse().ok())
+                .chain(login.into_iter().flat_map(|_offered| self.groups_by_duty()))
                 .collect(),
             open: login.is_some(),
         }

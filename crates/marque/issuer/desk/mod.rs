@@ -237,13 +237,13 @@ impl IntentDesk {
         self.refuse_asked(Asked::by(agent, request), request, denial).await
     }
 
-    /// The agent's own intent as it stands.
+    /// The agent's own intent as it stands, or one that it asked for on another's behalf.
     ///
     /// # Errors
     /// [`DeskError::NotFound`] for an unknown intent and for somebody else's alike.
     pub async fn find(&self, agent: &SpiffeId, id: &IntentId) -> Result<Intent, DeskError> {
         let found = self.store.find(id).await.map_err(DeskError::Unavailable)?;
-        let intent = found.filter(|intent| intent.agent() == agent).ok_or(DeskError::NotFound)?;
+        let intent = found.filter(|intent| intent.is_known_to(agent)).ok_or(DeskError::NotFound)?;
         match intent.expire_if_due(self.clock.now()) {
             Some(_) => self.change(id, IntentChange::Expire).await,
             None => Ok(intent),
@@ -276,7 +276,7 @@ impl IntentDesk {
         self.change(id, IntentChange::Heard { by: Some(agent.clone()) }).await
     }
 
-    /// Withdraws the agent's own intent.
+    /// Withdraws the agent's own intent, or one that it asked for on another's behalf.
     ///
     /// # Errors
     /// As [`IntentDesk::find`], and [`DeskError::Denied`] when the intent is in no state to be cancelled.

@@ -71,6 +71,7 @@ on_both_engines! {
     exceptions::what_is_open_now_is_counted_however_old_it_is,
     intents::an_intent_is_found_listed_and_changed,
     intents::a_listing_is_filtered_bounded_and_newest_first,
+    intents::a_queue_is_ordered_by_risk_and_end_before_it_is_cut,
     intents::a_change_that_is_refused_changes_nothing,
     intents::an_expiry_that_is_due_is_kept_although_the_change_is_refused,
     intents::an_intent_id_is_given_once,

@@ -22,8 +22,9 @@ use marque_spiffe::{Clock, Environment, SelectorSet, SpiffeId};
 use marque_testkit::{MemoryLog, SeededRandom};
 
 use super::super::door::{
-    AdminDoor, AdminError, ApprovalWord, DaemonStatus, NewPosture, Operator, Refusal, TokenStanding,
+    AdminDoor, AdminError, DaemonStatus, NewPosture, Operator, Refusal, TokenStanding,
 };
+use crate::approvers::{Told, Word};
 use crate::clock::SystemClock;
 use crate::identities::{Denials, SharedIdentities};
 use crate::webhooks::WebhookView;
@@ -103,6 +104,10 @@ impl FakeDoor {
     }
 }
 
+fn told(intent: Intent) -> Told {
+    Told { intent, owner: None, you: None, held: None }
+}
+
 impl AdminDoor for FakeDoor {
     fn document(&self) -> Arc<TrustDomainDocument> {
         Arc::clone(self.registry.document())
@@ -169,19 +174,35 @@ impl AdminDoor for FakeDoor {
         Box::pin(async move { self.change(&id, &IntentChange::Expire) })
     }
 
-    fn approve(
+    fn look_at(
+        &self,
+        _operator: Operator,
+        id: IntentId,
+    ) -> BoxFuture<'_, Result<Told, AdminError>> {
+        Box::pin(async move { self.change(&id, &IntentChange::Expire).map(told) })
+    }
+
+    fn decide(
         &self,
         operator: Operator,
         id: IntentId,
-        word: ApprovalWord,
-    ) -> BoxFuture<'_, Result<Intent, AdminError>> {
-        let ApprovalWord { digest, less, took_ms } = word;
-        let approval = Approval::new(operator.approver(), digest, SystemClock.now()).after(took_ms);
-        let change = match less {
-            Some(less) => IntentChange::ApproveLess { approval, less },
-            None => IntentChange::Approve { approval },
+        word: Word,
+        _key: Option<String>,
+    ) -> BoxFuture<'_, Result<Told, AdminError>> {
+        let change = match word {
+            Word::Approve { digest, less } => {
+                let approval = Approval::new(operator.approver(), digest, SystemClock.now());
+                match less {
+                    Some(less) => IntentChange::ApproveLess { approval, less },
+                    None => IntentChange::Approve { approval },
+                }
+            }
+            Word::Deny { digest: _, reason } => {
+                IntentChange::Deny { decider: operator.approver().into(), reason }
+            }
+            Word::Revoke { reason } => IntentChange::Revoke { actor: operator.to_string(), reason },
         };
-        Box::pin(async move { self.change(&id, &change) })
+        Box::pin(async move { self.change(&id, &change).map(told) })
     }
 
     fn rosters(&self) -> Arc<Rosters> {
@@ -190,26 +211,6 @@ impl AdminDoor for FakeDoor {
 
     fn decisions(&self) -> BoxFuture<'_, Result<Vec<(String, DecisionRecord)>, AdminError>> {
         Box::pin(async { Ok(Vec::new()) })
-    }
-
-    fn deny(
-        &self,
-        operator: Operator,
-        id: IntentId,
-        reason: Reason,
-    ) -> BoxFuture<'_, Result<Intent, AdminError>> {
-        let change = IntentChange::Deny { decider: operator.approver().into(), reason };
-        Box::pin(async move { self.change(&id, &change) })
-    }
-
-    fn revoke(
-        &self,
-        operator: Operator,
-        id: IntentId,
-        reason: Reason,
-    ) -> BoxFuture<'_, Result<Intent, AdminError>> {
-        let change = IntentChange::Revoke { actor: operator.to_string(), reason };
-        Box::pin(async move { self.change(&id, &change) })
     }
 
     fn open_counts(&self, by: OpenBy) -> BoxFuture<'_, Result<Vec<OpenCount>, AdminError>> {

@@ -2,7 +2,9 @@
 
 use super::super::super::proto::admin as proto;
 use super::super::super::time::from_timestamp;
-use super::{ApprovalView, ApproverRecordView, EligibilityView, NarrowedView, ObjectionView};
+use super::{
+    ApprovalView, ApproverRecordView, EligibilityView, HeldView, NarrowedView, ObjectionView,
+};
 
 impl From<proto::Approval> for ApprovalView {
     fn from(message: proto::Approval) -> Self {
@@ -29,6 +31,13 @@ impl From<proto::Eligibility> for EligibilityView {
     fn from(message: proto::Eligibility) -> Self {
         let proto::Eligibility { may_approve, groups, code, detail } = message;
         Self { may_approve, groups, code, detail }
+    }
+}
+
+impl From<proto::Held> for HeldView {
+    fn from(message: proto::Held) -> Self {
+        let proto::Held { intents, audiences, scopes, resources, tools } = message;
+        Self { intents, audiences, scopes, resources, tools }
     }
 }
 

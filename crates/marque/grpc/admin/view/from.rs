@@ -167,6 +167,7 @@ impl TryFrom<proto::Intent> for IntentView {
             objections,
             narrowed,
             you,
+            held,
         } = message;
         Ok(Self {
             id,
@@ -199,6 +200,7 @@ impl TryFrom<proto::Intent> for IntentView {
             objections: objections.into_iter().map(Into::into).collect(),
             narrowed: narrowed.into_iter().map(Into::into).collect(),
             you: you.map(Into::into),
+            held: held.map(Into::into),
         })
     }
 }

@@ -5,8 +5,8 @@ use std::time::Duration;
 use futures::future::join_all;
 use marque_audit::EventKind;
 use marque_intent::{
-    ChangeError, DenialCode, IdempotencyKey, IntentChange, IntentFilter, IntentStore,
-    IntentStoreError, MAX_LISTED, Outcome, State, Submitted,
+    ChangeError, DenialCode, Grant, GrantTerms, IdempotencyKey, Intent, IntentChange, IntentFilter,
+    IntentStore, IntentStoreError, ListOrder, MAX_LISTED, Outcome, Ruling, State, Submitted,
 };
 
 use crate::engine::Engine;
@@ -55,6 +55,33 @@ pub(crate) async fn a_listing_is_filtered_bounded_and_newest_first(engine: impl 
     assert_eq!(two, all[..2]);
     let many = list(IntentFilter { limit: Some(MAX_LISTED + 1), ..IntentFilter::default() }).await;
     assert_eq!(many.len(), 5);
+}
+
+pub(crate) async fn a_queue_is_ordered_by_risk_and_end_before_it_is_cut(engine: impl Engine) {
+    let store = engine.open().await;
+    let mut ids = Vec::new();
+    // By risk, request_ttl and creation: the last that came is not the first that is wanted.
+    for (risk, ttl, second) in [(10, 60, 0), (90, 600, 1), (40, 600, 2), (40, 60, 3), (40, 597, 5)]
+    {
+        let (intent, _) = pending(agent("a"));
+        let request_ttl = Duration::from_secs(ttl);
+        let terms = GrantTerms { risk, request_ttl, ..intent.grant().terms().clone() };
+        let ruling = Ruling::AskApproval { rules: Vec::new() };
+        let opened = Intent::open(Grant::seal(terms).unwrap(), None, ruling, after(second));
+        ids.push(submit(&store, opened).await.id().clone());
+    }
+    let queue = async |limit: Option<usize>| {
+        let filter = IntentFilter {
+            state: Some(State::Pending),
+            limit,
+            order: ListOrder::Queue,
+            ..IntentFilter::default()
+        };
+        store.list(filter).await.unwrap().iter().map(|one| one.id().clone()).collect::<Vec<_>>()
+    };
+    let ordered = [1, 3, 2, 4, 0].map(|at: usize| ids[at].clone());
+    assert_eq!(queue(None).await, ordered);
+    assert_eq!(queue(Some(2)).await, ordered[..2]);
 }
 
 pub(crate) async fn a_change_that_is_refused_changes_nothing(engine: impl Engine) {
