@@ -146,7 +146,7 @@ async fn requests(issuer: &Running, count: usize) -> Vec<Arc<[u8]>> {
 }
 
 /// The bytes of a form post.
-fn form_post(url: &str, fields: &[(&str, &str)]) -> Vec<u8> {
+fn form_post<V: AsRef<str>>(url: &str, fields: &[(&str, V)]) -> Vec<u8> {
     post(url, "Content-Type: application/x-www-form-urlencoded", &form(fields))
 }
 

@@ -9,7 +9,7 @@ use std::time::Duration;
 use futures::StreamExt as _;
 use marque_intent::{
     DenialCode, EndReason, Intent, IntentChange, IntentStore, IntentStoreError, OpenIntents,
-    PlaybookSet, Reason, State,
+    PlaybookSet, Reason, State, UnendedPage,
 };
 use marque_spiffe::Clock;
 use tokio_util::sync::CancellationToken;
@@ -87,8 +87,8 @@ impl Watch {
     pub(crate) async fn look(&self, against: Against) -> Result<usize, IntentStoreError> {
         let (mut ended, mut after) = (0, None);
         loop {
-            let intents = self.open.unended(after, PAGE).await?;
-            let Some(last) = intents.last().map(|intent| intent.id().clone()) else {
+            let UnendedPage { intents, last: Some(last) } = self.open.unended(after, PAGE).await?
+            else {
                 return Ok(ended);
             };
             after = Some(last);
