@@ -267,6 +267,27 @@ pub enum IntentStoreError {
     Unavailable(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
 
+impl IntentStoreError {
+    /// What the caller is told.
+    ///
+    /// # Errors
+    /// Storage failed: then there is no refusal.
+    pub fn into_denial(self) -> Result<Denial, Box<dyn std::error::Error + Send + Sync>> {
+        Ok(match self {
+            Self::Refused(denial) => denial,
+            Self::NoRunLeft => {
+                Denial::new(DenialCode::GrantConsumed, "the exception has no run left")
+            }
+            Self::Killed(code) => Denial::new(code, "stopped by the kill switch"),
+            Self::IdempotencyConflict => {
+                let detail = "the key came with another request before";
+                Denial::new(DenialCode::IdempotencyConflict, detail)
+            }
+            Self::Unavailable(source) => return Err(source),
+        })
+    }
+}
+
 /// Why a change was not made.
 #[derive(Debug, thiserror::Error)]
 pub enum ChangeError {

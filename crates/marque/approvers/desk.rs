@@ -86,17 +86,7 @@ pub enum DecisionError {
 
 impl From<IntentStoreError> for DecisionError {
     fn from(error: IntentStoreError) -> Self {
-        match error {
-            IntentStoreError::Refused(denial) => Self::Denied(denial),
-            IntentStoreError::Killed(code) => {
-                Self::Denied(Denial::new(code, "stopped by the kill switch"))
-            }
-            IntentStoreError::IdempotencyConflict => Self::Denied(Denial::new(
-                DenialCode::IdempotencyConflict,
-                "the key came with another request before",
-            )),
-            IntentStoreError::Unavailable(source) => Self::Unavailable(source),
-        }
+        error.into_denial().map_or_else(Self::Unavailable, Self::Denied)
     }
 }
 

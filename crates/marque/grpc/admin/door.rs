@@ -338,21 +338,7 @@ impl AdminError {
 
 impl From<IntentStoreError> for AdminError {
     fn from(error: IntentStoreError) -> Self {
-        match error {
-            IntentStoreError::NoRunLeft => Self::Refused(Denial::new(
-                DenialCode::GrantConsumed,
-                "the exception has no run left",
-            )),
-            IntentStoreError::Killed(code) => {
-                Self::Refused(Denial::new(code, "stopped by the kill switch"))
-            }
-            IntentStoreError::Refused(denial) => Self::Refused(denial),
-            IntentStoreError::IdempotencyConflict => Self::Refused(Denial::new(
-                DenialCode::IdempotencyConflict,
-                "the key came with another request",
-            )),
-            IntentStoreError::Unavailable(source) => Self::Unavailable(source),
-        }
+        error.into_denial().map_or_else(Self::Unavailable, Self::Refused)
     }
 }
 

@@ -23,7 +23,7 @@ use marque_audit::Event;
 use marque_exchange::AuthenticatedClient;
 use marque_intent::pace::{Asked, PaceSettings};
 use marque_intent::{
-    Caps, ChangeError, Denial, DenialCode, IdempotencyKey, Intent, IntentChange, IntentId,
+    Caps, ChangeError, Denial, IdempotencyKey, Intent, IntentChange, IntentId,
     IntentRequest, IntentStore as _, IntentStoreError, Justification, Outcome, PlaybookSet,
     PlaybookSummary, Rosters, State, Submitted,
 };
@@ -88,21 +88,8 @@ enum Unkept {
 
 impl Unkept {
     fn of(error: IntentStoreError) -> Self {
-        match error {
-            IntentStoreError::Refused(denial) => Self::Refused(denial),
-            IntentStoreError::NoRunLeft => Self::Refused(Denial::new(
-                DenialCode::GrantConsumed,
-                "the exception has no run left",
-            )),
-            IntentStoreError::Killed(code) => {
-                Self::Refused(Denial::new(code, "stopped by the kill switch"))
-            }
-            IntentStoreError::IdempotencyConflict => Self::Refused(Denial::new(
-                DenialCode::IdempotencyConflict,
-                "the key came with another request before",
-            )),
-            error @ IntentStoreError::Unavailable(_) => Self::Failed(error),
-        }
+        let failed = |source| Self::Failed(IntentStoreError::Unavailable(source));
+        error.into_denial().map_or_else(failed, Self::Refused)
     }
 }
 
