@@ -198,7 +198,11 @@ impl IntentDesk {
         *asked = self.asked(agent, playbook, request, now);
         // Before anything is looked for or asked for elsewhere: whoever has to wait costs no more than this.
         let mut history = self.pace(asked, now).await?;
-        self.in_order(agent, playbook, request, now).await?;
+        if let Err(denial) = self.in_order(agent, playbook, request, now).await {
+            // The same request will do once its turn has come: it is not remembered as refused.
+            *asked = Asked::by(agent, Some(request));
+            return Err(denial);
+        }
         let parent = match request.for_agent() {
             Some(asked) => Some(self.parent(agent, asked, now).await?),
             None => None,
