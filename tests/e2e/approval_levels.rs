@@ -264,7 +264,7 @@ async fn who_is_on_duty_approves_and_who_was_does_not() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_local_operator_is_the_person_and_the_mailbox_that_the_document_says() {
-    if !is_root() {
+    if !several_users() {
         return;
     }
     let levels = "exclude = [\"requester\", \"agent_owner\", \"playbook_author\"]\n\

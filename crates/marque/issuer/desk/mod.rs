@@ -23,9 +23,9 @@ use marque_audit::Event;
 use marque_exchange::AuthenticatedClient;
 use marque_intent::pace::{Asked, PaceSettings};
 use marque_intent::{
-    Caps, ChangeError, Denial, IdempotencyKey, Intent, IntentChange, IntentId,
-    IntentRequest, IntentStore as _, IntentStoreError, Justification, Outcome, PlaybookSet,
-    PlaybookSummary, Rosters, State, Submitted,
+    Caps, ChangeError, Denial, IdempotencyKey, Intent, IntentChange, IntentId, IntentRequest,
+    IntentStore as _, IntentStoreError, Justification, Outcome, PlaybookSet, PlaybookSummary,
+    Rosters, State, Submitted,
 };
 use marque_policy::DecisionPoint;
 use marque_registry::Registry;
