@@ -64,29 +64,38 @@ impl InProcessIssuer {
         Self { document, authority, registry, store, clock, foreign, state }
     }
 
-    /// Follows the registry, the kill switch and the bundles of others until `stop`.
-    pub(super) async fn follow(self: Arc<Self>, stop: CancellationToken) {
+    /// Is up to date when this comes back, and stays so by the future that it gives, until `stop`: it follows the registry,
+    /// the kill switch and the bundles of others.
+    pub(super) fn follow(
+        self: Arc<Self>,
+        stop: CancellationToken,
+    ) -> impl Future<Output = ()> + use<> {
         let mut entries = self.registry.subscribe();
         let mut kills = kill_watch(&self.store);
         let mut others = self.foreign.bundles().subscribe();
-        loop {
-            others.mark_unchanged();
-            let now = state_of(
-                Arc::clone(&entries.borrow_and_update()),
-                self.foreign.with(self.authority.bundle()),
-                &kills.borrow_and_update(),
-            );
-            self.state.send_replace(Arc::new(now));
-            let changed = tokio::select! {
-                () = stop.cancelled() => return,
-                changed = entries.changed() => changed,
-                changed = kills.changed() => changed,
-                changed = others.changed() => changed,
-            };
-            if changed.is_err() {
-                return;
+        self.update();
+        async move {
+            loop {
+                let changed = tokio::select! {
+                    () = stop.cancelled() => return,
+                    changed = entries.changed() => changed,
+                    changed = kills.changed() => changed,
+                    changed = others.changed() => changed,
+                };
+                if changed.is_err() {
+                    return;
+                }
+                self.update();
             }
         }
+    }
+
+    /// Tells workloads what holds now.
+    fn update(&self) {
+        let bundles = self.foreign.with(self.authority.bundle());
+        let kills = Arc::clone(&kill_watch(&self.store).borrow());
+        let now = state_of(self.registry.snapshot(), bundles, &kills);
+        self.state.send_replace(Arc::new(now));
     }
 
     /// The entry, if it may be served right now.

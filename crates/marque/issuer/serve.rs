@@ -184,6 +184,12 @@ impl Built {
     pub(crate) async fn run(self, stop: CancellationToken) -> anyhow::Result<()> {
         let Self { issuer, endpoints, https, workload, admin, broker, attestors } = self;
         let mut tasks: JoinSet<anyhow::Result<()>> = JoinSet::new();
+        // Before anybody is listened to: entries may have come since it was built.
+        let following = issuer.follow_changes(stop.clone());
+        tasks.spawn(async move {
+            following.await;
+            Ok(())
+        });
         let identities = Arc::new(issuer.workload());
         let door = WorkloadDoor {
             attestors: Arc::clone(&attestors),
@@ -206,11 +212,6 @@ impl Built {
         let (token, routes) = (stop.clone(), router(Arc::clone(&issuer) as _));
         tasks.spawn(async move {
             https.run(routes, token.cancelled_owned()).await;
-            Ok(())
-        });
-        let (token, following) = (stop.clone(), Arc::clone(&issuer));
-        tasks.spawn(async move {
-            following.follow_changes(token).await;
             Ok(())
         });
         for relationship in issuer.relationships() {
