@@ -215,6 +215,8 @@ impl TokenService {
                     .await);
             }
         }
+        let groups = wanted.delegator.as_ref().map(|person| person.groups.clone());
+        let groups = groups.unwrap_or_default();
         let redemption = Redemption {
             intent: (*id).clone(),
             agent: client.id().clone(),
@@ -229,6 +231,7 @@ impl TokenService {
                 through: Vec::new(),
                 parent: None,
                 root: Some(chain.root().clone()),
+                root_groups: groups,
                 confirmation: issuing.confirmation(confirmation, decision.binding_required),
                 single_use: issuing.single_use()
                     || intent.as_ref().is_some_and(|intent| intent.grant().single_use_tokens),

@@ -3,7 +3,7 @@
 //! Deliberately absent: the token itself, which is signed once, handed out and never stored; and whether it is still good,
 //! which is [`crate::is_live`]'s to say.
 
-use std::{fmt, str::FromStr};
+use std::{collections::BTreeSet, fmt, str::FromStr};
 
 use jiff::Timestamp;
 use marque_intent::{IntentId, TokenFacts};
@@ -144,6 +144,10 @@ pub struct TokenRecord {
     /// On whose behalf it is: its claim `sub`, which never changes along a chain. Records of before this was kept have none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub root: Option<Principal>,
+    /// The groups that the person at its root was in when the first of its chain was issued: policies decide by them again
+    /// for what derives from it.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub root_groups: BTreeSet<String>,
     /// The key that it is bound to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub confirmation: Option<Confirmation>,

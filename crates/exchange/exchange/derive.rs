@@ -1,7 +1,5 @@
 //! A token for a token: narrowed for its holder, or handed on.
 
-use std::collections::BTreeSet;
-
 use marque_intent::{Delegator, Denial};
 
 use super::invalid;
@@ -71,7 +69,7 @@ impl TokenService {
             }
         };
         // A token that derives is a use like any other: policies decide again (M 79).
-        let person = delegator(&chain);
+        let person = delegator(&chain, parent);
         if let Err(denial) = self.desk.may_use(client, intent, person.as_ref()).await {
             self.remember(proofs).await?;
             return Err(self.not_derived(client, subject, Refusal::denied(denial)).await);
@@ -88,6 +86,7 @@ impl TokenService {
                 through: chain.through().to_vec(),
                 parent: Some(parent.id.clone()),
                 root: Some(chain.root().clone()),
+                root_groups: parent.root_groups.clone(),
                 confirmation: issuing.confirmation(
                     confirmation,
                     parent.confirmation.is_some() || decision.binding_required,
@@ -142,12 +141,12 @@ impl TokenService {
     }
 }
 
-/// The person at the root of a chain. In which groups that is, the login said when the first token was given, and nobody
-/// says it again.
-fn delegator(chain: &Chain) -> Option<Delegator> {
+/// The person at the root of a chain, with the groups of the login that the first token was given for.
+fn delegator(chain: &Chain, parent: &TokenRecord) -> Option<Delegator> {
     match chain.root() {
         Principal::Person(principal) => {
-            Some(Delegator { principal: principal.clone(), groups: BTreeSet::new() })
+            let groups = parent.root_groups.clone();
+            Some(Delegator { principal: principal.clone(), groups })
         }
         Principal::Agent(_) => None,
     }

@@ -47,6 +47,7 @@ fn used(shape: impl FnOnce(&mut GrantTerms)) -> (TokenRecord, Intent) {
         through: Vec::new(),
         parent: None,
         root: None,
+        root_groups: Default::default(),
         confirmation: None,
         single_use: false,
         used_at: None,

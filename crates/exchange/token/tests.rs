@@ -22,6 +22,7 @@ fn record() -> TokenRecord {
         through: Vec::new(),
         parent: None,
         root: None,
+        root_groups: BTreeSet::new(),
         confirmation: None,
         single_use: false,
         used_at: None,

@@ -113,11 +113,11 @@ impl ChangeControl {
         Ok((ticket, Some(window)))
     }
 
-    /// Whether a grant may be approved: its ticket will still do.
+    /// Whether the ticket of a grant will still do.
     ///
     /// # Errors
     /// It will not, or that cannot be found out.
-    pub(crate) async fn of_approval(&self, grant: &Grant) -> Result<(), Denial> {
+    pub(crate) async fn of_ticket(&self, grant: &Grant) -> Result<(), Denial> {
         self.own_ticket(grant).await.map(drop)
     }
 
@@ -135,17 +135,22 @@ impl ChangeControl {
         })
     }
 
-    /// Where this moment stands in a grant's windows and blackouts, for whoever decides on its use; absent where nothing is
-    /// said of time.
+    /// What a grant's ticket is now, and where this moment stands in its windows and blackouts, for whoever decides on it
+    /// again; each absent where nothing is said of it.
     ///
     /// # Errors
-    /// There is no such calendar any more.
-    pub(crate) fn window_now(&self, grant: &Grant) -> Result<Option<WindowEvidence>, Denial> {
-        let times = Times::of(grant, grant.evidence.ticket.as_ref());
+    /// The ticket will not do any more or cannot be looked at, or there is no such calendar any more.
+    pub(crate) async fn evidence_now(
+        &self,
+        grant: &Grant,
+    ) -> Result<(Option<TicketEvidence>, Option<WindowEvidence>), Denial> {
+        let ticket = self.own_ticket(grant).await?;
+        let times = Times::of(grant, ticket.as_ref());
         if times.are_all() {
-            return Ok(None);
+            return Ok((ticket, None));
         }
-        self.standing(&times, |standing| Ok(Some(standing.into())))
+        let window = self.standing(&times, |standing| Ok(standing.into()))?;
+        Ok((ticket, Some(window)))
     }
 
     /// Whether a calendar forbids its use now.

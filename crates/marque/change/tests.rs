@@ -173,11 +173,18 @@ async fn a_request_may_come_as_long_before_the_window_as_it_may_wait_for_approva
     assert_eq!(window.blackout.as_deref(), Some("freeze"));
     // Whoever decides on a use is told of the moment of the use, whatever held when it was asked for.
     let grant = stage.grant(|terms| terms.evidence.window = Some(window));
-    let now = |time: &str| stage.at(time).control.window_now(&grant).unwrap().unwrap();
-    assert_eq!((now("13:45:00").open, now("13:45:00").blackout), (true, None));
-    assert_eq!((now("14:00:00").open, now("12:30:00").blackout.is_some()), (false, true));
+    let now = async |time: &str| stage.at(time).control.evidence_now(&grant).await.unwrap();
+    let (ticket, window) = now("13:45:00").await;
+    assert_eq!((window.as_ref().map(|window| window.open), ticket.is_some()), (Some(true), true));
+    assert_eq!(window.unwrap().blackout, None);
+    assert!(!now("14:00:00").await.1.unwrap().open);
+    assert!(now("12:30:00").await.1.unwrap().blackout.is_some());
+    // And of what the ticket is then.
+    stage.at("13:45:00").say(|facts| facts.state = "implementing".to_owned());
+    let (ticket, _) = now("13:50:00").await;
+    assert_eq!(ticket.unwrap().state, "implementing");
     let unbound = stage.grant(|terms| terms.conditions = Default::default());
-    assert_eq!(stage.control.window_now(&unbound), Ok(None));
+    assert_eq!(stage.control.evidence_now(&unbound).await, Ok((None, None)));
 }
 
 #[tokio::test]
@@ -211,7 +218,7 @@ async fn the_ticket_is_looked_at_when_it_is_asked_for_approved_and_used() {
         stage.say(spoil);
         stage.clock.advance(Duration::from_secs(1));
         assert_eq!(stage.refused().await.0, code);
-        assert_eq!(stage.control.of_approval(&grant).await.unwrap_err().code(), code);
+        assert_eq!(stage.control.of_ticket(&grant).await.unwrap_err().code(), code);
         assert_eq!(stage.used().await.unwrap_err().0, code);
         *stage.told.0.lock().unwrap() = before;
     }
@@ -222,7 +229,7 @@ async fn the_ticket_is_looked_at_when_it_is_asked_for_approved_and_used() {
         *stage.told.0.lock().unwrap() = Err(error);
         stage.clock.advance(Duration::from_secs(2));
         assert_eq!(stage.refused().await.0, code);
-        assert_eq!(stage.control.of_approval(&grant).await.unwrap_err().code(), code);
+        assert_eq!(stage.control.of_ticket(&grant).await.unwrap_err().code(), code);
         assert_eq!(stage.used().await.unwrap_err().0, code);
     }
 }

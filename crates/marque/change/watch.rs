@@ -147,7 +147,7 @@ impl Watch {
         if !grant.conditions.ticket.as_ref()?.revoke_on_close {
             return None;
         }
-        match self.control.of_approval(grant).await {
+        match self.control.of_ticket(grant).await {
             Err(denial) if denial.code() == DenialCode::TicketClosed => {
                 Some((EndReason::TicketClosed, denial.code(), denial.detail().to_owned()))
             }

@@ -268,6 +268,11 @@ async fn the_log_names_the_person_at_the_root_of_every_token() {
     let second = team.exchange(&team.for_token(&team.b, &first)).await.unwrap();
     team.exchange(&team.for_token(&team.c, &second)).await.unwrap();
     assert_eq!(delegators(&team), vec![Some(json!("corp:alice")); 3]);
+    // And policies are told of the same person, with the groups of the login, each time.
+    let uses = team.rig.desk.asked.lock().unwrap().uses.clone();
+    let [Some(person), ..] = &uses[..] else { panic!("{uses:?}") };
+    assert!(!person.groups.is_empty(), "{person:?}");
+    assert_eq!(uses, vec![Some(person.clone()); 3]);
     // An agent that acts for itself has nobody to name.
     let team = super::team();
     team.second().await;

@@ -55,6 +55,7 @@ fn token(standing: &TokenStanding) -> proto::Token {
         through,
         parent,
         root,
+        root_groups: _,
         confirmation,
         single_use,
         used_at,

@@ -91,8 +91,6 @@ impl IntentDesk {
         groups: &BTreeSet<GroupName>,
         mfa: Option<bool>,
     ) -> Result<(), Denial> {
-        // An approval counts only for a ticket that will still do.
-        self.change.of_approval(intent.grant()).await?;
         // A playbook that is gone is decided on as one that nobody may approve any more.
         let playbook = self.current(intent)?;
         let approvals = count(intent);
@@ -156,7 +154,8 @@ impl IntentDesk {
         let attested_at = attested_at.or(evidence.standing.attested_at);
         evidence.standing = self.standing_of(&grant.agent, attested_at);
         evidence.posture = self.posture_of(&grant.agent, playbook).await?;
-        evidence.window = self.change.window_now(grant)?;
+        // Neither an approval nor a use counts for a ticket that will not do any more.
+        (evidence.ticket, evidence.window) = self.change.evidence_now(grant).await?;
         if let Some(person) = delegator {
             let own = Some(intent.id().clone());
             evidence.history.open_for_delegator =

@@ -166,6 +166,7 @@ pub(crate) fn redemption(intent: &Intent, now: Timestamp) -> Redemption {
             through: Vec::new(),
             parent: None,
             root: Some(Principal::Agent(intent.agent().clone())),
+            root_groups: Default::default(),
             confirmation: None,
             single_use: false,
             used_at: None,

@@ -20,6 +20,7 @@ fn standing() -> TokenStanding {
         through: vec![agent("a")],
         parent: Some("tok_00000000000000000000000000000002".parse().unwrap()),
         root: Some("corp:alice".parse().unwrap()),
+        root_groups: Default::default(),
         confirmation: Some(Confirmation::Jkt(Thumbprint::new([0; 32]))),
         single_use: true,
         used_at: Some(START),
