@@ -328,6 +328,25 @@ mod tests {
     }
 
     #[test]
+    fn what_an_approver_took_away_is_forgotten_when_the_request_begins_anew() {
+        let asked = pending(&["dev", "sre"]);
+        let (less, _) = asked.approve_less(&of(&asked, 1, "dev"), &once(), at(1)).unwrap();
+        assert_eq!((less.state(), less.open_level()), (State::Pending, Some(1)));
+        let terms = GrantTerms { uses: 3, ..asked.grant().terms().clone() };
+        let grant = Grant::seal(terms).unwrap();
+        let (anew, _) = less.repinned(&grant, &ask(), at(2)).unwrap();
+        // Another replica reads the same, and counts approvals of what is shown now alone.
+        let read = Intent::of_parts(Arc::clone(anew.shared_grant()), anew.course().clone());
+        assert_eq!(read, anew);
+        assert_eq!((read.grant(), read.uses_left(), read.open_level()), (&grant, 3, Some(0)));
+        let stale = read.approve(&of(&less, 2, "dev"), at(3)).unwrap_err();
+        assert_eq!(stale.code(), DenialCode::ApprovalDigestMismatch);
+        let (one, _) = read.approve(&of(&read, 1, "dev"), at(3)).unwrap();
+        let (done, _) = one.approve(&of(&one, 2, "sre"), at(4)).unwrap();
+        assert_eq!((done.state(), done.grant().uses), (State::Approved, 3));
+    }
+
+    #[test]
     fn scopes_and_tools_are_taken_away_one_by_one() {
         let grant = review();
         let (scope, tool) = (grant.scopes[0].clone(), grant.tools.keys().next().unwrap().clone());
