@@ -13,25 +13,36 @@ use crate::denial::{Denial, DenialCode};
 use crate::emergency::Emergency;
 use crate::ends::EndingRules;
 use crate::grant::{Grant, GrantTerms};
-use crate::lifecycle::DEFAULT_REPORT_WITHIN;
+use crate::lifecycle::{DEFAULT_REPORT_WITHIN, Intent};
 use crate::provisions::{LogDemands, PromptKept, Provisions};
 use crate::rights::Rights;
 
-impl Grant {
-    /// Whether it is no more than `now`, the grant of the same request by the rules of now. How it was approved counts
-    /// where a person has to approve it now: an approval that was given under fewer demands is none.
+impl Intent {
+    /// Whether its grant is no more than `now`, the grant of the same request by the rules of now. How it was approved counts
+    /// where a person has to approve it now: an approval that was given under fewer demands is none. When its first use may
+    /// be counts until there was one.
     ///
     /// # Errors
     /// `exceeds_playbook_ceiling`, with the first thing in which it is more.
-    pub fn fits_in(&self, now: &Self, by_a_person: bool) -> Result<(), Denial> {
+    pub fn fits_in(&self, now: &Grant, by_a_person: bool) -> Result<(), Denial> {
+        self.grant().fits_in(now, by_a_person, !self.uses().is_empty())
+    }
+}
+
+impl Grant {
+    fn fits_in(&self, now: &Self, by_a_person: bool, is_used: bool) -> Result<(), Denial> {
         let (mut rights, mut ceiling) = (Rights::of(self), Rights::of(now));
         if !by_a_person {
             (rights.approval, ceiling.approval) = (None, None);
         }
+        // The end is the sum of clocks that are compared one by one, or that of the exception.
+        let exception = now.conditions.provisions.exception.as_ref();
+        ceiling.not_after = exception
+            .map_or(rights.not_after, |exception| rights.not_after.min(exception.expires_at));
         let more = match ceiling.covers(&rights) {
             Err(widening) => Some(format!("the playbook permits less now: {widening}")),
             Ok(()) => self
-                .is_more_than(now)
+                .is_more_than(now, is_used)
                 .map(|what| format!("the playbook is stricter now about {what}")),
         };
         match more {
@@ -41,7 +52,7 @@ impl Grant {
     }
 
     /// What beside its rights is more than in `now`.
-    fn is_more_than(&self, now: &Self) -> Option<&'static str> {
+    fn is_more_than(&self, now: &Self, is_used: bool) -> Option<&'static str> {
         let GrantTerms {
             // Whose and what for: the same request.
             intent_id: _,
@@ -86,7 +97,7 @@ impl Grant {
         let borrowed = parent.is_some() && now.delegators.is_none();
         let compared = [
             (*token_lifetime <= now.token_lifetime, "how long a token lives"),
-            (*start_within <= now.start_within, "when its first use may be"),
+            (is_used || *start_within <= now.start_within, "when its first use may be"),
             (*max_duration <= now.max_duration, "how long it lasts"),
             (*single_use_tokens || !now.single_use_tokens, "how often one token is used"),
             (
@@ -105,7 +116,8 @@ impl Conditions {
     fn are_less_than(&self, now: &Self) -> Option<&'static str> {
         let Self { ends, provisions, windows, blackouts, ticket } = self;
         let in_windows = now.windows.is_empty()
-            || (!windows.is_empty() && windows.iter().all(|window| now.windows.contains(window)));
+            || (!windows.is_empty()
+                && windows.iter().all(|ours| now.windows.iter().any(|one| one.contains(ours))));
         let same_ticket = now.ticket.as_ref().is_none_or(|wanted| {
             ticket.as_ref().is_some_and(|ours| {
                 ours.system == wanted.system

@@ -137,6 +137,15 @@ impl Window {
         self.length
     }
 
+    /// Whether each occurrence of the other is within one of these: the same rule, for as long or longer.
+    pub(crate) fn contains(&self, other: &Self) -> bool {
+        let Self { recurrence, zone, length, from } = other;
+        self.recurrence == *recurrence
+            && self.zone == *zone
+            && self.from == *from
+            && self.length >= *length
+    }
+
     /// When the occurrences that hold `at` end; the last of them.
     pub(crate) fn end_if_open(&self, at: Timestamp, repeated: Repeated) -> Option<Timestamp> {
         // A day more, for what the clock of a zone may be put forward or back.

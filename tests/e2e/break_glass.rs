@@ -86,6 +86,13 @@ async fn nobody_but_a_responder_answers_an_emergency() {
     let intent = rotator.ask(&emergency("emergency-of-another")).await.expect(202).text("id");
     let refused = daemon.operator(PRODUCTION).run(&["approve", "--yes", &intent]).await;
     assert!(refused.code != 0 && refused.err.contains("approver_not_eligible"), "{refused:?}");
+    // Nor does approving less.
+    let less = ["approve", "--yes", "--max-duration", "5m", &intent];
+    let refused = daemon.operator(PRODUCTION).run(&less).await;
+    assert!(refused.code != 0 && refused.err.contains("approver_not_eligible"), "{refused:?}");
+    let shown = daemon.operator(PRODUCTION).json(&["intent", "show", &intent]).await;
+    let told = (&shown["you"]["may_approve"], &shown["you"]["code"]);
+    assert_eq!(told, (&json!(false), &json!("approver_not_eligible")), "{shown}");
     rotator.exchange(&intent).await.oauth_error("access_denied");
 }
 

@@ -30,14 +30,29 @@ impl Intent {
         }
         self.still_open(now)?;
         self.clock_is_safe(now)?;
-        let (plan, level) = self.waits_for()?;
-        if self.grant.emergency.as_ref().is_some_and(|it| !it.is_answered_by(&decider)) {
+        let (_, level) = self.waits_for()?;
+        self.may_approve_now(&decider, level, now)?;
+        self.has_not_refused(&decider)?;
+        Ok(self.counting(approval, level, now))
+    }
+
+    /// Whether somebody may approve it at a level, all of it or less: by its plan, and as one of its responders where it is an
+    /// emergency (M 51).
+    ///
+    /// # Errors
+    /// The intent is not pending, or the person may not.
+    pub fn may_approve_now(
+        &self,
+        decider: &Decider,
+        level: usize,
+        now: Timestamp,
+    ) -> Result<(), Denial> {
+        let (plan, _) = self.waits_for()?;
+        if self.grant.emergency.as_ref().is_some_and(|it| !it.is_answered_by(decider)) {
             let detail = format!("{} is none of the emergency's responders", decider.approver);
             return Err(Denial::new(DenialCode::ApproverNotEligible, detail));
         }
-        plan.admits(level, &decider, now)?;
-        self.has_not_refused(&decider)?;
-        Ok(self.counting(approval, level, now))
+        plan.admits(level, decider, now)
     }
 
     /// Counts an approval at a level; the last one that is needed approves the intent.

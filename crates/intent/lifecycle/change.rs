@@ -171,8 +171,8 @@ impl Intent {
         (next, vec![event])
     }
 
-    /// A pending intent with another grant: every approval so far was of another digest, and none is left. Its clock runs
-    /// on from when it was asked for. Nothing for an intent that is not pending, or for a grant of another one.
+    /// A pending intent with another grant: every approval so far was of another digest, and none is left, nor what an
+    /// approver took away from the earlier grant. Its clock runs on from when it was asked for. Nothing for an intent that is not pending, or for a grant of another one.
     #[must_use]
     pub fn repinned(
         &self,
@@ -186,6 +186,8 @@ impl Intent {
         }
         let mut next = self.step(State::Pending, now);
         next.grant = Arc::new(grant.clone());
+        next.asked = Arc::clone(&next.grant);
+        next.less = None;
         next.approvals.clear();
         next.ruling = ruling.clone();
         next.uses_left = grant.uses;

@@ -79,9 +79,9 @@ impl Intent {
         }
         self.still_open(now)?;
         self.clock_is_safe(now)?;
-        let (plan, level) = self.waits_for()?;
+        let (_, level) = self.waits_for()?;
         let decider = approval.decider();
-        plan.admits(level, &decider, now)?;
+        self.may_approve_now(&decider, level, now)?;
         let grant = self.grant.narrowed(less)?;
         let to = *grant.digest();
         let mut next = self.step(State::Pending, now);
@@ -104,7 +104,8 @@ impl Intent {
                 .with_detail("taken_away", serde_json::to_value(less).unwrap_or_default())
                 .with_uses_left(next.uses_left),
         ];
-        if plan.admits(0, &decider, now).is_ok() && next.has_not_refused(&decider).is_ok() {
+        if next.may_approve_now(&decider, 0, now).is_ok() && next.has_not_refused(&decider).is_ok()
+        {
             let (mut approved, more) = next.counting(&approval.clone().of(to), 0, now);
             approved.state_version = next.state_version;
             next = approved;
@@ -121,9 +122,10 @@ impl Intent {
             return Ok(false);
         }
         // The grant before the last narrowing is kept only where that was the one that was asked for.
-        let before =
-            if *self.asked.digest() == last.from { &self.asked } else { return Ok(false) };
-        Ok(before.narrowed(less)?.digest() == self.grant.digest())
+        if *self.asked.digest() != last.from {
+            return Ok(false);
+        }
+        Ok(self.asked.narrowed(less)?.digest() == self.grant.digest())
     }
 }
 
@@ -294,6 +296,54 @@ mod tests {
         assert_eq!(code(scope("secrets.read")), invalid, "no scope of the grant");
         let stranger = asked.approve_less(&of(&asked, 1, "dev"), &once(), at(1)).unwrap_err();
         assert_eq!(stranger.code(), DenialCode::ApproverNotEligible);
+    }
+
+    #[test]
+    fn nobody_but_a_responder_breaks_the_glass_by_approving_less() {
+        let asked = pending(&["leads"]);
+        let emergency = serde_json::json!({
+            "responders": ["group:incident"],
+            "alert": "log",
+            "post_review_within_s": 3600,
+            "cooldown_s": 600,
+            "max_per_day": 2,
+            "alert_above": 3,
+        });
+        let emergency = serde_json::from_value(emergency).unwrap();
+        let terms = GrantTerms { emergency: Some(emergency), ..asked.grant().terms().clone() };
+        let asked = Intent::open(Grant::seal(terms).unwrap(), None, ask(), at(0)).0;
+        let lead = of(&asked, 1, "leads");
+        let refused = [
+            asked.approve(&lead, at(1)).unwrap_err(),
+            asked.approve_less(&lead, &once(), at(1)).unwrap_err(),
+            asked.may_approve_now(&lead.decider(), 0, at(1)).unwrap_err(),
+        ];
+        assert!(refused.iter().all(|denial| denial.code() == DenialCode::ApproverNotEligible));
+        assert!(refused.iter().all(|denial| denial.detail().contains("responders")), "{refused:?}");
+        let both = ["leads", "incident"].map(|group| group.parse().unwrap());
+        let responder = Decider { groups: both.into(), ..Decider::from(operator(2)) };
+        let approval = Approval::by(responder, *asked.grant().digest(), at(1));
+        let (less, _) = asked.approve_less(&approval, &once(), at(1)).unwrap();
+        assert_eq!(less.state(), State::Approved);
+    }
+
+    #[test]
+    fn what_an_approver_took_away_is_forgotten_when_the_request_begins_anew() {
+        let asked = pending(&["dev", "sre"]);
+        let (less, _) = asked.approve_less(&of(&asked, 1, "dev"), &once(), at(1)).unwrap();
+        assert_eq!((less.state(), less.open_level()), (State::Pending, Some(1)));
+        let terms = GrantTerms { uses: 3, ..asked.grant().terms().clone() };
+        let grant = Grant::seal(terms).unwrap();
+        let (anew, _) = less.repinned(&grant, &ask(), at(2)).unwrap();
+        // Another replica reads the same, and counts approvals of what is shown now alone.
+        let read = Intent::of_parts(Arc::clone(anew.shared_grant()), anew.course().clone());
+        assert_eq!(read, anew);
+        assert_eq!((read.grant(), read.uses_left(), read.open_level()), (&grant, 3, Some(0)));
+        let stale = read.approve(&of(&less, 2, "dev"), at(3)).unwrap_err();
+        assert_eq!(stale.code(), DenialCode::ApprovalDigestMismatch);
+        let (one, _) = read.approve(&of(&read, 1, "dev"), at(3)).unwrap();
+        let (done, _) = one.approve(&of(&one, 2, "sre"), at(4)).unwrap();
+        assert_eq!((done.state(), done.grant().uses), (State::Approved, 3));
     }
 
     #[test]

@@ -292,10 +292,9 @@ impl ApprovalDesk {
     async fn reviewed(&self, decider: &Decider, intent: Intent) -> Result<Told, DecisionError> {
         let now = self.now();
         let held = self.held(&intent, now).await?;
-        let you = intent.open_level().and_then(|level| {
+        let you = intent.open_level().map(|level| {
             self.looks.remember(&decider.approver, &intent, now);
-            let plan = intent.grant().approval.as_ref()?;
-            Some(Eligibility::of(plan, level, decider, now))
+            Eligibility::of(&intent, level, decider, now)
         });
         Ok(Told { you, held: Some(held), ..self.told(intent) })
     }

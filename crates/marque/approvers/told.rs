@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use jiff::Timestamp;
-use marque_intent::{ApprovalPlan, Decider, Denial, GroupName, Intent, IntentId, Scope, ToolId};
+use marque_intent::{Decider, Denial, GroupName, Intent, IntentId, Scope, ToolId};
 
 /// An intent as it stands.
 #[derive(Debug, Clone)]
@@ -44,8 +44,9 @@ pub struct Held {
 }
 
 impl Eligibility {
-    pub(super) fn of(plan: &ApprovalPlan, level: usize, decider: &Decider, now: Timestamp) -> Self {
-        let refused = plan.admits(level, decider, now).err();
+    /// Of somebody at the level at which the intent waits.
+    pub(super) fn of(intent: &Intent, level: usize, decider: &Decider, now: Timestamp) -> Self {
+        let refused = intent.may_approve_now(decider, level, now).err();
         Self { groups: decider.groups.clone(), refused }
     }
 }

@@ -128,7 +128,7 @@ async fn changed_intents(transaction: &Transaction<'_>, changes: &Changes) -> Re
     .await?;
     all(written, changed.len(), "intents")?;
     for (id, row) in changes.intents.iter().filter(|(_, row)| row.has_another_grant()) {
-        let grant = document(row.intent.grant())?;
+        let grant = document(row.intent.shared_grant().as_ref())?;
         let update = "UPDATE grants SET document = $2::text::json WHERE intent = $1";
         let written = execute(transaction, update, &[&id.as_str(), &grant]).await?;
         all(written, 1, "grants")?;

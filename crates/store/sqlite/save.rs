@@ -80,7 +80,7 @@ fn intents(connection: &Connection, changes: &Changes) -> Result<(), Failure> {
         if row.has_another_grant() {
             connection
                 .prepare_cached("UPDATE grants SET document = ?2 WHERE intent = ?1")?
-                .execute(params![id.as_str(), document(intent.grant())?])?;
+                .execute(params![id.as_str(), document(intent.shared_grant().as_ref())?])?;
         }
     }
     open::save(connection, changes)

@@ -103,11 +103,11 @@ impl IntentChangeRow {
         nearest.into_iter().flat_map(|nearest| nearest.chain()).map(|one| &one.id).collect()
     }
 
-    /// Whether it permits something else than before: a pending intent of which the playbook changed, or that an approver
-    /// narrowed.
+    /// Whether what was asked for is something else than before: a pending intent of which the playbook changed. What an
+    /// approver narrowed is in its course.
     pub(crate) fn has_another_grant(&self) -> bool {
-        let digest = self.intent.grant().digest();
-        self.before.as_ref().is_some_and(|before| before.grant().digest() != digest)
+        let digest = self.intent.shared_grant().digest();
+        self.before.as_ref().is_some_and(|before| before.shared_grant().digest() != digest)
     }
 }
 

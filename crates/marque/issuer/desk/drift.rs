@@ -90,7 +90,7 @@ impl IntentDesk {
                     let detail = "policy wants an approver now, and nobody approved it";
                     return Some(taken(&Denial::new(DenialCode::ApprovalRequired, detail)));
                 }
-                grant.fits_in(&now, wants_a_person).err().as_ref().map(taken)
+                intent.fits_in(&now, wants_a_person).err().as_ref().map(taken)
             }
         }
     }

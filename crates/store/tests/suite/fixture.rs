@@ -11,7 +11,7 @@ use marque_exchange::{
 };
 use marque_intent::{
     Approval, ApprovalRule, Approver, Delivery, Digest, Grant, GrantTerms, Intent, IntentChange,
-    IntentId, KillScope, NewKill, ParentIntent, PinnedPlaybook, Reason, Ruling,
+    IntentId, KillScope, Narrowing, NewKill, ParentIntent, PinnedPlaybook, Reason, Ruling,
 };
 use marque_registry::{Entry, EntryId, EntrySource};
 use marque_spiffe::SpiffeId;
@@ -143,6 +143,23 @@ pub(crate) fn pending(agent: SpiffeId) -> Opened {
 
 pub(crate) fn approval(intent: &Intent) -> IntentChange {
     IntentChange::Approve { approval: Approval::new(alice(), *intent.grant().digest(), START) }
+}
+
+/// The same approver's word for one of its uses.
+pub(crate) fn approval_of_one_use(intent: &Intent) -> IntentChange {
+    IntentChange::ApproveLess {
+        approval: Approval::new(alice(), *intent.grant().digest(), START),
+        less: Narrowing { uses: Some(1), ..Narrowing::default() },
+    }
+}
+
+/// An intent that waits for so many approvers, with so many uses.
+pub(crate) fn pending_with(name: &str, approve: u32, uses: u32) -> Opened {
+    let approve = std::num::NonZeroU32::new(approve).unwrap();
+    let rule = ApprovalRule::of(approve, std::iter::empty().collect());
+    let terms = grant(agent(name), uses).terms().clone();
+    let grant = Grant::seal(GrantTerms { approval: Some(rule.into()), ..terms }).unwrap();
+    Intent::open(grant, None, Ruling::AskApproval { rules: Vec::new() }, START)
 }
 
 /// A use of the intent by its own agent, for a token with an id of its own.

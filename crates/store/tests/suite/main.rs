@@ -70,6 +70,7 @@ on_both_engines! {
     exceptions::m_43_of_32_at_once_as_many_have_an_exception_as_it_has_runs,
     exceptions::what_is_open_now_is_counted_however_old_it_is,
     intents::an_intent_is_found_listed_and_changed,
+    intents::approving_less_once_more_after_opening_again_changes_nothing,
     intents::a_listing_is_filtered_bounded_and_newest_first,
     intents::a_queue_is_ordered_by_risk_and_end_before_it_is_cut,
     intents::a_change_that_is_refused_changes_nothing,

@@ -36,6 +36,24 @@ pub(crate) async fn an_intent_is_found_listed_and_changed(engine: impl Engine) {
     assert_eq!(leaves(&store).await.len(), 4);
 }
 
+pub(crate) async fn approving_less_once_more_after_opening_again_changes_nothing(
+    engine: impl Engine,
+) {
+    let store = engine.open().await;
+    let intent = submit(&store, pending_with("a", 1, 2)).await;
+    let less = approval_of_one_use(&intent);
+    let approved = store.change(intent.id().clone(), less.clone(), START).await.unwrap();
+    assert_eq!((approved.state(), approved.grant().uses), (State::Approved, 1));
+    let told = leaves(&store).await.len();
+    // Opened again, so that nothing comes from memory.
+    drop(store);
+    let store = engine.open().await;
+    assert_eq!(store.find(intent.id()).await.unwrap().as_ref(), Some(&approved));
+    let again = store.change(intent.id().clone(), less, START).await.unwrap();
+    assert_eq!(again, approved);
+    assert_eq!(leaves(&store).await.len(), told);
+}
+
 pub(crate) async fn a_listing_is_filtered_bounded_and_newest_first(engine: impl Engine) {
     let store = engine.open().await;
     for second in 0..4 {

@@ -4,8 +4,8 @@ use futures::future::join_all;
 use marque_audit::EventKind;
 use marque_exchange::{RedeemError, TokenStore};
 use marque_intent::{
-    Caps, CapsInForce, DenialCode, EndReason, Grant, Holding, Intent, IntentChange, IntentStore,
-    IntentStoreError, KillScope, OpenBy, OpenIntents, Ruling, State,
+    ApprovalRule, Caps, CapsInForce, DenialCode, EndReason, Grant, Holding, Intent, IntentChange,
+    IntentStore, IntentStoreError, KillScope, OpenBy, OpenIntents, Ruling, State,
 };
 use marque_store::Store;
 
@@ -197,10 +197,16 @@ pub(crate) async fn an_orphan_names_no_parent_that_is_not_there(engine: impl Eng
 
 pub(crate) async fn a_pending_intent_begins_anew_with_another_grant(engine: impl Engine) {
     let store = engine.open().await;
-    let intent = submit(&store, pending(agent("a"))).await;
+    let intent = submit(&store, pending_with("a", 2, 3)).await;
     let old = approval(&intent);
+    // One of two approvers took something away before.
+    let less = approval_of_one_use(&intent);
+    let narrowed = store.change(intent.id().clone(), less, START).await.unwrap();
+    assert_eq!((narrowed.state(), narrowed.grant().uses), (State::Pending, 1));
+    let one = std::num::NonZeroU32::MIN;
     let mut terms = intent.grant().terms().clone();
     terms.uses = 2;
+    terms.approval = Some(ApprovalRule::of(one, std::iter::empty().collect()).into());
     let grant = Grant::seal(terms).unwrap();
     let ruling = Ruling::AskApproval { rules: Vec::new() };
     let change = IntentChange::Repin { grant: Box::new(grant.clone()), ruling };
