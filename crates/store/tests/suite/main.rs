@@ -160,6 +160,7 @@ on_both_engines! {
     replays::a_proof_shown_for_a_use_that_is_refused_counts_no_more,
     replays::oauth_7_6_a_proof_whose_commit_fails_is_answered_as_neither,
     rows::a_damaged_intent_is_a_clear_error_and_its_neighbours_live,
+    rows::a_damaged_grant_keeps_nobody_from_seeing_what_waits,
     rows::a_damaged_intent_holds_up_nobody_elses_end,
     rows::pages_of_what_has_not_ended_skip_nobody,
     rows::authorities_are_kept_by_slot,
