@@ -159,6 +159,8 @@ on_both_engines! {
     replays::oauth_7_5_of_64_uses_with_one_proof_one_is_redeemed_in_one_commit,
     replays::a_proof_shown_for_a_use_that_is_refused_counts_no_more,
     replays::oauth_7_6_a_proof_whose_commit_fails_is_answered_as_neither,
+    pace::one_person_has_one_hourly_limit_whichever_door_they_come_through,
+    pace::what_is_asked_for_another_costs_whoever_asked,
     rows::a_damaged_intent_is_a_clear_error_and_its_neighbours_live,
     rows::a_damaged_grant_keeps_nobody_from_seeing_what_waits,
     rows::a_damaged_intent_holds_up_nobody_elses_end,
