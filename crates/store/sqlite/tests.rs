@@ -292,7 +292,7 @@ fn the_queue_of_approvers_is_found_by_its_state_alone() {
         order: marque_intent::ListOrder::Queue,
         ..marque_intent::IntentFilter::default()
     };
-    let found = plan(&bench.connection, &read::listing(&queue), &[]);
+    let found = plan(&bench.connection, &read::listing(&queue), &[0, 0, 0]);
     let by_state = "SEARCH intents USING INDEX intents_by_state (state=?)";
     assert!(found.iter().any(|step| step == by_state), "{found:?}");
 }
