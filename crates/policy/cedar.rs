@@ -23,7 +23,7 @@ use marque_intent::{ApprovalMode, DenialCode, Digest, Ruling, Verdict};
 use self::names::Names;
 use self::relations::Relations;
 use self::sets::Sets;
-use crate::decision::{Act, DecisionPoint, PolicyError, Question};
+use crate::decision::{Act, DecisionPoint, PolicyError, Question, SlowRules};
 use crate::finding::PolicyFinding;
 use crate::rego::RegoPolicies;
 use crate::veto::Veto;
@@ -41,7 +41,7 @@ pub struct CedarDecisionPoint {
     sets: BTreeMap<String, Sets>,
     policies: Vec<Arc<PolicyInfo>>,
     relations: Relations,
-    rego: Option<RegoPolicies>,
+    rego: Option<Arc<RegoPolicies>>,
     rego_files: Vec<(PathBuf, String)>,
     digest: Digest,
     authorizer: Authorizer,
@@ -138,10 +138,19 @@ impl DecisionPoint for CedarDecisionPoint {
         let verdict = self.by_cedar(question)?;
         match &self.rego {
             Some(rego) if !matches!(verdict.ruling, Ruling::Deny { .. }) => {
-                Ok(Veto::applied(rego.veto(question)?, verdict))
+                Ok(Veto::applied(rego.veto(&question.to_json())?, verdict))
             }
             Some(_) | None => Ok(verdict),
         }
+    }
+
+    fn slow(&self) -> Option<Arc<dyn SlowRules>> {
+        let rego = self.rego.clone();
+        rego.map(|rego| -> Arc<dyn SlowRules> { rego })
+    }
+
+    fn decide_quickly(&self, question: &Question<'_>) -> Result<Verdict, PolicyError> {
+        self.by_cedar(question)
     }
 
     fn if_nothing_forbade(&self, question: &Question<'_>) -> Result<Ruling, PolicyError> {

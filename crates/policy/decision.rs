@@ -2,12 +2,17 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use marque_intent::{
     Approver, Delegator, Digest, Evidence, Grant, GroupName, Playbook, Ruling, Verdict,
 };
 use marque_spiffe::Environment;
+use serde_json::Value;
+
+use crate::veto::Veto;
 
 /// Whether something may be done with a grant. Everything in it was resolved, found out or authenticated.
 #[derive(Debug, Clone, Copy)]
@@ -82,8 +87,31 @@ pub trait DecisionPoint: fmt::Debug + Send + Sync {
     /// As for [`Self::decide`].
     fn if_nothing_forbade(&self, question: &Question<'_>) -> Result<Ruling, PolicyError>;
 
+    /// The part of [`Self::decide`] that may take its time, to be asked apart from everybody else's work; `None` where there
+    /// is none.
+    fn slow(&self) -> Option<Arc<dyn SlowRules>> {
+        None
+    }
+
+    /// [`Self::decide`] without [`Self::slow`].
+    ///
+    /// # Errors
+    /// As for [`Self::decide`].
+    fn decide_quickly(&self, question: &Question<'_>) -> Result<Verdict, PolicyError> {
+        self.decide(question)
+    }
+
     /// What pins the policies that decide.
     fn set_digest(&self) -> &Digest;
+}
+
+/// Rules that may take their time. They refuse what the others permit, and nothing else.
+pub trait SlowRules: fmt::Debug + Send + Sync {
+    /// A veto unless they allow; the question is [`Question::to_json`].
+    ///
+    /// # Errors
+    /// They could not be evaluated, or not in time.
+    fn veto(&self, question: &Value) -> Result<Option<Veto>, PolicyError>;
 }
 
 /// A question could not be answered.
@@ -95,4 +123,10 @@ pub enum PolicyError {
     /// Policies failed to evaluate.
     #[error("policies could not be evaluated: {0}")]
     Evaluation(String),
+    /// So many questions were asked that this one's turn did not come in time.
+    #[error("the policies that take their time had none within {}ms", .0.as_millis())]
+    Busy(Duration),
+    /// The process stops, or the evaluation broke off.
+    #[error("the evaluation of policies broke off")]
+    Stopped,
 }

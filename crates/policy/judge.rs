@@ -81,7 +81,9 @@ const fn may_be_observed(code: DenialCode) -> bool {
     }
 }
 
-fn with_risk(verdict: Verdict, question: &Question<'_>) -> Verdict {
+/// A verdict with the playbook's thresholds: what they refuse is refused, and what they want a person for is asked.
+#[must_use]
+pub fn with_risk(verdict: Verdict, question: &Question<'_>) -> Verdict {
     let rules = question.playbook.risk_rules();
     let score = score(question);
     let grants = match question.act {

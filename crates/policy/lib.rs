@@ -16,8 +16,8 @@ mod veto;
 
 pub use self::cases::{CaseOutcome, CaseResult, run_cases};
 pub use self::cedar::{CedarDecisionPoint, PolicyInfo, PolicyPart, SCHEMA};
-pub use self::decision::{Act, DecisionPoint, PolicyError, Question};
+pub use self::decision::{Act, DecisionPoint, PolicyError, Question, SlowRules};
 pub use self::finding::PolicyFinding;
-pub use self::judge::{judge, observed, ruled};
+pub use self::judge::{judge, observed, ruled, with_risk};
 pub use self::veto::Veto;
 pub use marque_intent::{Ruling, Verdict};

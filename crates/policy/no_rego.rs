@@ -3,7 +3,7 @@
 
 use std::path::PathBuf;
 
-use crate::decision::{PolicyError, Question};
+use crate::decision::{PolicyError, SlowRules};
 use crate::finding::PolicyFinding;
 use crate::veto::Veto;
 
@@ -22,12 +22,10 @@ impl RegoPolicies {
         let found = |(file, _): &(PathBuf, String)| PolicyFinding::new(file, None, message);
         if files.is_empty() { Ok(None) } else { Err(files.iter().map(found).collect()) }
     }
+}
 
-    /// Nothing: there are none.
-    ///
-    /// # Errors
-    /// Never.
-    pub(crate) const fn veto(&self, _: &Question<'_>) -> Result<Option<Veto>, PolicyError> {
+impl SlowRules for RegoPolicies {
+    fn veto(&self, _: &serde_json::Value) -> Result<Option<Veto>, PolicyError> {
         match *self {}
     }
 }

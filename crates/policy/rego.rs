@@ -13,7 +13,7 @@ use marque_intent::DenialCode;
 use regorus::utils::limits::ExecutionTimerConfig;
 use regorus::{Engine, Value};
 
-use crate::decision::{PolicyError, Question};
+use crate::decision::{PolicyError, SlowRules};
 use crate::finding::PolicyFinding;
 use crate::veto::Veto;
 
@@ -24,7 +24,7 @@ const DENY: &str = "data.marque.deny";
 /// The longest reason that is kept, in characters.
 const MAX_REASON: usize = 200;
 /// How long one question may take, and after how many steps the time is looked at.
-const MAX_TIME: Duration = Duration::from_secs(1);
+const MAX_TIME: Duration = Duration::from_millis(250);
 const STEPS: NonZeroU32 = NonZeroU32::MIN.saturating_add(1023);
 
 /// The Rego policies of one trust domain's folder.
@@ -75,13 +75,11 @@ impl RegoPolicies {
         }
         if findings.is_empty() { Ok(Some(Self { engine })) } else { Err(findings) }
     }
+}
 
-    /// A veto unless the policies allow.
-    ///
-    /// # Errors
-    /// They could not be evaluated.
-    pub(crate) fn veto(&self, question: &Question<'_>) -> Result<Option<Veto>, PolicyError> {
-        let input = Value::from_json_str(&question.to_json().to_string());
+impl SlowRules for RegoPolicies {
+    fn veto(&self, question: &serde_json::Value) -> Result<Option<Veto>, PolicyError> {
+        let input = Value::from_json_str(&question.to_string());
         let mut engine = self.engine.clone();
         engine.set_input(input.map_err(|error| PolicyError::Evaluation(error.to_string()))?);
         let said = evaluated(&mut engine);

@@ -37,6 +37,22 @@ impl Decider {
         self.approver.names().into_iter().chain(self.known_as.iter().cloned()).collect()
     }
 
+    /// The one name under which what they do is counted, whichever door they came through. It does not change: the number
+    /// of the local user that they are, the lowest if they are several, or else issuer and subject of their login.
+    #[must_use]
+    pub fn key(&self) -> String {
+        let linked = self.known_as.iter().filter(|name| name.kind() == PrincipalKind::Uid);
+        let numbers = linked.filter_map(|name| name.name().parse::<u32>().ok());
+        let own = match &self.approver {
+            Approver::Operator { uid, .. } => Some(*uid),
+            Approver::Person(_) => None,
+        };
+        match numbers.chain(own).min() {
+            Some(uid) => format!("uid:{uid}"),
+            None => self.approver.to_string(),
+        }
+    }
+
     /// Whether they are in the group; a local operator is always in [`OPERATORS`].
     #[must_use]
     pub fn is_in(&self, group: &GroupName) -> bool {

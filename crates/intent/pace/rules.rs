@@ -214,6 +214,34 @@ impl Turn<'_> {
         self.against_budget(denial.clone(), rows, false)
     }
 
+    /// [`Self::refuse`] where another family's agent asked on this one's behalf: the request and its targets are remembered
+    /// as refused, and nothing counts against an agent that did not ask.
+    #[must_use]
+    pub fn refuse_unasked(&self, denial: Denial, intent: Option<&IntentId>) -> Refused {
+        let stands = match denial.class() {
+            DenialClass::Stop => Ok(()),
+            _ => self.standing(),
+        };
+        match (stands, &self.asked.resolved) {
+            (Err(told), _) => Refused { told, rows: Vec::new(), events: Vec::new() },
+            (Ok(()), None) => Refused { told: denial, rows: Vec::new(), events: Vec::new() },
+            (Ok(()), Some(resolved)) => {
+                let rows = self.refused_request(resolved, &denial, intent);
+                Refused { told: denial, rows, events: Vec::new() }
+            }
+        }
+    }
+
+    /// [`Self::deny`] of what another family's agent asked for on this one's behalf.
+    #[must_use]
+    pub fn deny_unasked(&self, denial: Denial) -> Refused {
+        let resolved = self.asked.resolved.as_ref();
+        let rows = resolved
+            .map(|resolved| self.refused_request(resolved, &denial, Some(&resolved.intent)))
+            .unwrap_or_default();
+        Refused { told: denial, rows, events: Vec::new() }
+    }
+
     fn standing(&self) -> Result<(), Denial> {
         let standing = self.rows.standing(&self.asked.family);
         if let Some(quarantine) = &standing.quarantine {

@@ -118,14 +118,14 @@ impl Word {
     /// The key under which this word about this intent is said once: another word is another request.
     fn key(
         &self,
-        approver: &Approver,
+        decider: &Decider,
         id: &IntentId,
         key: &str,
     ) -> Result<IdempotencyKey, DecisionError> {
         let invalid =
             |detail: String| DecisionError::Denied(Denial::new(DenialCode::InvalidRequest, detail));
         let body = serde_json::to_vec(&(id, self)).map_err(|error| invalid(error.to_string()))?;
-        let caller = format!("approver {approver}");
+        let caller = format!("approver {}", decider.key());
         IdempotencyKey::of_caller(&caller, key, &body).map_err(|error| invalid(error.to_string()))
     }
 }
@@ -200,7 +200,7 @@ impl ApprovalDesk {
         word: Word,
         key: Option<&str>,
     ) -> Result<Told, DecisionError> {
-        let key = key.map(|key| word.key(&decider.approver, id, key)).transpose()?;
+        let key = key.map(|key| word.key(decider, id, key)).transpose()?;
         if let Some(key) = &key {
             match self.store.answered(key.clone(), self.now()).await.map_err(Into::into) {
                 Ok(None) => {}

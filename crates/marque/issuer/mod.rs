@@ -59,7 +59,7 @@ use crate::federation::{self, KeptBundles, Relationship};
 use crate::oidc::{FetchedKeys, OidcKeyRing};
 
 use self::builds::Builds;
-use self::desk::{FurtherPoints, PostureBoard};
+use self::desk::{FurtherPoints, PostureBoard, SlowRoom};
 use self::folder::CheckedFolder;
 use self::foreign::Foreign;
 use self::keys::CheckpointKey;
@@ -188,6 +188,7 @@ impl Issuer {
             environment: document.environment(),
             playbooks,
             policy: Arc::new(policy),
+            slow: SlowRoom::default(),
             further: further_points(&document, &folder.path)?,
             postures: PostureBoard::new(Arc::clone(&store)),
             change: Arc::clone(&change),

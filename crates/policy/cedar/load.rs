@@ -93,7 +93,7 @@ pub(super) fn load(dir: &Path) -> Result<CedarDecisionPoint, Vec<PolicyFinding>>
         sets,
         policies,
         relations,
-        rego,
+        rego: rego.map(Arc::new),
         rego_files,
         digest,
         authorizer: Authorizer::new(),

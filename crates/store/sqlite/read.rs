@@ -283,23 +283,34 @@ fn intent(connection: &Connection, id: &IntentId) -> Result<Option<Intent>, Fail
     row.map(IntentRow::into_intent).transpose()
 }
 
+/// The statement that a filter's list is. An alternative to `IS NULL` would keep the indexes of both columns out of use.
+pub(super) fn listing(filter: &IntentFilter) -> String {
+    let order = match filter.order {
+        ListOrder::NewestFirst => "created_at DESC, id DESC",
+        ListOrder::Queue => {
+            // A row that does not read is last, and stops nobody from seeing the others.
+            "CASE json_valid(grants.document) WHEN 1 THEN
+                 CASE json_type(grants.document, '$.risk') WHEN 'integer'
+                 THEN json_extract(grants.document, '$.risk') END
+             END DESC, due_at IS NULL, due_at, created_at, id"
+        }
+    };
+    let of_state = if filter.state.is_some() { "state = ?1" } else { "?1 IS NULL" };
+    let of_agent = if filter.agent.is_some() { "agent = ?2" } else { "?2 IS NULL" };
+    format!(
+        "SELECT id, state, state_version, intents.document, grants.document
+         FROM intents LEFT JOIN grants ON grants.intent = intents.id
+         WHERE {of_state} AND {of_agent}
+         ORDER BY {order} LIMIT ?3",
+    )
+}
+
 fn intents(
     connection: &Connection,
     known: &KnownIntents,
     filter: &IntentFilter,
 ) -> Result<Vec<Intent>, Failure> {
-    let order = match filter.order {
-        ListOrder::NewestFirst => "created_at DESC, id DESC",
-        ListOrder::Queue => {
-            "json_extract(grants.document, '$.risk') DESC, due_at IS NULL, due_at, created_at, id"
-        }
-    };
-    let mut statement = connection.prepare_cached(&format!(
-        "SELECT id, state, state_version, intents.document, grants.document
-         FROM intents LEFT JOIN grants ON grants.intent = intents.id
-         WHERE (?1 IS NULL OR state = ?1) AND (?2 IS NULL OR agent = ?2)
-         ORDER BY {order} LIMIT ?3",
-    ))?;
+    let mut statement = connection.prepare_cached(&listing(filter))?;
     let state = filter.state.map(marque_intent::State::as_str);
     let agent = filter.agent.as_ref().map(marque_spiffe::SpiffeId::as_str);
     let limit = signed(filter.effective_limit() as u64);

@@ -285,6 +285,19 @@ fn oauth_15_asking_for_status_lists_costs_the_same_however_many_tokens_there_are
 }
 
 #[test]
+fn the_queue_of_approvers_is_found_by_its_state_alone() {
+    let bench = Bench::new();
+    let queue = marque_intent::IntentFilter {
+        state: Some(marque_intent::State::Pending),
+        order: marque_intent::ListOrder::Queue,
+        ..marque_intent::IntentFilter::default()
+    };
+    let found = plan(&bench.connection, &read::listing(&queue), &[0, 0, 0]);
+    let by_state = "SEARCH intents USING INDEX intents_by_state (state=?)";
+    assert!(found.iter().any(|step| step == by_state), "{found:?}");
+}
+
+#[test]
 fn a_kill_does_not_wait_for_the_runtimes_threads_for_blocking_work() {
     use marque_intent::{IntentStore, KillScope, NewKill, Reason};
     let dir = tempfile::tempdir().unwrap();

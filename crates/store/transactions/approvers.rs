@@ -1,7 +1,7 @@
 //! What is kept of approvers: their decisions, and what waits for them. It is written with the decision itself.
 
 use marque_intent::{
-    ApprovalLimits, ApprovalQueue, Approver, DecisionMark, DecisionRecord, Denial, Intent,
+    ApprovalLimits, ApprovalQueue, Decider, DecisionMark, DecisionRecord, Denial, Intent,
     IntentChange, State,
 };
 use serde::Serialize;
@@ -32,8 +32,8 @@ pub(super) fn keys_of_change(change: &IntentChange, keys: &mut Keys) {
         | IntentChange::Revoke { .. } => return,
         _ => drop(keys.kept.insert((QUEUE.to_owned(), EVERYBODY.to_owned()))),
     }
-    if let Some((approver, _)) = decision(change) {
-        keys.kept.insert((DECISIONS.to_owned(), key(approver)));
+    if let Some((decider, _)) = decision(change) {
+        keys.kept.insert((DECISIONS.to_owned(), decider.key()));
     }
 }
 
@@ -68,8 +68,8 @@ pub(super) fn may_decide(
     now: jiff::Timestamp,
 ) -> Result<Result<(), Denial>, Failure> {
     match decision(change) {
-        Some((approver, Said { approved: true, .. })) => {
-            let (record, _): (DecisionRecord, u64) = read(view, DECISIONS, &key(approver))?;
+        Some((decider, Said { approved: true, .. })) => {
+            let (record, _): (DecisionRecord, u64) = read(view, DECISIONS, &decider.key())?;
             Ok(record.may_approve(limits, now))
         }
         Some(_) | None => Ok(Ok(())),
@@ -84,11 +84,12 @@ pub(super) fn decided(
     writes: &mut Writes,
     now: jiff::Timestamp,
 ) -> Result<(), Failure> {
-    if let Some((approver, Said { approved, took_ms })) = decision(change) {
-        let (record, version): (DecisionRecord, u64) = read(view, DECISIONS, &key(approver))?;
+    if let Some((decider, Said { approved, took_ms })) = decision(change) {
+        let key = decider.key();
+        let (record, version): (DecisionRecord, u64) = read(view, DECISIONS, &key)?;
         let record = record.with(DecisionMark { at: now, approved, took_ms });
         let until = record.until();
-        writes.kept.push(row(DECISIONS, key(approver), version, until, &record)?);
+        writes.kept.push(row(DECISIONS, key, version, until, &record)?);
     }
     // A row that nobody loaded is not there for this change.
     let (queue, version): (ApprovalQueue, u64) = read(view, QUEUE, EVERYBODY)?;
@@ -105,24 +106,16 @@ struct Said {
     took_ms: Option<u64>,
 }
 
-fn decision(change: &IntentChange) -> Option<(&Approver, Said)> {
+fn decision(change: &IntentChange) -> Option<(Decider, Said)> {
     match change {
         IntentChange::Approve { approval } | IntentChange::ApproveLess { approval, .. } => {
             let said = Said { approved: true, took_ms: approval.took_ms() };
-            Some((approval.approver(), said))
+            Some((approval.decider(), said))
         }
         IntentChange::Deny { decider, .. } => {
-            Some((&decider.approver, Said { approved: false, took_ms: None }))
+            Some((decider.clone(), Said { approved: false, took_ms: None }))
         }
         _ => None,
-    }
-}
-
-/// By what does not change: a user's number, and a person's subject.
-fn key(approver: &Approver) -> String {
-    match approver {
-        Approver::Operator { uid, .. } => format!("uid:{uid}"),
-        Approver::Person(_) => approver.to_string(),
     }
 }
 

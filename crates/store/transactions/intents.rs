@@ -145,16 +145,15 @@ impl Submit {
         let rows = pace.rows(view)?;
         let turn = pace.turn(&rows, view);
         if let Some(denial) = refusal {
-            let Refused { told, rows, events } = turn.refuse(denial, Some(self.intent.id()));
+            let Refused { told, rows, events } = pace.refuse(&turn, denial, Some(self.intent.id()));
             if told.class() == DenialClass::Pace {
                 return Ok(Err(told));
             }
-            let told = told.recorded_as(id);
-            let intent = self.intent.clone().refused_as(told.clone());
-            record(&intent, &told, writes);
             writes.pace.extend(rows);
             writes.events.extend(events);
-            pace.against_the_asker(&told, view, writes)?;
+            let told = pace.against_the_asker(told, view, writes)?.recorded_as(id);
+            let intent = self.intent.clone().refused_as(told.clone());
+            record(&intent, &told, writes);
             return Ok(Ok((intent, None)));
         }
         let is_open = pace.open(&rows, view)?;
@@ -324,13 +323,13 @@ impl Change {
         let turn = pace.turn(&rows, view);
         match (next.state(), next.denial().cloned()) {
             (State::Denied, Some(denial)) => {
-                let Refused { told, rows, events } = turn.deny(&denial);
+                let Refused { told, rows, events } = pace.deny(&turn, &denial);
+                writes.pace = rows;
+                writes.events.extend(events);
+                let told = pace.against_the_asker(told, view, writes)?;
                 let told = told.recorded_as(DenialId::of_intent(next.id()));
                 let next = next.refused_as(told.clone());
                 writes.denials.push(DenialRecord::of_intent(&next, &told, view.now()));
-                writes.pace = rows;
-                writes.events.extend(events);
-                pace.against_the_asker(&told, view, writes)?;
                 Ok((next, None))
             }
             (State::Approved, _) => {

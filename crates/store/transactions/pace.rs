@@ -2,7 +2,8 @@
 
 use marque_audit::{Event, EventKind};
 use marque_intent::pace::{
-    Again, Asked, Counted, Family, Hushed, PaceKey, PaceRow, PaceRows, PaceSettings, Repeated, Turn,
+    Again, Asked, Counted, Family, Hushed, PaceKey, PaceRow, PaceRows, PaceSettings, Refused,
+    Repeated, Turn,
 };
 use marque_intent::{Denial, IntentId, RefusedRequest, Release};
 use marque_spiffe::SpiffeId;
@@ -25,20 +26,41 @@ impl Pace {
         keys.pace.extend(self.asker.iter().flat_map(Asked::keys));
     }
 
-    /// Counts a refusal of what was asked for on another's behalf against whoever asked.
+    /// What comes of a refusal for whoever would hold the intent: another's request is remembered, and costs them nothing.
+    pub(super) fn refuse(
+        &self,
+        turn: &Turn<'_>,
+        denial: Denial,
+        intent: Option<&IntentId>,
+    ) -> Refused {
+        match &self.asker {
+            Some(_) => turn.refuse_unasked(denial, intent),
+            None => turn.refuse(denial, intent),
+        }
+    }
+
+    /// The same where a person refuses it later on.
+    pub(super) fn deny(&self, turn: &Turn<'_>, denial: &Denial) -> Refused {
+        match &self.asker {
+            Some(_) => turn.deny_unasked(denial.clone()),
+            None => turn.deny(denial),
+        }
+    }
+
+    /// Counts a refusal of what was asked for on another's behalf against whoever asked; what they are told.
     pub(super) fn against_the_asker(
         &self,
-        denial: &Denial,
+        denial: Denial,
         view: &View,
         writes: &mut Writes,
-    ) -> Result<(), Failure> {
-        let Some(asked) = &self.asker else { return Ok(()) };
+    ) -> Result<Denial, Failure> {
+        let Some(asked) = &self.asker else { return Ok(denial) };
         let rows = view.pace(asked.keys())?;
         let turn = Turn { asked, rows: &rows, settings: &self.settings, now: view.now() };
-        let refused = turn.deny(denial);
+        let refused = turn.deny(&denial);
         writes.pace.extend(refused.rows);
         writes.events.extend(refused.events);
-        Ok(())
+        Ok(refused.told)
     }
 
     pub(super) fn rows(&self, view: &View) -> Result<PaceRows, Failure> {

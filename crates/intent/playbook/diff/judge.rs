@@ -119,20 +119,36 @@ fn members(
     if !listed(before) || !listed(after) {
         return tell(path, Effect::Unclear, before, after, found);
     }
-    let mut say = |effect, verb: &str, item: &String| {
-        let sentence = format!("`{path}` {verb} `{item}`");
+    let mut say = |effect, verb: &str, item: &Member, others: &BTreeSet<Member>| {
+        // Quotes are left out where nothing else is written like it.
+        let alike = others.iter().any(|other| other.plain == item.plain);
+        let told = if alike { &item.json } else { &item.plain };
+        let sentence = format!("`{path}` {verb} `{told}`");
         found.push(Difference { effect, path: path.to_owned(), sentence });
     };
-    other.difference(&one).for_each(|item| say(gained, "gains", item));
-    one.difference(&other).for_each(|item| say(gained.turned(), "loses", item));
+    other.difference(&one).for_each(|item| say(gained, "gains", item, &one));
+    one.difference(&other).for_each(|item| say(gained.turned(), "loses", item, &other));
+}
+
+/// One member of a set: as people read it, and as JSON, by which `1` is not `"1"`.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+struct Member {
+    plain: String,
+    json: String,
+}
+
+impl Member {
+    fn of(value: &Value) -> Self {
+        Self { plain: plain(value), json: value.to_string() }
+    }
 }
 
 /// The members; those of a single value are itself. `None` for a table, which is no set.
-fn set(value: Option<&Value>) -> Option<BTreeSet<String>> {
+fn set(value: Option<&Value>) -> Option<BTreeSet<Member>> {
     match value {
         None => Some(BTreeSet::new()),
-        Some(Value::Array(items)) => Some(items.iter().map(plain).collect()),
+        Some(Value::Array(items)) => Some(items.iter().map(Member::of).collect()),
         Some(Value::Object(_)) => None,
-        Some(one) => Some(BTreeSet::from([plain(one)])),
+        Some(one) => Some(BTreeSet::from([Member::of(one)])),
     }
 }

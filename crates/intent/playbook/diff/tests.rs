@@ -94,6 +94,18 @@ fn what_became_wider_and_narrower_is_told() {
 }
 
 #[test]
+fn a_number_is_not_the_text_of_its_digits() {
+    let found = told("enum = [\"eu-west-1\", \"us-east-1\"]", "enum = [\"eu-west-1\", \"1\"]");
+    assert_eq!(found.len(), 2, "{found:?}");
+    let mut found = Vec::new();
+    let (number, text) = (serde_json::json!([1]), serde_json::json!(["1"]));
+    judge::judge("enum", rules::Rule::Permits, Some(&number), Some(&text), &mut found);
+    let told: Vec<_> = found.iter().map(|one| (one.effect, one.sentence.as_str())).collect();
+    let (gained, lost) = ("`enum` gains `\"1\"`", "`enum` loses `1`");
+    assert_eq!(told, [(Effect::Wider, gained), (Effect::Narrower, lost)]);
+}
+
+#[test]
 fn a_bound_that_is_new_is_narrower_and_one_that_goes_is_wider() {
     let with = format!("{PLAYBOOK}\n[limits]\nmax_records = 1\n");
     let one = |old: &str, new: &str| diff(old, new).unwrap()[0].effect;

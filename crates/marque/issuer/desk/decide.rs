@@ -11,7 +11,7 @@ use marque_intent::{
     Evidence, GroupName, Intent, IntentFilter, IntentId, IntentRequest, IntentStore as _, Playbook,
     Posture, Requester, RiskName, Ruling, Verdict, delegated, resolve,
 };
-use marque_policy::{Act, Question, Veto, observed, ruled};
+use marque_policy::{Act, Question, Veto, observed};
 use marque_spiffe::{Environment, SpiffeId};
 
 use super::IntentDesk;
@@ -197,7 +197,8 @@ impl IntentDesk {
     async fn ask(&self, question: &Question<'_>) -> Result<Verdict, Denial> {
         let failed =
             |error: &(dyn std::error::Error + 'static)| no_decision(question.playbook, error);
-        let mut verdict = ruled(&*self.policy, question).map_err(|error| failed(&error))?;
+        let mut verdict =
+            self.slow.ruled(&*self.policy, question).await.map_err(|error| failed(&error))?;
         if !matches!(verdict.ruling, Ruling::Deny { .. }) {
             verdict = Veto::applied(self.further.ask(question).await?, verdict);
         }

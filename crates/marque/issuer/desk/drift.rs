@@ -10,7 +10,7 @@ use marque_intent::{
     Intent, IntentChange, IntentRequest, IntentStore as _, IntentStoreError, Justification,
     OpenIntents as _, Reason, Requester, RiskAssessment, Ruling, State, resolve,
 };
-use marque_policy::{Act, Question, judge};
+use marque_policy::{Act, Question, observed};
 use serde_json::{Map, Value};
 
 use super::IntentDesk;
@@ -37,7 +37,7 @@ impl IntentDesk {
         loop {
             let page = self.store.unended(after, AT_ONCE).await?;
             for intent in &page.intents {
-                let Some(change) = self.drifted(intent) else { continue };
+                let Some(change) = self.drifted(intent).await else { continue };
                 match &change {
                     IntentChange::Repin { .. } => drift.begun_anew += 1,
                     _ => drift.ended += 1,
@@ -64,7 +64,7 @@ impl IntentDesk {
     }
 
     /// What the playbooks and policies of now do to an open intent.
-    fn drifted(&self, intent: &Intent) -> Option<IntentChange> {
+    async fn drifted(&self, intent: &Intent) -> Option<IntentChange> {
         let grant = intent.grant();
         let playbook = self.playbooks.find(&grant.playbook.id);
         let unexcepted = grant.conditions.provisions.exception.is_none();
@@ -73,7 +73,7 @@ impl IntentDesk {
         if same_playbook && grant.policy_set_digest == *self.policy.set_digest() {
             return None;
         }
-        match self.would_be_now(grant, intent.justification()) {
+        match self.would_be_now(grant, intent.justification()).await {
             Err(denial) => Some(taken(&denial)),
             Ok((_, Ruling::Deny { code, .. })) => {
                 Some(taken(&Denial::new(code, "policy denies it now")))
@@ -96,7 +96,7 @@ impl IntentDesk {
     }
 
     /// The grant that the same request would give now, and what policy says of it.
-    fn would_be_now(
+    async fn would_be_now(
         &self,
         grant: &Grant,
         justification: Option<&Justification>,
@@ -139,7 +139,9 @@ impl IntentDesk {
             act: Act::Request,
             now: at,
         };
-        let verdict = judge(&*self.policy, &question, self.may_observe(at));
+        let verdict = self.slow.ruled(&*self.policy, &question).await;
+        let verdict = verdict.map_err(|error| unresolved(&error))?;
+        let verdict = observed(verdict, &*self.policy, &question, self.may_observe(at));
         let ruling = verdict.map_err(|error| unresolved(&error))?.ruling;
         Ok((now, ruling))
     }

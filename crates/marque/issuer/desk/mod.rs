@@ -14,6 +14,7 @@ mod further;
 mod pace;
 mod playbook;
 mod posture;
+mod slow;
 mod standing;
 
 use std::sync::Arc;
@@ -35,6 +36,7 @@ use marque_store::Store;
 pub(in crate::issuer) use self::further::FurtherPoints;
 pub(super) use self::pace::settings as pace_settings;
 pub(in crate::issuer) use self::posture::PostureBoard;
+pub(in crate::issuer) use self::slow::SlowRoom;
 use crate::change::ChangeControl;
 use crate::identities::Presence;
 
@@ -44,6 +46,8 @@ pub struct IntentDesk {
     pub(in crate::issuer) environment: Environment,
     pub(in crate::issuer) playbooks: Arc<PlaybookSet>,
     pub(in crate::issuer) policy: Arc<dyn DecisionPoint>,
+    /// Where the rules of `policy` that take their time are evaluated.
+    pub(in crate::issuer) slow: SlowRoom,
     pub(in crate::issuer) further: FurtherPoints,
     pub(in crate::issuer) postures: PostureBoard,
     pub(in crate::issuer) change: Arc<ChangeControl>,

@@ -7,10 +7,11 @@ use futures::future::join_all;
 use jiff::Timestamp;
 use marque_audit::EventKind;
 use marque_exchange::{RedeemError, TokenLifeStore as _, TokenStore as _};
-use marque_intent::pace::{Asked, Family, PaceSettings};
+use marque_intent::pace::{Asked, Family, PaceSettings, Turn};
 use marque_intent::{
-    ChangeError, Denial, DenialClass, DenialCode, DenialFilter, DenialId, IdempotencyKey, Intent,
-    IntentChange, IntentStore, IntentStoreError, Outcome, RefusedRequest, Release, Submitted,
+    Approval, ApprovalLimits, Approver, ChangeError, Decider, Denial, DenialClass, DenialCode,
+    DenialFilter, DenialId, Grant, GrantTerms, IdempotencyKey, Intent, IntentChange, IntentStore,
+    IntentStoreError, Outcome, ParentIntent, Person, RefusedRequest, Release, Ruling, Submitted,
 };
 use marque_spiffe::Clock as _;
 use marque_store::Store;
@@ -114,6 +115,73 @@ pub(crate) async fn a_person_s_refusal_is_repeated_over_a_restart_and_to_sibling
     assert!(seen.rows.iter().count() >= 2, "{seen:?}");
     engine.clock().advance(Duration::from_secs(10 * 60));
     submitted(&store, pending(agent("w/one"))).await.unwrap();
+}
+
+pub(crate) async fn what_is_asked_for_another_costs_whoever_asked(engine: impl Engine) {
+    let settings =
+        PaceSettings { budgets: [(DenialClass::Intent, 1)].into(), ..PaceSettings::default() };
+    let store = counting(&engine, settings).await;
+    let parent = submitted(&store, approved(agent("v/asker"), 9)).await.unwrap();
+    let (held, asker) = (Family::of(&agent("w/one")), Family::of(parent.agent()));
+    let below = |number: u32| {
+        let mut terms = pending(agent("w/one")).0.grant().terms().clone();
+        terms.parent = Some(ParentIntent::of(parent.grant()));
+        terms.task = Some(format!("task-{number}").parse().unwrap());
+        terms.parameters.insert("number".to_owned(), number.into());
+        let refused = Ruling::refused(DenialCode::DataClassDenied);
+        Intent::open(Grant::seal(terms).unwrap(), None, refused, START)
+    };
+    let mut last = None;
+    for number in 0..3 {
+        last = Some(submitted(&store, below(number)).await.unwrap());
+    }
+    let last = last.unwrap();
+    assert!(last.denial().unwrap().retry().after.is_some(), "whoever asked is told to wait");
+    let standings = store.standings().await.unwrap();
+    let of = |family: &Family| standings.iter().find(|(one, _)| one == family);
+    assert_eq!(of(&asker).unwrap().1.cooldowns.len(), 1, "{standings:?}");
+    assert!(of(&held).is_none(), "{standings:?}");
+    // It is remembered for both that this was refused.
+    let asked = Asked::of_intent(&last).unwrap();
+    let turn = |asked: Asked| {
+        let store = &store;
+        async move {
+            let rows = store.pace(asked.clone(), START).await.unwrap().rows;
+            let settings = PaceSettings::default();
+            Turn { asked: &asked, rows: &rows, settings: &settings, now: START }.check()
+        }
+    };
+    let again = turn(asked).await.unwrap_err();
+    assert_eq!(again.code(), DenialCode::DataClassDenied);
+    let elsewhere = |terms: &mut GrantTerms| {
+        terms.audiences = vec!["https://vault.example.org".to_owned()];
+    };
+    submitted(&store, opened("w/one", 1, elsewhere)).await.unwrap();
+}
+
+pub(crate) async fn one_person_has_one_hourly_limit_whichever_door_they_come_through(
+    engine: impl Engine,
+) {
+    let store = engine.open().await;
+    store.limit_approvals(ApprovalLimits { max_per_hour: 1, ..ApprovalLimits::default() });
+    let local = Decider::from(alice());
+    let login = Approver::Person(Person::new("https://idp.example.org", "alice").unwrap());
+    let linked = ["uid:1000", "user:alice"].map(|name| name.parse().unwrap()).into();
+    let linked = Decider { known_as: linked, ..Decider::from(login.clone()) };
+    let approve = async |decider: Decider| {
+        let intent = submit(&store, pending(agent("a"))).await;
+        let approval = Approval::by(decider, *intent.grant().digest(), START);
+        store.change(intent.id().clone(), IntentChange::Approve { approval }, START).await
+    };
+    approve(local).await.unwrap();
+    let refused = approve(linked).await;
+    let Err(ChangeError::Refused(denial)) = refused else { panic!("{refused:?}") };
+    assert_eq!(denial.code(), DenialCode::ApproverQueueFull);
+    // Somebody of whom the document says nothing is somebody else.
+    approve(login.into()).await.unwrap();
+    let known: Vec<String> =
+        store.approver_decisions(START).await.unwrap().into_iter().map(|(key, _)| key).collect();
+    assert_eq!(known, ["person:https://idp.example.org#alice", "uid:1000"]);
 }
 
 pub(crate) async fn of_64_at_once_an_agent_asks_twenty_times(engine: impl Engine) {

@@ -5,7 +5,7 @@ use marque_authority::{AuthorityRecord, AuthorityState, AuthorityStore};
 use marque_exchange::{RedeemError, TokenStore};
 use marque_intent::{
     ChangeError, EndReason, Holding, Intent, IntentChange, IntentFilter, IntentStore,
-    IntentStoreError, OpenBy, OpenIntents,
+    IntentStoreError, ListOrder, OpenBy, OpenIntents, State,
 };
 use marque_keys::{KeyPurpose, SlotId};
 use marque_registry::{EntryStore, EntryStoreError};
@@ -51,6 +51,30 @@ pub(crate) async fn a_damaged_intent_is_a_clear_error_and_its_neighbours_live(en
         assert!(matches!(lost, Err(RedeemError::Store(_))), "{damage}: {lost:?}");
         assert_eq!(won.unwrap().intent.uses_left(), 0, "{damage}");
         engine.execute(&format!("DELETE FROM intents WHERE id = '{}'", damaged.id())).await;
+    }
+}
+
+pub(crate) async fn a_damaged_grant_keeps_nobody_from_seeing_what_waits(engine: impl Engine) {
+    let store = engine.open().await;
+    let good = submit(&store, pending(agent("a"))).await;
+    for damage in [
+        r#"{"risk": "high"}"#,
+        r#"{"risk": 1.5}"#,
+        r#"{"risk": 1e99}"#,
+        r#"{"risk": {}, "said": "\u0000"}"#,
+        r#"{"risk": 7, "said": "\\\u0000\ud800"}"#,
+        "[1, 2]",
+        "7",
+    ] {
+        let damaged = submit(&store, pending(agent("b"))).await;
+        let spoil = format!("UPDATE grants SET document = '{damage}'");
+        engine.execute(&format!("{spoil} WHERE intent = '{}'", damaged.id())).await;
+        for order in [ListOrder::Queue, ListOrder::NewestFirst] {
+            let filter =
+                IntentFilter { state: Some(State::Pending), order, ..IntentFilter::default() };
+            let listed = store.list(filter).await;
+            assert_eq!(listed.unwrap(), std::slice::from_ref(&good), "{damage}");
+        }
     }
 }
 
