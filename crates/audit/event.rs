@@ -38,6 +38,9 @@ pub enum EventKind {
     /// A clock of the intent ran out, or what it hung on ended.
     #[serde(rename = "org.marque.intent.expired")]
     IntentExpired,
+    /// Whoever was asked whether reported work was done has said so, or gave no answer.
+    #[serde(rename = "org.marque.intent.post_checked")]
+    IntentPostChecked,
     /// The intent's agent, or somebody who was shown a token of it, was heard of.
     #[serde(rename = "org.marque.intent.heard")]
     IntentHeard,
@@ -135,7 +138,7 @@ pub enum EventKind {
 
 impl EventKind {
     /// Every kind, in the order of declaration.
-    pub const ALL: [Self; 39] = [
+    pub const ALL: [Self; 40] = [
         Self::IntentRequested,
         Self::IntentPending,
         Self::IntentDenied,
@@ -144,6 +147,7 @@ impl EventKind {
         Self::IntentCompleted,
         Self::IntentClosedUnreported,
         Self::IntentExpired,
+        Self::IntentPostChecked,
         Self::IntentHeard,
         Self::IntentRevoked,
         Self::ApprovalRecorded,
@@ -189,6 +193,7 @@ impl EventKind {
             Self::IntentCompleted => "org.marque.intent.completed",
             Self::IntentClosedUnreported => "org.marque.intent.closed_unreported",
             Self::IntentExpired => "org.marque.intent.expired",
+            Self::IntentPostChecked => "org.marque.intent.post_checked",
             Self::IntentHeard => "org.marque.intent.heard",
             Self::IntentRevoked => "org.marque.intent.revoked",
             Self::ApprovalRecorded => "org.marque.approval.recorded",

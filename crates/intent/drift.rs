@@ -132,6 +132,7 @@ impl Conditions {
             (same_ticket, "its ticket"),
             (ends.are_at_least(&now.ends), "what ends it"),
             (provisions.are_at_least(&now.provisions), "what the log has to know"),
+            (provisions.is_checked_as(&now.provisions), "its post-check"),
         ];
         compared.into_iter().find(|(holds, _)| !holds).map(|(_, what)| what)
     }
@@ -151,13 +152,18 @@ impl EndingRules {
 impl Provisions {
     /// The phase is the request's, an exception shows in the approvals and the end, a sponsor in what has to be known.
     fn are_at_least(&self, now: &Self) -> bool {
-        let Self { phase: _, exception: _, sponsor: _, logging: LogDemands { require, prompt } } =
-            self;
+        let Self { phase: _, exception: _, sponsor: _, post_check: _, logging } = self;
+        let LogDemands { require, prompt } = logging;
         require.is_superset(&now.logging.require)
             && match now.logging.prompt {
                 PromptKept::None => true,
                 PromptKept::Hash => *prompt == PromptKept::Hash,
             }
+    }
+
+    /// Whether whoever has to be asked about the work now is asked.
+    fn is_checked_as(&self, now: &Self) -> bool {
+        now.post_check.is_none() || self.post_check == now.post_check
     }
 }
 

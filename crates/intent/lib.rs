@@ -27,6 +27,7 @@ mod open;
 pub mod pace;
 mod parent;
 mod playbook;
+mod post_check;
 mod provisions;
 mod request;
 mod resolve;
@@ -97,6 +98,7 @@ pub use self::playbook::{
     PlaybookIdError, PlaybookSet, PlaybookStatus, PlaybookSummary, Relaxed, Severity,
     TicketSummary, Times, WorkflowLabel, changes_what_is_enforced, diff as playbook_diff, lint,
 };
+pub use self::post_check::{PostCheck, PostCheckUrl, PostCheckUrlError};
 pub use self::provisions::{LogDemands, LogField, PromptKept, Provisions};
 pub use self::request::{
     IntentRequest, MAX_PARAMETERS, MAX_REQUEST_BYTES, MAX_REQUEST_DEPTH, TicketRef, TicketRefError,

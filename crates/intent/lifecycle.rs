@@ -17,6 +17,7 @@
 mod above;
 mod approve;
 mod change;
+mod checked;
 mod clocks;
 mod derive;
 mod end;
@@ -53,6 +54,7 @@ use crate::denial::{Denial, DenialCode};
 use crate::grant::Grant;
 use crate::id::IntentId;
 use crate::open::CapsInForce;
+use crate::post_check::PostCheck;
 use crate::ruling::{Ruling, Verdict};
 use crate::text::{Justification, Reason};
 
@@ -134,6 +136,8 @@ pub struct Course {
     caps: CapsInForce,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     review: Option<Review>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    post_check: Option<PostCheck>,
 }
 
 /// Within this module an intent's course reads like its own members.
@@ -209,6 +213,7 @@ impl Intent {
             delegators_served: BTreeSet::new(),
             caps: CapsInForce::default(),
             review: None,
+            post_check: None,
         };
         let intent = Self::of_parts(Arc::new(grant), course);
         let events = vec![intent.requested_event(now), intent.state_event(now)];
@@ -416,12 +421,6 @@ impl Intent {
     #[must_use]
     pub fn ended_for(&self) -> Option<EndReason> {
         self.ended_for
-    }
-
-    /// How it went: by the agent's word, or `unknown` where it was used and ended without one.
-    #[must_use]
-    pub fn outcome(&self) -> Option<Outcome> {
-        self.outcome.or_else(|| self.is_unreported().then_some(Outcome::Unknown))
     }
 
     /// Whether it was used, has ended, and its agent never said how it went.

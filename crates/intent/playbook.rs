@@ -63,6 +63,7 @@ use crate::ends::EndingRules;
 use crate::evidence::{Demands, RiskRules};
 use crate::grant::{Delivery, PinnedPlaybook, Scope};
 use crate::open::Caps;
+use crate::post_check::PostCheckUrl;
 use crate::provisions::LogDemands;
 use crate::rights::{Limits, OnBehalf, ToolId};
 use crate::ticket::TicketCondition;
@@ -150,6 +151,7 @@ pub struct Playbook {
     enforcement: Enforcement,
     pub(crate) object: Option<Template>,
     notified: BTreeSet<String>,
+    post_check: Option<PostCheckUrl>,
     emergency: Option<Emergency>,
 }
 
@@ -220,6 +222,12 @@ impl Playbook {
     #[must_use]
     pub const fn notified(&self) -> &BTreeSet<String> {
         &self.notified
+    }
+
+    /// Who is asked whether the work that was reported as done was done.
+    #[must_use]
+    pub const fn post_check(&self) -> Option<&PostCheckUrl> {
+        self.post_check.as_ref()
     }
 
     /// Whether it is in use.

@@ -1,5 +1,5 @@
 //! What a grant carries of its playbook's particular provisions: the phase that it is for, the exception that it was made
-//! under, and what the log must be able to say of it.
+//! under, what the log must be able to say of it, and who is asked whether its work was done.
 //!
 //! All of it is in the digest. Absent: who enforces which, see [`crate::resolve()`], [`crate::Intent::redeem`].
 
@@ -9,6 +9,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::playbook::{PhaseName, PinnedException};
+use crate::post_check::PostCheckUrl;
 
 /// The particular provisions of a grant; most have none.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -26,6 +27,9 @@ pub struct Provisions {
     /// Who answers for the agent, where the log must say so.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sponsor: Option<String>,
+    /// Where somebody else is asked whether the work that its agent reports was done.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub post_check: Option<PostCheckUrl>,
 }
 
 impl Provisions {

@@ -201,7 +201,8 @@ fn provisions(
         return Err(Denial::new(DenialCode::InvalidRequest, detail));
     }
     let phase = playbook.phase().map(|phase| phase.name().clone());
-    Ok(Provisions { phase, exception: playbook.exception().cloned(), logging, sponsor })
+    let (exception, post_check) = (playbook.exception().cloned(), playbook.post_check().cloned());
+    Ok(Provisions { phase, exception, logging, sponsor, post_check })
 }
 
 /// In which session and task: what the playbook wants to know is said (M 12).

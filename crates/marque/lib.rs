@@ -21,6 +21,7 @@ pub mod issuer;
 mod oidc;
 mod outgoing;
 mod pem;
+mod post_checks;
 mod process;
 pub mod rehearsal;
 mod reports;

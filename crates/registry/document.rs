@@ -29,6 +29,7 @@ mod issuer_keys;
 mod limits;
 mod oidc_issuers;
 mod playbooks;
+mod post_checks;
 mod read;
 mod resource_servers;
 mod ticket_systems;
@@ -69,6 +70,7 @@ pub use grants::GrantSettings;
 pub use limits::LimitSettings;
 pub use oidc_issuers::{MAX_OIDC_ISSUERS, OidcIssuer};
 pub use playbooks::{HumanRole, MAX_HUMAN_ROLES, PlaybookSettings};
+pub use post_checks::PostCheckSettings;
 pub use ticket_systems::{
     MAX_TICKET_SYSTEMS, TicketAnswer, TicketSystem, TicketUrl, TicketUrlError,
 };
@@ -133,7 +135,7 @@ pub use resource_servers::{MAX_LISTED, ResourceServer, TokenBinding};
 /// [`ApproverLogin`], `[denials]` at [`DenialSettings`], `[decisions]` at [`DecisionSettings`], `[[decision_points]]` at
 /// [`DecisionPointRule`], `[[webhooks]]` at [`Webhook`], `[[chat_integrations]]` at [`ChatIntegration`], `[[chat_identities]]` at
 /// [`ChatIdentity`], `[identities]` at [`IdentitySettings`], `[playbooks]` and `[[human_roles]]` at [`PlaybookSettings`],
-/// `[attestation]` at [`AttestationSettings`].
+/// `[attestation]` at [`AttestationSettings`], `[post_checks]` at [`PostCheckSettings`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TrustDomainDocument {
     name: TrustDomain,
@@ -165,6 +167,7 @@ pub struct TrustDomainDocument {
     decisions: DecisionSettings,
     decision_points: Vec<DecisionPointRule>,
     approvals: ApprovalSettings,
+    post_checks: PostCheckSettings,
 }
 
 /// `[lifetimes]`.
@@ -367,6 +370,11 @@ impl TrustDomainDocument {
     /// What is demanded of every playbook.
     pub fn playbooks(&self) -> &PlaybookSettings {
         &self.playbooks
+    }
+
+    /// How playbooks' post-checks are asked.
+    pub const fn post_checks(&self) -> &PostCheckSettings {
+        &self.post_checks
     }
 
     /// Where change tickets are looked up.

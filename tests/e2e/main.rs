@@ -51,6 +51,7 @@ mod pace;
 mod people;
 mod playbooks;
 mod policy;
+mod post_checks;
 mod python;
 mod record;
 mod refusals;

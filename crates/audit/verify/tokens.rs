@@ -49,6 +49,7 @@ impl Tokens {
             EventKind::IntentRequested
             | EventKind::IntentPending
             | EventKind::IntentHeard
+            | EventKind::IntentPostChecked
             | EventKind::IntentApproved
             | EventKind::ApprovalRecorded
             | EventKind::ApprovalNarrowed

@@ -52,6 +52,7 @@ impl Uses {
             EventKind::IntentRequested
             | EventKind::IntentPending
             | EventKind::IntentHeard
+            | EventKind::IntentPostChecked
             | EventKind::ApprovalRecorded
             | EventKind::ApprovalNarrowed
             | EventKind::ApprovalObjected

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::{Approval, Decider, EndReason, Intent, Narrowing, Outcome, Reason, State, plus};
 use crate::denial::{Denial, DenialCode};
 use crate::grant::Grant;
+use crate::post_check::PostCheck;
 use crate::ruling::Ruling;
 use crate::text::Justification;
 
@@ -88,6 +89,11 @@ pub enum IntentChange {
         /// What they found.
         finding: Reason,
     },
+    /// Whoever was asked whether the reported work was done has said so, or gave no answer.
+    PostCheck {
+        /// What was said.
+        said: PostCheck,
+    },
     /// A clock may have run out.
     Expire,
 }
@@ -131,6 +137,7 @@ impl Intent {
                 .map_or_else(|| (self.clone(), Vec::new()), one)),
             IntentChange::Heard { by } => self.heard(by.as_ref(), now),
             IntentChange::Review { by, finding } => self.reviewed(by, finding, now),
+            IntentChange::PostCheck { said } => self.post_checked(*said, now),
             IntentChange::Expire => {
                 Ok(self.expire_if_due(now).map_or_else(|| (self.clone(), Vec::new()), one))
             }
@@ -281,6 +288,8 @@ impl Intent {
         let (mut next, _) = self.end(State::Completed, by.as_str(), now);
         next.outcome = Some(outcome);
         next.report = report;
+        let checked = self.grant.conditions.provisions.post_check.is_some();
+        next.post_check = checked.then_some(PostCheck::Pending);
         let event = next.state_event(now);
         Ok((next, event))
     }
@@ -327,6 +336,7 @@ impl Intent {
             | IntentChange::Repin { .. }
             | IntentChange::Heard { .. }
             | IntentChange::Review { .. }
+            | IntentChange::PostCheck { .. }
             | IntentChange::Expire => false,
         }
     }

@@ -65,7 +65,8 @@ impl Intent {
         if let Some(purpose) = &grant.playbook.purpose {
             event = event.with_detail("purpose", purpose.clone());
         }
-        let Provisions { phase, exception, logging, sponsor } = &grant.conditions.provisions;
+        let Provisions { phase, exception, logging, sponsor, post_check } =
+            &grant.conditions.provisions;
         if let Some(phase) = phase {
             event = event.with_detail("phase", phase.as_str());
         }
@@ -74,6 +75,9 @@ impl Intent {
         }
         if let Some(sponsor) = sponsor {
             event = event.with_detail("sponsor", sponsor.clone());
+        }
+        if let Some(url) = post_check {
+            event = event.with_detail("post_check_url", url.as_str());
         }
         for (name, label) in [("session", &grant.session), ("task", &grant.task)] {
             if let Some(label) = label {
@@ -165,9 +169,7 @@ impl Intent {
         if let Some(why) = self.ended_for {
             event = event.with_detail("ended_for", why.as_str());
         }
-        if let Some(outcome) = self.outcome() {
-            event = event.with_detail("outcome", outcome.as_str());
-        }
+        event = self.with_outcome(event);
         if let Some(report) = &self.report {
             // The agent's own words stay out of a log that nothing is ever erased from.
             let digest = crate::digest::Digest::of(report.as_str().as_bytes());

@@ -133,7 +133,17 @@ pub fn break_glass_event(event: &Event) -> Option<Event> {
     told.kind = kind;
     told.policy = None;
     told.detail.retain(|name, _| {
-        ["title", "owner", "resources", "approvers", "reason", "outcome"].contains(&name.as_str())
+        const TOLD: [&str; 8] = [
+            "title",
+            "owner",
+            "resources",
+            "approvers",
+            "reason",
+            "outcome",
+            "reported_outcome",
+            "post_check",
+        ];
+        TOLD.contains(&name.as_str())
     });
     Some(
         told.with_detail("cause", event.kind.as_str())

@@ -1,3 +1,4 @@
+mod checked;
 mod ends;
 
 use marque_audit::EventKind;

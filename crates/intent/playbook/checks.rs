@@ -127,7 +127,7 @@ fn build(document: Document, json: &Value, report: &mut Report<'_>) -> Option<Pl
     let (liveness, on_complete) = (document.liveness.as_ref(), document.on_complete.as_ref());
     let ends = ends::read(&document.time, liveness, on_complete, report);
     let caps = concurrency::read(document.concurrency.as_ref(), report);
-    let notified = on_complete::read(document.on_complete.as_ref(), report);
+    let (notified, post_check) = on_complete::read(on_complete, report);
     let emergency = emergency::read(document.emergency.as_ref(), report);
     let mode = document.approval.mode;
     emergency::check(emergency.as_ref(), mode, approval.as_ref(), time.as_ref(), report);
@@ -169,6 +169,7 @@ fn build(document: Document, json: &Value, report: &mut Report<'_>) -> Option<Pl
         ends,
         caps,
         notified,
+        post_check,
         emergency,
         logging,
         phases: Vec::new(),

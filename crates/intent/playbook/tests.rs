@@ -116,7 +116,6 @@ fn a_field_that_nothing_enforces_yet_is_refused() {
         let hint = match path {
             "who.on_behalf" => "`[on_behalf]`",
             "permits.*.cloud" => "no cloud session",
-            "on_complete.verify" => "`on_complete.notify`",
             _ => "",
         };
         assert!(found[0].contains(hint), "{path}: {found:?}");

@@ -9,7 +9,6 @@ use super::sections;
 const NOT_YET: &[&[&str]] = &[
     sections::approval::NOT_YET,
     sections::emergency::NOT_YET,
-    sections::ends::NOT_YET,
     sections::permits::NOT_YET,
     sections::who::NOT_YET,
 ];
@@ -38,9 +37,6 @@ fn instead(path: &str) -> &'static str {
         }
         Some("cloud") => {
             "; no cloud session is made from a grant, so permit an audience and scopes"
-        }
-        Some("verify") => {
-            "; what the agent reports is the outcome, and `on_complete.notify` says who is told"
         }
         _ => "",
     }

@@ -20,7 +20,7 @@ use marque_intent::{
     AuthorizationDetail, Constraints, Delegators, Denial, DenialCode, Digest, Emergency, EndReason,
     EndingRules, IdempotencyKey, Intent, IntentId, IntentRequest, Justification, Label,
     MAX_JUSTIFICATION_CHARS, MAX_REQUEST_BYTES, OnBehalf, Outcome, ParentIntent, PhaseName,
-    PinnedException, Scope, State as IntentState, TicketRef, ToolBounds, ToolId,
+    PinnedException, PostCheck, Scope, State as IntentState, TicketRef, ToolBounds, ToolId,
 };
 use marque_jose::json::{Limits, parse_object};
 use marque_spiffe::SpiffeId;
@@ -306,6 +306,11 @@ struct IntentView<'a> {
     approvals_missing: u32,
     #[serde(skip_serializing_if = "Option::is_none")]
     outcome: Option<Outcome>,
+    /// By the agent's word alone, where a post-check has to agree.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reported_outcome: Option<Outcome>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    post_check: Option<PostCheck>,
     #[serde(skip_serializing_if = "Option::is_none")]
     ended_for: Option<EndReason>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -382,6 +387,8 @@ impl<'a> IntentView<'a> {
             uses_left: intent.uses_left(),
             approvals_missing: intent.approvals_missing(),
             outcome: intent.outcome(),
+            reported_outcome: intent.post_check().and_then(|_| intent.reported_outcome()),
+            post_check: intent.post_check(),
             ended_for: intent.ended_for(),
             code: intent.denial().map(Denial::code),
             digest: grant.digest(),

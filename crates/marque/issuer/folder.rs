@@ -19,8 +19,8 @@ use marque_registry::{
 use marque_spiffe::Environment;
 
 use super::{change_control, token_config};
-use crate::rehearsal;
 use crate::webhooks::kinds;
+use crate::{post_checks, rehearsal};
 
 /// The document that makes a folder a trust domain's.
 const DOCUMENT: &str = "trust-domain.toml";
@@ -84,6 +84,7 @@ pub fn check(path: &Path) -> Result<CheckedFolder, Vec<Finding>> {
     findings.extend(unusable_events(&folder));
     if let Some(playbooks) = &playbooks {
         findings.extend(unknown_webhooks(&folder, playbooks));
+        findings.extend(post_checks::unbelievable(&folder, playbooks));
     }
     match (playbooks, calendars, policy, rosters) {
         (Some(playbooks), Some(calendars), Some(policy), Some(rosters)) if findings.is_empty() => {

@@ -65,6 +65,7 @@ use self::foreign::Foreign;
 use self::keys::CheckpointKey;
 use self::minting::InProcessIssuer;
 use crate::identities::{Denials, Lost, Presence, SharedIdentities};
+use crate::post_checks::PostChecks;
 use crate::webhooks::{Webhooks, WebhooksParts};
 
 /// The registries of every trust domain that a process serves, for asking whether a process is an agent of any.
@@ -86,6 +87,7 @@ pub struct Issuer {
     approval_desk: Arc<ApprovalDesk>,
     approvers: Option<Arc<Approvers>>,
     webhooks: Arc<Webhooks>,
+    post_checks: Arc<PostChecks>,
     profiles: Profiles,
     sharing: Arc<SharedIdentities>,
     denials: Arc<Denials>,
@@ -183,6 +185,8 @@ impl Issuer {
             clock: Arc::clone(&clock),
             random: Arc::clone(&random),
         };
+        let kept_by = (&store, &clock, &random);
+        let post_checks = PostChecks::open(&document, &folder.path, &playbooks, kept_by)?;
         let webhooks = Arc::new(Webhooks::open(&document, &folder.path, webhooks)?);
         let intents = Arc::new(IntentDesk {
             environment: document.environment(),
@@ -264,6 +268,7 @@ impl Issuer {
             approval_desk,
             approvers,
             webhooks,
+            post_checks: Arc::new(post_checks),
             intents,
             registrar,
             kill_switch: KillSwitch::new(Arc::clone(&store), Arc::clone(&clock)),

@@ -244,6 +244,7 @@ impl Built {
             watch.run(token).await;
             Ok(())
         });
+        tasks.spawn(Arc::clone(&issuer.post_checks).run(stop.clone()));
         tasks.spawn(keep_up(Arc::clone(&issuer), stop.clone()));
         let (token, ending) = (stop.clone(), Arc::clone(&issuer));
         tasks.spawn(async move {

@@ -40,7 +40,7 @@ impl Webhooks {
 
     /// Whether the playbook of work that was reported as done names this webhook.
     fn is_notified(&self, hook: &Hook, event: &Event) -> bool {
-        event.kind == EventKind::IntentCompleted
+        matches!(event.kind, EventKind::IntentCompleted | EventKind::IntentPostChecked)
             && event.playbook.as_ref().is_some_and(|pin| {
                 let id = pin.id.parse().ok();
                 let playbook = id.and_then(|id: PlaybookId| self.playbooks.find(&id));
@@ -76,6 +76,11 @@ impl Webhooks {
             json!({ "id": pin.id, "version": pin.version, "title": title })
         });
         put("playbook", playbook);
+        if event.kind == EventKind::IntentPostChecked {
+            for name in ["post_check", "outcome", "reported_outcome"] {
+                put(name, event.detail.get(name).cloned());
+            }
+        }
         data
     }
 

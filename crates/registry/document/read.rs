@@ -10,8 +10,8 @@ use super::federation::federations;
 use super::{
     HostSettings, LifetimeSettings, OperatorPrincipal, OperatorRule, TrustDomainDocument,
     approvals, approver_login, attestation, authorization_servers, chat, clients, decisions,
-    denials, identities, oidc_issuers, playbooks, resource_servers, ticket_systems, token_service,
-    webhooks, workload_api,
+    denials, identities, oidc_issuers, playbooks, post_checks, resource_servers, ticket_systems,
+    token_service, webhooks, workload_api,
 };
 use crate::fields::{Fields, Lined, Log, parse};
 use crate::finding::Finding;
@@ -82,6 +82,7 @@ fn document(mut top: Fields<'_, '_>, log: &mut Log<'_>) -> Option<TrustDomainDoc
     let decision_points = decisions::points(top.tables("decision_points", log), log);
     let approvals = top.optional_table("approvals", log);
     let approvals = approvals.map(|table| approvals::read(table, log)).unwrap_or_default();
+    let post_checks = post_checks::read(&mut top, log);
     top.finish(log);
     Some(TrustDomainDocument {
         name: name?,
@@ -113,6 +114,7 @@ fn document(mut top: Fields<'_, '_>, log: &mut Log<'_>) -> Option<TrustDomainDoc
         playbooks,
         webhooks,
         approvals,
+        post_checks,
     })
 }
 

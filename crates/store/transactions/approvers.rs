@@ -28,6 +28,7 @@ pub(super) fn keys_of_change(change: &IntentChange, keys: &mut Keys) {
     match change {
         // None of these ends the wait for an approver.
         IntentChange::Heard { .. }
+        | IntentChange::PostCheck { .. }
         | IntentChange::Complete { .. }
         | IntentChange::Revoke { .. } => return,
         _ => drop(keys.kept.insert((QUEUE.to_owned(), EVERYBODY.to_owned()))),

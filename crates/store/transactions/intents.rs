@@ -392,6 +392,7 @@ impl Change {
             IntentChange::Review { by, .. } => {
                 (EventKind::ChangeRefused, "review", Some(by.approver.to_string()))
             }
+            IntentChange::PostCheck { .. } => (EventKind::ChangeRefused, "post_check", None),
             IntentChange::Expire => (EventKind::ChangeRefused, "expire", None),
         };
         let event = Event::new(kind, self.now)

@@ -10,9 +10,6 @@ use crate::ends::EndingRules;
 use crate::playbook::MAX_CLOCK;
 use crate::playbook::report::Report;
 
-/// Fields that nothing enforces yet.
-pub(crate) const NOT_YET: &[&str] = &["on_complete.verify"];
-
 /// Silence shorter than this would end a grant between two calls of a busy agent.
 const MIN_IDLE: Duration = Duration::from_secs(5);
 
@@ -30,6 +27,7 @@ pub(crate) struct LivenessSection {
 pub(crate) struct OnCompleteSection {
     pub(crate) report_within: Option<String>,
     pub(crate) notify: Option<Vec<String>>,
+    pub(crate) verify: Option<String>,
 }
 
 pub(crate) fn read(

@@ -1,4 +1,5 @@
-//! `on_complete.notify`: who is told when the work is reported as done.
+//! `on_complete.notify` and `on_complete.verify`: who is told when the work is reported as done, and who is asked whether it
+//! was.
 //!
 //! `notify` names webhooks of the trust domain's document; that each is there is checked with the document.
 
@@ -6,16 +7,17 @@ use std::collections::BTreeSet;
 
 use super::ends::OnCompleteSection;
 use crate::playbook::report::Report;
+use crate::post_check::PostCheckUrl;
 
 /// How many webhooks a playbook may name.
 const MAX_NOTIFIED: usize = 8;
 const WEBHOOK: &str = "webhook:";
 
-/// The names of the webhooks.
+/// The names of the webhooks, and the post-check.
 pub(crate) fn read(
     section: Option<&OnCompleteSection>,
     report: &mut Report<'_>,
-) -> BTreeSet<String> {
+) -> (BTreeSet<String>, Option<PostCheckUrl>) {
     let targets = section.and_then(|section| section.notify.as_deref()).unwrap_or_default();
     if targets.len() > MAX_NOTIFIED {
         report.refuse("on_complete.notify", format!("has at most {MAX_NOTIFIED} entries"));
@@ -29,5 +31,6 @@ pub(crate) fn read(
             None => report.refuse(&place, "is `webhook:` and the name of a webhook"),
         }
     }
-    names
+    let verify = section.and_then(|section| section.verify.as_ref());
+    (names, verify.and_then(|url| report.parse("on_complete.verify", url)))
 }

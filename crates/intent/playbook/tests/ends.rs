@@ -35,6 +35,26 @@ fn what_ends_a_grant_early_is_read_and_pinned() {
 }
 
 #[test]
+fn who_is_asked_about_the_work_is_read_and_pinned() {
+    let asked = request(&good_request());
+    let given = |verify: &str| {
+        let text = with("", &format!("[on_complete]\nverify = \"{verify}\"\n"));
+        let playbook = Playbook::parse(&text).unwrap();
+        resolve(&playbook, &asked, &requester(AGENT), circumstances()).unwrap()
+    };
+    for url in ["https://verify.example.org/ingress", "http://127.0.0.1:9000/check"] {
+        let grant = given(url);
+        assert_eq!(grant.conditions.provisions.post_check.as_ref().unwrap().as_str(), url);
+    }
+    let (one, other) = (given("https://a.example.org"), given("https://b.example.org"));
+    assert_ne!(one.digest(), other.digest());
+    let shipped = Playbook::parse(PLAYBOOK).unwrap();
+    let plain = resolve(&shipped, &asked, &requester(AGENT), circumstances()).unwrap();
+    assert_eq!(plain.conditions.provisions.post_check, None);
+    assert_ne!(one.digest(), plain.digest());
+}
+
+#[test]
 fn how_many_may_be_open_is_read() {
     let text = with("", "[concurrency]\nmax_open_per_agent = 2\nmax_open_per_target = 1\n");
     let caps = Caps { per_agent: Some(2), per_delegator: None, per_target: Some(1) };
@@ -51,7 +71,17 @@ fn an_ending_rule_that_says_nothing_or_too_much_is_refused() {
         ("", "[liveness]\nagent = false\n", "`liveness`: says nothing"),
         ("", "[on_complete]\nreport_within = \"0s\"\n", "is 1s to 86400s"),
         ("", "[on_complete]\nreport_within = \"25h\"\n", "is 1s to 86400s"),
-        ("", "[on_complete]\nverify = \"https://example.org\"\n", "not supported yet"),
+        (
+            "",
+            "[on_complete]\nverify = \"https://example.org/#a\"\n",
+            "`on_complete.verify`: has a fragment",
+        ),
+        (
+            "",
+            "[on_complete]\nverify = \"http://example.org/\"\n",
+            "`on_complete.verify`: is without TLS",
+        ),
+        ("", "[on_complete]\nverify = \"verify.example.org\"\n", "does not begin with https://"),
         ("", "[concurrency]\n", "`concurrency`: caps nothing"),
         ("", "[concurrency]\nmax_open_per_agent = 0\n", "is 1 to 10000"),
         ("", "[concurrency]\nmax_open_per_delegator = 10001\n", "is 1 to 10000"),

@@ -74,6 +74,8 @@ pub(in crate::cli) fn pending() -> IntentView {
         ended_by: String::new(),
         reason: String::new(),
         outcome: String::new(),
+        reported_outcome: String::new(),
+        post_check: String::new(),
         asked_of: String::new(),
         binding_message: String::new(),
         ended_for: String::new(),

@@ -107,6 +107,7 @@ pub(super) fn playbook(playbook: &Arc<Playbook>) -> proto::Playbook {
 
 /// An intent, with the owner of its agent's entry as far as there still is one.
 pub(super) fn intent(intent: &Intent, agent_owner: Option<&str>) -> proto::Intent {
+    let reported = intent.reported_outcome().filter(|_| intent.post_check().is_some());
     proto::Intent {
         id: intent.id().to_string(),
         state: state(intent.state()).into(),
@@ -139,6 +140,8 @@ pub(super) fn intent(intent: &Intent, agent_owner: Option<&str>) -> proto::Inten
         narrowed: intent.narrowed().iter().map(approvals::narrowed).collect(),
         you: None,
         held: None,
+        reported_outcome: reported.map(|outcome| outcome.as_str().to_owned()).unwrap_or_default(),
+        post_check: intent.post_check().map(|said| said.as_str().to_owned()).unwrap_or_default(),
     }
 }
 

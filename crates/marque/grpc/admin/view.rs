@@ -156,8 +156,14 @@ pub struct IntentView {
     pub ended_by: String,
     /// Why it was ended.
     pub reason: String,
-    /// How it went, by the agent's word.
+    /// How it went: by the agent's word, as far as a post-check does not say otherwise.
     pub outcome: String,
+    /// By the agent's word alone, where a post-check has to agree.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub reported_outcome: String,
+    /// What the post-check says of it; empty where nobody is asked.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub post_check: String,
     /// Whom the agent asks for an approval; empty when it does not say.
     pub asked_of: String,
     /// What the agent shows as well: untrusted.

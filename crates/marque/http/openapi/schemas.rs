@@ -3,7 +3,7 @@
 use marque_exchange::{OAuthErrorCode, Offers};
 use marque_intent::{
     DenialClass, DenialCode, DenyReason, EndReason, MAX_JUSTIFICATION_CHARS, MAX_PARAMETERS,
-    State as IntentState,
+    PostCheck, State as IntentState,
 };
 use serde_json::{Map, Value, json};
 
@@ -290,13 +290,16 @@ fn intent_request() -> Value {
 }
 
 fn report() -> Value {
-    let outcomes =
-        json!({ "type": "string", "enum": ["success", "failure", "partial", "unknown"] });
     let report = json!({ "type": "string", "maxLength": MAX_JUSTIFICATION_CHARS });
-    exactly(&json!({ "outcome": outcomes, "report": report }), &["outcome"])
+    exactly(&json!({ "outcome": outcomes(), "report": report }), &["outcome"])
+}
+
+fn outcomes() -> Value {
+    json!({ "type": "string", "enum": ["success", "failure", "partial", "unknown"] })
 }
 
 fn intent() -> Value {
+    let outcomes = outcomes();
     let count = json!({ "type": "integer", "minimum": 0 });
     exactly(
         &json!({
@@ -306,7 +309,9 @@ fn intent() -> Value {
             "expires_at": instant(),
             "uses_left": count,
             "approvals_missing": count,
-            "outcome": { "type": "string", "enum": ["success", "failure", "partial", "unknown"] },
+            "outcome": outcomes,
+            "reported_outcome": outcomes,
+            "post_check": { "type": "string", "enum": PostCheck::ALL.map(PostCheck::as_str), "description": "what was said of the reported work by whom its playbook has asked" },
             "ended_for": { "type": "string", "enum": end_reasons() },
             "code": reference("DenialCode"),
             "digest": digest(),
