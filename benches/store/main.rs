@@ -106,6 +106,7 @@ fn redemption(intent: &Intent, random: &SeededRandom) -> Redemption {
             through: Vec::new(),
             parent: None,
             root: None,
+            root_groups: Default::default(),
             confirmation: None,
             single_use: false,
             used_at: None,

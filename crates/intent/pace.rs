@@ -9,6 +9,7 @@ mod family;
 mod history;
 mod hushed;
 mod keys;
+mod refusing;
 mod rows;
 mod rules;
 mod settings;
