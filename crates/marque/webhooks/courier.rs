@@ -89,6 +89,7 @@ impl Webhooks {
         let mut grown = self.store.changed();
         loop {
             let pause = match self.step(hook, &holder).await {
+                Ok(Step::More) if stop.is_cancelled() => return,
                 Ok(Step::More) => continue,
                 Ok(Step::Until(at)) => at,
                 Ok(Step::Nothing) => self.clock.now() + LOOK,
@@ -99,6 +100,8 @@ impl Webhooks {
                 }
             };
             tokio::select! {
+                // Whoever is told to stop takes no further turn.
+                biased;
                 () = stop.cancelled() => return,
                 () = self.clock.sleep_until(pause) => {}
                 changed = grown.changed() => if changed.is_err() { return },
