@@ -179,10 +179,13 @@ async fn a_request_may_come_as_long_before_the_window_as_it_may_wait_for_approva
     assert_eq!(window.unwrap().blackout, None);
     assert!(!now("14:00:00").await.1.unwrap().open);
     assert!(now("12:30:00").await.1.unwrap().blackout.is_some());
-    // And of what the ticket is then.
-    stage.at("13:45:00").say(|facts| facts.state = "implementing".to_owned());
-    let (ticket, _) = now("13:50:00").await;
-    assert_eq!(ticket.unwrap().state, "implementing");
+    // And of what the ticket is then: the work was planned anew, and is over.
+    stage.say(|facts| {
+        facts.title = "Rotate, earlier".to_owned();
+        facts.planned = Some((at("13:00:00"), at("13:48:00")));
+    });
+    let (ticket, window) = now("13:50:00").await;
+    assert_eq!((ticket.unwrap().title.as_str(), window.unwrap().open), ("Rotate, earlier", false));
     let unbound = stage.grant(|terms| terms.conditions = Default::default());
     assert_eq!(stage.control.evidence_now(&unbound).await, Ok((None, None)));
 }

@@ -131,8 +131,12 @@ async fn two_replicas_tell_once_and_the_other_goes_on_where_one_stopped() {
     assert_eq!((told.len(), different.len()), (5, 5), "{told:?}");
     stop.cancel();
     stage.happens().await;
-    stage.clock.advance(TURN + LOOK);
-    until("the sixth", async || view(&second).await.behind == 0).await;
+    stage.clock.advance(TURN);
+    until("the sixth", async || {
+        stage.clock.advance(LOOK);
+        view(&second).await.behind == 0
+    })
+    .await;
     assert_eq!(stage.ids().len(), 6);
 }
 
