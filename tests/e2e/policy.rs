@@ -356,6 +356,23 @@ async fn m_83_rego_of_the_folder_refuses_what_cedar_permits() {
     assert_eq!(refused.text("code"), "policy_error", "{refused:?}");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_be_decided_after_a_change_is_neither_revoked_nor_given() {
+    let mut daemon = self::daemon(|_| {}).await;
+    let restarter = Client::start(&daemon, RESTARTER).await;
+    let intent = restarter.ask_restart().await;
+    drop(restarter);
+    assert!(daemon.stop().await.success());
+    let failing = "package marque\nimport rego.v1\nallow := true\n\
+        deny := {\"a\"} if input.context.risk >= 0\ndeny := {\"b\"} if input.context.risk >= 0\n";
+    append(&daemon.path("trust-domains"), "dev.example.org/policy/own.rego", failing);
+    daemon.launch().await;
+    let restarter = Client::start(&daemon, RESTARTER).await;
+    assert_eq!(restarter.look(&intent).await.expect(200).json()["state"], "approved");
+    let refused = restarter.exchange(&intent).await;
+    assert_eq!(refused.json()["code"], "policy_error", "{refused:?}");
+}
+
 #[tokio::test]
 async fn rego_is_checked_shown_and_pinned_with_the_rest_and_what_nobody_reads_is_a_finding() {
     let scratch = tempfile::tempdir().unwrap();

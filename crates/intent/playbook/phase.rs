@@ -14,6 +14,9 @@ use crate::lifecycle::{Intent, Outcome, State, plus};
 use crate::request::IntentRequest;
 use crate::short_name::short_name;
 
+/// When a phase is asked for again whose predecessor's post-check has not answered.
+const ASKED_AGAIN: Duration = Duration::from_secs(5);
+
 short_name! {
     /// A phase's name: 1 to 32 of `a-z 0-9 -`.
     PhaseName up to 32;
@@ -53,7 +56,7 @@ impl Phase {
     /// and not too long ago.
     ///
     /// # Errors
-    /// `phase_order`, which names the phase that is missing.
+    /// `phase_order`, which names the phase that is missing, or `upstream_unreachable` while its post-check has not answered.
     pub fn check_order(
         &self,
         playbook: &Playbook,
@@ -61,11 +64,10 @@ impl Phase {
         earlier: &[Intent],
         now: Timestamp,
     ) -> Result<(), Denial> {
-        let counts = |needed: &PhaseName, intent: &Intent| {
+        let is_of = |needed: &PhaseName, intent: &Intent| {
             let done = intent.grant();
             let recent = self.within.is_none_or(|within| now <= plus(intent.changed_at(), within));
             intent.state() == State::Completed
-                && intent.outcome() == Some(Outcome::Success)
                 && recent
                 && done.conditions.provisions.phase.as_ref() == Some(needed)
                 && done.playbook.id == playbook.id
@@ -73,9 +75,17 @@ impl Phase {
                 && done.parameters == *request.parameters()
                 && done.ticket.as_ref() == request.ticket()
         };
-        let lacks = |needed: &&PhaseName| !earlier.iter().any(|intent| counts(needed, intent));
-        match self.needs.iter().find(lacks) {
+        let any = |needed: &PhaseName, counts: &dyn Fn(&Intent) -> bool| {
+            earlier.iter().any(|intent| is_of(needed, intent) && counts(intent))
+        };
+        let succeeded = |intent: &Intent| intent.outcome() == Some(Outcome::Success);
+        let in_question = |intent: &Intent| intent.awaits_post_check().is_some();
+        match self.needs.iter().find(|needed| !any(needed, &succeeded)) {
             None => Ok(()),
+            Some(needed) if any(needed, &in_question) => {
+                let detail = format!("whether phase `{needed}` was done is being asked");
+                Err(Denial::new(DenialCode::UpstreamUnreachable, detail).after(ASKED_AGAIN))
+            }
             Some(needed) => {
                 let detail = format!(
                     "phase `{}` needs phase `{needed}` completed with success before, for the same parameters",

@@ -70,7 +70,7 @@ impl PostChecks {
     }
 }
 
-/// What was granted and what was reported; nothing in the agent's own words.
+/// What was granted, with the parameters that the playbook accepted, and what was reported; no free text of the agent.
 fn question(intent: &Intent) -> Value {
     let grant = intent.grant();
     json!({

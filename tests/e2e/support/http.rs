@@ -107,7 +107,9 @@ impl Http {
             .client_cert(client)
             .unversioned_rustls_crypto_provider(Arc::new(ring::default_provider()))
             .build();
+        // The service closes a connection on which nothing came for ten seconds; no request meets that.
         let config = ureq::Agent::config_builder()
+            .max_idle_age(Duration::from_secs(2))
             .tls_config(tls)
             .http_status_as_error(false)
             .allow_non_standard_methods(true)

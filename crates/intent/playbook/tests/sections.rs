@@ -156,6 +156,36 @@ fn m_54_a_phase_comes_after_what_it_needs_and_not_too_late() {
 }
 
 #[test]
+fn a_phase_waits_for_what_the_post_check_of_the_one_before_says() {
+    let playbook = staged();
+    let mut terms = grant_of(&playbook, Some("prepare")).unwrap().terms().clone();
+    let url = "https://verify.example.org/prepared";
+    terms.conditions.provisions.post_check = Some(url.parse().unwrap());
+    let ruling = Ruling::Approve { rules: vec!["auto".to_owned()] };
+    let grant = crate::Grant::seal(terms).unwrap();
+    let intent = used(&Intent::open(grant, None, ruling, start()).0).unwrap();
+    let agent = AGENT.parse().unwrap();
+    let reported = intent.complete(&agent, Outcome::Success, at(100)).unwrap().0;
+    let request = asked(Some("execute"));
+    let execute = playbook.in_phase(request.phase()).unwrap();
+    let order = |intent: &Intent| {
+        let earlier = std::slice::from_ref(intent);
+        execute.phase().unwrap().check_order(execute, &request, earlier, at(120))
+    };
+    let denial = order(&reported).unwrap_err();
+    let wait = denial.retry().after;
+    assert_eq!(
+        (denial.code(), wait),
+        (DenialCode::UpstreamUnreachable, Some(std::time::Duration::from_secs(5)))
+    );
+    let said = |said| reported.post_checked(said, at(110)).unwrap().0;
+    assert_eq!(order(&said(crate::PostCheck::Verified)), Ok(()));
+    for no in [crate::PostCheck::Failed, crate::PostCheck::Unreachable] {
+        assert_eq!(order(&said(no)).unwrap_err().code(), DenialCode::PhaseOrder);
+    }
+}
+
+#[test]
 fn phases_have_their_order_their_bounds_and_nothing_of_their_own() {
     let wrong = |from: &str, to: &str, because: &str| {
         let text = PLAYBOOK.replace("mode = \"always\"", "mode = \"rule\"") + STAGED;

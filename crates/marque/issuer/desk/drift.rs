@@ -6,9 +6,9 @@
 use std::borrow::Cow;
 
 use marque_intent::{
-    ChangeError, Circumstances, Denial, DenialCode, EndReason, Grant, GrantError, GrantTerms,
-    Intent, IntentChange, IntentRequest, IntentStore as _, IntentStoreError, Justification,
-    OpenIntents as _, Reason, Requester, RiskAssessment, Ruling, State, resolve,
+    ChangeError, Circumstances, Denial, DenialClass, DenialCode, EndReason, Grant, GrantError,
+    GrantTerms, Intent, IntentChange, IntentRequest, IntentStore as _, IntentStoreError,
+    Justification, OpenIntents as _, Reason, Requester, RiskAssessment, Ruling, State, resolve,
 };
 use marque_policy::{Act, Question, observed};
 use serde_json::{Map, Value};
@@ -74,6 +74,8 @@ impl IntentDesk {
             return None;
         }
         match self.would_be_now(grant, intent.justification()).await {
+            // Nothing is taken for good because nobody could decide: each use asks again, and gives nothing meanwhile.
+            Err(denial) if denial.class() == DenialClass::System => None,
             Err(denial) => Some(taken(&denial)),
             Ok((_, Ruling::Deny { code, .. })) => {
                 Some(taken(&Denial::new(code, "policy denies it now")))
