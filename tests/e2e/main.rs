@@ -37,6 +37,7 @@ mod failure_modes;
 mod federation;
 mod firebreak;
 mod fleet;
+mod full_disk;
 mod identity;
 mod intents;
 mod kill;

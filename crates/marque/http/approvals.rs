@@ -20,14 +20,13 @@ use axum::{
     routing::{get, post},
 };
 use marque_intent::{
-    Denial, DenialCode, DenyReason, Digest, IdempotencyKey, IntentId, Narrowing, Reason,
-    UnknownDenyReason,
+    Denial, DenialCode, DenyReason, Digest, IntentId, Narrowing, Reason, UnknownDenyReason,
 };
 use marque_jose::json::{Limits, parse_object};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
-use super::{HttpState, IntentError, problem, routes::Routes};
+use super::{HttpState, IntentError, problem, received, routes::Routes};
 use crate::approvers::{
     Approvers, DecisionError, LOGIN_COOKIE, SESSION_COOKIE, Session, Shown, Told, Word,
 };
@@ -162,7 +161,7 @@ async fn decided(
     body: Result<Bytes, BytesRejection>,
     word: impl FnOnce(&mut Map<String, Value>) -> Result<Word, Denial>,
 ) -> Response {
-    let body = match json_body(headers, body) {
+    let body = match received::json_body(headers, body) {
         Ok(body) => body,
         Err(response) => return *response,
     };
@@ -170,7 +169,7 @@ async fn decided(
         Ok(word) => word,
         Err(denial) => return denied(denial),
     };
-    let key = match idempotency(headers) {
+    let key = match received::idempotency_key(headers) {
         Ok(key) => key,
         Err(denial) => return denied(denial),
     };
@@ -252,35 +251,6 @@ fn reason(members: &mut Map<String, Value>) -> Result<Reason, Denial> {
         Some(_) => return Err(invalid("`text` is a text".to_owned())),
     };
     preset.with(&remark).map_err(|error| invalid(error.to_string()))
-}
-
-fn idempotency(headers: &HeaderMap) -> Result<Option<&str>, Denial> {
-    let mut values = headers.get_all("idempotency-key").iter();
-    let Some(value) = values.next() else { return Ok(None) };
-    let key = value.to_str().ok().filter(|key| {
-        (1..=IdempotencyKey::MAX_LEN).contains(&key.len())
-            && key.bytes().all(|byte| byte.is_ascii_graphic())
-    });
-    match (key, values.next()) {
-        (Some(key), None) => Ok(Some(key)),
-        _ => {
-            let detail = "an idempotency key is one header of 1 to 128 printable ASCII characters";
-            Err(Denial::new(DenialCode::InvalidRequest, detail))
-        }
-    }
-}
-
-fn json_body(
-    headers: &HeaderMap,
-    body: Result<Bytes, BytesRejection>,
-) -> Result<Bytes, Box<Response>> {
-    if !super::is_media_type(headers, "application/json") {
-        let title = "the body is application/json";
-        return Err(Box::new(problem::plain(StatusCode::UNSUPPORTED_MEDIA_TYPE, title)));
-    }
-    body.map_err(|rejection| {
-        Box::new(problem::plain(rejection.status(), "the body could not be read"))
-    })
 }
 
 fn denied(denial: Denial) -> Response {

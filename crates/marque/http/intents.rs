@@ -29,12 +29,12 @@ use serde::Serialize;
 use super::{
     HttpState, IntentError,
     problem::{self, Unauthenticated},
+    received,
     routes::Routes,
 };
 
 /// Room for a report whose every character is escaped.
 const MAX_REPORT_BYTES: usize = 1024 + 12 * MAX_JUSTIFICATION_CHARS;
-const IDEMPOTENCY_KEY: &str = "idempotency-key";
 
 pub(super) fn routes(path: &str) -> Routes {
     Routes::new()
@@ -60,7 +60,7 @@ async fn request(
     headers: HeaderMap,
     body: Result<Bytes, BytesRejection>,
 ) -> Response {
-    let body = match json_body(&headers, body) {
+    let body = match received::json_body(&headers, body) {
         Ok(body) => body,
         Err(response) => return *response,
     };
@@ -93,7 +93,7 @@ async fn complete(
     headers: HeaderMap,
     body: Result<Bytes, BytesRejection>,
 ) -> Response {
-    let body = match json_body(&headers, body) {
+    let body = match received::json_body(&headers, body) {
         Ok(body) => body,
         Err(response) => return *response,
     };
@@ -213,37 +213,15 @@ pub(super) fn bearer(headers: &HeaderMap) -> Option<&str> {
     (exact && values.next().is_none()).then_some(token)
 }
 
-fn json_body(
-    headers: &HeaderMap,
-    body: Result<Bytes, BytesRejection>,
-) -> Result<Bytes, Box<Response>> {
-    if !super::is_media_type(headers, "application/json") {
-        return Err(Box::new(problem::plain(
-            StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            "the body is application/json",
-        )));
-    }
-    body.map_err(|rejection| {
-        Box::new(problem::plain(rejection.status(), "the body could not be read"))
-    })
-}
-
 fn idempotency(
     headers: &HeaderMap,
     agent: &SpiffeId,
     body: &[u8],
 ) -> Result<Option<IdempotencyKey>, Denial> {
-    let mut values = headers.get_all(IDEMPOTENCY_KEY).iter();
-    let Some(value) = values.next() else { return Ok(None) };
-    let refused = |detail: &dyn std::fmt::Display| {
-        Denial::new(DenialCode::InvalidRequest, detail.to_string())
-    };
-    if values.next().is_some() {
-        return Err(refused(&"there is more than one idempotency key"));
-    }
-    let key =
-        value.to_str().map_err(|_not_text| refused(&"the idempotency key is not plain text"))?;
-    IdempotencyKey::new(agent.clone(), key, body).map(Some).map_err(|error| refused(&error))
+    let key = received::idempotency_key(headers)?;
+    key.map(|key| IdempotencyKey::new(agent.clone(), key, body))
+        .transpose()
+        .map_err(|error| Denial::new(DenialCode::InvalidRequest, error.to_string()))
 }
 
 /// `{"outcome": "success" | "failure" | "partial" | "unknown"}`, with `report`, a text, or without, and nothing else.

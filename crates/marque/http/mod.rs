@@ -12,6 +12,7 @@ mod intents;
 mod negotiation;
 pub mod openapi;
 mod problem;
+mod received;
 mod routes;
 mod status;
 mod token;

@@ -18,6 +18,7 @@ pub(crate) mod programs;
 pub(crate) mod python;
 pub(crate) mod secrets;
 pub(crate) mod server;
+pub(crate) mod small_disk;
 pub(crate) mod supervisor;
 pub(crate) mod tickets;
 pub(crate) mod tokens;

@@ -14,7 +14,7 @@ use marque_intent::{Denial, DenialCode, IntentId};
 use serde_json::{Map, Value, json};
 
 use super::{
-    Offered, PATH, Routes, approval, denied, json_body, one, problem, read, refusal, refused, text,
+    Offered, PATH, Routes, approval, denied, one, problem, read, received, refusal, refused, text,
 };
 use crate::approvers::{CallbackError, CallbackHeaders, DecisionError, Word};
 
@@ -34,7 +34,7 @@ async fn callback(
     headers: HeaderMap,
     body: Result<Bytes, BytesRejection>,
 ) -> Response {
-    let body = match json_body(&headers, body) {
+    let body = match received::json_body(&headers, body) {
         Ok(body) => body,
         Err(response) => return *response,
     };

@@ -14,7 +14,7 @@ use serde_json::json;
 
 use super::{
     HttpState, LOGIN_COOKIE, Offered, PATH, Routes, SESSION_COOKIE, cookie, cross_site, denied,
-    is_of_our_page, json_body, page, problem, read, set_cookie, text,
+    is_of_our_page, page, problem, read, received, set_cookie, text,
 };
 use crate::approvers::{Answered, Entered, LoginError, MAX_PARAMETER, TerminalDoor};
 
@@ -108,7 +108,7 @@ async fn token(
     if headers.contains_key(header::ORIGIN) {
         return cross_site();
     }
-    let body = match json_body(&headers, body) {
+    let body = match received::json_body(&headers, body) {
         Ok(body) => body,
         Err(response) => return *response,
     };
