@@ -34,6 +34,8 @@ pub(crate) async fn measure(engines: Vec<Engine>) {
             let setting = Setting { agents: AGENTS, playbooks, ..Setting::default() };
             let issuer = Running::start(&engine, &setting).await;
             let mut requests = Requests { issuer: &issuer, asked: 0 };
+            // Else the kernel writes the files of a whole new folder or database while the issuer waits for its own.
+            nix::unistd::sync();
             let _warm = requests.load(512, None).run(&issuer, CONNECTIONS).await;
             let length = usize::try_from(LENGTH.as_secs()).expect("short");
             let count = length * usize::try_from(RATE).expect("few");

@@ -186,8 +186,6 @@ fn prepare(scratch: &TempDir, setting: &Setting) {
     });
     folder::be_patient(&trust_domain);
     crowd(&trust_domain.join("playbooks"), playbooks);
-    // Else the kernel writes ten thousand new files while the issuer waits for its own.
-    nix::unistd::sync();
     edit(trust_domain.join("playbooks/restart-preview.toml"), &|text| {
         text.replace("uses = 1\n", &format!("uses = {uses}\n"))
     });
