@@ -10,8 +10,10 @@ mod tiles;
 
 use std::path::PathBuf;
 
+pub(crate) use export::bundle_bytes;
 pub use export::export;
-pub use read::verify_folder;
+pub use read::{FolderLog, verify_folder};
+pub use tiles::{NotATile, TileKind, TilePath};
 
 use crate::{AuditError, LogError, VerifyError};
 
