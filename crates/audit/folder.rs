@@ -60,5 +60,23 @@ pub enum FolderError {
     Verify(#[from] VerifyError),
 }
 
+impl FolderError {
+    /// A stable name of the kind of finding, for machines.
+    #[must_use]
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Io { source, .. } if source.kind() == std::io::ErrorKind::NotFound => {
+                "tile_missing"
+            }
+            Self::Io { .. } | Self::Log(_) => "unreadable",
+            Self::Differs { .. } => "folder_of_another_log",
+            Self::Tile { .. } => "tile_mismatch",
+            Self::Bundle { .. } => "bundle_malformed",
+            Self::Leaf(_) => "leaf_altered",
+            Self::Verify(error) => error.kind(),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests;
