@@ -10,6 +10,8 @@ use std::str::from_utf8;
 
 use jiff::Timestamp;
 use marque_attest::cgroup::{CgroupRoot, Cgroups, ContainerId};
+use marque_audit::folder::TilePath;
+use marque_audit::{TlogProof, VerifierKey};
 use marque_dpop::{HttpUri, MAX_JTI_BYTES, ProofRequest, UnverifiedProof};
 use marque_exchange::{
     IntrospectionRequest, MAX_DETAILS_BYTES, MAX_DETAILS_DEPTH, MAX_FORM_BYTES, MAX_FORM_FIELDS,
@@ -446,6 +448,23 @@ pub(crate) fn exception(bytes: &[u8]) {
     if let Ok(again) = Exception::parse(&format!("{text}\n# the same\n")) {
         assert_eq!(again.pin(), exception.pin());
     }
+}
+
+/// A proof that is read is written as it was read, and nothing of it is proven by a key that signed nothing.
+pub(crate) fn tlog_proof(bytes: &[u8]) {
+    let Ok(text) = from_utf8(bytes) else { return };
+    let Ok(proof) = TlogProof::parse(text) else { return };
+    assert_eq!(TlogProof::parse(&proof.to_text()).expect("what we write we read"), proof);
+    let key = VerifierKey::new("example.org/marque/audit", [7; 32]).expect("a key");
+    assert!(proof.verify(&key).is_err());
+}
+
+/// The name of a tile has one spelling.
+pub(crate) fn tile_path(bytes: &[u8]) {
+    let Ok(text) = from_utf8(bytes) else { return };
+    let Ok(tile) = text.parse::<TilePath>() else { return };
+    assert_eq!(tile.to_path().to_str(), Some(format!("tile/{text}").as_str()));
+    assert!((1..=256).contains(&tile.width()));
 }
 
 /// A change window that is accepted is written as it was read, and its next opening is an opening, before which nothing is

@@ -136,6 +136,16 @@ fn exceptions_to_playbooks() {
 }
 
 #[test]
+fn tlog_proofs() {
+    over_corpus("tlog_proof", checks::tlog_proof);
+}
+
+#[test]
+fn tile_paths() {
+    over_corpus("tile_path", checks::tile_path);
+}
+
+#[test]
 fn windows() {
     over_corpus("window", checks::window);
 }

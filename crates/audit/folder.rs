@@ -10,8 +10,10 @@ mod tiles;
 
 use std::path::PathBuf;
 
+pub(crate) use export::bundle_bytes;
 pub use export::export;
-pub use read::verify_folder;
+pub use read::{FolderLog, verify_folder};
+pub use tiles::{NotATile, TileKind, TilePath};
 
 use crate::{AuditError, LogError, VerifyError};
 
@@ -56,6 +58,24 @@ pub enum FolderError {
     /// The log in the folder is not what its checkpoint says.
     #[error("the log does not verify")]
     Verify(#[from] VerifyError),
+}
+
+impl FolderError {
+    /// A stable name of the kind of finding, for machines.
+    #[must_use]
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Io { source, .. } if source.kind() == std::io::ErrorKind::NotFound => {
+                "tile_missing"
+            }
+            Self::Io { .. } | Self::Log(_) => "unreadable",
+            Self::Differs { .. } => "folder_of_another_log",
+            Self::Tile { .. } => "tile_mismatch",
+            Self::Bundle { .. } => "bundle_malformed",
+            Self::Leaf(_) => "leaf_altered",
+            Self::Verify(error) => error.kind(),
+        }
+    }
 }
 
 #[cfg(test)]

@@ -3,13 +3,16 @@
 //! An [`Event`] says what happened; sealed at its place in the log it is a [`Leaf`], canonical JSON in a CloudEvents
 //! envelope. Leaf hashes form an RFC 6962 tree ([`merkle`]), a [`Checkpoint`] states its size and root, and a
 //! [`SignedCheckpoint`] is that statement as a C2SP signed note. [`verify_log`] recomputes all of it and names what
-//! was tampered with; [`folder`] lays the same log out as C2SP tlog-tiles.
+//! was tampered with; [`folder`] lays the same log out as C2SP tlog-tiles, [`tree`] gives pieces of them, and a
+//! [`TlogProof`] is one leaf with all that shows its place. [`trail`] and [`completeness`] ask what the leaves say.
 //!
 //! Deliberately absent: who writes what (the rooms that own the effects build their events), where leaves are kept
 //! ([`LogStore`] is implemented elsewhere), where the signing key lives ([`CheckpointSigner`] is handed in), and time.
 
 pub mod checkpoint;
+pub mod completeness;
 pub mod event;
+pub mod find;
 pub mod folder;
 pub mod hash;
 pub mod leaf;
@@ -17,6 +20,9 @@ pub mod log;
 pub mod merkle;
 pub mod note;
 pub mod sequencer;
+pub mod tlog_proof;
+pub mod trail;
+pub mod tree;
 pub mod verify;
 
 mod error;
@@ -31,4 +37,6 @@ pub use leaf::Leaf;
 pub use log::{LogError, LogStore, StoredCheckpoint};
 pub use note::{CheckpointSigner, SignedCheckpoint, VerifierKey};
 pub use sequencer::Sequencer;
+pub use tlog_proof::{ProvenLeaf, TlogProof, TlogProofError};
+pub use tree::{LogTree, TreeError};
 pub use verify::{LogVerifier, VerifiedLog, VerifyError, verify_log};

@@ -1,15 +1,17 @@
 //! The Merkle tree of RFC 6962 section 2.1: roots, inclusion proofs and consistency proofs.
 //!
-//! [`Frontier`] appends in O(log n) time and space; [`root`], [`inclusion_proof`] and [`consistency_proof`] are the
+//! [`Frontier`] appends in O(log n) time and space, and [`PathBuilder`] proves a leaf of a log that passes by; [`root`], [`inclusion_proof`] and [`consistency_proof`] are the
 //! RFC's own recursion over all leaf hashes. The verifying half follows RFC 9162 sections 2.1.3.2 and 2.1.4.2, which
 //! state the same checks as loops.
 //!
 //! Deliberately absent: leaves (only their hashes) and storage.
 
 mod frontier;
+mod path;
 mod proof;
 
 pub use frontier::Frontier;
+pub use path::PathBuilder;
 pub use proof::{
     ProofError, consistency_proof, inclusion_proof, verify_consistency, verify_inclusion,
 };

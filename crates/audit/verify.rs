@@ -7,6 +7,8 @@ mod error;
 mod tokens;
 mod uses;
 
+use std::ops::RangeInclusive;
+
 use jiff::Timestamp;
 use marque_spiffe::SpiffeId;
 
@@ -18,6 +20,8 @@ use uses::Uses;
 
 /// How many leaves are read from a store at a time.
 const PAGE: usize = 1024;
+/// How many findings are kept, where a verification goes on behind the first.
+pub const MAX_FINDINGS: usize = 1_000;
 
 /// A log that is what its checkpoint says.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -65,9 +69,7 @@ pub async fn verify_store(
         if page.is_empty() {
             return verifier.finish();
         }
-        for leaf in &page {
-            verifier.push(leaf)?;
-        }
+        page.iter().try_for_each(|leaf| verifier.push(leaf))?;
     }
 }
 
@@ -81,6 +83,10 @@ pub struct LogVerifier {
     last_recorded: Option<Timestamp>,
     source: Option<SpiffeId>,
     uses: Uses,
+    /// The leaves whose meaning is judged; the tree is that of all.
+    judged: RangeInclusive<u64>,
+    goes_on: bool,
+    findings: Vec<VerifyError>,
 }
 
 impl LogVerifier {
@@ -111,9 +117,32 @@ impl LogVerifier {
             last_recorded: None,
             source: None,
             uses: Uses::default(),
+            judged: 0..=u64::MAX,
+            goes_on: false,
+            findings: Vec::new(),
         };
         verifier.compare_with_checkpoints()?;
         Ok(verifier)
+    }
+
+    /// Judges only what these leaves did: what was granted before is known all the same, and the tree is that of the whole
+    /// log.
+    #[must_use]
+    pub fn judging(self, leaves: RangeInclusive<u64>) -> Self {
+        Self { judged: leaves, ..self }
+    }
+
+    /// Goes on behind a leaf that breaks the rules of grants, tokens, revocations and kills, up to [`MAX_FINDINGS`]: see
+    /// [`Self::findings`]. A log that is not whole ends the verification all the same.
+    #[must_use]
+    pub fn going_on(self) -> Self {
+        Self { goes_on: true, ..self }
+    }
+
+    /// What was found so far, where the verification goes on behind it.
+    #[must_use]
+    pub fn findings(&self) -> &[VerifyError] {
+        &self.findings
     }
 
     /// Takes the next leaf.
@@ -134,7 +163,14 @@ impl LogVerifier {
         self.last_recorded = Some(leaf.recorded());
         self.frontier.append(leaf.hash());
         self.compare_with_checkpoints()?;
-        self.uses.record(leaf)
+        match self.uses.record(leaf) {
+            Err(finding) if !self.judged.contains(&seq) => drop(finding),
+            Err(finding) if self.goes_on && self.findings.len() < MAX_FINDINGS => {
+                self.findings.push(finding);
+            }
+            judged => return judged,
+        }
+        Ok(())
     }
 
     /// How many leaves were taken.

@@ -53,7 +53,7 @@ struct AnswerClaims<'a> {
 
 /// In which part a caller may know of a token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Part {
+pub(crate) enum Part {
     Holder,
     ResourceServer,
 }
@@ -128,7 +128,7 @@ impl TokenService {
         })
     }
 
-    fn part(&self, caller: &AuthenticatedClient, record: &TokenRecord) -> Option<Part> {
+    pub(crate) fn part(&self, caller: &AuthenticatedClient, record: &TokenRecord) -> Option<Part> {
         if record.client == *caller.id() {
             return Some(Part::Holder);
         }

@@ -40,6 +40,7 @@ mod offers;
 mod oidc;
 mod own_token;
 mod presented;
+mod receipt;
 mod replay;
 mod request;
 mod response;
@@ -97,6 +98,7 @@ pub use oidc::{
     MAX_PERSON_BYTES, MAX_PERSON_GROUPS, NoOidcKeys, OidcIssuer, OidcKeys, StaleOidcKeys,
 };
 pub use presented::{OneHeader, Presented};
+pub use receipt::ReceiptRefusal;
 pub use replay::{Freshness, ProofKind, ReplayKey, ReplayStore, SingleUse};
 pub use request::{
     ASSERTION_TYPE_JWT_SPIFFE, GRANT_TYPE_TOKEN_EXCHANGE, IntrospectionRequest, MAX_TARGET_BYTES,

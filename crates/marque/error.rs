@@ -14,7 +14,7 @@ pub(crate) mod explain;
 use std::error::Error;
 
 use marque_attest::AttestError;
-use marque_audit::LogError;
+use marque_audit::{LogError, VerifyError};
 use marque_intent::{Denial, DenialCode};
 use marque_registry::RegistryError;
 use marque_spiffe::{SpiffeId, SpiffeIdError};
@@ -271,7 +271,10 @@ pub(crate) fn log(error: LogError) -> Status {
         LogError::Altered { .. }
         | LogError::Gap { .. }
         | LogError::Damaged(_)
-        | LogError::Refused(_) => Status::data_loss(chain(&error)),
+        | LogError::Refused(_) => {
+            let told = chain(&error);
+            coded(Code::DataLoss, told, VerifyError::from(error).kind())
+        }
     }
 }
 

@@ -16,6 +16,7 @@ use crate::lifetime::Lifetime;
 mod approvals;
 mod approver_login;
 mod attestation;
+mod audit;
 mod authorization_servers;
 mod broker;
 mod chat;
@@ -45,6 +46,7 @@ pub use decisions::{DecisionPointRule, DecisionSettings, MAX_DECISION_POINTS};
 pub use webhooks::{MAX_WEBHOOKS, Webhook, WebhookUrl, WebhookUrlError};
 
 pub use approvals::ApprovalSettings;
+pub use audit::{AuditSettings, HashReaders, HashReadersError};
 pub use token_service::{NonceDemand, TokenServiceSettings};
 pub use workload_api::WorkloadApiSettings;
 
@@ -135,7 +137,7 @@ pub use resource_servers::{MAX_LISTED, ResourceServer, TokenBinding};
 /// [`ApproverLogin`], `[denials]` at [`DenialSettings`], `[decisions]` at [`DecisionSettings`], `[[decision_points]]` at
 /// [`DecisionPointRule`], `[[webhooks]]` at [`Webhook`], `[[chat_integrations]]` at [`ChatIntegration`], `[[chat_identities]]` at
 /// [`ChatIdentity`], `[identities]` at [`IdentitySettings`], `[playbooks]` and `[[human_roles]]` at [`PlaybookSettings`],
-/// `[attestation]` at [`AttestationSettings`], `[post_checks]` at [`PostCheckSettings`].
+/// `[attestation]` at [`AttestationSettings`], `[post_checks]` at [`PostCheckSettings`], `[audit]` at [`AuditSettings`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TrustDomainDocument {
     name: TrustDomain,
@@ -168,6 +170,7 @@ pub struct TrustDomainDocument {
     decision_points: Vec<DecisionPointRule>,
     approvals: ApprovalSettings,
     post_checks: PostCheckSettings,
+    audit: AuditSettings,
 }
 
 /// `[lifetimes]`.
@@ -375,6 +378,11 @@ impl TrustDomainDocument {
     /// How playbooks' post-checks are asked.
     pub const fn post_checks(&self) -> &PostCheckSettings {
         &self.post_checks
+    }
+
+    /// Who may read the log over HTTPS.
+    pub const fn audit(&self) -> &AuditSettings {
+        &self.audit
     }
 
     /// Where change tickets are looked up.

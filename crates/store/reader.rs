@@ -31,6 +31,12 @@ pub(crate) trait Reader: Debug + Send + Sync {
     fn deferral(&self, code: &Digest) -> BoxFuture<'_, Result<Option<Deferral>, Failure>>;
     fn deferrals_of(&self, client: &SpiffeId) -> BoxFuture<'_, Result<Vec<Deferral>, Failure>>;
     fn tokens_of(&self, intent: &IntentId) -> BoxFuture<'_, Result<Vec<TokenRecord>, Failure>>;
+    /// By their ids, from the one behind `after` on.
+    fn tokens_after(
+        &self,
+        after: Option<TokenId>,
+        limit: usize,
+    ) -> BoxFuture<'_, Result<Vec<TokenRecord>, Failure>>;
     fn tokens(
         &self,
         ids: Vec<TokenId>,

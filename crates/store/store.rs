@@ -96,6 +96,18 @@ impl Store {
         rows.into_iter().map(|row| Ok((row.key.clone(), row.read()?))).collect()
     }
 
+    /// What is kept of tokens, by their ids, from the one behind `after` on; at most `limit` of them.
+    ///
+    /// # Errors
+    /// The store cannot be read, or a row no longer reads.
+    pub async fn tokens_after(
+        &self,
+        after: Option<TokenId>,
+        limit: usize,
+    ) -> Result<Vec<TokenRecord>, Failure> {
+        self.reader.tokens_after(after, limit).await
+    }
+
     async fn record(&self, event: Event) -> Result<(), Failure> {
         self.queue.run(Append { event }).await.map(drop)
     }

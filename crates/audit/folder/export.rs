@@ -36,7 +36,7 @@ pub async fn export(
             .into());
         }
         let bundle = path(Kind::Entries, done / WIDTH as u64, wanted);
-        keep(&dir.join(bundle), &bundle_bytes(&leaves)?)?;
+        keep(&dir.join(bundle), &bundle_bytes(&leaves).map_err(FolderError::Leaf)?)?;
         for leaf in &leaves {
             for tile in tiler.push(leaf.hash()) {
                 write_tile(dir, &tile)?;
@@ -55,12 +55,13 @@ fn write_tile(dir: &Path, tile: &Tile) -> Result<(), FolderError> {
     keep(&dir.join(tile.path()), &tile.bytes())
 }
 
-fn bundle_bytes(leaves: &[Leaf]) -> Result<Vec<u8>, FolderError> {
+/// The entry bundle of some leaves: each behind two bytes that give its length.
+pub(crate) fn bundle_bytes(leaves: &[Leaf]) -> Result<Vec<u8>, AuditError> {
     let mut bundle = Vec::new();
     for leaf in leaves {
         let length = leaf.bytes().len();
-        let prefix = u16::try_from(length)
-            .map_err(|_too_large| FolderError::Leaf(AuditError::LeafTooLarge { length }))?;
+        let prefix =
+            u16::try_from(length).map_err(|_too_large| AuditError::LeafTooLarge { length })?;
         bundle.extend_from_slice(&prefix.to_be_bytes());
         bundle.extend_from_slice(leaf.bytes());
     }

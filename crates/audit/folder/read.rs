@@ -25,36 +25,71 @@ pub fn verify_folder(
     key: &VerifierKey,
     older: Option<&str>,
 ) -> Result<VerifiedLog, FolderError> {
-    let file = dir.join("checkpoint");
-    let text = String::from_utf8(read(&file, MAX_CHECKPOINT_BYTES)?).map_err(|not_text| {
-        FolderError::Io {
-            path: file.clone(),
-            source: std::io::Error::new(ErrorKind::InvalidData, not_text),
-        }
-    })?;
-    let signed = SignedCheckpoint::verify(&text, key).map_err(VerifyError::Checkpoint)?;
-    let mut folder = FolderReader { dir, size: signed.checkpoint().size, tiler: Tiler::default() };
-    let mut verifier = LogVerifier::new(&text, key, older)?;
-    while verifier.size() < folder.size {
-        for leaf in folder.bundle(verifier.size())? {
+    let mut folder = FolderLog::open(dir, key)?;
+    let mut verifier = LogVerifier::new(folder.checkpoint().text(), key, older)?;
+    while let Some(leaves) = folder.next_page()? {
+        for leaf in leaves {
             verifier.push(&leaf)?;
         }
     }
-    folder.finish()?;
     Ok(verifier.finish()?)
 }
 
+/// A folder that is read from its first leaf to the last that its checkpoint covers. Each leaf is held against its hash in
+/// the tile beside it, and the tiles against each other; whether that is the tree that was signed is for
+/// [`LogVerifier`] to say.
 #[derive(Debug)]
-struct FolderReader<'a> {
-    dir: &'a Path,
-    size: u64,
+pub struct FolderLog {
+    dir: PathBuf,
+    signed: SignedCheckpoint,
+    next: u64,
     tiler: Tiler,
 }
 
-impl FolderReader<'_> {
+impl FolderLog {
+    /// Opens a folder whose checkpoint `key` signed.
+    ///
+    /// # Errors
+    /// The checkpoint cannot be read, or `key` did not sign it.
+    pub fn open(dir: &Path, key: &VerifierKey) -> Result<Self, FolderError> {
+        let file = dir.join("checkpoint");
+        let text = String::from_utf8(read(&file, MAX_CHECKPOINT_BYTES)?).map_err(|not_text| {
+            FolderError::Io {
+                path: file.clone(),
+                source: std::io::Error::new(ErrorKind::InvalidData, not_text),
+            }
+        })?;
+        let signed = SignedCheckpoint::verify(&text, key).map_err(VerifyError::Checkpoint)?;
+        Ok(Self { dir: dir.to_owned(), signed, next: 0, tiler: Tiler::default() })
+    }
+
+    /// The folder's checkpoint.
+    #[must_use]
+    pub fn checkpoint(&self) -> &SignedCheckpoint {
+        &self.signed
+    }
+
+    /// The next leaves; `None` behind the last, when every tile was compared.
+    ///
+    /// # Errors
+    /// A file cannot be read, or does not follow from the others.
+    pub fn next_page(&mut self) -> Result<Option<Vec<Leaf>>, FolderError> {
+        if self.next >= self.size() {
+            self.finish()?;
+            return Ok(None);
+        }
+        let leaves = self.bundle(self.next)?;
+        self.next += leaves.len() as u64;
+        Ok(Some(leaves))
+    }
+
+    fn size(&self) -> u64 {
+        self.signed.checkpoint().size
+    }
+
     /// The leaves of the bundle that starts at `from`, each compared with its hash in the tile beside the bundle.
     fn bundle(&mut self, from: u64) -> Result<Vec<Leaf>, FolderError> {
-        let width = usize::try_from(self.size - from).map_or(WIDTH, |left| left.min(WIDTH));
+        let width = usize::try_from(self.size() - from).map_or(WIDTH, |left| left.min(WIDTH));
         let index = from / WIDTH as u64;
         let hashes = self.hashes(0, index, width)?;
         let bundle = self.tile(Kind::Entries, index, width, MAX_BUNDLE_BYTES)?;
@@ -81,7 +116,7 @@ impl FolderReader<'_> {
     }
 
     /// Compares the partial tiles.
-    fn finish(mut self) -> Result<(), FolderError> {
+    fn finish(&mut self) -> Result<(), FolderError> {
         std::mem::take(&mut self.tiler).finish().try_for_each(|tile| self.compare(&tile))
     }
 

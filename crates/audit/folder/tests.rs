@@ -37,6 +37,50 @@ fn tiles_are_named_as_the_specification_names_them() {
 }
 
 #[test]
+fn a_tiles_name_has_one_spelling() {
+    for name in
+        ["0/000", "2/x001/000.p/17", "entries/x001/x234/067", "63/999.p/1", "entries/000.p/255"]
+    {
+        let tile: TilePath = name.parse().unwrap();
+        assert_eq!(tile.to_path().to_str().unwrap(), format!("tile/{name}"));
+    }
+    for name in [
+        "",
+        "0",
+        "0/",
+        "0/0",
+        "0/00",
+        "0/0000",
+        "00/000",
+        "64/000",
+        "-1/000",
+        "+1/000",
+        "0/x000/001",
+        "0/001/000",
+        "0/x001",
+        "0/000.p",
+        "0/000.p/",
+        "0/000.p/0",
+        "0/000.p/01",
+        "0/000.p/256",
+        "0/000.p/+1",
+        "0/000.p/1/2",
+        "0/000.p/1.p/1",
+        "entries",
+        "entries/../000",
+        "data/000",
+        "0/x01/000",
+        "0/x0001/000",
+        "0/ 00",
+        "0/000 ",
+        "0/x999/x999/x999/x999/x999/x999/x999/999",
+        "0/٠٠٠",
+    ] {
+        assert_eq!(name.parse::<TilePath>(), Err(NotATile), "{name}");
+    }
+}
+
+#[test]
 fn a_tree_of_70000_has_the_tiles_of_the_specifications_example() {
     let mut tiler = Tiler::default();
     let hashes: Vec<_> = (0..70_000_u32).map(|n| Hash::of_leaf(&n.to_be_bytes())).collect();

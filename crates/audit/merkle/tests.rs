@@ -201,6 +201,16 @@ proptest! {
     }
 
     #[test]
+    fn a_proof_made_in_passing_is_that_of_the_recursion(count in 1_usize..300, pick in any::<prop::sample::Index>()) {
+        let leaves = numbered(count);
+        let index = pick.index(count);
+        let mut builder = PathBuilder::new(&frontier(&leaves[..index]));
+        leaves[index + 1..].iter().for_each(|leaf| builder.push(*leaf));
+        prop_assert_eq!(builder.index(), index as u64);
+        prop_assert_eq!(builder.finish(), inclusion_proof(&leaves, index).unwrap());
+    }
+
+    #[test]
     fn every_tree_proves_its_prefixes_and_no_fork(new in 1_usize..300, pick in any::<prop::sample::Index>()) {
         let leaves = numbered(new);
         let old = pick.index(new) + 1;

@@ -90,6 +90,12 @@ pub enum VerifyError {
         /// Its number.
         seq: u64,
     },
+    /// A token may be shown to somebody whom its grant does not name.
+    #[error("leaf {seq} issues a token for an audience that its grant does not have")]
+    OtherAudience {
+        /// Its number.
+        seq: u64,
+    },
     /// A token was used or derived from that no leaf before it issues, or issues for this intent.
     #[error("leaf {seq} uses or derives from a token that was never issued")]
     UnknownToken {
@@ -150,6 +156,7 @@ impl VerifyError {
             Self::UseAfterKill { .. } => "use_after_kill",
             Self::OtherGrant { .. } => "use_of_another_grant",
             Self::OutlivesGrant { .. } => "token_outlives_grant",
+            Self::OtherAudience { .. } => "token_for_another_audience",
             Self::UnknownToken { .. } => "unknown_token",
             Self::EndedToken { .. } => "use_of_an_ended_token",
             Self::OutlivesParent { .. } => "token_outlives_parent",
@@ -171,6 +178,7 @@ impl VerifyError {
             | Self::UseAfterKill { seq }
             | Self::OtherGrant { seq }
             | Self::OutlivesGrant { seq }
+            | Self::OtherAudience { seq }
             | Self::UnknownToken { seq }
             | Self::EndedToken { seq }
             | Self::OutlivesParent { seq } => Some(*seq),

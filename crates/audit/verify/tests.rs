@@ -227,6 +227,58 @@ fn a_token_for_another_grant_or_beyond_its_grant_is_named() {
     assert!(matches!(longer, VerifyError::OutlivesGrant { seq: 1 }), "{longer}");
 }
 
+#[test]
+fn an_access_token_for_an_audience_that_its_grant_does_not_have_is_named() {
+    let approved = || event(EventKind::IntentApproved, "int_1", 0).with_audience(["a", "b"]);
+    let issued = || event(EventKind::TokenIssued, "int_1", 1);
+    assert!(verify_events(vec![approved(), issued().with_audience(["b"])]).is_ok());
+    let wider = issued().with_audience(["a", "c"]).with_detail("kind", "access_token");
+    let error = verify_events(vec![approved(), wider]).unwrap_err();
+    assert!(matches!(error, VerifyError::OtherAudience { seq: 1 }), "{error}");
+    let grant = issued().with_audience(["c"]).with_detail("kind", "authorization_grant");
+    assert!(verify_events(vec![approved(), grant]).is_ok());
+}
+
+#[test]
+fn a_verification_that_goes_on_finds_everything_and_judges_only_what_it_is_asked_about() {
+    let issued = |intent: &str| event(EventKind::TokenIssued, intent, 1).with_uses_left(0);
+    let approved = |intent: &str| event(EventKind::IntentApproved, intent, 0).with_uses_left(1);
+    let revoke = |id: &str| event(EventKind::TokenRevoked, "int_2", 1).with_token_id(id);
+    let used = |id: &str| event(EventKind::TokenUsed, "int_2", 1).with_token_id(id);
+    let all = seal(vec![
+        issued("int_1"),
+        approved("int_2"),
+        issued("int_2").with_token_id("tok"),
+        revoke("tok"),
+        used("tok"),
+        issued("int_2"),
+    ]);
+    let text = checkpoint(&all);
+    let found = |judged: std::ops::RangeInclusive<u64>| {
+        let key = TestSigner::new(1).key();
+        let mut verifier = LogVerifier::new(&text, &key, None).unwrap().judging(judged).going_on();
+        all.iter().for_each(|leaf| verifier.push(leaf).unwrap());
+        let found: Vec<_> =
+            verifier.findings().iter().map(|found| (found.kind(), found.seq().unwrap())).collect();
+        verifier.finish().unwrap();
+        found
+    };
+    let every = [("use_without_grant", 0), ("use_of_an_ended_token", 4), ("use_without_grant", 5)];
+    assert_eq!(found(0..=u64::MAX), every);
+    assert_eq!(found(1..=4), every[1..2]);
+    assert_eq!(found(6..=9), []);
+}
+
+#[test]
+fn so_many_findings_are_kept_and_the_next_one_ends_it() {
+    let issued = event(EventKind::TokenIssued, "int_1", 1);
+    let all = seal(vec![issued; MAX_FINDINGS + 1]);
+    let key = TestSigner::new(1).key();
+    let mut verifier = LogVerifier::new(&checkpoint(&all), &key, None).unwrap().going_on();
+    assert!(all[..MAX_FINDINGS].iter().all(|leaf| verifier.push(leaf).is_ok()));
+    assert_eq!(verifier.push(&all[MAX_FINDINGS]).unwrap_err().seq(), Some(MAX_FINDINGS as u64));
+}
+
 #[tokio::test]
 async fn a_stored_log_is_verified_page_by_page() {
     use crate::testing::MemoryLog;

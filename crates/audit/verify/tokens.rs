@@ -29,8 +29,9 @@ impl Tokens {
         match event.kind {
             EventKind::TokenIssued => self.add(event),
             EventKind::TokenDerived => {
-                self.derive(seq, event)?;
+                let derived = self.derive(seq, event);
                 self.add(event);
+                return derived;
             }
             EventKind::TokenUsed => {
                 let token = self.standing(seq, event.token_id.as_deref())?;

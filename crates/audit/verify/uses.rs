@@ -31,17 +31,24 @@ struct Approved {
     grant_digest: Option<String>,
     expires_at: Option<Timestamp>,
     uses_left: Option<u32>,
+    audience: Vec<String>,
 }
 
 impl Uses {
     /// Takes up what the leaf says of an intent.
     pub(super) fn record(&mut self, leaf: &Leaf) -> Result<(), VerifyError> {
         let event = leaf.event();
-        self.tokens.record(leaf.seq(), event)?;
+        // Both are told, whatever the first one finds: a verification may go on behind it.
+        let of_token = self.tokens.record(leaf.seq(), event);
+        let of_intent = self.of_intent(leaf.seq(), event);
+        of_token.and(of_intent)
+    }
+
+    fn of_intent(&mut self, seq: u64, event: &Event) -> Result<(), VerifyError> {
         match event.kind {
-            EventKind::IntentApproved => return self.open(leaf.seq(), event),
-            EventKind::TokenIssued => return self.spend(leaf.seq(), event),
-            EventKind::TokenDerived => return self.derive(leaf.seq(), event),
+            EventKind::IntentApproved => return self.open(seq, event),
+            EventKind::TokenIssued => return self.spend(seq, event),
+            EventKind::TokenDerived => return self.derive(seq, event),
             EventKind::IntentDenied
             | EventKind::IntentCancelled
             | EventKind::IntentCompleted
@@ -92,6 +99,7 @@ impl Uses {
                 grant_digest: event.grant_digest.clone(),
                 expires_at: event.expires_at,
                 uses_left: event.uses_left,
+                audience: event.audience.clone(),
             };
             self.open.insert(intent.clone(), approved);
         }
@@ -104,25 +112,12 @@ impl Uses {
         }
         let intent = event.intent.as_deref().unwrap_or_default();
         let approved = self.open.get_mut(intent).ok_or(VerifyError::UseWithoutGrant { seq })?;
-        if approved.grant_digest != event.grant_digest {
-            return Err(VerifyError::OtherGrant { seq });
-        }
-        if let (Some(token), Some(grant)) = (event.expires_at, approved.expires_at)
-            && token > grant
-        {
-            return Err(VerifyError::OutlivesGrant { seq });
-        }
-        // A use takes exactly one from what was left before it.
-        if let (Some(before), Some(after)) = (approved.uses_left, event.uses_left)
-            && before.checked_sub(1) != Some(after)
-        {
-            return Err(VerifyError::UseWithoutGrant { seq });
-        }
+        let within = approved.permits(seq, event);
         approved.uses_left = event.uses_left;
         if approved.uses_left == Some(0) {
             self.open.remove(intent);
         }
-        Ok(())
+        within
     }
 
     /// A token that derives from another spends no use; that the other one stands was looked at before.
@@ -137,6 +132,35 @@ impl Uses {
         if let Some(intent) = &event.intent {
             self.open.remove(intent);
         }
+    }
+}
+
+impl Approved {
+    /// Whether a token is within its grant.
+    fn permits(&self, seq: u64, event: &Event) -> Result<(), VerifyError> {
+        if self.grant_digest != event.grant_digest {
+            return Err(VerifyError::OtherGrant { seq });
+        }
+        if let (Some(token), Some(grant)) = (event.expires_at, self.expires_at)
+            && token > grant
+        {
+            return Err(VerifyError::OutlivesGrant { seq });
+        }
+        // An approval of before audiences were recorded says nothing of them; a grant for another server is for that one.
+        let access = event.detail.get("kind").is_none_or(|kind| kind == "access_token");
+        if access
+            && !self.audience.is_empty()
+            && event.audience.iter().any(|audience| !self.audience.contains(audience))
+        {
+            return Err(VerifyError::OtherAudience { seq });
+        }
+        // A use takes exactly one from what was left before it.
+        if let (Some(before), Some(after)) = (self.uses_left, event.uses_left)
+            && before.checked_sub(1) != Some(after)
+        {
+            return Err(VerifyError::UseWithoutGrant { seq });
+        }
+        Ok(())
     }
 }
 

@@ -1,6 +1,7 @@
 //! What the log is told about an intent.
 
 use jiff::Timestamp;
+use marque_audit::trail::PARENT_INTENT;
 use marque_audit::{Event, EventKind, PlaybookPin, PolicyPin};
 use marque_spiffe::SpiffeId;
 use serde_json::json;
@@ -78,6 +79,9 @@ impl Intent {
         }
         if let Some(url) = post_check {
             event = event.with_detail("post_check_url", url.as_str());
+        }
+        if let Some(parent) = &grant.parent {
+            event = event.with_detail(PARENT_INTENT, parent.id.as_str());
         }
         for (name, label) in [("session", &grant.session), ("task", &grant.task)] {
             if let Some(label) = label {
@@ -176,6 +180,7 @@ impl Intent {
             event = event.with_detail("report_digest", digest.to_string());
         }
         if self.state == State::Approved {
+            event = event.with_audience(self.grant.audiences.iter().cloned());
             let approvers: Vec<String> =
                 self.approvals.iter().map(|approval| approval.approver().to_string()).collect();
             event = event

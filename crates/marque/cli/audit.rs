@@ -1,13 +1,17 @@
 //! `marque audit`: prove the log, copy it, look into it.
 
+mod completeness;
+mod proof;
+mod source;
+mod trail;
+mod verify;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
 use futures::StreamExt;
-use marque_audit::verify::verify_store;
-use marque_audit::{Leaf, VerifiedLog, VerifierKey, folder};
-use serde::Serialize;
+use marque_audit::{Event, Leaf, VerifierKey, folder};
 
 use super::Session;
 use super::daemon::Home;
@@ -26,6 +30,10 @@ Examples:
   marque audit export --to /backup/log               # C2SP tlog-tiles, readable by public tools
   marque audit verify --log /backup/log --key prod.vkey
   marque audit tail --follow
+  marque audit path --ticket CHG-1842                # who did what for a ticket, in order
+  marque audit prove --token tok_01… --to t.tlog-proof
+  marque audit check-proof t.tlog-proof --key prod.vkey   # without any server
+  marque audit completeness                          # has everything that happened a record?
 
 Keep checkpoints and the key away from the host: whoever owns it could write the log anew and sign it, but cannot make
 it fit a checkpoint that you kept.")]
@@ -39,7 +47,15 @@ enum AuditCommand {
     /// Show the size of the log, its newest checkpoint and the key that verifies it
     Info,
     /// Verify the log: every leaf, the tree, the signature, and that every token had its approved intent
-    Verify(VerifyArgs),
+    Verify(verify::VerifyArgs),
+    /// Write the proof that one leaf is in the log, for whoever has the key and nothing else
+    Prove(proof::ProveArgs),
+    /// Check such a proof, without a daemon and without the log
+    CheckProof(proof::CheckArgs),
+    /// Show what the log says about an agent, a grant, a ticket or a token, in order and with what came of it
+    Path(trail::PathArgs),
+    /// Hold the tokens of the store, and what others counted, against the records
+    Completeness(completeness::CompletenessArgs),
     /// Copy the log into a folder, in the form of C2SP tlog-tiles; an earlier copy is continued
     Export {
         /// The folder
@@ -58,19 +74,6 @@ enum AuditCommand {
         #[arg(long, short = 'f')]
         follow: bool,
     },
-}
-
-#[derive(Debug, Args)]
-struct VerifyArgs {
-    /// A copy of the log made by `marque audit export` [default: the log of the running daemon]
-    #[arg(long, value_name = "DIR")]
-    log: Option<PathBuf>,
-    /// A checkpoint that was kept away from the host: the log must contain everything that it covers
-    #[arg(long, value_name = "FILE")]
-    checkpoint: Option<PathBuf>,
-    /// The key that verifies checkpoints: a vkey, or a file with one [default: the daemon's own word]
-    #[arg(long, value_name = "VKEY|FILE")]
-    key: Option<KeySource>,
 }
 
 /// Where a verifier key was given.
@@ -99,23 +102,15 @@ impl KeySource {
     }
 }
 
-#[derive(Debug, Serialize)]
-struct Verified {
-    verified: bool,
-    origin: String,
-    size: u64,
-    root: String,
-    leaves: u64,
-    key: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    older_checkpoint: Option<PathBuf>,
-}
-
 impl AuditArgs {
     pub(super) async fn run(self, session: &mut Session) -> Result<(), Failure> {
         match self.command {
             AuditCommand::Info => info(session).await,
-            AuditCommand::Verify(args) => verify(session, args).await,
+            AuditCommand::Verify(args) => args.run(session).await,
+            AuditCommand::Prove(args) => args.run(session).await,
+            AuditCommand::CheckProof(args) => args.run(session),
+            AuditCommand::Path(args) => args.run(session).await,
+            AuditCommand::Completeness(args) => args.run(session).await,
             AuditCommand::Export { to, key } => export(session, &to, key).await,
             AuditCommand::Tail { lines, follow } => tail(session, lines, follow).await,
         }
@@ -140,48 +135,6 @@ async fn info(session: &mut Session) -> Result<(), Failure> {
         };
         all.iter().map(page).collect::<Vec<_>>().join("\n")
     })
-}
-
-async fn verify(session: &mut Session, args: VerifyArgs) -> Result<(), Failure> {
-    let VerifyArgs { log, checkpoint, key } = args;
-    let older = checkpoint.as_deref().map(read_checkpoint).transpose()?;
-    let own_word = key.is_none();
-    let (key, verified) = match log {
-        Some(folder) => {
-            let key = key_or_ask(session, key).await?;
-            let verified = folder::verify_folder(&folder, &key, older.as_deref())
-                .map_err(|error| Failure::because("the copy is not sound", &error))?;
-            (key, verified)
-        }
-        None => {
-            let log = RemoteLog::open(session.home().await?.admin).await?;
-            let key = key_of(key, log.info())?;
-            let verified = verify_store(&log, &key, older.as_deref())
-                .await
-                .map_err(|error| Failure::because("the log is not sound", &error))?;
-            (key, verified)
-        }
-    };
-    let VerifiedLog { checkpoint: signed, leaves } = verified;
-    let verified = Verified {
-        verified: true,
-        origin: signed.origin,
-        size: signed.size,
-        root: signed.root.to_string(),
-        leaves,
-        key: key.to_string(),
-        older_checkpoint: checkpoint,
-    };
-    session.output.show(&verified, |verified| {
-        let Verified { origin, size, root, .. } = verified;
-        format!("The log {} is sound: {size} leaves, root {root}", visible(origin))
-    })?;
-    if own_word {
-        session.output.remark(
-            "The key is the daemon's own word; pass --key with one that you kept to rely on it.",
-        )?;
-    }
-    Ok(())
 }
 
 async fn export(session: &mut Session, to: &Path, key: Option<KeySource>) -> Result<(), Failure> {
@@ -223,6 +176,12 @@ async fn tail(session: &mut Session, lines: u64, follow: bool) -> Result<(), Fai
 /// One event on one line: when, what, and whom it is about.
 fn event_line(leaf: &Leaf) -> String {
     let event = leaf.event();
+    let at = leaf.recorded().strftime("%Y-%m-%d %H:%M:%S%.3f");
+    visible(&format!("{:>6}  {at}  {:<34}  {}", leaf.seq(), event.kind.as_str(), facts(event)))
+}
+
+/// Whom and what an event is about, in short.
+fn facts(event: &Event) -> String {
     let facts = [
         ("agent", event.agent.as_ref().map(ToString::to_string)),
         ("intent", event.intent.clone()),
@@ -233,8 +192,7 @@ fn event_line(leaf: &Leaf) -> String {
     ];
     let facts: Vec<String> =
         facts.into_iter().filter_map(|(name, fact)| Some(format!("{name}={}", fact?))).collect();
-    let at = leaf.recorded().strftime("%Y-%m-%d %H:%M:%S%.3f");
-    visible(&format!("{:>6}  {at}  {:<34}  {}", leaf.seq(), event.kind.as_str(), facts.join(" ")))
+    facts.join(" ")
 }
 
 fn key_of(given: Option<KeySource>, info: &LogInfoView) -> Result<VerifierKey, Failure> {
@@ -261,11 +219,5 @@ async fn key_or_ask(session: &Session, given: Option<KeySource>) -> Result<Verif
             "a copy of the log is verified by a key, and none was given",
             "pass --key, or name a running daemon of the trust domain",
         )
-    })
-}
-
-fn read_checkpoint(file: &Path) -> Result<String, Failure> {
-    fs::read_to_string(file).map_err(|error| {
-        Failure::because(format!("cannot read the checkpoint `{}`", file.display()), &error)
     })
 }

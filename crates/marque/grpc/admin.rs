@@ -300,6 +300,13 @@ impl Admin for AdminService {
         self.token(request).await
     }
 
+    async fn page_tokens(
+        &self,
+        request: Request<proto::PageTokensRequest>,
+    ) -> Result<Response<proto::PageTokensResponse>, Status> {
+        self.tokens_after(request).await
+    }
+
     async fn revoke_token(
         &self,
         request: Request<proto::RevokeTokenRequest>,

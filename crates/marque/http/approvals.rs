@@ -368,7 +368,7 @@ fn one<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
 }
 
 /// What the caller shows: a bearer token or our cookie, one of them and once.
-fn shown(headers: &HeaderMap) -> Option<Shown> {
+pub(super) fn shown(headers: &HeaderMap) -> Option<Shown> {
     let cookie = cookie(headers, SESSION_COOKIE);
     if headers.contains_key(header::AUTHORIZATION) {
         let token = super::intents::bearer(headers)?;

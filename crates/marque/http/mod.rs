@@ -9,6 +9,7 @@ mod asked;
 pub mod bundle;
 mod discovery;
 mod intents;
+mod log;
 mod negotiation;
 pub mod openapi;
 mod problem;
@@ -24,15 +25,18 @@ use axum::{
     http::{HeaderMap, HeaderValue, StatusCode, header},
 };
 use futures::future::BoxFuture;
+use marque_audit::TreeError;
+use marque_audit::folder::TilePath;
 use marque_exchange::{
     AuthenticatedClient, BackchannelRequest, BackchannelResponse, Introspection,
     IntrospectionRequest, IssuerUrl, OAuthError, Offers, Presented, RevocationRequest,
-    SignedStatusList, TokenRequest, TokenResponse,
+    SignedStatusList, TokenId, TokenRequest, TokenResponse,
 };
 use marque_intent::{
     Denial, DenialCode, IdempotencyKey, Intent, IntentId, IntentRequest, Justification, Outcome,
     PlaybookSummary,
 };
+use marque_registry::AuditSettings;
 use marque_spiffe::{Bundle, SpiffeId};
 use serde_json::Value;
 use tower::ServiceBuilder;
@@ -41,6 +45,7 @@ use tower_http::{catch_panic::CatchPanicLayer, set_header::SetResponseHeaderLaye
 use self::routes::Routes;
 use crate::approvers::Approvers;
 pub use accept::{HttpLimits, HttpServer};
+pub use log::ReceiptError;
 
 /// One trust domain's issuer as this edge sees it.
 pub trait IssuerDoor: fmt::Debug + Send + Sync {
@@ -104,6 +109,18 @@ pub trait IssuerDoor: fmt::Debug + Send + Sync {
 
     /// What is offered: what is not has no route.
     fn offers(&self) -> &Offers;
+
+    /// Who may read the log.
+    fn log_readers(&self) -> &AuditSettings;
+
+    /// The newest checkpoint of the log, as it was signed.
+    fn checkpoint(&self) -> BoxFuture<'_, Result<Option<String>, TreeError>>;
+
+    /// The bytes of one tile or entry bundle of the log.
+    fn tile(&self, tile: TilePath) -> BoxFuture<'_, Result<Vec<u8>, TreeError>>;
+
+    /// The proof that a token is in the log, for whoever shows a JWT-SVID or the token.
+    fn receipt(&self, bearer: String, id: TokenId) -> BoxFuture<'_, Result<String, ReceiptError>>;
 
     /// The newest bundle of the trust domain.
     fn bundle(&self) -> Arc<Bundle>;
@@ -234,6 +251,7 @@ fn routes(state: &HttpState) -> Routes {
         .merge(approvals::routes(path))
         .merge(discovery::routes(path))
         .merge(bundle::routes(path))
+        .merge(log::routes(path))
         .merge(openapi::routes(path, state))
 }
 

@@ -8,6 +8,7 @@ mod approvals;
 mod discovery;
 mod forms;
 mod intents;
+mod log;
 mod oauth;
 mod operation;
 mod schemas;
@@ -54,6 +55,7 @@ pub fn document(issuer: &IssuerUrl, offers: &Offers) -> Value {
     paths.extend(oauth::paths(offers));
     paths.extend(intents::paths());
     paths.extend(approvals::paths());
+    paths.extend(log::paths());
     paths.extend(discovery::paths(issuer));
     json!({
         "openapi": "3.1.0",
@@ -69,6 +71,7 @@ pub fn document(issuer: &IssuerUrl, offers: &Offers) -> Value {
             { "name": "tokens", "description": "OAuth 2.0: exchange, and what becomes of tokens" },
             { "name": "intents", "description": "what agents ask for" },
             { "name": "approvals", "description": "what people who log in decide" },
+            { "name": "log", "description": "the audit log, which anyone can verify" },
             { "name": "discovery", "description": "what anybody may read" },
         ],
         "paths": paths,

@@ -94,7 +94,7 @@ fn answer(list: &SignedStatusList, headers: &HeaderMap) -> Response {
 }
 
 /// Whether `If-None-Match` names this tag; a list has only strong ones.
-fn is_known(headers: &HeaderMap, tag: &str) -> bool {
+pub(super) fn is_known(headers: &HeaderMap, tag: &str) -> bool {
     let values = headers.get_all(header::IF_NONE_MATCH).iter();
     values.filter_map(|value| value.to_str().ok()).flat_map(|value| value.split(',')).any(|known| {
         let known = known.trim();

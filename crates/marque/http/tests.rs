@@ -8,6 +8,7 @@ mod discovery;
 pub(super) mod door;
 mod framing;
 mod intents;
+mod log;
 mod status;
 mod token;
 

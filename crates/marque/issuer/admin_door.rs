@@ -28,6 +28,9 @@ use crate::grpc::admin::{
 use crate::identities::{Denials, SharedIdentities};
 use crate::webhooks::{WebhookError, WebhookView};
 
+/// How many tokens a page has.
+const TOKENS_AT_ONCE: usize = 1_000;
+
 impl Issuer {
     async fn change(&self, id: IntentId, change: IntentChange) -> Result<Intent, AdminError> {
         let changed = self.store.change(id.clone(), change, self.clock.now()).await;
@@ -235,6 +238,16 @@ impl AdminDoor for Issuer {
                 .ok_or_else(|| AdminError::NotFound { what: "intent", id: intent.to_string() })?;
             let records = self.store.tokens_of(intent.id()).await.map_err(unavailable)?;
             Ok(records.into_iter().map(|record| self.standing(record, &intent)).collect())
+        })
+    }
+
+    fn tokens_after(
+        &self,
+        after: Option<TokenId>,
+    ) -> BoxFuture<'_, Result<Vec<TokenRecord>, AdminError>> {
+        Box::pin(async move {
+            let page = self.store.tokens_after(after, TOKENS_AT_ONCE).await;
+            page.map_err(|failure| AdminError::Unavailable(Box::new(failure)))
         })
     }
 

@@ -4,20 +4,24 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use futures::future::BoxFuture;
+use marque_audit::TreeError;
+use marque_audit::find::token_leaf;
+use marque_audit::folder::TilePath;
 use marque_exchange::{
     AuthenticatedClient, BackchannelRequest, BackchannelResponse, Introspection,
     IntrospectionRequest, IssuerUrl, Listed, OAuthError, OAuthErrorCode, Offers, Presented,
-    RevocationRequest, SignedStatusList, TokenRequest, TokenResponse,
+    RevocationRequest, SignedStatusList, TokenId, TokenRequest, TokenResponse,
 };
 use marque_intent::{
     Denial, DenialCode, IdempotencyKey, Intent, IntentId, IntentRequest, Justification, Outcome,
     PlaybookSummary,
 };
+use marque_registry::AuditSettings;
 use marque_spiffe::{Bundle, SpiffeId};
 use serde_json::Value;
 
 use super::{DeskError, Issuer};
-use crate::http::{IntentError, IssuerDoor};
+use crate::http::{IntentError, IssuerDoor, ReceiptError};
 
 impl IssuerDoor for Issuer {
     fn issuer(&self) -> &IssuerUrl {
@@ -109,6 +113,37 @@ impl IssuerDoor for Issuer {
 
     fn offers(&self) -> &Offers {
         self.tokens.offers()
+    }
+
+    fn log_readers(&self) -> &AuditSettings {
+        self.registry().document().audit()
+    }
+
+    fn checkpoint(&self) -> BoxFuture<'_, Result<Option<String>, TreeError>> {
+        Box::pin(async move {
+            Ok(self.log_tree.checkpoint().await?.map(|signed| signed.text().to_owned()))
+        })
+    }
+
+    fn tile(&self, tile: TilePath) -> BoxFuture<'_, Result<Vec<u8>, TreeError>> {
+        Box::pin(async move { self.log_tree.tile(&tile).await })
+    }
+
+    fn receipt(&self, bearer: String, id: TokenId) -> BoxFuture<'_, Result<String, ReceiptError>> {
+        Box::pin(async move {
+            let token = self.tokens.token_for_receipt(&bearer, &id).await;
+            let token = token.map_err(ReceiptError::Refused)?;
+            let log = self.log_tree.log();
+            let found = token_leaf(log, token.id.as_str(), token.issued_at).await;
+            let leaf = found.map_err(|error| ReceiptError::Tree(error.into()))?;
+            let leaf = leaf.ok_or(ReceiptError::NotInLog)?;
+            match self.log_tree.prove(leaf.seq()).await {
+                Ok(proof) => Ok(proof.to_text()),
+                // The leaf is there: what is not there is a checkpoint that covers it.
+                Err(TreeError::NotThere) => Err(ReceiptError::Pending),
+                Err(error) => Err(ReceiptError::Tree(error)),
+            }
+        })
     }
 
     fn bundle(&self) -> Arc<Bundle> {

@@ -10,6 +10,7 @@ mod desk;
 mod endings;
 pub mod folder;
 mod foreign;
+mod growing;
 mod http_door;
 mod keys;
 mod kill;
@@ -31,7 +32,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use anyhow::Context as _;
 use jiff::Timestamp;
-use marque_audit::{Event, EventKind, LogStore, VerifierKey};
+use marque_audit::{Event, EventKind, LogStore, LogTree, VerifierKey};
 use marque_authority::{Authority, AuthorityConfig};
 use marque_exchange::{
     ClientAuthenticator, EnvironmentLookup, IssuerUrl, NonceSecret, OAuthError, SignedStatusList,
@@ -93,6 +94,7 @@ pub struct Issuer {
     denials: Arc<Denials>,
     checkpoint_key: Arc<CheckpointKey>,
     log_key: VerifierKey,
+    log_tree: Arc<LogTree>,
     clock: Arc<dyn Clock>,
     neighbours: Neighbours,
     started_at: Timestamp,
@@ -262,6 +264,8 @@ impl Issuer {
             None => sharing,
         };
         let denials = Denials::new(Arc::clone(&document), Arc::clone(&clock));
+        let log_key = checkpoint_key.verifier_key()?;
+        let log_tree = LogTree::new(Arc::clone(&store) as _, log_key.clone());
         Ok(Self {
             relationships,
             oidc_keys,
@@ -272,7 +276,8 @@ impl Issuer {
             intents,
             registrar,
             kill_switch: KillSwitch::new(Arc::clone(&store), Arc::clone(&clock)),
-            log_key: checkpoint_key.verifier_key()?,
+            log_key,
+            log_tree: Arc::new(log_tree),
             checkpoint_key,
             minting: Arc::new(minting),
             profiles: profiles(&document),

@@ -28,6 +28,7 @@ use tokio_util::sync::CancellationToken;
 use super::broker::BrokerEndpoint;
 use super::endings;
 use super::folder::{CheckedFolder, local_url};
+use super::growing::grow_tree;
 use super::pruning::prune;
 use super::watch::watch;
 use super::{Issuer, IssuerParts, Neighbours};
@@ -246,6 +247,7 @@ impl Built {
         });
         tasks.spawn(Arc::clone(&issuer.post_checks).run(stop.clone()));
         tasks.spawn(keep_up(Arc::clone(&issuer), stop.clone()));
+        tasks.spawn(grow_tree(Arc::clone(&issuer), stop.clone()));
         let (token, ending) = (stop.clone(), Arc::clone(&issuer));
         tasks.spawn(async move {
             ending.end_with_agents(token).await;

@@ -193,6 +193,14 @@ impl Reader for PooledReader {
         async move { self.tokens_of_intent(&intent).await }.boxed()
     }
 
+    fn tokens_after(
+        &self,
+        after: Option<TokenId>,
+        limit: usize,
+    ) -> BoxFuture<'_, Result<Vec<TokenRecord>, Failure>> {
+        async move { self.tokens_behind(after.as_ref(), limit).await }.boxed()
+    }
+
     fn tokens(
         &self,
         ids: Vec<TokenId>,

@@ -141,6 +141,14 @@ impl Reader for Readers {
         self.run(move |connection| life::tokens_of(connection, &intent)).boxed()
     }
 
+    fn tokens_after(
+        &self,
+        after: Option<TokenId>,
+        limit: usize,
+    ) -> BoxFuture<'_, Result<Vec<TokenRecord>, Failure>> {
+        self.run(move |connection| life::tokens_after(connection, after.as_ref(), limit)).boxed()
+    }
+
     fn tokens(
         &self,
         ids: Vec<TokenId>,

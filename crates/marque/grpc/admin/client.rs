@@ -6,6 +6,7 @@ use std::time::Duration;
 use futures::stream::BoxStream;
 use futures::{StreamExt, TryStreamExt};
 use jiff::Timestamp;
+use marque_audit::completeness::KeptToken;
 use marque_intent::kill::KillScope;
 use marque_intent::{Narrowing, Posture, PostureScope, PostureSignal, State};
 use marque_registry::NewEntry;
@@ -22,7 +23,7 @@ use crate::webhooks::WebhookView;
 use super::view::{
     ApproverRecordView, EntryView, ExplanationView, IntentView, KillStateView, LeafView,
     LogInfoView, PlaybookView, RefusedCallerView, ReportView, SharedIdentityView, StatusView,
-    TokenView,
+    TokenView, kept_token,
 };
 
 /// A client of one admin socket.
@@ -345,6 +346,16 @@ impl AdminClient {
         let answer = self.inner.get_token(proto::GetTokenRequest { id }).await?.into_inner();
         let proto::GetTokenResponse { token } = answer;
         Ok(token.ok_or(CallError::Malformed("token"))?.into())
+    }
+
+    /// What is kept of tokens, by their ids, from the one behind `after` on: one page, empty behind the last.
+    ///
+    /// # Errors
+    /// As [`Self::status`].
+    pub async fn tokens_after(&mut self, after: String) -> Result<Vec<KeptToken>, CallError> {
+        let answer = self.inner.page_tokens(proto::PageTokensRequest { after }).await?;
+        let proto::PageTokensResponse { tokens } = answer.into_inner();
+        tokens.into_iter().map(kept_token).collect()
     }
 
     /// Ends a token and all that derives from it. Gives the ids of those that this ended.

@@ -136,6 +136,12 @@ pub trait AdminDoor: Debug + Send + Sync {
     /// What is kept of an intent's tokens, the oldest first.
     fn tokens_of(&self, intent: IntentId) -> BoxFuture<'_, Result<Vec<TokenStanding>, AdminError>>;
 
+    /// What is kept of tokens, by their ids, from the one behind `after` on: one page, empty behind the last.
+    fn tokens_after(
+        &self,
+        after: Option<TokenId>,
+    ) -> BoxFuture<'_, Result<Vec<TokenRecord>, AdminError>>;
+
     /// What is kept of one token.
     fn token(&self, id: TokenId) -> BoxFuture<'_, Result<TokenStanding, AdminError>>;
 

@@ -32,6 +32,19 @@ impl AdminService {
         Ok(Response::new(proto::GetTokenResponse { token: Some(token(&found)) }))
     }
 
+    pub(super) async fn tokens_after(
+        &self,
+        request: Request<proto::PageTokensRequest>,
+    ) -> Result<Response<proto::PageTokensResponse>, Status> {
+        self.operator("PageTokens", &request).await?;
+        let proto::PageTokensRequest { after } = request.into_inner();
+        let after = Some(after).filter(|id| !id.is_empty());
+        let after = after.map(|id| requests::token_id(&id)).transpose()?;
+        let found = self.door.tokens_after(after).await.map_err(error::admin)?;
+        let tokens = found.iter().map(kept).collect();
+        Ok(Response::new(proto::PageTokensResponse { tokens }))
+    }
+
     pub(super) async fn end_token(
         &self,
         request: Request<proto::RevokeTokenRequest>,
@@ -42,6 +55,17 @@ impl AdminService {
         let revoked = self.door.revoke_token(operator, id, reason).await.map_err(error::admin)?;
         let revoked = revoked.iter().map(ToString::to_string).collect();
         Ok(Response::new(proto::RevokeTokenResponse { revoked }))
+    }
+}
+
+fn kept(record: &TokenRecord) -> proto::KeptToken {
+    proto::KeptToken {
+        id: record.id.to_string(),
+        intent: record.intent.to_string(),
+        derived: record.parent.is_some(),
+        used: record.used_at.is_some(),
+        revoked: record.revoked_at.is_some(),
+        expires_at: Some(timestamp(record.expires_at)),
     }
 }
 

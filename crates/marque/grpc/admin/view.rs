@@ -12,6 +12,7 @@ pub use inquiries::{
     RefusedCallerView, SharedIdentityView,
 };
 pub use tokens::TokenView;
+pub(super) use tokens::kept_token;
 
 use std::collections::BTreeMap;
 

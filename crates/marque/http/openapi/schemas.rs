@@ -9,6 +9,7 @@ use serde_json::{Map, Value, json};
 
 use super::{forms, operation::reference};
 use crate::http::approvals::CODES;
+use crate::http::log::CODES as LOG_CODES;
 
 /// The schemas by name.
 pub(super) fn all(offers: &Offers) -> Map<String, Value> {
@@ -20,6 +21,7 @@ pub(super) fn all(offers: &Offers) -> Map<String, Value> {
         ("Retry", retry()),
         ("DenialCode", json!({ "type": "string", "enum": codes() })),
         ("ApprovalCode", json!({ "type": "string", "enum": CODES })),
+        ("LogCode", json!({ "type": "string", "enum": LOG_CODES })),
         ("DenialClass", json!({ "type": "string", "enum": classes() })),
         ("AuthorizationDetail", authorization_detail()),
         ("IntentRequest", intent_request()),
@@ -226,7 +228,7 @@ fn problem() -> Value {
             "status": { "type": "integer" },
             "detail": text(),
             "decision": { "type": "string", "enum": ["deny"] },
-            "code": { "anyOf": [reference("DenialCode"), reference("ApprovalCode")] },
+            "code": { "anyOf": [reference("DenialCode"), reference("ApprovalCode"), reference("LogCode")] },
             "class": reference("DenialClass"),
             "retry": reference("Retry"),
             "remediation": exactly(&json!({ "kind": text(), "text": text() }), &["kind", "text"]),

@@ -10,10 +10,13 @@ use std::{
 };
 
 use futures::future::BoxFuture;
+use marque_audit::TreeError;
+use marque_audit::folder::TilePath;
 use marque_exchange::{
     AnswerForm, AuthenticatedClient, BackchannelRequest, BackchannelResponse, Introspection,
     IntrospectionRequest, IssuedToken, IssuerUrl, OAuthError, OAuthErrorCode, Offers,
-    PeerCertificate, Presented, RevocationRequest, SignedStatusList, TokenRequest, TokenResponse,
+    PeerCertificate, Presented, ReceiptRefusal, RevocationRequest, SignedStatusList, TokenId,
+    TokenRequest, TokenResponse,
 };
 use marque_intent::{
     ApprovalRule, AuthorizationDetail, Delivery, Denial, DenialCode, Digest, Grant, GrantTerms,
@@ -21,12 +24,13 @@ use marque_intent::{
     PlaybookSummary, Ruling,
 };
 use marque_jose::CompactToken;
+use marque_registry::{AuditSettings, TrustDomainDocument};
 use marque_spiffe::{Bundle, SpiffeId};
 use marque_testkit::{START, ScratchTrustDomain};
 use serde_json::{Value, json};
 use tokio::sync::Notify;
 
-use crate::http::{IntentError, IssuerDoor};
+use crate::http::{IntentError, IssuerDoor, ReceiptError};
 
 pub(in crate::http) const AGENT: &str = "spiffe://prod.example.org/agent/rotator";
 pub(in crate::http) const INTENT: &str = "int_00000000000000000000000001";
@@ -63,6 +67,7 @@ pub(in crate::http) struct FakeDoor {
     pub(in crate::http) panics: bool,
     pub(in crate::http) offers: Offers,
     pub(in crate::http) bundle: Mutex<Arc<Bundle>>,
+    pub(in crate::http) document: Arc<TrustDomainDocument>,
 }
 
 impl Default for FakeDoor {
@@ -86,6 +91,7 @@ impl FakeDoor {
             panics: false,
             offers: Offers::ALL,
             bundle: Mutex::new(ScratchTrustDomain::new("prod.example.org").bundle()),
+            document: document(""),
         }
     }
 
@@ -105,6 +111,15 @@ impl FakeDoor {
     }
 }
 
+/// A trust domain's document with some more in it.
+pub(in crate::http) fn document(more: &str) -> Arc<TrustDomainDocument> {
+    let shipped =
+        concat!(env!("CARGO_MANIFEST_DIR"), "/trust-domains/prod.example.org/trust-domain.toml");
+    let text = std::fs::read_to_string(shipped).unwrap();
+    let text = format!("{text}\n{more}");
+    Arc::new(TrustDomainDocument::parse(shipped.as_ref(), &text).unwrap())
+}
+
 fn peer_in_words(peer: Option<&PeerCertificate>) -> String {
     peer.map_or_else(
         || "nobody".to_owned(),
@@ -115,6 +130,44 @@ fn peer_in_words(peer: Option<&PeerCertificate>) -> String {
 impl IssuerDoor for FakeDoor {
     fn issuer(&self) -> &IssuerUrl {
         &self.issuer
+    }
+
+    fn log_readers(&self) -> &AuditSettings {
+        self.document.audit()
+    }
+
+    fn checkpoint(&self) -> BoxFuture<'_, Result<Option<String>, TreeError>> {
+        Box::pin(async { Ok(Some("checkpoint".to_owned())) })
+    }
+
+    fn tile(&self, tile: TilePath) -> BoxFuture<'_, Result<Vec<u8>, TreeError>> {
+        Box::pin(async move {
+            self.called(tile.to_path().display().to_string());
+            match tile.first() {
+                Some(0) => Ok(vec![7; 32 * tile.width()]),
+                Some(256) => Err(TreeError::Behind),
+                _ => Err(TreeError::NotThere),
+            }
+        })
+    }
+
+    fn receipt(&self, bearer: String, id: TokenId) -> BoxFuture<'_, Result<String, ReceiptError>> {
+        Box::pin(async move {
+            self.called(format!("receipt {id}"));
+            match bearer.as_str() {
+                "agent" => Ok("proof".to_owned()),
+                "early" => Err(ReceiptError::Pending),
+                "stranger" => Err(ReceiptError::Refused(ReceiptRefusal::NotFound)),
+                "stopped" => {
+                    let code = DenialCode::KillSwitchAgent;
+                    Err(ReceiptError::Refused(ReceiptRefusal::Stopped(code)))
+                }
+                _ => {
+                    let error = OAuthError::new(OAuthErrorCode::InvalidClient, "nobody");
+                    Err(ReceiptError::Refused(ReceiptRefusal::Unauthenticated(error)))
+                }
+            }
+        })
     }
 
     fn is_ready(&self) -> bool {

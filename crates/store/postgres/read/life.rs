@@ -40,6 +40,18 @@ impl PooledReader {
         Ok(tokens)
     }
 
+    /// By their ids, from the one behind `after` on.
+    pub(super) async fn tokens_behind(
+        &self,
+        after: Option<&TokenId>,
+        limit: usize,
+    ) -> Result<Vec<TokenRecord>, Failure> {
+        let query = "SELECT id, document::text FROM tokens WHERE id > $1 ORDER BY id LIMIT $2";
+        let after = after.map_or("", TokenId::as_str);
+        let rows = self.query(query, &[&after, &signed(limit as u64)]).await?;
+        rows.iter().map(|row| read("tokens", row.try_get(0)?, row.try_get(1)?)).collect()
+    }
+
     pub(super) async fn tokens_by_id(
         &self,
         ids: &[TokenId],

@@ -28,6 +28,22 @@ pub(super) fn tokens_of(
     Ok(tokens)
 }
 
+/// By their ids, from the one behind `after` on.
+pub(super) fn tokens_after(
+    connection: &Connection,
+    after: Option<&TokenId>,
+    limit: usize,
+) -> Result<Vec<TokenRecord>, Failure> {
+    let mut statement = connection
+        .prepare_cached("SELECT id, document FROM tokens WHERE id > ?1 ORDER BY id LIMIT ?2")?;
+    let after = after.map_or("", TokenId::as_str);
+    let rows = statement.query_map(params![after, signed(limit as u64)], |row| {
+        Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?))
+    })?;
+    let read = |(id, document): (String, String)| read("tokens", &id, &document);
+    rows.map(|row| row.map_err(Failure::from).and_then(read)).collect()
+}
+
 /// The first place that is taken: the end of one index, whatever is in the table.
 pub(in super::super) const FIRST_PLACE: &str =
     "SELECT place FROM tokens WHERE place IS NOT NULL ORDER BY place LIMIT 1";

@@ -6,7 +6,7 @@ use std::time::Duration;
 use futures::future::BoxFuture;
 use jiff::Timestamp;
 use marque_audit::{LogStore, VerifierKey};
-use marque_exchange::TokenId;
+use marque_exchange::{TokenId, TokenRecord};
 use marque_intent::kill::{KillScope, KillState, NewKill};
 use marque_intent::pace::{Family, Standing};
 use marque_intent::{
@@ -261,6 +261,15 @@ impl AdminDoor for FakeDoor {
         let tokens = self.tokens.lock().unwrap().clone();
         let of = tokens.into_iter().filter(move |token| token.record.intent == intent);
         Box::pin(async move { Ok(of.collect()) })
+    }
+
+    fn tokens_after(
+        &self,
+        after: Option<TokenId>,
+    ) -> BoxFuture<'_, Result<Vec<TokenRecord>, AdminError>> {
+        let tokens = self.tokens.lock().unwrap().clone().into_iter().map(|token| token.record);
+        let behind = move |token: &TokenRecord| after.as_ref().is_none_or(|id| token.id > *id);
+        Box::pin(async move { Ok(tokens.filter(behind).collect()) })
     }
 
     fn token(&self, id: TokenId) -> BoxFuture<'_, Result<TokenStanding, AdminError>> {

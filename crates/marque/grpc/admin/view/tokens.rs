@@ -1,8 +1,10 @@
 //! What an operator is shown of an issued token.
 
 use jiff::Timestamp;
+use marque_audit::completeness::KeptToken;
 use serde::Serialize;
 
+use super::super::super::client::CallError;
 use super::super::super::proto::admin as proto;
 use super::super::super::time::from_timestamp;
 
@@ -95,4 +97,14 @@ impl From<proto::Token> for TokenView {
             ended_code,
         }
     }
+}
+
+/// A token as it is held against the log.
+pub(in crate::grpc::admin) fn kept_token(
+    message: proto::KeptToken,
+) -> Result<KeptToken, CallError> {
+    let proto::KeptToken { id, intent, derived, used, revoked, expires_at } = message;
+    let expires_at = expires_at.and_then(from_timestamp);
+    let expires_at = expires_at.ok_or(CallError::Malformed("expires_at"))?;
+    Ok(KeptToken { id, intent, derived, used, revoked, expires_at })
 }

@@ -64,6 +64,26 @@ fn using(token: &TokenRecord) -> TokenUse {
     }
 }
 
+pub(crate) async fn every_token_that_is_kept_is_listed_once_page_by_page(engine: impl Engine) {
+    let store = engine.open().await;
+    let mut all = BTreeSet::new();
+    for name in ["a", "b", "c"] {
+        let (intent, token) = issued(&store, name).await;
+        all.insert(derived(&store, &intent, &token, "d").await.id);
+        all.insert(token.id);
+    }
+    let mut listed = Vec::new();
+    loop {
+        let page = store.tokens_after(listed.last().cloned(), 4).await.unwrap();
+        assert!(page.len() <= 4);
+        if page.is_empty() {
+            break;
+        }
+        listed.extend(page.into_iter().map(|token| token.id));
+    }
+    assert_eq!((listed.len(), listed.into_iter().collect()), (6, all));
+}
+
 pub(crate) async fn oauth_12_3_a_revocation_takes_all_that_derives_along_with_a_leaf_for_each(
     engine: impl Engine,
 ) {

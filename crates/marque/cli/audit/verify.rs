@@ -1,0 +1,146 @@
+//! `marque audit verify`: is the log what it was, and did nobody get more than was granted?
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use marque_audit::{LogVerifier, VerifiedLog, VerifyError};
+use serde::Serialize;
+
+use super::super::Session;
+use super::super::failure::Failure;
+use super::super::output::{put, visible};
+use super::KeySource;
+use super::source::LogSource;
+
+/// How many leaves there are between two words about how far it is.
+const TELL_EVERY: u64 = 100_000;
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Everything that is found has a stable code (docs/audit.md). Exit codes: 0 sound, 1 not sound, 2 usage.
+
+Examples:
+  marque audit verify                                      # a running daemon's log
+  marque audit verify --checkpoint kept.note --key prod.vkey
+  marque audit verify --log /backup/log --key prod.vkey --output json
+  marque audit verify --from 120000                        # the whole tree; the rules from leaf 120000 on")]
+pub(super) struct VerifyArgs {
+    /// A copy of the log made by `marque audit export` [default: the log of the running daemon]
+    #[arg(long, value_name = "DIR")]
+    log: Option<PathBuf>,
+    /// A checkpoint that was kept away from the host: the log must contain everything that it covers
+    #[arg(long, value_name = "FILE")]
+    checkpoint: Option<PathBuf>,
+    /// The key that verifies checkpoints: a vkey, or a file with one [default: the daemon's own word]
+    #[arg(long, value_name = "VKEY|FILE")]
+    key: Option<KeySource>,
+    /// Judge what leaves did from this one on; the tree is verified as a whole all the same
+    #[arg(long, value_name = "N")]
+    from: Option<u64>,
+    /// Judge what leaves did up to this one
+    #[arg(long, value_name = "N")]
+    to: Option<u64>,
+}
+
+#[derive(Debug, Serialize)]
+struct Verified {
+    verified: bool,
+    origin: String,
+    size: u64,
+    root: String,
+    leaves: u64,
+    key: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    older_checkpoint: Option<PathBuf>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    findings: Vec<Finding>,
+}
+
+#[derive(Debug, Serialize)]
+struct Finding {
+    code: &'static str,
+    leaf: Option<u64>,
+    message: String,
+}
+
+impl VerifyArgs {
+    pub(super) async fn run(self, session: &mut Session) -> Result<(), Failure> {
+        let Self { log, checkpoint, key, from, to } = self;
+        let judged = from.unwrap_or(0)..=to.unwrap_or(u64::MAX);
+        if judged.is_empty() {
+            return Err(Failure::usage("--from is behind --to").next("exchange them"));
+        }
+        let older = checkpoint.as_deref().map(read_checkpoint).transpose()?;
+        let own_word = key.is_none();
+        let mut source = LogSource::open(session, log, key).await?;
+        let verifier = LogVerifier::new(source.checkpoint(), source.key(), older.as_deref());
+        let mut verifier = verifier.map_err(|error| unsound(&error))?.judging(judged).going_on();
+        let size = source.size();
+        let output = &mut session.output;
+        source
+            .each(|leaf| {
+                verifier.push(leaf).map_err(|error| unsound(&error))?;
+                let done = verifier.size();
+                if done.is_multiple_of(TELL_EVERY) {
+                    output.ask(&format!("verified {done} of {size} leaves\n"))?;
+                }
+                Ok(false)
+            })
+            .await?;
+        let findings: Vec<Finding> = verifier.findings().iter().map(finding).collect();
+        let VerifiedLog { checkpoint: signed, leaves } =
+            verifier.finish().map_err(|error| unsound(&error))?;
+        let verified = Verified {
+            verified: findings.is_empty(),
+            origin: signed.origin,
+            size: signed.size,
+            root: signed.root.to_string(),
+            leaves,
+            key: source.key().to_string(),
+            older_checkpoint: checkpoint,
+            findings,
+        };
+        session.output.show(&verified, text)?;
+        if own_word {
+            session.output.remark(
+                "The key is the daemon's own word; pass --key with one that you kept to rely on it.",
+            )?;
+        }
+        match verified.findings.first() {
+            None => Ok(()),
+            Some(first) => {
+                let count = verified.findings.len();
+                let message =
+                    format!("the log is whole, and {count} of its leaves break the rules");
+                Err(Failure::failed(message).code(Some(first.code.to_owned())))
+            }
+        }
+    }
+}
+
+fn text(verified: &Verified) -> String {
+    let Verified { origin, size, root, findings, .. } = verified;
+    if findings.is_empty() {
+        return format!("The log {} is sound: {size} leaves, root {root}", visible(origin));
+    }
+    let mut text = format!("The log {} is whole: {size} leaves, root {root}\n", visible(origin));
+    for Finding { code, leaf: _, message } in findings {
+        put(&mut text, format_args!("{code:<28}  {}\n", visible(message)));
+    }
+    text
+}
+
+fn finding(error: &VerifyError) -> Finding {
+    Finding { code: error.kind(), leaf: error.seq(), message: error.to_string() }
+}
+
+fn unsound(error: &VerifyError) -> Failure {
+    Failure::because("the log is not sound", error).code(Some(error.kind().to_owned()))
+}
+
+fn read_checkpoint(file: &Path) -> Result<String, Failure> {
+    fs::read_to_string(file).map_err(|error| {
+        Failure::because(format!("cannot read the checkpoint `{}`", file.display()), &error)
+    })
+}

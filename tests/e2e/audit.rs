@@ -1,0 +1,365 @@
+//! The log that anyone can verify: as tiles over HTTPS, as receipts and proofs, as a timeline, and against the store.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde_json::{Value, json};
+use tokio::process::Command;
+
+use crate::support::daemon::{Daemon, PRODUCTION, RESTARTER, ROTATOR, SECOND_ROTATOR};
+use crate::support::folder;
+use crate::support::http::{Answer, Call, Http};
+use crate::support::log;
+use crate::support::node;
+use crate::support::oauth::{Client, INGRESS, approved_rotation};
+use crate::support::operator::{Operator, Said, run_marque};
+use crate::support::tokens::claims;
+use crate::support::wait::until;
+
+const AUDITOR: &str = "/service/auditor";
+
+async fn daemon() -> Daemon {
+    Daemon::start_with(|trust_domains| {
+        let more = format!("\n[audit]\nreaders = [\"spiffe://{PRODUCTION}{AUDITOR}\"]\n");
+        folder::append(&trust_domains.join(PRODUCTION), "trust-domain.toml", &more);
+    })
+    .await
+}
+
+/// The key that verifies the log, as somebody would keep it.
+pub(crate) async fn key(operator: &Operator) -> String {
+    let info = operator.json(&["audit", "info"]).await;
+    info[0]["verifier_key"].as_str().expect("a key").to_owned()
+}
+
+fn jti(token: &str) -> String {
+    claims(token)["jti"].as_str().expect("a jti").to_owned()
+}
+
+/// The answer of a body that is no text.
+async fn bytes(http: &Http, url: &str, bearer: Option<&str>) -> http::Response<Vec<u8>> {
+    let mut request = http::Request::get(url);
+    if let Some(token) = bearer {
+        request = request.header("authorization", format!("Bearer {token}"));
+    }
+    let (parts, ()) = request.body(()).expect("a request").into_parts();
+    http.pass(parts, Vec::new()).await.expect("an answer")
+}
+
+fn files(folder: &Path) -> Vec<PathBuf> {
+    let entries =
+        fs::read_dir(folder).expect("a folder").map(|entry| entry.expect("an entry").path());
+    entries.flat_map(|path| if path.is_dir() { files(&path) } else { vec![path] }).collect()
+}
+
+/// A command that needs no daemon.
+async fn alone(arguments: &[&str]) -> Said {
+    let all = ["--output", "json"].iter().chain(arguments);
+    run_marque(&all.map(|argument| (*argument).to_owned()).collect::<Vec<_>>()).await
+}
+
+/// The refusal of a command, by its code.
+#[track_caller]
+pub(crate) fn found(said: &Said) -> String {
+    assert_eq!(said.code, 1, "{said:?}");
+    let report: Value =
+        serde_json::from_str(said.err.lines().last().expect("a report")).expect("JSON");
+    report["code"].as_str().unwrap_or_else(|| panic!("no code: {said:?}")).to_owned()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_log_is_served_as_the_static_tiles_of_an_exported_copy_and_leaves_are_for_readers() {
+    let daemon = daemon().await;
+    let rotator = Client::start(&daemon, ROTATOR).await;
+    let auditor = Client::service(&daemon, PRODUCTION, AUDITOR).await;
+    rotator.exchange(&approved_rotation(&daemon, &rotator).await).await.expect(200);
+    let copy = daemon.path("log");
+    let leaves = log::export(&daemon.operator(PRODUCTION), &copy).await;
+    let (http, prefix) = (&rotator.http, format!("{}/log", rotator.place.issuer_url));
+
+    let checkpoint = http.send(Call::get(&format!("{prefix}/checkpoint"))).await.expect(200);
+    assert_eq!(checkpoint.headers["content-type"], "text/plain; charset=utf-8");
+    let size: usize = checkpoint.body.lines().nth(1).expect("a size").parse().expect("a number");
+    assert!(size >= leaves.len(), "{checkpoint:?}");
+    let kept = daemon.path("kept.note");
+    fs::write(&kept, &checkpoint.body).expect("a file");
+    let kept = kept.display().to_string();
+    daemon.operator(PRODUCTION).run(&["audit", "verify", "--checkpoint", &kept]).await.succeeded();
+
+    for file in files(&copy.join("tile")) {
+        let name = file.strip_prefix(&copy).expect("a path").display().to_string();
+        let url = format!("{prefix}/{name}");
+        let (bearer, cached) = match name.starts_with("tile/entries") {
+            true => (Some(auditor.svid.as_str()), "private, max-age=31536000, immutable"),
+            false => (None, "public, max-age=31536000, immutable"),
+        };
+        let tile = bytes(http, &url, bearer).await;
+        assert_eq!(tile.status(), 200, "{name}");
+        assert_eq!(tile.headers()["content-type"], "application/octet-stream", "{name}");
+        assert_eq!(tile.headers()["cache-control"], cached, "{name}");
+        assert!(*tile.body() == fs::read(&file).expect("the file"), "{name}");
+    }
+    let entries = format!("{prefix}/tile/entries/000.p/1");
+    http.send(Call::get(&entries)).await.expect(401);
+    http.send(Call::get(&entries).bearer(&rotator.svid)).await.refused("log_reader_required");
+    assert_eq!(bytes(http, &entries, Some(&auditor.svid)).await.status(), 200);
+    let beyond = format!("{prefix}/tile/0/000");
+    http.send(Call::get(&beyond)).await.refused("log_piece_not_found");
+    daemon.operator(PRODUCTION).kill(&["agent", &auditor.place.id(AUDITOR)]).await;
+    http.send(Call::get(&entries).bearer(&auditor.svid)).await.refused("kill_switch_agent");
+}
+
+/// The receipt of a token, once a checkpoint covers it.
+async fn receipt(client: &Client, token: &str) -> Answer {
+    let url = format!("{}/v1/receipts/{}", client.place.issuer_url, jti(token));
+    until("the receipt", async || {
+        let answer = client.send(Call::get(&url).bearer(&client.svid)).await;
+        if answer.status == 404 {
+            assert_eq!(answer.json()["code"], "receipt_pending", "{answer:?}");
+            assert_eq!(answer.headers["retry-after"], "1");
+            return None;
+        }
+        Some(answer)
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_token_has_a_receipt_that_is_checked_without_any_server_and_tells_of_no_other_leaf() {
+    let daemon = daemon().await;
+    let rotator = Client::start(&daemon, ROTATOR).await;
+    let second = Client::start(&daemon, SECOND_ROTATOR).await;
+    let ingress = Client::service(&daemon, PRODUCTION, INGRESS.path).await;
+    let operator = daemon.operator(PRODUCTION);
+    let token = |answer: Answer| answer.expect(200).text("access_token");
+    let own = token(rotator.exchange(&approved_rotation(&daemon, &rotator).await).await);
+    let other = token(second.exchange(&approved_rotation(&daemon, &second).await).await);
+
+    let proof = receipt(&rotator, &own).await.expect(200);
+    assert_eq!(proof.headers["cache-control"], "no-store");
+    let (file, key) = (daemon.path("own.tlog-proof"), key(&operator).await);
+    fs::write(&file, &proof.body).expect("a file");
+    let file = file.display().to_string();
+    let check = async |more: &[&str]| {
+        alone(&[&["audit", "check-proof", &file, "--key", &key], more].concat()).await
+    };
+    let told = check(&["--token", &jti(&own)]).await.succeeded().json();
+    assert_eq!(told["leaf"]["type"], "org.marque.token.issued");
+    assert_eq!(told["leaf"]["data"]["token_id"], json!(jti(&own)));
+    assert_eq!(found(&check(&["--token", &jti(&other)]).await), "proof_of_another_leaf");
+    // A line for the form, one for the leaf, one for its number; hashes; the checkpoint.
+    let lines: Vec<&str> = proof.body.split('\n').collect();
+    assert!(lines[3..].iter().all(|line| line.len() <= 200), "{proof:?}");
+
+    // Whoever has nothing to do with the token learns nothing of it.
+    let url = format!("{}/v1/receipts/{}", rotator.place.issuer_url, jti(&own));
+    second.send(Call::get(&url).bearer(&second.svid)).await.refused("receipt_not_found");
+    second.send(Call::get(&url)).await.expect(401);
+    second.send(Call::get(&url).bearer(&other)).await.expect(401);
+    for bearer in [&ingress.svid, &own] {
+        let answer = ingress.send(Call::get(&url).bearer(bearer)).await.expect(200);
+        assert!(answer.body.starts_with("c2sp.org/tlog-proof@v1\n"), "{answer:?}");
+    }
+    rotator.revoke(&own).await.expect(200);
+    ingress.send(Call::get(&url).bearer(&own)).await.expect(401);
+    receipt(&rotator, &own).await.expect(200);
+    operator.kill(&["agent", &rotator.place.id(ROTATOR.path)]).await;
+    rotator.send(Call::get(&url).bearer(&rotator.svid)).await.refused("kill_switch_agent");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_leaf_is_proven_from_a_daemon_and_from_a_copy_alike() {
+    let daemon = daemon().await;
+    let rotator = Client::start(&daemon, ROTATOR).await;
+    let intent = approved_rotation(&daemon, &rotator).await;
+    let token = rotator.exchange(&intent).await.expect(200).text("access_token");
+    let operator = daemon.operator(PRODUCTION);
+    let copy = daemon.path("log").display().to_string();
+    log::export(&operator, &daemon.path("log")).await;
+    let key = key(&operator).await;
+    let jti = jti(&token);
+    let whats: [(&[&str], &str); 3] = [
+        (&["--seq", "0"], "org.marque.authority.created"),
+        (&["--token", &jti], "org.marque.token.issued"),
+        (&["--intent", &intent], "org.marque.intent.approved"),
+    ];
+    for (what, kind) in whats {
+        for from in [&["--log", &copy, "--key", &key][..], &["--key", &key]] {
+            let file = daemon.path("leaf.tlog-proof").display().to_string();
+            let prove = [&["audit", "prove", "--to", &file], what, from].concat();
+            operator.run(&prove).await.succeeded();
+            let told =
+                alone(&["audit", "check-proof", &file, "--key", &key]).await.succeeded().json();
+            assert_eq!((&told["proven"], &told["leaf"]["type"]), (&json!(true), &json!(kind)));
+            let other = self::key(&daemon.operator(RESTARTER.trust_domain)).await;
+            let said = alone(&["audit", "check-proof", &file, "--key", &other]).await;
+            assert_eq!(found(&said), "checkpoint_untrusted");
+            let text = fs::read_to_string(&file).expect("the proof").replace("index ", "index 1");
+            fs::write(&file, text).expect("a file");
+            let said = alone(&["audit", "check-proof", &file, "--key", &key]).await;
+            assert_eq!(found(&said), "leaf_not_included");
+        }
+    }
+    let said = operator.run(&["audit", "prove", "--seq", "999999"]).await;
+    assert_eq!(found(&said), "leaf_not_found");
+    assert_eq!(operator.run(&["audit", "prove"]).await.code, 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn proofs_and_checkpoints_verify_with_the_sigstore_library_for_javascript() {
+    let Some(modules) = node::modules() else { return };
+    let daemon = daemon().await;
+    let rotator = Client::start(&daemon, ROTATOR).await;
+    for _ in 0..3 {
+        rotator.exchange(&approved_rotation(&daemon, &rotator).await).await.expect(200);
+    }
+    let operator = daemon.operator(PRODUCTION);
+    let copy = daemon.path("log").display().to_string();
+    let leaves = log::export(&operator, &daemon.path("log")).await;
+    let key = key(&operator).await;
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/node/log_proof.mjs");
+    let mut node = Command::new("node");
+    node.arg(node::script(&modules, &source, &daemon.path("node"))).arg(&key);
+    // With every one of them and its place, so is the root of the tree.
+    for seq in 0..leaves.len() {
+        let file = daemon.path(&format!("{seq}.tlog-proof")).display().to_string();
+        let seq = seq.to_string();
+        let prove = ["audit", "prove", "--seq", &seq, "--to", &file, "--log", &copy, "--key", &key];
+        operator.run(&prove).await.succeeded();
+        node.arg(file);
+    }
+    let output = node.kill_on_drop(true).output().await.expect("Node.js runs");
+    assert!(output.status.success(), "{output:?}");
+    let found: Vec<Value> = serde_json::from_slice(&output.stdout).expect("JSON");
+    assert_eq!(found.len(), leaves.len());
+    for (seq, (found, leaf)) in found.iter().zip(&leaves).enumerate() {
+        let origin = format!("{PRODUCTION}/marque/audit");
+        let proven = json!({ "proven": true, "origin": origin, "size": leaves.len() });
+        assert_eq!(
+            (&found["check"], &found["index"], &found["leaf"]),
+            (&proven, &json!(seq), leaf)
+        );
+        for spoiled in ["other_leaf", "other_checkpoint"] {
+            assert_eq!(found[spoiled]["proven"], false, "{spoiled}: {found}");
+        }
+    }
+}
+
+/// The steps of a path: kinds without their prefix, with how deep each stands.
+fn steps(said: &Said) -> Vec<(String, u64)> {
+    let steps = said.out.lines().map(|line| {
+        let step: Value =
+            serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"));
+        let kind = step["event"]["type"].as_str().expect("a type");
+        let kind = kind.strip_prefix("org.marque.").expect("ours").to_owned();
+        (kind, step["depth"].as_u64().expect("a depth"))
+    });
+    steps.collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn m_116_the_path_of_a_grant_an_agent_a_ticket_and_a_token_reads_as_a_timeline() {
+    let daemon = daemon().await;
+    let rotator = Client::start(&daemon, ROTATOR).await;
+    let second = Client::start(&daemon, SECOND_ROTATOR).await;
+    let operator = daemon.operator(PRODUCTION);
+    let intent = approved_rotation(&daemon, &rotator).await;
+    let theirs = approved_rotation(&daemon, &second).await;
+    let token = rotator.exchange(&intent).await.expect(200).text("access_token");
+    rotator.revoke(&token).await.expect(200);
+    rotator.end(&intent, "complete", &json!({ "outcome": "success" })).await.expect(200);
+    let agent = rotator.place.id(ROTATOR.path);
+    operator.kill(&["agent", &agent]).await;
+
+    let expected = [
+        ("intent.requested", 0),
+        ("intent.pending", 0),
+        ("approval.recorded", 0),
+        ("intent.approved", 0),
+        ("token.issued", 1),
+        ("token.revoked", 1),
+        ("intent.completed", 0),
+        ("kill", 0),
+    ]
+    .map(|(kind, depth)| (kind.to_owned(), depth));
+    let grant = operator.run(&["audit", "path", "--grant", &intent]).await.succeeded();
+    assert_eq!(steps(&grant), expected);
+    assert!(!grant.out.contains(&theirs), "{grant:?}");
+    let of_token = operator.run(&["audit", "path", "--token", &jti(&token)]).await.succeeded();
+    assert_eq!(steps(&of_token), expected);
+    let of_agent = operator.run(&["audit", "path", "--agent", &agent]).await.succeeded();
+    let all = steps(&of_agent);
+    assert!(expected.iter().all(|step| all.contains(step)), "{all:?}");
+    assert!(
+        !of_agent.out.contains(&theirs) && all.contains(&("svid.issued".to_owned(), 0)),
+        "{all:?}"
+    );
+    // Both rotations name the ticket.
+    let of_ticket = operator.run(&["audit", "path", "--ticket", "CHG-1842"]).await.succeeded();
+    assert!(of_ticket.out.contains(&intent) && of_ticket.out.contains(&theirs), "{of_ticket:?}");
+
+    // A copy says the same, and people get lines that are indented.
+    let copy = daemon.path("log").display().to_string();
+    log::export(&operator, &daemon.path("log")).await;
+    let key = key(&operator).await;
+    let arguments = ["audit", "path", "--grant", &intent, "--log", &copy, "--key", &key];
+    assert_eq!(alone(&arguments).await.succeeded().out, grant.out);
+    let text = run_marque(&arguments.map(str::to_owned)).await.succeeded().out;
+    let lines: Vec<&str> = text.lines().collect();
+    assert_eq!(lines.len(), expected.len(), "{text}");
+    assert!(
+        lines[3].contains("  intent approved ") && lines[3].contains("ticket=CHG-1842"),
+        "{text}"
+    );
+    assert!(lines[4].contains("    token issued ") && lines[4].contains(&jti(&token)), "{text}");
+    let said = operator.run(&["audit", "path", "--grant", "int_unheard_of"]).await;
+    assert_eq!(found(&said), "nothing_found");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn completeness_names_what_the_store_has_and_the_log_has_not_and_the_other_way_round() {
+    let daemon = daemon().await;
+    let rotator = Client::start(&daemon, ROTATOR).await;
+    let operator = daemon.operator(PRODUCTION);
+    let mut tokens = Vec::new();
+    for _ in 0..2 {
+        let intent = approved_rotation(&daemon, &rotator).await;
+        tokens.push(jti(&rotator.exchange(&intent).await.expect(200).text("access_token")));
+    }
+    let complete = operator.json(&["audit", "completeness"]).await;
+    assert_eq!((&complete["tokens"], &complete["mismatches"]), (&json!(2), &json!([])));
+
+    let gateway = rotator.place.id("/service/gateway");
+    let counters = daemon.path("counters.csv");
+    fs::write(&counters, format!("emitter,count\n{gateway},3\n")).expect("a file");
+    let counters = counters.display().to_string();
+    let said = operator.run(&["audit", "completeness", "--counters", &counters]).await;
+    assert_eq!(found(&said), "count_differs");
+    let differs =
+        json!([{ "code": "count_differs", "emitter": gateway, "counted": 3, "recorded": 0 }]);
+    assert_eq!(said.json()["mismatches"], differs);
+    fs::write(&counters, "emitter;count\n").expect("a file");
+    assert_eq!(operator.run(&["audit", "completeness", "--counters", &counters]).await.code, 2);
+
+    // One token is taken out of the store behind the daemon's back, and one put in that nothing gave.
+    let store = daemon.data_dir().join(PRODUCTION).join("private/marque.sqlite");
+    let store = rusqlite::Connection::open(store).expect("the store");
+    let (gone, copied) = (&tokens[0], &tokens[1]);
+    let planted = copied.replace(|digit: char| digit.is_ascii_hexdigit(), "0");
+    let insert = "INSERT INTO tokens (id, intent, expires_at, document)
+        SELECT ?2, intent, expires_at, replace(document, ?1, ?2) FROM tokens WHERE id = ?1";
+    assert_eq!(store.execute(insert, [copied, &planted]).expect("planted"), 1);
+    assert_eq!(store.execute("DELETE FROM tokens WHERE id = ?1", [gone]).expect("gone"), 1);
+    let said = operator.run(&["audit", "completeness"]).await;
+    assert_eq!(found(&said), "record_without_token");
+    let mismatches = said.json()["mismatches"].clone();
+    assert_eq!(
+        (&mismatches[0]["code"], &mismatches[0]["token"]),
+        (&json!("record_without_token"), &json!(gone))
+    );
+    assert_eq!(
+        (&mismatches[1]["code"], &mismatches[1]["token"]),
+        (&json!("token_without_record"), &json!(planted))
+    );
+    assert_eq!(mismatches.as_array().expect("a list").len(), 2);
+}
