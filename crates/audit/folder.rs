@@ -11,7 +11,7 @@ mod tiles;
 use std::path::PathBuf;
 
 pub use export::export;
-pub use read::verify_folder;
+pub use read::{Bundles, read_folder, verify_folder};
 
 use crate::{AuditError, LogError, VerifyError};
 

@@ -3,7 +3,8 @@
 //! An [`Event`] says what happened; sealed at its place in the log it is a [`Leaf`], canonical JSON in a CloudEvents
 //! envelope. Leaf hashes form an RFC 6962 tree ([`merkle`]), a [`Checkpoint`] states its size and root, and a
 //! [`SignedCheckpoint`] is that statement as a C2SP signed note. [`verify_log`] recomputes all of it and names what
-//! was tampered with; [`folder`] lays the same log out as C2SP tlog-tiles.
+//! was tampered with; [`folder`] lays the same log out as C2SP tlog-tiles, and [`format`](mod@format) puts records into the forms that
+//! other systems read.
 //!
 //! Deliberately absent: who writes what (the rooms that own the effects build their events), where leaves are kept
 //! ([`LogStore`] is implemented elsewhere), where the signing key lives ([`CheckpointSigner`] is handed in), and time.
@@ -11,6 +12,7 @@
 pub mod checkpoint;
 pub mod event;
 pub mod folder;
+pub mod format;
 pub mod hash;
 pub mod leaf;
 pub mod log;

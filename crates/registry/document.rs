@@ -16,6 +16,7 @@ use crate::lifetime::Lifetime;
 mod approvals;
 mod approver_login;
 mod attestation;
+mod audit;
 mod authorization_servers;
 mod broker;
 mod chat;
@@ -38,6 +39,9 @@ mod webhooks;
 mod workload_api;
 
 pub use approver_login::{APPROVER_LOGIN, ApproverLogin, MAX_APPROVER_GROUPS, shared_approvers};
+pub use audit::{
+    AuditSink, MAX_AUDIT_SINKS, SinkContent, SinkTarget, SinkTargetError, SyslogTarget,
+};
 pub use chat::{
     ChatIdentity, ChatIntegration, ChatPerson, MAX_CHAT_IDENTITIES, MAX_CHAT_INTEGRATIONS,
 };
@@ -135,7 +139,7 @@ pub use resource_servers::{MAX_LISTED, ResourceServer, TokenBinding};
 /// [`ApproverLogin`], `[denials]` at [`DenialSettings`], `[decisions]` at [`DecisionSettings`], `[[decision_points]]` at
 /// [`DecisionPointRule`], `[[webhooks]]` at [`Webhook`], `[[chat_integrations]]` at [`ChatIntegration`], `[[chat_identities]]` at
 /// [`ChatIdentity`], `[identities]` at [`IdentitySettings`], `[playbooks]` and `[[human_roles]]` at [`PlaybookSettings`],
-/// `[attestation]` at [`AttestationSettings`], `[post_checks]` at [`PostCheckSettings`].
+/// `[attestation]` at [`AttestationSettings`], `[post_checks]` at [`PostCheckSettings`], `[[audit.sinks]]` at [`AuditSink`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TrustDomainDocument {
     name: TrustDomain,
@@ -168,6 +172,7 @@ pub struct TrustDomainDocument {
     decision_points: Vec<DecisionPointRule>,
     approvals: ApprovalSettings,
     post_checks: PostCheckSettings,
+    audit_sinks: Vec<AuditSink>,
 }
 
 /// `[lifetimes]`.
@@ -350,6 +355,11 @@ impl TrustDomainDocument {
     /// How people who approve log in; `None` where nobody does.
     pub fn approver_login(&self) -> Option<&ApproverLogin> {
         self.approver_login.as_ref()
+    }
+
+    /// Where the log is pushed.
+    pub fn audit_sinks(&self) -> &[AuditSink] {
+        &self.audit_sinks
     }
 
     /// Who is told what happens.

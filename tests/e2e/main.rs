@@ -17,6 +17,8 @@ mod approval_levels;
 mod approvals;
 mod approver_desk;
 mod approver_login;
+mod audit_export;
+mod audit_sinks;
 mod binding;
 mod break_glass;
 mod broker;

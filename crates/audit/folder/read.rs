@@ -44,6 +44,40 @@ pub fn verify_folder(
     Ok(verifier.finish()?)
 }
 
+/// The leaves of a folder that verifies, bundle by bundle; each is held against its hash once more as it is read.
+///
+/// # Errors
+/// As for [`verify_folder`].
+pub fn read_folder<'a>(dir: &'a Path, key: &VerifierKey) -> Result<Bundles<'a>, FolderError> {
+    let size = verify_folder(dir, key, None)?.checkpoint.size;
+    let reader = FolderReader { dir, size, tiler: Tiler::default() };
+    Ok(Bundles { reader, next: 0 })
+}
+
+/// The leaves of a folder, up to 256 at a time and in order.
+#[derive(Debug)]
+pub struct Bundles<'a> {
+    reader: FolderReader<'a>,
+    next: u64,
+}
+
+impl Iterator for Bundles<'_> {
+    type Item = Result<Vec<Leaf>, FolderError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.next >= self.reader.size {
+            return None;
+        }
+        let bundle = self.reader.bundle(self.next);
+        // Nothing is read behind what is not as it was.
+        self.next = match &bundle {
+            Ok(leaves) => self.next + leaves.len() as u64,
+            Err(_) => self.reader.size,
+        };
+        Some(bundle)
+    }
+}
+
 #[derive(Debug)]
 struct FolderReader<'a> {
     dir: &'a Path,

@@ -1,5 +1,7 @@
 //! `marque audit`: prove the log, copy it, look into it.
 
+mod export;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -24,6 +26,7 @@ Examples:
   marque audit verify                                # the log of a running daemon
   marque audit verify --checkpoint kept.note --key prod.vkey
   marque audit export --to /backup/log               # C2SP tlog-tiles, readable by public tools
+  marque audit export --format ocsf --cursor /var/lib/siem/cursor --follow
   marque audit verify --log /backup/log --key prod.vkey
   marque audit tail --follow
 
@@ -40,15 +43,8 @@ enum AuditCommand {
     Info,
     /// Verify the log: every leaf, the tree, the signature, and that every token had its approved intent
     Verify(VerifyArgs),
-    /// Copy the log into a folder, in the form of C2SP tlog-tiles; an earlier copy is continued
-    Export {
-        /// The folder
-        #[arg(long, value_name = "DIR")]
-        to: PathBuf,
-        /// The key that verifies the log's checkpoints: a vkey, or a file with one [default: the daemon's own word]
-        #[arg(long, value_name = "VKEY|FILE")]
-        key: Option<KeySource>,
-    },
+    /// Copy the log into a folder as C2SP tlog-tiles, or write its records in a form that other systems read
+    Export(export::ExportArgs),
     /// Print the newest events of the log
     Tail {
         /// How many
@@ -116,7 +112,7 @@ impl AuditArgs {
         match self.command {
             AuditCommand::Info => info(session).await,
             AuditCommand::Verify(args) => verify(session, args).await,
-            AuditCommand::Export { to, key } => export(session, &to, key).await,
+            AuditCommand::Export(args) => args.run(session).await,
             AuditCommand::Tail { lines, follow } => tail(session, lines, follow).await,
         }
     }
@@ -184,7 +180,11 @@ async fn verify(session: &mut Session, args: VerifyArgs) -> Result<(), Failure> 
     Ok(())
 }
 
-async fn export(session: &mut Session, to: &Path, key: Option<KeySource>) -> Result<(), Failure> {
+async fn export_tiles(
+    session: &mut Session,
+    to: &Path,
+    key: Option<KeySource>,
+) -> Result<(), Failure> {
     let Home { admin, at } = session.home().await?;
     let log = RemoteLog::open(admin).await?;
     let key = key_of(key, log.info())?;

@@ -15,6 +15,7 @@ mod pace;
 mod remote_log;
 mod reports;
 mod requests;
+mod sinks;
 #[cfg(test)]
 mod tests;
 mod tokens;
@@ -413,6 +414,13 @@ impl Admin for AdminService {
         request: Request<proto::ListWebhooksRequest>,
     ) -> Result<Response<proto::ListWebhooksResponse>, Status> {
         self.webhooks(request).await
+    }
+
+    async fn list_audit_sinks(
+        &self,
+        request: Request<proto::ListAuditSinksRequest>,
+    ) -> Result<Response<proto::ListAuditSinksResponse>, Status> {
+        self.audit_sinks(request).await
     }
 
     async fn test_webhook(

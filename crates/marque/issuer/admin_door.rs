@@ -26,6 +26,7 @@ use crate::grpc::admin::{
     AdminDoor, AdminError, DaemonStatus, NewPosture, Operator, Refusal, TokenStanding,
 };
 use crate::identities::{Denials, SharedIdentities};
+use crate::sinks::SinkView;
 use crate::webhooks::{WebhookError, WebhookView};
 
 impl Issuer {
@@ -319,6 +320,13 @@ impl AdminDoor for Issuer {
 
     fn webhooks(&self) -> BoxFuture<'_, Result<Vec<WebhookView>, AdminError>> {
         Box::pin(async move { self.webhooks.views().await.map_err(|error| of_webhook(error, "")) })
+    }
+
+    fn audit_sinks(&self) -> BoxFuture<'_, Result<Vec<SinkView>, AdminError>> {
+        Box::pin(async move {
+            let views = self.sinks.views().await;
+            views.map_err(|error| AdminError::Unavailable(Box::new(error)))
+        })
     }
 
     fn test_webhook(&self, name: String) -> BoxFuture<'_, Result<(), AdminError>> {

@@ -9,7 +9,7 @@ use super::broker::brokers;
 use super::federation::federations;
 use super::{
     HostSettings, LifetimeSettings, OperatorPrincipal, OperatorRule, TrustDomainDocument,
-    approvals, approver_login, attestation, authorization_servers, chat, clients, decisions,
+    approvals, approver_login, attestation, audit, authorization_servers, chat, clients, decisions,
     denials, identities, oidc_issuers, playbooks, post_checks, resource_servers, ticket_systems,
     token_service, webhooks, workload_api,
 };
@@ -83,6 +83,7 @@ fn document(mut top: Fields<'_, '_>, log: &mut Log<'_>) -> Option<TrustDomainDoc
     let approvals = top.optional_table("approvals", log);
     let approvals = approvals.map(|table| approvals::read(table, log)).unwrap_or_default();
     let post_checks = post_checks::read(&mut top, log);
+    let audit_sinks = audit::read(&mut top, environment, log);
     top.finish(log);
     Some(TrustDomainDocument {
         name: name?,
@@ -115,6 +116,7 @@ fn document(mut top: Fields<'_, '_>, log: &mut Log<'_>) -> Option<TrustDomainDoc
         webhooks,
         approvals,
         post_checks,
+        audit_sinks,
     })
 }
 

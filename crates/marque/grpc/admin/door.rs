@@ -21,6 +21,7 @@ use marque_spiffe::{SelectorSet, SpiffeId};
 
 use crate::approvers::{DecisionError, Told, Word};
 use crate::identities::{Denials, SharedIdentities};
+use crate::sinks::SinkView;
 use crate::webhooks::WebhookView;
 
 /// A posture signal as somebody asks for it.
@@ -176,6 +177,9 @@ pub trait AdminDoor: Debug + Send + Sync {
 
     /// Who is told what happens, and how far each has come.
     fn webhooks(&self) -> BoxFuture<'_, Result<Vec<WebhookView>, AdminError>>;
+
+    /// Where the log is pushed, and how far each has come.
+    fn audit_sinks(&self) -> BoxFuture<'_, Result<Vec<SinkView>, AdminError>>;
 
     /// Sends a webhook a message of no event.
     fn test_webhook(&self, name: String) -> BoxFuture<'_, Result<(), AdminError>>;

@@ -27,6 +27,7 @@ use super::super::door::{
 use crate::approvers::{Told, Word};
 use crate::clock::SystemClock;
 use crate::identities::{Denials, SharedIdentities};
+use crate::sinks::SinkView;
 use crate::webhooks::WebhookView;
 
 #[derive(Debug)]
@@ -324,6 +325,10 @@ impl AdminDoor for FakeDoor {
     }
 
     fn webhooks(&self) -> BoxFuture<'_, Result<Vec<WebhookView>, AdminError>> {
+        Box::pin(async { Ok(Vec::new()) })
+    }
+
+    fn audit_sinks(&self) -> BoxFuture<'_, Result<Vec<SinkView>, AdminError>> {
         Box::pin(async { Ok(Vec::new()) })
     }
 
