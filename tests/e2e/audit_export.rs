@@ -238,3 +238,45 @@ async fn an_export_that_cannot_be_is_refused_with_what_to_do() {
         assert!(refused.err.contains(because), "{refused:?}");
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_an_agent_wrote_can_be_taken_away_and_the_log_is_still_sound() {
+    let daemon = Daemon::start().await;
+    let agent = Client::start(&daemon, RESTARTER).await;
+    let operator = daemon.operator(NON_PRODUCTION);
+    let mut asked = crate::support::oauth::restart();
+    let words = "for the account of Jane Roe";
+    asked["justification"] = words.into();
+    let intent = agent.ask(&asked).await.expect(201).text("id");
+    let erase = ["audit", "erase", &intent, "--reason", "privacy request 17"];
+    let shown = async || operator.json(&["intent", "show", &intent]).await.to_string();
+    assert!(shown().await.contains(words));
+
+    // While it is open, whoever decides reads it.
+    let refused = operator.run(&erase).await.failed();
+    assert!(refused.err.contains("open"), "{refused:?}");
+    assert!(shown().await.contains(words));
+
+    operator.run(&["intent", "revoke", &intent, "--reason", "done with it"]).await.succeeded();
+    let log = daemon.path("before").display().to_string();
+    operator.run(&["audit", "export", "--to", &log]).await.succeeded();
+    operator.run(&erase).await.succeeded();
+    operator.run(&erase).await.succeeded();
+    assert!(!shown().await.contains(words));
+    let leaves = crate::support::log::export(&operator, &daemon.path("after")).await;
+    let erased: Vec<_> =
+        leaves.iter().filter(|leaf| leaf["type"] == "org.marque.payload.erased").collect();
+    assert_eq!(erased.len(), 1);
+    assert_eq!(erased[0]["data"]["detail"]["erased"], json!(["justification"]));
+    assert_eq!(erased[0]["data"]["intent"], *intent);
+    assert!(erased[0]["data"]["actor"].is_string());
+    let checkpoint = Path::new(&log).join("checkpoint").display().to_string();
+    operator.run(&["audit", "verify", "--checkpoint", &checkpoint]).await.succeeded();
+    for leaf in &leaves {
+        assert!(!leaf.to_string().contains(words), "{leaf}");
+    }
+    // An agent cannot ask for it.
+    let mut other = agent.workload;
+    let arguments = operator.arguments(&erase);
+    assert_ne!(other.run(marque(), &arguments).await.code, 0);
+}

@@ -96,7 +96,7 @@ fn action(kind: EventKind) -> &'static str {
         EventKind::QuarantineReleased => "enable",
         EventKind::ApproverLoggedIn | EventKind::ApproverLoginRefused => "authenticate/login",
         EventKind::BreakGlassUsed | EventKind::TokenUsed => "read",
-        EventKind::EntryDeleted => "delete",
+        EventKind::EntryDeleted | EventKind::PayloadErased => "delete",
     }
 }
 

@@ -46,6 +46,7 @@ pub(super) fn outcome(event: &Event) -> Outcome {
         | EventKind::IntentPostChecked
         | EventKind::IntentHeard
         | EventKind::IntentRevoked
+        | EventKind::PayloadErased
         | EventKind::ApprovalRecorded
         | EventKind::ApprovalObjected
         | EventKind::ApprovalNarrowed
@@ -87,6 +88,7 @@ pub fn severity(kind: EventKind) -> Severity {
         | EventKind::BreakGlassEnded
         | EventKind::BreakGlassReviewed
         | EventKind::IntentRevoked
+        | EventKind::PayloadErased
         | EventKind::IntentClosedUnreported
         | EventKind::TokenRevoked
         | EventKind::PostureSet

@@ -83,7 +83,9 @@ const fn class(kind: EventKind) -> (Class, u32, &'static str) {
             (Class::EntityManagement, 1, "Create")
         }
         EventKind::PostureSet => (Class::EntityManagement, 3, "Update"),
-        EventKind::EntryDeleted => (Class::EntityManagement, 4, "Delete"),
+        EventKind::EntryDeleted | EventKind::PayloadErased => {
+            (Class::EntityManagement, 4, "Delete")
+        }
         EventKind::Kill => (Class::EntityManagement, 9, "Disable"),
         EventKind::CooldownBegan | EventKind::QuarantineBegan => {
             (Class::EntityManagement, 12, "Suspend")
@@ -306,6 +308,7 @@ fn entity(leaf: &Leaf) -> Value {
             ("Registration Entry", told(leaf, "entry"))
         }
         EventKind::AuthorityCreated => ("Signing Authority", told(leaf, "slot")),
+        EventKind::PayloadErased => ("Payload", event.intent.as_deref()),
         EventKind::PostureSet => ("Posture", told(leaf, "scope")),
         EventKind::CooldownBegan | EventKind::QuarantineBegan | EventKind::QuarantineReleased => {
             ("Agent Family", told(leaf, "family"))

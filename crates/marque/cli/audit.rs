@@ -9,6 +9,7 @@ use clap::{Args, Subcommand};
 use futures::StreamExt;
 use marque_audit::verify::verify_store;
 use marque_audit::{Leaf, VerifiedLog, VerifierKey, folder};
+use marque_intent::IntentId;
 use serde::Serialize;
 
 use super::Session;
@@ -29,6 +30,7 @@ Examples:
   marque audit export --format ocsf --cursor /var/lib/siem/cursor --follow
   marque audit verify --log /backup/log --key prod.vkey
   marque audit tail --follow
+  marque audit erase int_01… --reason 'privacy request 17'
 
 Keep checkpoints and the key away from the host: whoever owns it could write the log anew and sign it, but cannot make
 it fit a checkpoint that you kept.")]
@@ -45,6 +47,15 @@ enum AuditCommand {
     Verify(VerifyArgs),
     /// Copy the log into a folder as C2SP tlog-tiles, or write its records in a form that other systems read
     Export(export::ExportArgs),
+    /// Take away what an agent wrote about an intent that is over; the log has digests alone and stays as it is
+    Erase {
+        /// The intent
+        #[arg(value_name = "INTENT")]
+        id: IntentId,
+        /// Why; operators and the log keep it
+        #[arg(long)]
+        reason: String,
+    },
     /// Print the newest events of the log
     Tail {
         /// How many
@@ -113,6 +124,7 @@ impl AuditArgs {
             AuditCommand::Info => info(session).await,
             AuditCommand::Verify(args) => verify(session, args).await,
             AuditCommand::Export(args) => args.run(session).await,
+            AuditCommand::Erase { id, reason } => erase(session, &id, reason).await,
             AuditCommand::Tail { lines, follow } => tail(session, lines, follow).await,
         }
     }
@@ -203,6 +215,14 @@ async fn export_tiles(
     });
     session.output.show(&exported, |_| {
         format!("Copied {} leaves of {} to {}", signed.checkpoint().size, at.name, to.display())
+    })
+}
+
+async fn erase(session: &mut Session, id: &IntentId, reason: String) -> Result<(), Failure> {
+    let (mut home, _) = session.intent(id.as_str()).await?;
+    let erased = home.admin.erase_intent(id.to_string(), reason).await?;
+    session.output.show(&home.of(erased), |of| {
+        format!("What its agent wrote about {} is gone; the log says so.", of.item.id)
     })
 }
 

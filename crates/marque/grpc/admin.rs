@@ -395,6 +395,13 @@ impl Admin for AdminService {
         self.reports(request).await
     }
 
+    async fn erase_intent(
+        &self,
+        request: Request<proto::EraseIntentRequest>,
+    ) -> Result<Response<proto::EraseIntentResponse>, Status> {
+        self.erase(request).await
+    }
+
     async fn review_break_glass(
         &self,
         request: Request<proto::ReviewBreakGlassRequest>,

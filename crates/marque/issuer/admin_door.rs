@@ -229,6 +229,15 @@ impl AdminDoor for Issuer {
         )
     }
 
+    fn erase(
+        &self,
+        operator: Operator,
+        id: IntentId,
+        reason: Reason,
+    ) -> BoxFuture<'_, Result<Intent, AdminError>> {
+        Box::pin(self.change(id, IntentChange::Erase { actor: operator.to_string(), reason }))
+    }
+
     fn tokens_of(&self, intent: IntentId) -> BoxFuture<'_, Result<Vec<TokenStanding>, AdminError>> {
         Box::pin(async move {
             let found = self.store.find(&intent).await?;

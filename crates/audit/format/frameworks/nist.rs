@@ -4,7 +4,7 @@ use super::Control;
 use crate::EventKind as Kind;
 
 /// NIST AI RMF 1.0.
-pub(super) const AI_RMF: [Control; 5] = [
+pub(super) const AI_RMF: [Control; 6] = [
     Control {
         tag: "nist-ai-rmf:GOVERN-2.1",
         title: "Roles, responsibilities and lines of communication are documented and clear",
@@ -53,6 +53,13 @@ pub(super) const AI_RMF: [Control; 5] = [
             Kind::EntryDeleted,
         ],
         classes: &["stop"],
+    },
+    Control {
+        tag: "nist-ai-rmf:MEASURE-2.10",
+        title: "Privacy risk of the AI system is examined and documented",
+        how: "The log has digests of what agents wrote; the words themselves can be taken away, and the log says so.",
+        kinds: &[Kind::PayloadErased],
+        classes: &[],
     },
     Control {
         tag: "nist-ai-rmf:MANAGE-4.1",

@@ -328,6 +328,21 @@ impl AdminClient {
         one(intent)
     }
 
+    /// Takes away what an agent wrote about an intent that is over.
+    ///
+    /// # Errors
+    /// As [`Self::status`].
+    pub async fn erase_intent(
+        &mut self,
+        id: String,
+        reason: String,
+    ) -> Result<IntentView, CallError> {
+        let request = proto::EraseIntentRequest { id, reason };
+        let proto::EraseIntentResponse { intent } =
+            self.inner.erase_intent(request).await?.into_inner();
+        one(intent)
+    }
+
     /// What is kept of an intent's tokens, the oldest first.
     ///
     /// # Errors

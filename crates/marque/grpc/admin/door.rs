@@ -134,6 +134,14 @@ pub trait AdminDoor: Debug + Send + Sync {
         finding: Reason,
     ) -> BoxFuture<'_, Result<Intent, AdminError>>;
 
+    /// Takes away what an agent wrote about an intent that is over.
+    fn erase(
+        &self,
+        operator: Operator,
+        id: IntentId,
+        reason: Reason,
+    ) -> BoxFuture<'_, Result<Intent, AdminError>>;
+
     /// What is kept of an intent's tokens, the oldest first.
     fn tokens_of(&self, intent: IntentId) -> BoxFuture<'_, Result<Vec<TokenStanding>, AdminError>>;
 

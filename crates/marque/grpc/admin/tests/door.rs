@@ -258,6 +258,16 @@ impl AdminDoor for FakeDoor {
         Box::pin(std::future::ready(self.change(&id, &change)))
     }
 
+    fn erase(
+        &self,
+        operator: Operator,
+        id: IntentId,
+        reason: Reason,
+    ) -> BoxFuture<'_, Result<Intent, AdminError>> {
+        let change = IntentChange::Erase { actor: operator.to_string(), reason };
+        Box::pin(std::future::ready(self.change(&id, &change)))
+    }
+
     fn tokens_of(&self, intent: IntentId) -> BoxFuture<'_, Result<Vec<TokenStanding>, AdminError>> {
         let tokens = self.tokens.lock().unwrap().clone();
         let of = tokens.into_iter().filter(move |token| token.record.intent == intent);
