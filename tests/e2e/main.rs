@@ -35,6 +35,7 @@ mod door;
 mod envoy;
 mod exchange;
 mod explain;
+mod fail_closed;
 mod failure_modes;
 mod federation;
 mod firebreak;

@@ -66,7 +66,8 @@ impl Sinks {
             grown.mark_unchanged();
             let (pause, grows) = match self.step(sink, &holder).await {
                 Ok(Step::More) => continue,
-                Ok(Step::Until(at)) => (at, false),
+                // How far it is behind is measured meanwhile.
+                Ok(Step::Until(at)) => (at.min(self.clock.now() + LOOK), false),
                 Ok(Step::Nothing) => (self.clock.now() + LOOK, true),
                 Err(error) => {
                     let error = &error as &dyn std::error::Error;
@@ -212,4 +213,28 @@ fn told(error: &NotTaken) -> String {
         cause = error.source();
     }
     line
+}
+
+#[cfg(test)]
+mod tests {
+    use marque_audit::{Event, EventKind};
+
+    use super::*;
+
+    fn leaf(seq: u64, bytes: usize) -> Leaf {
+        let event = Event::new(EventKind::PostureSet, jiff::Timestamp::UNIX_EPOCH)
+            .with_detail("pad", "x".repeat(bytes));
+        let trust_domain = "prod.example.org".parse().unwrap();
+        Leaf::seal(event, &trust_domain, seq, jiff::Timestamp::UNIX_EPOCH).unwrap()
+    }
+
+    #[test]
+    fn a_push_has_so_many_bytes_of_leaves_at_most_and_one_leaf_at_least() {
+        let large: Vec<Leaf> = (0..60).map(|seq| leaf(seq, 60_000)).collect();
+        let fits = fitting(&large);
+        let bytes = |many| large.iter().take(many).map(|leaf| leaf.bytes().len()).sum::<usize>();
+        assert!(bytes(fits) <= BYTES && bytes(fits + 1) > BYTES, "{fits}");
+        assert_eq!(fitting(&large[..1]), 1);
+        assert_eq!(fitting(&[]), 0);
+    }
 }

@@ -196,3 +196,76 @@ async fn over_unix(path: &std::path::Path, messages: &[Message]) -> io::Result<(
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use marque_audit::format::Format;
+    use marque_audit::{Event, EventKind};
+
+    use super::*;
+
+    fn leaf(bytes: usize) -> Leaf {
+        let event = Event::new(EventKind::Kill, jiff::Timestamp::UNIX_EPOCH)
+            .with_detail("pad", "x".repeat(bytes))
+            .with_detail("lines", "one\r\n<104>1 - forged - - - - two");
+        let trust_domain = "prod.example.org".parse().unwrap();
+        Leaf::seal(event, &trust_domain, 7, jiff::Timestamp::UNIX_EPOCH).unwrap()
+    }
+
+    fn to(target: SyslogTarget) -> Syslog {
+        Syslog::new(target, None, "prod.example.org".parse().unwrap()).unwrap()
+    }
+
+    #[test]
+    fn a_record_that_is_too_large_for_a_datagram_is_told_by_its_number_and_hash() {
+        let syslog = to(SyslogTarget::Unix("/dev/log".into()));
+        let told = |bytes| {
+            let leaf = leaf(bytes);
+            let messages = syslog.messages(Push::Records(&[leaf], Format::CloudEvents)).unwrap();
+            fitting(&messages[0]).to_owned()
+        };
+        assert!(told(100).contains("specversion"));
+        let short = told(MAX_DATAGRAM);
+        assert!(short.len() < 500 && short.contains("\"seq\":7") && short.contains("left_out"));
+        assert!(short.contains(&leaf(MAX_DATAGRAM).hash().to_string()), "{short}");
+    }
+
+    #[test]
+    fn a_message_is_one_line_whatever_a_record_says() {
+        let syslog = to(SyslogTarget::Unix("/dev/log".into()));
+        for format in Format::ALL {
+            let messages = syslog.messages(Push::Records(&[leaf(1)], format)).unwrap();
+            let message = &messages[0].whole;
+            assert!(message.starts_with("<108>1 1970-01-01T00:00:00.000000Z prod.example.org"));
+            assert!(!message.contains(char::is_control), "{message}");
+        }
+        let note = syslog.messages(Push::Checkpoint(7, "a\n7\n\n\u{2014} a b\n")).unwrap();
+        assert!(!note[0].whole.contains('\n'), "{}", note[0].whole);
+    }
+
+    #[tokio::test]
+    async fn a_receiver_that_does_not_end_the_connection_is_believed_in_the_end() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let begun = Instant::now();
+        let accepted = tokio::spawn(async move { listener.accept().await });
+        let leaves = [leaf(1)];
+        let syslog = to(SyslogTarget::Tcp(address.ip(), address.port()));
+        syslog.push(Push::Records(&leaves, Format::Cadf)).await.unwrap();
+        assert!(begun.elapsed() >= LINGER);
+        drop(accepted);
+    }
+
+    #[tokio::test]
+    async fn a_receiver_that_is_not_there_takes_nothing() {
+        let leaves = [leaf(1)];
+        let tcp = to(SyslogTarget::Tcp("127.0.0.1".parse().unwrap(), 9));
+        let unix = to(SyslogTarget::Unix("/nonexistent/log".into()));
+        for syslog in [tcp, unix] {
+            let pushed = syslog.push(Push::Records(&leaves, Format::Cadf)).await;
+            assert!(matches!(pushed, Err(NotTaken::Syslog(_))), "{pushed:?}");
+        }
+    }
+}
