@@ -47,6 +47,9 @@ pub enum EventKind {
     /// Somebody ended the intent, or the rules that it was given under changed.
     #[serde(rename = "org.marque.intent.revoked")]
     IntentRevoked,
+    /// What an agent wrote about an intent was taken away; the log has its digest at most.
+    #[serde(rename = "org.marque.payload.erased")]
+    PayloadErased,
     /// One approver approved this digest; the intent may need more.
     #[serde(rename = "org.marque.approval.recorded")]
     ApprovalRecorded,
@@ -138,7 +141,7 @@ pub enum EventKind {
 
 impl EventKind {
     /// Every kind, in the order of declaration.
-    pub const ALL: [Self; 40] = [
+    pub const ALL: [Self; 41] = [
         Self::IntentRequested,
         Self::IntentPending,
         Self::IntentDenied,
@@ -150,6 +153,7 @@ impl EventKind {
         Self::IntentPostChecked,
         Self::IntentHeard,
         Self::IntentRevoked,
+        Self::PayloadErased,
         Self::ApprovalRecorded,
         Self::ApprovalObjected,
         Self::ApprovalNarrowed,
@@ -196,6 +200,7 @@ impl EventKind {
             Self::IntentPostChecked => "org.marque.intent.post_checked",
             Self::IntentHeard => "org.marque.intent.heard",
             Self::IntentRevoked => "org.marque.intent.revoked",
+            Self::PayloadErased => "org.marque.payload.erased",
             Self::ApprovalRecorded => "org.marque.approval.recorded",
             Self::ApprovalObjected => "org.marque.approval.objected",
             Self::ApprovalNarrowed => "org.marque.approval.narrowed",

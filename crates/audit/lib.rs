@@ -4,7 +4,8 @@
 //! envelope. Leaf hashes form an RFC 6962 tree ([`merkle`]), a [`Checkpoint`] states its size and root, and a
 //! [`SignedCheckpoint`] is that statement as a C2SP signed note. [`verify_log`] recomputes all of it and names what
 //! was tampered with; [`folder`] lays the same log out as C2SP tlog-tiles, [`tree`] gives pieces of them, and a
-//! [`TlogProof`] is one leaf with all that shows its place. [`trail`] and [`completeness`] ask what the leaves say.
+//! [`TlogProof`] is one leaf with all that shows its place. [`trail`] and [`completeness`] ask what the leaves say, and
+//! [`format`](mod@format) puts records into the forms that other systems read.
 //!
 //! Deliberately absent: who writes what (the rooms that own the effects build their events), where leaves are kept
 //! ([`LogStore`] is implemented elsewhere), where the signing key lives ([`CheckpointSigner`] is handed in), and time.
@@ -14,6 +15,7 @@ pub mod completeness;
 pub mod event;
 pub mod find;
 pub mod folder;
+pub mod format;
 pub mod hash;
 pub mod leaf;
 pub mod log;

@@ -21,6 +21,7 @@ mod checked;
 mod clocks;
 mod derive;
 mod end;
+mod erase;
 mod events;
 mod facts;
 mod narrow;

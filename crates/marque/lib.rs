@@ -8,6 +8,7 @@ pub mod cli;
 pub mod client;
 pub mod clock;
 pub mod config;
+mod cursor;
 #[cfg(feature = "demo")]
 pub mod demo;
 pub mod dev;
@@ -25,6 +26,7 @@ mod post_checks;
 mod process;
 pub mod rehearsal;
 mod reports;
+pub mod sinks;
 mod telemetry;
 pub mod templates;
 pub mod tls;

@@ -12,7 +12,7 @@ use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
 
-use crate::{change, federation, issuer, post_checks};
+use crate::{change, federation, issuer, post_checks, sinks};
 
 /// What is counted in this process.
 static COUNTED: OnceLock<PrometheusHandle> = OnceLock::new();
@@ -21,7 +21,7 @@ static COUNTED: OnceLock<PrometheusHandle> = OnceLock::new();
 const UPKEEP: Duration = Duration::from_secs(5);
 
 /// What the metrics are about.
-const DESCRIPTIONS: [(&str, &str); 10] = [
+const DESCRIPTIONS: [(&str, &str); 11] = [
     (
         "marque_approval_decisions_total",
         "What operators said of intents that wait, by the decision",
@@ -48,6 +48,7 @@ const DESCRIPTIONS: [(&str, &str); 10] = [
         "Connections whose process was not, or no longer, the one that connected",
     ),
     (change::LOOKUPS, "Questions to ticket systems, by system and by what came of them"),
+    (sinks::PUSHES, "Pushes of the log to audit sinks, by sink and by what came of them"),
     (post_checks::CHECKED, "Post-checks of reported work, by what they said"),
     (change::ENDED, "Grants that change control ended, by why"),
 ];
@@ -78,6 +79,10 @@ pub(crate) fn start() {
             metrics::describe_counter!(name, description);
         }
         metrics::describe_gauge!(issuer::TREND.0, issuer::TREND.1);
+        metrics::describe_gauge!(
+            sinks::LAG,
+            "Records that an audit sink was not sent yet, or has no checkpoint of"
+        );
         metrics::describe_gauge!("marque_connections_open", "Connections that are open");
         metrics::describe_gauge!("marque_calls_open", "Calls that are open");
         metrics::describe_gauge!(

@@ -46,7 +46,10 @@ pub use decisions::{DecisionPointRule, DecisionSettings, MAX_DECISION_POINTS};
 pub use webhooks::{MAX_WEBHOOKS, Webhook, WebhookUrl, WebhookUrlError};
 
 pub use approvals::ApprovalSettings;
-pub use audit::{AuditSettings, HashReaders, HashReadersError};
+pub use audit::{
+    AuditSettings, AuditSink, HashReaders, HashReadersError, MAX_AUDIT_SINKS, SinkContent,
+    SinkTarget, SinkTargetError, SyslogTarget,
+};
 pub use token_service::{NonceDemand, TokenServiceSettings};
 pub use workload_api::WorkloadApiSettings;
 
@@ -353,6 +356,11 @@ impl TrustDomainDocument {
     /// How people who approve log in; `None` where nobody does.
     pub fn approver_login(&self) -> Option<&ApproverLogin> {
         self.approver_login.as_ref()
+    }
+
+    /// Where the log is pushed.
+    pub fn audit_sinks(&self) -> &[AuditSink] {
+        self.audit.sinks()
     }
 
     /// Who is told what happens.

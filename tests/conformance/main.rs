@@ -1,6 +1,8 @@
 //! `docs/spiffe-conformance.md` and `docs/oauth-conformance.md` are what the tests' names say: each clause of the SPIFFE
 //! standards and each rule of the token service, with the tests that are named after it.
 //!
+//! `docs/frameworks.md` is the table that events are tagged by.
+//!
 //! `MARQUE_WRITE_DOCS=1 cargo test --test conformance` writes the tables anew.
 
 #![expect(
@@ -8,6 +10,7 @@
     reason = "helpers of tests; the lint settings cover test functions alone"
 )]
 
+mod frameworks;
 mod oauth;
 mod page;
 mod spiffe;

@@ -47,6 +47,13 @@ async fn the_log_ties_request_approver_policy_and_use_together() {
     assert_eq!(issued["data"]["token_id"], claims(&token)["jti"]);
     assert_eq!(issued["data"]["grant_digest"], recorded["data"]["grant_digest"]);
     assert!(issued["data"]["expires_at"].is_string(), "{issued}");
+    // The record of the privilege says by itself who has it, for what, under which ticket, by whose approval, until when.
+    assert_eq!((&issued["data"]["agent"], &issued["data"]["ticket"]), (&agent, &json!("CHG-1842")));
+    let approvers = issued["data"]["detail"]["approvers"].as_array().expect("approvers");
+    assert_eq!(approvers, &[recorded["data"]["actor"].clone()], "{issued}");
+    for told in ["owner", "resources"] {
+        assert_eq!(issued["data"]["detail"][told], requested["data"]["detail"][told], "{told}");
+    }
     let sequence: Vec<u64> =
         leaves.iter().map(|leaf| leaf["id"].as_str().unwrap().parse().unwrap()).collect();
     assert!(

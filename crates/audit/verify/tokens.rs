@@ -51,6 +51,7 @@ impl Tokens {
             | EventKind::IntentPending
             | EventKind::IntentHeard
             | EventKind::IntentPostChecked
+            | EventKind::PayloadErased
             | EventKind::IntentApproved
             | EventKind::ApprovalRecorded
             | EventKind::ApprovalNarrowed

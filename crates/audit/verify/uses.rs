@@ -60,6 +60,7 @@ impl Uses {
             | EventKind::IntentPending
             | EventKind::IntentHeard
             | EventKind::IntentPostChecked
+            | EventKind::PayloadErased
             | EventKind::ApprovalRecorded
             | EventKind::ApprovalNarrowed
             | EventKind::ApprovalObjected

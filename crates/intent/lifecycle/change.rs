@@ -89,6 +89,13 @@ pub enum IntentChange {
         /// What they found.
         finding: Reason,
     },
+    /// What its agent wrote is taken away, after its end.
+    Erase {
+        /// Who.
+        actor: String,
+        /// Why.
+        reason: Reason,
+    },
     /// Whoever was asked whether the reported work was done has said so, or gave no answer.
     PostCheck {
         /// What was said.
@@ -137,6 +144,7 @@ impl Intent {
                 .map_or_else(|| (self.clone(), Vec::new()), one)),
             IntentChange::Heard { by } => self.heard(by.as_ref(), now),
             IntentChange::Review { by, finding } => self.reviewed(by, finding, now),
+            IntentChange::Erase { actor, reason } => self.erased(actor, reason, now),
             IntentChange::PostCheck { said } => self.post_checked(*said, now),
             IntentChange::Expire => {
                 Ok(self.expire_if_due(now).map_or_else(|| (self.clone(), Vec::new()), one))
@@ -336,6 +344,7 @@ impl Intent {
             | IntentChange::Repin { .. }
             | IntentChange::Heard { .. }
             | IntentChange::Review { .. }
+            | IntentChange::Erase { .. }
             | IntentChange::PostCheck { .. }
             | IntentChange::Expire => false,
         }

@@ -52,6 +52,6 @@ impl Intent {
             .with_epoch(wanted.epoch)
             .with_detail("parent", wanted.parent)
             .with_detail("through", through);
-        Ok(wanted.facts.told_by(event))
+        Ok(wanted.facts.told_by(self.with_privilege(event)))
     }
 }

@@ -60,33 +60,17 @@ impl Intent {
         if let Ok(details) = serde_json::to_value(&grant.authorization_details) {
             event = event.with_detail("authorization_details", details);
         }
-        if let Some(attestation) = &grant.attestation {
-            event = event.with_detail("attestation", attestation.to_string());
-        }
-        if let Some(purpose) = &grant.playbook.purpose {
-            event = event.with_detail("purpose", purpose.clone());
-        }
-        let Provisions { phase, exception, logging, sponsor, post_check } =
+        event = self.with_binding(event);
+        let Provisions { phase: _, exception, logging, sponsor: _, post_check } =
             &grant.conditions.provisions;
-        if let Some(phase) = phase {
-            event = event.with_detail("phase", phase.as_str());
-        }
         if let Some(exception) = exception {
             event = event.with_detail("exception", exception.to_string());
-        }
-        if let Some(sponsor) = sponsor {
-            event = event.with_detail("sponsor", sponsor.clone());
         }
         if let Some(url) = post_check {
             event = event.with_detail("post_check_url", url.as_str());
         }
         if let Some(parent) = &grant.parent {
             event = event.with_detail(PARENT_INTENT, parent.id.as_str());
-        }
-        for (name, label) in [("session", &grant.session), ("task", &grant.task)] {
-            if let Some(label) = label {
-                event = event.with_detail(name, label.as_str());
-            }
         }
         match (logging.prompt, &self.justification) {
             (PromptKept::Hash, Some(said)) => {
@@ -95,6 +79,35 @@ impl Intent {
             }
             (PromptKept::Hash | PromptKept::None, _) => event,
         }
+    }
+
+    /// What the grant is bound to: the attested process, the purpose, who answers for it, session, task and phase.
+    fn with_binding(&self, event: Event) -> Event {
+        let grant = &self.grant;
+        let provisions = &grant.conditions.provisions;
+        let told = [
+            ("attestation", grant.attestation.as_ref().map(ToString::to_string)),
+            ("purpose", grant.playbook.purpose.clone()),
+            ("phase", provisions.phase.as_ref().map(|phase| phase.as_str().to_owned())),
+            ("sponsor", provisions.sponsor.clone()),
+            ("session", grant.session.as_ref().map(|label| label.as_str().to_owned())),
+            ("task", grant.task.as_ref().map(|label| label.as_str().to_owned())),
+        ];
+        let told = told.into_iter().filter_map(|(name, value)| Some((name, value?)));
+        told.fold(event, |event, (name, value)| event.with_detail(name, value))
+    }
+
+    /// The event of a privilege that is handed out: by itself it says what it reaches, who approved it, who answers for it
+    /// and what it is bound to (M 115).
+    pub(super) fn with_privilege(&self, event: Event) -> Event {
+        let event = self
+            .with_binding(event)
+            .with_detail("resources", self.grant.resources.clone())
+            .with_detail("owner", self.grant.playbook.owner.clone())
+            .with_detail("data_classes", self.grant.playbook.data_classes.clone());
+        let approvers: Vec<String> =
+            self.approvals.iter().map(|approval| approval.approver().to_string()).collect();
+        event.with_detail("approvers", approvers)
     }
 
     /// What the decision was made of, as far as anything beside the playbook was looked at.
@@ -180,13 +193,8 @@ impl Intent {
             event = event.with_detail("report_digest", digest.to_string());
         }
         if self.state == State::Approved {
-            event = event.with_audience(self.grant.audiences.iter().cloned());
-            let approvers: Vec<String> =
-                self.approvals.iter().map(|approval| approval.approver().to_string()).collect();
-            event = event
-                .with_detail("approvers", json!(approvers))
-                .with_detail("owner", self.grant.playbook.owner.clone())
-                .with_detail("data_classes", self.grant.playbook.data_classes.clone());
+            let audiences = self.grant.audiences.iter().cloned();
+            event = self.with_privilege(event.with_audience(audiences));
         }
         event
     }

@@ -86,6 +86,7 @@ impl Intent {
             .with_expires_at(wanted.token_expires_at)
             .with_uses_left(left)
             .with_epoch(wanted.epoch);
+        let event = next.with_privilege(event);
         Ok((next, wanted.facts.told_by(event)))
     }
 

@@ -1,17 +1,19 @@
 //! `marque audit`: prove the log, copy it, look into it.
 
 mod completeness;
+mod export;
 mod proof;
 mod source;
 mod trail;
 mod verify;
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use clap::{Args, Subcommand};
 use futures::StreamExt;
 use marque_audit::{Event, Leaf, VerifierKey, folder};
+use marque_intent::IntentId;
 
 use super::Session;
 use super::daemon::Home;
@@ -28,12 +30,14 @@ Examples:
   marque audit verify                                # the log of a running daemon
   marque audit verify --checkpoint kept.note --key prod.vkey
   marque audit export --to /backup/log               # C2SP tlog-tiles, readable by public tools
+  marque audit export --format ocsf --cursor /var/lib/siem/cursor --follow
   marque audit verify --log /backup/log --key prod.vkey
   marque audit tail --follow
   marque audit path --ticket CHG-1842                # who did what for a ticket, in order
   marque audit prove --token tok_01… --to t.tlog-proof
   marque audit check-proof t.tlog-proof --key prod.vkey   # without any server
   marque audit completeness                          # has everything that happened a record?
+  marque audit erase int_01… --reason 'privacy request 17'
 
 Keep checkpoints and the key away from the host: whoever owns it could write the log anew and sign it, but cannot make
 it fit a checkpoint that you kept.")]
@@ -56,14 +60,16 @@ enum AuditCommand {
     Path(trail::PathArgs),
     /// Hold the tokens of the store, and what others counted, against the records
     Completeness(completeness::CompletenessArgs),
-    /// Copy the log into a folder, in the form of C2SP tlog-tiles; an earlier copy is continued
-    Export {
-        /// The folder
-        #[arg(long, value_name = "DIR")]
-        to: PathBuf,
-        /// The key that verifies the log's checkpoints: a vkey, or a file with one [default: the daemon's own word]
-        #[arg(long, value_name = "VKEY|FILE")]
-        key: Option<KeySource>,
+    /// Copy the log into a folder as C2SP tlog-tiles, or write its records in a form that other systems read
+    Export(export::ExportArgs),
+    /// Take away what an agent wrote about an intent that is over; the log has digests alone and stays as it is
+    Erase {
+        /// The intent
+        #[arg(value_name = "INTENT")]
+        id: IntentId,
+        /// Why; operators and the log keep it
+        #[arg(long)]
+        reason: String,
     },
     /// Print the newest events of the log
     Tail {
@@ -111,7 +117,8 @@ impl AuditArgs {
             AuditCommand::CheckProof(args) => args.run(session),
             AuditCommand::Path(args) => args.run(session).await,
             AuditCommand::Completeness(args) => args.run(session).await,
-            AuditCommand::Export { to, key } => export(session, &to, key).await,
+            AuditCommand::Export(args) => args.run(session).await,
+            AuditCommand::Erase { id, reason } => erase(session, &id, reason).await,
             AuditCommand::Tail { lines, follow } => tail(session, lines, follow).await,
         }
     }
@@ -137,7 +144,11 @@ async fn info(session: &mut Session) -> Result<(), Failure> {
     })
 }
 
-async fn export(session: &mut Session, to: &Path, key: Option<KeySource>) -> Result<(), Failure> {
+async fn export_tiles(
+    session: &mut Session,
+    to: &Path,
+    key: Option<KeySource>,
+) -> Result<(), Failure> {
     let Home { admin, at } = session.home().await?;
     let log = RemoteLog::open(admin).await?;
     let key = key_of(key, log.info())?;
@@ -156,6 +167,14 @@ async fn export(session: &mut Session, to: &Path, key: Option<KeySource>) -> Res
     });
     session.output.show(&exported, |_| {
         format!("Copied {} leaves of {} to {}", signed.checkpoint().size, at.name, to.display())
+    })
+}
+
+async fn erase(session: &mut Session, id: &IntentId, reason: String) -> Result<(), Failure> {
+    let (mut home, _) = session.intent(id.as_str()).await?;
+    let erased = home.admin.erase_intent(id.to_string(), reason).await?;
+    session.output.show(&home.of(erased), |of| {
+        format!("What its agent wrote about {} is gone; the log says so.", of.item.id)
     })
 }
 

@@ -10,6 +10,7 @@ use super::failure::Failure;
 use super::output::pairs;
 use super::text::moment;
 use crate::grpc::admin::StatusView;
+use crate::sinks::SinkView;
 
 /// Show how the daemon is, one trust domain after the other
 #[derive(Debug, Args)]
@@ -21,6 +22,7 @@ impl StatusArgs {
         for mut home in session.homes().await? {
             all.push(Status {
                 daemon: home.admin.status().await?,
+                audit_sinks: home.admin.audit_sinks().await?,
                 workload_api_socket: home.at.workload_api_socket,
                 broker_api_socket: home.at.broker_api_socket,
                 bundle_url: home.at.bundle_url,
@@ -39,10 +41,12 @@ struct Status {
     #[serde(skip_serializing_if = "Option::is_none")]
     broker_api_socket: Option<PathBuf>,
     bundle_url: String,
+    audit_sinks: Vec<SinkView>,
 }
 
 fn render(status: &Status) -> String {
-    let Status { daemon: status, workload_api_socket, broker_api_socket, bundle_url } = status;
+    let Status { daemon: status, workload_api_socket, broker_api_socket, bundle_url, audit_sinks } =
+        status;
     let broker_api = broker_api_socket.as_ref();
     pairs([
         ("trust domain", status.trust_domain.clone()),
@@ -60,6 +64,7 @@ fn render(status: &Status) -> String {
         ("bundle", format!("sequence {} at {bundle_url}", status.bundle_sequence)),
         ("kill epoch", status.kill_epoch.to_string()),
         ("log", format!("{} leaves", status.log_size)),
+        ("audit sinks", sinks(audit_sinks)),
         (
             "store",
             match status.unreadable_rows {
@@ -70,4 +75,18 @@ fn render(status: &Status) -> String {
             },
         ),
     ])
+}
+
+/// One sink a line: how far behind, and what is in the way.
+fn sinks(sinks: &[SinkView]) -> String {
+    let line = |sink: &SinkView| {
+        let SinkView { name, sends, to, behind, failed, failure, .. } = sink;
+        let fault = failure.as_ref().filter(|_| *failed > 0);
+        let fault = fault.map(|why| format!("; not taken {failed} times: {why}"));
+        format!("{name} ({sends} to {to}): {behind} behind{}", fault.unwrap_or_default())
+    };
+    if sinks.is_empty() {
+        return "none: nothing of the log leaves this host by itself".to_owned();
+    }
+    sinks.iter().map(line).collect::<Vec<_>>().join("\n")
 }

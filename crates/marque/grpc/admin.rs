@@ -15,6 +15,7 @@ mod pace;
 mod remote_log;
 mod reports;
 mod requests;
+mod sinks;
 #[cfg(test)]
 mod tests;
 mod tokens;
@@ -401,6 +402,13 @@ impl Admin for AdminService {
         self.reports(request).await
     }
 
+    async fn erase_intent(
+        &self,
+        request: Request<proto::EraseIntentRequest>,
+    ) -> Result<Response<proto::EraseIntentResponse>, Status> {
+        self.erase(request).await
+    }
+
     async fn review_break_glass(
         &self,
         request: Request<proto::ReviewBreakGlassRequest>,
@@ -420,6 +428,13 @@ impl Admin for AdminService {
         request: Request<proto::ListWebhooksRequest>,
     ) -> Result<Response<proto::ListWebhooksResponse>, Status> {
         self.webhooks(request).await
+    }
+
+    async fn list_audit_sinks(
+        &self,
+        request: Request<proto::ListAuditSinksRequest>,
+    ) -> Result<Response<proto::ListAuditSinksResponse>, Status> {
+        self.audit_sinks(request).await
     }
 
     async fn test_webhook(

@@ -26,6 +26,7 @@ use crate::grpc::admin::{
     AdminDoor, AdminError, DaemonStatus, NewPosture, Operator, Refusal, TokenStanding,
 };
 use crate::identities::{Denials, SharedIdentities};
+use crate::sinks::SinkView;
 use crate::webhooks::{WebhookError, WebhookView};
 
 /// How many tokens a page has.
@@ -231,6 +232,15 @@ impl AdminDoor for Issuer {
         )
     }
 
+    fn erase(
+        &self,
+        operator: Operator,
+        id: IntentId,
+        reason: Reason,
+    ) -> BoxFuture<'_, Result<Intent, AdminError>> {
+        Box::pin(self.change(id, IntentChange::Erase { actor: operator.to_string(), reason }))
+    }
+
     fn tokens_of(&self, intent: IntentId) -> BoxFuture<'_, Result<Vec<TokenStanding>, AdminError>> {
         Box::pin(async move {
             let found = self.store.find(&intent).await?;
@@ -332,6 +342,13 @@ impl AdminDoor for Issuer {
 
     fn webhooks(&self) -> BoxFuture<'_, Result<Vec<WebhookView>, AdminError>> {
         Box::pin(async move { self.webhooks.views().await.map_err(|error| of_webhook(error, "")) })
+    }
+
+    fn audit_sinks(&self) -> BoxFuture<'_, Result<Vec<SinkView>, AdminError>> {
+        Box::pin(async move {
+            let views = self.sinks.views().await;
+            views.map_err(|error| AdminError::Unavailable(Box::new(error)))
+        })
     }
 
     fn test_webhook(&self, name: String) -> BoxFuture<'_, Result<(), AdminError>> {

@@ -67,6 +67,7 @@ use self::keys::CheckpointKey;
 use self::minting::InProcessIssuer;
 use crate::identities::{Denials, Lost, Presence, SharedIdentities};
 use crate::post_checks::PostChecks;
+use crate::sinks::{Sinks, SinksParts};
 use crate::webhooks::{Webhooks, WebhooksParts};
 
 /// The registries of every trust domain that a process serves, for asking whether a process is an agent of any.
@@ -88,6 +89,7 @@ pub struct Issuer {
     approval_desk: Arc<ApprovalDesk>,
     approvers: Option<Arc<Approvers>>,
     webhooks: Arc<Webhooks>,
+    sinks: Arc<Sinks>,
     post_checks: Arc<PostChecks>,
     profiles: Profiles,
     sharing: Arc<SharedIdentities>,
@@ -190,6 +192,12 @@ impl Issuer {
         let kept_by = (&store, &clock, &random);
         let post_checks = PostChecks::open(&document, &folder.path, &playbooks, kept_by)?;
         let webhooks = Arc::new(Webhooks::open(&document, &folder.path, webhooks)?);
+        let sinks = SinksParts {
+            store: Arc::clone(&store),
+            clock: Arc::clone(&clock),
+            random: Arc::clone(&random),
+        };
+        let sinks = Arc::new(Sinks::open(&document, &folder.path, sinks)?);
         let intents = Arc::new(IntentDesk {
             environment: document.environment(),
             playbooks,
@@ -272,6 +280,7 @@ impl Issuer {
             approval_desk,
             approvers,
             webhooks,
+            sinks,
             post_checks: Arc::new(post_checks),
             intents,
             registrar,

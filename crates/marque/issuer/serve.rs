@@ -235,6 +235,12 @@ impl Built {
                 Ok(())
             });
         }
+        for pusher in issuer.sinks.pushers(&stop) {
+            tasks.spawn(async move {
+                pusher.await;
+                Ok(())
+            });
+        }
         let (token, watched) = (stop.clone(), Arc::clone(&issuer));
         tasks.spawn(async move {
             watch(watched, token).await;

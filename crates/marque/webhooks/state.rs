@@ -9,29 +9,6 @@ pub(super) const CURSORS: &str = "webhook";
 /// The rows of what was put aside, by the name of the webhook and the number of the leaf.
 pub(super) const DEAD: &str = "webhook_dead";
 
-/// How far a webhook has come.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct Cursor {
-    /// The number of the next leaf that is looked at.
-    pub(super) next: u64,
-    /// Whose turn it is.
-    pub(super) holder: String,
-    /// Until when.
-    pub(super) held_until: Timestamp,
-    /// How often the message of the next leaf was not taken.
-    pub(super) failed: u32,
-    /// When it is tried again.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(super) retry_at: Option<Timestamp>,
-    /// Why it was not taken.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(super) failure: Option<String>,
-    /// When a message was last taken.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(super) delivered_at: Option<Timestamp>,
-}
-
 /// A message that nobody took.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

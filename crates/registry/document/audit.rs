@@ -1,11 +1,17 @@
-//! `[audit]`: who may read the log over HTTPS.
+//! `[audit]`: who may read the log over HTTPS, and where it is pushed.
+
+mod sinks;
 
 use std::fmt;
 use std::str::FromStr;
 
-use marque_spiffe::{SpiffeId, SpiffeIdPattern, TrustDomain};
+use marque_spiffe::{Environment, SpiffeId, SpiffeIdPattern, TrustDomain};
 
 use crate::fields::{Fields, Log};
+
+pub use self::sinks::{
+    AuditSink, MAX_AUDIT_SINKS, SinkContent, SinkTarget, SinkTargetError, SyslogTarget,
+};
 
 /// `[audit]`; everything may be absent. Leaves name agents, people and tickets: they are for readers. The checkpoint and
 /// the hashes of the tree name nobody, and let everybody see that one history is shown to all.
@@ -16,11 +22,14 @@ use crate::fields::{Fields, Log};
 /// readers = ["spiffe://prod.example.org/service/auditor"]   # who may read the leaves too; patterns, by default nobody
 /// reader_groups = ["security"]         # approvers who log in and are in one of these groups may too
 /// ```
+///
+/// `[[audit.sinks]]` is at [`AuditSink`].
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct AuditSettings {
     hashes: HashReaders,
     readers: Vec<SpiffeIdPattern>,
     reader_groups: Vec<String>,
+    sinks: Vec<AuditSink>,
 }
 
 /// Who may read the checkpoint and the hashes of the tree.
@@ -42,6 +51,11 @@ impl AuditSettings {
     /// Who may read the checkpoint and the hashes of the tree.
     pub fn hashes(&self) -> HashReaders {
         self.hashes
+    }
+
+    /// Where the log is pushed.
+    pub fn sinks(&self) -> &[AuditSink] {
+        &self.sinks
     }
 
     /// Whether the holder of this identity may read the leaves.
@@ -103,12 +117,14 @@ impl FromStr for Group {
 pub(super) fn read(
     mut table: Fields<'_, '_>,
     trust_domain: Option<&TrustDomain>,
+    environment: Option<Environment>,
     log: &mut Log<'_>,
 ) -> AuditSettings {
     let line = table.line();
     let hashes = table.optional_text("hashes", log).unwrap_or_default();
     let readers: Vec<SpiffeIdPattern> = table.texts("readers", log);
     let groups: Vec<Group> = table.texts("reader_groups", log);
+    let sinks = sinks::read(&mut table, environment, log);
     table.finish(log);
     let foreign =
         |pattern: &&SpiffeIdPattern| trust_domain.is_some_and(|own| own != pattern.trust_domain());
@@ -117,7 +133,7 @@ pub(super) fn read(
         log.at(line, format!("`{pattern}` in `readers` of [audit] is of another trust domain"));
     }
     let reader_groups = groups.into_iter().map(|Group(name)| name).collect();
-    AuditSettings { hashes, readers, reader_groups }
+    AuditSettings { hashes, readers, reader_groups, sinks }
 }
 
 #[cfg(test)]

@@ -84,7 +84,8 @@ fn document(mut top: Fields<'_, '_>, log: &mut Log<'_>) -> Option<TrustDomainDoc
     let approvals = approvals.map(|table| approvals::read(table, log)).unwrap_or_default();
     let post_checks = post_checks::read(&mut top, log);
     let audit = top.optional_table("audit", log);
-    let audit = audit.map(|table| audit::read(table, name.as_ref(), log)).unwrap_or_default();
+    let audit =
+        audit.map(|table| audit::read(table, name.as_ref(), environment, log)).unwrap_or_default();
     top.finish(log);
     Some(TrustDomainDocument {
         name: name?,

@@ -392,6 +392,9 @@ impl Change {
             IntentChange::Review { by, .. } => {
                 (EventKind::ChangeRefused, "review", Some(by.approver.to_string()))
             }
+            IntentChange::Erase { actor, .. } => {
+                (EventKind::ChangeRefused, "erase", Some(actor.clone()))
+            }
             IntentChange::PostCheck { .. } => (EventKind::ChangeRefused, "post_check", None),
             IntentChange::Expire => (EventKind::ChangeRefused, "expire", None),
         };

@@ -18,6 +18,7 @@ use super::super::proto::admin::admin_client::AdminClient as Client;
 use super::super::time::{duration, timestamp};
 use super::messages;
 use super::pace::{RefusalView, StandingView};
+use crate::sinks::SinkView;
 use crate::webhooks::WebhookView;
 
 use super::view::{
@@ -328,6 +329,21 @@ impl AdminClient {
         one(intent)
     }
 
+    /// Takes away what an agent wrote about an intent that is over.
+    ///
+    /// # Errors
+    /// As [`Self::status`].
+    pub async fn erase_intent(
+        &mut self,
+        id: String,
+        reason: String,
+    ) -> Result<IntentView, CallError> {
+        let request = proto::EraseIntentRequest { id, reason };
+        let proto::EraseIntentResponse { intent } =
+            self.inner.erase_intent(request).await?.into_inner();
+        one(intent)
+    }
+
     /// What is kept of an intent's tokens, the oldest first.
     ///
     /// # Errors
@@ -470,6 +486,17 @@ impl AdminClient {
         let answer = self.inner.list_webhooks(proto::ListWebhooksRequest {}).await?.into_inner();
         let proto::ListWebhooksResponse { webhooks } = answer;
         Ok(webhooks.into_iter().map(Into::into).collect())
+    }
+
+    /// Where the log is pushed, and how far each has come.
+    ///
+    /// # Errors
+    /// As [`Self::status`].
+    pub async fn audit_sinks(&mut self) -> Result<Vec<SinkView>, CallError> {
+        let request = proto::ListAuditSinksRequest {};
+        let proto::ListAuditSinksResponse { sinks } =
+            self.inner.list_audit_sinks(request).await?.into_inner();
+        Ok(sinks.into_iter().map(Into::into).collect())
     }
 
     /// Sends a webhook a message of no event.

@@ -21,6 +21,7 @@ use marque_spiffe::{SelectorSet, SpiffeId};
 
 use crate::approvers::{DecisionError, Told, Word};
 use crate::identities::{Denials, SharedIdentities};
+use crate::sinks::SinkView;
 use crate::webhooks::WebhookView;
 
 /// A posture signal as somebody asks for it.
@@ -133,6 +134,14 @@ pub trait AdminDoor: Debug + Send + Sync {
         finding: Reason,
     ) -> BoxFuture<'_, Result<Intent, AdminError>>;
 
+    /// Takes away what an agent wrote about an intent that is over.
+    fn erase(
+        &self,
+        operator: Operator,
+        id: IntentId,
+        reason: Reason,
+    ) -> BoxFuture<'_, Result<Intent, AdminError>>;
+
     /// What is kept of an intent's tokens, the oldest first.
     fn tokens_of(&self, intent: IntentId) -> BoxFuture<'_, Result<Vec<TokenStanding>, AdminError>>;
 
@@ -182,6 +191,9 @@ pub trait AdminDoor: Debug + Send + Sync {
 
     /// Who is told what happens, and how far each has come.
     fn webhooks(&self) -> BoxFuture<'_, Result<Vec<WebhookView>, AdminError>>;
+
+    /// Where the log is pushed, and how far each has come.
+    fn audit_sinks(&self) -> BoxFuture<'_, Result<Vec<SinkView>, AdminError>>;
 
     /// Sends a webhook a message of no event.
     fn test_webhook(&self, name: String) -> BoxFuture<'_, Result<(), AdminError>>;

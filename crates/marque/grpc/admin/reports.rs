@@ -1,4 +1,4 @@
-//! Reports, and what somebody found about a broken glass.
+//! Reports, what somebody found about a broken glass, and what is taken away of an intent that is over.
 
 use jiff::Timestamp;
 use tonic::{Request, Response, Status};
@@ -46,6 +46,17 @@ impl AdminService {
         let found = requests::reason(&finding)?;
         let intent = self.door.review(operator, id, found).await.map_err(error::admin)?;
         Ok(Response::new(proto::ReviewBreakGlassResponse { intent: Some(self.intent(&intent)) }))
+    }
+
+    pub(super) async fn erase(
+        &self,
+        request: Request<proto::EraseIntentRequest>,
+    ) -> Result<Response<proto::EraseIntentResponse>, Status> {
+        let (operator, id) = self.operator_for("EraseIntent", &request, |body| &body.id).await?;
+        let proto::EraseIntentRequest { id: _, reason } = request.into_inner();
+        let reason = requests::reason(&reason)?;
+        let intent = self.door.erase(operator, id, reason).await.map_err(error::admin)?;
+        Ok(Response::new(proto::EraseIntentResponse { intent: Some(self.intent(&intent)) }))
     }
 }
 

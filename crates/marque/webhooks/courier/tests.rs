@@ -110,12 +110,6 @@ async fn begun(stage: &Stage) {
     .await;
 }
 
-#[test]
-fn pauses_double_to_a_limit() {
-    let pauses: Vec<u64> = (1..=11).map(|failed| pause(failed).as_secs()).collect();
-    assert_eq!(pauses, [1, 2, 4, 8, 16, 32, 64, 128, 256, 300, 300]);
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn two_replicas_tell_once_and_the_other_goes_on_where_one_stopped() {
     let stage = Stage::new().await;
@@ -131,7 +125,7 @@ async fn two_replicas_tell_once_and_the_other_goes_on_where_one_stopped() {
     assert_eq!((told.len(), different.len()), (5, 5), "{told:?}");
     stop.cancel();
     stage.happens().await;
-    stage.clock.advance(TURN);
+    stage.clock.advance(cursor::TURN);
     until("the sixth", async || {
         stage.clock.advance(LOOK);
         view(&second).await.behind == 0
@@ -149,7 +143,7 @@ async fn what_nobody_takes_is_put_aside_and_sent_again_when_somebody_says_so() {
     stage.happens().await;
     for tries in 1..MAX_TRIES {
         until("a failure", async || view(&webhooks).await.failed == tries).await;
-        stage.clock.advance(pause(tries));
+        stage.clock.advance(cursor::pause(tries));
     }
     until("the end of the tries", async || !view(&webhooks).await.dead.is_empty()).await;
     let aside = view(&webhooks).await;

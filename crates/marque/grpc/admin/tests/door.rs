@@ -27,6 +27,7 @@ use super::super::door::{
 use crate::approvers::{Told, Word};
 use crate::clock::SystemClock;
 use crate::identities::{Denials, SharedIdentities};
+use crate::sinks::SinkView;
 use crate::webhooks::WebhookView;
 
 #[derive(Debug)]
@@ -257,6 +258,16 @@ impl AdminDoor for FakeDoor {
         Box::pin(std::future::ready(self.change(&id, &change)))
     }
 
+    fn erase(
+        &self,
+        operator: Operator,
+        id: IntentId,
+        reason: Reason,
+    ) -> BoxFuture<'_, Result<Intent, AdminError>> {
+        let change = IntentChange::Erase { actor: operator.to_string(), reason };
+        Box::pin(std::future::ready(self.change(&id, &change)))
+    }
+
     fn tokens_of(&self, intent: IntentId) -> BoxFuture<'_, Result<Vec<TokenStanding>, AdminError>> {
         let tokens = self.tokens.lock().unwrap().clone();
         let of = tokens.into_iter().filter(move |token| token.record.intent == intent);
@@ -333,6 +344,10 @@ impl AdminDoor for FakeDoor {
     }
 
     fn webhooks(&self) -> BoxFuture<'_, Result<Vec<WebhookView>, AdminError>> {
+        Box::pin(async { Ok(Vec::new()) })
+    }
+
+    fn audit_sinks(&self) -> BoxFuture<'_, Result<Vec<SinkView>, AdminError>> {
         Box::pin(async { Ok(Vec::new()) })
     }
 

@@ -1,0 +1,141 @@
+//! CADF events (DMTF DSP0262 1.0.0): an initiator does an action to a target, seen by an observer, with an outcome.
+//!
+//! Actions and types of resources are of the taxonomies of its annexes.
+
+use jiff::Timestamp;
+use serde_json::{Value, json};
+
+use super::meaning::{Outcome, outcome, short};
+use super::{envelope, frameworks, told};
+use crate::{Event, EventKind, Leaf};
+
+const TYPE: &str = "http://schemas.dmtf.org/cloud/audit/1.0/event";
+
+pub(super) fn record(leaf: &Leaf) -> Result<Value, serde_json::Error> {
+    let event = leaf.event();
+    let mut envelope = envelope(leaf)?;
+    let mut record = json!({
+        "typeURI": TYPE,
+        "eventType": event_type(event.kind),
+        "id": format!("{}#{}", leaf.source(), leaf.seq()),
+        "eventTime": time(event.time),
+        "name": short(event.kind),
+        "action": action(event.kind),
+        "outcome": match outcome(event) {
+            Outcome::Success => "success",
+            Outcome::Failure => "failure",
+            Outcome::Pending => "pending",
+        },
+        "initiator": initiator(leaf),
+        "target": target(leaf),
+        "observer": { "id": leaf.source(), "typeURI": "service/security", "name": "marque" },
+        "attachments": [{
+            "typeURI": "application/json",
+            "name": "leaf",
+            "content": {
+                "seq": leaf.seq(),
+                "leaf_hash": leaf.hash().to_string(),
+                "recorded": leaf.recorded(),
+                "data": envelope.remove("data"),
+            },
+        }],
+    });
+    let tags: Vec<_> =
+        frameworks::tags(event).iter().map(|tag| format!("framework?value={tag}")).collect();
+    if let Some(record) = record.as_object_mut() {
+        if !tags.is_empty() {
+            record.insert("tags".to_owned(), tags.into());
+        }
+        if let Some(reason) = reason(leaf, event) {
+            record.insert("reason".to_owned(), reason);
+        }
+    }
+    Ok(record)
+}
+
+/// `control` where somebody or something decided, `activity` where something was done.
+fn event_type(kind: EventKind) -> &'static str {
+    match action(kind) {
+        "allow" | "deny" | "evaluate" | "notify" => "control",
+        _ => "activity",
+    }
+}
+
+fn action(kind: EventKind) -> &'static str {
+    match kind {
+        EventKind::IntentRequested
+        | EventKind::BreakGlassRequested
+        | EventKind::SvidIssued
+        | EventKind::SvidBrokered
+        | EventKind::TokenIssued
+        | EventKind::TokenDerived
+        | EventKind::EntryCreated
+        | EventKind::AuthorityCreated => "create",
+        EventKind::IntentPending
+        | EventKind::IntentPostChecked
+        | EventKind::PolicyObserved
+        | EventKind::BreakGlassReviewed => "evaluate",
+        EventKind::IntentHeard | EventKind::IdentityShared => "notify",
+        EventKind::IntentApproved
+        | EventKind::ApprovalRecorded
+        | EventKind::BreakGlassActivated => "allow",
+        EventKind::IntentDenied
+        | EventKind::ApprovalObjected
+        | EventKind::ApprovalRefused
+        | EventKind::ChangeRefused
+        | EventKind::TokenRefused => "deny",
+        EventKind::IntentCompleted
+        | EventKind::IntentClosedUnreported
+        | EventKind::BreakGlassEnded => "stop",
+        EventKind::IntentCancelled
+        | EventKind::IntentExpired
+        | EventKind::IntentRevoked
+        | EventKind::TokenRevoked => "revoke",
+        EventKind::ApprovalNarrowed | EventKind::PostureSet => "update",
+        EventKind::CooldownBegan | EventKind::QuarantineBegan | EventKind::Kill => "disable",
+        EventKind::QuarantineReleased => "enable",
+        EventKind::ApproverLoggedIn | EventKind::ApproverLoginRefused => "authenticate/login",
+        EventKind::BreakGlassUsed | EventKind::TokenUsed => "read",
+        EventKind::EntryDeleted | EventKind::PayloadErased => "delete",
+    }
+}
+
+/// Who did it: the person, else the agent, else the issuer itself.
+fn initiator(leaf: &Leaf) -> Value {
+    let event = leaf.event();
+    match (&event.actor, &event.agent) {
+        (Some(actor), _) => {
+            json!({ "id": actor, "typeURI": "data/security/account/user", "name": actor })
+        }
+        (None, Some(agent)) => {
+            json!({ "id": agent, "typeURI": "data/workload/app", "name": agent })
+        }
+        (None, None) => json!({ "id": leaf.source(), "typeURI": "service/security" }),
+    }
+}
+
+/// What it was done to: the most particular thing that the event names.
+fn target(leaf: &Leaf) -> Value {
+    let event = leaf.event();
+    match (&event.token_id, &event.intent, &event.agent) {
+        (Some(token), _, _) => json!({ "id": token, "typeURI": "data/security/credential" }),
+        (None, Some(intent), _) => json!({ "id": intent, "typeURI": "data/workload/task" }),
+        (None, None, Some(agent)) => json!({ "id": agent, "typeURI": "data/security/identity" }),
+        (None, None, None) => json!({ "id": leaf.source(), "typeURI": "data/security/domain" }),
+    }
+}
+
+fn reason(leaf: &Leaf, event: &Event) -> Option<Value> {
+    let code = event.code.as_deref().or_else(|| told(leaf, "ended_for"))?;
+    let mut reason = json!({ "reasonType": "urn:marque:denial", "reasonCode": code });
+    if let (Some(policy), Some(reason)) = (&event.policy, reason.as_object_mut()) {
+        reason.insert("policyType".to_owned(), "urn:marque:policy-set".into());
+        reason.insert("policyId".to_owned(), policy.digest.clone().into());
+    }
+    Some(reason)
+}
+
+/// With milliseconds and an offset, as DSP0262 6.2.4 writes times.
+fn time(at: Timestamp) -> String {
+    format!("{}+00:00", at.strftime("%Y-%m-%dT%H:%M:%S%.3f"))
+}

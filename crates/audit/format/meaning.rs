@@ -1,0 +1,142 @@
+//! What a kind of event is called, how it went, and how much it matters: the same in every form.
+
+use crate::{Event, EventKind};
+
+/// How it went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Outcome {
+    Success,
+    Failure,
+    Pending,
+}
+
+/// How much it matters to somebody who watches.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Severity {
+    /// As intended.
+    Informational,
+    /// Refused, as it should be.
+    Low,
+    /// Somebody should look at it in time.
+    Medium,
+    /// Somebody should look at it now.
+    High,
+}
+
+/// How the event went.
+pub(super) fn outcome(event: &Event) -> Outcome {
+    match event.kind {
+        EventKind::IntentDenied
+        | EventKind::ApprovalRefused
+        | EventKind::ApproverLoginRefused
+        | EventKind::ChangeRefused
+        | EventKind::TokenRefused => Outcome::Failure,
+        EventKind::IntentRequested | EventKind::IntentPending | EventKind::BreakGlassRequested => {
+            Outcome::Pending
+        }
+        // Served or refused, as the rule of the trust domain has it.
+        EventKind::IdentityShared | EventKind::TokenRevoked if event.code.is_some() => {
+            Outcome::Failure
+        }
+        EventKind::IntentApproved
+        | EventKind::IntentCancelled
+        | EventKind::IntentCompleted
+        | EventKind::IntentClosedUnreported
+        | EventKind::IntentExpired
+        | EventKind::IntentPostChecked
+        | EventKind::IntentHeard
+        | EventKind::IntentRevoked
+        | EventKind::PayloadErased
+        | EventKind::ApprovalRecorded
+        | EventKind::ApprovalObjected
+        | EventKind::ApprovalNarrowed
+        | EventKind::CooldownBegan
+        | EventKind::QuarantineBegan
+        | EventKind::QuarantineReleased
+        | EventKind::ApproverLoggedIn
+        | EventKind::BreakGlassActivated
+        | EventKind::BreakGlassUsed
+        | EventKind::BreakGlassEnded
+        | EventKind::BreakGlassReviewed
+        | EventKind::TokenIssued
+        | EventKind::TokenDerived
+        | EventKind::TokenUsed
+        | EventKind::TokenRevoked
+        | EventKind::Kill
+        | EventKind::PostureSet
+        | EventKind::PolicyObserved
+        | EventKind::SvidIssued
+        | EventKind::SvidBrokered
+        | EventKind::EntryCreated
+        | EventKind::EntryDeleted
+        | EventKind::AuthorityCreated
+        | EventKind::IdentityShared => Outcome::Success,
+    }
+}
+
+/// How much an event of the kind matters.
+#[must_use]
+pub fn severity(kind: EventKind) -> Severity {
+    match kind {
+        EventKind::Kill
+        | EventKind::QuarantineBegan
+        | EventKind::BreakGlassRequested
+        | EventKind::BreakGlassActivated
+        | EventKind::BreakGlassUsed => Severity::High,
+        EventKind::CooldownBegan
+        | EventKind::QuarantineReleased
+        | EventKind::BreakGlassEnded
+        | EventKind::BreakGlassReviewed
+        | EventKind::IntentRevoked
+        | EventKind::PayloadErased
+        | EventKind::IntentClosedUnreported
+        | EventKind::TokenRevoked
+        | EventKind::PostureSet
+        | EventKind::PolicyObserved
+        | EventKind::EntryCreated
+        | EventKind::EntryDeleted
+        | EventKind::AuthorityCreated
+        | EventKind::IdentityShared => Severity::Medium,
+        EventKind::IntentDenied
+        | EventKind::ApprovalObjected
+        | EventKind::ApprovalRefused
+        | EventKind::ApproverLoginRefused
+        | EventKind::ChangeRefused
+        | EventKind::TokenRefused => Severity::Low,
+        EventKind::IntentRequested
+        | EventKind::IntentPending
+        | EventKind::IntentApproved
+        | EventKind::IntentCancelled
+        | EventKind::IntentCompleted
+        | EventKind::IntentExpired
+        | EventKind::IntentPostChecked
+        | EventKind::IntentHeard
+        | EventKind::ApprovalRecorded
+        | EventKind::ApprovalNarrowed
+        | EventKind::ApproverLoggedIn
+        | EventKind::TokenIssued
+        | EventKind::TokenDerived
+        | EventKind::TokenUsed
+        | EventKind::SvidIssued
+        | EventKind::SvidBrokered => Severity::Informational,
+    }
+}
+
+/// The kind without the name of the product: `intent.requested`.
+pub(super) fn short(kind: EventKind) -> &'static str {
+    kind.as_str().strip_prefix("org.marque.").unwrap_or_default()
+}
+
+/// What happened, in a few words: `intent.requested by spiffe://… for int_…`.
+pub(super) fn sentence(event: &Event) -> String {
+    let mut sentence = short(event.kind).to_owned();
+    let by = event.actor.as_deref().or_else(|| event.agent.as_ref().map(|agent| agent.as_str()));
+    for (word, value) in
+        [("by", by), ("of", event.intent.as_deref()), ("because", event.code.as_deref())]
+    {
+        if let Some(value) = value {
+            sentence.push_str(&format!(" {word} {value}"));
+        }
+    }
+    sentence
+}

@@ -1,0 +1,120 @@
+//! Forms are held against their schemas by clients of others, end to end; here is what holds for every kind and value.
+
+use std::collections::BTreeSet;
+
+use serde_json::Value;
+
+use super::*;
+use crate::testing::{agent, at, trust_domain};
+use crate::{Event, EventKind, PlaybookPin};
+
+fn leaf(event: Event) -> Leaf {
+    Leaf::seal(event, &trust_domain(), 7, at(9)).unwrap()
+}
+
+fn full(kind: EventKind) -> Event {
+    Event::new(kind, at(8))
+        .with_agent(agent())
+        .with_intent("int_1")
+        .with_playbook(PlaybookPin { id: "p".to_owned(), version: 1, digest: "d".to_owned() })
+        .with_denial("kill_switch_agent", "stop")
+        .with_token_id("tok_1")
+        .with_detail("reason", "=1+1")
+}
+
+#[test]
+fn every_kind_has_every_form_on_one_line_with_its_number_and_hash() {
+    for kind in EventKind::ALL {
+        for event in [full(kind), Event::new(kind, at(8))] {
+            let leaf = leaf(event);
+            for format in Format::ALL {
+                let line = format.line(&leaf).unwrap();
+                assert!(!line.contains('\n'), "{format}: {line}");
+                assert!(line.contains('7'), "{format}: {line}");
+                let hash = leaf.hash().to_string();
+                assert!(line.contains(&hash) || format == Format::CloudEvents, "{format}: {line}");
+            }
+        }
+    }
+}
+
+#[test]
+fn an_event_of_the_form_is_the_leaf_without_its_frameworks() {
+    let leaf = leaf(full(EventKind::Kill));
+    let line = Format::CloudEvents.line(&leaf).unwrap();
+    let mut event: serde_json::Map<String, Value> = serde_json::from_str(&line).unwrap();
+    assert!(event.remove("frameworks").is_some());
+    let canonical = serde_json_canonicalizer::to_vec(&event).unwrap();
+    assert_eq!(canonical, leaf.bytes());
+    assert_eq!(crate::Hash::of_leaf(&canonical), leaf.hash());
+}
+
+#[test]
+fn no_value_of_a_line_begins_as_a_formula_does() {
+    for formula in
+        ["=cmd()", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", "\n=1", "＝1", "＋1", "－1", "＠1"]
+    {
+        let event =
+            Event::new(EventKind::IntentDenied, at(8)).with_ticket(formula).with_actor(formula);
+        let line = Format::Csv.line(&leaf(event)).unwrap();
+        let mut reader =
+            ::csv::ReaderBuilder::new().has_headers(false).from_reader(line.as_bytes());
+        let record = reader.records().next().unwrap().unwrap();
+        assert!(record.iter().any(|value| value == format!("'{formula}")), "{record:?}");
+        for value in record.iter() {
+            assert!(!value.starts_with(super::csv::FORMULA), "{value}");
+        }
+    }
+}
+
+#[test]
+fn a_quote_or_a_comma_stays_in_its_value() {
+    let event = Event::new(EventKind::IntentDenied, at(8)).with_ticket("a\",\"b\r\nc");
+    let text =
+        format!("{}{}\r\n", Format::Csv.header().unwrap(), Format::Csv.line(&leaf(event)).unwrap());
+    let mut reader = ::csv::Reader::from_reader(text.as_bytes());
+    let ticket = reader.headers().unwrap().iter().position(|name| name == "ticket").unwrap();
+    let records: Vec<_> = reader.records().collect::<Result<_, _>>().unwrap();
+    assert_eq!(records.len(), 1);
+    assert_eq!(&records[0][ticket], "a\",\"b\r\nc");
+}
+
+#[test]
+fn a_body_has_all_records() {
+    let leaves = [leaf(full(EventKind::Kill)), leaf(full(EventKind::TokenIssued))];
+    for format in Format::ALL {
+        let (body, media_type) = format.body(&leaves).unwrap();
+        assert!(body.matches("int_1").count() >= 2, "{format}: {body}");
+        assert!(media_type.contains('/'));
+    }
+}
+
+#[test]
+fn a_form_reads_back_its_own_name() {
+    for format in Format::ALL {
+        assert_eq!(format.to_string().parse::<Format>(), Ok(format));
+    }
+    assert!("OCSF".parse::<Format>().is_err());
+}
+
+#[test]
+fn every_kind_is_evidence_about_something_and_tags_are_unique() {
+    let tags: Vec<_> = frameworks::controls().map(|control| control.tag).collect();
+    assert_eq!(tags.iter().collect::<BTreeSet<_>>().len(), tags.len());
+    for framework in frameworks::ALL {
+        for control in framework.controls {
+            assert!(control.tag.starts_with(&format!("{}:", framework.prefix)), "{}", control.tag);
+        }
+    }
+    for kind in EventKind::ALL {
+        assert!(!frameworks::tags(&Event::new(kind, at(8))).is_empty(), "{kind:?}");
+    }
+}
+
+#[test]
+fn a_refusal_is_tagged_by_its_class() {
+    let plain = Event::new(EventKind::TokenRefused, at(8));
+    let crossing = plain.clone().with_denial("environment_boundary", "boundary");
+    assert!(!frameworks::tags(&plain).contains(&"owasp-nhi:NHI8"));
+    assert!(frameworks::tags(&crossing).contains(&"owasp-nhi:NHI8"));
+}

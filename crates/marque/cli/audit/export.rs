@@ -1,0 +1,374 @@
+//! `marque audit export`: the log as tiles, or its records in a form that other systems read.
+//!
+//! Records come at least once and in order: the cursor is written when what it says is on disk, and each record has its
+//! number, by which what came twice is known.
+
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use clap::{Args, ValueEnum};
+use futures::StreamExt as _;
+use jiff::Timestamp;
+use marque_audit::folder::FolderLog;
+use marque_audit::format::Format;
+use marque_audit::{Leaf, LogStore as _, folder};
+use serde::{Deserialize, Serialize};
+
+use super::super::Session;
+use super::super::failure::Failure;
+use super::{KeySource, export_tiles, key_or_ask};
+use crate::grpc::admin::{LeafView, RemoteLog};
+
+/// How many records are written before the cursor is, at most.
+const PAGE: usize = 256;
+
+/// Copy the log, or write its records in a form that other systems read
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  marque audit export --to /backup/log                       # tiles: an earlier copy is continued
+  marque audit export --format csv --since 2026-11-01T00:00:00Z --to november.csv
+  marque audit export --format ocsf --cursor /var/lib/siem/cursor --follow | siem-agent
+  marque audit export --format cadf --log /backup/log --key prod.vkey
+
+Records come at least once: after a crash some may come again. Each has its number in the log (`sequence`, `id`, `seq`)
+and the hash of its leaf. With --to, records are added to what the file has.")]
+pub(super) struct ExportArgs {
+    /// The form: tiles copy the whole log, the others write records one a line
+    #[arg(long, value_enum, default_value_t)]
+    format: Form,
+    /// The folder for tiles, or the file for records [default for records: standard output]
+    #[arg(long, value_name = "PATH")]
+    to: Option<PathBuf>,
+    /// A copy of the log made by `marque audit export`, which is verified first [default: the log of the running daemon]
+    #[arg(long, value_name = "DIR")]
+    log: Option<PathBuf>,
+    /// The key that verifies checkpoints: a vkey, or a file with one [default: the daemon's own word]
+    #[arg(long, value_name = "VKEY|FILE")]
+    key: Option<KeySource>,
+    /// The number of the first record, or the time from which they were recorded, where there is no cursor yet
+    #[arg(long, value_name = "SEQ|TIME")]
+    since: Option<Since>,
+    /// A file that keeps how far the records have come; the next export goes on there
+    #[arg(long, value_name = "FILE")]
+    cursor: Option<PathBuf>,
+    /// Go on with new records as they come
+    #[arg(long, short = 'f')]
+    follow: bool,
+}
+
+/// What is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+enum Form {
+    /// The whole log as C2SP tlog-tiles, which anyone can verify
+    #[default]
+    Tiles,
+    /// Open Cybersecurity Schema Framework, as JSON lines
+    Ocsf,
+    /// CloudEvents 1.0, as JSON lines
+    #[value(name = "cloudevents")]
+    CloudEvents,
+    /// Cloud Auditing Data Federation, as JSON lines
+    Cadf,
+    /// Comma-separated values
+    Csv,
+    /// OpenTelemetry logs, as lines of OTLP's JSON
+    Otlp,
+}
+
+impl Form {
+    fn of_records(self) -> Option<Format> {
+        match self {
+            Self::Tiles => None,
+            Self::Ocsf => Some(Format::Ocsf),
+            Self::CloudEvents => Some(Format::CloudEvents),
+            Self::Cadf => Some(Format::Cadf),
+            Self::Csv => Some(Format::Csv),
+            Self::Otlp => Some(Format::Otlp),
+        }
+    }
+}
+
+/// Where to begin.
+#[derive(Debug, Clone, Copy)]
+enum Since {
+    Seq(u64),
+    Time(Timestamp),
+}
+
+impl FromStr for Since {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match (text.parse(), text.parse()) {
+            (Ok(seq), _) => Ok(Self::Seq(seq)),
+            (_, Ok(time)) => Ok(Self::Time(time)),
+            _ => Err("neither a number nor a time such as 2026-11-01T00:00:00Z"),
+        }
+    }
+}
+
+/// What the cursor file has.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Cursor {
+    /// Whose log it is.
+    trust_domain: String,
+    /// The number of the next record.
+    next: u64,
+}
+
+impl ExportArgs {
+    pub(super) async fn run(self, session: &mut Session) -> Result<(), Failure> {
+        let Some(format) = self.format.of_records() else { return self.tiles(session).await };
+        if self.follow && self.log.is_some() {
+            return Err(Failure::usage("a copy of the log does not grow")
+                .next("leave --follow or --log out"));
+        }
+        let mut records = Records::open(format, self.to.as_deref(), self.cursor.as_deref())?;
+        match &self.log {
+            Some(log) => {
+                let key = key_or_ask(session, self.key).await?;
+                of_folder(log, &key, self.since, &mut records)?;
+            }
+            None => of_daemon(session, self.since, self.follow, &mut records).await?,
+        }
+        let (written, next) = (records.written, records.next);
+        let Some(to) = self.to else { return Ok(()) };
+        let told = serde_json::json!({ "file": to, "records": written, "next": next });
+        session.output.show(&told, |_| format!("Wrote {written} records to {}", to.display()))
+    }
+
+    async fn tiles(self, session: &mut Session) -> Result<(), Failure> {
+        if self.log.is_some() || self.since.is_some() || self.cursor.is_some() || self.follow {
+            return Err(Failure::usage(
+                "--log, --since, --cursor and --follow are for records, and tiles copy the whole log",
+            )
+            .next("name the form of records with --format, or leave them out"));
+        }
+        let Some(to) = &self.to else {
+            return Err(Failure::usage("tiles are a folder, and none was given")
+                .next("name it with --to, or a form of records with --format"));
+        };
+        export_tiles(session, to, self.key).await
+    }
+}
+
+/// The records of a daemon's log.
+async fn of_daemon(
+    session: &Session,
+    since: Option<Since>,
+    follow: bool,
+    records: &mut Records,
+) -> Result<(), Failure> {
+    let mut home = session.home().await?;
+    let from = match (records.belongs_to(home.at.name.as_str())?, since) {
+        (Some(next), _) => next,
+        (None, None) => 0,
+        (None, Some(Since::Seq(seq))) => seq,
+        (None, Some(Since::Time(time))) => {
+            first_since(&RemoteLog::open(home.admin.clone()).await?, time).await?
+        }
+    };
+    records.begin(from)?;
+    let mut leaves = home.admin.leaves(from, follow).await?.ready_chunks(PAGE);
+    while let Some(page) = leaves.next().await {
+        let mut read = Vec::with_capacity(page.len());
+        for leaf in page {
+            let LeafView { seq, bytes } = leaf?;
+            let leaf = Leaf::from_bytes(seq, bytes)
+                .map_err(|error| Failure::because(format!("leaf {seq} does not read"), &error))?;
+            read.push(leaf);
+        }
+        records.write(&read)?;
+    }
+    records.end()
+}
+
+/// The number of the first record that was taken at `time` or later: recorded times never go back.
+async fn first_since(log: &RemoteLog, time: Timestamp) -> Result<u64, Failure> {
+    let (mut low, mut high) = (0, log.info().size);
+    while low < high {
+        let middle = low + (high - low) / 2;
+        let found = log.leaves(middle, 1).await;
+        let found = found.map_err(|error| Failure::because("cannot read the log", &error))?;
+        match found.first() {
+            Some(leaf) if leaf.recorded() < time => low = middle + 1,
+            _ => high = middle,
+        }
+    }
+    Ok(low)
+}
+
+/// The records of a copy, which is verified first.
+fn of_folder(
+    log: &Path,
+    key: &marque_audit::VerifierKey,
+    since: Option<Since>,
+    records: &mut Records,
+) -> Result<(), Failure> {
+    let unsound = |error| Failure::because("the copy is not sound", &error);
+    let mut begun = None;
+    folder::verify_folder(log, key, None).map_err(unsound)?;
+    let mut copy = FolderLog::open(log, key).map_err(unsound)?;
+    while let Some(bundle) = copy.next_page().map_err(unsound)? {
+        let Some(first) = bundle.first() else { continue };
+        let from = match begun {
+            Some(from) => from,
+            None => *begun.insert(records.belongs_to(first.source().trust_domain().as_str())?),
+        };
+        let wanted = |leaf: &&Leaf| match (from, since) {
+            (Some(next), _) => leaf.seq() >= next,
+            (None, None) => true,
+            (None, Some(Since::Seq(seq))) => leaf.seq() >= seq,
+            (None, Some(Since::Time(time))) => leaf.recorded() >= time,
+        };
+        let wanted: Vec<Leaf> = bundle.iter().filter(wanted).cloned().collect();
+        if let Some(first) = wanted.first() {
+            if records.written == 0 {
+                records.begin(first.seq())?;
+            }
+            records.write(&wanted)?;
+        }
+    }
+    records.end()
+}
+
+/// Where records go, and how far they have come.
+struct Records {
+    format: Format,
+    out: Box<dyn Sink>,
+    /// Whether what is there begins with a header already, or needs none.
+    headed: bool,
+    cursor: Option<(PathBuf, Option<Cursor>)>,
+    trust_domain: String,
+    next: u64,
+    written: u64,
+}
+
+/// Something that records can be put into, so that they are there after a crash.
+trait Sink {
+    fn put(&mut self, lines: &[u8]) -> io::Result<()>;
+}
+
+impl Sink for io::Stdout {
+    fn put(&mut self, lines: &[u8]) -> io::Result<()> {
+        let mut out = self.lock();
+        out.write_all(lines)?;
+        out.flush()
+    }
+}
+
+impl Sink for File {
+    fn put(&mut self, lines: &[u8]) -> io::Result<()> {
+        self.write_all(lines)?;
+        self.sync_data()
+    }
+}
+
+impl Records {
+    fn open(format: Format, to: Option<&Path>, cursor: Option<&Path>) -> Result<Self, Failure> {
+        let kept = cursor.map(read_cursor).transpose()?.flatten();
+        let (out, headed): (Box<dyn Sink>, bool) = match to {
+            // Whoever reads a pipe goes on with what it was told before.
+            None => (Box::new(io::stdout()), kept.is_some()),
+            Some(path) => {
+                let failed = |error: io::Error| {
+                    Failure::because(format!("cannot write to `{}`", path.display()), &error)
+                };
+                let file = File::options().create(true).append(true).open(path).map_err(failed)?;
+                let length = file.metadata().map_err(failed)?.len();
+                (Box::new(file), length > 0)
+            }
+        };
+        let cursor = cursor.map(|path| (path.to_owned(), kept));
+        Ok(Self { format, out, headed, cursor, trust_domain: String::new(), next: 0, written: 0 })
+    }
+
+    /// Says whose records they are; where the cursor stands, if there is one.
+    fn belongs_to(&mut self, trust_domain: &str) -> Result<Option<u64>, Failure> {
+        self.trust_domain = trust_domain.to_owned();
+        let Some((path, Some(kept))) = &self.cursor else { return Ok(None) };
+        if kept.trust_domain != trust_domain {
+            let message = format!(
+                "the cursor `{}` is of {}, and the log of {trust_domain}",
+                path.display(),
+                kept.trust_domain
+            );
+            return Err(Failure::usage(message).next("keep a cursor for each trust domain"));
+        }
+        Ok(Some(kept.next))
+    }
+
+    fn begin(&mut self, from: u64) -> Result<(), Failure> {
+        self.next = from;
+        let header = if self.headed { String::new() } else { self.header()? };
+        self.headed = true;
+        self.out.put(header.as_bytes()).map_err(Failure::from)
+    }
+
+    fn header(&self) -> Result<String, Failure> {
+        self.format.header().map_err(|error| Failure::because("cannot write the header", &error))
+    }
+
+    /// Writes these, and then how far they have come.
+    fn write(&mut self, leaves: &[Leaf]) -> Result<(), Failure> {
+        let end = if self.format == Format::Csv { "\r\n" } else { "\n" };
+        let mut lines = String::new();
+        for leaf in leaves {
+            if leaf.seq() != self.next {
+                let message = format!("record {} is missing, {} came", self.next, leaf.seq());
+                return Err(Failure::failed(message).next("verify the log: `marque audit verify`"));
+            }
+            let line = self.format.line(leaf).map_err(|error| {
+                Failure::because(format!("cannot write record {}", leaf.seq()), &error)
+            })?;
+            lines.push_str(&line);
+            lines.push_str(end);
+            self.next += 1;
+        }
+        self.out.put(lines.as_bytes())?;
+        self.written += leaves.len() as u64;
+        self.keep()
+    }
+
+    /// Keeps the cursor even where there was nothing to write.
+    fn end(&mut self) -> Result<(), Failure> {
+        if self.written == 0 && !self.trust_domain.is_empty() { self.keep() } else { Ok(()) }
+    }
+
+    fn keep(&self) -> Result<(), Failure> {
+        let Some((path, _)) = &self.cursor else { return Ok(()) };
+        let cursor = Cursor { trust_domain: self.trust_domain.clone(), next: self.next };
+        let text = serde_json::to_string(&cursor)?;
+        let mut draft = path.clone().into_os_string();
+        draft.push(".tmp");
+        let written = || {
+            let mut file = File::create(&draft)?;
+            file.write_all(text.as_bytes())?;
+            file.sync_all()?;
+            fs::rename(&draft, path)
+        };
+        written().map_err(|error: io::Error| {
+            Failure::because(format!("cannot write the cursor `{}`", path.display()), &error)
+        })
+    }
+}
+
+fn read_cursor(path: &Path) -> Result<Option<Cursor>, Failure> {
+    let text = match fs::read_to_string(path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => {
+            let message = format!("cannot read the cursor `{}`", path.display());
+            return Err(Failure::because(message, &error));
+        }
+    };
+    let cursor = serde_json::from_str(&text).map_err(|error| {
+        Failure::because(format!("`{}` is no cursor", path.display()), &error)
+            .next("name another file, or remove it to begin anew")
+    })?;
+    Ok(Some(cursor))
+}

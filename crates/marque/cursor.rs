@@ -1,0 +1,143 @@
+//! How far somebody who reads the log on has come, as every replica sees it: one row, of which every step replaces exactly
+//! what was read, so that a replica that lost its turn moves nothing.
+
+use std::time::Duration;
+
+use backon::{BackoffBuilder as _, ExponentialBuilder};
+use jiff::Timestamp;
+use marque_spiffe::Random;
+use marque_store::{FOR_GOOD, Failure, Kept, KeptChange, Store};
+use serde::{Deserialize, Serialize};
+
+/// How long a replica has its turn.
+pub(crate) const TURN: Duration = Duration::from_secs(30);
+/// The pauses between tries: one second, then twice as long each time, and no longer than five minutes.
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+const LONGEST_PAUSE: Duration = Duration::from_mins(5);
+
+/// How far it has come.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Cursor {
+    /// The number of the next leaf that is looked at.
+    pub(crate) next: u64,
+    /// Whose turn it is.
+    pub(crate) holder: String,
+    /// Until when.
+    pub(crate) held_until: Timestamp,
+    /// How often what is next was not taken.
+    pub(crate) failed: u32,
+    /// When it is tried again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) retry_at: Option<Timestamp>,
+    /// Why it was not taken.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) failure: Option<String>,
+    /// When something was last taken.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) delivered_at: Option<Timestamp>,
+}
+
+impl Cursor {
+    /// The first one, held by `holder` from `now` on.
+    pub(crate) fn first(next: u64, holder: &str, now: Timestamp) -> Self {
+        Self {
+            next,
+            holder: holder.to_owned(),
+            held_until: now + TURN,
+            failed: 0,
+            retry_at: None,
+            failure: None,
+            delivered_at: None,
+        }
+    }
+
+    /// What came before `next` was taken at `now`.
+    pub(crate) fn taken(self, next: u64, now: Timestamp) -> Self {
+        Self { next, failed: 0, retry_at: None, failure: None, delivered_at: Some(now), ..self }
+    }
+
+    /// What is next was not taken, and is tried again.
+    pub(crate) fn not_taken(&mut self, failure: String, now: Timestamp) {
+        self.failed = self.failed.saturating_add(1);
+        self.failure = Some(failure);
+        self.retry_at = Some(now + pause(self.failed));
+    }
+}
+
+/// Whose turn it is.
+#[derive(Debug)]
+pub(crate) enum Turn {
+    /// There is no cursor yet.
+    Unbegun,
+    /// Another replica's.
+    Others,
+    /// The own.
+    Own(Kept, Cursor),
+}
+
+/// The name of a replica for its turns.
+pub(crate) fn holder(random: &dyn Random) -> Option<String> {
+    let mut holder = [0; 16];
+    random.fill(&mut holder).ok()?;
+    Some(hex::encode(holder))
+}
+
+/// The cursor `key` of a `kind`, if it is this replica's turn, which is renewed when half of it is over.
+///
+/// # Errors
+/// The store cannot be read or written.
+pub(crate) async fn turn(
+    store: &Store,
+    (kind, key): (&str, &str),
+    holder: &str,
+    now: Timestamp,
+) -> Result<Turn, Failure> {
+    let Some(row) = store.kept(kind, key, now).await? else { return Ok(Turn::Unbegun) };
+    let mut cursor: Cursor = row.read()?;
+    let own = cursor.holder == holder;
+    if !own && cursor.held_until > now {
+        return Ok(Turn::Others);
+    }
+    if own && cursor.held_until >= now + TURN / 2 {
+        return Ok(Turn::Own(row, cursor));
+    }
+    (cursor.holder, cursor.held_until) = (holder.to_owned(), now + TURN);
+    store.keep(vec![row.replaced_by(&cursor, FOR_GOOD)?]).await?;
+    let row = store.kept(kind, key, now).await?;
+    let row = row.filter(|row| row.read::<Cursor>().is_ok_and(|seen| seen == cursor));
+    Ok(row.map_or(Turn::Others, |row| Turn::Own(row, cursor)))
+}
+
+/// Makes the first cursor; where another replica was first, its own stands.
+///
+/// # Errors
+/// The store cannot be written.
+pub(crate) async fn begin(
+    store: &Store,
+    (kind, key): (&str, &str),
+    cursor: &Cursor,
+) -> Result<(), Failure> {
+    store.keep(vec![KeptChange::new(kind, key, cursor, FOR_GOOD)?]).await.map(drop)
+}
+
+/// How long to wait after so many failures.
+pub(crate) fn pause(failed: u32) -> Duration {
+    let pauses = ExponentialBuilder::default()
+        .with_min_delay(FIRST_PAUSE)
+        .with_max_delay(LONGEST_PAUSE)
+        .without_max_times();
+    let at = usize::try_from(failed.saturating_sub(1)).unwrap_or(usize::MAX);
+    pauses.build().nth(at).unwrap_or(LONGEST_PAUSE)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_double_to_a_limit() {
+        let pauses: Vec<u64> = (1..=11).map(|failed| pause(failed).as_secs()).collect();
+        assert_eq!(pauses, [1, 2, 4, 8, 16, 32, 64, 128, 256, 300, 300]);
+    }
+}

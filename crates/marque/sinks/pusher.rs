@@ -1,0 +1,240 @@
+//! Takes the log to one sink, push after push, each until it is taken.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use marque_audit::{Leaf, LogError, LogStore as _};
+use marque_store::{FOR_GOOD, Failure, Kept};
+use tokio_util::sync::CancellationToken;
+
+use super::state::{CURSORS, SinkView};
+use super::{Content, LAG, NotTaken, PUSHES, Push, Sink, Sinks};
+use crate::cursor::{self, Cursor, Turn};
+
+/// The most leaves of one push.
+pub(super) const LEAVES: usize = 256;
+/// The most bytes of leaves of one push, of which the first goes whatever its size.
+const BYTES: usize = 2 * 1024 * 1024;
+/// How long one push may take.
+const TIME: Duration = Duration::from_secs(30);
+/// How often a log that another replica writes is looked at.
+const LOOK: Duration = Duration::from_secs(1);
+/// After so many failures in a row the sink counts as dead, and that is told as an error.
+const DEAD: u32 = 8;
+
+/// Why a sink could not be served.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum SinkError {
+    /// The cursor cannot be read or kept.
+    #[error("the cursor of an audit sink cannot be read or kept")]
+    Cursor(#[from] Failure),
+    /// The log cannot be read.
+    #[error("the log cannot be read for an audit sink")]
+    Log(#[from] LogError),
+}
+
+/// What a step came to.
+enum Step {
+    /// There may be more at once.
+    More,
+    /// Not before.
+    Until(jiff::Timestamp),
+    /// There is nothing, or it is another's turn.
+    Nothing,
+}
+
+impl Sinks {
+    /// One task for each sink.
+    pub(crate) fn pushers(
+        self: &Arc<Self>,
+        stop: &CancellationToken,
+    ) -> Vec<impl Future<Output = ()> + Send + use<>> {
+        let pusher = |sink: &Arc<Sink>| {
+            let (sinks, sink, stop) = (Arc::clone(self), Arc::clone(sink), stop.clone());
+            async move { sinks.serve(&sink, &stop).await }
+        };
+        self.sinks.iter().map(pusher).collect()
+    }
+
+    async fn serve(&self, sink: &Sink, stop: &CancellationToken) {
+        let Some(holder) = cursor::holder(&*self.random) else {
+            tracing::error!(sink = sink.name, "no randomness: the audit sink is not served");
+            return;
+        };
+        let mut grown = self.store.changed();
+        while !stop.is_cancelled() {
+            grown.mark_unchanged();
+            let (pause, grows) = match self.step(sink, &holder).await {
+                Ok(Step::More) => continue,
+                // How far it is behind is measured meanwhile.
+                Ok(Step::Until(at)) => (at.min(self.clock.now() + LOOK), false),
+                Ok(Step::Nothing) => (self.clock.now() + LOOK, true),
+                Err(error) => {
+                    let error = &error as &dyn std::error::Error;
+                    tracing::error!(error, sink = sink.name, "an audit sink cannot be served");
+                    (self.clock.now() + LOOK, false)
+                }
+            };
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => return,
+                () = self.clock.sleep_until(pause) => {}
+                changed = grown.changed(), if grows => if changed.is_err() { return },
+            }
+        }
+    }
+
+    /// Looks at what is next, and pushes once at most.
+    async fn step(&self, sink: &Sink, holder: &str) -> Result<Step, SinkError> {
+        let now = self.clock.now();
+        let size = self.store.size().await?;
+        let (row, mut cursor) =
+            match cursor::turn(&self.store, (CURSORS, &sink.name), holder, now).await? {
+                Turn::Own(row, cursor) => (row, cursor),
+                Turn::Others => return Ok(Step::Nothing),
+                Turn::Unbegun => {
+                    // A sink that is new is sent the log from its beginning.
+                    let first = Cursor::first(0, holder, now);
+                    cursor::begin(&self.store, (CURSORS, &sink.name), &first).await?;
+                    return Ok(Step::More);
+                }
+            };
+        self.measure(sink, size.saturating_sub(cursor.next));
+        let due = cursor.retry_at.or_else(|| cursor.delivered_at.map(|at| at + sink.every));
+        if let Some(due) = due.filter(|due| *due > now) {
+            return Ok(Step::Until(due));
+        }
+        let (pushed, next) = match sink.content {
+            Content::Checkpoints => {
+                let kept = self.store.checkpoint().await?;
+                let Some(kept) = kept.filter(|kept| kept.frontier.size() > cursor.next) else {
+                    return Ok(Step::Nothing);
+                };
+                let size = kept.frontier.size();
+                (self.push(sink, Push::Checkpoint(size, &kept.text)).await, size)
+            }
+            Content::Records(format) => {
+                let mut leaves = self.store.leaves(cursor.next, LEAVES).await?;
+                leaves.truncate(fitting(&leaves));
+                if leaves.is_empty() {
+                    return Ok(Step::Nothing);
+                }
+                let next = cursor.next + leaves.len() as u64;
+                (self.push(sink, Push::Records(&leaves, format)).await, next)
+            }
+        };
+        match pushed {
+            Ok(()) => cursor = cursor.taken(next, now),
+            Err(error) => self.not_taken(sink, &mut cursor, &error),
+        }
+        self.moved(&row, &cursor).await
+    }
+
+    async fn push(&self, sink: &Sink, push: Push<'_>) -> Result<(), NotTaken> {
+        let pushing = tokio::time::timeout(TIME, sink.push(push));
+        let pushed = pushing.await.unwrap_or(Err(NotTaken::TimedOut(TIME)));
+        let result = if pushed.is_ok() { "taken" } else { "not_taken" };
+        let labels = [
+            ("trust_domain", self.trust_domain.to_string()),
+            ("sink", sink.name.clone()),
+            ("result", result.to_owned()),
+        ];
+        metrics::counter!(PUSHES, &labels).increment(1);
+        pushed
+    }
+
+    fn not_taken(&self, sink: &Sink, cursor: &mut Cursor, error: &NotTaken) {
+        let failure = told(error);
+        cursor.not_taken(failure.clone(), self.clock.now());
+        let (sink, tries) = (&sink.name, cursor.failed);
+        if tries.is_multiple_of(DEAD) {
+            tracing::error!(sink, failure, tries, "an audit sink takes nothing and falls behind");
+        } else {
+            tracing::warn!(sink, failure, tries, "a push was not taken by an audit sink");
+        }
+    }
+
+    /// Keeps where the cursor is now. Whoever lost the turn meanwhile moves nothing.
+    async fn moved(&self, row: &Kept, cursor: &Cursor) -> Result<Step, SinkError> {
+        let kept = self.store.keep(vec![row.replaced_by(cursor, FOR_GOOD)?]).await?;
+        Ok(if kept { Step::More } else { Step::Nothing })
+    }
+
+    fn measure(&self, sink: &Sink, behind: u64) {
+        let labels = [("trust_domain", self.trust_domain.to_string()), ("sink", sink.name.clone())];
+        // Exact up to 2^53 records.
+        #[expect(clippy::cast_precision_loss, reason = "a gauge is a floating-point number")]
+        metrics::gauge!(LAG, &labels).set(behind as f64);
+    }
+
+    /// The sinks as they stand.
+    pub(crate) async fn views(&self) -> Result<Vec<SinkView>, SinkError> {
+        let (now, size) = (self.clock.now(), self.store.size().await?);
+        let mut views = Vec::new();
+        for sink in &self.sinks {
+            let row = self.store.kept(CURSORS, &sink.name, now).await?;
+            let cursor = row.map(|row| row.read::<Cursor>()).transpose()?;
+            let next = cursor.as_ref().map_or(0, |cursor| cursor.next);
+            views.push(SinkView {
+                name: sink.name.clone(),
+                sends: match sink.content {
+                    Content::Checkpoints => "checkpoints".to_owned(),
+                    Content::Records(format) => format.to_string(),
+                },
+                to: sink.to.clone(),
+                behind: size.saturating_sub(next),
+                failed: cursor.as_ref().map_or(0, |cursor| cursor.failed),
+                retry_at: cursor.as_ref().and_then(|cursor| cursor.retry_at),
+                failure: cursor.as_ref().and_then(|cursor| cursor.failure.clone()),
+                delivered_at: cursor.as_ref().and_then(|cursor| cursor.delivered_at),
+            });
+        }
+        Ok(views)
+    }
+}
+
+/// How many of these go into one push.
+fn fitting(leaves: &[Leaf]) -> usize {
+    let mut bytes = 0_usize;
+    let fits = |leaf: &&Leaf| {
+        bytes = bytes.saturating_add(leaf.bytes().len());
+        bytes <= BYTES
+    };
+    leaves.iter().take_while(fits).count().max(usize::from(!leaves.is_empty()))
+}
+
+/// What broke, in one line; nothing that the receiver wrote.
+fn told(error: &NotTaken) -> String {
+    let mut line = error.to_string();
+    let mut cause = std::error::Error::source(error);
+    while let Some(error) = cause {
+        line.push_str(": ");
+        line.push_str(&error.to_string());
+        cause = error.source();
+    }
+    line
+}
+
+#[cfg(test)]
+mod tests {
+    use marque_audit::{Event, EventKind};
+
+    use super::*;
+
+    fn leaf(seq: u64, bytes: usize) -> Leaf {
+        let event = Event::new(EventKind::PostureSet, jiff::Timestamp::UNIX_EPOCH)
+            .with_detail("pad", "x".repeat(bytes));
+        let trust_domain = "prod.example.org".parse().unwrap();
+        Leaf::seal(event, &trust_domain, seq, jiff::Timestamp::UNIX_EPOCH).unwrap()
+    }
+
+    #[test]
+    fn a_push_has_so_many_bytes_of_leaves_at_most_and_one_leaf_at_least() {
+        let large: Vec<Leaf> = (0..60).map(|seq| leaf(seq, 60_000)).collect();
+        let fits = fitting(&large);
+        let bytes = |many| large.iter().take(many).map(|leaf| leaf.bytes().len()).sum::<usize>();
+        assert!(bytes(fits) <= BYTES && bytes(fits + 1) > BYTES, "{fits}");
+        assert_eq!(fitting(&large[..1]), 1);
+        assert_eq!(fitting(&[]), 0);
+    }
+}

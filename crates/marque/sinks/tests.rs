@@ -1,0 +1,155 @@
+//! Two replicas on one store, a receiver on a real socket, and a clock that stands still until a test moves it.
+
+use std::net::Ipv4Addr;
+use std::sync::Mutex;
+
+use axum::http::{HeaderMap, StatusCode};
+use marque_audit::{Event, EventKind, LogStore as _};
+use marque_store::SqliteStore;
+use marque_testkit::{FixedClock, SeededRandom, TempDir, temp_dir};
+use tokio_util::sync::CancellationToken;
+
+use super::*;
+use crate::federation::tests::DOCUMENT;
+
+struct Stage {
+    clock: FixedClock,
+    store: Arc<Store>,
+    document: TrustDomainDocument,
+    folder: TempDir,
+    /// Which records came with each push, and what is answered.
+    told: Arc<Mutex<(Vec<String>, StatusCode)>>,
+}
+
+impl Stage {
+    async fn new() -> Self {
+        let (clock, folder) = (FixedClock::default(), temp_dir());
+        let told = Arc::new(Mutex::new((Vec::new(), StatusCode::OK)));
+        let listener = tokio::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let url = format!("http://{}/", listener.local_addr().unwrap());
+        let receiver = Arc::clone(&told);
+        let hook = async move |headers: HeaderMap| {
+            let mut told = receiver.lock().unwrap();
+            told.0.push(headers["marque-records"].to_str().unwrap().to_owned());
+            told.1
+        };
+        let app = axum::Router::new().fallback(hook);
+        tokio::spawn(async move { axum::serve(listener, app).await });
+        let text = format!(
+            "{DOCUMENT}\n[[audit.sinks]]\nname = \"siem\"\nsends = \"records\"\nformat = \"ocsf\"\n\
+             to = \"{url}\"\n"
+        );
+        let document = TrustDomainDocument::parse(Path::new("trust-domain.toml"), &text).unwrap();
+        let file = folder.path().join("marque.sqlite");
+        let shared: Arc<dyn Clock> = Arc::new(clock.clone());
+        let store = SqliteStore::open(&file, document.name(), shared).await.unwrap();
+        Self { clock, store: Arc::new(store), document, folder, told }
+    }
+
+    fn replica(&self, seed: u64) -> (Arc<Sinks>, CancellationToken) {
+        let parts = SinksParts {
+            store: Arc::clone(&self.store),
+            clock: Arc::new(self.clock.clone()),
+            random: Arc::new(SeededRandom::new(seed)),
+        };
+        let sinks = Arc::new(Sinks::open(&self.document, self.folder.path(), parts).unwrap());
+        let stop = CancellationToken::new();
+        for pusher in sinks.pushers(&stop) {
+            tokio::spawn(pusher);
+        }
+        (sinks, stop)
+    }
+
+    async fn happens(&self) {
+        self.store.append(Event::new(EventKind::PostureSet, self.clock.now())).await.unwrap();
+    }
+
+    fn answers(&self, status: u16) {
+        self.told.lock().unwrap().1 = StatusCode::from_u16(status).unwrap();
+    }
+
+    fn pushes(&self) -> Vec<String> {
+        self.told.lock().unwrap().0.clone()
+    }
+}
+
+async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
+    for _ in 0..3000 {
+        if holds().await {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    panic!("waited in vain for {what}");
+}
+
+async fn view(sinks: &Sinks) -> SinkView {
+    sinks.views().await.unwrap().remove(0)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_replicas_push_once_from_the_beginning_and_the_other_goes_on_where_one_stopped() {
+    let stage = Stage::new().await;
+    stage.happens().await;
+    stage.happens().await;
+    let (first, stop) = stage.replica(1);
+    until("the first push", async || stage.pushes() == ["0-1"]).await;
+    until("its cursor", async || view(&first).await.behind == 0).await;
+    let (second, _stop) = stage.replica(2);
+    stop.cancel();
+    stage.happens().await;
+    until("the push by the other", async || {
+        stage.clock.advance(crate::cursor::TURN);
+        stage.pushes() == ["0-1", "2-2"]
+    })
+    .await;
+    until("its cursor", async || view(&second).await.behind == 0).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_not_taken_comes_again_after_a_pause_and_nothing_is_left_out() {
+    let stage = Stage::new().await;
+    stage.answers(503);
+    stage.happens().await;
+    let (sinks, _stop) = stage.replica(1);
+    for tries in 1..=10_u32 {
+        until("a failure", async || view(&sinks).await.failed == tries).await;
+        let seen = view(&sinks).await;
+        assert_eq!((seen.behind, seen.failure.as_deref()), (1, Some("answered with status 503")));
+        let pause = crate::cursor::pause(tries);
+        assert_eq!(seen.retry_at, Some(stage.clock.now() + pause));
+        if tries == 10 {
+            stage.answers(200);
+            stage.happens().await;
+        }
+        stage.clock.advance(pause);
+    }
+    until("the push", async || view(&sinks).await.behind == 0).await;
+    assert_eq!(stage.pushes().last().map(String::as_str), Some("0-1"));
+    let seen = view(&sinks).await;
+    assert_eq!((seen.failed, seen.failure, seen.delivered_at), (0, None, Some(stage.clock.now())));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pushes_are_as_far_apart_as_the_sink_wants_and_no_larger_than_the_limit() {
+    let stage = Stage::new().await;
+    let (sinks, _stop) = stage.replica(1);
+    stage.happens().await;
+    until("the first push", async || view(&sinks).await.delivered_at.is_some()).await;
+    for _ in 0..=pusher::LEAVES {
+        stage.happens().await;
+    }
+    assert_eq!(stage.pushes(), ["0-0"]);
+    stage.clock.advance(Duration::from_secs(1));
+    until("the second push", async || stage.pushes().len() == 2).await;
+    assert_eq!(stage.pushes()[1], format!("1-{}", pusher::LEAVES));
+    stage.clock.advance(Duration::from_secs(1));
+    until("the rest", async || view(&sinks).await.behind == 0).await;
+    assert_eq!(stage.pushes().len(), 3);
+}
+
+#[test]
+fn a_sink_whose_parts_are_missing_is_not_opened() {
+    let folder = temp_dir();
+    assert!(Folder::open(&folder.path().join("absent")).is_err());
+}
