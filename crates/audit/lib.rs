@@ -9,6 +9,7 @@
 //! ([`LogStore`] is implemented elsewhere), where the signing key lives ([`CheckpointSigner`] is handed in), and time.
 
 pub mod checkpoint;
+pub mod correlation;
 pub mod event;
 pub mod folder;
 pub mod hash;
@@ -24,6 +25,7 @@ mod error;
 mod testing;
 
 pub use checkpoint::Checkpoint;
+pub use correlation::{Correlation, RequestId, SpanId, TraceId};
 pub use error::AuditError;
 pub use event::{Event, EventKind, PlaybookPin, PolicyPin};
 pub use hash::Hash;

@@ -25,7 +25,7 @@ mod post_checks;
 mod process;
 pub mod rehearsal;
 mod reports;
-mod telemetry;
+pub mod telemetry;
 pub mod templates;
 pub mod tls;
 pub mod webhooks;

@@ -65,6 +65,7 @@ mod shutdown;
 mod story;
 mod support;
 mod svid_files;
+mod telemetry;
 mod tenants;
 mod token_life;
 mod token_request;

@@ -26,6 +26,8 @@ use crate::grpc::admin::{
     AdminDoor, AdminError, DaemonStatus, NewPosture, Operator, Refusal, TokenStanding,
 };
 use crate::identities::{Denials, SharedIdentities};
+use crate::telemetry::health::NotReady;
+use crate::telemetry::inventory::Inventory;
 use crate::webhooks::{WebhookError, WebhookView};
 
 impl Issuer {
@@ -87,6 +89,14 @@ impl AdminDoor for Issuer {
             bundle_sequence: self.authority.bundle().sequence(),
             unreadable_rows: self.store.unreadable_rows(),
         }
+    }
+
+    fn readiness(&self) -> BoxFuture<'_, Vec<NotReady>> {
+        Box::pin(Self::readiness(self))
+    }
+
+    fn measure(&self) -> BoxFuture<'_, ()> {
+        Box::pin(async { Self::measure(self, &Inventory::default()).await })
     }
 
     fn create_entry(
