@@ -10,6 +10,7 @@ use std::str::from_utf8;
 
 use jiff::Timestamp;
 use marque_attest::cgroup::{CgroupRoot, Cgroups, ContainerId};
+use marque_audit::Correlation;
 use marque_audit::folder::TilePath;
 use marque_audit::{TlogProof, VerifierKey};
 use marque_dpop::{HttpUri, MAX_JTI_BYTES, ProofRequest, UnverifiedProof};
@@ -29,6 +30,25 @@ use marque_spiffe::{
     UnverifiedWitSvid, UnverifiedX509Svid,
 };
 use serde_json::Value;
+
+/// A caller may name a trace and nothing else: the request's own id stays, and what is believed is in the text.
+pub(crate) fn traceparent(bytes: &[u8]) {
+    let Ok(text) = from_utf8(bytes) else { return };
+    let own = Correlation::begin([7; 16]);
+    let hinted = own.hinted(Some(text));
+    assert_eq!(hinted.request, own.request);
+    match hinted.parent {
+        Some(parent) => {
+            let named = format!("-{}-", hinted.trace);
+            assert!(text.contains(&named) && parent.as_bytes() != &[0; 8]);
+            assert_eq!(
+                own.hinted(Some(&format!("00-{}-0000000000000001-01", hinted.trace))).trace,
+                hinted.trace
+            );
+        }
+        None => assert_eq!(hinted, own),
+    }
+}
 
 /// A SPIFFE ID that is accepted is written as it was read, and keeps its limits (ID-7, ID-8, ID-9).
 pub(crate) fn spiffe_id(bytes: &[u8]) {

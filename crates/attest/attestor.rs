@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use futures::future::BoxFuture;
 use marque_spiffe::SelectorSet;
 use ring::digest::{Context, SHA256};
+use tracing::Instrument as _;
 
 use crate::error::AttestError;
 use crate::glance::Glance;
@@ -139,6 +140,14 @@ impl Attestors {
     /// # Errors
     /// As [`Attestors::attest`].
     pub async fn attest_process(&self, process: &ProcessPin) -> Result<Attestation, AttestError> {
+        let since = Instant::now();
+        let attested = self.gather(process).instrument(tracing::info_span!("attestation")).await;
+        metrics::histogram!("marque_check_seconds", "check" => "attestation")
+            .record(since.elapsed());
+        attested
+    }
+
+    async fn gather(&self, process: &ProcessPin) -> Result<Attestation, AttestError> {
         let mut selectors = SelectorSet::default();
         for attestor in &self.attestors {
             let found = attestor.selectors(process).await;

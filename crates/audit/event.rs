@@ -11,6 +11,8 @@ use marque_spiffe::SpiffeId;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use crate::correlation::{Correlation, RequestId, TraceId};
+
 /// The kinds of events, each a CloudEvents `type`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum EventKind {
@@ -326,6 +328,12 @@ pub struct Event {
     /// What policy said.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub policy: Option<PolicyPin>,
+    /// The request that it came of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request_id: Option<RequestId>,
+    /// The trace that the request belongs to: by the caller's word, if it named one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trace_id: Option<TraceId>,
     /// What else operators need: no secrets, no free text of agents beyond what the room bounded.
     #[serde(default, skip_serializing_if = "Map::is_empty")]
     pub detail: Map<String, Value>,
@@ -352,8 +360,20 @@ impl Event {
             uses_left: None,
             epoch: None,
             policy: None,
+            request_id: None,
+            trace_id: None,
             detail: Map::new(),
         }
+    }
+
+    /// Names the request that it came of, unless one is named already.
+    #[must_use]
+    pub fn of_request(mut self, correlation: &Correlation) -> Self {
+        if self.request_id.is_none() && self.trace_id.is_none() {
+            self.request_id = Some(correlation.request);
+            self.trace_id = Some(correlation.trace);
+        }
+        self
     }
 
     /// Names the agent.

@@ -12,6 +12,7 @@
 
 pub mod checkpoint;
 pub mod completeness;
+pub mod correlation;
 pub mod event;
 pub mod find;
 pub mod folder;
@@ -32,6 +33,7 @@ mod error;
 mod testing;
 
 pub use checkpoint::Checkpoint;
+pub use correlation::{Correlation, RequestId, SpanId, TraceId};
 pub use error::AuditError;
 pub use event::{Event, EventKind, PlaybookPin, PolicyPin};
 pub use hash::Hash;

@@ -32,6 +32,18 @@ pub fn spiffe_endpoint_socket() -> Option<String> {
     variable("SPIFFE_ENDPOINT_SOCKET")
 }
 
+/// A variable of the OpenTelemetry specification; the name comes without `OTEL_`.
+#[must_use]
+pub fn otel(name: &str) -> Option<String> {
+    variable(&format!("OTEL_{name}"))
+}
+
+/// The trace that this command is part of, as its caller names it (W3C Trace Context, environment variables).
+#[must_use]
+pub fn traceparent() -> Option<String> {
+    variable("TRACEPARENT")
+}
+
 #[expect(clippy::disallowed_methods, reason = "config.rs is the one reader of the environment")]
 fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())

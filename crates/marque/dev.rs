@@ -20,7 +20,7 @@ use crate::cli::{AgentBinding, AgentName, DevOptions};
 use crate::clock::{SystemClock, SystemRandomness};
 use crate::issuer::run::{KnownEnvironments, dev_tls, load};
 use crate::issuer::serve::{self, Built, Shared};
-use crate::process::serve_all;
+use crate::process::{Watchers, serve_all};
 use crate::{config, telemetry};
 
 /// Who is accountable for an agent that was named on the command line, and who put it there.
@@ -31,9 +31,18 @@ const OWNER: &str = "marque dev --agent";
 /// # Errors
 /// When the folder has findings, or something cannot be opened, bound or served.
 pub async fn run(options: DevOptions) -> anyhow::Result<ExitCode> {
-    telemetry::start();
-    let DevOptions { trust_domains, only, data_dir, certs_dir, agents, port_base, listen, output } =
-        options;
+    let DevOptions {
+        trust_domains,
+        only,
+        data_dir,
+        certs_dir,
+        agents,
+        port_base,
+        listen,
+        telemetry,
+        output,
+    } = options;
+    let exporter = telemetry::start(telemetry.collector.as_deref())?;
     let folders = load(&trust_domains, &only)?;
     for chosen in &listen {
         if !folders.iter().any(|checked| checked.folder.document.name() == &chosen.trust_domain) {
@@ -45,6 +54,7 @@ pub async fn run(options: DevOptions) -> anyhow::Result<ExitCode> {
         .with_context(|| format!("create `{}`", data_dir.display()))?;
     let data_dir =
         data_dir.canonicalize().with_context(|| format!("find `{}`", data_dir.display()))?;
+    let watchers = Watchers::begin(telemetry, exporter).await?;
     let shared = Shared {
         data_dir,
         store: StoreOption::Sqlite,
@@ -71,7 +81,7 @@ pub async fn run(options: DevOptions) -> anyhow::Result<ExitCode> {
     for binding in &agents {
         register(&built, binding).await?;
     }
-    serve_all(built, &shared, output).await
+    serve_all(built, &shared, watchers, output).await
 }
 
 /// The sealing key: from the environment if it names one, else from a file that is made on the first run.

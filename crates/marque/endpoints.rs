@@ -17,6 +17,9 @@ pub const FILE_NAME: &str = "endpoints.json";
 pub struct Endpoints {
     /// One record for each trust domain.
     pub trust_domains: Vec<TrustDomainEndpoints>,
+    /// Where health and metrics are served: `http://` with an address, or `unix:` with a path.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub telemetry: Option<String>,
 }
 
 /// Where one trust domain is served.

@@ -22,9 +22,7 @@ pub(crate) use self::bundles::FederatedBundles;
 pub(crate) use self::fetch::{FetchError, FetchLimits, ask, fetch};
 use self::kept::Kept;
 pub(crate) use self::kept::KeptBundles;
-pub(crate) use self::relationship::{
-    REFRESHED, Relationship, STALE, relationships, web_authorities,
-};
+pub(crate) use self::relationship::{Relationship, relationships, web_authorities};
 pub(crate) use self::tls::web;
 
 /// The bundles to begin with: `files` of the folder, and those of the last run where they are newer. How old one is

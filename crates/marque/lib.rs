@@ -27,7 +27,7 @@ mod process;
 pub mod rehearsal;
 mod reports;
 pub mod sinks;
-mod telemetry;
+pub mod telemetry;
 pub mod templates;
 pub mod tls;
 pub mod webhooks;

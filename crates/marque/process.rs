@@ -1,6 +1,7 @@
 //! A process that serves trust domains: says where, runs until it is asked to stop, and drains.
 
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use anyhow::Context as _;
 use serde_json::json;
@@ -9,10 +10,13 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::cli::OutputFormat;
+use crate::cli::{OutputFormat, TelemetryOptions};
 use crate::endpoints::{Endpoints, FILE_NAME};
 use crate::issuer::serve::{Built, Shared};
 use crate::telemetry;
+use crate::telemetry::inventory::Textfile;
+use crate::telemetry::listener::{Listener, TelemetryListen, Watched};
+use crate::telemetry::otlp::Exporter;
 
 /// Raises the soft limit of open files to the hard one: each connection and each attested process is a descriptor, and
 /// the usual soft limit of 1024 is far below what the connection limits allow.
@@ -33,6 +37,7 @@ fn raise_descriptor_limit() {
 pub(crate) async fn serve_all(
     built: Vec<Built>,
     shared: &Shared,
+    watchers: Watchers,
     output: OutputFormat,
 ) -> anyhow::Result<ExitCode> {
     raise_descriptor_limit();
@@ -40,9 +45,12 @@ pub(crate) async fn serve_all(
     if shared.neighbours.set(registries).is_err() {
         tracing::error!("the trust domains of this process were set twice");
     }
-    let endpoints =
-        Endpoints { trust_domains: built.iter().map(|one| one.endpoints.clone()).collect() };
+    let endpoints = Endpoints {
+        trust_domains: built.iter().map(|one| one.endpoints.clone()).collect(),
+        telemetry: watchers.at.as_ref().map(ToString::to_string),
+    };
     let stop = CancellationToken::new();
+    let issuers = built.iter().map(|one| Arc::clone(&one.issuer)).collect();
     let mut terminate = signal(SignalKind::terminate()).context("listen for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("listen for SIGINT")?;
     let mut tasks = JoinSet::new();
@@ -51,12 +59,13 @@ pub(crate) async fn serve_all(
     }
     let file = shared.data_dir.join(FILE_NAME);
     endpoints.write(&file).with_context(|| format!("write `{}`", file.display()))?;
+    watchers.watched.serve(issuers, stop.clone());
     say_ready(&endpoints, &file, output)?;
     let mut outcome = Ok(ExitCode::SUCCESS);
-    let mut upkeep = std::pin::pin!(telemetry::keep_up());
+    let mut upkeep = tokio::time::interval(telemetry::UPKEEP);
     loop {
         tokio::select! {
-            never = upkeep.as_mut() => match never {},
+            _ = upkeep.tick() => telemetry::keep_up(),
             _ = terminate.recv() => stop.cancel(),
             _ = interrupt.recv() => stop.cancel(),
             ended = tasks.join_next() => match ended {
@@ -71,7 +80,50 @@ pub(crate) async fn serve_all(
         }
     }
     std::fs::remove_file(&file).with_context(|| format!("remove `{}`", file.display()))?;
+    watchers.end().await;
     outcome
+}
+
+/// Who is told how the process is: from before it serves until after.
+#[derive(Debug)]
+pub(crate) struct Watchers {
+    watched: Arc<Watched>,
+    /// Where health and metrics are served, if they are.
+    at: Option<TelemetryListen>,
+    stop: CancellationToken,
+    tasks: JoinSet<()>,
+}
+
+impl Watchers {
+    /// Listens, and begins to send.
+    pub(crate) async fn begin(
+        options: TelemetryOptions,
+        exporter: Option<Exporter>,
+    ) -> anyhow::Result<Self> {
+        let watched = Arc::new(Watched::new(options.inventory.map(Textfile::new)));
+        let listener = Listener::bind(&options.listen).await?;
+        let at = listener.as_ref().map(|listener| listener.at.clone());
+        let (stop, mut tasks) = (CancellationToken::new(), JoinSet::new());
+        if let Some(listener) = listener {
+            tasks.spawn(listener.run(Arc::clone(&watched), stop.clone()));
+        }
+        if let Some(exporter) = exporter {
+            tasks.spawn(exporter.run(Arc::clone(&watched), stop.clone()));
+        }
+        Ok(Self { watched, at, stop, tasks })
+    }
+
+    async fn end(mut self) {
+        self.stop.cancel();
+        while let Some(ended) = self.tasks.join_next().await {
+            if let Err(error) = ended {
+                tracing::error!(
+                    error = &error as &dyn std::error::Error,
+                    "who watches has stopped"
+                );
+            }
+        }
+    }
 }
 
 fn say_ready(
@@ -82,7 +134,12 @@ fn say_ready(
     let mut out = anstream::stdout().lock();
     match output {
         OutputFormat::Json => {
-            let line = json!({ "event": "ready", "endpoints": file, "trust_domains": endpoints.trust_domains });
+            let line = json!({
+                "event": "ready",
+                "endpoints": file,
+                "trust_domains": endpoints.trust_domains,
+                "telemetry": endpoints.telemetry,
+            });
             writeln!(out, "{line}")?;
         }
         OutputFormat::Text => {
@@ -93,6 +150,9 @@ fn say_ready(
                     writeln!(out, "  broker api    unix:{}", socket.display())?;
                 }
                 writeln!(out, "  issuer        {}", one.issuer_url)?;
+            }
+            if let Some(at) = &endpoints.telemetry {
+                writeln!(out, "health and metrics  {at}")?;
             }
             writeln!(out, "ready, see {}", file.display())?;
         }

@@ -1,102 +1,83 @@
-//! The daemon's own log and its metrics.
+//! The daemon's own log, its metrics, its health, and what of these goes to a collector.
 //!
 //! The log is one line an event on standard error, at the levels that `RUST_LOG` names, `info` unless it does. It is for
 //! the people who run the daemon and holds no token and no key; what was decided is in the audit log. Metrics are those of
-//! the process and are read over an admin socket; no port is opened for them, and no label names a workload.
+//! the process; they are read over an admin socket, or from the plain listener of [`listener`] where one was asked for. No
+//! label names a workload.
+
+pub(crate) mod described;
+pub mod health;
+pub(crate) mod inventory;
+pub mod listener;
+pub(crate) mod otlp;
+pub(crate) mod samples;
+pub(crate) mod timer;
 
 use std::io::IsTerminal as _;
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
-use tracing_subscriber::EnvFilter;
+use http::HeaderMap;
+use marque_audit::Correlation;
+use marque_spiffe::{Clock as _, Random as _};
+use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use tracing_subscriber::filter::LevelFilter;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
+use tracing_subscriber::{EnvFilter, Layer as _};
 
-use crate::{change, federation, issuer, post_checks, sinks};
+use self::described::{Kind, METRICS};
+use self::otlp::Exporter;
+use crate::clock::{SystemClock, SystemRandomness};
 
 /// What is counted in this process.
 static COUNTED: OnceLock<PrometheusHandle> = OnceLock::new();
 
 /// How often what was measured is put together, so that it does not pile up while nobody reads it.
-const UPKEEP: Duration = Duration::from_secs(5);
-
-/// What the metrics are about.
-const DESCRIPTIONS: [(&str, &str); 11] = [
-    (
-        "marque_approval_decisions_total",
-        "What operators said of intents that wait, by the decision",
-    ),
-    ("marque_denials_total", "Requests for intents that were refused, by code, class and playbook"),
-    (
-        "marque_denial_followed_by_break_glass",
-        "Break-glass grants within an hour of a refusal of the same target",
-    ),
-    (
-        "marque_denial_followed_by_success_within_1h",
-        "Grants within an hour of a refusal of the same target",
-    ),
-    (
-        "marque_limit_refusals_total",
-        "What a limit of a socket has refused, by the name of the limit",
-    ),
-    (
-        crate::issuer::INTENTS_ENDED,
-        "Intents that a clock, a parent or a lost agent ended, by `ended_for` and whether they were used and not reported",
-    ),
-    (
-        "marque_pin_refusals_total",
-        "Connections whose process was not, or no longer, the one that connected",
-    ),
-    (change::LOOKUPS, "Questions to ticket systems, by system and by what came of them"),
-    (sinks::PUSHES, "Pushes of the log to audit sinks, by sink and by what came of them"),
-    (post_checks::CHECKED, "Post-checks of reported work, by what they said"),
-    (change::ENDED, "Grants that change control ended, by why"),
-];
+pub(crate) const UPKEEP: Duration = Duration::from_secs(5);
+/// The header in which a caller may name its trace (W3C Trace Context section 3.2).
+const TRACEPARENT: &str = "traceparent";
 
 /// Begins to count and to write the log. For commands that serve; the others say what they have to say as their answer.
-pub(crate) fn start() {
+/// What goes to a collector, by `collector` or else by the environment, waits with the exporter until that is run.
+///
+/// # Errors
+/// The settings of the exporter do not read.
+pub(crate) fn start(collector: Option<&str>) -> anyhow::Result<Option<Exporter>> {
+    let exporter = Exporter::new(collector)?;
     let filter =
         EnvFilter::builder().with_default_directive(LevelFilter::INFO.into()).from_env_lossy();
-    let started = tracing_subscriber::fmt()
-        .with_env_filter(filter)
+    let told = tracing_subscriber::fmt::layer()
         .with_writer(std::io::stderr)
         .with_ansi(std::io::stderr().is_terminal())
         .with_target(false)
-        .try_init();
+        .with_filter(filter);
+    let sent = exporter.as_ref().map(Exporter::layer);
     // Only a test that serves twice in one process comes here a second time.
-    drop(started);
-    let counting = PrometheusBuilder::new().install_recorder();
+    drop(tracing_subscriber::registry().with(told).with(sent).try_init());
+    count();
+    Ok(exporter)
+}
+
+fn count() {
+    let buckets = METRICS.iter().filter_map(|one| match one.kind {
+        Kind::Histogram(bounds) => Some((one.name, bounds)),
+        Kind::Counter | Kind::Gauge => None,
+    });
+    let builder = buckets.fold(PrometheusBuilder::new(), |builder, (name, bounds)| {
+        let matcher = Matcher::Full(name.to_owned());
+        // Fails for no bounds at all, and none of ours has none.
+        builder
+            .set_buckets_for_metric(matcher, bounds)
+            .unwrap_or_else(|_none| PrometheusBuilder::new())
+    });
+    let counting = builder.install_recorder();
     if let Some(handle) = counting.ok().filter(|_handle| COUNTED.get().is_none()) {
         COUNTED.get_or_init(|| handle);
-        for (name, description) in DESCRIPTIONS {
-            metrics::describe_counter!(name, description);
-        }
-        metrics::describe_histogram!(
-            "marque_approval_decision_seconds",
-            "How long operators had an intent before their eyes when they approved it"
-        );
-        for (name, description) in issuer::COUNTERS {
-            metrics::describe_counter!(name, description);
-        }
-        metrics::describe_gauge!(issuer::TREND.0, issuer::TREND.1);
-        metrics::describe_gauge!(
-            sinks::LAG,
-            "Records that an audit sink was not sent yet, or has no checkpoint of"
-        );
-        metrics::describe_gauge!("marque_connections_open", "Connections that are open");
-        metrics::describe_gauge!("marque_calls_open", "Calls that are open");
-        metrics::describe_gauge!(
-            "marque_unreadable_rows",
-            "Rows of the stores that were found not to read; nothing is done with them"
-        );
-        metrics::describe_gauge!(
-            federation::STALE,
-            "1 where no bundle of the federated trust domain is used: it is too old, or was never fetched"
-        );
-        metrics::describe_gauge!(
-            federation::REFRESHED,
-            "When the bundle of the federated trust domain was fetched last, in seconds since 1970"
-        );
+        described::describe();
+        metrics::gauge!(described::BUILD, "version" => env!("CARGO_PKG_VERSION")).set(1.0);
+        let since = i32::try_from(SystemClock.now().as_second()).unwrap_or(i32::MAX);
+        metrics::gauge!(described::STARTED).set(f64::from(since));
     }
 }
 
@@ -105,12 +86,30 @@ pub(crate) fn metrics() -> String {
     COUNTED.get().map(PrometheusHandle::render).unwrap_or_default()
 }
 
-/// Keeps what is measured small, for as long as it is polled.
-pub(crate) async fn keep_up() -> std::convert::Infallible {
-    loop {
-        tokio::time::sleep(UPKEEP).await;
-        if let Some(counted) = COUNTED.get() {
-            counted.run_upkeep();
-        }
+/// Puts together what was measured since the last time.
+pub(crate) fn keep_up() {
+    if let Some(counted) = COUNTED.get() {
+        counted.run_upkeep();
     }
 }
+
+/// A number as metrics have it.
+#[expect(clippy::cast_precision_loss, reason = "above 2^53 a metric may be off by one in 10^15")]
+pub(crate) const fn number(count: u64) -> f64 {
+    count as f64
+}
+
+/// A new request of whoever sent these headers. What they say of a trace is a hint; more than one word is none.
+pub(crate) fn request(headers: &HeaderMap) -> Correlation {
+    let mut bytes = [0; 16];
+    if let Err(error) = SystemRandomness::default().fill(&mut bytes) {
+        let error = &error as &dyn std::error::Error;
+        tracing::error!(error, "a request has no id of its own");
+    }
+    let mut hints = headers.get_all(TRACEPARENT).iter();
+    let hint = hints.next().filter(|_| hints.next().is_none());
+    Correlation::begin(bytes).hinted(hint.and_then(|hint| hint.to_str().ok()))
+}
+
+#[cfg(test)]
+mod tests;

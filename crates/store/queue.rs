@@ -4,9 +4,11 @@
 
 use std::fmt;
 use std::sync::{Arc, mpsc};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use marque_audit::Correlation;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc as task, oneshot};
+use tracing::Instrument as _;
 
 use crate::Failure;
 use crate::transaction::{Batch, Keys, Transaction};
@@ -30,6 +32,8 @@ pub(crate) trait Job: fmt::Debug + Send {
 #[derive(Debug)]
 struct Waiting<T: Transaction> {
     transaction: T,
+    /// The request that it is run for.
+    correlation: Option<Correlation>,
     outcome: Option<Result<T::Answer, Failure>>,
     reply: oneshot::Sender<Result<T::Answer, Failure>>,
     _place: OwnedSemaphorePermit,
@@ -44,11 +48,11 @@ where
     }
 
     fn run(&mut self, batch: &mut Batch) {
-        self.outcome = Some(batch.run(&self.transaction));
+        self.outcome = Some(batch.run_for(self.correlation, &self.transaction));
     }
 
     fn answer(self: Box<Self>, committed: Result<(), Failure>) {
-        let Self { transaction: _, outcome, reply, _place } = *self;
+        let Self { transaction: _, correlation: _, outcome, reply, _place } = *self;
         let answer = committed.and_then(|()| outcome.unwrap_or(Err(Failure::Stopped)));
         // A caller that went away does not undo what is durable.
         drop(reply.send(answer));
@@ -87,8 +91,11 @@ impl Queue {
     {
         let place =
             self.places.clone().acquire_owned().await.map_err(|_closed| Failure::Stopped)?;
+        let since = Instant::now();
         let (reply, answer) = oneshot::channel();
-        let job = Box::new(Waiting { transaction, outcome: None, reply, _place: place });
+        let correlation = Correlation::current();
+        let job =
+            Box::new(Waiting { transaction, correlation, outcome: None, reply, _place: place });
         let sent = match &self.mailbox {
             Mailbox::Thread(sender) => sender.send(job).is_ok(),
             Mailbox::Task(sender) => sender.send(job).is_ok(),
@@ -96,7 +103,9 @@ impl Queue {
         if !sent {
             return Err(Failure::Stopped);
         }
-        answer.await.unwrap_or(Err(Failure::Stopped))
+        let answer = answer.instrument(tracing::info_span!("record")).await;
+        metrics::histogram!("marque_check_seconds", "check" => "record").record(since.elapsed());
+        answer.unwrap_or(Err(Failure::Stopped))
     }
 }
 

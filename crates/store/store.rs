@@ -28,7 +28,7 @@ use crate::queue::Queue;
 use crate::reader::{Reader, unavailable};
 use crate::transactions::{
     Answered, Append, CancelDeferral, Change, CreateEntry, DECISIONS, DeleteEntry, Derive, LookUp,
-    NotRedeemed, OpenDeferral, Pace, PollDeferral, Proven, RecordDenial, RecordKill,
+    NotRedeemed, OpenDeferral, Pace, PollDeferral, Probe, Proven, RecordDenial, RecordKill,
     RecordTokenRefusal, Redeem, ReleaseFamily, Remember, SaveAuthority, SaveCheckpoint, Submit,
     SubmitRefusal, above,
 };
@@ -71,6 +71,20 @@ impl Store {
     #[must_use]
     pub fn unreadable_rows(&self) -> usize {
         self.shared.intents.unreadable().len()
+    }
+
+    /// Writes a row of no meaning, to find out whether rows can be written.
+    ///
+    /// # Errors
+    /// They cannot be.
+    pub async fn probe(&self) -> Result<(), Failure> {
+        self.queue.run(Probe).await
+    }
+
+    /// Whether it was heard lately who is stopped, from all who share the database.
+    #[must_use]
+    pub fn hears_of_kills(&self) -> bool {
+        self.shared.heard.is_current()
     }
 
     /// Says how much approvers are asked. The first word stands; without one it is the default.

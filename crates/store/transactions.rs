@@ -21,7 +21,7 @@ pub(crate) use deferrals::{CancelDeferral, OpenDeferral, PollDeferral};
 pub(crate) use derive::Derive;
 pub(crate) use entries::{CreateEntry, DeleteEntry};
 pub(crate) use intents::{Answered, Change, IDEMPOTENCY_LIFETIME, LookUp, Submit, SubmitRefusal};
-pub(crate) use kept::Keep;
+pub(crate) use kept::{Keep, Probe};
 pub(crate) use life::{Over, Prune, RevokeToken, UseToken};
 pub(crate) use pace::{Pace, RecordDenial, RecordTokenRefusal, ReleaseFamily};
 pub(crate) use record::{Append, RecordKill, SaveAuthority, SaveCheckpoint};

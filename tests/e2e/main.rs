@@ -71,6 +71,7 @@ mod story;
 mod support;
 mod svid_files;
 mod tampering;
+mod telemetry;
 mod tenants;
 mod token_life;
 mod token_request;

@@ -3,15 +3,19 @@
 
 use std::fs;
 
+use crate::support::collector::{Collector, Manner};
 use crate::support::daemon::{Daemon, NON_PRODUCTION, PRODUCTION, RESTARTER, ROTATOR};
 use crate::support::http::Call;
 use crate::support::log;
 use crate::support::oauth::{Client, INGRESS, deferred_fields, exchange_fields, rotation};
 use crate::support::secrets::Canaries;
+use crate::support::telemetry;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn no_output_of_a_run_holds_a_token_or_a_private_key() {
-    let mut daemon = Daemon::start().await;
+    let collector = Collector::start(Manner::Takes).await;
+    let arguments = vec!["--otlp-endpoint".to_owned(), collector.url.clone()];
+    let mut daemon = Daemon::start_told(|_trust_domains| {}, arguments).await;
     let mut canaries = Canaries::default();
     let mut said = Vec::new();
 
@@ -76,8 +80,14 @@ async fn no_output_of_a_run_holds_a_token_or_a_private_key() {
         canaries.search(&said.command, format!("{}{}", said.out, said.err).as_bytes());
     }
     let endpoints = fs::read(daemon.endpoints_file()).expect("endpoints.json");
+    canaries.search("the metrics", telemetry::ask(&daemon, "/metrics").await.body.as_bytes());
     drop((rotator, ingress, restarter));
     daemon.stop().await;
+    for signal in ["traces", "logs", "metrics"] {
+        let sent = collector.taken(&format!("/v1/{signal}"));
+        assert!(!sent.is_empty(), "no {signal} were sent");
+        canaries.search(&format!("the {signal} for a collector"), &sent);
+    }
     canaries.search("the daemon's output", daemon.output().as_bytes());
     let files = canaries.search_folder(&daemon.path(""));
     assert!(files > 10, "only {files} files were searched");

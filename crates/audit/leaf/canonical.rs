@@ -10,6 +10,7 @@ use serde::{Serialize, Serializer};
 use serde_json::{Map, Value};
 
 use super::{CONTENT_TYPE, SPECVERSION, padded};
+use crate::correlation::{RequestId, TraceId};
 use crate::event::{PlaybookPin, PolicyPin};
 use crate::{Event, EventKind};
 
@@ -57,9 +58,13 @@ struct Data<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     policy: Option<Policy<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    request_id: Option<RequestId>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     ticket: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     token_id: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    trace_id: Option<TraceId>,
     #[serde(skip_serializing_if = "Option::is_none")]
     uses_left: Option<u32>,
 }
@@ -116,6 +121,8 @@ fn data(event: &Event) -> Data<'_> {
         uses_left,
         epoch,
         policy,
+        request_id,
+        trace_id,
         detail,
     } = event;
     Data {
@@ -135,6 +142,8 @@ fn data(event: &Event) -> Data<'_> {
             version: *version,
         }),
         policy: policy.as_ref().map(|PolicyPin { digest, rules }| Policy { digest, rules }),
+        request_id: *request_id,
+        trace_id: *trace_id,
         ticket: ticket.as_deref(),
         token_id: token_id.as_deref(),
         uses_left: *uses_left,

@@ -2,6 +2,7 @@ use proptest::prelude::*;
 use serde_json::json;
 
 use super::*;
+use crate::correlation::Correlation;
 use crate::event::{PlaybookPin, PolicyPin};
 use crate::testing::{agent, at, trust_domain};
 
@@ -106,6 +107,7 @@ fn everything(detail: Map<String, Value>) -> Event {
             .with_uses_left(2)
             .with_epoch(4)
             .with_policy(policy)
+            .of_request(&Correlation::begin([7; 16]))
     }
 }
 

@@ -26,8 +26,8 @@ use marque_spiffe::Clock;
 use serde_json::{Map, Value};
 
 pub(crate) use self::itsm::HttpTicketSystem;
-pub(crate) use self::tickets::{LOOKUPS, Tickets};
-pub(crate) use self::watch::{ENDED, Watch};
+pub(crate) use self::tickets::Tickets;
+pub(crate) use self::watch::Watch;
 
 /// Who holds grants to their windows, calendars and tickets.
 #[derive(Debug)]

@@ -14,7 +14,7 @@ use marque_spiffe::Clock;
 use tokio::sync::{Mutex as AsyncMutex, Semaphore};
 
 /// How often ticket systems were asked.
-pub(crate) const LOOKUPS: &str = "marque_ticket_lookups_total";
+const LOOKUPS: &str = "marque_ticket_lookups_total";
 
 /// How many tickets are kept in mind.
 const MAX_KEPT: usize = 1024;

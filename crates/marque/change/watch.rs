@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 use super::ChangeControl;
 
 /// How many grants were ended by this.
-pub(crate) const ENDED: &str = "marque_change_ended_grants_total";
+const ENDED: &str = "marque_change_ended_grants_total";
 
 /// How often grants are looked through.
 const INTERVAL: Duration = Duration::from_secs(5);

@@ -9,6 +9,7 @@ use clap::Args;
 use marque_spiffe::{SpiffeId, TrustDomain};
 
 use super::failure::Failure;
+use super::telemetry::{TelemetryArgs, TelemetryOptions};
 use super::{OutputFormat, Session};
 
 /// Run every role in this process: two trust domains, no set-up
@@ -20,6 +21,7 @@ use super::{OutputFormat, Session};
 Examples:
   marque dev
   marque dev --agent /agent/report-writer/mine=/usr/bin/python3
+  marque dev --telemetry-listen 127.0.0.1:9464      # health and metrics for a browser or Prometheus
   marque dev --port-base 0 --data-dir /tmp/marque   # ports of the system's choice, see endpoints.json")]
 pub(super) struct DevArgs {
     /// The folder with one folder for each trust domain
@@ -39,6 +41,8 @@ pub(super) struct DevArgs {
     /// The listen address of one trust domain's issuer, instead of what its trust-domain.toml says
     #[arg(long, value_name = "NAME=ADDRESS", conflicts_with = "port_base")]
     listen: Vec<ListenOverride>,
+    #[command(flatten)]
+    telemetry: TelemetryArgs,
 }
 
 /// What `marque dev` was told on its command line.
@@ -58,6 +62,8 @@ pub struct DevOptions {
     pub port_base: Option<u16>,
     /// Listen addresses that stand in for those of the documents.
     pub listen: Vec<ListenOverride>,
+    /// What is told to whoever watches over the daemon.
+    pub telemetry: TelemetryOptions,
     /// The form of the ready line.
     pub output: OutputFormat,
 }
@@ -157,11 +163,13 @@ impl FromStr for ListenOverride {
 
 impl DevArgs {
     pub(super) async fn run(self, session: &mut Session) -> Result<ExitCode, Failure> {
-        let Self { trust_domains, certs_dir, agents, port_base, listen } = self;
+        let Self { trust_domains, certs_dir, agents, port_base, listen, telemetry } = self;
+        let data_dir = session.place.data_dir();
         let options = DevOptions {
             trust_domains,
             only: session.place.names().to_vec(),
-            data_dir: session.place.data_dir(),
+            telemetry: telemetry.options(Some(&data_dir)),
+            data_dir,
             certs_dir,
             agents,
             port_base,

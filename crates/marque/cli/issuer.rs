@@ -11,6 +11,7 @@ use marque_spiffe::TrustDomain;
 use secrecy::SecretString;
 
 use super::failure::Failure;
+use super::telemetry::{TelemetryArgs, TelemetryOptions};
 use super::{OutputFormat, Session};
 
 /// Serve the trust domains of one environment
@@ -42,6 +43,8 @@ pub(super) struct IssuerArgs {
     /// Where TLS material is made when --tls-cert is not given; for this machine only
     #[arg(long, value_name = "DIR", default_value = "./certs-dev")]
     certs_dir: PathBuf,
+    #[command(flatten)]
+    telemetry: TelemetryArgs,
 }
 
 /// What `marque issuer` was told on its command line.
@@ -59,6 +62,8 @@ pub struct IssuerOptions {
     pub sealing_key: PathBuf,
     /// The HTTPS listener's certificate and key.
     pub tls: TlsFiles,
+    /// What is told to whoever watches over the daemon.
+    pub telemetry: TelemetryOptions,
     /// The form of the ready line.
     pub output: OutputFormat,
 }
@@ -131,7 +136,8 @@ fn postgres(url: &str) -> Result<StoreOption, StoreOptionError> {
 
 impl IssuerArgs {
     pub(super) async fn run(self, session: &mut Session) -> Result<ExitCode, Failure> {
-        let Self { trust_domains, store, sealing_key, tls_cert, tls_key, certs_dir } = self;
+        let Self { trust_domains, store, sealing_key, tls_cert, tls_key, certs_dir, telemetry } =
+            self;
         let tls = match (tls_cert, tls_key) {
             (Some(certificate), Some(key)) => TlsFiles::Given { certificate, key },
             _ => TlsFiles::Made(certs_dir),
@@ -143,6 +149,7 @@ impl IssuerArgs {
             store,
             sealing_key,
             tls,
+            telemetry: telemetry.options(None),
             output: session.output.format(),
         };
         crate::issuer::run(options)

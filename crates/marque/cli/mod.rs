@@ -33,8 +33,10 @@ mod retry;
 mod review;
 mod status;
 mod svid;
+mod telemetry;
 mod text;
 mod token;
+mod top;
 mod webhook;
 
 use std::process::ExitCode;
@@ -49,6 +51,7 @@ pub use demo::DemoOptions;
 pub use dev::{AgentBinding, AgentName, BindingError, DevOptions, ListenOverride};
 pub use issuer::{IssuerOptions, StoreOption, StoreOptionError, TlsFiles};
 pub use output::OutputFormat;
+pub use telemetry::TelemetryOptions;
 
 /// Short-lived identity and just-in-time privilege for AI agents.
 ///
@@ -75,6 +78,7 @@ Examples:
   marque approve int_01…                        review one intent and approve it
   marque kill agent spiffe://prod.example.org/agent/cert-rotator/a
   marque explain pid 4711                       say why a process gets an identity, or none
+  marque top                                    watch the daemon
   marque audit verify                           prove the log of a running daemon
 
 Exit codes:
@@ -96,6 +100,7 @@ enum Command {
     Issuer(issuer::IssuerArgs),
     Status(status::StatusArgs),
     Metrics(metrics::MetricsArgs),
+    Top(top::TopArgs),
     Svid(svid::SvidArgs),
     Entry(entry::EntryArgs),
     Explain(explain::ExplainArgs),
@@ -159,6 +164,7 @@ impl Command {
             Self::Issuer(args) => return args.run(session).await,
             Self::Status(args) => args.run(session).await,
             Self::Metrics(args) => args.run(session).await,
+            Self::Top(args) => args.run(session).await,
             Self::Svid(args) => args.run(session).await,
             Self::Entry(args) => args.run(session).await,
             Self::Explain(args) => args.run(session).await,

@@ -84,18 +84,19 @@ impl Place {
             Some(path) => path.clone(),
             None => self.data_dir().join(endpoints::FILE_NAME),
         };
-        let Endpoints { trust_domains } = Endpoints::read(&path).map_err(|error| {
-            let next = match error {
-                EndpointsError::Missing(_) => START,
-                EndpointsError::Unreadable { .. } => {
-                    "check who may read it: the daemon's own user can"
-                }
-                EndpointsError::Malformed { .. } => {
-                    "restart the daemon, so that it writes the file anew"
-                }
-            };
-            Failure::because("found no running daemon", &error).next(next)
-        })?;
+        let Endpoints { trust_domains, telemetry: _ } =
+            Endpoints::read(&path).map_err(|error| {
+                let next = match error {
+                    EndpointsError::Missing(_) => START,
+                    EndpointsError::Unreadable { .. } => {
+                        "check who may read it: the daemon's own user can"
+                    }
+                    EndpointsError::Malformed { .. } => {
+                        "restart the daemon, so that it writes the file anew"
+                    }
+                };
+                Failure::because("found no running daemon", &error).next(next)
+            })?;
         Ok(trust_domains)
     }
 }
@@ -139,7 +140,9 @@ mod tests {
                 ca_file: folder.join("ca.pem"),
             })
             .collect();
-        Endpoints { trust_domains }.write(&folder.join(endpoints::FILE_NAME)).unwrap();
+        Endpoints { trust_domains, telemetry: None }
+            .write(&folder.join(endpoints::FILE_NAME))
+            .unwrap();
     }
 
     fn place(folder: &Path, more: &[&str]) -> Place {

@@ -44,6 +44,14 @@ struct Status {
     audit_sinks: Vec<SinkView>,
 }
 
+fn readiness(status: &StatusView) -> String {
+    if status.ready {
+        return "yes".to_owned();
+    }
+    let told = status.not_ready.iter().map(|reason| format!("{}: {}", reason.code, reason.detail));
+    format!("no: {}", told.collect::<Vec<_>>().join("; "))
+}
+
 fn render(status: &Status) -> String {
     let Status { daemon: status, workload_api_socket, broker_api_socket, bundle_url, audit_sinks } =
         status;
@@ -57,6 +65,7 @@ fn render(status: &Status) -> String {
             broker_api
                 .map_or_else(|| "no broker".to_owned(), |path| format!("unix:{}", path.display())),
         ),
+        ("ready", readiness(status)),
         ("version", status.version.clone()),
         ("running since", moment(status.started_at)),
         ("entries", format!("{} (revision {})", status.entries, status.registry_revision)),

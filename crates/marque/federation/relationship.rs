@@ -25,9 +25,9 @@ const SHORTEST_INTERVAL: Duration = Duration::from_secs(60);
 const LONGEST_INTERVAL: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Whether a bundle is missing because it was not refreshed for too long, or never fetched: 1 or 0.
-pub(crate) const STALE: &str = "marque_federated_bundle_stale";
+const STALE: &str = "marque_federated_bundle_stale";
 /// When a bundle was fetched last, in seconds since 1970.
-pub(crate) const REFRESHED: &str = "marque_federated_bundle_refreshed_timestamp_seconds";
+const REFRESHED: &str = "marque_federated_bundle_refreshed_timestamp_seconds";
 
 /// One trust domain whose bundle is fetched.
 #[derive(Debug)]

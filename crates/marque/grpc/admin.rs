@@ -49,8 +49,8 @@ pub use view::{
     ApprovalView, ApproverRecordView, DenialView, EarnedView, EligibilityView, EntryView,
     ExplanationView, FindingView, GrantView, HeldView, HolderView, IntentView, KillScopeView,
     KillStateView, KillView, LeafView, LogInfoView, MissingView, NarrowedView, NearView,
-    ObjectionView, PlaybookView, ProfilesView, RefusedCallerView, ReportView, SharedIdentityView,
-    StatusView, TokenView, UseView,
+    ObjectionView, PlaybookView, ProfilesView, ReasonView, RefusedCallerView, ReportView,
+    SharedIdentityView, StatusView, TokenView, UseView,
 };
 
 /// Serves the admin API on `listener` until `shutdown` is cancelled and the drain is over.
@@ -125,8 +125,14 @@ impl Admin for AdminService {
         request: Request<proto::GetStatusRequest>,
     ) -> Result<Response<proto::GetStatusResponse>, Status> {
         self.operator("GetStatus", &request).await?;
-        let log_size = self.door.log().size().await.map_err(error::log)?;
-        Ok(Response::new(messages::status(&*self.door, log_size)))
+        let log = self.door.log();
+        let log_size = match log.size().await {
+            Ok(size) => size,
+            // Whoever asks how the daemon is has to be told so above all when its store cannot be read.
+            Err(_unreadable) => *log.changed().borrow(),
+        };
+        let not_ready = self.door.readiness().await;
+        Ok(Response::new(messages::status(&*self.door, log_size, &not_ready)))
     }
 
     async fn get_metrics(
@@ -135,6 +141,7 @@ impl Admin for AdminService {
     ) -> Result<Response<proto::GetMetricsResponse>, Status> {
         self.operator("GetMetrics", &request).await?;
         let proto::GetMetricsRequest {} = request.into_inner();
+        self.door.measure().await;
         Ok(Response::new(proto::GetMetricsResponse { text: telemetry::metrics() }))
     }
 

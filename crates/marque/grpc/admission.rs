@@ -8,20 +8,26 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use futures::future::BoxFuture;
-use http::{HeaderMap, Request, Response};
+use http::{HeaderMap, HeaderValue, Request, Response};
 use hyper::body::{Body as HttpBody, Frame, Incoming, SizeHint};
+use marque_audit::Correlation;
 use tonic::body::Body;
 use tonic::{Code, Status};
 use tower::{Service, ServiceExt as _};
+use tracing::{Instrument as _, Span};
 
 use super::accounts::{CallPlace, ConnectionPlace};
 use super::serve::Limits;
 use super::standing::Standing;
-use crate::error;
+use crate::{error, telemetry};
 
 /// What HTTP/2 counts for each header besides its name and value (RFC 9113 §10.5.1).
 const HEADER_OVERHEAD: usize = 32;
 const GRPC_STATUS: &str = "grpc-status";
+/// The metadata that tells a caller how its request is called in the log.
+const REQUEST_ID: &str = "marque-request-id";
+/// The longest path of a method that is told of.
+const MAX_PATH: usize = 96;
 
 /// The services of one connection.
 #[derive(Debug, Clone)]
@@ -90,7 +96,14 @@ impl<W: Clone + Send + Sync + 'static> Arrival<W> {
         let mut request = request.map(Body::new);
         request.extensions_mut().insert(self.who.clone());
         request.extensions_mut().insert(call.rate());
-        let Ok(response) = services.oneshot(request).await;
+        let correlation = telemetry::request(request.headers());
+        let span = correlation.enter(|| rpc_span(request.uri().path(), &correlation));
+        let served = services.oneshot(request).instrument(span.clone());
+        let Ok(mut response) = correlation.scope(served).await;
+        // Always a header value: it is hexadecimal.
+        if let Ok(id) = HeaderValue::try_from(correlation.request.to_string()) {
+            response.headers_mut().insert(REQUEST_ID, id);
+        }
         match code(response.headers()) {
             Some(Code::Unauthenticated) => self.standing.disown(),
             // How tonic's decoder says that a message is longer than it may be; nobody else does here.
@@ -100,7 +113,8 @@ impl<W: Clone + Send + Sync + 'static> Arrival<W> {
             _ => {}
         }
         let standing = Arc::clone(&self.standing);
-        response.map(|answer| Body::new(Answer { answer, standing, _call: call }))
+        let of = (correlation, span);
+        response.map(|answer| Body::new(Answer { answer, standing, of, _call: call }))
     }
 }
 
@@ -108,6 +122,8 @@ impl<W: Clone + Send + Sync + 'static> Arrival<W> {
 struct Answer {
     answer: Body,
     standing: Arc<Standing>,
+    /// The request that it answers: what a stream does later is done for it, too.
+    of: (Correlation, Span),
     _call: CallPlace,
 }
 
@@ -119,7 +135,10 @@ impl HttpBody for Answer {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
-        let frame = std::task::ready!(Pin::new(&mut self.answer).poll_frame(context));
+        let (correlation, span) = self.of.clone();
+        let answer = Pin::new(&mut self.answer);
+        let polled = span.in_scope(|| correlation.enter(|| answer.poll_frame(context)));
+        let frame = std::task::ready!(polled);
         if let Some(Ok(frame)) = &frame
             && frame.trailers_ref().and_then(code) == Some(Code::Unauthenticated)
         {
@@ -135,6 +154,18 @@ impl HttpBody for Answer {
     fn size_hint(&self) -> SizeHint {
         self.answer.size_hint()
     }
+}
+
+/// The span of a call. A path that is none of ours is the caller's own text.
+fn rpc_span(path: &str, correlation: &Correlation) -> Span {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/._".contains(&byte);
+    let known = path.len() <= MAX_PATH && path.bytes().all(plain);
+    tracing::info_span!(
+        "rpc",
+        path = if known { path } else { "other" },
+        request_id = %correlation.request,
+        trace_id = %correlation.trace,
+    )
 }
 
 fn code(headers: &HeaderMap) -> Option<Code> {

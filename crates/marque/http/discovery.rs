@@ -45,7 +45,7 @@ async fn jwks(State(state): State<HttpState>) -> Response {
 }
 
 async fn ready(State(state): State<HttpState>) -> Response {
-    if state.issuer.is_ready() {
+    if state.issuer.is_ready().await {
         "ready\n".into_response()
     } else {
         (StatusCode::SERVICE_UNAVAILABLE, "not ready\n").into_response()

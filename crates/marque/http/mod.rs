@@ -7,6 +7,7 @@ pub mod accept;
 mod approvals;
 mod asked;
 pub mod bundle;
+mod correlated;
 mod discovery;
 mod intents;
 mod log;
@@ -52,8 +53,8 @@ pub trait IssuerDoor: fmt::Debug + Send + Sync {
     /// The issuer identifier, below which everything is served.
     fn issuer(&self) -> &IssuerUrl;
 
-    /// Whether requests can be served: authorities open, store readable.
-    fn is_ready(&self) -> bool;
+    /// Whether requests can be served.
+    fn is_ready(&self) -> BoxFuture<'_, bool>;
 
     /// Exchanges tokens.
     fn token(
@@ -231,6 +232,7 @@ pub fn router(issuer: Arc<dyn IssuerDoor>) -> Router {
         })
         .layer(
             ServiceBuilder::new()
+                .layer(axum::middleware::from_fn(correlated::correlated))
                 .layer(SetResponseHeaderLayer::if_not_present(header::CACHE_CONTROL, NO_STORE))
                 .layer(SetResponseHeaderLayer::overriding(
                     header::X_CONTENT_TYPE_OPTIONS,

@@ -27,6 +27,8 @@ use crate::grpc::admin::{
 };
 use crate::identities::{Denials, SharedIdentities};
 use crate::sinks::SinkView;
+use crate::telemetry::health::NotReady;
+use crate::telemetry::inventory::Inventory;
 use crate::webhooks::{WebhookError, WebhookView};
 
 /// How many tokens a page has.
@@ -91,6 +93,14 @@ impl AdminDoor for Issuer {
             bundle_sequence: self.authority.bundle().sequence(),
             unreadable_rows: self.store.unreadable_rows(),
         }
+    }
+
+    fn readiness(&self) -> BoxFuture<'_, Vec<NotReady>> {
+        Box::pin(Self::readiness(self))
+    }
+
+    fn measure(&self) -> BoxFuture<'_, ()> {
+        Box::pin(async { Self::measure(self, &Inventory::default()).await })
     }
 
     fn create_entry(

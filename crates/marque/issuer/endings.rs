@@ -18,7 +18,7 @@ use super::Issuer;
 use crate::identities::Lost;
 
 /// Counts intents that ended though nobody asked for it: why, and whether they were used and nobody said how it went.
-pub(crate) const ENDED: &str = "marque_intents_ended_total";
+const ENDED: &str = "marque_intents_ended_total";
 
 /// How many intents are ended before the next are looked for.
 const AT_ONCE: usize = 500;

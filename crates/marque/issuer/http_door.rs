@@ -1,7 +1,6 @@
 //! The issuer as the HTTP edge reaches it: the token service, and the intent desk for authenticated agents.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use futures::future::BoxFuture;
 use marque_audit::TreeError;
@@ -19,17 +18,19 @@ use marque_intent::{
 use marque_registry::AuditSettings;
 use marque_spiffe::{Bundle, SpiffeId};
 use serde_json::Value;
+use tracing::{Instrument as _, info_span};
 
 use super::{DeskError, Issuer};
 use crate::http::{IntentError, IssuerDoor, ReceiptError};
+use crate::telemetry::timer::Timer;
 
 impl IssuerDoor for Issuer {
     fn issuer(&self) -> &IssuerUrl {
         &self.issuer_url
     }
 
-    fn is_ready(&self) -> bool {
-        self.ready.load(Ordering::Relaxed)
+    fn is_ready(&self) -> BoxFuture<'_, bool> {
+        Box::pin(async { self.readiness().await.is_empty() })
     }
 
     fn token(
@@ -37,7 +38,13 @@ impl IssuerDoor for Issuer {
         request: TokenRequest,
         presented: Presented,
     ) -> BoxFuture<'_, Result<TokenResponse, OAuthError>> {
-        Box::pin(self.tokens.token(request, presented))
+        let timer = Timer::of("exchange");
+        let exchanged = self.tokens.token(request, presented).instrument(info_span!("exchange"));
+        Box::pin(async move {
+            let exchanged = exchanged.await;
+            drop(timer);
+            exchanged
+        })
     }
 
     fn backchannel(
@@ -176,7 +183,10 @@ impl IssuerDoor for Issuer {
         request: IntentRequest,
         idempotency: Option<IdempotencyKey>,
     ) -> BoxFuture<'_, Result<Intent, IntentError>> {
-        Box::pin(async move { Ok(self.intents.request(&agent, &request, idempotency).await?) })
+        Box::pin(async move {
+            let asked = self.intents.request(&agent, &request, idempotency);
+            Ok(asked.instrument(info_span!("intent")).await?)
+        })
     }
 
     fn refuse_intent(

@@ -8,6 +8,7 @@ mod builds;
 mod change_control;
 mod desk;
 mod endings;
+mod figures;
 pub mod folder;
 mod foreign;
 mod growing;
@@ -16,6 +17,7 @@ mod keys;
 mod kill;
 mod minting;
 mod pruning;
+mod readiness;
 mod registrar;
 pub(crate) mod run;
 pub mod serve;
@@ -23,8 +25,6 @@ mod store;
 mod token_config;
 mod versions;
 mod watch;
-
-pub(crate) use self::watch::{COUNTERS, TREND};
 
 use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
@@ -48,7 +48,6 @@ use tokio::sync::mpsc::UnboundedReceiver;
 use tokio_util::sync::CancellationToken;
 
 pub use self::desk::{DeskError, IntentDesk};
-pub(crate) use self::endings::ENDED as INTENTS_ENDED;
 pub use self::kill::KillSwitch;
 pub use self::registrar::{Registrar, RegistrarError};
 pub use self::run::run;
@@ -61,10 +60,12 @@ use crate::oidc::{FetchedKeys, OidcKeyRing};
 
 use self::builds::Builds;
 use self::desk::{FurtherPoints, PostureBoard, SlowRoom};
+use self::figures::Figures;
 use self::folder::CheckedFolder;
 use self::foreign::Foreign;
 use self::keys::CheckpointKey;
 use self::minting::InProcessIssuer;
+use self::readiness::Looked;
 use crate::identities::{Denials, Lost, Presence, SharedIdentities};
 use crate::post_checks::PostChecks;
 use crate::sinks::{Sinks, SinksParts};
@@ -103,6 +104,8 @@ pub struct Issuer {
     issuer_url: IssuerUrl,
     /// Whether the log could be read and signed when that was last tried.
     ready: AtomicBool,
+    looked: Looked,
+    figures: Figures,
     /// Which agents' last processes exited, for whoever ends their grants.
     lost: Mutex<Option<UnboundedReceiver<Lost>>>,
 }
@@ -301,6 +304,8 @@ impl Issuer {
             started_at: now,
             issuer_url,
             ready: AtomicBool::new(true),
+            looked: Looked::default(),
+            figures: Figures::new(document.name(), document.environment()),
             lost: Mutex::new(lost),
         })
     }

@@ -17,7 +17,7 @@ use super::folder::{self, CheckedFolder};
 use super::serve::{self, Shared};
 use crate::cli::{IssuerOptions, TlsFiles};
 use crate::clock::{SystemClock, SystemRandomness};
-use crate::process::serve_all;
+use crate::process::{Watchers, serve_all};
 use crate::telemetry;
 use crate::tls::{DevCertificates, server_config};
 
@@ -43,8 +43,10 @@ impl EnvironmentLookup for KnownEnvironments {
 /// # Errors
 /// When the folder has findings or mixes environments, or something cannot be opened, bound or served.
 pub async fn run(options: IssuerOptions) -> anyhow::Result<ExitCode> {
-    telemetry::start();
-    let IssuerOptions { trust_domains, only, data_dir, store, sealing_key, tls, output } = options;
+    let IssuerOptions { trust_domains, only, data_dir, store, sealing_key, tls, telemetry, output } =
+        options;
+    let exporter = telemetry::start(telemetry.collector.as_deref())?;
+    let watchers = Watchers::begin(telemetry, exporter).await?;
     let known = load(&trust_domains, &[])?;
     let environments = Arc::new(KnownEnvironments::of(&known));
     let folders = choose(known, &only)?;
@@ -65,7 +67,7 @@ pub async fn run(options: IssuerOptions) -> anyhow::Result<ExitCode> {
     for checked in folders {
         built.push(serve::build(checked, None, &sealing, &shared).await?);
     }
-    serve_all(built, &shared, output).await
+    serve_all(built, &shared, watchers, output).await
 }
 
 /// Reads every trust domain of a folder that is wanted; all of them if none is named.

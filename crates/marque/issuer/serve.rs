@@ -381,8 +381,22 @@ fn make_folder(path: &Path, mode: u32) -> anyhow::Result<()> {
         .with_context(|| format!("set the mode of `{}`", path.display()))
 }
 
-/// Binds a Unix socket; a file that a daemon left behind is replaced, a living daemon's is not.
+/// Binds a Unix socket whose peers are attested.
 fn bind_socket(path: &Path, mode: u32) -> anyhow::Result<UnixListener> {
+    bind_prepared(path, mode, ask_for_senders)
+}
+
+/// Binds a Unix socket whose peers are nobody in particular.
+pub(crate) fn bind_plain_socket(path: &Path, mode: u32) -> anyhow::Result<UnixListener> {
+    bind_prepared(path, mode, |_listener| Ok(()))
+}
+
+/// Binds a Unix socket; a file that a daemon left behind is replaced, a living daemon's is not.
+fn bind_prepared(
+    path: &Path,
+    mode: u32,
+    prepare: impl FnOnce(&UnixListener) -> std::io::Result<()>,
+) -> anyhow::Result<UnixListener> {
     let length = path.as_os_str().len();
     ensure!(
         length <= MAX_SOCKET_PATH,
@@ -401,7 +415,7 @@ fn bind_socket(path: &Path, mode: u32) -> anyhow::Result<UnixListener> {
     let listener =
         UnixListener::bind(path).with_context(|| format!("bind `{}`", path.display()))?;
     // At once, so that it holds for every connection that may be queued by now.
-    ask_for_senders(&listener).with_context(|| format!("prepare `{}`", path.display()))?;
+    prepare(&listener).with_context(|| format!("prepare `{}`", path.display()))?;
     let allowed = std::fs::Permissions::from_mode(mode);
     std::fs::set_permissions(path, allowed)
         .with_context(|| format!("set the mode of `{}`", path.display()))?;

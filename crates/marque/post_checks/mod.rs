@@ -27,7 +27,7 @@ use self::turn::Turn;
 use crate::federation::{web, web_authorities};
 
 /// What was asked, by what came of it.
-pub(crate) const CHECKED: &str = "marque_post_checks_total";
+const CHECKED: &str = "marque_post_checks_total";
 
 /// How often somebody is asked about one report, and the pause before the second time; it doubles.
 const TRIES: u32 = 3;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use marque_audit::log::recorded_time;
-use marque_audit::{Leaf, StoredCheckpoint};
+use marque_audit::{Correlation, Leaf, StoredCheckpoint};
 use marque_authority::AuthorityRecord;
 use marque_exchange::{Deferral, SingleUse, StatusKey, TokenId, TokenRecord};
 use marque_intent::pace::{PaceKey, PaceRow};
@@ -196,7 +196,21 @@ impl Batch {
 
     /// Runs one plan, and keeps its writes if it succeeds.
     pub(crate) fn run<T: Transaction>(&mut self, transaction: &T) -> Result<T::Answer, Failure> {
-        let plan = transaction.plan(&self.view)?;
+        self.run_for(None, transaction)
+    }
+
+    /// Runs one plan for a request, which the leaves name.
+    pub(crate) fn run_for<T: Transaction>(
+        &mut self,
+        request: Option<Correlation>,
+        transaction: &T,
+    ) -> Result<T::Answer, Failure> {
+        let mut plan = transaction.plan(&self.view)?;
+        if let Some(request) = request {
+            let events = std::mem::take(&mut plan.writes.events);
+            plan.writes.events =
+                events.into_iter().map(|event| event.of_request(&request)).collect();
+        }
         self.take(plan.writes)?;
         Ok(plan.answer)
     }

@@ -1,6 +1,7 @@
 //! Writing what the edges keep.
 
 use marque_audit::Event;
+use serde_json::Value;
 
 use crate::transaction::{Keys, Plan, Transaction, View, Writes};
 use crate::{Failure, Kept, KeptChange};
@@ -43,5 +44,32 @@ impl Transaction for Keep {
             }
         }
         Ok(Plan { answer: true, writes })
+    }
+}
+
+/// What the row is for by which it is found out whether rows can be written.
+const PROBE: &str = "probe";
+
+/// Writes a row of no meaning.
+#[derive(Debug)]
+pub(crate) struct Probe;
+
+impl Transaction for Probe {
+    type Answer = ();
+
+    fn keys(&self, keys: &mut Keys) {
+        keys.kept.insert((PROBE.to_owned(), PROBE.to_owned()));
+    }
+
+    fn plan(&self, view: &View) -> Result<Plan<()>, Failure> {
+        let version = view.kept(PROBE, PROBE)?.map_or(0, |row| row.version) + 1;
+        let row = Kept {
+            kind: PROBE.to_owned(),
+            key: PROBE.to_owned(),
+            version,
+            until: view.now(),
+            document: Value::Null,
+        };
+        Ok(Plan { answer: (), writes: Writes { kept: vec![row], ..Writes::default() } })
     }
 }

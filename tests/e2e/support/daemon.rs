@@ -49,6 +49,7 @@ pub(crate) struct Daemon {
     places: Vec<Place>,
     folder: TempDir,
     agents: Vec<(String, PathBuf)>,
+    arguments: Vec<String>,
     starts: usize,
 }
 
@@ -60,6 +61,11 @@ impl Daemon {
 
     /// The same, after `prepare` has changed this test's own copy of the trust domains.
     pub(crate) async fn start_with(prepare: impl FnOnce(&Path)) -> Self {
+        Self::start_told(prepare, Vec::new()).await
+    }
+
+    /// The same, with more on its command line.
+    pub(crate) async fn start_told(prepare: impl FnOnce(&Path), arguments: Vec<String>) -> Self {
         let folder = tempfile::Builder::new().prefix("mq").tempdir_in("/tmp").expect("a folder");
         folder::copy(&folder::shipped(), &folder.path().join("trust-domains"));
         for trust_domain in [PRODUCTION, NON_PRODUCTION] {
@@ -70,7 +76,8 @@ impl Daemon {
             .map(|role| (id(role), copy_of_this_program(role.program)))
             .into_iter()
             .collect();
-        let mut daemon = Self { child: None, places: Vec::new(), folder, agents, starts: 0 };
+        let mut daemon =
+            Self { child: None, places: Vec::new(), folder, agents, arguments, starts: 0 };
         daemon.launch().await;
         daemon
     }
@@ -107,6 +114,7 @@ impl Daemon {
         for trust_domain in [PRODUCTION, NON_PRODUCTION] {
             command.arg("--listen").arg(format!("{trust_domain}=127.0.0.1:0"));
         }
+        command.args(&self.arguments);
         for (id, program) in &self.agents {
             command.arg("--agent").arg(format!("{id}={}", program.display()));
         }

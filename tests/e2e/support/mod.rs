@@ -2,6 +2,7 @@
 
 pub(crate) mod agent;
 pub(crate) mod browser;
+pub(crate) mod collector;
 pub(crate) mod daemon;
 pub(crate) mod envoy;
 pub(crate) mod folder;
@@ -20,6 +21,7 @@ pub(crate) mod secrets;
 pub(crate) mod server;
 pub(crate) mod small_disk;
 pub(crate) mod supervisor;
+pub(crate) mod telemetry;
 pub(crate) mod tickets;
 pub(crate) mod tokens;
 pub(crate) mod tools;

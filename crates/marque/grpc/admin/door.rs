@@ -22,6 +22,7 @@ use marque_spiffe::{SelectorSet, SpiffeId};
 use crate::approvers::{DecisionError, Told, Word};
 use crate::identities::{Denials, SharedIdentities};
 use crate::sinks::SinkView;
+use crate::telemetry::health::NotReady;
 use crate::webhooks::WebhookView;
 
 /// A posture signal as somebody asks for it.
@@ -55,6 +56,12 @@ pub trait AdminDoor: Debug + Send + Sync {
 
     /// How the daemon is.
     fn status(&self) -> DaemonStatus;
+
+    /// What keeps requests from being served.
+    fn readiness(&self) -> BoxFuture<'_, Vec<NotReady>>;
+
+    /// Measures what is not counted as it happens.
+    fn measure(&self) -> BoxFuture<'_, ()>;
 
     /// Adds an entry.
     fn create_entry(

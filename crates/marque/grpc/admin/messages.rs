@@ -16,8 +16,13 @@ use super::super::time::{duration, timestamp};
 use super::approvals;
 use super::door::{AdminDoor, DaemonStatus};
 use crate::approvers::Told;
+use crate::telemetry::health::NotReady;
 
-pub(super) fn status(door: &dyn AdminDoor, log_size: u64) -> proto::GetStatusResponse {
+pub(super) fn status(
+    door: &dyn AdminDoor,
+    log_size: u64,
+    not_ready: &[NotReady],
+) -> proto::GetStatusResponse {
     let DaemonStatus { started_at, bundle_sequence, unreadable_rows } = door.status();
     let (document, registry) = (door.document(), door.registry());
     let environment = match document.environment() {
@@ -36,7 +41,12 @@ pub(super) fn status(door: &dyn AdminDoor, log_size: u64) -> proto::GetStatusRes
         playbooks: count(door.playbooks().iter().count()),
         log_size,
         unreadable_rows: count(unreadable_rows),
+        not_ready: not_ready.iter().copied().map(reason).collect(),
     }
+}
+
+fn reason(reason: NotReady) -> proto::NotReady {
+    proto::NotReady { code: reason.as_str().to_owned(), detail: reason.told().to_owned() }
 }
 
 pub(super) fn entry(entry: &Entry) -> proto::Entry {

@@ -49,6 +49,19 @@ pub struct StatusView {
     pub log_size: u64,
     /// How many rows of the store were found not to read.
     pub unreadable_rows: u64,
+    /// Whether requests can be served.
+    pub ready: bool,
+    /// What keeps them from being served.
+    pub not_ready: Vec<ReasonView>,
+}
+
+/// Why requests are not served.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ReasonView {
+    /// The stable code.
+    pub code: String,
+    /// What it means and what to do.
+    pub detail: String,
 }
 
 /// A registration entry.

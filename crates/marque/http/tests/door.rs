@@ -170,8 +170,8 @@ impl IssuerDoor for FakeDoor {
         })
     }
 
-    fn is_ready(&self) -> bool {
-        self.ready.load(Ordering::Relaxed)
+    fn is_ready(&self) -> BoxFuture<'_, bool> {
+        Box::pin(async { self.ready.load(Ordering::Relaxed) })
     }
 
     fn token(

@@ -13,9 +13,11 @@ use marque_intent::{
 };
 use marque_policy::{Act, Question, Veto, observed};
 use marque_spiffe::{Environment, SpiffeId};
+use tracing::Instrument as _;
 
 use super::IntentDesk;
 use super::behalf::with_a_person;
+use crate::telemetry::timer::Timer;
 
 /// The domain tag of the digest of what an agent attests as.
 const ATTESTATION_TAG: &str = "marque/attestation/v1";
@@ -195,6 +197,11 @@ impl IntentDesk {
 
     /// All decision points together: the further ones may only refuse, and what cannot be asked is no yes.
     async fn ask(&self, question: &Question<'_>) -> Result<Verdict, Denial> {
+        let _timer = Timer::of("decision");
+        self.ask_all(question).instrument(tracing::info_span!("decision")).await
+    }
+
+    async fn ask_all(&self, question: &Question<'_>) -> Result<Verdict, Denial> {
         let failed =
             |error: &(dyn std::error::Error + 'static)| no_decision(question.playbook, error);
         let mut verdict =

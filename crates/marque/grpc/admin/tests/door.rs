@@ -28,6 +28,7 @@ use crate::approvers::{Told, Word};
 use crate::clock::SystemClock;
 use crate::identities::{Denials, SharedIdentities};
 use crate::sinks::SinkView;
+use crate::telemetry::health::NotReady;
 use crate::webhooks::WebhookView;
 
 #[derive(Debug)]
@@ -133,6 +134,14 @@ impl AdminDoor for FakeDoor {
 
     fn status(&self) -> DaemonStatus {
         DaemonStatus { started_at: SystemClock.now(), bundle_sequence: 7, unreadable_rows: 0 }
+    }
+
+    fn readiness(&self) -> BoxFuture<'_, Vec<NotReady>> {
+        Box::pin(async { vec![NotReady::LogUnsigned] })
+    }
+
+    fn measure(&self) -> BoxFuture<'_, ()> {
+        Box::pin(async {})
     }
 
     fn create_entry(

@@ -7,7 +7,7 @@ use super::super::super::proto::admin as proto;
 use super::super::super::time::{from_duration, from_timestamp};
 use super::{
     DenialView, EntryView, GrantView, IntentView, KillScopeView, KillStateView, KillView, LeafView,
-    LogInfoView, PlaybookView, ReportView, StatusView, UseView,
+    LogInfoView, PlaybookView, ReasonView, ReportView, StatusView, UseView,
 };
 
 impl TryFrom<proto::GetStatusResponse> for StatusView {
@@ -26,6 +26,7 @@ impl TryFrom<proto::GetStatusResponse> for StatusView {
             playbooks,
             log_size,
             unreadable_rows,
+            not_ready,
         } = message;
         let environment = match proto::Environment::try_from(environment) {
             Ok(proto::Environment::Production) => "production",
@@ -46,6 +47,11 @@ impl TryFrom<proto::GetStatusResponse> for StatusView {
             playbooks,
             log_size,
             unreadable_rows,
+            ready: not_ready.is_empty(),
+            not_ready: not_ready
+                .into_iter()
+                .map(|proto::NotReady { code, detail }| ReasonView { code, detail })
+                .collect(),
         })
     }
 }

@@ -1,0 +1,85 @@
+//! What keeps a trust domain from serving requests, and the numbers that are measured when somebody looks.
+
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use marque_audit::LogStore as _;
+use metrics::gauge;
+use tokio::sync::Mutex;
+
+use super::Issuer;
+use crate::telemetry::described as names;
+use crate::telemetry::health::NotReady;
+use crate::telemetry::inventory::Inventory;
+use crate::telemetry::number;
+
+/// How long an answer stands: whoever asks more often is told the same, and costs nothing.
+const STANDS_FOR: Duration = Duration::from_secs(1);
+/// How long a row may take to be written.
+const WRITTEN_WITHIN: Duration = Duration::from_secs(2);
+
+/// What was found when it was last looked.
+#[derive(Debug, Default)]
+pub(super) struct Looked(Mutex<Option<(Instant, Vec<NotReady>)>>);
+
+impl Issuer {
+    /// What keeps requests from being served; nothing where they can be. A row is written to find out.
+    pub(crate) async fn readiness(&self) -> Vec<NotReady> {
+        let mut looked = self.looked.0.lock().await;
+        if let Some((at, reasons)) = &*looked
+            && at.elapsed() < STANDS_FOR
+        {
+            return reasons.clone();
+        }
+        let reasons = self.look().await;
+        for reason in NotReady::ALL {
+            let holds = f64::from(u8::from(reasons.contains(&reason)));
+            let name = self.trust_domain().to_string();
+            gauge!(names::NOT_READY, "trust_domain" => name, "reason" => reason.as_str())
+                .set(holds);
+        }
+        let ready = f64::from(u8::from(reasons.is_empty()));
+        gauge!(names::READY, "trust_domain" => self.trust_domain().to_string()).set(ready);
+        *looked = Some((Instant::now(), reasons.clone()));
+        reasons
+    }
+
+    async fn look(&self) -> Vec<NotReady> {
+        let written = tokio::time::timeout(WRITTEN_WITHIN, self.store.probe()).await;
+        let unwritable = match written {
+            Ok(Ok(())) => false,
+            Ok(Err(failure)) => {
+                let error = &failure as &dyn std::error::Error;
+                tracing::warn!(error, trust_domain = %self.trust_domain(), "the store cannot be written");
+                true
+            }
+            Err(_elapsed) => true,
+        };
+        let found = [
+            (NotReady::StoreUnwritable, unwritable),
+            (NotReady::LogUnsigned, !self.ready.load(Ordering::Relaxed)),
+            (NotReady::AuthoritiesEnded, self.authority.ends_at() <= self.clock.now()),
+            (NotReady::KillsUnheard, !self.store.hears_of_kills()),
+        ];
+        found.into_iter().filter_map(|(reason, holds)| holds.then_some(reason)).collect()
+    }
+
+    /// Measures what is not counted as it happens.
+    pub(crate) async fn measure(&self, inventory: &Inventory) {
+        let label = || self.trust_domain().to_string();
+        self.readiness().await;
+        gauge!(names::KILL_EPOCH, "trust_domain" => label())
+            .set(number(self.kill_switch.state().epoch));
+        let ends = i32::try_from(self.authority.ends_at().as_second()).unwrap_or(i32::MAX);
+        gauge!(names::AUTHORITIES_END, "trust_domain" => label()).set(f64::from(ends));
+        // A store that cannot be read leaves these as they were; that it cannot be is told above.
+        if let Ok(size) = self.store.size().await {
+            gauge!(names::LOG_LEAVES, "trust_domain" => label()).set(number(size));
+        }
+        if let Ok(checkpoint) = self.store.checkpoint().await {
+            let covered = checkpoint.map_or(0, |checkpoint| checkpoint.frontier.size());
+            gauge!(names::CHECKPOINT_LEAVES, "trust_domain" => label()).set(number(covered));
+        }
+        self.figures.measure(inventory, self.clock.now());
+    }
+}
