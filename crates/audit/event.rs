@@ -134,11 +134,14 @@ pub enum EventKind {
     /// One identity was asked for by two programs within one window.
     #[serde(rename = "org.marque.identity.shared")]
     IdentityShared,
+    /// A transmitter of shared signals said something about somebody here.
+    #[serde(rename = "org.marque.ssf.received")]
+    SsfReceived,
 }
 
 impl EventKind {
     /// Every kind, in the order of declaration.
-    pub const ALL: [Self; 40] = [
+    pub const ALL: [Self; 41] = [
         Self::IntentRequested,
         Self::IntentPending,
         Self::IntentDenied,
@@ -179,6 +182,7 @@ impl EventKind {
         Self::EntryDeleted,
         Self::AuthorityCreated,
         Self::IdentityShared,
+        Self::SsfReceived,
     ];
 
     /// The CloudEvents `type`.
@@ -225,6 +229,7 @@ impl EventKind {
             Self::EntryDeleted => "org.marque.entry.deleted",
             Self::AuthorityCreated => "org.marque.authority.created",
             Self::IdentityShared => "org.marque.identity.shared",
+            Self::SsfReceived => "org.marque.ssf.received",
         }
     }
 }

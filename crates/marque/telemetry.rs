@@ -12,7 +12,7 @@ use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
 
-use crate::{change, federation, issuer, post_checks};
+use crate::{change, federation, issuer, post_checks, ssf};
 
 /// What is counted in this process.
 static COUNTED: OnceLock<PrometheusHandle> = OnceLock::new();
@@ -21,7 +21,7 @@ static COUNTED: OnceLock<PrometheusHandle> = OnceLock::new();
 const UPKEEP: Duration = Duration::from_secs(5);
 
 /// What the metrics are about.
-const DESCRIPTIONS: [(&str, &str); 10] = [
+const DESCRIPTIONS: [(&str, &str); 12] = [
     (
         "marque_approval_decisions_total",
         "What operators said of intents that wait, by the decision",
@@ -50,6 +50,8 @@ const DESCRIPTIONS: [(&str, &str); 10] = [
     (change::LOOKUPS, "Questions to ticket systems, by system and by what came of them"),
     (post_checks::CHECKED, "Post-checks of reported work, by what they said"),
     (change::ENDED, "Grants that change control ended, by why"),
+    ssf::SENT,
+    ssf::RECEIVED,
 ];
 
 /// Begins to count and to write the log. For commands that serve; the others say what they have to say as their answer.

@@ -32,6 +32,7 @@ mod playbooks;
 mod post_checks;
 mod read;
 mod resource_servers;
+mod ssf;
 mod ticket_systems;
 mod token_service;
 mod webhooks;
@@ -42,6 +43,10 @@ pub use chat::{
     ChatIdentity, ChatIntegration, ChatPerson, MAX_CHAT_IDENTITIES, MAX_CHAT_INTEGRATIONS,
 };
 pub use decisions::{DecisionPointRule, DecisionSettings, MAX_DECISION_POINTS};
+pub use ssf::{
+    MAX_SSF_STREAMS, MAX_SSF_TRANSMITTERS, SsfDelivery, SsfEffect, SsfHeard, SsfStream, SsfTold,
+    SsfTransmitter,
+};
 pub use webhooks::{MAX_WEBHOOKS, Webhook, WebhookUrl, WebhookUrlError};
 
 pub use approvals::ApprovalSettings;
@@ -135,7 +140,8 @@ pub use resource_servers::{MAX_LISTED, ResourceServer, TokenBinding};
 /// [`ApproverLogin`], `[denials]` at [`DenialSettings`], `[decisions]` at [`DecisionSettings`], `[[decision_points]]` at
 /// [`DecisionPointRule`], `[[webhooks]]` at [`Webhook`], `[[chat_integrations]]` at [`ChatIntegration`], `[[chat_identities]]` at
 /// [`ChatIdentity`], `[identities]` at [`IdentitySettings`], `[playbooks]` and `[[human_roles]]` at [`PlaybookSettings`],
-/// `[attestation]` at [`AttestationSettings`], `[post_checks]` at [`PostCheckSettings`].
+/// `[attestation]` at [`AttestationSettings`], `[post_checks]` at [`PostCheckSettings`], `[[ssf_streams]]` at [`SsfStream`],
+/// `[[ssf_transmitters]]` at [`SsfTransmitter`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TrustDomainDocument {
     name: TrustDomain,
@@ -168,6 +174,8 @@ pub struct TrustDomainDocument {
     decision_points: Vec<DecisionPointRule>,
     approvals: ApprovalSettings,
     post_checks: PostCheckSettings,
+    ssf_streams: Vec<SsfStream>,
+    ssf_transmitters: Vec<SsfTransmitter>,
 }
 
 /// `[lifetimes]`.
@@ -319,7 +327,8 @@ impl TrustDomainDocument {
         let of_grants = of_grants.filter_map(|server| Some((server.name(), server.keys()?)));
         let of_people = self.oidc_issuers.iter().map(|issuer| (issuer.name(), issuer.keys()));
         let of_approvers = self.approver_login.iter().map(|login| (APPROVER_LOGIN, login.keys()));
-        of_people.chain(of_grants).chain(of_approvers)
+        let of_signals = self.ssf_transmitters.iter().map(|one| (one.key_name(), one.keys()));
+        of_people.chain(of_grants).chain(of_approvers).chain(of_signals)
     }
 
     /// The other trust domains whose bundles entries may ask for.
@@ -350,6 +359,16 @@ impl TrustDomainDocument {
     /// How people who approve log in; `None` where nobody does.
     pub fn approver_login(&self) -> Option<&ApproverLogin> {
         self.approver_login.as_ref()
+    }
+
+    /// Who is told what was stopped.
+    pub fn ssf_streams(&self) -> &[SsfStream] {
+        &self.ssf_streams
+    }
+
+    /// Whose word stops somebody here.
+    pub fn ssf_transmitters(&self) -> &[SsfTransmitter] {
+        &self.ssf_transmitters
     }
 
     /// Who is told what happens.

@@ -75,7 +75,8 @@ impl Tokens {
             | EventKind::EntryCreated
             | EventKind::EntryDeleted
             | EventKind::AuthorityCreated
-            | EventKind::IdentityShared => {}
+            | EventKind::IdentityShared
+            | EventKind::SsfReceived => {}
         }
         Ok(())
     }

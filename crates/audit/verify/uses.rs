@@ -78,7 +78,8 @@ impl Uses {
             | EventKind::EntryCreated
             | EventKind::EntryDeleted
             | EventKind::AuthorityCreated
-            | EventKind::IdentityShared => {}
+            | EventKind::IdentityShared
+            | EventKind::SsfReceived => {}
         }
         Ok(())
     }

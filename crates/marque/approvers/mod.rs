@@ -37,7 +37,7 @@ pub(crate) use self::login::{
     Answered, Entered, LoginError, MAX_PARAMETER, TerminalDoor, check_of,
 };
 pub(crate) use self::sealed::LoginSecret;
-pub(crate) use self::secrets::webhook_key;
+pub(crate) use self::secrets::{line as secret_line, webhook_key};
 pub(crate) use self::session::{LOGIN_COOKIE, SESSION_COOKIE, Session, Shown};
 pub use self::told::{Eligibility, Held, Told};
 

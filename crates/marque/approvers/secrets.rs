@@ -15,7 +15,7 @@ const MIN_KEY: usize = 24;
 const MAX_KEY: usize = 64;
 
 /// The one line of a file.
-pub(super) fn line(folder: &Path, file: &Path) -> anyhow::Result<SecretString> {
+pub(crate) fn line(folder: &Path, file: &Path) -> anyhow::Result<SecretString> {
     let path = folder.join(file);
     let text = fs::read_to_string(&path).map(Zeroizing::new);
     let text = text.with_context(|| format!("read the secret `{}`", path.display()))?;

@@ -31,6 +31,7 @@ mod quarantine;
 mod report;
 mod retry;
 mod review;
+mod ssf;
 mod status;
 mod svid;
 mod text;
@@ -111,6 +112,7 @@ enum Command {
     Denials(denials::DenialsArgs),
     Quarantine(quarantine::QuarantineArgs),
     Webhook(webhook::WebhookArgs),
+    Ssf(ssf::SsfArgs),
     Kill(kill::KillArgs),
     Posture(posture::PostureArgs),
     Audit(audit::AuditArgs),
@@ -174,6 +176,7 @@ impl Command {
             Self::Denials(args) => args.run(session).await,
             Self::Quarantine(args) => args.run(session).await,
             Self::Webhook(args) => args.run(session).await,
+            Self::Ssf(args) => args.run(session).await,
             Self::Kill(args) => args.run(session).await,
             Self::Posture(args) => args.run(session).await,
             Self::Audit(args) => args.run(session).await,

@@ -15,6 +15,7 @@ mod pace;
 mod remote_log;
 mod reports;
 mod requests;
+mod signals;
 #[cfg(test)]
 mod tests;
 mod tokens;
@@ -406,6 +407,20 @@ impl Admin for AdminService {
         request: Request<proto::ListSharedIdentitiesRequest>,
     ) -> Result<Response<proto::ListSharedIdentitiesResponse>, Status> {
         self.shared_identities(request).await
+    }
+
+    async fn list_signals(
+        &self,
+        request: Request<proto::ListSignalsRequest>,
+    ) -> Result<Response<proto::ListSignalsResponse>, Status> {
+        self.signals(request).await
+    }
+
+    async fn verify_signal_stream(
+        &self,
+        request: Request<proto::VerifySignalStreamRequest>,
+    ) -> Result<Response<proto::VerifySignalStreamResponse>, Status> {
+        self.verify_signals(request).await
     }
 
     async fn list_webhooks(

@@ -13,6 +13,7 @@ mod negotiation;
 pub mod openapi;
 mod problem;
 mod routes;
+mod signals;
 mod status;
 mod token;
 
@@ -39,6 +40,7 @@ use tower_http::{catch_panic::CatchPanicLayer, set_header::SetResponseHeaderLaye
 
 use self::routes::Routes;
 use crate::approvers::Approvers;
+use crate::ssf::Signals;
 pub use accept::{HttpLimits, HttpServer};
 
 /// One trust domain's issuer as this edge sees it.
@@ -143,6 +145,9 @@ pub trait IssuerDoor: fmt::Debug + Send + Sync {
     /// The approvers who are no local operators; `None` where there are none.
     fn approvers(&self) -> Option<Arc<Approvers>>;
 
+    /// What is told to others of what was stopped, and heard of them.
+    fn signals(&self) -> Option<Arc<Signals>>;
+
     /// The agent's own intent.
     fn find_intent(
         &self,
@@ -231,6 +236,7 @@ fn routes(state: &HttpState) -> Routes {
         .merge(status::routes(path, *state.issuer.offers()))
         .merge(intents::routes(path))
         .merge(approvals::routes(path))
+        .merge(signals::routes(path))
         .merge(discovery::routes(path))
         .merge(bundle::routes(path))
         .merge(openapi::routes(path, state))

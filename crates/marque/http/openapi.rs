@@ -11,6 +11,7 @@ mod intents;
 mod oauth;
 mod operation;
 mod schemas;
+mod signals;
 
 use axum::{
     body::Bytes,
@@ -54,6 +55,7 @@ pub fn document(issuer: &IssuerUrl, offers: &Offers) -> Value {
     paths.extend(oauth::paths(offers));
     paths.extend(intents::paths());
     paths.extend(approvals::paths());
+    paths.extend(signals::paths(issuer));
     paths.extend(discovery::paths(issuer));
     json!({
         "openapi": "3.1.0",
@@ -69,6 +71,7 @@ pub fn document(issuer: &IssuerUrl, offers: &Offers) -> Value {
             { "name": "tokens", "description": "OAuth 2.0: exchange, and what becomes of tokens" },
             { "name": "intents", "description": "what agents ask for" },
             { "name": "approvals", "description": "what people who log in decide" },
+            { "name": "signals", "description": "shared signals: security events in and out" },
             { "name": "discovery", "description": "what anybody may read" },
         ],
         "paths": paths,
@@ -97,6 +100,11 @@ fn security_schemes(offers: &Offers) -> Value {
             "in": "cookie",
             "name": SESSION_COOKIE,
             "description": "the session of a browser in which an approver logged in",
+        },
+        "signal_bearer": {
+            "type": "http",
+            "scheme": "bearer",
+            "description": "the token of one transmitter or receiver of shared signals",
         },
         "approver_terminal": {
             "type": "http",

@@ -26,6 +26,7 @@ use crate::grpc::admin::{
     AdminDoor, AdminError, DaemonStatus, NewPosture, Operator, Refusal, TokenStanding,
 };
 use crate::identities::{Denials, SharedIdentities};
+use crate::ssf::{SignalError, SignalView};
 use crate::webhooks::{WebhookError, WebhookView};
 
 impl Issuer {
@@ -321,6 +322,21 @@ impl AdminDoor for Issuer {
         Box::pin(async move { self.webhooks.views().await.map_err(|error| of_webhook(error, "")) })
     }
 
+    fn signals(&self) -> BoxFuture<'_, Result<Vec<SignalView>, AdminError>> {
+        Box::pin(async move { self.signals.views().await.map_err(|error| of_signal(error, "")) })
+    }
+
+    fn verify_signals(
+        &self,
+        stream: String,
+        state: Option<String>,
+    ) -> BoxFuture<'_, Result<(), AdminError>> {
+        Box::pin(async move {
+            let verified = self.signals.verify(&stream, state.as_deref()).await;
+            verified.map_err(|error| of_signal(error, &stream))
+        })
+    }
+
     fn test_webhook(&self, name: String) -> BoxFuture<'_, Result<(), AdminError>> {
         Box::pin(async move {
             self.webhooks.test(&name).await.map_err(|error| of_webhook(error, &name))
@@ -364,6 +380,14 @@ impl AdminDoor for Issuer {
                 .map_err(|error| AdminError::Unavailable(Box::new(error)))?;
             Ok(())
         })
+    }
+}
+
+fn of_signal(error: SignalError, name: &str) -> AdminError {
+    match error {
+        SignalError::NotFound => AdminError::NotFound { what: "stream", id: name.to_owned() },
+        SignalError::NotTaken(_) => AdminError::EventNotTaken(error.to_string()),
+        error @ SignalError::Unavailable(_) => AdminError::Unavailable(Box::new(error)),
     }
 }
 

@@ -156,6 +156,10 @@ impl IssuerDoor for Issuer {
         self.approvers.clone()
     }
 
+    fn signals(&self) -> Option<Arc<crate::ssf::Signals>> {
+        Some(Arc::clone(&self.signals))
+    }
+
     fn find_intent(
         &self,
         agent: AuthenticatedClient,

@@ -66,6 +66,7 @@ use self::keys::CheckpointKey;
 use self::minting::InProcessIssuer;
 use crate::identities::{Denials, Lost, Presence, SharedIdentities};
 use crate::post_checks::PostChecks;
+use crate::ssf::{Signals, SignalsParts};
 use crate::webhooks::{Webhooks, WebhooksParts};
 
 /// The registries of every trust domain that a process serves, for asking whether a process is an agent of any.
@@ -88,6 +89,7 @@ pub struct Issuer {
     approvers: Option<Arc<Approvers>>,
     webhooks: Arc<Webhooks>,
     post_checks: Arc<PostChecks>,
+    signals: Arc<Signals>,
     profiles: Profiles,
     sharing: Arc<SharedIdentities>,
     denials: Arc<Denials>,
@@ -188,6 +190,15 @@ impl Issuer {
         let kept_by = (&store, &clock, &random);
         let post_checks = PostChecks::open(&document, &folder.path, &playbooks, kept_by)?;
         let webhooks = Arc::new(Webhooks::open(&document, &folder.path, webhooks)?);
+        let signals = SignalsParts {
+            issuer: issuer_url.clone(),
+            signer: authority.access_token_signer(),
+            keys: Arc::clone(&oidc_keys),
+            store: Arc::clone(&store),
+            clock: Arc::clone(&clock),
+            random: Arc::clone(&random),
+        };
+        let signals = Arc::new(Signals::open(&document, &folder.path, signals)?);
         let intents = Arc::new(IntentDesk {
             environment: document.environment(),
             playbooks,
@@ -269,6 +280,7 @@ impl Issuer {
             approvers,
             webhooks,
             post_checks: Arc::new(post_checks),
+            signals,
             intents,
             registrar,
             kill_switch: KillSwitch::new(Arc::clone(&store), Arc::clone(&clock)),

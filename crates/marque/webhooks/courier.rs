@@ -1,12 +1,10 @@
 //! Takes messages to one receiver: one after the other, each until it is taken or put aside.
 //!
-//! A replica has its turn for [`TURN`] and renews it with every step; another one takes over when it does not. Every step
-//! replaces exactly the row that was read, so a replica that lost its turn moves nothing.
+//! A replica serves while it has its turn.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use backon::{BackoffBuilder as _, ExponentialBuilder};
 use http::{Request, header};
 use jiff::Timestamp;
 use marque_audit::LogStore as _;
@@ -14,17 +12,15 @@ use marque_store::{FOR_GOOD, Failure, Kept, KeptChange};
 use tokio_util::sync::CancellationToken;
 
 use super::message::Message;
-use super::state::{CURSORS, Cursor, DEAD, DeadLetter};
+use super::state::{CURSORS, DEAD, DeadLetter};
 use super::{DeadLetterView, Hook, WebhookView, Webhooks};
 use crate::outgoing::{OutgoingError, OutgoingLimits};
+use crate::turns::{Cursor, TurnError, pause, turn};
 
 /// How often a message is sent before it is put aside.
 pub(super) const MAX_TRIES: u32 = 8;
-/// The pauses between tries: one second, then twice as long each time, and no longer than five minutes.
-const FIRST_PAUSE: Duration = Duration::from_secs(1);
+/// The longest pause between two tries.
 const LONGEST_PAUSE: Duration = Duration::from_mins(5);
-/// How long a replica has its turn.
-const TURN: Duration = Duration::from_secs(30);
 /// What one call may cost.
 const LIMITS: OutgoingLimits = OutgoingLimits { time: Duration::from_secs(15), bytes: 16 * 1024 };
 /// How many leaves are read at a time, and looked at before the cursor is kept where none is of interest.
@@ -62,6 +58,12 @@ pub(crate) enum WebhookError {
 
 impl From<Failure> for WebhookError {
     fn from(error: Failure) -> Self {
+        Self::Unavailable(Box::new(error))
+    }
+}
+
+impl From<TurnError> for WebhookError {
+    fn from(error: TurnError) -> Self {
         Self::Unavailable(Box::new(error))
     }
 }
@@ -112,7 +114,8 @@ impl Webhooks {
     /// Looks at what is next, and takes one message at most.
     async fn step(&self, hook: &Hook, holder: &str) -> Result<Step, WebhookError> {
         let now = self.clock.now();
-        let Some((row, mut cursor)) = self.turn(hook, holder, now).await? else {
+        let Some((row, mut cursor)) = turn(&self.store, (CURSORS, &hook.name), holder, now).await?
+        else {
             return Ok(Step::Nothing);
         };
         if let Some(at) = cursor.retry_at.filter(|at| *at > now) {
@@ -163,52 +166,12 @@ impl Webhooks {
                     dead = Some(DeadLetter { webhook, leaf, at: now, failure: failure.clone() });
                     (cursor.next, cursor.failed, cursor.retry_at) = (leaf + 1, 0, None);
                 } else {
-                    cursor.retry_at = Some(now + pause(cursor.failed));
+                    cursor.retry_at = Some(now + pause(cursor.failed, LONGEST_PAUSE));
                 }
                 cursor.failure = Some(failure);
             }
         }
         self.moved(&row, &cursor, dead).await
-    }
-
-    /// The cursor, if it is this replica's turn, which is renewed when half of it is over. A webhook that is new begins at
-    /// the end of the log.
-    async fn turn(
-        &self,
-        hook: &Hook,
-        holder: &str,
-        now: Timestamp,
-    ) -> Result<Option<(Kept, Cursor)>, WebhookError> {
-        let found = self.store.kept(CURSORS, &hook.name, now).await?;
-        let Some(row) = found else {
-            let next = self.store.size().await;
-            let next = next.map_err(|error| WebhookError::Unavailable(Box::new(error)))?;
-            let cursor = Cursor {
-                next,
-                holder: holder.to_owned(),
-                held_until: now + TURN,
-                failed: 0,
-                retry_at: None,
-                failure: None,
-                delivered_at: None,
-            };
-            let change = KeptChange::new(CURSORS, &hook.name, &cursor, FOR_GOOD)?;
-            self.store.keep(vec![change]).await?;
-            return Ok(None);
-        };
-        let mut cursor: Cursor = row.read()?;
-        let own = cursor.holder == holder;
-        if !own && cursor.held_until > now {
-            return Ok(None);
-        }
-        if !own || cursor.held_until < now + TURN / 2 {
-            (cursor.holder, cursor.held_until) = (holder.to_owned(), now + TURN);
-            self.store.keep(vec![row.replaced_by(&cursor, FOR_GOOD)?]).await?;
-            let row = self.store.kept(CURSORS, &hook.name, now).await?;
-            let row = row.filter(|row| row.read::<Cursor>().is_ok_and(|seen| seen == cursor));
-            return Ok(row.map(|row| (row, cursor)));
-        }
-        Ok(Some((row, cursor)))
     }
 
     /// Keeps where the cursor is now. Whoever lost the turn meanwhile moves nothing.
@@ -329,16 +292,6 @@ enum Step {
     Until(Timestamp),
     /// There is nothing, or it is another's turn.
     Nothing,
-}
-
-/// How long to wait after so many failures.
-fn pause(failed: u32) -> Duration {
-    let pauses = ExponentialBuilder::default()
-        .with_min_delay(FIRST_PAUSE)
-        .with_max_delay(LONGEST_PAUSE)
-        .without_max_times();
-    let at = usize::try_from(failed.saturating_sub(1)).unwrap_or(usize::MAX);
-    pauses.build().nth(at).unwrap_or(LONGEST_PAUSE)
 }
 
 /// Which rule broke, in one line; nothing that the receiver wrote.

@@ -1,5 +1,4 @@
-//! How far each webhook has come, as every replica sees it: a row with its cursor, whose turn it is, and what failed last;
-//! and a row for each message that was put aside.
+//! What was put aside of each webhook, as every replica sees it, and how operators see a webhook.
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -8,29 +7,6 @@ use serde::{Deserialize, Serialize};
 pub(super) const CURSORS: &str = "webhook";
 /// The rows of what was put aside, by the name of the webhook and the number of the leaf.
 pub(super) const DEAD: &str = "webhook_dead";
-
-/// How far a webhook has come.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct Cursor {
-    /// The number of the next leaf that is looked at.
-    pub(super) next: u64,
-    /// Whose turn it is.
-    pub(super) holder: String,
-    /// Until when.
-    pub(super) held_until: Timestamp,
-    /// How often the message of the next leaf was not taken.
-    pub(super) failed: u32,
-    /// When it is tried again.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(super) retry_at: Option<Timestamp>,
-    /// Why it was not taken.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(super) failure: Option<String>,
-    /// When a message was last taken.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(super) delivered_at: Option<Timestamp>,
-}
 
 /// A message that nobody took.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -10,8 +10,8 @@ use super::federation::federations;
 use super::{
     HostSettings, LifetimeSettings, OperatorPrincipal, OperatorRule, TrustDomainDocument,
     approvals, approver_login, attestation, authorization_servers, chat, clients, decisions,
-    denials, identities, oidc_issuers, playbooks, post_checks, resource_servers, ticket_systems,
-    token_service, webhooks, workload_api,
+    denials, identities, oidc_issuers, playbooks, post_checks, resource_servers, ssf,
+    ticket_systems, token_service, webhooks, workload_api,
 };
 use crate::fields::{Fields, Lined, Log, parse};
 use crate::finding::Finding;
@@ -83,6 +83,9 @@ fn document(mut top: Fields<'_, '_>, log: &mut Log<'_>) -> Option<TrustDomainDoc
     let approvals = top.optional_table("approvals", log);
     let approvals = approvals.map(|table| approvals::read(table, log)).unwrap_or_default();
     let post_checks = post_checks::read(&mut top, log);
+    let ssf_streams = ssf::streams(top.tables("ssf_streams", log), own, log);
+    let ssf_transmitters = top.tables("ssf_transmitters", log);
+    let ssf_transmitters = ssf::transmitters(ssf_transmitters, own, &oidc_issuers, log);
     top.finish(log);
     Some(TrustDomainDocument {
         name: name?,
@@ -115,6 +118,8 @@ fn document(mut top: Fields<'_, '_>, log: &mut Log<'_>) -> Option<TrustDomainDoc
         webhooks,
         approvals,
         post_checks,
+        ssf_streams,
+        ssf_transmitters,
     })
 }
 

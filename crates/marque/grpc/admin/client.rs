@@ -17,6 +17,7 @@ use super::super::proto::admin::admin_client::AdminClient as Client;
 use super::super::time::{duration, timestamp};
 use super::messages;
 use super::pace::{RefusalView, StandingView};
+use crate::ssf::SignalView;
 use crate::webhooks::WebhookView;
 
 use super::view::{
@@ -459,6 +460,31 @@ impl AdminClient {
         let answer = self.inner.list_webhooks(proto::ListWebhooksRequest {}).await?.into_inner();
         let proto::ListWebhooksResponse { webhooks } = answer;
         Ok(webhooks.into_iter().map(Into::into).collect())
+    }
+
+    /// The streams and transmitters of shared signals.
+    ///
+    /// # Errors
+    /// As [`Self::status`], and when the daemon is of another version.
+    pub async fn signals(&mut self) -> Result<Vec<SignalView>, CallError> {
+        let answer = self.inner.list_signals(proto::ListSignalsRequest {}).await?.into_inner();
+        let proto::ListSignalsResponse { signals } = answer;
+        signals.into_iter().map(SignalView::try_from).collect()
+    }
+
+    /// Sends a stream's receiver an event that says nothing but that events arrive.
+    ///
+    /// # Errors
+    /// As [`Self::status`].
+    pub async fn verify_signals(
+        &mut self,
+        name: String,
+        state: Option<String>,
+    ) -> Result<(), CallError> {
+        let request = proto::VerifySignalStreamRequest { name, state };
+        let answer = self.inner.verify_signal_stream(request).await?.into_inner();
+        let proto::VerifySignalStreamResponse {} = answer;
+        Ok(())
     }
 
     /// Sends a webhook a message of no event.

@@ -21,6 +21,7 @@ use marque_spiffe::{SelectorSet, SpiffeId};
 
 use crate::approvers::{DecisionError, Told, Word};
 use crate::identities::{Denials, SharedIdentities};
+use crate::ssf::SignalView;
 use crate::webhooks::WebhookView;
 
 /// A posture signal as somebody asks for it.
@@ -177,6 +178,16 @@ pub trait AdminDoor: Debug + Send + Sync {
     /// Who is told what happens, and how far each has come.
     fn webhooks(&self) -> BoxFuture<'_, Result<Vec<WebhookView>, AdminError>>;
 
+    /// The streams and transmitters of shared signals, and how far each has come.
+    fn signals(&self) -> BoxFuture<'_, Result<Vec<SignalView>, AdminError>>;
+
+    /// Sends a stream's receiver an event that says nothing but that events arrive, with what it is to hear again.
+    fn verify_signals(
+        &self,
+        stream: String,
+        state: Option<String>,
+    ) -> BoxFuture<'_, Result<(), AdminError>>;
+
     /// Sends a webhook a message of no event.
     fn test_webhook(&self, name: String) -> BoxFuture<'_, Result<(), AdminError>>;
 
@@ -300,6 +311,9 @@ pub enum AdminError {
     /// The registration's rules refuse it.
     #[error("the entry is refused")]
     Entry(#[source] RegistryError),
+    /// The receiver of a stream did not take an event.
+    #[error("{0}")]
+    EventNotTaken(String),
     /// A webhook's receiver did not take a message.
     #[error("{0}")]
     NotTaken(String),

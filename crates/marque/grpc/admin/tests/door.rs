@@ -27,6 +27,7 @@ use super::super::door::{
 use crate::approvers::{Told, Word};
 use crate::clock::SystemClock;
 use crate::identities::{Denials, SharedIdentities};
+use crate::ssf::SignalView;
 use crate::webhooks::WebhookView;
 
 #[derive(Debug)]
@@ -325,6 +326,18 @@ impl AdminDoor for FakeDoor {
 
     fn webhooks(&self) -> BoxFuture<'_, Result<Vec<WebhookView>, AdminError>> {
         Box::pin(async { Ok(Vec::new()) })
+    }
+
+    fn signals(&self) -> BoxFuture<'_, Result<Vec<SignalView>, AdminError>> {
+        Box::pin(async { Ok(Vec::new()) })
+    }
+
+    fn verify_signals(
+        &self,
+        stream: String,
+        _state: Option<String>,
+    ) -> BoxFuture<'_, Result<(), AdminError>> {
+        Box::pin(async { Err(AdminError::NotFound { what: "stream", id: stream }) })
     }
 
     fn test_webhook(&self, name: String) -> BoxFuture<'_, Result<(), AdminError>> {
