@@ -110,6 +110,12 @@ pub enum EventKind {
     /// The kill switch was thrown.
     #[serde(rename = "org.marque.kill")]
     Kill,
+    /// Somebody asked to lift or relax a kill, which another person has to confirm.
+    #[serde(rename = "org.marque.kill.lift.asked")]
+    KillLiftAsked,
+    /// A kill was lifted or relaxed, by two people or by its own end.
+    #[serde(rename = "org.marque.kill.lifted")]
+    KillLifted,
     /// A posture signal was set or taken back.
     #[serde(rename = "org.marque.posture.set")]
     PostureSet,
@@ -141,7 +147,7 @@ pub enum EventKind {
 
 impl EventKind {
     /// Every kind, in the order of declaration.
-    pub const ALL: [Self; 41] = [
+    pub const ALL: [Self; 43] = [
         Self::IntentRequested,
         Self::IntentPending,
         Self::IntentDenied,
@@ -174,6 +180,8 @@ impl EventKind {
         Self::TokenRevoked,
         Self::TokenRefused,
         Self::Kill,
+        Self::KillLiftAsked,
+        Self::KillLifted,
         Self::PostureSet,
         Self::PolicyObserved,
         Self::SvidIssued,
@@ -221,6 +229,8 @@ impl EventKind {
             Self::TokenRevoked => "org.marque.token.revoked",
             Self::TokenRefused => "org.marque.token.refused",
             Self::Kill => "org.marque.kill",
+            Self::KillLiftAsked => "org.marque.kill.lift.asked",
+            Self::KillLifted => "org.marque.kill.lifted",
             Self::PostureSet => "org.marque.posture.set",
             Self::PolicyObserved => "org.marque.policy.observed",
             Self::SvidIssued => "org.marque.svid.issued",

@@ -270,6 +270,12 @@ impl UnverifiedSet {
         &self.subject
     }
 
+    /// What it says has happened; nobody has verified that.
+    #[must_use]
+    pub const fn dangerous_unverified_event(&self) -> &Event {
+        &self.event
+    }
+
     /// Verifies it with the keys of the sender that is expected.
     ///
     /// # Errors

@@ -62,6 +62,7 @@ mod sds;
 mod secrets;
 mod sharing;
 mod shutdown;
+mod ssf;
 mod story;
 mod support;
 mod svid_files;

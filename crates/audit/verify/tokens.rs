@@ -68,6 +68,8 @@ impl Tokens {
             | EventKind::QuarantineReleased
             | EventKind::TokenRefused
             | EventKind::Kill
+            | EventKind::KillLiftAsked
+            | EventKind::KillLifted
             | EventKind::PostureSet
             | EventKind::PolicyObserved
             | EventKind::SvidIssued

@@ -182,6 +182,7 @@ impl Command {
             Self::Audit(args) => args.run(session).await,
             Self::Policy(args) => args.run(session),
             Self::Check(args) => args.run(session),
+            Self::Inventory(args) => args.run(session),
         }?;
         Ok(ExitCode::SUCCESS)
     }

@@ -40,7 +40,9 @@ use super::serve::{Limits, ServeError, serve};
 use crate::{error, telemetry};
 
 pub use client::{AdminClient, LeafStream};
-pub use door::{AdminDoor, AdminError, DaemonStatus, NewPosture, Operator, Refusal, TokenStanding};
+pub use door::{
+    AdminDoor, AdminError, DaemonStatus, NewKillOrder, NewPosture, Operator, Refusal, TokenStanding,
+};
 pub(crate) use gate::{names_of, written_groups};
 
 pub use pace::{RefusalView, StandingView};
@@ -313,9 +315,8 @@ impl Admin for AdminService {
         request: Request<proto::KillRequest>,
     ) -> Result<Response<proto::KillResponse>, Status> {
         let operator = self.operator("Kill", &request).await?;
-        let proto::KillRequest { scope, reason } = request.into_inner();
-        let (scope, reason) = (requests::kill_scope(scope)?, requests::reason(&reason)?);
-        let state = self.door.kill(scope, reason, operator).await.map_err(error::admin)?;
+        let order = requests::kill(request.into_inner())?;
+        let state = self.door.kill(order, operator).await.map_err(error::admin)?;
         Ok(Response::new(proto::KillResponse { state: Some(messages::kill_state(&state)) }))
     }
 

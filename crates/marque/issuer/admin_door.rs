@@ -10,7 +10,7 @@ use marque_exchange::{
     TokenStore, TokenStoreError, is_live,
 };
 use marque_intent::IntentStore;
-use marque_intent::kill::{KillScope, KillState};
+use marque_intent::kill::KillState;
 use marque_intent::pace::{Family, Standing};
 use marque_intent::{
     DecisionRecord, Denial, DenialCode, DenialFilter, DenialId, DenialRecord, EndReason, Holding,
@@ -23,7 +23,7 @@ use marque_spiffe::{SelectorSet, SpiffeId};
 use super::{Issuer, RegistrarError};
 use crate::approvers::{Told, Word};
 use crate::grpc::admin::{
-    AdminDoor, AdminError, DaemonStatus, NewPosture, Operator, Refusal, TokenStanding,
+    AdminDoor, AdminError, DaemonStatus, NewKillOrder, NewPosture, Operator, Refusal, TokenStanding,
 };
 use crate::identities::{Denials, SharedIdentities};
 use crate::ssf::{SignalError, SignalView};
@@ -269,13 +269,10 @@ impl AdminDoor for Issuer {
 
     fn kill(
         &self,
-        scope: KillScope,
-        reason: Reason,
+        order: NewKillOrder,
         operator: Operator,
     ) -> BoxFuture<'_, Result<Arc<KillState>, AdminError>> {
-        Box::pin(
-            async move { Ok(self.kill_switch.kill(scope, reason, operator.to_string()).await?) },
-        )
+        Box::pin(async move { Ok(self.kill_switch.kill(order, operator.to_string()).await?) })
     }
 
     fn kill_state(&self) -> Arc<KillState> {

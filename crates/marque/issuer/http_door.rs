@@ -11,7 +11,7 @@ use marque_exchange::{
 };
 use marque_intent::{
     Denial, DenialCode, IdempotencyKey, Intent, IntentId, IntentRequest, Justification, Outcome,
-    PlaybookSummary,
+    PlaybookSummary, StopPoint,
 };
 use marque_spiffe::{Bundle, SpiffeId};
 use serde_json::Value;
@@ -124,7 +124,7 @@ impl IssuerDoor for Issuer {
     }
 
     fn stopped(&self, agent: &SpiffeId) -> Option<DenialCode> {
-        self.kill_switch.state().stops_agent(agent)
+        self.kill_switch.state().stops_agent(agent, StopPoint::Use)
     }
 
     fn playbooks(&self, agent: &SpiffeId) -> Vec<PlaybookSummary> {

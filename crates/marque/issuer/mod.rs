@@ -235,6 +235,8 @@ impl Issuer {
         };
         let approvers = Approvers::open(&document, approvers)?.map(Arc::new);
         store.keep_pace(pace);
+        let known = Arc::clone(registrar.registry());
+        let kill_switch = KillSwitch::new(Arc::clone(&store), known, Arc::clone(&clock));
         let tokens = TokenService::new(
             config,
             TokenServiceParts {
@@ -283,7 +285,7 @@ impl Issuer {
             signals,
             intents,
             registrar,
-            kill_switch: KillSwitch::new(Arc::clone(&store), Arc::clone(&clock)),
+            kill_switch,
             log_key: checkpoint_key.verifier_key()?,
             checkpoint_key,
             minting: Arc::new(minting),

@@ -66,7 +66,7 @@ impl Signals {
     pub(super) async fn send_unrecorded(&self, stream: &Stream, direct: &mut Direct) {
         for kill in direct.take() {
             if stream.delivery.destination.is_some() && !self.is_recorded(&kill).await {
-                self.send_at_once(stream, &Stop::of_kill(&kill)).await;
+                self.send_at_once(stream, &Stop::of_kill(kill, &self.kills())).await;
             }
         }
     }

@@ -20,6 +20,8 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use marque_exchange::{Endpoint, IssuerUrl};
+use marque_intent::IntentStore;
+use marque_intent::kill::KillState;
 use marque_jose::Signer;
 use marque_registry::{SsfStream, SsfTransmitter, TrustDomainDocument};
 use marque_spiffe::{Clock, Random};
@@ -158,6 +160,11 @@ impl Signals {
             clock,
             random,
         })
+    }
+
+    /// Who is stopped, as known here and now.
+    fn kills(&self) -> Arc<KillState> {
+        IntentStore::kill_state(&*self.store).borrow().clone()
     }
 
     fn stream(&self, name: &str) -> Option<&Arc<Stream>> {

@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use marque_audit::{Event, EventKind};
-use marque_exchange::OidcKeys as _;
+use marque_exchange::{OidcKeys as _, TokenId, TokenLifeStore as _};
 use marque_intent::IntentStore as _;
-use marque_intent::kill::KillScope;
+use marque_intent::kill::{KillName, KillScope};
 use marque_registry::{SsfEffect, SsfHeard};
 use marque_spiffe::SpiffeId;
 use marque_ssf::{
@@ -18,7 +18,7 @@ use marque_ssf::{
 use marque_store::KeptChange;
 use serde::{Deserialize, Serialize};
 
-use super::stops::order;
+use super::stops::{is_stopped, order};
 use super::{Signals, Transmitter, count_received};
 
 /// How far a transmitter's clock may differ from ours.
@@ -60,14 +60,6 @@ struct Seen {
     at: Timestamp,
 }
 
-/// Whom a SET is about, here.
-enum Found {
-    /// Somebody whom its transmitter may stop.
-    Somebody(KillScope),
-    /// Nobody whom it may stop.
-    Nobody,
-}
-
 impl Signals {
     /// Takes a SET of a transmitter.
     pub(crate) async fn receive(
@@ -104,7 +96,7 @@ impl Signals {
         if seen.is_ok_and(|seen| seen.is_some()) {
             return Ok("repeated");
         }
-        let Found::Somebody(scope) = self.whom(transmitter, &event.subject) else {
+        let Some(scope) = self.whom(transmitter, &event.subject).await? else {
             tracing::info!(
                 transmitter = transmitter.settings.name(),
                 event = event.event.kind().as_str(),
@@ -113,7 +105,7 @@ impl Signals {
             return Ok("nobody");
         };
         let stops = stops(transmitter, &event);
-        let already = self.store.kill_state().borrow().kills.iter().any(|kill| kill.scope == scope);
+        let already = is_stopped(&scope, &self.kills());
         if stops && !already {
             self.stop(transmitter, &event, &scope, now).await?;
         }
@@ -193,40 +185,78 @@ impl Signals {
 
     /// Whom a subject is about, as far as its transmitter may stop them. Of several names the first that is one counts; of
     /// a session of an application for somebody it is the application that is stopped.
-    fn whom(&self, transmitter: &Transmitter, subject: &Subject) -> Found {
-        match subject {
-            Subject::Uri(uri) => uri
-                .parse::<SpiffeId>()
-                .ok()
-                .filter(|agent| {
-                    let may_stop = transmitter.settings.agents();
-                    may_stop.iter().any(|pattern| pattern.matches(agent))
-                })
-                .map_or(Found::Nobody, |agent| Found::Somebody(KillScope::Agent(agent))),
-            Subject::Aliases(names) => self.first(transmitter, names.iter()),
-            Subject::Complex(parts) => {
-                let roles = [Role::Application, Role::User];
-                self.first(transmitter, roles.iter().filter_map(|role| parts.get(role)))
+    async fn whom(
+        &self,
+        transmitter: &Transmitter,
+        subject: &Subject,
+    ) -> Result<Option<KillScope>, ReceiveError> {
+        for name in names(subject) {
+            if let Some(scope) = self.called(transmitter, name).await? {
+                return Ok(Some(scope));
             }
-            Subject::IssSub { .. }
-            | Subject::JwtId { .. }
+        }
+        Ok(None)
+    }
+
+    async fn called(
+        &self,
+        transmitter: &Transmitter,
+        name: &Subject,
+    ) -> Result<Option<KillScope>, ReceiveError> {
+        Ok(match name {
+            Subject::Uri(uri) => {
+                let agent = uri.parse::<SpiffeId>().ok();
+                agent.filter(|agent| may_stop(transmitter, agent)).map(KillScope::Agent)
+            }
+            Subject::IssSub { iss, sub } => {
+                let issuer = transmitter.settings.persons().get(iss);
+                let name = issuer.map(|issuer| format!("{issuer}:{sub}"));
+                name.and_then(|name| name.parse::<KillName>().ok()).map(KillScope::Delegator)
+            }
+            Subject::JwtId { iss, jti } if iss == self.issuer.as_str() => {
+                self.token(transmitter, jti).await?
+            }
+            Subject::JwtId { .. }
             | Subject::Opaque(_)
             | Subject::Email(_)
             | Subject::PhoneNumber(_)
             | Subject::Account(_)
             | Subject::Did(_)
-            | Subject::SamlAssertion { .. } => Found::Nobody,
-        }
+            | Subject::SamlAssertion { .. }
+            | Subject::Aliases(_)
+            | Subject::Complex(_) => None,
+        })
     }
 
-    fn first<'a>(
+    /// A token of ours whose holder the transmitter may stop.
+    async fn token(
         &self,
         transmitter: &Transmitter,
-        subjects: impl Iterator<Item = &'a Subject>,
-    ) -> Found {
-        let mut found = subjects.map(|subject| self.whom(transmitter, subject));
-        found.find(|found| matches!(found, Found::Somebody(_))).unwrap_or(Found::Nobody)
+        jti: &str,
+    ) -> Result<Option<KillScope>, ReceiveError> {
+        let Ok(id) = jti.parse::<TokenId>() else { return Ok(None) };
+        let found = self.store.tokens(vec![id]).await;
+        let found = found.map_err(|error| ReceiveError::Unavailable(Box::new(error)))?;
+        let holder = found.first().map(|(token, _)| &token.client);
+        let is_theirs = holder.is_some_and(|holder| may_stop(transmitter, holder));
+        Ok(jti.parse().ok().filter(|_| is_theirs).map(KillScope::Credential))
     }
+}
+
+/// Every name in a subject, those of the application first: what has parts has none within them that have.
+fn names(subject: &Subject) -> Vec<&Subject> {
+    match subject {
+        Subject::Aliases(names) => names.iter().collect(),
+        Subject::Complex(parts) => {
+            let roles = [Role::Application, Role::User, Role::Session];
+            roles.iter().filter_map(|role| parts.get(role)).flat_map(names).collect()
+        }
+        simple => vec![simple],
+    }
+}
+
+fn may_stop(transmitter: &Transmitter, agent: &SpiffeId) -> bool {
+    transmitter.settings.agents().iter().any(|pattern| pattern.matches(agent))
 }
 
 /// Whether an event stops whom it is about.

@@ -6,7 +6,7 @@
 use jiff::Timestamp;
 use marque_audit::{Event, EventKind, Leaf};
 use marque_exchange::{TokenId, TokenLifeStore as _, TokenRecord};
-use marque_intent::kill::KillScope;
+use marque_intent::kill::{KillScope, StopPoint};
 use marque_intent::{Intent, IntentId, IntentStore as _, OpenIntents as _};
 use marque_jose::sha256;
 use marque_registry::SsfTold;
@@ -50,7 +50,7 @@ impl Signals {
     ) -> Result<Told, SignalError> {
         let event = leaf.event();
         match event.kind {
-            EventKind::Kill => match Stop::of_event(event) {
+            EventKind::Kill => match Stop::of_event(event, &self.kills()) {
                 Ok(stop) => {
                     let after = after.and_then(|after| after.parse().ok());
                     self.told_of_stop(stream, &stop, after).await
@@ -84,8 +84,7 @@ impl Signals {
             reason: "stopped by the kill switch",
             at: stop.at,
         };
-        let mut sets =
-            if after.is_none() { self.named(&occasion, &stop.scope) } else { Vec::new() };
+        let mut sets = if after.is_none() { self.named(&occasion, stop) } else { Vec::new() };
         let page = self.store.unended(after, GRANTS).await.map_err(SignalError::unavailable)?;
         for intent in page.intents.iter().filter(|intent| is_wanted(stream, intent.agent())) {
             if intent.uses().is_empty() {
@@ -107,24 +106,41 @@ impl Signals {
     }
 
     /// What a kill says of whom it names, where that has a name elsewhere, too.
-    fn named(&self, occasion: &Occasion<'_>, scope: &KillScope) -> Vec<SetClaims> {
-        let subject = match scope {
-            KillScope::Agent(agent) if is_wanted(occasion.stream, agent) => agent.to_string(),
-            KillScope::TrustDomain | KillScope::All => self.document.name().id().to_string(),
-            KillScope::Agent(_) | KillScope::Playbook(_) => return Vec::new(),
-        };
-        let subject = Subject::Uri(subject);
+    fn named(&self, occasion: &Occasion<'_>, stop: &Stop) -> Vec<SetClaims> {
         let (by, at) = (occasion.by, occasion.at);
-        let revoked = Signal::session_revoked(by, occasion.reason, at);
-        let change = ("x509", CredentialChange::Revoke);
-        let change = Signal::credential_change(change, by, "no identity is issued any more", at);
-        [
-            self.set(occasion, SsfTold::SessionRevoked, &subject, &revoked),
-            self.set(occasion, SsfTold::CredentialChange, &subject, &change),
-        ]
-        .into_iter()
-        .flatten()
-        .collect()
+        let (subject, has_identity) = match &stop.scope {
+            KillScope::Agent(agent) if is_wanted(occasion.stream, agent) => {
+                (Subject::Uri(agent.to_string()), true)
+            }
+            KillScope::TrustDomain | KillScope::All => {
+                (Subject::Uri(self.document.name().id().to_string()), true)
+            }
+            KillScope::Delegator(person) => match self.person(person.as_str()) {
+                Some(person) => (person, false),
+                None => return Vec::new(),
+            },
+            _ => return Vec::new(),
+        };
+        let mut sets = Vec::new();
+        if stop.mode.stops(StopPoint::Use) {
+            let revoked = Signal::session_revoked(by, occasion.reason, at);
+            sets.extend(self.set(occasion, SsfTold::SessionRevoked, &subject, &revoked));
+        }
+        if has_identity && stop.mode.stops(StopPoint::Issue) {
+            let change = ("x509", CredentialChange::Revoke);
+            let reason = "no identity is issued any more";
+            let change = Signal::credential_change(change, by, reason, at);
+            sets.extend(self.set(occasion, SsfTold::CredentialChange, &subject, &change));
+        }
+        sets
+    }
+
+    /// `<name of the issuer>:<sub>`, as the issuer itself calls them.
+    fn person(&self, name: &str) -> Option<Subject> {
+        let (issuer, sub) = name.split_once(':')?;
+        let mut issuers = self.document.oidc_issuers().iter();
+        let iss = issuers.find(|known| known.name() == issuer)?.issuer().to_owned();
+        Some(Subject::IssSub { iss, sub: sub.to_owned() })
     }
 
     /// A grant that ended before the tokens of it: revoked, given back, ended with what it hung on.

@@ -6,7 +6,6 @@ use std::time::Duration;
 use futures::stream::BoxStream;
 use futures::{StreamExt, TryStreamExt};
 use jiff::Timestamp;
-use marque_intent::kill::KillScope;
 use marque_intent::{Narrowing, Posture, PostureScope, PostureSignal, State};
 use marque_registry::NewEntry;
 use tonic::transport::Channel;
@@ -15,6 +14,7 @@ use super::super::client::{CallError, connect};
 use super::super::proto::admin as proto;
 use super::super::proto::admin::admin_client::AdminClient as Client;
 use super::super::time::{duration, timestamp};
+use super::door::NewKillOrder;
 use super::messages;
 use super::pace::{RefusalView, StandingView};
 use crate::ssf::SignalView;
@@ -367,12 +367,14 @@ impl AdminClient {
     ///
     /// # Errors
     /// As [`Self::status`].
-    pub async fn kill(
-        &mut self,
-        scope: &KillScope,
-        reason: String,
-    ) -> Result<KillStateView, CallError> {
-        let request = proto::KillRequest { scope: Some(messages::kill_scope(scope)), reason };
+    pub async fn kill(&mut self, order: &NewKillOrder) -> Result<KillStateView, CallError> {
+        let NewKillOrder { scope, mode, reason, expires_at } = order;
+        let request = proto::KillRequest {
+            scope: Some(messages::kill_scope(scope)),
+            reason: reason.to_string(),
+            mode: mode.to_string(),
+            expires_at: expires_at.map(timestamp),
+        };
         let proto::KillResponse { state } = self.inner.kill(request).await?.into_inner();
         state.ok_or(CallError::Malformed("state"))?.try_into()
     }

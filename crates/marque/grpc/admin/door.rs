@@ -8,7 +8,7 @@ use futures::future::BoxFuture;
 use jiff::Timestamp;
 use marque_audit::{LogStore, VerifierKey};
 use marque_exchange::{TokenId, TokenRecord};
-use marque_intent::kill::{KillScope, KillState};
+use marque_intent::kill::{KillMode, KillScope, KillState};
 use marque_intent::pace::{Family, Standing};
 use marque_intent::{
     Approver, ChangeError, Decider, DecisionRecord, Denial, DenialCode, DenialFilter, DenialId,
@@ -31,6 +31,19 @@ pub struct NewPosture {
     pub scope: PostureScope,
     /// How alert.
     pub posture: Posture,
+    /// Why.
+    pub reason: Reason,
+    /// When it ends by itself.
+    pub expires_at: Option<Timestamp>,
+}
+
+/// A kill as somebody orders it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewKillOrder {
+    /// Whom.
+    pub scope: KillScope,
+    /// How far.
+    pub mode: KillMode,
     /// Why.
     pub reason: Reason,
     /// When it ends by itself.
@@ -151,8 +164,7 @@ pub trait AdminDoor: Debug + Send + Sync {
     /// Stops issuance and use at once.
     fn kill(
         &self,
-        scope: KillScope,
-        reason: Reason,
+        order: NewKillOrder,
         operator: Operator,
     ) -> BoxFuture<'_, Result<Arc<KillState>, AdminError>>;
 
