@@ -39,6 +39,7 @@ mod firebreak;
 mod fleet;
 mod identity;
 mod intents;
+mod inventory;
 mod kill;
 mod life;
 mod minted;

@@ -304,6 +304,59 @@ async fn what_is_not_taken_comes_again_over_a_restart_and_what_is_refused_is_put
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_kill_that_the_database_does_not_take_is_pushed_all_the_same_and_again_under_the_same_names()
+ {
+    let Some(python) = interpreter() else { return };
+    let receiver = Receiver::start().await;
+    let daemon = Daemon::start_with(|trust_domains| {
+        add(trust_domains, NON_PRODUCTION, &pushed(&receiver, ""));
+    })
+    .await;
+    let agent = Client::start(&daemon, RESTARTER).await;
+    let operator = daemon.operator(NON_PRODUCTION);
+    until("a stream that is served", async || {
+        (operator.json(&["ssf", "status"]).await[0]["behind"] == 0).then_some(())
+    })
+    .await;
+    let intent = agent.ask_restart().await;
+    agent.exchange(&intent).await.expect(200);
+    let id = agent.place.id(RESTARTER.path);
+    // Somebody else holds the database's only place for a writer.
+    let file = daemon.data_dir().join(NON_PRODUCTION).join("private/marque.sqlite");
+    let held = "import sqlite3, sys; c = sqlite3.connect(sys.argv[1], isolation_level=None); \
+                c.execute('BEGIN IMMEDIATE'); print('held', flush=True); sys.stdin.read()";
+    let mut holder = Command::new(python)
+        .args(["-c", held])
+        .arg(&file)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .expect("Python starts");
+    let mut said = tokio::io::BufReader::new(holder.stdout.take().expect("standard output"));
+    let mut line = String::new();
+    tokio::io::AsyncBufReadExt::read_line(&mut said, &mut line).await.expect("a line");
+    assert_eq!(line, "held\n");
+    let killing = tokio::spawn({
+        let (operator, id) = (operator.clone(), id.clone());
+        async move { operator.kill(&["agent", &id]).await }
+    });
+    let first = receiver.hears("session-revoked", &uri(&id)).await;
+    let session = receiver.hears("session-revoked", &grant(&id, &intent)).await;
+    killing.await.expect("the kill is in force");
+    let told = receiver.told().len();
+    drop(holder.stdin.take());
+    holder.wait().await.expect("the holder ends");
+    let again = until("the same, from the log", async || {
+        let sets = receiver.sets();
+        find(sets.get(told..)?, "session-revoked", &grant(&id, &intent))
+    })
+    .await;
+    assert_eq!((&again["jti"], &again["txn"]), (&session["jti"], &session["txn"]));
+    assert_eq!(first["txn"], session["txn"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_receiver_fetches_acknowledges_and_refuses() {
     let daemon = Daemon::start_with(|trust_domains| {
         let table = format!(
@@ -519,4 +572,37 @@ async fn what_is_not_believed_of_a_transmitter_is_refused_with_the_codes_of_the_
     assert_eq!(idp.kills().await, json!([]));
     idp.push(&set).await.expect(202);
     assert_eq!(idp.kills().await.as_array().map(Vec::len), Some(1));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_word_of_a_transmitter_stops_a_person_and_one_token_and_nobody_beyond_its_patterns() {
+    let more = format!(
+        "persons = [\"corp\"]\n[[oidc_issuers]]\nname = \"corp\"\nenvironment = \"production\"\nissuer = \"{IDP}\"\n\
+         audiences = [\"marque\"]\njwks_file = \"idp.json\""
+    );
+    let Some(idp) = Idp::start(&more).await else { return };
+    let agent = Client::start(&idp.daemon, ROTATOR).await;
+    let resource = Client::service(&idp.daemon, PRODUCTION, INGRESS.path).await;
+    let used = approved_rotation(&idp.daemon, &agent).await;
+    let token = agent.exchange(&used).await.expect(200).text("access_token");
+    let about = async |jti: &str, subject: Value| {
+        let mut claims =
+            idp.claims(jti, "session-revoked", &json!({}), "spiffe://other.example.org/a");
+        claims["sub_id"] = subject;
+        idp.push(&idp.sign(&claims).await).await.expect(202);
+        idp.kills().await.as_array().map(Vec::len)
+    };
+    let person = |iss: &str| json!({ "format": "iss_sub", "iss": iss, "sub": "248289" });
+    assert_eq!(about("1", person("https://other.example.org")).await, Some(0));
+    assert_eq!(about("2", json!({ "format": "email", "email": "a@example.org" })).await, Some(0));
+    let user = json!({ "format": "complex", "user": person(IDP), "device": { "format": "opaque", "id": "d" } });
+    assert_eq!(about("3", user).await, Some(1));
+    assert!(idp.kills().await.to_string().contains("corp:248289"), "{}", idp.kills().await);
+    assert!(resource.is_active(&token).await);
+    let own =
+        |jti: &Value| json!({ "format": "jwt_id", "iss": agent.place.issuer_url, "jti": jti });
+    assert_eq!(about("4", own(&json!("tok_unknown"))).await, Some(1));
+    let aliases = json!([{ "format": "opaque", "id": "?" }, own(&claims(&token)["jti"])]);
+    assert_eq!(about("5", json!({ "format": "aliases", "identifiers": aliases })).await, Some(2));
+    assert!(!resource.is_active(&token).await, "the token is still live");
 }

@@ -17,6 +17,7 @@ mod entry;
 mod explain;
 mod failure;
 mod intent;
+mod inventory;
 mod issuer;
 mod kill;
 mod login;
@@ -118,6 +119,7 @@ enum Command {
     Audit(audit::AuditArgs),
     Policy(policy::PolicyArgs),
     Check(check::CheckArgs),
+    Inventory(inventory::InventoryArgs),
 }
 
 /// What every command is given beside its own arguments.

@@ -8,11 +8,9 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use marque_audit::{Leaf, LogStore as _};
-use marque_intent::IntentStore as _;
 use marque_store::{FOR_GOOD, Kept, KeptChange};
 use tokio_util::sync::CancellationToken;
 
-use super::direct::Direct;
 use super::outbox::{Aside, CURSORS, Waiting, waiting};
 use super::push::NotTaken;
 use super::{SignalError, Signals, Stream};
@@ -48,14 +46,20 @@ struct Courier {
 }
 
 impl Signals {
-    /// One task for each stream.
+    /// Two tasks for each stream: one follows the log, the other the kill switch.
     pub(crate) fn couriers(
         self: &Arc<Self>,
         stop: &CancellationToken,
     ) -> Vec<impl Future<Output = ()> + Send + use<>> {
         let courier = |stream: &Arc<Stream>| {
             let (signals, stream, stop) = (Arc::clone(self), Arc::clone(stream), stop.clone());
-            async move { signals.serve(&stream, &stop).await }
+            async move {
+                // What is told at once does not wait for a database that takes its time.
+                tokio::join!(
+                    signals.serve(&stream, &stop),
+                    signals.tell_unrecorded(&stream, &stop)
+                );
+            }
         };
         self.streams.iter().map(courier).collect()
     }
@@ -69,8 +73,6 @@ impl Signals {
         }
         let mut courier = Courier { holder: hex::encode(holder), taken: BTreeSet::new() };
         let mut grown = self.store.changed();
-        let mut kills = self.store.kill_state();
-        let mut direct = Direct::new(&kills.borrow());
         loop {
             let pause = match self.step(stream, &mut courier).await {
                 Ok(Step::More) if stop.is_cancelled() => return,
@@ -89,10 +91,7 @@ impl Signals {
                 () = stop.cancelled() => return,
                 () = self.clock.sleep_until(pause) => {}
                 changed = grown.changed() => if changed.is_err() { return },
-                changed = kills.changed() => if changed.is_err() { return },
-                () = direct.is_due() => self.send_unrecorded(stream, &mut direct).await,
             }
-            direct.hear(&kills.borrow_and_update());
         }
     }
 

@@ -7,8 +7,10 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use marque_audit::{EventKind, LogStore as _};
+use marque_intent::IntentStore;
 use marque_intent::kill::{Kill, KillState};
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 use super::stops::Stop;
 use super::told::Told;
@@ -62,12 +64,25 @@ fn key(kill: &Kill) -> (Timestamp, String) {
 }
 
 impl Signals {
-    /// Pushes what no leaf tells of.
-    pub(super) async fn send_unrecorded(&self, stream: &Stream, direct: &mut Direct) {
-        for kill in direct.take() {
-            if stream.delivery.destination.is_some() && !self.is_recorded(&kill).await {
-                self.send_at_once(stream, &Stop::of_kill(kill, &self.kills())).await;
+    /// Pushes what no leaf tells of, until it is told to stop.
+    pub(super) async fn tell_unrecorded(&self, stream: &Stream, stop: &CancellationToken) {
+        if stream.delivery.destination.is_none() {
+            return;
+        }
+        let mut kills = IntentStore::kill_state(&*self.store);
+        let mut direct = Direct::new(&kills.borrow_and_update());
+        loop {
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => return,
+                changed = kills.changed() => if changed.is_err() { return },
+                () = direct.is_due() => for kill in direct.take() {
+                    if !self.is_recorded(&kill).await {
+                        self.send_at_once(stream, &Stop::of_kill(kill, &self.kills())).await;
+                    }
+                },
             }
+            direct.hear(&kills.borrow_and_update());
         }
     }
 
