@@ -29,6 +29,7 @@ use marque_spiffe::{
     Bundle, BundleMap, BundleSource as _, Environment, SpiffeId, TrustDomain, UnverifiedJwtSvid,
     UnverifiedWitSvid, UnverifiedX509Svid,
 };
+use marque_ssf::{EventType, MAX_SET_BYTES, Subject, UnverifiedSet};
 use serde_json::Value;
 
 /// A caller may name a trace and nothing else: the request's own id stays, and what is believed is in the text.
@@ -63,6 +64,18 @@ pub(crate) fn spiffe_id(bytes: &[u8]) {
     let segments: Vec<_> = id.segments().collect();
     let again = SpiffeId::from_segments(id.trust_domain(), &segments);
     assert_eq!(again.as_ref(), Ok(&id), "the parts make the whole");
+}
+
+/// A SET that is read is within its limits, is about one subject that is written as it was read, and is never an access
+/// token (RFC 8417, SSF 1.0 section 4).
+pub(crate) fn security_event(bytes: &[u8]) {
+    let Ok(text) = from_utf8(bytes) else { return };
+    let Ok(set) = UnverifiedSet::parse(text) else { return };
+    assert!(text.len() <= MAX_SET_BYTES);
+    let subject = set.dangerous_unverified_subject();
+    assert_eq!(Subject::parse(&subject.to_value()).as_ref(), Ok(subject));
+    let event = set.dangerous_unverified_event();
+    assert_eq!(EventType::of_uri(&event.kind().uri()), Some(event.kind()));
 }
 
 /// A bundle that is accepted and written is the same bundle (TB-1 to TB-5), and within its limits.

@@ -61,6 +61,11 @@ fn dpop_proofs() {
 }
 
 #[test]
+fn security_events() {
+    over_corpus("security_event", checks::security_event);
+}
+
+#[test]
 fn bundle_maps() {
     over_corpus("bundle_map", checks::bundle_map);
 }

@@ -115,6 +115,12 @@ pub enum EventKind {
     /// The kill switch was thrown.
     #[serde(rename = "org.marque.kill")]
     Kill,
+    /// Somebody asked to lift or relax a kill, which another person has to confirm.
+    #[serde(rename = "org.marque.kill.lift.asked")]
+    KillLiftAsked,
+    /// A kill was lifted or relaxed, by two people or by its own end.
+    #[serde(rename = "org.marque.kill.lifted")]
+    KillLifted,
     /// A posture signal was set or taken back.
     #[serde(rename = "org.marque.posture.set")]
     PostureSet,
@@ -139,11 +145,14 @@ pub enum EventKind {
     /// One identity was asked for by two programs within one window.
     #[serde(rename = "org.marque.identity.shared")]
     IdentityShared,
+    /// A transmitter of shared signals said something about somebody here.
+    #[serde(rename = "org.marque.ssf.received")]
+    SsfReceived,
 }
 
 impl EventKind {
     /// Every kind, in the order of declaration.
-    pub const ALL: [Self; 41] = [
+    pub const ALL: [Self; 44] = [
         Self::IntentRequested,
         Self::IntentPending,
         Self::IntentDenied,
@@ -177,6 +186,8 @@ impl EventKind {
         Self::TokenRevoked,
         Self::TokenRefused,
         Self::Kill,
+        Self::KillLiftAsked,
+        Self::KillLifted,
         Self::PostureSet,
         Self::PolicyObserved,
         Self::SvidIssued,
@@ -185,6 +196,7 @@ impl EventKind {
         Self::EntryDeleted,
         Self::AuthorityCreated,
         Self::IdentityShared,
+        Self::SsfReceived,
     ];
 
     /// The CloudEvents `type`.
@@ -224,6 +236,8 @@ impl EventKind {
             Self::TokenRevoked => "org.marque.token.revoked",
             Self::TokenRefused => "org.marque.token.refused",
             Self::Kill => "org.marque.kill",
+            Self::KillLiftAsked => "org.marque.kill.lift.asked",
+            Self::KillLifted => "org.marque.kill.lifted",
             Self::PostureSet => "org.marque.posture.set",
             Self::PolicyObserved => "org.marque.policy.observed",
             Self::SvidIssued => "org.marque.svid.issued",
@@ -232,6 +246,7 @@ impl EventKind {
             Self::EntryDeleted => "org.marque.entry.deleted",
             Self::AuthorityCreated => "org.marque.authority.created",
             Self::IdentityShared => "org.marque.identity.shared",
+            Self::SsfReceived => "org.marque.ssf.received",
         }
     }
 }

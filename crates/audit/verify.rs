@@ -4,6 +4,7 @@
 //! intent that may still be used.
 
 mod error;
+mod kills;
 mod tokens;
 mod uses;
 

@@ -10,7 +10,7 @@ mod room;
 use jiff::Timestamp;
 use marque_intent::{
     Delegator, Delegators, Delivery, Denial, DenialCode, Digest, Grant, Intent, KillState, Rights,
-    TokenFacts, Use,
+    StopPoint, TokenFacts, Use,
 };
 
 pub(crate) use derivable::Derivable;
@@ -79,12 +79,12 @@ pub(crate) struct Refusal {
 impl Question<'_> {
     /// Decides.
     pub(crate) fn decide(&self) -> Result<Decision, Refusal> {
-        if let Some(code) = self.kills.stops_agent(self.client.id()) {
+        if let Some(code) = self.kills.stops_agent(self.client.id(), StopPoint::Issue) {
             return Err(Refusal::denied(Denial::new(code, "the kill switch stops the agent")));
         }
         let intent = self.own_intent()?;
         let grant = intent.grant();
-        if let Some(code) = self.kills.stops_grant(grant) {
+        if let Some(code) = self.kills.stops_grant(grant, StopPoint::Issue) {
             return Err(Refusal::denied(Denial::new(code, "the kill switch stops the grant")));
         }
         if grant.delivery != Delivery::Token {

@@ -11,7 +11,7 @@ use std::borrow::Cow;
 
 use jiff::Timestamp;
 use marque_audit::{Event, EventKind, PlaybookPin};
-use marque_intent::{Delegator, Denial, DenialCode, Intent, IntentId};
+use marque_intent::{Delegator, Denial, DenialCode, Intent, IntentId, StopPoint};
 
 use crate::{
     Asked, AuthenticatedClient, Confirmation, OAuthError, OAuthErrorCode, Presented, RedeemError,
@@ -23,6 +23,7 @@ use crate::{
     decision::{Question, Refusal},
     deferral::Waiting,
     details::IntentReference,
+    is_not_stopped,
     issuing::Issuing,
     request::ExchangeRequest,
     service::{server_error, spent, unavailable},
@@ -230,6 +231,7 @@ impl TokenService {
                 client: client.id().clone(),
                 through: Vec::new(),
                 parent: None,
+                ancestors: Vec::new(),
                 root: Some(chain.root().clone()),
                 root_groups: groups,
                 confirmation: issuing.confirmation(confirmation, decision.binding_required),
@@ -289,12 +291,13 @@ impl TokenService {
     /// token is signed after it.
     async fn redeem(&self, redemption: Redemption) -> Result<Redeemed, RedeemError> {
         let redeemed = self.store.redeem(redemption).await?;
-        match self.store.kill_state().stops_grant(redeemed.intent.grant()) {
-            Some(code) => Err(RedeemError::Refused(Denial::new(
-                code,
+        let (token, intent) = (&redeemed.token, &redeemed.intent);
+        match is_not_stopped(token, intent, &self.store.kill_state(), StopPoint::Issue) {
+            Err(denial) => Err(RedeemError::Refused(Denial::new(
+                denial.code(),
                 "the kill switch was thrown while the use was redeemed",
             ))),
-            None => Ok(redeemed),
+            Ok(()) => Ok(redeemed),
         }
     }
 

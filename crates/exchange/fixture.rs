@@ -249,6 +249,7 @@ impl Rig {
             client: holder.clone(),
             through: parent.holders().cloned().collect(),
             parent: Some(parent.id.clone()),
+            ancestors: parent.line(),
             ..parent.clone()
         });
         kept.tokens.insert(token.id.clone(), token.clone());

@@ -5,6 +5,7 @@
 //! `{"active": false}` and nothing more, whatever the reason (CVE-2026-37979). A token of a single use is used by the first
 //! resource server that is told that it is active. Deliberately absent: encrypted answers.
 
+use marque_intent::StopPoint;
 use marque_jose::{CompactToken, MAX_TOKEN_BYTES, NumericDate, sign_compact_within};
 use marque_spiffe::SpiffeId;
 use serde::Serialize;
@@ -94,7 +95,7 @@ impl TokenService {
         let part = self.part(caller, &record);
         if part.is_none()
             || record.kind != TokenKind::AccessToken
-            || kills.stops_agent(caller.id()).is_some()
+            || kills.stops_agent(caller.id(), StopPoint::Use).is_some()
         {
             return Ok(None);
         }

@@ -89,7 +89,7 @@ pub use life::{
     PRUNED_AT_ONCE, RevocationOutcome, Revoker, SuspectQuery, Suspects, TOKENS_KEPT_FOR,
     TokenLifeStore, TokenRevocation, TokenUse,
 };
-pub use live::is_live;
+pub use live::{is_live, is_not_stopped};
 pub use login::{LoggedIn, LoginRefusal, LoginRules, LoginVerifier};
 pub use marque_jose::{Confirmation, Thumbprint, ThumbprintError};
 pub use metadata::{Endpoint, INTENTS_API_PATH, METADATA_PATH, RESOURCE_METADATA_PATH};

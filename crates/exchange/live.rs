@@ -5,9 +5,12 @@
 //! the answer to hold asks inside the transaction that acts on it.
 
 use jiff::Timestamp;
-use marque_intent::{Denial, DenialCode, Intent, KillState, MAX_CLOCK_STEP_BACK};
+use marque_intent::{
+    CredentialFacts, Denial, DenialCode, Intent, KillState, MAX_CLOCK_STEP_BACK, StopPoint,
+};
+use marque_jose::Confirmation;
 
-use crate::TokenRecord;
+use crate::{Principal, TokenRecord};
 
 /// Whether a token may still be used.
 ///
@@ -30,12 +33,7 @@ pub fn is_live(
             "the token is not of this intent and agent",
         ));
     }
-    if let Some(code) = kills.stops_grant(intent.grant()) {
-        return Err(Denial::new(code, "the kill switch stops the grant"));
-    }
-    if let Some(code) = token.holders().find_map(|agent| kills.stops_agent(agent)) {
-        return Err(Denial::new(code, "the kill switch stops an agent of the token's chain"));
-    }
+    is_not_stopped(token, intent, kills, StopPoint::Use)?;
     if token.revoked_at.is_some() {
         return Err(Denial::new(DenialCode::GrantRevoked, "the token was revoked"));
     }
@@ -54,6 +52,40 @@ pub fn is_live(
     }
     let ended = intent.ended_code(now).unwrap_or(DenialCode::ApprovalPending);
     Err(Denial::new(ended, "the intent has ended or was never approved"))
+}
+
+/// Whether no kill stops this token at this point: by its grant or one above it, by itself or one that it derives from, by
+/// its key, by the person on whose behalf it is, or by anybody that it came through.
+///
+/// # Errors
+/// The code of the kill.
+pub fn is_not_stopped(
+    token: &TokenRecord,
+    intent: &Intent,
+    kills: &KillState,
+    point: StopPoint,
+) -> Result<(), Denial> {
+    if kills.kills.is_empty() {
+        return Ok(());
+    }
+    if let Some(code) = kills.stops_grant(intent.grant(), point) {
+        return Err(Denial::new(code, "the kill switch stops the grant"));
+    }
+    let line = token.line();
+    let ids: Vec<&str> = std::iter::once(&token.id).chain(&line).map(|id| id.as_str()).collect();
+    let key = token.confirmation.map(|bound| match bound {
+        Confirmation::Jkt(thumbprint) | Confirmation::X5t(thumbprint) => thumbprint.to_string(),
+    });
+    let delegator = token.root.as_ref().and_then(|root| match root {
+        Principal::Person(person) => Some(person.as_str()),
+        Principal::Agent(_) => None,
+    });
+    let holders: Vec<_> = token.holders().collect();
+    let facts = CredentialFacts { ids: &ids, key: key.as_deref(), delegator, holders: &holders };
+    match kills.stops_credential(&facts, point) {
+        Some(code) => Err(Denial::new(code, "the kill switch stops the token or its chain")),
+        None => Ok(()),
+    }
 }
 
 #[cfg(test)]

@@ -17,7 +17,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use marque_intent::DenialCode;
+use marque_intent::{DenialClass, DenialCode};
 use marque_jose::{CompactToken, NumericDate, base64url, sha256, sign_compact_within};
 use marque_status_list::{
     MAX_LIST_TOKEN_BYTES, STATUS_LIST_TOKEN_TYPE, Status, StatusClaim, StatusList,
@@ -187,15 +187,15 @@ impl TokenService {
         let query = SuspectQuery {
             places: first..first.saturating_add(STATUS_LIST_PLACES),
             now,
-            decided_before: if kept.examined_epoch < kills.epoch { kills.epoch } else { 0 },
+            decided_before: kept.decided_before(&kills),
         };
         let suspects = self.life.suspects(query).await.map_err(unavailable)?;
+        let mut list = kept.over(kills.epoch).clone();
         let unknown = suspects.tokens.into_iter().filter_map(|(place, token)| {
             let idx = StatusPlace::of(place).idx();
-            (kept.ended.status(idx) == Ok(Status::Valid)).then_some((idx, token))
+            (list.status(idx) == Ok(Status::Valid)).then_some((idx, token))
         });
         let unknown: Vec<(u64, TokenId)> = unknown.collect();
-        let mut list = kept.ended.clone();
         for some in unknown.chunks(READ_AT_ONCE) {
             let ids = some.iter().map(|(_, id)| id.clone()).collect();
             let found = self.life.tokens(ids).await.map_err(unavailable)?;
@@ -208,8 +208,13 @@ impl TokenService {
                 let Some(place) = record.status_index else { continue };
                 let Err(denial) = is_live(&record, &intent, &kills, now) else { continue };
                 list.set(place.idx(), Status::Invalid).map_err(server_error)?;
-                // On a clock that stepped back a token is not live for a while; everything else is for good.
-                if denial.code() != DenialCode::ClockUnsafe {
+                // On a clock that stepped back a token is not live for a while, and a kill may be lifted; everything else
+                // is for good.
+                if denial.code() == DenialCode::ClockUnsafe {
+                    continue;
+                }
+                kept.over(kills.epoch).set(place.idx(), Status::Invalid).map_err(server_error)?;
+                if denial.class() != DenialClass::Stop {
                     kept.ended.set(place.idx(), Status::Invalid).map_err(server_error)?;
                 }
             }

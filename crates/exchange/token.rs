@@ -141,6 +141,9 @@ pub struct TokenRecord {
     /// The token that it derives from. With its parent's end it ends, too.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub parent: Option<TokenId>,
+    /// The tokens above that one, the nearest first. Records of before this was kept have none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ancestors: Vec<TokenId>,
     /// On whose behalf it is: its claim `sub`, which never changes along a chain. Records of before this was kept have none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub root: Option<Principal>,
@@ -186,6 +189,11 @@ impl TokenRecord {
             confirmation: self.confirmation.map(confirmation_name),
             requested_by: None,
         }
+    }
+
+    /// What tokens that derive from it have above their parent.
+    pub fn line(&self) -> Vec<TokenId> {
+        self.parent.iter().chain(&self.ancestors).cloned().collect()
     }
 
     /// Its holder and those before it, the newest first.

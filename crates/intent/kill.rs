@@ -1,231 +1,291 @@
-//! The kill switch: who is stopped, and the epoch that rises with every kill (specs/intents.md 8).
+//! The kill switch: who is stopped, how far, and the epoch that rises with every kill and every lift (specs/intents.md 8).
 //!
-//! A kill stops the issuing and the use of every grant in its scope at once. Absent: undoing one; that will take two
-//! people. Absent too: how a kill travels.
+//! A kill stops what is in its scope at once, and everything that descends from it. Absent: who may order one, and how a
+//! kill travels.
+
+mod mode;
+mod order;
+mod scope;
+
+use std::collections::BTreeSet;
+use std::fmt::Debug;
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use marque_spiffe::SpiffeId;
-use serde::{Deserialize, Serialize};
 
 use crate::denial::DenialCode;
+use crate::digest::Digest;
 use crate::grant::Grant;
+use crate::id::IntentId;
 use crate::parent::ParentIntent;
 use crate::playbook::PlaybookId;
-use crate::text::Reason;
+use crate::rights::{Label, ToolId};
 
-/// Whom a kill stops, within one trust domain.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(tag = "scope", content = "selector", rename_all = "snake_case", deny_unknown_fields)]
-pub enum KillScope {
-    /// One agent.
-    Agent(SpiffeId),
-    /// Every grant of one playbook, in any version.
-    Playbook(PlaybookId),
-    /// The whole trust domain.
-    TrustDomain,
-    /// Everything that this installation issues.
-    All,
+pub use self::mode::{KillMode, KillModeError, StopPoint};
+pub use self::order::{Kill, KillId, KillIdError, KillOrder, KillRecord, Lift, NewKill, NewLift};
+pub use self::scope::{
+    KillName, KillScope, KillScopeError, MAX_KILL_NAME, PlaybookVersion, SelectorSyntaxError,
+    ToolScope,
+};
+
+/// What the registry knows of agents and a kill may go by.
+pub trait Agents: Debug + Send + Sync {
+    /// Whether this person answers for the agent.
+    fn has_sponsor(&self, agent: &SpiffeId, sponsor: &str) -> bool;
+
+    /// Whether the agent is of this build.
+    fn is_of_build(&self, agent: &SpiffeId, build: &Digest) -> bool;
 }
 
-impl KillScope {
-    /// The code that a stopped caller is told.
-    #[must_use]
-    pub const fn code(&self) -> DenialCode {
-        match self {
-            Self::Agent(_) => DenialCode::KillSwitchAgent,
-            Self::Playbook(_) => DenialCode::KillSwitchPlaybook,
-            Self::TrustDomain => DenialCode::KillSwitchTrustDomain,
-            Self::All => DenialCode::KillSwitchGlobal,
-        }
-    }
-
-    fn stops_agent(&self, agent: &SpiffeId) -> bool {
-        match self {
-            Self::Agent(stopped) => stopped == agent,
-            Self::Playbook(_) => false,
-            Self::TrustDomain | Self::All => true,
-        }
-    }
-
-    fn stops_playbook(&self, playbook: &PlaybookId) -> bool {
-        match self {
-            Self::Playbook(stopped) => stopped == playbook,
-            Self::Agent(_) => false,
-            Self::TrustDomain | Self::All => true,
-        }
-    }
-}
-
-/// An order to stop somebody.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct NewKill {
-    /// Whom.
-    pub scope: KillScope,
-    /// Why.
-    pub reason: Reason,
-    /// Who ordered it.
-    pub actor: String,
-}
-
-/// An order that stands.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Kill {
-    /// Whom.
-    pub scope: KillScope,
-    /// Why.
-    pub reason: Reason,
-    /// Who ordered it.
-    pub actor: String,
-    /// Since when.
-    pub at: Timestamp,
-    /// The epoch that this kill began.
-    pub epoch: u64,
+/// A token, as far as a kill may go by it.
+#[derive(Debug, Clone, Copy)]
+pub struct CredentialFacts<'a> {
+    /// Its `jti`, and those of the tokens that it derives from.
+    pub ids: &'a [&'a str],
+    /// The thumbprint of the key that it is bound to.
+    pub key: Option<&'a str>,
+    /// The person on whose behalf it is.
+    pub delegator: Option<&'a str>,
+    /// Who holds it, and whom it came through.
+    pub holders: &'a [&'a SpiffeId],
 }
 
 /// Every kill that stands.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct KillState {
-    /// Rises by one with every kill.
+    /// Rises by one with every kill and every lift.
     pub epoch: u64,
-    /// The kills, oldest first.
+    /// The kills that stand, oldest first, each as far as it still goes.
     pub kills: Vec<Kill>,
+    history: Vec<KillRecord>,
+    agents: Directory,
 }
+
+/// Which is no part of what a state says.
+#[derive(Debug, Clone, Default)]
+struct Directory(Option<Arc<dyn Agents>>);
+
+impl PartialEq for Directory {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl Eq for Directory {}
 
 impl KillState {
     /// The state after one more kill.
     #[must_use]
     pub fn after(&self, order: NewKill, now: Timestamp) -> Self {
-        let epoch = self.epoch.saturating_add(1);
-        let NewKill { scope, reason, actor } = order;
-        let mut kills = self.kills.clone();
-        kills.push(Kill { scope, reason, actor, at: now, epoch });
-        Self { epoch, kills }
+        let mut next = self.clone();
+        next.take(KillOrder::Kill(order), now);
+        next
     }
 
-    /// The code of the widest kill that stops this grant, or one of those that it descends from.
+    /// Takes up one more order, which begins an epoch; what became of it.
+    pub fn take(&mut self, order: KillOrder, at: Timestamp) -> KillRecord {
+        self.epoch = self.epoch.saturating_add(1);
+        let record = order.record(at, self.epoch);
+        match &record {
+            KillRecord::Kill(kill) => {
+                let mut kill = kill.clone();
+                // What was lifted stays so, should the two come in the other order after a fail-over.
+                if self.relax(&mut kill) {
+                    self.kills.push(kill);
+                }
+            }
+            KillRecord::Lift(lift) => match lift.to {
+                None => self.kills.retain(|kill| kill.id() != lift.lifts),
+                Some(to) => {
+                    let lifted = self.kills.iter_mut().filter(|kill| kill.id() == lift.lifts);
+                    lifted.for_each(|kill| kill.mode = to);
+                }
+            },
+        }
+        self.history.push(record.clone());
+        record
+    }
+
+    /// Applies the lifts that there are of a kill; whether it still stands.
+    fn relax(&self, kill: &mut Kill) -> bool {
+        let lifts = self.history.iter().filter_map(|record| match record {
+            KillRecord::Lift(lift) => Some(lift),
+            KillRecord::Kill(_) => None,
+        });
+        let mut id = None;
+        for lift in lifts {
+            if *id.get_or_insert_with(|| kill.id()) == lift.lifts {
+                match lift.to {
+                    Some(to) => kill.mode = to,
+                    None => return false,
+                }
+            }
+        }
+        true
+    }
+
+    /// Every kill and every lift, in the order of their epochs.
     #[must_use]
-    pub fn stops_grant(&self, grant: &Grant) -> Option<DenialCode> {
-        let above = grant.parent.iter().flat_map(ParentIntent::chain);
-        self.stops(&grant.agent, Some(&grant.playbook.id))
-            .or_else(|| above.filter_map(|one| self.stops(&one.agent, Some(&one.playbook))).next())
+    pub fn history(&self) -> &[KillRecord] {
+        &self.history
     }
 
-    /// The code of the widest kill that stops this agent.
+    /// The kill of this id, if it stands.
     #[must_use]
-    pub fn stops_agent(&self, agent: &SpiffeId) -> Option<DenialCode> {
-        self.stops(agent, None)
+    pub fn find(&self, id: &KillId) -> Option<&Kill> {
+        self.kills.iter().find(|kill| kill.id() == *id)
     }
 
-    /// The code of the widest kill that would stop this agent in running this playbook.
+    /// The state if this kill were the only one.
     #[must_use]
-    pub fn stops_request(&self, agent: &SpiffeId, playbook: &PlaybookId) -> Option<DenialCode> {
-        self.stops(agent, Some(playbook))
+    pub fn only(&self, kill: &Kill) -> Self {
+        let (kills, history) = (vec![kill.clone()], Vec::new());
+        Self { epoch: self.epoch, kills, history, agents: self.agents.clone() }
     }
 
-    fn stops(&self, agent: &SpiffeId, playbook: Option<&PlaybookId>) -> Option<DenialCode> {
-        self.kills
-            .iter()
-            .map(|kill| &kill.scope)
-            .filter(|scope| {
-                scope.stops_agent(agent) || playbook.is_some_and(|id| scope.stops_playbook(id))
-            })
-            .max()
-            .map(KillScope::code)
+    /// The state with what the registry knows of agents.
+    #[must_use]
+    pub fn with_agents(mut self, agents: Option<Arc<dyn Agents>>) -> Self {
+        self.agents = Directory(agents);
+        self
+    }
+
+    /// Whether a kill stops the use of tokens that may still be issued.
+    #[must_use]
+    pub fn stops_use_alone(&self) -> bool {
+        self.kills.iter().any(|kill| kill.mode == KillMode::StopUse)
+    }
+
+    /// Whether a kill stops the use of tokens.
+    #[must_use]
+    pub fn stops_use(&self) -> bool {
+        self.kills.iter().any(|kill| kill.mode.stops(StopPoint::Use))
+    }
+
+    /// The code of the widest kill that stops this grant at this point, or one of those that it descends from.
+    #[must_use]
+    pub fn stops_grant(&self, grant: &Grant, point: StopPoint) -> Option<DenialCode> {
+        self.widest(point, |scope| {
+            Links::of(grant).any(|link| self.stops_link(scope, &link))
+                || matches!(scope, KillScope::Tenant(tenant) if tenant.as_str() == grant.tenant)
+                || matches!(scope, KillScope::Sponsor(sponsor) if sponsored(grant, sponsor))
+        })
+    }
+
+    /// The code of the widest kill that stops this agent at this point.
+    #[must_use]
+    pub fn stops_agent(&self, agent: &SpiffeId, point: StopPoint) -> Option<DenialCode> {
+        self.widest(point, |scope| self.has_agent(scope, agent))
+    }
+
+    /// The code of the widest kill that stops this token at this point. Its grant is looked at by [`Self::stops_grant`].
+    #[must_use]
+    pub fn stops_credential(
+        &self,
+        facts: &CredentialFacts<'_>,
+        point: StopPoint,
+    ) -> Option<DenialCode> {
+        self.widest(point, |scope| match scope {
+            KillScope::Credential(id) => facts.ids.contains(&id.as_str()),
+            KillScope::Key(key) => facts.key == Some(key.as_str()),
+            KillScope::Delegator(person) => facts.delegator == Some(person.as_str()),
+            _ => facts.holders.iter().any(|agent| self.has_agent(scope, agent)),
+        })
+    }
+
+    /// The builds that are stopped at this point.
+    pub fn builds(&self, point: StopPoint) -> impl Iterator<Item = &Digest> {
+        let at = self.kills.iter().filter(move |kill| kill.mode.stops(point));
+        at.filter_map(|kill| match &kill.scope {
+            KillScope::Build(build) => Some(build),
+            _ => None,
+        })
+    }
+
+    fn widest(&self, point: StopPoint, stops: impl Fn(&KillScope) -> bool) -> Option<DenialCode> {
+        let kills = self.kills.iter().filter(|kill| kill.mode.stops(point));
+        kills.map(|kill| &kill.scope).filter(|scope| stops(scope)).max().map(KillScope::code)
+    }
+
+    fn stops_link(&self, scope: &KillScope, link: &Links<'_>) -> bool {
+        match scope {
+            KillScope::Grant(id) => id == link.id,
+            KillScope::Task(task) => link.task == Some(task),
+            KillScope::Session(session) => link.session == Some(session),
+            KillScope::Playbook(playbook) => playbook == link.playbook,
+            KillScope::PlaybookVersion(one) => {
+                one.id == *link.playbook && link.version == Some(one.version)
+            }
+            KillScope::Tool(tool) => link.tools.iter().any(|permitted| tool.has(permitted)),
+            _ => self.has_agent(scope, link.agent),
+        }
+    }
+
+    fn has_agent(&self, scope: &KillScope, agent: &SpiffeId) -> bool {
+        let Directory(known) = &self.agents;
+        let known = known.as_deref();
+        match scope {
+            KillScope::Agent(stopped) => stopped == agent,
+            KillScope::Sponsor(sponsor) => {
+                known.is_some_and(|known| known.has_sponsor(agent, sponsor.as_str()))
+            }
+            KillScope::Build(build) => known.is_some_and(|known| known.is_of_build(agent, build)),
+            KillScope::TrustDomain | KillScope::All => true,
+            KillScope::Credential(_)
+            | KillScope::Key(_)
+            | KillScope::Grant(_)
+            | KillScope::Task(_)
+            | KillScope::Session(_)
+            | KillScope::PlaybookVersion(_)
+            | KillScope::Playbook(_)
+            | KillScope::Tool(_)
+            | KillScope::Delegator(_)
+            | KillScope::Tenant(_) => false,
+        }
+    }
+}
+
+/// Who answered for the agent when it asked, where the log has to say so.
+fn sponsored(grant: &Grant, sponsor: &KillName) -> bool {
+    grant.conditions.provisions.sponsor.as_deref() == Some(sponsor.as_str())
+}
+
+/// A grant, or one above it, as far as a kill may go by it.
+struct Links<'a> {
+    id: &'a IntentId,
+    agent: &'a SpiffeId,
+    playbook: &'a PlaybookId,
+    /// Not of one above that was granted before this was pinned.
+    version: Option<u64>,
+    session: Option<&'a Label>,
+    task: Option<&'a Label>,
+    tools: BTreeSet<&'a ToolId>,
+}
+
+impl<'a> Links<'a> {
+    fn of(grant: &'a Grant) -> impl Iterator<Item = Self> {
+        let own = Self {
+            id: &grant.intent_id,
+            agent: &grant.agent,
+            playbook: &grant.playbook.id,
+            version: Some(grant.playbook.version),
+            session: grant.session.as_ref(),
+            task: grant.task.as_ref(),
+            tools: grant.tools.keys().collect(),
+        };
+        let above = grant.parent.iter().flat_map(ParentIntent::chain).map(|one| Self {
+            id: &one.id,
+            agent: &one.agent,
+            playbook: &one.playbook,
+            version: one.version,
+            session: one.session.as_ref(),
+            task: one.task.as_ref(),
+            tools: one.tools.iter().collect(),
+        });
+        std::iter::once(own).chain(above)
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn state(scopes: &[KillScope]) -> KillState {
-        scopes.iter().fold(KillState::default(), |state, scope| {
-            let order = NewKill {
-                scope: scope.clone(),
-                reason: Reason::new("drill").unwrap(),
-                actor: "operator:alice(1000)".to_owned(),
-            };
-            state.after(order, Timestamp::UNIX_EPOCH)
-        })
-    }
-
-    fn agent(name: &str) -> SpiffeId {
-        format!("spiffe://prod.example.org/agent/{name}").parse().unwrap()
-    }
-
-    fn playbook(id: &str) -> PlaybookId {
-        id.parse().unwrap()
-    }
-
-    #[test]
-    fn a_killed_agent_is_stopped_and_its_neighbour_is_not() {
-        let kills = state(&[KillScope::Agent(agent("one"))]);
-        assert_eq!(kills.stops_agent(&agent("one")), Some(DenialCode::KillSwitchAgent));
-        assert_eq!(kills.stops_agent(&agent("one-more")), None);
-        assert_eq!(kills.stops_request(&agent("two"), &playbook("p")), None);
-    }
-
-    #[test]
-    fn a_killed_playbook_stops_its_grants_and_no_agent() {
-        let kills = state(&[KillScope::Playbook(playbook("p"))]);
-        assert_eq!(
-            kills.stops_request(&agent("one"), &playbook("p")),
-            Some(DenialCode::KillSwitchPlaybook)
-        );
-        assert_eq!(kills.stops_request(&agent("one"), &playbook("q")), None);
-        assert_eq!(kills.stops_agent(&agent("one")), None);
-    }
-
-    #[test]
-    fn the_widest_kill_gives_the_code() {
-        let kills = state(&[KillScope::TrustDomain, KillScope::Agent(agent("one"))]);
-        assert_eq!(kills.stops_agent(&agent("one")), Some(DenialCode::KillSwitchTrustDomain));
-        assert_eq!(kills.stops_agent(&agent("two")), Some(DenialCode::KillSwitchTrustDomain));
-        for order in
-            [[KillScope::All, KillScope::TrustDomain], [KillScope::TrustDomain, KillScope::All]]
-        {
-            assert_eq!(
-                state(&order).stops_agent(&agent("two")),
-                Some(DenialCode::KillSwitchGlobal)
-            );
-        }
-    }
-
-    #[test]
-    fn a_kill_of_anybody_above_stops_what_descends() {
-        let above = crate::fixtures::grant();
-        let mut terms = above.terms().clone();
-        terms.agent = agent("below");
-        terms.playbook.id = playbook("other");
-        terms.parent = Some(ParentIntent::of(&above));
-        let below = Grant::seal(terms).unwrap();
-        for scope in
-            [KillScope::Agent(above.agent.clone()), KillScope::Playbook(above.playbook.id.clone())]
-        {
-            assert_eq!(state(std::slice::from_ref(&scope)).stops_grant(&below), Some(scope.code()));
-        }
-        assert_eq!(state(&[KillScope::Agent(agent("another"))]).stops_grant(&below), None);
-    }
-
-    #[test]
-    fn every_kill_begins_an_epoch() {
-        let kills = state(&[KillScope::All, KillScope::All]);
-        assert_eq!(kills.epoch, 2);
-        assert_eq!(kills.kills.iter().map(|kill| kill.epoch).collect::<Vec<_>>(), [1, 2]);
-    }
-
-    #[test]
-    fn the_state_reads_back_from_json() {
-        let kills = state(&[
-            KillScope::Agent(agent("one")),
-            KillScope::Playbook(playbook("p")),
-            KillScope::TrustDomain,
-            KillScope::All,
-        ]);
-        let json = serde_json::to_string(&kills).unwrap();
-        assert_eq!(serde_json::from_str::<KillState>(&json).unwrap(), kills);
-    }
-}
+mod tests;

@@ -79,7 +79,10 @@ pub use self::grant::{
     PinnedPlaybook, Scope, ScopeError,
 };
 pub use self::id::{IntentId, IntentIdError};
-pub use self::kill::{Kill, KillScope, KillState, NewKill};
+pub use self::kill::{
+    Agents, CredentialFacts, Kill, KillId, KillMode, KillName, KillOrder, KillRecord, KillScope,
+    KillState, Lift, NewKill, NewLift, PlaybookVersion, StopPoint, ToolScope,
+};
 pub use self::lifecycle::{
     Course, DEFAULT_REPORT_WITHIN, Derive, EndReason, Intent, IntentChange, MAX_CLOCK_STEP_BACK,
     Narrowed, Narrowing, Outcome, RedeemedUse, Review, State, TokenFacts, UnknownEndReason,

@@ -4,6 +4,8 @@
 //! and none of it can be exchanged later. Absent: whether those intents are still live, which the store looks at in the
 //! transaction that counts.
 
+use std::collections::BTreeSet;
+
 use marque_spiffe::SpiffeId;
 use serde::{Deserialize, Serialize};
 
@@ -11,6 +13,7 @@ use crate::digest::Digest;
 use crate::grant::Grant;
 use crate::id::IntentId;
 use crate::playbook::PlaybookId;
+use crate::rights::{Label, ToolId};
 
 /// The intent that a grant descends from, with all above it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -24,6 +27,18 @@ pub struct ParentIntent {
     pub agent: SpiffeId,
     /// Its playbook.
     pub playbook: PlaybookId,
+    /// The playbook's version. What was pinned before this was kept has none, nor any of the following.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<u64>,
+    /// The session of its agent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub session: Option<Label>,
+    /// The task of its agent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub task: Option<Label>,
+    /// The tools that it permits.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub tools: BTreeSet<ToolId>,
     /// The intent that it descends from itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub parent: Option<Box<Self>>,
@@ -38,6 +53,10 @@ impl ParentIntent {
             digest: *grant.digest(),
             agent: grant.agent.clone(),
             playbook: grant.playbook.id.clone(),
+            version: Some(grant.playbook.version),
+            session: grant.session.clone(),
+            task: grant.task.clone(),
+            tools: grant.tools.keys().cloned().collect(),
             parent: grant.parent.clone().map(Box::new),
         }
     }

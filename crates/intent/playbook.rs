@@ -374,6 +374,11 @@ impl Playbook {
         &self.caps
     }
 
+    /// The resources that it lets somebody touch. Where parameters stand in one, so do their names.
+    pub fn resources(&self) -> impl Iterator<Item = String> {
+        self.resources.iter().map(ToString::to_string)
+    }
+
     /// What it permits, in the words of [`crate::HumanJob`]: `scope NAME`, `tool SERVER.NAME`, `audience URL` and
     /// `action TYPE:NAME`. Where parameters stand in an audience, so do their names.
     #[must_use]

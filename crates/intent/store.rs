@@ -17,7 +17,7 @@ use crate::denial::{Denial, DenialCode, DenialFilter, DenialId, DenialRecord, Re
 use crate::digest::Digest;
 use crate::evidence::History;
 use crate::id::IntentId;
-use crate::kill::{KillState, NewKill};
+use crate::kill::{KillOrder, KillState, NewKill};
 use crate::lifecycle::{Intent, IntentChange, State};
 use crate::pace::{Asked, Family, PaceRows, Standing};
 use crate::text::Reason;
@@ -105,6 +105,15 @@ pub trait IntentStore: std::fmt::Debug + Send + Sync {
         &self,
         kill: NewKill,
         now: Timestamp,
+    ) -> BoxFuture<'_, Result<KillState, IntentStoreError>> {
+        self.order(KillOrder::Kill(kill), now)
+    }
+
+    /// Stops somebody or lets somebody go on, and begins an epoch.
+    fn order(
+        &self,
+        order: KillOrder,
+        at: Timestamp,
     ) -> BoxFuture<'_, Result<KillState, IntentStoreError>>;
 
     /// Who is stopped, now and whenever that changes.

@@ -5,15 +5,16 @@ use std::time::Duration;
 
 use backon::{BackoffBuilder as _, ExponentialBuilder};
 use jiff::Timestamp;
+use marque_audit::{LogError, LogStore as _};
 use marque_spiffe::Random;
 use marque_store::{FOR_GOOD, Failure, Kept, KeptChange, Store};
 use serde::{Deserialize, Serialize};
 
 /// How long a replica has its turn.
 pub(crate) const TURN: Duration = Duration::from_secs(30);
-/// The pauses between tries: one second, then twice as long each time, and no longer than five minutes.
+/// The first pause between tries, and the longest unless a reader has another.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
-const LONGEST_PAUSE: Duration = Duration::from_mins(5);
+pub(crate) const LONGEST_PAUSE: Duration = Duration::from_mins(5);
 
 /// How far it has come.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -21,6 +22,9 @@ const LONGEST_PAUSE: Duration = Duration::from_mins(5);
 pub(crate) struct Cursor {
     /// The number of the next leaf that is looked at.
     pub(crate) next: u64,
+    /// How much of that leaf was told already, in the words of who tells it; nothing where it is told at once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) within: Option<String>,
     /// Whose turn it is.
     pub(crate) holder: String,
     /// Until when.
@@ -43,6 +47,7 @@ impl Cursor {
     pub(crate) fn first(next: u64, holder: &str, now: Timestamp) -> Self {
         Self {
             next,
+            within: None,
             holder: holder.to_owned(),
             held_until: now + TURN,
             failed: 0,
@@ -61,7 +66,7 @@ impl Cursor {
     pub(crate) fn not_taken(&mut self, failure: String, now: Timestamp) {
         self.failed = self.failed.saturating_add(1);
         self.failure = Some(failure);
-        self.retry_at = Some(now + pause(self.failed));
+        self.retry_at = Some(now + pause(self.failed, LONGEST_PAUSE));
     }
 }
 
@@ -74,6 +79,17 @@ pub(crate) enum Turn {
     Others,
     /// The own.
     Own(Kept, Cursor),
+}
+
+/// Why nobody knows whose turn it is.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum TurnError {
+    /// The row cannot be read or written.
+    #[error("read or keep how far a receiver has come")]
+    Store(#[from] Failure),
+    /// The log cannot be read.
+    #[error("read how far the log has come")]
+    Log(#[from] LogError),
 }
 
 /// The name of a replica for its turns.
@@ -109,6 +125,24 @@ pub(crate) async fn turn(
     Ok(row.map_or(Turn::Others, |row| Turn::Own(row, cursor)))
 }
 
+/// As [`turn`], for a reader that begins with what happens next: a new one stands at the end of the log.
+///
+/// # Errors
+/// The store or the log cannot be read or written.
+pub(crate) async fn turn_from_end(
+    store: &Store,
+    id: (&str, &str),
+    holder: &str,
+    now: Timestamp,
+) -> Result<Option<(Kept, Cursor)>, TurnError> {
+    match turn(store, id, holder, now).await? {
+        Turn::Own(row, cursor) => return Ok(Some((row, cursor))),
+        Turn::Others => {}
+        Turn::Unbegun => begin(store, id, &Cursor::first(store.size().await?, holder, now)).await?,
+    }
+    Ok(None)
+}
+
 /// Makes the first cursor; where another replica was first, its own stands.
 ///
 /// # Errors
@@ -121,14 +155,14 @@ pub(crate) async fn begin(
     store.keep(vec![KeptChange::new(kind, key, cursor, FOR_GOOD)?]).await.map(drop)
 }
 
-/// How long to wait after so many failures.
-pub(crate) fn pause(failed: u32) -> Duration {
+/// How long to wait after so many failures: one second, then twice as long each time, and no longer than `longest`.
+pub(crate) fn pause(failed: u32, longest: Duration) -> Duration {
     let pauses = ExponentialBuilder::default()
         .with_min_delay(FIRST_PAUSE)
-        .with_max_delay(LONGEST_PAUSE)
+        .with_max_delay(longest)
         .without_max_times();
     let at = usize::try_from(failed.saturating_sub(1)).unwrap_or(usize::MAX);
-    pauses.build().nth(at).unwrap_or(LONGEST_PAUSE)
+    pauses.build().nth(at).unwrap_or(longest)
 }
 
 #[cfg(test)]
@@ -137,7 +171,8 @@ mod tests {
 
     #[test]
     fn pauses_double_to_a_limit() {
-        let pauses: Vec<u64> = (1..=11).map(|failed| pause(failed).as_secs()).collect();
+        let pauses: Vec<u64> =
+            (1..=11).map(|failed| pause(failed, LONGEST_PAUSE).as_secs()).collect();
         assert_eq!(pauses, [1, 2, 4, 8, 16, 32, 64, 128, 256, 300, 300]);
     }
 }

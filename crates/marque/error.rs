@@ -253,6 +253,9 @@ pub(crate) fn admin(error: AdminError) -> Status {
         AdminError::NotFound { .. } => Status::not_found(error.to_string()),
         AdminError::Refused(denial) => denied(&denial),
         AdminError::Entry(source) => entry(&source),
+        AdminError::EventNotTaken(message) => {
+            coded(Code::FailedPrecondition, message, "event_not_taken")
+        }
         AdminError::NotTaken(message) => {
             coded(Code::FailedPrecondition, message, "webhook_not_taken")
         }

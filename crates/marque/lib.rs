@@ -27,6 +27,7 @@ mod process;
 pub mod rehearsal;
 mod reports;
 pub mod sinks;
+pub mod ssf;
 pub mod telemetry;
 pub mod templates;
 pub mod tls;

@@ -33,6 +33,7 @@ mod playbooks;
 mod post_checks;
 mod read;
 mod resource_servers;
+mod ssf;
 mod ticket_systems;
 mod token_service;
 mod webhooks;
@@ -43,6 +44,10 @@ pub use chat::{
     ChatIdentity, ChatIntegration, ChatPerson, MAX_CHAT_IDENTITIES, MAX_CHAT_INTEGRATIONS,
 };
 pub use decisions::{DecisionPointRule, DecisionSettings, MAX_DECISION_POINTS};
+pub use ssf::{
+    MAX_SSF_STREAMS, MAX_SSF_TRANSMITTERS, SsfDelivery, SsfEffect, SsfHeard, SsfStream, SsfTold,
+    SsfTransmitter,
+};
 pub use webhooks::{MAX_WEBHOOKS, Webhook, WebhookUrl, WebhookUrlError};
 
 pub use approvals::ApprovalSettings;
@@ -140,7 +145,8 @@ pub use resource_servers::{MAX_LISTED, ResourceServer, TokenBinding};
 /// [`ApproverLogin`], `[denials]` at [`DenialSettings`], `[decisions]` at [`DecisionSettings`], `[[decision_points]]` at
 /// [`DecisionPointRule`], `[[webhooks]]` at [`Webhook`], `[[chat_integrations]]` at [`ChatIntegration`], `[[chat_identities]]` at
 /// [`ChatIdentity`], `[identities]` at [`IdentitySettings`], `[playbooks]` and `[[human_roles]]` at [`PlaybookSettings`],
-/// `[attestation]` at [`AttestationSettings`], `[post_checks]` at [`PostCheckSettings`], `[audit]` at [`AuditSettings`].
+/// `[attestation]` at [`AttestationSettings`], `[post_checks]` at [`PostCheckSettings`], `[audit]` at [`AuditSettings`],
+/// `[[ssf_streams]]` at [`SsfStream`], `[[ssf_transmitters]]` at [`SsfTransmitter`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TrustDomainDocument {
     name: TrustDomain,
@@ -174,6 +180,8 @@ pub struct TrustDomainDocument {
     approvals: ApprovalSettings,
     post_checks: PostCheckSettings,
     audit: AuditSettings,
+    ssf_streams: Vec<SsfStream>,
+    ssf_transmitters: Vec<SsfTransmitter>,
 }
 
 /// `[lifetimes]`.
@@ -325,7 +333,8 @@ impl TrustDomainDocument {
         let of_grants = of_grants.filter_map(|server| Some((server.name(), server.keys()?)));
         let of_people = self.oidc_issuers.iter().map(|issuer| (issuer.name(), issuer.keys()));
         let of_approvers = self.approver_login.iter().map(|login| (APPROVER_LOGIN, login.keys()));
-        of_people.chain(of_grants).chain(of_approvers)
+        let of_signals = self.ssf_transmitters.iter().map(|one| (one.key_name(), one.keys()));
+        of_people.chain(of_grants).chain(of_approvers).chain(of_signals)
     }
 
     /// The other trust domains whose bundles entries may ask for.
@@ -361,6 +370,16 @@ impl TrustDomainDocument {
     /// Where the log is pushed.
     pub fn audit_sinks(&self) -> &[AuditSink] {
         self.audit.sinks()
+    }
+
+    /// Who is told what was stopped.
+    pub fn ssf_streams(&self) -> &[SsfStream] {
+        &self.ssf_streams
+    }
+
+    /// Whose word stops somebody here.
+    pub fn ssf_transmitters(&self) -> &[SsfTransmitter] {
+        &self.ssf_transmitters
     }
 
     /// Who is told what happens.

@@ -1,4 +1,4 @@
-//! The kill journal: a local file in which every kill is on disk before the database learns of it.
+//! The kill journal: a local file in which every kill and every lift is on disk before the database learns of it.
 //!
 //! One JSON object a line. It works while the database is read-only, full or gone; what it holds is merged into the
 //! database later. Lines are never removed: merging twice changes nothing.
@@ -9,27 +9,30 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
-use marque_intent::{Kill, NewKill};
+use marque_intent::{KillOrder, KillRecord};
 use marque_spiffe::TrustDomain;
 use serde::{Deserialize, Serialize};
 
 use crate::JournalError;
 
-/// A kill as it was ordered, before a database gives it its epoch.
+/// A kill or a lift as it was ordered, before a database gives it its epoch.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Order {
-    pub(crate) kill: NewKill,
+    /// `"kill": {…}` or `"lift": {…}`.
+    #[serde(flatten)]
+    pub(crate) what: KillOrder,
     pub(crate) at: Timestamp,
 }
 
 impl Order {
-    /// Whether this kill was made of this order. Two equal orders of the same instant are one.
-    pub(crate) fn became(&self, kill: &Kill) -> bool {
-        let Kill { scope, reason, actor, at, epoch: _ } = kill;
-        self.at == *at
-            && self.kill.scope == *scope
-            && self.kill.reason == *reason
-            && self.kill.actor == *actor
+    /// Whether this record was made of this order. Two equal orders of the same instant are one.
+    pub(crate) fn became(&self, record: &KillRecord) -> bool {
+        record.is_of(&self.what, self.at)
+    }
+
+    /// The order that a record was made of.
+    pub(crate) fn of(record: &KillRecord) -> Self {
+        Self { what: record.order(), at: record.at() }
     }
 }
 
@@ -145,7 +148,7 @@ fn sync_folder(path: &Path) -> std::io::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use marque_intent::{KillScope, Reason};
+    use marque_intent::{KillMode, KillScope, NewKill, NewLift, Reason};
 
     use super::*;
 
@@ -156,10 +159,33 @@ mod tests {
     fn order(second: i64) -> Order {
         let kill = NewKill {
             scope: KillScope::TrustDomain,
+            mode: KillMode::Stop,
             reason: Reason::new("drill").unwrap(),
             actor: "operator:alice(1000)".to_owned(),
+            expires_at: None,
         };
-        Order { kill, at: Timestamp::from_second(second).unwrap() }
+        Order { what: KillOrder::Kill(kill), at: Timestamp::from_second(second).unwrap() }
+    }
+
+    #[test]
+    fn a_line_of_before_there_were_modes_and_lifts_still_reads_and_a_lift_reads_back() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("kills");
+        let old = "{\"trust_domain\":\"prod.example.org\",\"kill\":{\"scope\":{\"scope\":\"trust_domain\"},\
+                   \"reason\":\"drill\",\"actor\":\"operator:alice(1000)\"},\"at\":\"1970-01-01T00:00:01Z\"}\n";
+        std::fs::write(&path, old).unwrap();
+        let (mut journal, orders) = Journal::open(&path, &domain()).unwrap();
+        assert_eq!(orders, [order(1)]);
+        let lift = NewLift {
+            lifts: format!("kill_{:024}", 1).parse().unwrap(),
+            to: Some(KillMode::Drain),
+            reason: Reason::new("repaired").unwrap(),
+            actor: "operator:alice(1000)".to_owned(),
+            confirmed_by: Some("operator:bob(1001)".to_owned()),
+        };
+        let lift = Order { what: KillOrder::Lift(lift), at: Timestamp::from_second(2).unwrap() };
+        journal.append(&lift).unwrap();
+        assert_eq!(Journal::open(&path, &domain()).unwrap().1, [order(1), lift]);
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use marque_exchange::KILLS_HEARD_WITHIN;
-use marque_intent::KillState;
+use marque_intent::{Agents, KillState};
 use tokio::sync::watch;
 
 use crate::JournalError;
@@ -55,22 +55,37 @@ pub(crate) struct KillBoard {
 #[derive(Debug)]
 struct Inner {
     stored: KillState,
-    /// Every order of the journal, also those that the database holds: it may lose what it has committed.
+    /// Every order that was given here or heard of and lost since, also those that the database holds: it may lose what it
+    /// has committed.
     orders: Vec<Order>,
     /// Those of them that `stored` does not hold.
     pending: Vec<Order>,
+    agents: Option<Arc<dyn Agents>>,
 }
 
 impl KillBoard {
     /// Merges what the database holds with what the journal holds.
     pub(crate) fn new(journal: Journal, orders: Vec<Order>, stored: KillState) -> Self {
         let pending = missing(&orders, &stored);
-        let inner = Inner { stored, orders, pending };
+        let inner = Inner { stored, orders, pending, agents: None };
         let state = watch::Sender::new(Arc::new(inner.effective()));
         Self { inner: Mutex::new(inner), journal: Mutex::new(journal), state }
     }
 
-    /// Puts a kill in force, at once.
+    /// Says by whom the agents are known. The first word stands.
+    pub(crate) fn know(&self, agents: Arc<dyn Agents>) {
+        let mut inner = self.lock();
+        inner.agents.get_or_insert(agents);
+        let effective = Arc::new(inner.effective());
+        self.state.send_replace(effective);
+    }
+
+    /// By whom the agents are known.
+    pub(crate) fn agents(&self) -> Option<Arc<dyn Agents>> {
+        self.lock().agents.clone()
+    }
+
+    /// Puts a kill or a lift in force, at once.
     pub(crate) fn order(&self, order: Order) {
         self.change(|inner| {
             inner.orders.push(order.clone());
@@ -93,10 +108,15 @@ impl KillBoard {
         self.lock().stored.clone()
     }
 
-    /// The kills of this replica that a database which holds `loaded` does not hold: not yet, or not any more.
+    /// What this replica knows of and a database which holds `loaded` does not hold: not yet, or not any more.
     pub(crate) fn pending(&self, loaded: &KillState) -> Vec<Order> {
         let inner = self.lock();
-        if inner.stored == *loaded { inner.pending.clone() } else { missing(&inner.orders, loaded) }
+        if inner.stored == *loaded {
+            return inner.pending.clone();
+        }
+        let mut pending = inner.lost(loaded);
+        pending.extend(missing(&inner.orders, loaded));
+        pending
     }
 
     /// Everything that is in force.
@@ -133,34 +153,49 @@ impl Inner {
     fn store(&mut self, stored: KillState) {
         // An older answer that comes late changes nothing.
         if stored.epoch >= self.stored.epoch && stored != self.stored {
+            // What it held and does not hold any more is ours to tell it again: nobody else may know.
+            let lost = self.lost(&stored);
+            self.orders.extend(lost);
             self.pending = missing(&self.orders, &stored);
             self.stored = stored;
         }
     }
 
+    /// What the database held when it was last looked at, is not ours, and `now` does not hold.
+    fn lost(&self, now: &KillState) -> Vec<Order> {
+        if now.history().starts_with(self.stored.history()) {
+            return Vec::new();
+        }
+        let held: Vec<Order> = self.stored.history().iter().map(Order::of).collect();
+        let mut lost = missing(&held, now);
+        lost.retain(|order| !self.orders.contains(order));
+        lost
+    }
+
     fn effective(&self) -> KillState {
-        effective(&self.stored, &self.pending)
+        effective(&self.stored, &self.pending).with_agents(self.agents.clone())
     }
 }
 
-/// The orders that none of the kills was made of.
+/// The orders that none of the records was made of.
 fn missing(orders: &[Order], stored: &KillState) -> Vec<Order> {
-    let missing = |order: &&Order| !stored.kills.iter().any(|kill| order.became(kill));
+    let missing = |order: &&Order| !stored.history().iter().any(|record| order.became(record));
     orders.iter().filter(missing).cloned().collect()
 }
 
 /// What is in force when the database holds `stored` and `pending` waits to be recorded.
 pub(crate) fn effective(stored: &KillState, pending: &[Order]) -> KillState {
-    pending.iter().fold(stored.clone(), |state, order| {
-        let known = state.kills.iter().any(|kill| order.became(kill));
-        if known { state } else { state.after(order.kill.clone(), order.at) }
-    })
+    let mut state = stored.clone();
+    for order in missing(pending, stored) {
+        state.take(order.what, order.at);
+    }
+    state
 }
 
 #[cfg(test)]
 mod tests {
     use jiff::Timestamp;
-    use marque_intent::{KillScope, NewKill, Reason};
+    use marque_intent::{KillMode, KillOrder, KillScope, NewKill, Reason, StopPoint};
     use marque_spiffe::SpiffeId;
 
     use super::*;
@@ -169,10 +204,12 @@ mod tests {
         let agent: SpiffeId = format!("spiffe://prod.example.org/agent/{name}").parse().unwrap();
         let kill = NewKill {
             scope: KillScope::Agent(agent),
+            mode: KillMode::Stop,
             reason: Reason::new("drill").unwrap(),
             actor: "operator:alice(1000)".to_owned(),
+            expires_at: None,
         };
-        Order { kill, at: Timestamp::UNIX_EPOCH }
+        Order { what: KillOrder::Kill(kill), at: Timestamp::UNIX_EPOCH }
     }
 
     fn board(dir: &tempfile::TempDir, stored: KillState) -> KillBoard {
@@ -224,11 +261,29 @@ mod tests {
         board.store(other.clone());
         assert_eq!(board.pending(&other), [order("one")]);
         let stopped = board.state();
-        let both = ["one", "two"].map(|name| match order(name).kill.scope {
-            KillScope::Agent(agent) => stopped.stops_agent(&agent).is_some(),
+        let both = ["one", "two"].map(|name| match order(name).what {
+            KillOrder::Kill(NewKill { scope: KillScope::Agent(agent), .. }) => {
+                stopped.stops_agent(&agent, StopPoint::Use).is_some()
+            }
             _ => false,
         });
         assert_eq!((both, stopped.epoch), ([true, true], 2));
+    }
+
+    #[test]
+    fn what_others_ordered_and_the_database_has_lost_stays_in_force_and_the_epoch_never_goes_back()
+    {
+        let dir = tempfile::tempdir().unwrap();
+        let theirs = effective(&KillState::default(), &[order("one"), order("two")]);
+        let board = board(&dir, theirs.clone());
+        assert_eq!(board.state().epoch, 2);
+        // A standby that had heard of neither takes over, and gets two others.
+        let others = effective(&KillState::default(), &[order("three"), order("four")]);
+        board.store(others.clone());
+        assert_eq!((board.state().epoch, board.state().kills.len()), (4, 4));
+        assert_eq!(board.pending(&others), [order("one"), order("two")]);
+        // A writer may see it before the board does.
+        assert_eq!(board.pending(&KillState::default()).len(), 4);
     }
 
     #[test]

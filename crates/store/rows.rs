@@ -12,7 +12,9 @@ use marque_audit::merkle::Frontier;
 use marque_audit::{AuditError, Hash, Leaf, LogError, StoredCheckpoint};
 use marque_exchange::{Deferral, StatusKey};
 use marque_intent::pace::{Family, HISTORY, Hushed, PaceKey, PaceRow, Standing};
-use marque_intent::{DenialId, Digest, Intent, IntentId, Kill, KillState, MAX_CLOCK_STEP_BACK};
+use marque_intent::{
+    DenialId, Digest, Intent, IntentId, KillRecord, KillState, MAX_CLOCK_STEP_BACK,
+};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -270,17 +272,16 @@ impl CheckpointRow {
     }
 }
 
-/// The kills of the database, whose epochs count up from 1 without a gap.
+/// The kills and lifts of the database, whose epochs count up from 1 without a gap.
 pub(crate) fn kill_state(rows: Vec<(i64, String)>) -> Result<KillState, Failure> {
     let mut state = KillState::default();
     for (epoch, document) in rows {
         let key = epoch.to_string();
-        let kill: Kill = read("kills", &key, &document)?;
-        if Ok(kill.epoch) != u64::try_from(epoch) || kill.epoch != state.epoch + 1 {
+        let record: KillRecord = read("kills", &key, &document)?;
+        if Ok(record.epoch()) != u64::try_from(epoch) || record.epoch() != state.epoch + 1 {
             return Err(Failure::damaged("kills", key, "its epoch is not the next one"));
         }
-        state.epoch = kill.epoch;
-        state.kills.push(kill);
+        state.take(record.order(), record.at());
     }
     Ok(state)
 }

@@ -15,9 +15,10 @@ use marque_exchange::{
 };
 use marque_intent::pace::{Asked, Family, PaceSettings, Repeated, Standing};
 use marque_intent::{
-    ApprovalLimits, ChangeError, DecisionRecord, Denial, DenialCode, DenialFilter, DenialId,
-    DenialRecord, Digest, Grant, IdempotencyKey, Intent, IntentChange, IntentFilter, IntentId,
-    IntentStore, IntentStoreError, KillState, NewKill, Preview, RefusedRequest, Release, Submitted,
+    Agents, ApprovalLimits, ChangeError, DecisionRecord, Denial, DenialCode, DenialFilter,
+    DenialId, DenialRecord, Digest, Grant, IdempotencyKey, Intent, IntentChange, IntentFilter,
+    IntentId, IntentStore, IntentStoreError, KillOrder, KillState, Preview, RefusedRequest,
+    Release, Submitted,
 };
 use marque_registry::{Entry, EntryId, EntryStore, EntryStoreError};
 use marque_spiffe::SpiffeId;
@@ -87,6 +88,11 @@ impl Store {
         self.shared.heard.is_current()
     }
 
+    /// Says what kills may go by that the registry knows of agents. The first word stands.
+    pub fn know_agents(&self, agents: Arc<dyn Agents>) {
+        self.shared.kills.know(agents);
+    }
+
     /// Says how much approvers are asked. The first word stands; without one it is the default.
     pub fn limit_approvals(&self, limits: ApprovalLimits) {
         if self.approval_limits.set(limits).is_err() {
@@ -128,8 +134,12 @@ impl Store {
 
     /// Memory first, then the journal, then the database: what is in force depends on neither, and neither has to wait in
     /// line behind anything that callers of the service can ask for.
-    async fn throw_kill_switch(&self, kill: NewKill, now: Timestamp) -> Result<KillState, Failure> {
-        let order = Order { kill, at: now };
+    async fn throw_kill_switch(
+        &self,
+        what: KillOrder,
+        at: Timestamp,
+    ) -> Result<KillState, Failure> {
+        let order = Order { what, at };
         self.shared.kills.order(order.clone());
         let journaled = match self.journal(order.clone()).await {
             Ok(()) => true,
@@ -363,12 +373,12 @@ impl IntentStore for Store {
         .boxed()
     }
 
-    fn kill(
+    fn order(
         &self,
-        kill: NewKill,
-        now: Timestamp,
+        order: KillOrder,
+        at: Timestamp,
     ) -> BoxFuture<'_, Result<KillState, IntentStoreError>> {
-        async move { self.throw_kill_switch(kill, now).await.map_err(intents) }.boxed()
+        async move { self.throw_kill_switch(order, at).await.map_err(intents) }.boxed()
     }
 
     fn kill_state(&self) -> watch::Receiver<Arc<KillState>> {

@@ -39,7 +39,7 @@ impl Shared {
 
     /// Runs the jobs' plans on what was loaded. The answers stay with the jobs.
     pub(crate) fn plan(&self, jobs: &mut [Box<dyn Job>], loaded: Loaded) -> Batch {
-        let pending = self.kills.pending(&loaded.kills);
+        let pending = (self.kills.pending(&loaded.kills), self.kills.agents());
         let mut batch =
             Batch::new((&self.trust_domain, &self.status_key), loaded, pending, self.clock.now());
         jobs.iter_mut().for_each(|job| job.run(&mut batch));

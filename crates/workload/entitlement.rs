@@ -19,6 +19,9 @@ pub(crate) fn entitled(
     scope: &Scope,
     now: Timestamp,
 ) -> Vec<Arc<Entry>> {
+    if state.stops.stop_build(selectors) {
+        return Vec::new();
+    }
     let mut entries = state.registry.entries_for(selectors);
     entries.retain(|entry| {
         scope.admits(entry.spiffe_id())

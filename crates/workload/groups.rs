@@ -98,7 +98,8 @@ impl Groups {
     /// Wakes the groups that a change of the state may concern.
     fn wake_concerned(&self, old: &IssuerState, new: &IssuerState) {
         let same_bundles = Arc::ptr_eq(&old.bundles, &new.bundles) || old.bundles == new.bundles;
-        if !same_bundles || old.stops.all != new.stops.all {
+        let (was, is) = (&old.stops, &new.stops);
+        if !same_bundles || was.all != is.all || was.builds != is.builds {
             return self.wake_all();
         }
         let entry = |agent| {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use futures::future::BoxFuture;
 use marque_registry::{Entry, EntryId, Snapshot};
-use marque_spiffe::{Bundle, BundleSource, SpiffeId, TrustDomain};
+use marque_spiffe::{Bundle, BundleSource, SelectorSet, SpiffeId, TrustDomain};
 use tokio::sync::watch;
 
 use crate::error::WorkloadError;
@@ -61,6 +61,8 @@ pub struct Stops {
     pub all: bool,
     /// These agents.
     pub agents: BTreeSet<SpiffeId>,
+    /// Whatever attests with one of these digests, 64 hexadecimal digits each, in a selector.
+    pub builds: BTreeSet<String>,
 }
 
 /// The bundle of the own trust domain and those of others, never merged (TB-7), and the own revocation lists.
@@ -75,6 +77,12 @@ impl Stops {
     /// Whether the holder of this SPIFFE ID is stopped.
     pub fn stop(&self, spiffe_id: &SpiffeId) -> bool {
         self.all || self.agents.contains(spiffe_id)
+    }
+
+    /// Whether whoever has these selectors is of a build that is stopped.
+    pub fn stop_build(&self, selectors: &SelectorSet) -> bool {
+        let of = |build: &String| selectors.iter().any(|one| one.value().contains(build.as_str()));
+        self.builds.iter().any(of)
     }
 }
 

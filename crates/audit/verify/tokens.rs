@@ -70,6 +70,8 @@ impl Tokens {
             | EventKind::QuarantineReleased
             | EventKind::TokenRefused
             | EventKind::Kill
+            | EventKind::KillLiftAsked
+            | EventKind::KillLifted
             | EventKind::PostureSet
             | EventKind::PolicyObserved
             | EventKind::SvidIssued
@@ -77,7 +79,8 @@ impl Tokens {
             | EventKind::EntryCreated
             | EventKind::EntryDeleted
             | EventKind::AuthorityCreated
-            | EventKind::IdentityShared => {}
+            | EventKind::IdentityShared
+            | EventKind::SsfReceived => {}
         }
         Ok(())
     }

@@ -5,6 +5,7 @@ use std::collections::{HashMap, HashSet};
 use jiff::Timestamp;
 
 use super::VerifyError;
+use super::kills::Kills;
 use super::tokens::Tokens;
 use crate::{Event, EventKind, Leaf};
 
@@ -16,14 +17,6 @@ pub(super) struct Uses {
     approved: HashSet<String>,
     kills: Kills,
     tokens: Tokens,
-}
-
-/// Whom the kills so far stop.
-#[derive(Debug, Default)]
-struct Kills {
-    everybody: bool,
-    agents: HashSet<String>,
-    playbooks: HashSet<String>,
 }
 
 #[derive(Debug)]
@@ -56,6 +49,7 @@ impl Uses {
             | EventKind::IntentExpired
             | EventKind::IntentRevoked => self.close(event),
             EventKind::Kill => self.kills.record(event),
+            EventKind::KillLifted => self.kills.lift(event),
             EventKind::IntentRequested
             | EventKind::IntentPending
             | EventKind::IntentHeard
@@ -79,6 +73,7 @@ impl Uses {
             | EventKind::TokenUsed
             | EventKind::TokenRevoked
             | EventKind::TokenRefused
+            | EventKind::KillLiftAsked
             | EventKind::PostureSet
             | EventKind::PolicyObserved
             | EventKind::SvidIssued
@@ -86,7 +81,8 @@ impl Uses {
             | EventKind::EntryCreated
             | EventKind::EntryDeleted
             | EventKind::AuthorityCreated
-            | EventKind::IdentityShared => {}
+            | EventKind::IdentityShared
+            | EventKind::SsfReceived => {}
         }
         Ok(())
     }
@@ -162,32 +158,5 @@ impl Approved {
             return Err(VerifyError::UseWithoutGrant { seq });
         }
         Ok(())
-    }
-}
-
-impl Kills {
-    /// Takes up a kill, `{"scope": …, "selector": …}` in the event's detail. One of a scope that this version does not
-    /// know stops everybody: it must not read as if nothing were stopped.
-    fn record(&mut self, event: &Event) {
-        let kill = event.detail.get("kill");
-        let member = |name| kill.and_then(|kill| kill.get(name)).and_then(|value| value.as_str());
-        match (member("scope"), member("selector")) {
-            (Some("agent"), Some(agent)) => drop(self.agents.insert(agent.to_owned())),
-            (Some("playbook"), Some(playbook)) => drop(self.playbooks.insert(playbook.to_owned())),
-            _ => self.everybody = true,
-        }
-    }
-
-    /// Whether the holder of a derived token, or anybody that it came through, is stopped.
-    fn stop_holder(&self, event: &Event) -> bool {
-        let through = event.detail.get("through").and_then(|through| through.as_array());
-        let through = through.into_iter().flatten().filter_map(|agent| agent.as_str());
-        event.actor.as_deref().into_iter().chain(through).any(|agent| self.agents.contains(agent))
-    }
-
-    fn stop(&self, event: &Event) -> bool {
-        let agent = event.agent.as_ref().is_some_and(|agent| self.agents.contains(agent.as_str()));
-        let playbook = event.playbook.as_ref().is_some_and(|pin| self.playbooks.contains(&pin.id));
-        self.everybody || agent || playbook
     }
 }

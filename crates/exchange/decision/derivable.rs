@@ -5,7 +5,7 @@
 //! it derives from, and its root never changes.
 
 use jiff::Timestamp;
-use marque_intent::{Claimed, Denial, DenialCode, KillState, Rights};
+use marque_intent::{Claimed, Denial, DenialCode, KillState, Rights, StopPoint};
 
 use super::granted::Asking;
 use super::{Decision, Refusal, STRANGER, Times};
@@ -14,7 +14,7 @@ use crate::{
     act::Chain,
     ceilings::Ceilings,
     details::IntentReference,
-    is_live,
+    is_live, is_not_stopped,
     issuing::Issuing,
     subject::{Actor, SubjectToken},
 };
@@ -40,13 +40,14 @@ impl Derivable<'_> {
     pub(crate) fn decide(&self) -> Result<(Decision, Chain), Refusal> {
         let SubjectToken { claims, record, intent, .. } = self.subject;
         for agent in [self.client.id(), &self.actor.id] {
-            if let Some(code) = self.kills.stops_agent(agent) {
+            if let Some(code) = self.kills.stops_agent(agent, StopPoint::Issue) {
                 return Err(Refusal::denied(Denial::new(code, "the kill switch stops the agent")));
             }
         }
         self.is_entitled()?;
         self.is_of_a_kind()?;
         is_live(record, intent, self.kills, self.now).map_err(Refusal::unacceptable)?;
+        is_not_stopped(record, intent, self.kills, StopPoint::Issue).map_err(Refusal::denied)?;
         self.names_its_intent()?;
         let parent = self.rights()?;
         let chain = self.chain(&parent)?;

@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
-use marque_intent::{Denial, DenialCode, Digest, Intent, IntentId, State};
+use marque_intent::{Denial, DenialCode, Digest, Intent, IntentId, State, StopPoint};
 
 use super::{
     Cancellation, CompletionMode, Deferral, DeferralCode, DeferralKind, DeferralState,
@@ -354,7 +354,12 @@ impl TokenService {
             }
             DeferralState::Open => {}
         }
-        if let Some(code) = self.store.kill_state().stops_grant(intent.grant()) {
+        // Under a drain nobody approves any more, and what was approved may finish.
+        let point = match intent.state() {
+            State::Pending => StopPoint::Ask,
+            _ => StopPoint::Issue,
+        };
+        if let Some(code) = self.store.kill_state().stops_grant(intent.grant(), point) {
             let denial = Denial::new(code, "the kill switch stops the grant");
             return Err(self.denied(client, intent, denial).await);
         }

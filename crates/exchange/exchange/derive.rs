@@ -1,6 +1,6 @@
 //! A token for a token: narrowed for its holder, or handed on.
 
-use marque_intent::{Delegator, Denial};
+use marque_intent::{Delegator, Denial, StopPoint};
 
 use super::invalid;
 use crate::{
@@ -9,7 +9,7 @@ use crate::{
     act::Chain,
     binding::{self, NewHolder, Proofs},
     decision::{Derivable, Refusal},
-    is_live,
+    is_live, is_not_stopped,
     issuing::Issuing,
     request::ExchangeRequest,
     service::{server_error, spent, unavailable},
@@ -85,6 +85,7 @@ impl TokenService {
                 client: chain.holder().clone(),
                 through: chain.through().to_vec(),
                 parent: Some(parent.id.clone()),
+                ancestors: parent.line(),
                 root: Some(chain.root().clone()),
                 root_groups: parent.root_groups.clone(),
                 confirmation: issuing.confirmation(
@@ -122,7 +123,11 @@ impl TokenService {
     async fn derive(&self, derivation: Derivation) -> Result<Derived, RedeemError> {
         let now = derivation.now;
         let derived = self.store.derive(derivation).await?;
-        match is_live(&derived.token, &derived.intent, &self.store.kill_state(), now) {
+        let kills = self.store.kill_state();
+        let Derived { token, intent } = &derived;
+        let stopped = is_live(token, intent, &kills, now)
+            .and_then(|()| is_not_stopped(token, intent, &kills, StopPoint::Issue));
+        match stopped {
             Ok(()) => Ok(derived),
             Err(denial) => Err(RedeemError::Refused(Denial::new(
                 denial.code(),

@@ -46,6 +46,7 @@ fn used(shape: impl FnOnce(&mut GrantTerms)) -> (TokenRecord, Intent) {
         kind: TokenKind::AccessToken,
         through: Vec::new(),
         parent: None,
+        ancestors: Vec::new(),
         root: None,
         root_groups: Default::default(),
         confirmation: None,

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use futures::lock::{Mutex as AsyncMutex, MutexGuard as AsyncMutexGuard};
 use jiff::Timestamp;
+use marque_intent::KillState;
 use marque_status_list::{Bits, StatusList};
 
 use super::{STATUS_LIST_PLACES, STATUS_LIST_REBUILT_EVERY, SignedStatusList, within};
@@ -44,6 +45,9 @@ pub(super) struct Kept {
     pub(super) ended: StatusList,
     /// Every token that was decided on before this epoch was looked at when the kills of this epoch were in force.
     pub(super) examined_epoch: u64,
+    /// Those, and the tokens that the kills of this epoch stop: with the next epoch each is looked at again, as a kill may
+    /// be lifted.
+    over: (u64, StatusList),
     pub(super) built: Option<Built>,
 }
 
@@ -61,11 +65,32 @@ pub(super) struct Built {
 impl Default for Kept {
     fn default() -> Self {
         let places = usize::try_from(STATUS_LIST_PLACES).unwrap_or_default();
-        Self { ended: StatusList::new(Bits::One, places), examined_epoch: 0, built: None }
+        let empty = StatusList::new(Bits::One, places);
+        Self { ended: empty.clone(), examined_epoch: 0, over: (0, empty), built: None }
     }
 }
 
 impl Kept {
+    /// What is known to have ended, or to be stopped by the kills of this epoch.
+    pub(super) fn over(&mut self, epoch: u64) -> &mut StatusList {
+        if self.over.0 != epoch {
+            self.over = (epoch, self.ended.clone());
+        }
+        &mut self.over.1
+    }
+
+    /// Which tokens are looked at that did not end by themselves: those that were decided on before this epoch. What is
+    /// issued under a kill of use alone is stopped as well.
+    pub(super) fn decided_before(&self, kills: &KillState) -> u64 {
+        if kills.stops_use_alone() {
+            i64::MAX.unsigned_abs()
+        } else if self.examined_epoch < kills.epoch {
+            kills.epoch
+        } else {
+            0
+        }
+    }
+
     /// The last list, if it is young enough and no kill has come since.
     pub(super) fn fresh(&self, now: Timestamp, epoch: u64) -> Option<Arc<SignedStatusList>> {
         let built = self.built.as_ref()?;

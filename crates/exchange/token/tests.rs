@@ -21,6 +21,7 @@ fn record() -> TokenRecord {
         kind: TokenKind::AccessToken,
         through: Vec::new(),
         parent: None,
+        ancestors: Vec::new(),
         root: None,
         root_groups: BTreeSet::new(),
         confirmation: None,

@@ -223,9 +223,16 @@ codes! {
     DuplicateGrant "duplicate_grant" Grant "The same grant is open already";
     SenderConstraintFailed "sender_constraint_failed" Grant "The token is bound to another key";
     TokenReusedElsewhere "token_reused_elsewhere" Grant "The token was used somewhere else";
+    KillSwitchCredential "kill_switch_credential" Stop "The token is stopped";
+    KillSwitchKey "kill_switch_key" Stop "The key that the token is bound to is stopped";
+    KillSwitchGrant "kill_switch_grant" Stop "The grant is stopped";
+    KillSwitchTask "kill_switch_task" Stop "The task is stopped";
+    KillSwitchSession "kill_switch_session" Stop "The session is stopped";
     KillSwitchAgent "kill_switch_agent" Stop "The agent is stopped";
+    KillSwitchBuild "kill_switch_build" Stop "The agent's build is stopped";
     KillSwitchPlaybook "kill_switch_playbook" Stop "The playbook is stopped";
     KillSwitchDelegator "kill_switch_delegator" Stop "The delegating person is stopped";
+    KillSwitchSponsor "kill_switch_sponsor" Stop "The agent's sponsor is stopped";
     KillSwitchTenant "kill_switch_tenant" Stop "The tenant is stopped";
     KillSwitchTrustDomain "kill_switch_trust_domain" Stop "The trust domain is stopped";
     KillSwitchTool "kill_switch_tool" Stop "The tool is stopped";

@@ -17,6 +17,7 @@ mod entry;
 mod explain;
 mod failure;
 mod intent;
+mod inventory;
 mod issuer;
 mod kill;
 mod login;
@@ -31,6 +32,7 @@ mod quarantine;
 mod report;
 mod retry;
 mod review;
+mod ssf;
 mod status;
 mod svid;
 mod telemetry;
@@ -116,11 +118,13 @@ enum Command {
     Denials(denials::DenialsArgs),
     Quarantine(quarantine::QuarantineArgs),
     Webhook(webhook::WebhookArgs),
+    Ssf(ssf::SsfArgs),
     Kill(kill::KillArgs),
     Posture(posture::PostureArgs),
     Audit(audit::AuditArgs),
     Policy(policy::PolicyArgs),
     Check(check::CheckArgs),
+    Inventory(inventory::InventoryArgs),
 }
 
 /// What every command is given beside its own arguments.
@@ -180,11 +184,13 @@ impl Command {
             Self::Denials(args) => args.run(session).await,
             Self::Quarantine(args) => args.run(session).await,
             Self::Webhook(args) => args.run(session).await,
+            Self::Ssf(args) => args.run(session).await,
             Self::Kill(args) => args.run(session).await,
             Self::Posture(args) => args.run(session).await,
             Self::Audit(args) => args.run(session).await,
             Self::Policy(args) => args.run(session),
             Self::Check(args) => args.run(session),
+            Self::Inventory(args) => args.run(session),
         }?;
         Ok(ExitCode::SUCCESS)
     }

@@ -15,6 +15,7 @@ mod pace;
 mod remote_log;
 mod reports;
 mod requests;
+mod signals;
 mod sinks;
 #[cfg(test)]
 mod tests;
@@ -40,7 +41,9 @@ use super::serve::{Limits, ServeError, serve};
 use crate::{error, telemetry};
 
 pub use client::{AdminClient, LeafStream};
-pub use door::{AdminDoor, AdminError, DaemonStatus, NewPosture, Operator, Refusal, TokenStanding};
+pub use door::{
+    AdminDoor, AdminError, DaemonStatus, NewKillOrder, NewPosture, Operator, Refusal, TokenStanding,
+};
 pub(crate) use gate::{names_of, written_groups};
 
 pub use pace::{RefusalView, StandingView};
@@ -327,9 +330,8 @@ impl Admin for AdminService {
         request: Request<proto::KillRequest>,
     ) -> Result<Response<proto::KillResponse>, Status> {
         let operator = self.operator("Kill", &request).await?;
-        let proto::KillRequest { scope, reason } = request.into_inner();
-        let (scope, reason) = (requests::kill_scope(scope)?, requests::reason(&reason)?);
-        let state = self.door.kill(scope, reason, operator).await.map_err(error::admin)?;
+        let order = requests::kill(request.into_inner())?;
+        let state = self.door.kill(order, operator).await.map_err(error::admin)?;
         Ok(Response::new(proto::KillResponse { state: Some(messages::kill_state(&state)) }))
     }
 
@@ -428,6 +430,20 @@ impl Admin for AdminService {
         request: Request<proto::ListSharedIdentitiesRequest>,
     ) -> Result<Response<proto::ListSharedIdentitiesResponse>, Status> {
         self.shared_identities(request).await
+    }
+
+    async fn list_signals(
+        &self,
+        request: Request<proto::ListSignalsRequest>,
+    ) -> Result<Response<proto::ListSignalsResponse>, Status> {
+        self.signals(request).await
+    }
+
+    async fn verify_signal_stream(
+        &self,
+        request: Request<proto::VerifySignalStreamRequest>,
+    ) -> Result<Response<proto::VerifySignalStreamResponse>, Status> {
+        self.verify_signals(request).await
     }
 
     async fn list_webhooks(

@@ -16,6 +16,7 @@ pub mod openapi;
 mod problem;
 mod received;
 mod routes;
+mod signals;
 mod status;
 mod token;
 
@@ -45,6 +46,7 @@ use tower_http::{catch_panic::CatchPanicLayer, set_header::SetResponseHeaderLaye
 
 use self::routes::Routes;
 use crate::approvers::Approvers;
+use crate::ssf::Signals;
 pub use accept::{HttpLimits, HttpServer};
 pub use log::ReceiptError;
 
@@ -162,6 +164,9 @@ pub trait IssuerDoor: fmt::Debug + Send + Sync {
     /// The approvers who are no local operators; `None` where there are none.
     fn approvers(&self) -> Option<Arc<Approvers>>;
 
+    /// What is told to others of what was stopped, and heard of them.
+    fn signals(&self) -> Option<Arc<Signals>>;
+
     /// The agent's own intent.
     fn find_intent(
         &self,
@@ -251,6 +256,7 @@ fn routes(state: &HttpState) -> Routes {
         .merge(status::routes(path, *state.issuer.offers()))
         .merge(intents::routes(path))
         .merge(approvals::routes(path))
+        .merge(signals::routes(path))
         .merge(discovery::routes(path))
         .merge(bundle::routes(path))
         .merge(log::routes(path))

@@ -12,6 +12,7 @@ mod log;
 mod oauth;
 mod operation;
 mod schemas;
+mod signals;
 
 use axum::{
     body::Bytes,
@@ -56,6 +57,7 @@ pub fn document(issuer: &IssuerUrl, offers: &Offers) -> Value {
     paths.extend(intents::paths());
     paths.extend(approvals::paths());
     paths.extend(log::paths());
+    paths.extend(signals::paths(issuer));
     paths.extend(discovery::paths(issuer));
     json!({
         "openapi": "3.1.0",
@@ -72,6 +74,7 @@ pub fn document(issuer: &IssuerUrl, offers: &Offers) -> Value {
             { "name": "intents", "description": "what agents ask for" },
             { "name": "approvals", "description": "what people who log in decide" },
             { "name": "log", "description": "the audit log, which anyone can verify" },
+            { "name": "signals", "description": "shared signals: security events in and out" },
             { "name": "discovery", "description": "what anybody may read" },
         ],
         "paths": paths,
@@ -100,6 +103,11 @@ fn security_schemes(offers: &Offers) -> Value {
             "in": "cookie",
             "name": SESSION_COOKIE,
             "description": "the session of a browser in which an approver logged in",
+        },
+        "signal_bearer": {
+            "type": "http",
+            "scheme": "bearer",
+            "description": "the token of one transmitter or receiver of shared signals",
         },
         "approver_terminal": {
             "type": "http",

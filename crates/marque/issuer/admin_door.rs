@@ -10,7 +10,7 @@ use marque_exchange::{
     TokenStore, TokenStoreError, is_live,
 };
 use marque_intent::IntentStore;
-use marque_intent::kill::{KillScope, KillState};
+use marque_intent::kill::KillState;
 use marque_intent::pace::{Family, Standing};
 use marque_intent::{
     DecisionRecord, Denial, DenialCode, DenialFilter, DenialId, DenialRecord, EndReason, Holding,
@@ -23,10 +23,11 @@ use marque_spiffe::{SelectorSet, SpiffeId};
 use super::{Issuer, RegistrarError};
 use crate::approvers::{Told, Word};
 use crate::grpc::admin::{
-    AdminDoor, AdminError, DaemonStatus, NewPosture, Operator, Refusal, TokenStanding,
+    AdminDoor, AdminError, DaemonStatus, NewKillOrder, NewPosture, Operator, Refusal, TokenStanding,
 };
 use crate::identities::{Denials, SharedIdentities};
 use crate::sinks::SinkView;
+use crate::ssf::{SignalError, SignalView};
 use crate::telemetry::health::NotReady;
 use crate::telemetry::inventory::Inventory;
 use crate::webhooks::{WebhookError, WebhookView};
@@ -301,13 +302,10 @@ impl AdminDoor for Issuer {
 
     fn kill(
         &self,
-        scope: KillScope,
-        reason: Reason,
+        order: NewKillOrder,
         operator: Operator,
     ) -> BoxFuture<'_, Result<Arc<KillState>, AdminError>> {
-        Box::pin(
-            async move { Ok(self.kill_switch.kill(scope, reason, operator.to_string()).await?) },
-        )
+        Box::pin(async move { Ok(self.kill_switch.kill(order, operator.to_string()).await?) })
     }
 
     fn kill_state(&self) -> Arc<KillState> {
@@ -361,6 +359,21 @@ impl AdminDoor for Issuer {
         })
     }
 
+    fn signals(&self) -> BoxFuture<'_, Result<Vec<SignalView>, AdminError>> {
+        Box::pin(async move { self.signals.views().await.map_err(|error| of_signal(error, "")) })
+    }
+
+    fn verify_signals(
+        &self,
+        stream: String,
+        state: Option<String>,
+    ) -> BoxFuture<'_, Result<(), AdminError>> {
+        Box::pin(async move {
+            let verified = self.signals.verify(&stream, state.as_deref()).await;
+            verified.map_err(|error| of_signal(error, &stream))
+        })
+    }
+
     fn test_webhook(&self, name: String) -> BoxFuture<'_, Result<(), AdminError>> {
         Box::pin(async move {
             self.webhooks.test(&name).await.map_err(|error| of_webhook(error, &name))
@@ -404,6 +417,14 @@ impl AdminDoor for Issuer {
                 .map_err(|error| AdminError::Unavailable(Box::new(error)))?;
             Ok(())
         })
+    }
+}
+
+fn of_signal(error: SignalError, name: &str) -> AdminError {
+    match error {
+        SignalError::NotFound => AdminError::NotFound { what: "stream", id: name.to_owned() },
+        SignalError::NotTaken(_) => AdminError::EventNotTaken(error.to_string()),
+        error @ SignalError::Unavailable(_) => AdminError::Unavailable(Box::new(error)),
     }
 }
 

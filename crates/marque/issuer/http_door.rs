@@ -13,7 +13,7 @@ use marque_exchange::{
 };
 use marque_intent::{
     Denial, DenialCode, IdempotencyKey, Intent, IntentId, IntentRequest, Justification, Outcome,
-    PlaybookSummary,
+    PlaybookSummary, StopPoint,
 };
 use marque_registry::AuditSettings;
 use marque_spiffe::{Bundle, SpiffeId};
@@ -166,7 +166,7 @@ impl IssuerDoor for Issuer {
     }
 
     fn stopped(&self, agent: &SpiffeId) -> Option<DenialCode> {
-        self.kill_switch.state().stops_agent(agent)
+        self.kill_switch.state().stops_agent(agent, StopPoint::Use)
     }
 
     fn playbooks(&self, agent: &SpiffeId) -> Vec<PlaybookSummary> {
@@ -199,6 +199,10 @@ impl IssuerDoor for Issuer {
 
     fn approvers(&self) -> Option<Arc<crate::approvers::Approvers>> {
         self.approvers.clone()
+    }
+
+    fn signals(&self) -> Option<Arc<crate::ssf::Signals>> {
+        Some(Arc::clone(&self.signals))
     }
 
     fn find_intent(

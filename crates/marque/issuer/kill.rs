@@ -2,14 +2,16 @@
 
 use std::sync::Arc;
 
-use marque_intent::kill::{KillScope, KillState, NewKill};
-use marque_intent::{IntentStore as _, IntentStoreError, Reason};
-use marque_spiffe::Clock;
+use marque_intent::kill::{Agents, KillState, NewKill};
+use marque_intent::{Digest, IntentStore as _, IntentStoreError};
+use marque_registry::{Entry, Registry};
+use marque_spiffe::{Clock, SpiffeId};
 use marque_store::Store;
 
 use super::store::kill_watch;
+use crate::grpc::admin::NewKillOrder;
 
-/// Stops agents, playbooks or the whole trust domain.
+/// Stops agents, grants, playbooks, people or the whole trust domain.
 #[derive(Debug)]
 pub struct KillSwitch {
     store: Arc<Store>,
@@ -17,28 +19,53 @@ pub struct KillSwitch {
 }
 
 impl KillSwitch {
-    pub(super) fn new(store: Arc<Store>, clock: Arc<dyn Clock>) -> Self {
+    pub(super) fn new(store: Arc<Store>, registry: Arc<Registry>, clock: Arc<dyn Clock>) -> Self {
+        store.know_agents(Arc::new(Registered(registry)));
         Self { store, clock }
     }
 
-    /// Kills `scope` for `reason`, in the name of `actor`; the state after it.
+    /// Throws the switch as `order` says, in the name of `actor`; the state after it.
     ///
     /// # Errors
     /// When neither the journal nor the store can hold the kill.
     pub async fn kill(
         &self,
-        scope: KillScope,
-        reason: Reason,
+        order: NewKillOrder,
         actor: String,
     ) -> Result<Arc<KillState>, IntentStoreError> {
-        tracing::warn!(?scope, %actor, "kill switch");
-        let state = self.store.kill(NewKill { scope, reason, actor }, self.clock.now()).await?;
-        Ok(Arc::new(state))
+        let NewKillOrder { scope, mode, reason, expires_at } = order;
+        tracing::warn!(%scope, %mode, %actor, "kill switch");
+        let kill = NewKill { scope, mode, reason, actor, expires_at };
+        Ok(Arc::new(self.store.kill(kill, self.clock.now()).await?))
     }
 
     /// What is killed now.
     #[must_use]
     pub fn state(&self) -> Arc<KillState> {
         kill_watch(&self.store).borrow().clone()
+    }
+}
+
+/// What the registration entries say of agents.
+#[derive(Debug)]
+struct Registered(Arc<Registry>);
+
+impl Registered {
+    fn entry(&self, agent: &SpiffeId) -> Option<Arc<Entry>> {
+        self.0.snapshot().entry_by_spiffe_id(agent).cloned()
+    }
+}
+
+impl Agents for Registered {
+    fn has_sponsor(&self, agent: &SpiffeId, sponsor: &str) -> bool {
+        self.entry(agent).is_some_and(|entry| entry.owner() == sponsor)
+    }
+
+    fn is_of_build(&self, agent: &SpiffeId, build: &Digest) -> bool {
+        let digits = hex::encode(build.as_bytes());
+        let pins = |entry: Arc<Entry>| {
+            entry.selectors().iter().any(|selector| selector.value().contains(&digits))
+        };
+        self.entry(agent).is_some_and(pins)
     }
 }

@@ -3,7 +3,6 @@
 //! The state is put together anew whenever the registry, the kill switch or a federated bundle changes. Nothing is minted for an entry that
 //! is gone, has ended or is stopped, whatever the caller believes; what is minted is recorded before it leaves.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,7 +12,7 @@ use marque_audit::{Event, EventKind, LogStore as _};
 use marque_authority::{
     Authority, JwtSvidTemplate, MintedWitSvid, MintedX509Svid, WitSvidTemplate, X509SvidTemplate,
 };
-use marque_intent::kill::{KillScope, KillState};
+use marque_intent::kill::{KillScope, KillState, StopPoint};
 use marque_registry::{Entry, EntryId, Registry, Snapshot, TrustDomainDocument};
 use marque_spiffe::{Clock, SpiffeId};
 use marque_workload::{
@@ -102,7 +101,8 @@ impl InProcessIssuer {
     fn entry(&self, id: &EntryId) -> Result<Arc<Entry>, WorkloadError> {
         let snapshot = self.registry.snapshot();
         let entry = snapshot.entry(id).ok_or(WorkloadError::NotEntitled)?;
-        let stopped = kill_watch(&self.store).borrow().stops_agent(entry.spiffe_id()).is_some();
+        let kills = Arc::clone(&kill_watch(&self.store).borrow());
+        let stopped = kills.stops_agent(entry.spiffe_id(), StopPoint::Issue).is_some();
         // An SVID that would end within a second is none.
         let ended = entry.has_expired(self.clock.now() + SHORTEST_LIFETIME);
         if stopped || ended {
@@ -263,16 +263,33 @@ fn material(minted: MintedX509Svid) -> X509SvidMaterial {
 }
 
 fn state_of(registry: Arc<Snapshot>, bundles: BundleSet, kills: &KillState) -> IssuerState {
-    let mut stops = Stops { all: false, agents: BTreeSet::new() };
-    for kill in &kills.kills {
+    let mut stops = Stops::default();
+    for kill in kills.kills.iter().filter(|kill| kill.mode.stops(StopPoint::Issue)) {
         match &kill.scope {
             KillScope::Agent(agent) => {
                 stops.agents.insert(agent.clone());
             }
             KillScope::TrustDomain | KillScope::All => stops.all = true,
-            // A killed playbook ends its grants and tokens; the identity of the agents that ran it stands.
-            KillScope::Playbook(_) => {}
+            KillScope::Sponsor(_) | KillScope::Build(_) => {
+                let alone = kills.only(kill);
+                let all = registry.entries().iter().map(|entry| entry.spiffe_id());
+                let stopped = |id: &&SpiffeId| alone.stops_agent(id, StopPoint::Issue).is_some();
+                stops.agents.extend(all.filter(stopped).cloned());
+            }
+            // These end grants and tokens; the identity of the agents that had them stands.
+            KillScope::Credential(_)
+            | KillScope::Key(_)
+            | KillScope::Grant(_)
+            | KillScope::Task(_)
+            | KillScope::Session(_)
+            | KillScope::PlaybookVersion(_)
+            | KillScope::Playbook(_)
+            | KillScope::Tool(_)
+            | KillScope::Delegator(_)
+            | KillScope::Tenant(_) => {}
         }
     }
+    stops.builds =
+        kills.builds(StopPoint::Issue).map(|build| hex::encode(build.as_bytes())).collect();
     IssuerState { registry, bundles: Arc::new(bundles), stops, epoch: kills.epoch }
 }

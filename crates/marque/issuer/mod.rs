@@ -69,6 +69,7 @@ use self::readiness::Looked;
 use crate::identities::{Denials, Lost, Presence, SharedIdentities};
 use crate::post_checks::PostChecks;
 use crate::sinks::{Sinks, SinksParts};
+use crate::ssf::{Signals, SignalsParts};
 use crate::webhooks::{Webhooks, WebhooksParts};
 
 /// The registries of every trust domain that a process serves, for asking whether a process is an agent of any.
@@ -92,6 +93,7 @@ pub struct Issuer {
     webhooks: Arc<Webhooks>,
     sinks: Arc<Sinks>,
     post_checks: Arc<PostChecks>,
+    signals: Arc<Signals>,
     profiles: Profiles,
     sharing: Arc<SharedIdentities>,
     denials: Arc<Denials>,
@@ -201,6 +203,15 @@ impl Issuer {
             random: Arc::clone(&random),
         };
         let sinks = Arc::new(Sinks::open(&document, &folder.path, sinks)?);
+        let signals = SignalsParts {
+            issuer: issuer_url.clone(),
+            signer: authority.access_token_signer(),
+            keys: Arc::clone(&oidc_keys),
+            store: Arc::clone(&store),
+            clock: Arc::clone(&clock),
+            random: Arc::clone(&random),
+        };
+        let signals = Arc::new(Signals::open(&document, &folder.path, signals)?);
         let intents = Arc::new(IntentDesk {
             environment: document.environment(),
             playbooks,
@@ -237,6 +248,8 @@ impl Issuer {
         };
         let approvers = Approvers::open(&document, approvers)?.map(Arc::new);
         store.keep_pace(pace);
+        let known = Arc::clone(registrar.registry());
+        let kill_switch = KillSwitch::new(Arc::clone(&store), known, Arc::clone(&clock));
         let tokens = TokenService::new(
             config,
             TokenServiceParts {
@@ -285,9 +298,10 @@ impl Issuer {
             webhooks,
             sinks,
             post_checks: Arc::new(post_checks),
+            signals,
             intents,
             registrar,
-            kill_switch: KillSwitch::new(Arc::clone(&store), Arc::clone(&clock)),
+            kill_switch,
             log_key,
             log_tree: Arc::new(log_tree),
             checkpoint_key,

@@ -241,6 +241,12 @@ impl Built {
                 Ok(())
             });
         }
+        for courier in issuer.signals.couriers(&stop) {
+            tasks.spawn(async move {
+                courier.await;
+                Ok(())
+            });
+        }
         let (token, watched) = (stop.clone(), Arc::clone(&issuer));
         tasks.spawn(async move {
             watch(watched, token).await;

@@ -116,7 +116,7 @@ async fn what_is_not_taken_comes_again_after_a_pause_and_nothing_is_left_out() {
         until("a failure", async || view(&sinks).await.failed == tries).await;
         let seen = view(&sinks).await;
         assert_eq!((seen.behind, seen.failure.as_deref()), (1, Some("answered with status 503")));
-        let pause = crate::cursor::pause(tries);
+        let pause = crate::cursor::pause(tries, crate::cursor::LONGEST_PAUSE);
         assert_eq!(seen.retry_at, Some(stage.clock.now() + pause));
         if tries == 10 {
             stage.answers(200);

@@ -121,6 +121,10 @@ mod names {
             "Post-checks of reported work, by what they said";
         WEBHOOKS "marque_webhook_messages_total" Counter, ["webhook", "result"],
             "Messages to webhooks, by webhook and by what came of them";
+        SIGNALS_SENT "marque_ssf_sets_total" Counter, ["stream", "result"],
+            "Security event tokens for streams, by stream and by what came of them";
+        SIGNALS_RECEIVED "marque_ssf_received_total" Counter, ["transmitter", "result"],
+            "Security event tokens of transmitters, by transmitter and by what came of them";
         SINK_PUSHES "marque_audit_sink_pushes_total" Counter, ["trust_domain", "sink", "result"],
             "Pushes of the log to audit sinks, by sink and by what came of them";
         SINK_LAG "marque_audit_sink_lag_records" Gauge, ["trust_domain", "sink"],

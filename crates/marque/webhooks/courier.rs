@@ -1,7 +1,6 @@
 //! Takes messages to one receiver: one after the other, each until it is taken or put aside.
 //!
-//! A replica has its turn for [`cursor::TURN`] and renews it with every step; another one takes over when it does not. Every step
-//! replaces exactly the row that was read, so a replica that lost its turn moves nothing.
+//! A replica serves while it has its turn.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use super::message::Message;
 use super::state::{CURSORS, DEAD, DeadLetter};
 use super::{DeadLetterView, Hook, WebhookView, Webhooks};
-use crate::cursor::{self, Cursor, Turn};
+use crate::cursor::{self, Cursor, TurnError};
 use crate::outgoing::{OutgoingError, OutgoingLimits};
 
 /// How often a message is sent before it is put aside.
@@ -57,6 +56,12 @@ pub(crate) enum WebhookError {
 
 impl From<Failure> for WebhookError {
     fn from(error: Failure) -> Self {
+        Self::Unavailable(Box::new(error))
+    }
+}
+
+impl From<TurnError> for WebhookError {
+    fn from(error: TurnError) -> Self {
         Self::Unavailable(Box::new(error))
     }
 }
@@ -105,7 +110,9 @@ impl Webhooks {
     /// Looks at what is next, and takes one message at most.
     async fn step(&self, hook: &Hook, holder: &str) -> Result<Step, WebhookError> {
         let now = self.clock.now();
-        let Some((row, mut cursor)) = self.turn(hook, holder, now).await? else {
+        let Some((row, mut cursor)) =
+            cursor::turn_from_end(&self.store, (CURSORS, &hook.name), holder, now).await?
+        else {
             return Ok(Step::Nothing);
         };
         if let Some(at) = cursor.retry_at.filter(|at| *at > now) {
@@ -152,27 +159,6 @@ impl Webhooks {
             }
         }
         self.moved(&row, &cursor, dead).await
-    }
-
-    /// The cursor, if it is this replica's turn, which is renewed when half of it is over. A webhook that is new begins at
-    /// the end of the log.
-    async fn turn(
-        &self,
-        hook: &Hook,
-        holder: &str,
-        now: Timestamp,
-    ) -> Result<Option<(Kept, Cursor)>, WebhookError> {
-        match cursor::turn(&self.store, (CURSORS, &hook.name), holder, now).await? {
-            Turn::Own(row, cursor) => return Ok(Some((row, cursor))),
-            Turn::Others => {}
-            Turn::Unbegun => {
-                let next = self.store.size().await;
-                let next = next.map_err(|error| WebhookError::Unavailable(Box::new(error)))?;
-                let first = Cursor::first(next, holder, now);
-                cursor::begin(&self.store, (CURSORS, &hook.name), &first).await?;
-            }
-        }
-        Ok(None)
     }
 
     /// Keeps where the cursor is now. Whoever lost the turn meanwhile moves nothing.

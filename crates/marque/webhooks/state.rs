@@ -1,5 +1,4 @@
-//! How far each webhook has come, as every replica sees it: a row with its cursor, whose turn it is, and what failed last;
-//! and a row for each message that was put aside.
+//! What was put aside of each webhook, as every replica sees it, and how operators see a webhook.
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};

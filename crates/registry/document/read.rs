@@ -10,8 +10,8 @@ use super::federation::federations;
 use super::{
     HostSettings, LifetimeSettings, OperatorPrincipal, OperatorRule, TrustDomainDocument,
     approvals, approver_login, attestation, audit, authorization_servers, chat, clients, decisions,
-    denials, identities, oidc_issuers, playbooks, post_checks, resource_servers, ticket_systems,
-    token_service, webhooks, workload_api,
+    denials, identities, oidc_issuers, playbooks, post_checks, resource_servers, ssf,
+    ticket_systems, token_service, webhooks, workload_api,
 };
 use crate::fields::{Fields, Lined, Log, parse};
 use crate::finding::Finding;
@@ -86,6 +86,9 @@ fn document(mut top: Fields<'_, '_>, log: &mut Log<'_>) -> Option<TrustDomainDoc
     let audit = top.optional_table("audit", log);
     let audit =
         audit.map(|table| audit::read(table, name.as_ref(), environment, log)).unwrap_or_default();
+    let ssf_streams = ssf::streams(top.tables("ssf_streams", log), own, log);
+    let ssf_transmitters = top.tables("ssf_transmitters", log);
+    let ssf_transmitters = ssf::transmitters(ssf_transmitters, own, &oidc_issuers, log);
     top.finish(log);
     Some(TrustDomainDocument {
         name: name?,
@@ -119,6 +122,8 @@ fn document(mut top: Fields<'_, '_>, log: &mut Log<'_>) -> Option<TrustDomainDoc
         approvals,
         post_checks,
         audit,
+        ssf_streams,
+        ssf_transmitters,
     })
 }
 

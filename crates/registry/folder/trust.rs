@@ -14,7 +14,7 @@ use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject as _;
 
 use super::{files, read_bytes};
-use crate::document::{BundleEndpointProfile, TrustDomainDocument, boundary};
+use crate::document::{BundleEndpointProfile, SsfDelivery, TrustDomainDocument, boundary};
 use crate::finding::Finding;
 
 /// How many bytes all bundle documents may have together.
@@ -95,7 +95,11 @@ pub(super) fn endpoint_authorities(
     let keys = document.issuer_keys().filter_map(|(_, keys)| keys.ca_file());
     let login = document.approver_login().into_iter().map(|login| login.ca_file());
     let webhooks = document.webhooks().iter().filter_map(|webhook| webhook.ca_file());
-    let files = bundles.chain(keys).chain(login).chain(webhooks);
+    let streams = document.ssf_streams().iter().filter_map(|stream| match stream.delivery() {
+        SsfDelivery::Push { ca_file, .. } => ca_file.as_deref(),
+        SsfDelivery::Poll => None,
+    });
+    let files = bundles.chain(keys).chain(login).chain(webhooks).chain(streams);
     for ca_file in files.filter(|ca_file| !ca_file.is_absolute()) {
         let file = folder.join(ca_file);
         let Some(bytes) = read_bytes(&file, findings) else { continue };

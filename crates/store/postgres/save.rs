@@ -329,9 +329,9 @@ async fn kept(transaction: &Transaction<'_>, batch: &Batch) -> Result<(), Failur
 }
 
 async fn kills(transaction: &Transaction<'_>, changes: &Changes) -> Result<(), Failure> {
-    for kill in &changes.kills {
+    for record in &changes.kills {
         let insert = "INSERT INTO kills (epoch, document) VALUES ($1, $2::text::json)";
-        execute(transaction, insert, &[&signed(kill.epoch), &document(kill)?]).await?;
+        execute(transaction, insert, &[&signed(record.epoch()), &document(record)?]).await?;
     }
     Ok(())
 }

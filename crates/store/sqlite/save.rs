@@ -244,8 +244,8 @@ fn kept(connection: &Connection, batch: &Batch) -> Result<(), Failure> {
 fn kills(connection: &Connection, changes: &Changes) -> Result<(), Failure> {
     let mut insert =
         connection.prepare_cached("INSERT INTO kills (epoch, document) VALUES (?1, ?2)")?;
-    for kill in &changes.kills {
-        insert.execute(params![signed(kill.epoch), document(kill)?])?;
+    for record in &changes.kills {
+        insert.execute(params![signed(record.epoch()), document(record)?])?;
     }
     Ok(())
 }

@@ -299,7 +299,7 @@ fn the_queue_of_approvers_is_found_by_its_state_alone() {
 
 #[test]
 fn a_kill_does_not_wait_for_the_runtimes_threads_for_blocking_work() {
-    use marque_intent::{IntentStore, KillScope, NewKill, Reason};
+    use marque_intent::{IntentStore, KillMode, KillScope, NewKill, Reason};
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("marque.sqlite");
     let domain = "prod.example.org".parse().unwrap();
@@ -313,7 +313,8 @@ fn a_kill_does_not_wait_for_the_runtimes_threads_for_blocking_work() {
     let (release, held) = std::sync::mpsc::channel::<()>();
     runtime.spawn_blocking(move || held.recv());
     let reason = Reason::new("drill").unwrap();
-    let kill = NewKill { scope: KillScope::All, reason, actor: "operator:alice(1000)".to_owned() };
+    let (mode, actor) = (KillMode::Stop, "operator:alice(1000)".to_owned());
+    let kill = NewKill { scope: KillScope::All, mode, reason, actor, expires_at: None };
     let state = runtime.block_on(store.kill(kill, Timestamp::UNIX_EPOCH)).unwrap();
     assert_eq!(state.epoch, 1);
     let journal = std::fs::read_to_string(journal_path(&path)).unwrap();
@@ -323,7 +324,7 @@ fn a_kill_does_not_wait_for_the_runtimes_threads_for_blocking_work() {
 
 #[tokio::test]
 async fn a_kill_does_not_wait_for_a_database_that_does_not_answer() {
-    use marque_intent::{IntentStore, KillScope, NewKill, Reason};
+    use marque_intent::{IntentStore, KillMode, KillScope, NewKill, Reason};
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("marque.sqlite");
     let domain = "prod.example.org".parse().unwrap();
@@ -331,7 +332,8 @@ async fn a_kill_does_not_wait_for_a_database_that_does_not_answer() {
     let holder = Connection::open(&path).unwrap();
     holder.execute_batch("BEGIN IMMEDIATE").unwrap();
     let reason = Reason::new("drill").unwrap();
-    let kill = NewKill { scope: KillScope::All, reason, actor: "operator:alice(1000)".to_owned() };
+    let (mode, actor) = (KillMode::Stop, "operator:alice(1000)".to_owned());
+    let kill = NewKill { scope: KillScope::All, mode, reason, actor, expires_at: None };
     let state = store.kill(kill, Timestamp::UNIX_EPOCH).await.unwrap();
     assert_eq!(state.epoch, 1);
     assert_eq!(kills(&holder).unwrap().epoch, 0);

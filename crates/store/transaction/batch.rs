@@ -10,7 +10,8 @@ use marque_authority::AuthorityRecord;
 use marque_exchange::{Deferral, SingleUse, StatusKey, TokenId, TokenRecord};
 use marque_intent::pace::{PaceKey, PaceRow};
 use marque_intent::{
-    DenialId, DenialRecord, Digest, Holding, Intent, IntentId, Kill, break_glass_event,
+    Agents, DenialId, DenialRecord, Digest, Holding, Intent, IntentId, KillRecord,
+    break_glass_event,
 };
 use marque_registry::{Entry, EntryId};
 use marque_spiffe::TrustDomain;
@@ -28,6 +29,7 @@ pub(crate) struct Batch {
     trust_domain: TrustDomain,
     view: View,
     pending_kills: Vec<Order>,
+    agents: Option<Arc<dyn Agents>>,
     changes: Changes,
 }
 
@@ -50,7 +52,7 @@ pub(crate) struct Changes {
     /// By key, as the last plan left them.
     pub(crate) pace: BTreeMap<PaceKey, PaceRow>,
     pub(crate) denials: Vec<DenialRecord>,
-    pub(crate) kills: Vec<Kill>,
+    pub(crate) kills: Vec<KillRecord>,
     /// By slot, the last one of each.
     pub(crate) authorities: BTreeMap<String, AuthorityRecord>,
     /// To be deleted before the others are created.
@@ -168,18 +170,19 @@ impl Batch {
     pub(crate) fn new(
         (trust_domain, status_key): (&TrustDomain, &StatusKey),
         loaded: Loaded,
-        pending_kills: Vec<Order>,
+        (pending_kills, agents): (Vec<Order>, Option<Arc<dyn Agents>>),
         now: Timestamp,
     ) -> Self {
         // Whole microseconds, which is what the head keeps: time must not go back when it is read again.
         let now = Timestamp::from_microsecond(micros(now)).unwrap_or(now);
         let now = recorded_time(loaded.head.recorded, now);
-        let in_force = effective(&loaded.kills, &pending_kills);
+        let in_force = effective(&loaded.kills, &pending_kills).with_agents(agents.clone());
         let view = View { loaded, in_force, status_key: status_key.clone(), now };
         let mut batch = Self {
             trust_domain: trust_domain.clone(),
             view,
             pending_kills: pending_kills.clone(),
+            agents,
             changes: Changes::default(),
         };
         for order in pending_kills {
@@ -352,9 +355,8 @@ impl Batch {
 
     fn take_kill(&mut self, order: Order) {
         let kills = &mut self.view.loaded.kills;
-        *kills = kills.after(order.kill, order.at);
-        self.changes.kills.extend(kills.kills.last().cloned());
+        self.changes.kills.push(kills.take(order.what, order.at));
         self.view.loaded.head.kill_epoch = kills.epoch;
-        self.view.in_force = effective(kills, &self.pending_kills);
+        self.view.in_force = effective(kills, &self.pending_kills).with_agents(self.agents.clone());
     }
 }

@@ -3,10 +3,10 @@
 use jiff::Timestamp;
 use marque_exchange::{
     Derivation, Derived, Ended, MAX_DERIVED_TOKENS, MAX_KEPT_DERIVED_TOKENS, TokenRecord, TokenUse,
-    in_transaction, is_live, use_up,
+    in_transaction, is_live, is_not_stopped, use_up,
 };
 use marque_intent::pace::{Family, PaceKey};
-use marque_intent::{Denial, DenialCode, Derive as IntentDerive, Intent};
+use marque_intent::{Denial, DenialCode, Derive as IntentDerive, Intent, StopPoint};
 
 use super::open::clock_is_safe;
 use super::pace::may_exchange;
@@ -115,12 +115,16 @@ impl Derive {
         is_live(parent, intent, view.kills(), *now)?;
         // A kill of the new holder, too: it may be none of those before it.
         is_live(token, intent, view.kills(), *now)?;
+        is_not_stopped(token, intent, view.kills(), StopPoint::Issue)?;
         let own = token.client == parent.client && token.through == parent.through;
         if !own && !token.through.iter().eq(parent.holders()) {
             return Err(stranger("the token does not continue the chain of its parent"));
         }
         if parent.root.is_some() && token.root != parent.root {
             return Err(stranger("the token is on another's behalf than its parent"));
+        }
+        if token.ancestors != parent.line() {
+            return Err(stranger("the token is of another line than its parent"));
         }
         let audiences = token.kind.may_be_for(&token.audiences, parent);
         let bound = parent.confirmation.is_none() || token.confirmation.is_some();

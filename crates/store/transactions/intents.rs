@@ -7,7 +7,7 @@ use marque_audit::{Event, EventKind};
 use marque_intent::pace::{Kept, PaceKey, Refused, Repeated};
 use marque_intent::{
     ApprovalLimits, Denial, DenialClass, DenialCode, DenialId, DenialRecord, IdempotencyKey,
-    Intent, IntentChange, IntentId, State, Submitted,
+    Intent, IntentChange, IntentId, State, StopPoint, Submitted,
 };
 
 use marque_spiffe::SpiffeId;
@@ -76,7 +76,7 @@ impl Transaction for Submit {
     }
 
     fn plan(&self, view: &View) -> Result<Plan<Self::Answer>, Failure> {
-        if let Some(code) = view.kills().stops_grant(self.intent.grant()) {
+        if let Some(code) = view.kills().stops_grant(self.intent.grant(), StopPoint::Ask) {
             return Ok(Plan::nothing(Err(SubmitRefusal::Killed(code))));
         }
         match answered(self.idempotency.as_ref(), view)? {
@@ -349,7 +349,7 @@ impl Change {
         if let Err(denial) = clock_is_safe(view, self.now) {
             return Some(denial);
         }
-        let code = view.kills().stops_grant(intent.grant())?;
+        let code = view.kills().stops_grant(intent.grant(), StopPoint::Ask)?;
         Some(Denial::new(code, "stopped by the kill switch"))
     }
 

@@ -1,8 +1,9 @@
 //! What is only kept: events without another effect, kills, authorities and checkpoints.
 
+use jiff::Timestamp;
 use marque_audit::{Event, EventKind, StoredCheckpoint};
 use marque_authority::AuthorityRecord;
-use marque_intent::KillScope;
+use marque_intent::{KillOrder, KillRecord, KillScope, KillState, NewKill, NewLift};
 
 use crate::Failure;
 use crate::journal::Order;
@@ -25,7 +26,7 @@ impl Transaction for Append {
     }
 }
 
-/// Records a kill that is in force already; recording it twice changes nothing.
+/// Records a kill or a lift that is in force already; recording it twice changes nothing.
 #[derive(Debug)]
 pub(crate) struct RecordKill {
     pub(crate) order: Order,
@@ -38,29 +39,89 @@ impl Transaction for RecordKill {
 
     fn plan(&self, view: &View) -> Result<Plan<()>, Failure> {
         let recorded = view.recorded_kills();
-        if recorded.kills.iter().any(|kill| self.order.became(kill)) {
+        if recorded.history().iter().any(|record| self.order.became(record)) {
             return Ok(Plan::nothing(()));
         }
-        let event = kill_event(&self.order, recorded.epoch + 1)?;
+        let event = event_of(&self.order, recorded)?;
         let writes =
             Writes { events: vec![event], kills: vec![self.order.clone()], ..Writes::default() };
         Ok(Plan { answer: (), writes })
     }
 }
 
-fn kill_event(order: &Order, epoch: u64) -> Result<Event, Failure> {
-    let Order { kill, at } = order;
-    // `{"scope": …, "selector": …}`, as the kill itself is written.
-    let scope = serde_json::to_value(&kill.scope).map_err(Failure::encode)?;
-    let event = Event::new(EventKind::Kill, *at)
-        .with_actor(kill.actor.clone())
+fn event_of(order: &Order, recorded: &KillState) -> Result<Event, Failure> {
+    let epoch = recorded.epoch + 1;
+    match &order.what {
+        KillOrder::Kill(kill) => {
+            let event = kill_event(kill, order.at, epoch)?;
+            Ok(match order.what.clone().record(order.at, epoch) {
+                KillRecord::Kill(kill) => event.with_detail("id", kill.id().as_str()),
+                KillRecord::Lift(_) => event,
+            })
+        }
+        KillOrder::Lift(lift) => lift_event(lift, order.at, recorded, epoch),
+    }
+}
+
+fn kill_event(kill: &NewKill, at: Timestamp, epoch: u64) -> Result<Event, Failure> {
+    let NewKill { scope, mode, reason, actor, expires_at } = kill;
+    let event = Event::new(EventKind::Kill, at)
+        .with_actor(actor.clone())
         .with_epoch(epoch)
-        .with_detail("kill", scope)
-        .with_detail("reason", kill.reason.as_str());
-    Ok(match &kill.scope {
+        .with_detail("kill", scope_value(scope)?)
+        .with_detail("mode", mode.as_str())
+        .with_detail("reason", reason.as_str());
+    let event = match expires_at {
+        Some(end) => event.with_detail("ends_at", end.to_string()),
+        None => event,
+    };
+    Ok(about(event, scope))
+}
+
+fn lift_event(
+    lift: &NewLift,
+    at: Timestamp,
+    recorded: &KillState,
+    epoch: u64,
+) -> Result<Event, Failure> {
+    let NewLift { lifts, to, reason, actor, confirmed_by } = lift;
+    let event = Event::new(EventKind::KillLifted, at)
+        .with_actor(actor.clone())
+        .with_epoch(epoch)
+        .with_detail("lifts", lifts.as_str())
+        .with_detail("reason", reason.as_str());
+    let event = match to {
+        Some(mode) => event.with_detail("mode", mode.as_str()),
+        None => event,
+    };
+    let event = match confirmed_by {
+        Some(person) => event.with_detail("confirmed_by", person.as_str()),
+        None => event,
+    };
+    match recorded.find(lifts) {
+        Some(kill) => {
+            let event = event
+                .with_detail("kill", scope_value(&kill.scope)?)
+                .with_detail("kill_epoch", kill.epoch);
+            Ok(about(event, &kill.scope))
+        }
+        None => Ok(event),
+    }
+}
+
+/// `{"scope": …, "selector": …}`, as the kill itself is written.
+fn scope_value(scope: &KillScope) -> Result<serde_json::Value, Failure> {
+    serde_json::to_value(scope).map_err(Failure::encode)
+}
+
+/// The event with what of the scope records have fields for.
+fn about(event: Event, scope: &KillScope) -> Event {
+    match scope {
         KillScope::Agent(agent) => event.with_agent(agent.clone()),
-        KillScope::Playbook(_) | KillScope::TrustDomain | KillScope::All => event,
-    })
+        KillScope::Grant(intent) => event.with_intent(intent.as_str()),
+        KillScope::Credential(token) => event.with_token_id(token.as_str()),
+        _ => event,
+    }
 }
 
 /// Keeps the record of an authority, unless its slot has one: the first stays.

@@ -6,9 +6,11 @@ use super::open::{admit_use, clock_is_safe, end_below};
 use super::pace::may_exchange;
 use crate::Failure;
 use crate::transaction::{Keys, Plan, Transaction, View, Writes};
-use marque_exchange::{Deferral, DeferralState, RedeemError, Redeemed, Redemption, in_transaction};
+use marque_exchange::{
+    Deferral, DeferralState, RedeemError, Redeemed, Redemption, in_transaction, is_not_stopped,
+};
 use marque_intent::pace::{Family, PaceKey};
-use marque_intent::{Denial, DenialCode, Holding, IntentId, OpenBy, Use};
+use marque_intent::{Denial, DenialCode, Holding, IntentId, OpenBy, StopPoint, Use};
 
 /// Redeems one use.
 #[derive(Debug)]
@@ -77,8 +79,8 @@ impl Transaction for Redeem {
                 "the token is of another intent or agent",
             );
         }
-        if let Some(code) = view.kills().stops_grant(intent.grant()) {
-            return refused(code, "the kill switch stops the grant");
+        if let Err(denial) = is_not_stopped(token, intent, view.kills(), StopPoint::Issue) {
+            return Ok(Plan::nothing(Err(NotRedeemed::Refused(denial))));
         }
         if let Err(denial) = may_exchange(agent, view)? {
             return Ok(Plan::nothing(Err(NotRedeemed::Refused(denial))));

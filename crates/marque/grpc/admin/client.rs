@@ -7,7 +7,6 @@ use futures::stream::BoxStream;
 use futures::{StreamExt, TryStreamExt};
 use jiff::Timestamp;
 use marque_audit::completeness::KeptToken;
-use marque_intent::kill::KillScope;
 use marque_intent::{Narrowing, Posture, PostureScope, PostureSignal, State};
 use marque_registry::NewEntry;
 use tonic::transport::Channel;
@@ -16,9 +15,11 @@ use super::super::client::{CallError, connect};
 use super::super::proto::admin as proto;
 use super::super::proto::admin::admin_client::AdminClient as Client;
 use super::super::time::{duration, timestamp};
+use super::door::NewKillOrder;
 use super::messages;
 use super::pace::{RefusalView, StandingView};
 use crate::sinks::SinkView;
+use crate::ssf::SignalView;
 use crate::webhooks::WebhookView;
 
 use super::view::{
@@ -393,12 +394,14 @@ impl AdminClient {
     ///
     /// # Errors
     /// As [`Self::status`].
-    pub async fn kill(
-        &mut self,
-        scope: &KillScope,
-        reason: String,
-    ) -> Result<KillStateView, CallError> {
-        let request = proto::KillRequest { scope: Some(messages::kill_scope(scope)), reason };
+    pub async fn kill(&mut self, order: &NewKillOrder) -> Result<KillStateView, CallError> {
+        let NewKillOrder { scope, mode, reason, expires_at } = order;
+        let request = proto::KillRequest {
+            scope: Some(messages::kill_scope(scope)),
+            reason: reason.to_string(),
+            mode: mode.to_string(),
+            expires_at: expires_at.map(timestamp),
+        };
         let proto::KillResponse { state } = self.inner.kill(request).await?.into_inner();
         state.ok_or(CallError::Malformed("state"))?.try_into()
     }
@@ -497,6 +500,31 @@ impl AdminClient {
         let proto::ListAuditSinksResponse { sinks } =
             self.inner.list_audit_sinks(request).await?.into_inner();
         Ok(sinks.into_iter().map(Into::into).collect())
+    }
+
+    /// The streams and transmitters of shared signals.
+    ///
+    /// # Errors
+    /// As [`Self::status`], and when the daemon is of another version.
+    pub async fn signals(&mut self) -> Result<Vec<SignalView>, CallError> {
+        let answer = self.inner.list_signals(proto::ListSignalsRequest {}).await?.into_inner();
+        let proto::ListSignalsResponse { signals } = answer;
+        signals.into_iter().map(SignalView::try_from).collect()
+    }
+
+    /// Sends a stream's receiver an event that says nothing but that events arrive.
+    ///
+    /// # Errors
+    /// As [`Self::status`].
+    pub async fn verify_signals(
+        &mut self,
+        name: String,
+        state: Option<String>,
+    ) -> Result<(), CallError> {
+        let request = proto::VerifySignalStreamRequest { name, state };
+        let answer = self.inner.verify_signal_stream(request).await?.into_inner();
+        let proto::VerifySignalStreamResponse {} = answer;
+        Ok(())
     }
 
     /// Sends a webhook a message of no event.

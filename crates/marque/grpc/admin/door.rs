@@ -8,7 +8,7 @@ use futures::future::BoxFuture;
 use jiff::Timestamp;
 use marque_audit::{LogStore, VerifierKey};
 use marque_exchange::{TokenId, TokenRecord};
-use marque_intent::kill::{KillScope, KillState};
+use marque_intent::kill::{KillMode, KillScope, KillState};
 use marque_intent::pace::{Family, Standing};
 use marque_intent::{
     Approver, ChangeError, Decider, DecisionRecord, Denial, DenialCode, DenialFilter, DenialId,
@@ -22,6 +22,7 @@ use marque_spiffe::{SelectorSet, SpiffeId};
 use crate::approvers::{DecisionError, Told, Word};
 use crate::identities::{Denials, SharedIdentities};
 use crate::sinks::SinkView;
+use crate::ssf::SignalView;
 use crate::telemetry::health::NotReady;
 use crate::webhooks::WebhookView;
 
@@ -32,6 +33,19 @@ pub struct NewPosture {
     pub scope: PostureScope,
     /// How alert.
     pub posture: Posture,
+    /// Why.
+    pub reason: Reason,
+    /// When it ends by itself.
+    pub expires_at: Option<Timestamp>,
+}
+
+/// A kill as somebody orders it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewKillOrder {
+    /// Whom.
+    pub scope: KillScope,
+    /// How far.
+    pub mode: KillMode,
     /// Why.
     pub reason: Reason,
     /// When it ends by itself.
@@ -172,8 +186,7 @@ pub trait AdminDoor: Debug + Send + Sync {
     /// Stops issuance and use at once.
     fn kill(
         &self,
-        scope: KillScope,
-        reason: Reason,
+        order: NewKillOrder,
         operator: Operator,
     ) -> BoxFuture<'_, Result<Arc<KillState>, AdminError>>;
 
@@ -201,6 +214,16 @@ pub trait AdminDoor: Debug + Send + Sync {
 
     /// Where the log is pushed, and how far each has come.
     fn audit_sinks(&self) -> BoxFuture<'_, Result<Vec<SinkView>, AdminError>>;
+
+    /// The streams and transmitters of shared signals, and how far each has come.
+    fn signals(&self) -> BoxFuture<'_, Result<Vec<SignalView>, AdminError>>;
+
+    /// Sends a stream's receiver an event that says nothing but that events arrive, with what it is to hear again.
+    fn verify_signals(
+        &self,
+        stream: String,
+        state: Option<String>,
+    ) -> BoxFuture<'_, Result<(), AdminError>>;
 
     /// Sends a webhook a message of no event.
     fn test_webhook(&self, name: String) -> BoxFuture<'_, Result<(), AdminError>>;
@@ -325,6 +348,9 @@ pub enum AdminError {
     /// The registration's rules refuse it.
     #[error("the entry is refused")]
     Entry(#[source] RegistryError),
+    /// The receiver of a stream did not take an event.
+    #[error("{0}")]
+    EventNotTaken(String),
     /// A webhook's receiver did not take a message.
     #[error("{0}")]
     NotTaken(String),

@@ -5,7 +5,7 @@
 
 use jiff::Timestamp;
 use marque_attest::{Attestation, Fingerprint, Found, ProcessPin, Survey};
-use marque_intent::kill::KillScope;
+use marque_intent::kill::StopPoint;
 use marque_registry::{Entry, Missing, NearEntry};
 use marque_spiffe::{Selector, SelectorSet};
 use marque_workload::IdentityUser;
@@ -91,8 +91,12 @@ impl Explained<'_> {
         let (registry, selectors) = (self.door.registry(), self.survey.selectors());
         let earned = registry.entries_for(&selectors);
         let kills = self.door.kill_state();
-        let stopping =
-            kills.kills.iter().filter(|kill| earned.iter().any(|entry| stops(&kill.scope, entry)));
+        let stopping = kills.kills.iter().filter(|kill| {
+            let alone = kills.only(kill);
+            let stops =
+                |entry: &Entry| alone.stops_agent(entry.spiffe_id(), StopPoint::Issue).is_some();
+            earned.iter().any(|entry| stops(entry))
+        });
         let settings = *self.door.document().workload_api();
         let fingerprint = |attestation: &Attestation| looks(&attestation.selectors).to_string();
         proto::ExplainProcessResponse {
@@ -132,7 +136,8 @@ impl Explained<'_> {
                 "an attestor failed, and nobody is attested in part".to_owned(),
             ));
         }
-        if let Some(code) = self.door.kill_state().stops_agent(entry.spiffe_id()) {
+        if let Some(code) = self.door.kill_state().stops_agent(entry.spiffe_id(), StopPoint::Issue)
+        {
             return Some(("killed", format!("stopped by the kill switch (`{}`)", code.as_str())));
         }
         if entry.has_expired(self.door.now()) {
@@ -148,14 +153,6 @@ impl Explained<'_> {
         );
         let pids = &holder.pids;
         Some((IDENTITY_SHARED, format!("held by {} (pids {pids:?}) {until}", holder.fingerprint)))
-    }
-}
-
-fn stops(scope: &KillScope, entry: &Entry) -> bool {
-    match scope {
-        KillScope::Agent(agent) => agent == entry.spiffe_id(),
-        KillScope::TrustDomain | KillScope::All => true,
-        KillScope::Playbook(_) => false,
     }
 }
 

@@ -178,18 +178,20 @@ pub(super) fn posture_scope(scope: &PostureScope) -> proto::KillScope {
 }
 
 pub(super) fn kill_state(state: &KillState) -> proto::KillState {
-    let KillState { epoch, kills } = state;
-    proto::KillState { epoch: *epoch, kills: kills.iter().map(kill).collect() }
+    proto::KillState { epoch: state.epoch, kills: state.kills.iter().map(kill).collect() }
 }
 
 pub(super) fn kill(kill: &Kill) -> proto::KillRecord {
-    let Kill { scope, reason, actor, at, epoch } = kill;
+    let Kill { scope, mode, reason, actor, expires_at, at, epoch } = kill;
     proto::KillRecord {
         scope: Some(kill_scope(scope)),
         reason: reason.to_string(),
         actor: actor.clone(),
         at: Some(timestamp(*at)),
         epoch: *epoch,
+        id: kill.id().to_string(),
+        mode: mode.to_string(),
+        expires_at: expires_at.map(timestamp),
     }
 }
 
@@ -200,6 +202,10 @@ pub(super) fn kill_scope(scope: &KillScope) -> proto::KillScope {
         KillScope::Playbook(playbook) => Scope::Playbook(playbook.to_string()),
         KillScope::TrustDomain => Scope::TrustDomain(proto::TrustDomainScope {}),
         KillScope::All => Scope::All(proto::AllScope {}),
+        other => Scope::Selected(proto::SelectedScope {
+            kind: other.kind().to_owned(),
+            selector: other.selector().unwrap_or_default(),
+        }),
     };
     proto::KillScope { scope: Some(scope) }
 }

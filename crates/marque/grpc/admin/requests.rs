@@ -1,7 +1,7 @@
 //! From messages of the admin API to the domain's types. What does not parse is refused with the field's name.
 
 use marque_exchange::TokenId;
-use marque_intent::kill::KillScope;
+use marque_intent::kill::{KillMode, KillScope};
 use marque_intent::pace::Family;
 use marque_intent::{
     DenialFilter, DenialId, DenyReason, Digest, IntentFilter, IntentId, ListOrder, OpenBy,
@@ -13,7 +13,7 @@ use tonic::Status;
 
 use super::super::proto::admin as proto;
 use super::super::time::{from_duration, from_timestamp};
-use super::door::NewPosture;
+use super::door::{NewKillOrder, NewPosture};
 use crate::error;
 
 pub(super) fn intent_id(id: &str) -> Result<IntentId, Status> {
@@ -167,7 +167,29 @@ pub(super) fn kill_scope(scope: Option<proto::KillScope>) -> Result<KillScope, S
         Scope::Playbook(playbook) => parse("playbook", &playbook).map(KillScope::Playbook),
         Scope::TrustDomain(proto::TrustDomainScope {}) => Ok(KillScope::TrustDomain),
         Scope::All(proto::AllScope {}) => Ok(KillScope::All),
+        Scope::Selected(proto::SelectedScope { kind, selector }) => {
+            KillScope::parse(&kind, Some(&selector))
+                .map_err(|error| error::malformed_field("scope", &error))
+        }
     }
+}
+
+/// An order to stop somebody.
+pub(super) fn kill(request: proto::KillRequest) -> Result<NewKillOrder, Status> {
+    let proto::KillRequest { scope, reason: why, mode, expires_at } = request;
+    Ok(NewKillOrder {
+        scope: kill_scope(scope)?,
+        mode: kill_mode(&mode)?.unwrap_or_default(),
+        reason: reason(&why)?,
+        expires_at: expires_at
+            .map(|at| from_timestamp(at).ok_or_else(|| error::missing_field("expires_at")))
+            .transpose()?,
+    })
+}
+
+/// A mode; none where the text is empty.
+pub(super) fn kill_mode(mode: &str) -> Result<Option<KillMode>, Status> {
+    if mode.is_empty() { Ok(None) } else { parse("mode", mode).map(Some) }
 }
 
 /// A posture to set: about what, which, why, and until when.
@@ -177,7 +199,7 @@ pub(super) fn posture(request: proto::SetPostureRequest) -> Result<NewPosture, S
         KillScope::Agent(agent) => PostureScope::Agent(agent),
         KillScope::Playbook(playbook) => PostureScope::Playbook(playbook),
         KillScope::TrustDomain => PostureScope::TrustDomain,
-        KillScope::All => return Err(error::missing_field("scope")),
+        _ => return Err(error::missing_field("scope")),
     };
     let expires_at = expires_at
         .map(|at| from_timestamp(at).ok_or_else(|| error::missing_field("expires_at")))

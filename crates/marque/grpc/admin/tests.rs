@@ -9,7 +9,8 @@ use std::time::Duration;
 
 use futures::StreamExt;
 use marque_audit::{Event, EventKind, LogStore};
-use marque_intent::kill::KillScope;
+use marque_intent::Reason;
+use marque_intent::kill::{KillMode, KillScope};
 use marque_intent::{DenialCode, State};
 use marque_registry::{EntryRole, NewEntry};
 use marque_spiffe::Clock;
@@ -23,7 +24,7 @@ use self::door::{FakeDoor, intent};
 use super::super::client::CallError;
 use super::super::serve::{Limits, ServeError};
 use super::super::stage::{PATIENCE, Stage, distinguishing};
-use super::{AdminClient, KillScopeView, RemoteLog, serve_admin};
+use super::{AdminClient, KillScopeView, NewKillOrder, RemoteLog, serve_admin};
 use crate::clock::SystemClock;
 
 const TOKEN: &str = "tok_00000000000000000000000000000001";
@@ -77,7 +78,7 @@ async fn every_general_call(client: &mut AdminClient) -> Vec<(Code, Option<Strin
         refusal(client.playbooks().await),
         refusal(client.playbook("x".to_owned()).await),
         refusal(client.intents(None, None, None).await),
-        refusal(client.kill(&KillScope::TrustDomain, "test".to_owned()).await),
+        refusal(client.kill(&kill(KillScope::TrustDomain, "test")).await),
         refusal(client.kill_state().await),
         refusal(client.log_info().await),
         refusal(client.leaves(0, false).await.map(|_| ())),
@@ -211,7 +212,7 @@ async fn what_does_not_read_is_refused_by_the_name_of_its_field() {
     };
     assert_eq!(kind, Code::InvalidArgument);
     assert!(message.contains("`id`"), "{message}");
-    let kill = desk.client.kill(&KillScope::All, " ".to_owned()).await;
+    let kill = desk.client.kill(&kill(KillScope::All, " ")).await;
     assert_eq!(refusal(kill).0, Code::InvalidArgument);
 }
 
@@ -263,25 +264,36 @@ async fn a_service_under_an_operators_uid_is_no_agent() {
     assert_eq!(desk.client.entries().await.unwrap().len(), 1);
 }
 
+fn kill(scope: KillScope, reason: &str) -> NewKillOrder {
+    let (mode, reason) = (KillMode::Stop, Reason::new(reason).unwrap());
+    NewKillOrder { scope, mode, reason, expires_at: None }
+}
+
+fn view(scope: &str, selector: Option<&str>) -> KillScopeView {
+    KillScopeView { scope: scope.to_owned(), selector: selector.map(ToOwned::to_owned) }
+}
+
 #[tokio::test]
 async fn a_kill_of_each_scope_stands_with_who_and_why() {
     let mut desk = Desk::open().await;
     let scopes = [
         KillScope::Agent("spiffe://test.example.org/agent/a".parse().unwrap()),
         KillScope::Playbook("rotate".parse().unwrap()),
+        KillScope::parse("tool", Some("crm.read")).unwrap(),
         KillScope::TrustDomain,
         KillScope::All,
     ];
     for scope in &scopes {
-        desk.client.kill(scope, "drill".to_owned()).await.unwrap();
+        desk.client.kill(&kill(scope.clone(), "drill")).await.unwrap();
     }
     let state = desk.client.kill_state().await.unwrap();
     let told: Vec<_> = state.kills.iter().map(|kill| kill.scope.clone()).collect();
     let expected = [
-        KillScopeView::Agent("spiffe://test.example.org/agent/a".to_owned()),
-        KillScopeView::Playbook("rotate".to_owned()),
-        KillScopeView::TrustDomain,
-        KillScopeView::All,
+        view("agent", Some("spiffe://test.example.org/agent/a")),
+        view("playbook", Some("rotate")),
+        view("tool", Some("crm.read")),
+        view("trust_domain", None),
+        view("all", None),
     ];
     assert_eq!(told, expected);
     assert_eq!(state.epoch, 4);

@@ -78,6 +78,7 @@ fn token(standing: &TokenStanding) -> proto::Token {
         client,
         through,
         parent,
+        ancestors: _,
         root,
         root_groups: _,
         confirmation,

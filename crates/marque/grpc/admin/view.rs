@@ -428,20 +428,23 @@ pub struct KillView {
     pub at: Option<Timestamp>,
     /// The epoch that it began.
     pub epoch: u64,
+    /// Its id.
+    pub id: String,
+    /// How far it goes now.
+    pub mode: String,
+    /// When it ends by itself, if it does.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub expires_at: Option<Timestamp>,
 }
 
 /// What a kill stops.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[serde(tag = "scope", content = "selector", rename_all = "snake_case")]
-pub enum KillScopeView {
-    /// One agent.
-    Agent(String),
-    /// One playbook.
-    Playbook(String),
-    /// The trust domain.
-    TrustDomain,
-    /// Everything that the daemon serves.
-    All,
+pub struct KillScopeView {
+    /// The kind of its scope.
+    pub scope: String,
+    /// What it selects within it; nothing where it takes everything.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub selector: Option<String>,
 }
 
 /// How the log stands.

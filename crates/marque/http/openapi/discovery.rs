@@ -58,7 +58,11 @@ pub(super) fn paths(issuer: &IssuerUrl) -> Vec<(String, Value)> {
 }
 
 /// A path that hangs below the host of the issuer and not below the issuer.
-fn of_host(issuer: &IssuerUrl, template: String, operation: Operation) -> (String, Value) {
+pub(super) fn of_host(
+    issuer: &IssuerUrl,
+    template: String,
+    operation: Operation,
+) -> (String, Value) {
     let (template, mut item) = path(template, [operation]);
     if let Some(item) = item.as_object_mut().filter(|_| !issuer.path().is_empty()) {
         item.insert("servers".to_owned(), json!([{ "url": issuer.origin() }]));

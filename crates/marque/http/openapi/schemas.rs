@@ -39,6 +39,22 @@ pub(super) fn all(offers: &Offers) -> Map<String, Value> {
         ),
         ("ApproverSession", approver_session()),
         ("TerminalSession", terminal_session()),
+        ("SsfConfiguration", ssf_configuration()),
+        (
+            "SetRefusal",
+            exactly(&json!({ "err": text(), "description": text() }), &["err", "description"]),
+        ),
+        ("PollRequest", poll_request()),
+        (
+            "PollAnswer",
+            exactly(
+                &json!({
+                    "sets": { "type": "object", "additionalProperties": text() },
+                    "moreAvailable": { "type": "boolean" },
+                }),
+                &["sets", "moreAvailable"],
+            ),
+        ),
         (
             "PassedOn",
             exactly(
@@ -375,6 +391,32 @@ fn review() -> Value {
             "approvals_missing": { "type": "integer" },
         },
         "required": ["id", "state", "agent", "grant", "approvals", "approvals_missing"],
+    })
+}
+
+fn ssf_configuration() -> Value {
+    exactly(
+        &json!({
+            "spec_version": text(),
+            "issuer": text(),
+            "jwks_uri": text(),
+            "delivery_methods_supported": { "type": "array", "items": text() },
+            "default_subjects": text(),
+        }),
+        &["spec_version", "issuer", "jwks_uri", "delivery_methods_supported", "default_subjects"],
+    )
+}
+
+fn poll_request() -> Value {
+    let err = json!({ "type": "object", "properties": { "err": text(), "description": text() }, "required": ["err"] });
+    json!({
+        "type": "object",
+        "properties": {
+            "maxEvents": { "type": "integer", "minimum": 0, "maximum": u32::MAX },
+            "returnImmediately": { "type": "boolean" },
+            "ack": { "type": "array", "items": text() },
+            "setErrs": { "type": "object", "additionalProperties": err },
+        },
     })
 }
 

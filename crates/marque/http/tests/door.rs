@@ -337,6 +337,10 @@ impl IssuerDoor for FakeDoor {
         None
     }
 
+    fn signals(&self) -> Option<Arc<crate::ssf::Signals>> {
+        None
+    }
+
     fn find_intent(
         &self,
         agent: AuthenticatedClient,

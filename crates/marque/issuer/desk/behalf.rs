@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 use marque_intent::{
     Denial, DenialCode, ForAgent, Intent, IntentId, IntentStore as _, ParentIntent, Ruling,
+    StopPoint,
 };
 use marque_spiffe::SpiffeId;
 
@@ -30,7 +31,7 @@ impl IntentDesk {
         for link in parent.grant().parent.iter().flat_map(ParentIntent::chain) {
             self.above(&link.id).await?.holds_up(link, now)?;
         }
-        match self.store.kill_state().borrow().stops_grant(parent.grant()) {
+        match self.store.kill_state().borrow().stops_grant(parent.grant(), StopPoint::Ask) {
             Some(code) => Err(Denial::new(code, "the kill switch stops the chain above")),
             None => Ok(parent),
         }

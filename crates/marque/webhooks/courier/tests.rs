@@ -143,7 +143,7 @@ async fn what_nobody_takes_is_put_aside_and_sent_again_when_somebody_says_so() {
     stage.happens().await;
     for tries in 1..MAX_TRIES {
         until("a failure", async || view(&webhooks).await.failed == tries).await;
-        stage.clock.advance(cursor::pause(tries));
+        stage.clock.advance(cursor::pause(tries, cursor::LONGEST_PAUSE));
     }
     until("the end of the tries", async || !view(&webhooks).await.dead.is_empty()).await;
     let aside = view(&webhooks).await;

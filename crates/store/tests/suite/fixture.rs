@@ -71,6 +71,7 @@ fn grant(agent: SpiffeId, uses: u32) -> Grant {
         on_behalf: None,
         delegators: None,
         parent: None,
+        ancestors: Vec::new(),
         emergency: None,
         session: None,
         task: None,
@@ -182,6 +183,7 @@ pub(crate) fn redemption(intent: &Intent, now: Timestamp) -> Redemption {
             kind: TokenKind::AccessToken,
             through: Vec::new(),
             parent: None,
+            ancestors: Vec::new(),
             root: Some(Principal::Agent(intent.agent().clone())),
             root_groups: Default::default(),
             confirmation: None,
@@ -205,6 +207,7 @@ pub(crate) fn derivation(intent: &Intent, parent: &TokenRecord, holder: &str) ->
             client: agent(holder),
             through: parent.holders().cloned().collect(),
             parent: Some(parent.id.clone()),
+            ancestors: parent.line(),
             status_index: None,
             ..parent.clone()
         },
@@ -234,7 +237,8 @@ pub(crate) fn proof(number: u32, until: Timestamp) -> SingleUse {
 
 /// An order to stop an agent, unlike every other order.
 pub(crate) fn kill(scope: KillScope) -> NewKill {
-    NewKill { scope, reason: reason(), actor: "operator:alice(1000)".to_owned() }
+    let actor = "operator:alice(1000)".to_owned();
+    NewKill { scope, mode: KillMode::Stop, reason: reason(), actor, expires_at: None }
 }
 
 /// An event with no other effect.

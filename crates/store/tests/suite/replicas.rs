@@ -6,7 +6,7 @@ use std::time::Duration;
 use futures::future::join_all;
 use marque_audit::{EventKind, LogStore};
 use marque_exchange::{Freshness, RedeemError, ReplayStore, TokenLifeStore, TokenStore, is_live};
-use marque_intent::{DenialCode, IntentChange, IntentStore, KillScope, KillState};
+use marque_intent::{DenialCode, IntentChange, IntentStore, KillScope, KillState, StopPoint};
 use tokio::time::timeout;
 
 use crate::engine::{Engine, Postgres};
@@ -107,9 +107,11 @@ async fn a_kill_with_the_number_of_one_that_was_lost_is_heard_and_both_stay_in_f
     engine.execute("UPDATE head SET kill_epoch = 0").await;
     let two = there.kill(kill(KillScope::Agent(agent("b"))), START).await.unwrap();
     assert_eq!((one.epoch, engine.number("SELECT max(epoch) FROM kills").await), (1, 1));
-    assert!(two.stops_agent(&agent("b")).is_some());
+    assert!(two.stops_agent(&agent("b"), StopPoint::Use).is_some());
     let mut heard_here = IntentStore::kill_state(&*here);
-    let both = |state: &KillState| ["a", "b"].map(|name| state.stops_agent(&agent(name)).is_some());
+    let both = |state: &KillState| {
+        ["a", "b"].map(|name| state.stops_agent(&agent(name), StopPoint::Use).is_some())
+    };
     let hears = heard_here.wait_for(|heard| both(heard) == [true, true]);
     timeout(Duration::from_secs(30), hears).await.unwrap().unwrap();
     // With what is written next, everybody has both again.
@@ -134,7 +136,7 @@ async fn a_replica_that_lost_its_connections_hears_and_writes_again() {
     while there.kill(kill(KillScope::Agent(agent("a"))), START).await.is_err() {}
     while there.append(refusal()).await.is_err() {}
     let mut watch = IntentStore::kill_state(&*here);
-    watch.wait_for(|heard| heard.stops_agent(&agent("a")).is_some()).await.unwrap();
+    watch.wait_for(|heard| heard.stops_agent(&agent("a"), StopPoint::Use).is_some()).await.unwrap();
     let size = there.size().await.unwrap();
     here.changed().wait_for(|heard| *heard >= size).await.unwrap();
 }

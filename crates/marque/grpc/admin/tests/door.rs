@@ -7,7 +7,7 @@ use futures::future::BoxFuture;
 use jiff::Timestamp;
 use marque_audit::{LogStore, VerifierKey};
 use marque_exchange::{TokenId, TokenRecord};
-use marque_intent::kill::{KillScope, KillState, NewKill};
+use marque_intent::kill::{KillState, NewKill};
 use marque_intent::pace::{Family, Standing};
 use marque_intent::{
     Appeal, Approval, ApprovalRule, DecisionRecord, Delivery, DenialCode, DenialFilter, DenialId,
@@ -22,12 +22,13 @@ use marque_spiffe::{Clock, Environment, SelectorSet, SpiffeId};
 use marque_testkit::{MemoryLog, SeededRandom};
 
 use super::super::door::{
-    AdminDoor, AdminError, DaemonStatus, NewPosture, Operator, Refusal, TokenStanding,
+    AdminDoor, AdminError, DaemonStatus, NewKillOrder, NewPosture, Operator, Refusal, TokenStanding,
 };
 use crate::approvers::{Told, Word};
 use crate::clock::SystemClock;
 use crate::identities::{Denials, SharedIdentities};
 use crate::sinks::SinkView;
+use crate::ssf::SignalView;
 use crate::telemetry::health::NotReady;
 use crate::webhooks::WebhookView;
 
@@ -312,13 +313,13 @@ impl AdminDoor for FakeDoor {
 
     fn kill(
         &self,
-        scope: KillScope,
-        reason: Reason,
+        order: NewKillOrder,
         operator: Operator,
     ) -> BoxFuture<'_, Result<Arc<KillState>, AdminError>> {
         Box::pin(async move {
             let mut kills = self.kills.lock().unwrap();
-            let order = NewKill { scope, reason, actor: operator.to_string() };
+            let NewKillOrder { scope, mode, reason, expires_at } = order;
+            let order = NewKill { scope, mode, reason, actor: operator.to_string(), expires_at };
             *kills = Arc::new(kills.after(order, SystemClock.now()));
             Ok(Arc::clone(&kills))
         })
@@ -358,6 +359,18 @@ impl AdminDoor for FakeDoor {
 
     fn audit_sinks(&self) -> BoxFuture<'_, Result<Vec<SinkView>, AdminError>> {
         Box::pin(async { Ok(Vec::new()) })
+    }
+
+    fn signals(&self) -> BoxFuture<'_, Result<Vec<SignalView>, AdminError>> {
+        Box::pin(async { Ok(Vec::new()) })
+    }
+
+    fn verify_signals(
+        &self,
+        stream: String,
+        _state: Option<String>,
+    ) -> BoxFuture<'_, Result<(), AdminError>> {
+        Box::pin(async { Err(AdminError::NotFound { what: "stream", id: stream }) })
     }
 
     fn test_webhook(&self, name: String) -> BoxFuture<'_, Result<(), AdminError>> {

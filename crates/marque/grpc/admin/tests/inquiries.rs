@@ -66,7 +66,7 @@ async fn an_identity_that_is_earned_and_withheld_says_why() {
     let mut desk = Desk::open().await;
     let sleeper = sleeper();
     let id = desk.stage.register_for("/agent/sleeper", EntryRole::Agent, &path_of(sleeper.pid()));
-    desk.client.kill(&KillScope::Agent(id), "runs in circles".to_owned()).await.unwrap();
+    desk.client.kill(&super::kill(KillScope::Agent(id), "runs in circles")).await.unwrap();
     let explained = desk.client.explain(sleeper.pid()).await.unwrap();
     assert_eq!(explained.earned[0].withheld_code, "killed", "{explained:?}");
     assert!(!explained.earned[0].issued);

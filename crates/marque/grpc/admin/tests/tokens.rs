@@ -19,6 +19,7 @@ fn standing() -> TokenStanding {
         client: agent("b"),
         through: vec![agent("a")],
         parent: Some("tok_00000000000000000000000000000002".parse().unwrap()),
+        ancestors: Vec::new(),
         root: Some("corp:alice".parse().unwrap()),
         root_groups: Default::default(),
         confirmation: Some(Confirmation::Jkt(Thumbprint::new([0; 32]))),

@@ -334,15 +334,18 @@ impl TryFrom<proto::KillRecord> for KillView {
 
     fn try_from(message: proto::KillRecord) -> Result<Self, CallError> {
         use proto::kill_scope::Scope;
-        let proto::KillRecord { scope, reason, actor, at, epoch } = message;
+        let proto::KillRecord { scope, reason, actor, at, epoch, id, mode, expires_at } = message;
         let proto::KillScope { scope } = scope.ok_or(CallError::Malformed("scope"))?;
-        let scope = match scope.ok_or(CallError::Malformed("scope"))? {
-            Scope::Agent(agent) => KillScopeView::Agent(agent),
-            Scope::Playbook(playbook) => KillScopeView::Playbook(playbook),
-            Scope::TrustDomain(proto::TrustDomainScope {}) => KillScopeView::TrustDomain,
-            Scope::All(proto::AllScope {}) => KillScopeView::All,
+        let (kind, selector) = match scope.ok_or(CallError::Malformed("scope"))? {
+            Scope::Agent(agent) => ("agent".to_owned(), Some(agent)),
+            Scope::Playbook(playbook) => ("playbook".to_owned(), Some(playbook)),
+            Scope::TrustDomain(proto::TrustDomainScope {}) => ("trust_domain".to_owned(), None),
+            Scope::All(proto::AllScope {}) => ("all".to_owned(), None),
+            Scope::Selected(proto::SelectedScope { kind, selector }) => (kind, Some(selector)),
         };
-        Ok(Self { scope, reason, actor, at: at.and_then(from_timestamp), epoch })
+        let scope = KillScopeView { scope: kind, selector };
+        let (at, expires_at) = (at.and_then(from_timestamp), expires_at.and_then(from_timestamp));
+        Ok(Self { scope, reason, actor, at, epoch, id, mode, expires_at })
     }
 }
 

@@ -4,7 +4,7 @@ use futures::future::join_all;
 use marque_audit::EventKind;
 use marque_exchange::{RedeemError, TokenStore};
 use marque_intent::{
-    ChangeError, DenialCode, IntentChange, IntentStore, IntentStoreError, KillScope,
+    ChangeError, DenialCode, IntentChange, IntentStore, IntentStoreError, KillScope, StopPoint,
 };
 use marque_store::Store;
 
@@ -115,7 +115,11 @@ pub(crate) async fn two_kills_at_once_are_two_epochs(engine: impl Engine) {
     let state = TokenStore::kill_state(&*store);
     assert_eq!(state.epoch, 4);
     assert_eq!(state.kills.iter().map(|kill| kill.epoch).collect::<Vec<_>>(), [1, 2, 3, 4]);
-    assert!(["a", "b", "c", "d"].iter().all(|name| state.stops_agent(&agent(name)).is_some()));
+    assert!(
+        ["a", "b", "c", "d"]
+            .iter()
+            .all(|name| state.stops_agent(&agent(name), StopPoint::Use).is_some())
+    );
     assert_eq!(count(&store, EventKind::Kill).await, 4);
     drop(store);
     assert_eq!(TokenStore::kill_state(&*engine.open().await), state);

@@ -1,0 +1,89 @@
+//! What waits for the receiver of a stream, and what it refused: rows that every replica sees.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use marque_ssf::SetClaims;
+use marque_store::{Failure, Kept, KeptChange, Store};
+use serde::{Deserialize, Serialize};
+
+/// The rows of cursors, by the name of the stream.
+pub(super) const CURSORS: &str = "ssf_stream";
+/// How long something waits for a receiver that does not come.
+const WAITS: Duration = Duration::from_hours(7 * 24);
+/// How long what a receiver refused is kept.
+const ASIDE: Duration = Duration::from_hours(14 * 24);
+
+/// A SET that waits.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Waiting {
+    /// The leaf that it is about; absent where it is about none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) leaf: Option<u64>,
+    pub(super) claims: SetClaims,
+}
+
+/// A SET that its receiver refused.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Aside {
+    pub(super) jti: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) leaf: Option<u64>,
+    pub(super) at: Timestamp,
+    /// The code that it answered.
+    pub(super) failure: String,
+}
+
+impl Waiting {
+    /// The row of the `place`th SET of a leaf.
+    pub(super) fn row(
+        self,
+        stream: &str,
+        (seq, part, place): (u64, &str, usize),
+        now: Timestamp,
+    ) -> Result<KeptChange, Failure> {
+        // In the order of leaves, and of each in the order in which it is told: a part is the id of a grant, or empty.
+        let key = format!("{seq:020}/{part}/{place:04}/{}", self.claims.jti());
+        KeptChange::new(&waiting_kind(stream), &key, &self, until(now, WAITS))
+    }
+}
+
+impl Aside {
+    pub(super) fn row(&self, stream: &str) -> Result<KeptChange, Failure> {
+        let key = format!("{}/{}", self.at, self.jti);
+        KeptChange::new(&aside_kind(stream), &key, self, until(self.at, ASIDE))
+    }
+}
+
+/// What waits, the oldest first.
+pub(super) async fn waiting(
+    store: &Store,
+    stream: &str,
+    now: Timestamp,
+) -> Result<Vec<(Kept, Waiting)>, Failure> {
+    let rows = store.all_kept(&waiting_kind(stream), now).await?;
+    rows.into_iter().map(|row| Ok((row.clone(), row.read()?))).collect()
+}
+
+/// What was refused.
+pub(super) async fn aside(
+    store: &Store,
+    stream: &str,
+    now: Timestamp,
+) -> Result<Vec<Aside>, Failure> {
+    store.all_kept(&aside_kind(stream), now).await?.iter().map(Kept::read).collect()
+}
+
+fn waiting_kind(stream: &str) -> String {
+    format!("ssf_waiting/{stream}")
+}
+
+fn aside_kind(stream: &str) -> String {
+    format!("ssf_aside/{stream}")
+}
+
+fn until(now: Timestamp, length: Duration) -> Timestamp {
+    now.checked_add(length).unwrap_or(now)
+}
