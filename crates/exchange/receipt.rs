@@ -3,7 +3,7 @@
 //!
 //! Deliberately absent: receipts, which are made from the log.
 
-use marque_intent::DenialCode;
+use marque_intent::{DenialCode, StopPoint};
 
 use crate::{
     AuthenticatedClient, OAuthError, TokenId, TokenKind, TokenRecord, TokenService, is_live,
@@ -61,7 +61,7 @@ impl TokenService {
     ) -> Result<TokenRecord, ReceiptRefusal> {
         let kills = self.store.current_kills().map_err(unavailable);
         let kills = kills.map_err(ReceiptRefusal::Unavailable)?;
-        if let Some(code) = kills.stops_agent(caller.id()) {
+        if let Some(code) = kills.stops_agent(caller.id(), StopPoint::Use) {
             return Err(ReceiptRefusal::Stopped(code));
         }
         let read = self.store.token(id).await;

@@ -74,8 +74,9 @@ fn action(kind: EventKind) -> &'static str {
         EventKind::IntentPending
         | EventKind::IntentPostChecked
         | EventKind::PolicyObserved
+        | EventKind::KillLiftAsked
         | EventKind::BreakGlassReviewed => "evaluate",
-        EventKind::IntentHeard | EventKind::IdentityShared => "notify",
+        EventKind::IntentHeard | EventKind::IdentityShared | EventKind::SsfReceived => "notify",
         EventKind::IntentApproved
         | EventKind::ApprovalRecorded
         | EventKind::BreakGlassActivated => "allow",
@@ -93,7 +94,7 @@ fn action(kind: EventKind) -> &'static str {
         | EventKind::TokenRevoked => "revoke",
         EventKind::ApprovalNarrowed | EventKind::PostureSet => "update",
         EventKind::CooldownBegan | EventKind::QuarantineBegan | EventKind::Kill => "disable",
-        EventKind::QuarantineReleased => "enable",
+        EventKind::QuarantineReleased | EventKind::KillLifted => "enable",
         EventKind::ApproverLoggedIn | EventKind::ApproverLoginRefused => "authenticate/login",
         EventKind::BreakGlassUsed | EventKind::TokenUsed => "read",
         EventKind::EntryDeleted | EventKind::PayloadErased => "delete",

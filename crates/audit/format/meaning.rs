@@ -31,7 +31,10 @@ pub(super) fn outcome(event: &Event) -> Outcome {
         | EventKind::ApproverLoginRefused
         | EventKind::ChangeRefused
         | EventKind::TokenRefused => Outcome::Failure,
-        EventKind::IntentRequested | EventKind::IntentPending | EventKind::BreakGlassRequested => {
+        EventKind::IntentRequested
+        | EventKind::IntentPending
+        | EventKind::BreakGlassRequested
+        | EventKind::KillLiftAsked => {
             Outcome::Pending
         }
         // Served or refused, as the rule of the trust domain has it.
@@ -63,6 +66,8 @@ pub(super) fn outcome(event: &Event) -> Outcome {
         | EventKind::TokenUsed
         | EventKind::TokenRevoked
         | EventKind::Kill
+        | EventKind::KillLifted
+        | EventKind::SsfReceived
         | EventKind::PostureSet
         | EventKind::PolicyObserved
         | EventKind::SvidIssued
@@ -79,6 +84,9 @@ pub(super) fn outcome(event: &Event) -> Outcome {
 pub fn severity(kind: EventKind) -> Severity {
     match kind {
         EventKind::Kill
+        | EventKind::KillLiftAsked
+        | EventKind::KillLifted
+        | EventKind::SsfReceived
         | EventKind::QuarantineBegan
         | EventKind::BreakGlassRequested
         | EventKind::BreakGlassActivated

@@ -87,6 +87,7 @@ const fn class(kind: EventKind) -> (Class, u32, &'static str) {
             (Class::EntityManagement, 4, "Delete")
         }
         EventKind::Kill => (Class::EntityManagement, 9, "Disable"),
+        EventKind::KillLifted => (Class::EntityManagement, 8, "Enable"),
         EventKind::CooldownBegan | EventKind::QuarantineBegan => {
             (Class::EntityManagement, 12, "Suspend")
         }
@@ -103,6 +104,8 @@ const fn class(kind: EventKind) -> (Class, u32, &'static str) {
         | EventKind::ApprovalNarrowed
         | EventKind::ApprovalRefused
         | EventKind::ChangeRefused
+        | EventKind::KillLiftAsked
+        | EventKind::SsfReceived
         | EventKind::BreakGlassReviewed => (Class::ApiActivity, 3, "Update"),
         EventKind::TokenUsed => (Class::ApiActivity, 99, "Use"),
         EventKind::PolicyObserved => (Class::ApiActivity, 99, "Observe"),

@@ -153,9 +153,12 @@ pub(super) const CSF: [Control; 8] = [
     Control {
         tag: "nist-csf:RS.MI-01",
         title: "Incidents are contained",
-        how: "Kill, quarantine, revocation.",
+        how: "Kill and its lift, quarantine, revocation, and what a transmitter of shared signals says.",
         kinds: &[
             Kind::Kill,
+            Kind::KillLiftAsked,
+            Kind::KillLifted,
+            Kind::SsfReceived,
             Kind::QuarantineBegan,
             Kind::QuarantineReleased,
             Kind::IntentRevoked,
