@@ -253,6 +253,7 @@ pub(crate) fn admin(error: AdminError) -> Status {
         AdminError::NotFound { .. } => Status::not_found(error.to_string()),
         AdminError::Refused(denial) => denied(&denial),
         AdminError::Entry(source) => entry(&source),
+        AdminError::Kill(error) => coded(Code::FailedPrecondition, error.to_string(), error.code()),
         AdminError::NotTaken(message) => {
             coded(Code::FailedPrecondition, message, "webhook_not_taken")
         }

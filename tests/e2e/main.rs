@@ -40,6 +40,8 @@ mod fleet;
 mod identity;
 mod intents;
 mod kill;
+mod kill_lift;
+mod kill_scopes;
 mod life;
 mod minted;
 mod mutual_tls;
