@@ -164,3 +164,8 @@ fn calendars() {
 fn traceparents() {
     over_corpus("traceparent", checks::traceparent);
 }
+
+#[test]
+fn kills() {
+    over_corpus("kill", checks::kill);
+}

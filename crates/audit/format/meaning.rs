@@ -34,9 +34,7 @@ pub(super) fn outcome(event: &Event) -> Outcome {
         EventKind::IntentRequested
         | EventKind::IntentPending
         | EventKind::BreakGlassRequested
-        | EventKind::KillLiftAsked => {
-            Outcome::Pending
-        }
+        | EventKind::KillLiftAsked => Outcome::Pending,
         // Served or refused, as the rule of the trust domain has it.
         EventKind::IdentityShared | EventKind::TokenRevoked if event.code.is_some() => {
             Outcome::Failure

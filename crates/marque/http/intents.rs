@@ -150,7 +150,7 @@ fn no_body(body: Result<Bytes, BytesRejection>) -> Result<(), Box<Response>> {
 }
 
 /// The authenticated bearer of a request.
-struct Caller(AuthenticatedClient);
+pub(super) struct Caller(pub(super) AuthenticatedClient);
 
 impl FromRequestParts<HttpState> for Caller {
     type Rejection = Response;
