@@ -20,7 +20,8 @@ pub(crate) struct Engine {
 pub(crate) async fn all(folder: &Path) -> Vec<Engine> {
     let trust_domain: TrustDomain = "prod.example.org".parse().expect("a trust domain");
     let clock = || Arc::new(FixedClock::new(START));
-    let sqlite = SqliteStore::open(&folder.join("store.sqlite"), &trust_domain, clock());
+    let file = folder.join("store.sqlite");
+    let sqlite = SqliteStore::open(&file, &trust_domain, clock());
     let mut engines = vec![Engine {
         name: "SQLite",
         trust_domain: trust_domain.clone(),

@@ -55,7 +55,9 @@ async fn measure() {
         for callers in CALLERS {
             let append = |at: usize| -> BoxFuture<'static, ()> {
                 let store: Arc<Store> = Arc::clone(&engine.store);
-                Box::pin(async move { drop(store.append(event(at)).await.expect("recorded")) })
+                Box::pin(async move {
+                    store.append(event(at)).await.expect("recorded");
+                })
             };
             print(engine.name, callers, append).await;
         }

@@ -72,3 +72,6 @@ impl TokenService {
         if known { Ok(record) } else { Err(ReceiptRefusal::NotFound) }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -3,9 +3,13 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use jiff::Timestamp;
+use marque_audit::{Event, EventKind, Leaf};
+use marque_spiffe::TrustDomain;
 use serde_json::{Value, json};
 use tokio::process::Command;
 
+use crate::approver_login::Desk;
 use crate::support::daemon::{Daemon, PRODUCTION, RESTARTER, ROTATOR, SECOND_ROTATOR};
 use crate::support::folder;
 use crate::support::http::{Answer, Call, Http};
@@ -15,6 +19,7 @@ use crate::support::oauth::{Client, INGRESS, approved_rotation};
 use crate::support::operator::{Operator, Said, run_marque};
 use crate::support::tokens::claims;
 use crate::support::wait::until;
+use crate::tampering::Copy;
 
 const AUDITOR: &str = "/service/auditor";
 
@@ -243,6 +248,63 @@ async fn proofs_and_checkpoints_verify_with_the_sigstore_library_for_javascript(
             assert_eq!(found[spoiled]["proven"], false, "{spoiled}: {found}");
         }
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn approvers_of_a_named_group_read_the_log_with_their_login() {
+    let Some(modules) = node::modules() else { return };
+    let desk = Desk::start(&modules, "", |trust_domains| {
+        let more = "\n[audit]\nhashes = \"readers\"\nreader_groups = [\"platform-sre\"]\n";
+        folder::append(&trust_domains.join(PRODUCTION), "trust-domain.toml", more);
+    })
+    .await;
+    let rotator = Client::start(&desk.daemon, ROTATOR).await;
+    let url = format!("{}/log/checkpoint", rotator.place.issuer_url);
+    rotator.send(Call::get(&url)).await.expect(401);
+    rotator.send(Call::get(&url).bearer("mqa_nobody")).await.expect(401);
+    rotator.send(Call::get(&url).bearer(&rotator.svid)).await.refused("log_reader_required");
+    let mut alice = desk.log_in("alice").await;
+    let checkpoint = alice.get(&url).await.expect(200);
+    assert!(checkpoint.body.starts_with("prod.example.org/marque/audit\n"), "{checkpoint:?}");
+    assert_eq!(checkpoint.headers["cache-control"], "no-cache");
+    let mut bob = desk.log_in("bob").await;
+    bob.get(&url).await.refused("log_reader_required");
+}
+
+/// A copy of a log that somebody signed although its leaves break the rules.
+fn signed_against_the_rules(folder: &Path) -> String {
+    let trust_domain: TrustDomain = PRODUCTION.parse().expect("a name");
+    let at = Timestamp::UNIX_EPOCH;
+    let issued = |intent: &str| Event::new(EventKind::TokenIssued, at).with_intent(intent);
+    let killed = Event::new(EventKind::Kill, at).with_detail("kill", json!({ "scope": "all" }));
+    let events = [issued("int_1"), killed, issued("int_2")];
+    let leaves: Vec<Leaf> = (0..)
+        .zip(events)
+        .map(|(seq, event)| Leaf::seal(event, &trust_domain, seq, at).expect("a leaf"))
+        .collect();
+    Copy::sign(folder, &leaves)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn everything_that_breaks_the_rules_is_told_and_a_range_is_judged_alone() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let key = signed_against_the_rules(folder.path());
+    let copy = folder.path().display().to_string();
+    let verify = async |more: &[&str]| {
+        alone(&[&["audit", "verify", "--log", &copy, "--key", &key], more].concat()).await
+    };
+    let said = verify(&[]).await;
+    assert_eq!(found(&said), "use_without_grant");
+    let told = said.json();
+    let findings = told["findings"].as_array().expect("findings");
+    let codes: Vec<_> = findings.iter().map(|found| (&found["code"], &found["leaf"])).collect();
+    let (first, second) = (json!("use_without_grant"), json!("use_after_kill"));
+    assert_eq!(codes, [(&first, &json!(0)), (&second, &json!(2))]);
+    assert_eq!((&told["verified"], &told["size"]), (&json!(false), &json!(3)));
+    assert_eq!(found(&verify(&["--from", "1"]).await), "use_after_kill");
+    assert_eq!(found(&verify(&["--to", "1"]).await), "use_without_grant");
+    assert_eq!(verify(&["--from", "1", "--to", "1"]).await.succeeded().json()["verified"], true);
+    assert_eq!(verify(&["--from", "2", "--to", "1"]).await.code, 2);
 }
 
 /// The steps of a path: kinds without their prefix, with how deep each stands.

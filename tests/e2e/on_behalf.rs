@@ -169,7 +169,19 @@ async fn m_23_an_agent_asks_for_another_and_the_chain_is_shown() {
     chain.b.exchange(&child).await.expect(200);
     let shown = chain.daemon.operator(NON_PRODUCTION).json(&["intent", "show", &child]).await;
     assert_eq!(shown["grant"]["parent"]["agent"], json!(chain.a.place.id(RESTARTER.path)));
-    chain.daemon.operator(NON_PRODUCTION).run(&["audit", "verify"]).await.succeeded();
+    let operator = chain.daemon.operator(NON_PRODUCTION);
+    operator.run(&["audit", "verify"]).await.succeeded();
+    // The path of the one above has the one below further in, and its token below that (M 116).
+    let path = operator.run(&["audit", "path", "--grant", &parent]).await.succeeded().out;
+    let depths: Vec<(Value, Value)> = path
+        .lines()
+        .map(|line| serde_json::from_str::<Value>(line).expect("JSON"))
+        .filter(|step| step["event"]["data"]["intent"] == json!(child))
+        .map(|step| (step["event"]["type"].clone(), step["depth"].clone()))
+        .collect();
+    for step in [("org.marque.intent.requested", 1), ("org.marque.token.issued", 2)] {
+        assert!(depths.contains(&(json!(step.0), json!(step.1))), "{step:?}: {path}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -4,7 +4,9 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use marque_audit::{AuditError, Checkpoint, CheckpointSigner, Hash, SignedCheckpoint};
+use marque_audit::{
+    AuditError, Checkpoint, CheckpointSigner, Hash, Leaf, SignedCheckpoint, VerifierKey,
+};
 use ring::signature::{Ed25519KeyPair, KeyPair as _};
 
 use crate::audit::{found, key};
@@ -267,7 +269,7 @@ async fn a_store_that_is_put_back_forks_the_log_and_a_kept_checkpoint_tells() {
 }
 
 /// An exported folder with one bundle.
-struct Copy {
+pub(crate) struct Copy {
     entries: PathBuf,
     hashes: PathBuf,
     checkpoint: PathBuf,
@@ -284,6 +286,31 @@ impl Copy {
             hashes: one_file(&folder.join("tile/0/000.p")),
             checkpoint: folder.join("checkpoint"),
         }
+    }
+
+    /// Makes one of these leaves, signed by a stranger; the key that verifies it.
+    pub(crate) fn sign(folder: &Path, leaves: &[Leaf]) -> String {
+        let place = |kind: &str| folder.join(format!("tile/{kind}/000.p/{}", leaves.len()));
+        let copy = Self {
+            entries: place("entries"),
+            hashes: place("0"),
+            checkpoint: folder.join("checkpoint"),
+        };
+        for file in [&copy.entries, &copy.hashes] {
+            fs::create_dir_all(file.parent().unwrap()).unwrap();
+        }
+        let rows: Vec<Row> = leaves
+            .iter()
+            .map(|leaf| (leaf.hash().as_bytes().to_vec(), leaf.bytes().to_vec()))
+            .collect();
+        copy.write(&rows);
+        let origin = format!("{PRODUCTION}/marque/audit");
+        let hashes: Vec<Hash> = leaves.iter().map(Leaf::hash).collect();
+        let (size, root) = (leaves.len() as u64, marque_audit::merkle::root(&hashes));
+        let stranger = Stranger::new(&origin);
+        let signed = SignedCheckpoint::sign(&Checkpoint { origin, size, root }, &stranger).unwrap();
+        fs::write(&copy.checkpoint, signed.text()).unwrap();
+        VerifierKey::of(&stranger).unwrap().to_string()
     }
 
     fn leaves(&self) -> Vec<Row> {
