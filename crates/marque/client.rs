@@ -4,10 +4,14 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::HeaderValue;
 use rustls::crypto::ring;
 use serde_json::Value;
-use ureq::Agent;
+use ureq::middleware::MiddlewareNext;
 use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig, parse_pem};
+use ureq::{Agent, SendBody};
+
+use crate::config;
 
 /// How long one call may take, connection set-up included.
 const CALL_TIMEOUT: Duration = Duration::from_secs(30);
@@ -97,6 +101,7 @@ impl HttpClient {
             .max_redirects(0)
             .proxy(None)
             .timeout_global(Some(CALL_TIMEOUT))
+            .middleware(traced)
             .build();
         Self { agent: config.new_agent() }
     }
@@ -162,6 +167,18 @@ impl HttpClient {
         }
         answer(url, request.send_json(body))
     }
+}
+
+/// Puts the request into the trace that whoever runs the command has named.
+fn traced(
+    mut request: http::Request<SendBody<'_>>,
+    next: MiddlewareNext<'_>,
+) -> Result<http::Response<ureq::Body>, ureq::Error> {
+    let named = config::traceparent().and_then(|named| HeaderValue::try_from(named).ok());
+    if let Some(named) = named {
+        request.headers_mut().insert("traceparent", named);
+    }
+    next.handle(request)
 }
 
 /// TLS that trusts the certificates in `ca_file` (PEM) and nothing else.

@@ -11,6 +11,7 @@ use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::{Child, Command};
 
 use crate::support::daemon::{Daemon, NON_PRODUCTION, PRODUCTION};
+use crate::support::log;
 use crate::support::oauth::{Client, INGRESS, PREVIEW};
 use crate::support::operator::Said;
 use crate::support::programs::marque;
@@ -49,10 +50,21 @@ impl Tool {
     }
 
     fn spawn(&self, trust_domain: &'static str, arguments: &[&str]) -> Child {
+        self.spawn_in(None, trust_domain, arguments)
+    }
+
+    /// The same, in a trace that its caller names.
+    fn spawn_in(
+        &self,
+        trace: Option<&str>,
+        trust_domain: &'static str,
+        arguments: &[&str],
+    ) -> Child {
         let place = self.daemon.operator(trust_domain).arguments(&[]);
         // What names the daemon and the trust domain, without the form of the output.
         let place = place.iter().take_while(|argument| *argument != "--output");
         Command::new(&self.program)
+            .envs(trace.map(|trace| ("TRACEPARENT", trace)))
             .args(place)
             .args(["token", "request"])
             .args(arguments)
@@ -91,6 +103,22 @@ async fn said(child: Child) -> Said {
         code: output.status.code().unwrap_or(-1),
         out: String::from_utf8(output.stdout).expect("text"),
         err: String::from_utf8(output.stderr).expect("text"),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_trace_goes_from_attestation_through_intent_and_exchange_to_the_log() {
+    const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
+    let tool = Tool::start().await;
+    let asked = ["restart-preview", "--param", "preview=pr-1207"];
+    let trace = format!("00-{TRACE}-00f067aa0ba902b7-01");
+    said(tool.spawn_in(Some(&trace), NON_PRODUCTION, &asked)).await.succeeded();
+    let operator = tool.daemon.operator(NON_PRODUCTION);
+    let leaves = log::export(&operator, &tool.daemon.path("log")).await;
+    let traced = leaves.iter().filter(|leaf| leaf["data"]["trace_id"] == TRACE);
+    let kinds: Vec<_> = traced.filter_map(|leaf| leaf["type"].as_str()).collect();
+    for kind in ["svid.issued", "intent.requested", "intent.approved", "token.issued"] {
+        assert!(kinds.contains(&&*format!("org.marque.{kind}")), "no {kind} in {kinds:?}");
     }
 }
 

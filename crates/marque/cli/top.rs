@@ -119,7 +119,7 @@ fn keyboard() -> mpsc::Receiver<Wish> {
         while !sender.is_closed() {
             let wish = match event::poll(LISTEN) {
                 Ok(false) => continue,
-                Ok(true) => event::read().map(wish),
+                Ok(true) => event::read().map(|event| wish(&event)),
                 Err(error) => Err(error),
             };
             match wish {
@@ -133,13 +133,13 @@ fn keyboard() -> mpsc::Receiver<Wish> {
     wishes
 }
 
-fn wish(event: Event) -> Option<Wish> {
+fn wish(event: &Event) -> Option<Wish> {
     let key = match event {
         Event::Key(key) if key.kind != KeyEventKind::Release => key,
         Event::Resize(..) => return Some(Wish::Redraw),
         _ => return None,
     };
-    let KeyEvent { code, modifiers, .. } = key;
+    let KeyEvent { code, modifiers, .. } = *key;
     match code {
         KeyCode::Char('c') if modifiers.contains(KeyModifiers::CONTROL) => Some(Wish::Quit),
         KeyCode::Char('q') | KeyCode::Esc => Some(Wish::Quit),
@@ -168,7 +168,7 @@ mod tests {
     use super::*;
 
     fn key(code: KeyCode) -> Option<Wish> {
-        wish(Event::Key(KeyEvent::new(code, KeyModifiers::NONE)))
+        wish(&Event::Key(KeyEvent::new(code, KeyModifiers::NONE)))
     }
 
     #[test]
@@ -179,7 +179,7 @@ mod tests {
         assert_eq!(key(KeyCode::Char('w')), Some(Wish::Sort(Sort::Waiting)));
         assert_eq!((key(KeyCode::Char('x')), key(KeyCode::Char('c'))), (None, None));
         let interrupt = KeyEvent::new(KeyCode::Char('c'), KeyModifiers::CONTROL);
-        assert_eq!(wish(Event::Key(interrupt)), Some(Wish::Quit));
-        assert_eq!(wish(Event::Resize(80, 24)), Some(Wish::Redraw));
+        assert_eq!(wish(&Event::Key(interrupt)), Some(Wish::Quit));
+        assert_eq!(wish(&Event::Resize(80, 24)), Some(Wish::Redraw));
     }
 }

@@ -18,6 +18,7 @@ use super::super::client::{CallError, connect};
 use super::super::proto::workload as proto;
 use super::super::proto::workload::spiffe_workload_api_client::SpiffeWorkloadApiClient;
 use super::SECURITY_HEADER;
+use crate::config;
 
 /// A client of one Workload API socket.
 #[derive(Debug)]
@@ -257,6 +258,10 @@ struct SecurityHeader;
 impl Interceptor for SecurityHeader {
     fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, tonic::Status> {
         request.metadata_mut().insert(SECURITY_HEADER, MetadataValue::from_static("true"));
+        // The trace that whoever runs the command has named.
+        if let Some(named) = config::traceparent().and_then(|named| named.parse().ok()) {
+            request.metadata_mut().insert("traceparent", named);
+        }
         Ok(request)
     }
 }
