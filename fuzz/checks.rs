@@ -26,6 +26,7 @@ use marque_intent::{
     Playbook, Requester, Rights, Schedule, Severity, Standing, Wanted, Window, lint, playbook_diff,
     resolve,
 };
+use marque_inventory::{FingerprintKey, Format, MAX_FOUND};
 use marque_spiffe::{
     Bundle, BundleMap, BundleSource as _, Environment, SpiffeId, TrustDomain, UnverifiedJwtSvid,
     UnverifiedWitSvid, UnverifiedX509Svid,
@@ -77,6 +78,36 @@ pub(crate) fn security_event(bytes: &[u8]) {
     assert_eq!(Subject::parse(&subject.to_value()).as_ref(), Ok(subject));
     let event = set.dangerous_unverified_event();
     assert_eq!(EventType::of_uri(&event.kind().uri()), Some(event.kind()));
+}
+
+/// A file of credentials, whatever its format, is refused or gives a bounded number of them; what is shown of a secret has a
+/// fixed length. The first byte says which format it is read as.
+pub(crate) fn inventory_file(bytes: &[u8]) {
+    const FORMATS: [Format; 12] = [
+        Format::AwsCredentials,
+        Format::AwsConfig,
+        Format::GoogleCloud,
+        Format::Kubeconfig,
+        Format::Netrc,
+        Format::Npmrc,
+        Format::Pypirc,
+        Format::DockerConfig,
+        Format::GithubWorkflow,
+        Format::GitlabCi,
+        Format::Environment,
+        Format::GitCredentials,
+    ];
+    let Some((first, text)) = bytes.split_first() else { return };
+    let place = usize::from(first.wrapping_sub(b'a'));
+    let Some(format) = FORMATS.get(place) else { return };
+    let Ok(found) = format.parse(text) else { return };
+    assert!(found.len() <= MAX_FOUND);
+    let key = FingerprintKey::new(&[7; 16]).expect("a key");
+    for one in &found {
+        assert!(!one.reach.is_empty());
+        let shown = one.secret.as_ref().map(|secret| key.fingerprint(secret).to_string());
+        assert!(shown.is_none_or(|shown| shown.len() == 16));
+    }
 }
 
 /// A bundle that is accepted and written is the same bundle (TB-1 to TB-5), and within its limits.

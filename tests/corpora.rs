@@ -66,6 +66,11 @@ fn security_events() {
 }
 
 #[test]
+fn inventory_files() {
+    over_corpus("inventory_file", checks::inventory_file);
+}
+
+#[test]
 fn bundle_maps() {
     over_corpus("bundle_map", checks::bundle_map);
 }

@@ -190,6 +190,7 @@ async fn m_121_a_kill_is_pushed_within_a_second_signed_and_with_what_descends() 
         assert!(claims.get("sub").is_none() && claims.get("exp").is_none(), "{claims}");
         assert_eq!(claims["events"].as_object().map(serde_json::Map::len), Some(1));
     }
+    assert!(!agent.is_active(&sets[0]).await, "an event opens something");
     for secret in [BEARER, &token] {
         assert!(!daemon.output().contains(secret), "a secret in the daemon's log");
     }

@@ -11,7 +11,7 @@ pub(super) fn credentials(sections: &[Section]) -> Vec<Found> {
 pub(super) fn config(sections: &[Section]) -> Vec<Found> {
     let profiles = sections.iter().filter_map(|section| {
         let name = section.name.strip_prefix("profile ").map(str::trim);
-        Some((section, name.or((section.name == "default").then_some("default"))?))
+        Some((section, name.or_else(|| (section.name == "default").then_some("default"))?))
     });
     profiles.flat_map(|(section, name)| profile(section, name)).collect()
 }

@@ -19,7 +19,7 @@ use super::{Signals, Stream};
 /// How long a leaf may take before nobody waits for it.
 const RECORDED_WITHIN: Duration = Duration::from_millis(250);
 /// How many of the newest leaves are looked at.
-const NEWEST: u64 = 256;
+const NEWEST: u16 = 256;
 
 /// The kills that somebody has seen to.
 #[derive(Debug)]
@@ -88,7 +88,7 @@ impl Signals {
 
     async fn is_recorded(&self, kill: &Kill) -> bool {
         let Ok(size) = self.store.size().await else { return false };
-        let newest = self.store.leaves(size.saturating_sub(NEWEST), NEWEST as usize).await;
+        let newest = self.store.leaves(size.saturating_sub(NEWEST.into()), NEWEST.into()).await;
         newest.is_ok_and(|leaves| {
             leaves.iter().map(marque_audit::Leaf::event).any(|event| {
                 event.kind == EventKind::Kill

@@ -7,7 +7,7 @@ use marque_intent::{
 };
 use serde_json::{Map, Value, json};
 
-use super::{forms, operation::reference};
+use super::{forms, operation::reference, signals};
 use crate::http::approvals::CODES;
 use crate::http::log::CODES as LOG_CODES;
 
@@ -41,22 +41,6 @@ pub(super) fn all(offers: &Offers) -> Map<String, Value> {
         ),
         ("ApproverSession", approver_session()),
         ("TerminalSession", terminal_session()),
-        ("SsfConfiguration", ssf_configuration()),
-        (
-            "SetRefusal",
-            exactly(&json!({ "err": text(), "description": text() }), &["err", "description"]),
-        ),
-        ("PollRequest", poll_request()),
-        (
-            "PollAnswer",
-            exactly(
-                &json!({
-                    "sets": { "type": "object", "additionalProperties": text() },
-                    "moreAvailable": { "type": "boolean" },
-                }),
-                &["sets", "moreAvailable"],
-            ),
-        ),
         (
             "PassedOn",
             exactly(
@@ -124,6 +108,7 @@ pub(super) fn all(offers: &Offers) -> Map<String, Value> {
         schemas.push(("StatusLists", lists));
     }
     schemas.extend(forms::all(offers));
+    schemas.extend(signals::schemas());
     schemas.into_iter().map(|(name, schema)| (name.to_owned(), schema)).collect()
 }
 
@@ -147,7 +132,7 @@ fn end_reasons() -> Vec<&'static str> {
     EndReason::ALL.iter().map(|why| why.as_str()).collect()
 }
 
-fn text() -> Value {
+pub(super) fn text() -> Value {
     json!({ "type": "string" })
 }
 
@@ -168,7 +153,7 @@ fn details() -> Value {
 }
 
 /// An object with exactly these members.
-fn exactly(properties: &Value, required: &[&str]) -> Value {
+pub(super) fn exactly(properties: &Value, required: &[&str]) -> Value {
     json!({ "type": "object", "properties": properties, "required": required, "additionalProperties": false })
 }
 
@@ -406,32 +391,6 @@ fn review() -> Value {
             "approvals_missing": { "type": "integer" },
         },
         "required": ["id", "state", "agent", "grant", "approvals", "approvals_missing"],
-    })
-}
-
-fn ssf_configuration() -> Value {
-    exactly(
-        &json!({
-            "spec_version": text(),
-            "issuer": text(),
-            "jwks_uri": text(),
-            "delivery_methods_supported": { "type": "array", "items": text() },
-            "default_subjects": text(),
-        }),
-        &["spec_version", "issuer", "jwks_uri", "delivery_methods_supported", "default_subjects"],
-    )
-}
-
-fn poll_request() -> Value {
-    let err = json!({ "type": "object", "properties": { "err": text(), "description": text() }, "required": ["err"] });
-    json!({
-        "type": "object",
-        "properties": {
-            "maxEvents": { "type": "integer", "minimum": 0, "maximum": u32::MAX },
-            "returnImmediately": { "type": "boolean" },
-            "ack": { "type": "array", "items": text() },
-            "setErrs": { "type": "object", "additionalProperties": err },
-        },
     })
 }
 

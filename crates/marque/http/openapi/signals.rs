@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use super::discovery::of_host;
 use super::operation::{JSON, Operation, path};
+use super::schemas::{exactly, text};
 use crate::ssf::{CONFIGURATION_PATH, EVENTS_PATH, POLL_PATH};
 
 pub(super) fn paths(issuer: &IssuerUrl) -> Vec<(String, Value)> {
@@ -55,4 +56,49 @@ fn poll() -> Operation {
     signal("pollSecurityEvents", "a receiver fetches what happened (RFC 8936)")
         .body(JSON, "PollRequest", &json!({ "returnImmediately": true, "maxEvents": 10 }))
         .answer(200, "what waits", JSON, "PollAnswer")
+}
+
+/// What is sent and answered.
+pub(super) fn schemas() -> Vec<(&'static str, Value)> {
+    let refusal = json!({ "err": text(), "description": text() });
+    let answer = json!({
+        "sets": { "type": "object", "additionalProperties": text() },
+        "moreAvailable": { "type": "boolean" },
+    });
+    vec![
+        ("SsfConfiguration", configuration()),
+        ("SetRefusal", exactly(&refusal, &["err", "description"])),
+        ("PollRequest", poll_request()),
+        ("PollAnswer", exactly(&answer, &["sets", "moreAvailable"])),
+    ]
+}
+
+fn configuration() -> Value {
+    let members = json!({
+        "spec_version": text(),
+        "issuer": text(),
+        "jwks_uri": text(),
+        "delivery_methods_supported": { "type": "array", "items": text() },
+        "default_subjects": text(),
+    });
+    let required =
+        ["spec_version", "issuer", "jwks_uri", "delivery_methods_supported", "default_subjects"];
+    exactly(&members, &required)
+}
+
+fn poll_request() -> Value {
+    let err = json!({
+        "type": "object",
+        "properties": { "err": text(), "description": text() },
+        "required": ["err"],
+    });
+    json!({
+        "type": "object",
+        "properties": {
+            "maxEvents": { "type": "integer", "minimum": 0, "maximum": u32::MAX },
+            "returnImmediately": { "type": "boolean" },
+            "ack": { "type": "array", "items": text() },
+            "setErrs": { "type": "object", "additionalProperties": err },
+        },
+    })
 }

@@ -1,3 +1,4 @@
+use super::read::DEFAULT_AGE;
 use super::*;
 use crate::{Finding, TrustDomainDocument};
 
