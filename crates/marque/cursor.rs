@@ -73,7 +73,7 @@ pub(crate) enum Turn {
     /// Another replica's.
     Others,
     /// The own.
-    Own(Kept, Cursor),
+    Own(Box<(Kept, Cursor)>),
 }
 
 /// The name of a replica for its turns.
@@ -100,13 +100,13 @@ pub(crate) async fn turn(
         return Ok(Turn::Others);
     }
     if own && cursor.held_until >= now + TURN / 2 {
-        return Ok(Turn::Own(row, cursor));
+        return Ok(Turn::Own(Box::new((row, cursor))));
     }
     (cursor.holder, cursor.held_until) = (holder.to_owned(), now + TURN);
     store.keep(vec![row.replaced_by(&cursor, FOR_GOOD)?]).await?;
     let row = store.kept(kind, key, now).await?;
     let row = row.filter(|row| row.read::<Cursor>().is_ok_and(|seen| seen == cursor));
-    Ok(row.map_or(Turn::Others, |row| Turn::Own(row, cursor)))
+    Ok(row.map_or(Turn::Others, |row| Turn::Own(Box::new((row, cursor)))))
 }
 
 /// Makes the first cursor; where another replica was first, its own stands.

@@ -46,6 +46,8 @@ pub(super) fn outcome(event: &Event) -> Outcome {
         | EventKind::IntentPostChecked
         | EventKind::IntentHeard
         | EventKind::IntentRevoked
+        | EventKind::PayloadSealed
+        | EventKind::PayloadRead
         | EventKind::PayloadErased
         | EventKind::ApprovalRecorded
         | EventKind::ApprovalObjected
@@ -88,6 +90,7 @@ pub fn severity(kind: EventKind) -> Severity {
         | EventKind::BreakGlassEnded
         | EventKind::BreakGlassReviewed
         | EventKind::IntentRevoked
+        | EventKind::PayloadRead
         | EventKind::PayloadErased
         | EventKind::IntentClosedUnreported
         | EventKind::TokenRevoked
@@ -110,6 +113,7 @@ pub fn severity(kind: EventKind) -> Severity {
         | EventKind::IntentCompleted
         | EventKind::IntentExpired
         | EventKind::IntentPostChecked
+        | EventKind::PayloadSealed
         | EventKind::IntentHeard
         | EventKind::ApprovalRecorded
         | EventKind::ApprovalNarrowed

@@ -2,6 +2,7 @@
 
 mod export;
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -30,6 +31,7 @@ Examples:
   marque audit export --format ocsf --cursor /var/lib/siem/cursor --follow
   marque audit verify --log /backup/log --key prod.vkey
   marque audit tail --follow
+  marque audit payload int_01…
   marque audit erase int_01… --reason 'privacy request 17'
 
 Keep checkpoints and the key away from the host: whoever owns it could write the log anew and sign it, but cannot make
@@ -47,6 +49,12 @@ enum AuditCommand {
     Verify(VerifyArgs),
     /// Copy the log into a folder as C2SP tlog-tiles, or write its records in a form that other systems read
     Export(export::ExportArgs),
+    /// Show what an agent wrote about an intent and was sealed beside the log; that is a record of the log itself
+    Payload {
+        /// The intent
+        #[arg(value_name = "INTENT")]
+        id: IntentId,
+    },
     /// Take away what an agent wrote about an intent that is over; the log has digests alone and stays as it is
     Erase {
         /// The intent
@@ -124,6 +132,7 @@ impl AuditArgs {
             AuditCommand::Info => info(session).await,
             AuditCommand::Verify(args) => verify(session, args).await,
             AuditCommand::Export(args) => args.run(session).await,
+            AuditCommand::Payload { id } => payload(session, &id).await,
             AuditCommand::Erase { id, reason } => erase(session, &id, reason).await,
             AuditCommand::Tail { lines, follow } => tail(session, lines, follow).await,
         }
@@ -216,6 +225,19 @@ async fn export_tiles(
     session.output.show(&exported, |_| {
         format!("Copied {} leaves of {} to {}", signed.checkpoint().size, at.name, to.display())
     })
+}
+
+async fn payload(session: &mut Session, id: &IntentId) -> Result<(), Failure> {
+    let (mut home, _) = session.intent(id.as_str()).await?;
+    let found: BTreeMap<String, String> =
+        home.admin.payloads(id.to_string()).await?.into_iter().collect();
+    if found.is_empty() {
+        return Err(Failure::failed(format!("nothing of `{id}` is sealed, or it was erased"))
+            .next("a playbook has texts sealed with `prompt = \"sealed\"` in [logging]"));
+    }
+    session
+        .output
+        .show(&found, |found| pairs(found.iter().map(|(name, text)| (name.as_str(), text.clone()))))
 }
 
 async fn erase(session: &mut Session, id: &IntentId, reason: String) -> Result<(), Failure> {

@@ -163,7 +163,7 @@ impl Webhooks {
         now: Timestamp,
     ) -> Result<Option<(Kept, Cursor)>, WebhookError> {
         match cursor::turn(&self.store, (CURSORS, &hook.name), holder, now).await? {
-            Turn::Own(row, cursor) => return Ok(Some((row, cursor))),
+            Turn::Own(own) => return Ok(Some(*own)),
             Turn::Others => {}
             Turn::Unbegun => {
                 let next = self.store.size().await;
