@@ -49,6 +49,12 @@ pub enum EventKind {
     /// Somebody ended the intent, or the rules that it was given under changed.
     #[serde(rename = "org.marque.intent.revoked")]
     IntentRevoked,
+    /// What an agent wrote about an intent was sealed beside the log.
+    #[serde(rename = "org.marque.payload.sealed")]
+    PayloadSealed,
+    /// An operator read what an agent wrote and was sealed.
+    #[serde(rename = "org.marque.payload.read")]
+    PayloadRead,
     /// What an agent wrote about an intent was taken away; the log has its digest at most.
     #[serde(rename = "org.marque.payload.erased")]
     PayloadErased,
@@ -152,7 +158,7 @@ pub enum EventKind {
 
 impl EventKind {
     /// Every kind, in the order of declaration.
-    pub const ALL: [Self; 44] = [
+    pub const ALL: [Self; 46] = [
         Self::IntentRequested,
         Self::IntentPending,
         Self::IntentDenied,
@@ -164,6 +170,8 @@ impl EventKind {
         Self::IntentPostChecked,
         Self::IntentHeard,
         Self::IntentRevoked,
+        Self::PayloadSealed,
+        Self::PayloadRead,
         Self::PayloadErased,
         Self::ApprovalRecorded,
         Self::ApprovalObjected,
@@ -214,6 +222,8 @@ impl EventKind {
             Self::IntentPostChecked => "org.marque.intent.post_checked",
             Self::IntentHeard => "org.marque.intent.heard",
             Self::IntentRevoked => "org.marque.intent.revoked",
+            Self::PayloadSealed => "org.marque.payload.sealed",
+            Self::PayloadRead => "org.marque.payload.read",
             Self::PayloadErased => "org.marque.payload.erased",
             Self::ApprovalRecorded => "org.marque.approval.recorded",
             Self::ApprovalObjected => "org.marque.approval.objected",

@@ -264,7 +264,9 @@ impl TokenService {
             Err(RedeemError::Spent) => Err(spent()),
             Err(RedeemError::Replayed) if within.is_some() => Err(Within::spent()),
             Err(RedeemError::Replayed) => Err(proofs.replayed()),
-            Err(RedeemError::Store(source)) => Err(unavailable(source)),
+            Err(RedeemError::Store(source)) => {
+                Err(unavailable(source).with_denial(DenialCode::AuditUnavailable))
+            }
         }
     }
 

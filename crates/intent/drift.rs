@@ -157,7 +157,7 @@ impl Provisions {
         require.is_superset(&now.logging.require)
             && match now.logging.prompt {
                 PromptKept::None => true,
-                PromptKept::Hash => *prompt == PromptKept::Hash,
+                wanted @ (PromptKept::Hash | PromptKept::Sealed) => *prompt == wanted,
             }
     }
 

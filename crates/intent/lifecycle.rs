@@ -56,6 +56,7 @@ use crate::grant::Grant;
 use crate::id::IntentId;
 use crate::open::CapsInForce;
 use crate::post_check::PostCheck;
+use crate::provisions::PromptKept;
 use crate::ruling::{Ruling, Verdict};
 use crate::text::{Justification, Reason};
 
@@ -187,10 +188,11 @@ impl Intent {
             (None, Ruling::Approve { .. }) => State::Approved,
             (None, Ruling::AskApproval { .. }) => State::Pending,
         };
+        let sealed = grant.conditions.provisions.logging.prompt == PromptKept::Sealed;
         let course = Course {
             state,
             state_version: 1,
-            justification,
+            justification: justification.filter(|_| !(state.is_terminal() && sealed)),
             appeal: None,
             ruling,
             reasons,
@@ -436,9 +438,17 @@ impl Intent {
         self.report.as_ref()
     }
 
+    /// Whether what its agent writes is sealed beside the log.
+    fn is_sealed(&self) -> bool {
+        self.grant.conditions.provisions.logging.prompt == PromptKept::Sealed
+    }
+
     fn step(&self, state: State, now: Timestamp) -> Self {
+        let justification = self.justification.clone();
         let course = Course {
             state,
+            // Where it is sealed, an intent that is over does not keep it beside.
+            justification: justification.filter(|_| !(state.is_terminal() && self.is_sealed())),
             state_version: self.state_version.saturating_add(1),
             changed_at: now.max(self.changed_at),
             ..self.course.clone()

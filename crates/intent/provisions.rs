@@ -117,6 +117,8 @@ pub enum PromptKept {
     None,
     /// Its SHA-256, by which somebody who has the text can show that it was this one.
     Hash,
+    /// It is sealed beside the log, with the report; neither is kept with an intent that is over.
+    Sealed,
 }
 
 impl PromptKept {
@@ -130,6 +132,7 @@ impl PromptKept {
         match self {
             Self::None => "none",
             Self::Hash => "hash",
+            Self::Sealed => "sealed",
         }
     }
 }

@@ -78,7 +78,7 @@ pub(crate) enum Turn {
     /// Another replica's.
     Others,
     /// The own.
-    Own(Kept, Cursor),
+    Own(Box<(Kept, Cursor)>),
 }
 
 /// Why nobody knows whose turn it is.
@@ -116,13 +116,13 @@ pub(crate) async fn turn(
         return Ok(Turn::Others);
     }
     if own && cursor.held_until >= now + TURN / 2 {
-        return Ok(Turn::Own(row, cursor));
+        return Ok(Turn::Own(Box::new((row, cursor))));
     }
     (cursor.holder, cursor.held_until) = (holder.to_owned(), now + TURN);
     store.keep(vec![row.replaced_by(&cursor, FOR_GOOD)?]).await?;
     let row = store.kept(kind, key, now).await?;
     let row = row.filter(|row| row.read::<Cursor>().is_ok_and(|seen| seen == cursor));
-    Ok(row.map_or(Turn::Others, |row| Turn::Own(row, cursor)))
+    Ok(row.map_or(Turn::Others, |row| Turn::Own(Box::new((row, cursor)))))
 }
 
 /// As [`turn`], for a reader that begins with what happens next: a new one stands at the end of the log.
@@ -136,7 +136,7 @@ pub(crate) async fn turn_from_end(
     now: Timestamp,
 ) -> Result<Option<(Kept, Cursor)>, TurnError> {
     match turn(store, id, holder, now).await? {
-        Turn::Own(row, cursor) => return Ok(Some((row, cursor))),
+        Turn::Own(own) => return Ok(Some(*own)),
         Turn::Others => {}
         Turn::Unbegun => begin(store, id, &Cursor::first(store.size().await?, holder, now)).await?,
     }

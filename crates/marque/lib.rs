@@ -21,6 +21,7 @@ pub mod identities;
 pub mod issuer;
 mod oidc;
 mod outgoing;
+mod payloads;
 mod pem;
 mod post_checks;
 mod process;

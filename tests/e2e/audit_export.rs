@@ -280,3 +280,56 @@ async fn what_an_agent_wrote_can_be_taken_away_and_the_log_is_still_sound() {
     let arguments = operator.arguments(&erase);
     assert_ne!(other.run(marque(), &arguments).await.code, 0);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_an_agent_wrote_is_sealed_read_on_record_and_erased_for_good() {
+    let mut daemon = Daemon::start_with(|trust_domains| {
+        let file = trust_domains.join(NON_PRODUCTION).join("playbooks/restart-preview.toml");
+        let text = fs::read_to_string(&file).expect("the playbook");
+        let logging = "[logging]\nrequire = []\nprompt = \"sealed\"\n";
+        fs::write(&file, format!("{text}\n{logging}")).expect("write the playbook");
+    })
+    .await;
+    let agent = Client::start(&daemon, RESTARTER).await;
+    let mut asked = crate::support::oauth::restart();
+    let (words, report) = ("for the account of Jane Roe", "Jane Roe was told");
+    asked["justification"] = words.into();
+    let intent = agent.ask(&asked).await.expect(201).text("id");
+    agent.exchange(&intent).await.expect(200);
+    let done = json!({ "outcome": "success", "report": report });
+    for _ in 0..2 {
+        agent.end(&intent, "complete", &done).await.expect(200);
+    }
+
+    // Over, the intent has neither; sealed they are in no file as they were written, and open after a restart.
+    let shown = daemon.operator(NON_PRODUCTION).json(&["intent", "show", &intent]).await;
+    assert!(!shown.to_string().contains("Jane"), "{shown}");
+    daemon.stop().await;
+    daemon.launch().await;
+    let operator = daemon.operator(NON_PRODUCTION);
+    let read = operator.json(&["audit", "payload", &intent]).await;
+    assert_eq!(read, json!({ "justification": words, "report": report }));
+
+    let erase = ["audit", "erase", &intent, "--reason", "privacy request 17"];
+    operator.run(&erase).await.succeeded();
+    operator.run(&["audit", "payload", &intent]).await.failed();
+    let agent = Client::start(&daemon, RESTARTER).await;
+    agent.end(&intent, "complete", &done).await.expect(200);
+    operator.run(&["audit", "payload", &intent]).await.failed();
+
+    let leaves = crate::support::log::export(&operator, &daemon.path("log")).await;
+    let details = |kind: &str| -> Vec<Value> {
+        let of = leaves.iter().filter(|leaf| leaf["type"] == format!("org.marque.payload.{kind}"));
+        of.map(|leaf| leaf["data"]["detail"].clone()).collect()
+    };
+    let sealed = details("sealed");
+    assert_eq!(sealed.len(), 2, "{sealed:?}");
+    assert!(sealed[0]["digest"].as_str().is_some_and(|digest| digest.starts_with("sha")));
+    assert_eq!(details("read"), [json!({ "read": ["justification", "report"] })]);
+    assert_eq!(details("erased").len(), 1);
+    assert_eq!(details("erased")[0]["erased"], json!(["justification", "report"]));
+    for leaf in &leaves {
+        assert!(!leaf.to_string().contains("Jane"), "{leaf}");
+    }
+    assert!(!daemon.output().contains("Jane"));
+}

@@ -70,6 +70,7 @@ fn action(kind: EventKind) -> &'static str {
         | EventKind::TokenIssued
         | EventKind::TokenDerived
         | EventKind::EntryCreated
+        | EventKind::PayloadSealed
         | EventKind::AuthorityCreated => "create",
         EventKind::IntentPending
         | EventKind::IntentPostChecked
@@ -96,7 +97,7 @@ fn action(kind: EventKind) -> &'static str {
         EventKind::CooldownBegan | EventKind::QuarantineBegan | EventKind::Kill => "disable",
         EventKind::QuarantineReleased | EventKind::KillLifted => "enable",
         EventKind::ApproverLoggedIn | EventKind::ApproverLoginRefused => "authenticate/login",
-        EventKind::BreakGlassUsed | EventKind::TokenUsed => "read",
+        EventKind::BreakGlassUsed | EventKind::TokenUsed | EventKind::PayloadRead => "read",
         EventKind::EntryDeleted | EventKind::PayloadErased => "delete",
     }
 }

@@ -47,6 +47,8 @@ pub(super) fn outcome(event: &Event) -> Outcome {
         | EventKind::IntentPostChecked
         | EventKind::IntentHeard
         | EventKind::IntentRevoked
+        | EventKind::PayloadSealed
+        | EventKind::PayloadRead
         | EventKind::PayloadErased
         | EventKind::ApprovalRecorded
         | EventKind::ApprovalObjected
@@ -94,6 +96,7 @@ pub fn severity(kind: EventKind) -> Severity {
         | EventKind::BreakGlassEnded
         | EventKind::BreakGlassReviewed
         | EventKind::IntentRevoked
+        | EventKind::PayloadRead
         | EventKind::PayloadErased
         | EventKind::IntentClosedUnreported
         | EventKind::TokenRevoked
@@ -116,6 +119,7 @@ pub fn severity(kind: EventKind) -> Severity {
         | EventKind::IntentCompleted
         | EventKind::IntentExpired
         | EventKind::IntentPostChecked
+        | EventKind::PayloadSealed
         | EventKind::IntentHeard
         | EventKind::ApprovalRecorded
         | EventKind::ApprovalNarrowed

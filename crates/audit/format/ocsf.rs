@@ -79,9 +79,10 @@ const fn class(kind: EventKind) -> (Class, u32, &'static str) {
         | EventKind::IntentRevoked
         | EventKind::BreakGlassEnded
         | EventKind::TokenRevoked => (Class::UserAccess, 2, "Revoke Privileges"),
-        EventKind::EntryCreated | EventKind::AuthorityCreated => {
+        EventKind::EntryCreated | EventKind::AuthorityCreated | EventKind::PayloadSealed => {
             (Class::EntityManagement, 1, "Create")
         }
+        EventKind::PayloadRead => (Class::EntityManagement, 2, "Read"),
         EventKind::PostureSet => (Class::EntityManagement, 3, "Update"),
         EventKind::EntryDeleted | EventKind::PayloadErased => {
             (Class::EntityManagement, 4, "Delete")
@@ -311,7 +312,9 @@ fn entity(leaf: &Leaf) -> Value {
             ("Registration Entry", told(leaf, "entry"))
         }
         EventKind::AuthorityCreated => ("Signing Authority", told(leaf, "slot")),
-        EventKind::PayloadErased => ("Payload", event.intent.as_deref()),
+        EventKind::PayloadSealed | EventKind::PayloadRead | EventKind::PayloadErased => {
+            ("Payload", event.intent.as_deref())
+        }
         EventKind::PostureSet => ("Posture", told(leaf, "scope")),
         EventKind::CooldownBegan | EventKind::QuarantineBegan | EventKind::QuarantineReleased => {
             ("Agent Family", told(leaf, "family"))

@@ -51,6 +51,8 @@ impl Tokens {
             | EventKind::IntentPending
             | EventKind::IntentHeard
             | EventKind::IntentPostChecked
+            | EventKind::PayloadSealed
+            | EventKind::PayloadRead
             | EventKind::PayloadErased
             | EventKind::IntentApproved
             | EventKind::ApprovalRecorded

@@ -54,6 +54,8 @@ impl Uses {
             | EventKind::IntentPending
             | EventKind::IntentHeard
             | EventKind::IntentPostChecked
+            | EventKind::PayloadSealed
+            | EventKind::PayloadRead
             | EventKind::PayloadErased
             | EventKind::ApprovalRecorded
             | EventKind::ApprovalNarrowed

@@ -295,7 +295,7 @@ impl Intent {
         }
         let (mut next, _) = self.end(State::Completed, by.as_str(), now);
         next.outcome = Some(outcome);
-        next.report = report;
+        next.report = report.filter(|_| !self.is_sealed());
         let checked = self.grant.conditions.provisions.post_check.is_some();
         next.post_check = checked.then_some(PostCheck::Pending);
         let event = next.state_event(now);
@@ -333,7 +333,7 @@ impl Intent {
             IntentChange::Complete { by, outcome, report } => {
                 self.state == State::Completed
                     && self.outcome == Some(*outcome)
-                    && self.report == *report
+                    && (self.is_sealed() || self.report == *report)
                     && by == self.agent()
             }
             IntentChange::Approve { .. }

@@ -77,4 +77,21 @@ mod tests {
         let refused = asked(Some("soon")).erased("operator:user1000", &reason(), at(1));
         assert_eq!(refused.unwrap_err().code(), DenialCode::InvalidRequest);
     }
+
+    #[test]
+    fn what_is_sealed_is_not_kept_beside_with_an_intent_that_is_over() {
+        let mut terms = grant_with(1, 1).terms().clone();
+        terms.conditions.provisions.logging.prompt = crate::PromptKept::Sealed;
+        let sealed = |verdict| {
+            let grant = crate::Grant::seal(terms.clone()).unwrap();
+            Intent::open(grant, Some(Justification::new("for Jane Roe").unwrap()), verdict, start())
+        };
+        let (open, events) = sealed(ask());
+        assert!(open.justification().is_some(), "whoever decides reads it");
+        assert!(!format!("{events:?}").contains("justification_digest"));
+        let (ended, _) = open.cancel(&open.agent().clone(), at(1)).unwrap();
+        assert_eq!(ended.justification(), None);
+        let refused = crate::Ruling::Deny { code: DenialCode::RiskTooHigh, rules: Vec::new() };
+        assert_eq!(sealed(refused).0.justification(), None);
+    }
 }

@@ -77,7 +77,7 @@ impl Intent {
                 let digest = Digest::of(said.as_str().as_bytes());
                 event.with_detail("justification_digest", digest.to_string())
             }
-            (PromptKept::Hash | PromptKept::None, _) => event,
+            (PromptKept::Hash | PromptKept::Sealed | PromptKept::None, _) => event,
         }
     }
 

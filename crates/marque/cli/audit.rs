@@ -7,6 +7,7 @@ mod source;
 mod trail;
 mod verify;
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
@@ -37,6 +38,7 @@ Examples:
   marque audit prove --token tok_01… --to t.tlog-proof
   marque audit check-proof t.tlog-proof --key prod.vkey   # without any server
   marque audit completeness                          # has everything that happened a record?
+  marque audit payload int_01…
   marque audit erase int_01… --reason 'privacy request 17'
 
 Keep checkpoints and the key away from the host: whoever owns it could write the log anew and sign it, but cannot make
@@ -62,6 +64,12 @@ enum AuditCommand {
     Completeness(completeness::CompletenessArgs),
     /// Copy the log into a folder as C2SP tlog-tiles, or write its records in a form that other systems read
     Export(export::ExportArgs),
+    /// Show what an agent wrote about an intent and was sealed beside the log; that is a record of the log itself
+    Payload {
+        /// The intent
+        #[arg(value_name = "INTENT")]
+        id: IntentId,
+    },
     /// Take away what an agent wrote about an intent that is over; the log has digests alone and stays as it is
     Erase {
         /// The intent
@@ -118,6 +126,7 @@ impl AuditArgs {
             AuditCommand::Path(args) => args.run(session).await,
             AuditCommand::Completeness(args) => args.run(session).await,
             AuditCommand::Export(args) => args.run(session).await,
+            AuditCommand::Payload { id } => payload(session, &id).await,
             AuditCommand::Erase { id, reason } => erase(session, &id, reason).await,
             AuditCommand::Tail { lines, follow } => tail(session, lines, follow).await,
         }
@@ -168,6 +177,19 @@ async fn export_tiles(
     session.output.show(&exported, |_| {
         format!("Copied {} leaves of {} to {}", signed.checkpoint().size, at.name, to.display())
     })
+}
+
+async fn payload(session: &mut Session, id: &IntentId) -> Result<(), Failure> {
+    let (mut home, _) = session.intent(id.as_str()).await?;
+    let found: BTreeMap<String, String> =
+        home.admin.payloads(id.to_string()).await?.into_iter().collect();
+    if found.is_empty() {
+        return Err(Failure::failed(format!("nothing of `{id}` is sealed, or it was erased"))
+            .next("a playbook has texts sealed with `prompt = \"sealed\"` in [logging]"));
+    }
+    session
+        .output
+        .show(&found, |found| pairs(found.iter().map(|(name, text)| (name.as_str(), text.clone()))))
 }
 
 async fn erase(session: &mut Session, id: &IntentId, reason: String) -> Result<(), Failure> {

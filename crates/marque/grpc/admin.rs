@@ -460,6 +460,13 @@ impl Admin for AdminService {
         self.reports(request).await
     }
 
+    async fn read_payloads(
+        &self,
+        request: Request<proto::ReadPayloadsRequest>,
+    ) -> Result<Response<proto::ReadPayloadsResponse>, Status> {
+        self.read_sealed(request).await
+    }
+
     async fn erase_intent(
         &self,
         request: Request<proto::EraseIntentRequest>,

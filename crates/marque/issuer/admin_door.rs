@@ -250,7 +250,25 @@ impl AdminDoor for Issuer {
         id: IntentId,
         reason: Reason,
     ) -> BoxFuture<'_, Result<Intent, AdminError>> {
-        Box::pin(self.change(id, IntentChange::Erase { actor: operator.to_string(), reason }))
+        Box::pin(async move {
+            let actor = operator.to_string();
+            let change = IntentChange::Erase { actor: actor.clone(), reason: reason.clone() };
+            let intent = self.change(id, change).await?;
+            let erased = self.intents.payloads.erase(intent.id(), &actor, reason.as_str()).await;
+            erased.map_err(|error| AdminError::Unavailable(Box::new(error)))?;
+            Ok(intent)
+        })
+    }
+
+    fn payloads(
+        &self,
+        operator: Operator,
+        id: IntentId,
+    ) -> BoxFuture<'_, Result<Vec<(&'static str, String)>, AdminError>> {
+        Box::pin(async move {
+            let read = self.intents.payloads.read(&id, &operator.to_string()).await;
+            read.map_err(|error| AdminError::Unavailable(Box::new(error)))
+        })
     }
 
     fn tokens_of(&self, intent: IntentId) -> BoxFuture<'_, Result<Vec<TokenStanding>, AdminError>> {

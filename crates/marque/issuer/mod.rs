@@ -67,6 +67,7 @@ use self::keys::CheckpointKey;
 use self::minting::InProcessIssuer;
 use self::readiness::Looked;
 use crate::identities::{Denials, Lost, Presence, SharedIdentities};
+use crate::payloads::{PayloadKey, Payloads};
 use crate::post_checks::PostChecks;
 use crate::sinks::{Sinks, SinksParts};
 use crate::ssf::{Signals, SignalsParts};
@@ -127,6 +128,8 @@ pub(crate) struct IssuerParts {
     pub(crate) nonce_secret: NonceSecret,
     /// What logins and sessions of approvers are made with.
     pub(crate) login_secret: LoginSecret,
+    /// What agents write is sealed with.
+    pub(crate) payload_key: PayloadKey,
     /// Where the bundles that were fetched are kept.
     pub(crate) kept_bundles: PathBuf,
 }
@@ -145,6 +148,7 @@ impl Issuer {
             neighbours,
             nonce_secret,
             login_secret,
+            payload_key,
             kept_bundles,
         } = parts;
         let document = Arc::new(folder.document);
@@ -213,7 +217,10 @@ impl Issuer {
             random: Arc::clone(&random),
         };
         let signals = Arc::new(Signals::open(&document, &folder.path, signals)?);
+        let payloads = (&store, &clock, &random);
+        let payloads = Payloads::new(payload_key, document.name().as_str(), payloads);
         let intents = Arc::new(IntentDesk {
+            payloads: Arc::new(payloads),
             environment: document.environment(),
             playbooks,
             policy: Arc::new(policy),

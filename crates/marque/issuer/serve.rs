@@ -40,6 +40,7 @@ use crate::grpc::admin::serve_admin;
 use crate::grpc::serve::ask_for_senders;
 use crate::grpc::workload::{WorkloadDoor, serve_workload};
 use crate::http::{HttpLimits, HttpServer, bundle, router};
+use crate::payloads::PayloadKey;
 
 /// The longest socket path: Linux allows 107 bytes, and clients may add to what they are told.
 const MAX_SOCKET_PATH: usize = 100;
@@ -140,6 +141,7 @@ pub(crate) async fn build(
             &sealing.derive("approver-login", name.as_str()),
             name.as_str(),
         )?,
+        payload_key: PayloadKey::new(&sealing.derive("audit-payload", name.as_str()))?,
         kept_bundles: private.join("federation"),
     };
     let issuer = Issuer::open(checked, parts)

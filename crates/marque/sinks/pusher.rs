@@ -39,7 +39,7 @@ enum Step {
     More,
     /// Not before.
     Until(jiff::Timestamp),
-    /// There is nothing, or it is another's turn.
+    /// There is nothing before the log grows.
     Nothing,
 }
 
@@ -90,8 +90,8 @@ impl Sinks {
         let size = self.store.size().await?;
         let (row, mut cursor) =
             match cursor::turn(&self.store, (CURSORS, &sink.name), holder, now).await? {
-                Turn::Own(row, cursor) => (row, cursor),
-                Turn::Others => return Ok(Step::Nothing),
+                Turn::Own(own) => *own,
+                Turn::Others => return Ok(Step::Until(now + LOOK)),
                 Turn::Unbegun => {
                     // A sink that is new is sent the log from its beginning.
                     let first = Cursor::first(0, holder, now);

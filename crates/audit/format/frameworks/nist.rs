@@ -57,8 +57,9 @@ pub(super) const AI_RMF: [Control; 6] = [
     Control {
         tag: "nist-ai-rmf:MEASURE-2.10",
         title: "Privacy risk of the AI system is examined and documented",
-        how: "The log has digests of what agents wrote; the words themselves can be taken away, and the log says so.",
-        kinds: &[Kind::PayloadErased],
+        how: "The log has digests of what agents wrote; the words can be sealed beside it and taken away, and the log says who \
+              read and who took them.",
+        kinds: &[Kind::PayloadSealed, Kind::PayloadRead, Kind::PayloadErased],
         classes: &[],
     },
     Control {

@@ -52,7 +52,7 @@ const DELIVERIES: &[(&str, i128)] = &[("token", 0), ("gateway_only", 1)];
 const STATUSES: &[(&str, i128)] =
     &[("active", 0), ("deprecated", 0), ("draft", 1), ("disabled", 1)];
 const ENFORCEMENTS: &[(&str, i128)] = &[("observe", 0), ("enforce", 1)];
-const PROMPTS: &[(&str, i128)] = &[("none", 0), ("hash", 1)];
+const PROMPTS: &[(&str, i128)] = &[("none", 0), ("hash", 1), ("sealed", 2)];
 
 const PERMIT: Rule = Rule::Entry { added: Wider, removed: Narrower };
 const DEMAND: Rule = Rule::Entry { added: Narrower, removed: Wider };

@@ -33,14 +33,9 @@ pub(crate) fn read(document: &Document, report: &mut Report<'_>) -> LogDemands {
     let prompt = match prompt.as_str() {
         "none" => PromptKept::None,
         "hash" => PromptKept::Hash,
-        "sealed" => {
-            let message =
-                "`sealed` is not supported yet: nothing would seal it; use `hash` or `none`";
-            report.refuse("logging.prompt", message);
-            PromptKept::None
-        }
+        "sealed" => PromptKept::Sealed,
         _ => {
-            report.refuse("logging.prompt", "is `none` or `hash`");
+            report.refuse("logging.prompt", "is `none`, `hash` or `sealed`");
             PromptKept::None
         }
     };

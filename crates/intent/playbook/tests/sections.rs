@@ -236,8 +236,9 @@ fn what_the_log_demands_can_be_filled_or_the_playbook_is_refused() {
     wrong("require = [\"delegator\"]\nprompt = \"none\"", "who.delegators.required");
     wrong("require = [\"weather\"]\nprompt = \"none\"", "weather");
     wrong("require = [\"task\", \"task\"]\nprompt = \"none\"", "listed twice");
-    wrong("require = []\nprompt = \"sealed\"", "nothing would seal it");
-    wrong("require = []\nprompt = \"all\"", "is `none` or `hash`");
+    let sealed = Playbook::parse(&with("require = []\nprompt = \"sealed\"")).unwrap();
+    assert_eq!(sealed.logging().prompt, crate::PromptKept::Sealed);
+    wrong("require = []\nprompt = \"all\"", "is `none`, `hash` or `sealed`");
     let rule = with("require = [\"approver\"]\nprompt = \"none\"")
         .replace("mode = \"always\"", "mode = \"rule\"");
     assert!(errors(&rule)[0].contains("`always`"));

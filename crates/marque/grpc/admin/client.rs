@@ -331,6 +331,17 @@ impl AdminClient {
         one(intent)
     }
 
+    /// What an agent wrote about an intent and was sealed: names and texts.
+    ///
+    /// # Errors
+    /// As [`Self::status`].
+    pub async fn payloads(&mut self, id: String) -> Result<Vec<(String, String)>, CallError> {
+        let request = proto::ReadPayloadsRequest { id };
+        let proto::ReadPayloadsResponse { payloads } =
+            self.inner.read_payloads(request).await?.into_inner();
+        Ok(payloads.into_iter().map(|proto::Payload { name, text }| (name, text)).collect())
+    }
+
     /// Takes away what an agent wrote about an intent that is over.
     ///
     /// # Errors

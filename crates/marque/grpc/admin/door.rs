@@ -164,6 +164,13 @@ pub trait AdminDoor: Debug + Send + Sync {
         reason: Reason,
     ) -> BoxFuture<'_, Result<Intent, AdminError>>;
 
+    /// What an agent wrote and was sealed, by name. That it is read is on record first.
+    fn payloads(
+        &self,
+        operator: Operator,
+        id: IntentId,
+    ) -> BoxFuture<'_, Result<Vec<(&'static str, String)>, AdminError>>;
+
     /// What is kept of an intent's tokens, the oldest first.
     fn tokens_of(&self, intent: IntentId) -> BoxFuture<'_, Result<Vec<TokenStanding>, AdminError>>;
 

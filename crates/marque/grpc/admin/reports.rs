@@ -48,6 +48,17 @@ impl AdminService {
         Ok(Response::new(proto::ReviewBreakGlassResponse { intent: Some(self.intent(&intent)) }))
     }
 
+    pub(super) async fn read_sealed(
+        &self,
+        request: Request<proto::ReadPayloadsRequest>,
+    ) -> Result<Response<proto::ReadPayloadsResponse>, Status> {
+        let (operator, id) = self.operator_for("ReadPayloads", &request, |body| &body.id).await?;
+        let found = self.door.payloads(operator, id).await.map_err(error::admin)?;
+        let payload = |(name, text): (&str, String)| proto::Payload { name: name.to_owned(), text };
+        let payloads = found.into_iter().map(payload).collect();
+        Ok(Response::new(proto::ReadPayloadsResponse { payloads }))
+    }
+
     pub(super) async fn erase(
         &self,
         request: Request<proto::EraseIntentRequest>,

@@ -39,6 +39,7 @@ pub(in crate::issuer) use self::posture::PostureBoard;
 pub(in crate::issuer) use self::slow::SlowRoom;
 use crate::change::ChangeControl;
 use crate::identities::Presence;
+use crate::payloads::Payloads;
 
 /// Where agents ask for intents, look at their own and end them.
 #[derive(Debug)]
@@ -61,6 +62,8 @@ pub struct IntentDesk {
     /// Who lives, where a playbook wants to know.
     pub(in crate::issuer) presence: Option<Arc<Presence>>,
     pub(in crate::issuer) pace: PaceSettings,
+    /// What agents write, where a playbook wants it sealed.
+    pub(in crate::issuer) payloads: Arc<Payloads>,
 }
 
 /// Why the desk did not do what it was asked.
@@ -146,7 +149,15 @@ impl IntentDesk {
                 {
                     pace::counted(denial, Some(playbook));
                 }
-                given(submitted.into_intent())
+                // An intent that is over was answered before, and what was sealed of it may be erased by now.
+                let over =
+                    matches!(&submitted, Submitted::Replayed(one) if one.state().is_terminal());
+                let intent = submitted.into_intent();
+                if !over {
+                    let said = request.justification().map(Justification::as_str);
+                    self.seal(&intent, "justification", said).await?;
+                }
+                given(intent)
             }
             Err(Unkept::Refused(denial)) => {
                 Err(self.refuse_asked(asked, Some(request), denial).await)
@@ -258,8 +269,17 @@ impl IntentDesk {
         idempotency: Option<IdempotencyKey>,
     ) -> Result<Intent, DeskError> {
         self.find(agent, id).await?;
+        let said = report.clone();
         let complete = IntentChange::Complete { by: agent.clone(), outcome, report };
-        self.change_once(id, complete, idempotency).await
+        let completed = self.change_once(id, complete, idempotency).await?;
+        self.seal(&completed, "report", said.as_ref().map(Justification::as_str)).await?;
+        Ok(completed)
+    }
+
+    /// Keeps what the agent wrote sealed, where its playbook wants that.
+    async fn seal(&self, intent: &Intent, name: &str, text: Option<&str>) -> Result<(), DeskError> {
+        let kept = self.payloads.keep(intent, name, text).await;
+        kept.map_err(|error| DeskError::Unavailable(error.into()))
     }
 
     /// Takes note that the agent still works under its own intent.

@@ -279,6 +279,14 @@ impl AdminDoor for FakeDoor {
         Box::pin(std::future::ready(self.change(&id, &change)))
     }
 
+    fn payloads(
+        &self,
+        _operator: Operator,
+        _id: IntentId,
+    ) -> BoxFuture<'_, Result<Vec<(&'static str, String)>, AdminError>> {
+        Box::pin(async { Ok(Vec::new()) })
+    }
+
     fn tokens_of(&self, intent: IntentId) -> BoxFuture<'_, Result<Vec<TokenStanding>, AdminError>> {
         let tokens = self.tokens.lock().unwrap().clone();
         let of = tokens.into_iter().filter(move |token| token.record.intent == intent);
