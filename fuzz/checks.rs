@@ -18,9 +18,10 @@ use marque_exchange::{
 };
 use marque_intent::{
     Calendar, Circumstances, Digest, Evidence, Exception, ExceptionStanding, Grant, IntentRequest,
-    MAX_ARGUMENT_SCHEMAS, MAX_CALENDAR_BYTES, MAX_EXCEPTION, MAX_EXCEPTION_RUNS, MAX_GRANT_BYTES,
-    MAX_PLAYBOOK_BYTES, MAX_TOKEN_LIFETIME, MAX_USES, Playbook, Requester, Rights, Schedule,
-    Severity, Standing, Wanted, Window, lint, playbook_diff, resolve,
+    KillRecord, KillScope, MAX_ARGUMENT_SCHEMAS, MAX_CALENDAR_BYTES, MAX_EXCEPTION,
+    MAX_EXCEPTION_RUNS, MAX_GRANT_BYTES, MAX_PLAYBOOK_BYTES, MAX_TOKEN_LIFETIME, MAX_USES,
+    Playbook, Requester, Rights, Schedule, Severity, Standing, Wanted, Window, lint, playbook_diff,
+    resolve,
 };
 use marque_inventory::{FingerprintKey, Format, MAX_FOUND};
 use marque_spiffe::{
@@ -535,4 +536,25 @@ pub(crate) fn calendar(bytes: &[u8]) {
 fn instants() -> impl Iterator<Item = Timestamp> {
     let texts = ["2026-10-25T00:30:00Z", "2028-02-28T23:59:59Z", "2099-12-31T12:00:00Z"];
     texts.into_iter().filter_map(|text| text.parse().ok())
+}
+
+/// A kill's scope, its kind and its selector on one line, reads as it is written; so does a record of a kill or a lift, which
+/// comes from disk.
+pub(crate) fn kill(bytes: &[u8]) {
+    let Ok(text) = from_utf8(bytes) else { return };
+    if let Ok(record) = serde_json::from_str::<KillRecord>(text) {
+        let written = serde_json::to_string(&record).expect("what was read can be written");
+        assert_eq!(serde_json::from_str::<KillRecord>(&written).ok(), Some(record.clone()));
+        assert!(record.is_of(&record.order(), record.at()), "a record is of its own order");
+        return;
+    }
+    let (kind, selector) = match text.split_once(' ') {
+        Some((kind, selector)) => (kind, Some(selector)),
+        None => (text, None),
+    };
+    let Ok(scope) = KillScope::parse(kind, selector) else { return };
+    assert_eq!(scope.kind(), kind);
+    let again = KillScope::parse(scope.kind(), scope.selector().as_deref());
+    assert_eq!(again.ok(), Some(scope.clone()), "it reads as it is written");
+    assert!(scope.selector().is_none_or(|selector| selector.len() <= 2048));
 }

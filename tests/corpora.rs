@@ -154,3 +154,8 @@ fn windows() {
 fn calendars() {
     over_corpus("calendar", checks::calendar);
 }
+
+#[test]
+fn kills() {
+    over_corpus("kill", checks::kill);
+}

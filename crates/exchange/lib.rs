@@ -30,6 +30,7 @@ mod gate;
 mod introspection;
 mod issuer_url;
 mod issuing;
+mod kill_state;
 mod life;
 mod live;
 mod login;
@@ -84,6 +85,7 @@ pub use introspection::{
 };
 pub use issuer_url::{IssuerUrl, IssuerUrlError, MAX_ISSUER_URL_BYTES};
 pub use issuing::MAX_GRANT_LIFETIME;
+pub use kill_state::KILL_STATE_LIFETIME;
 pub use life::{
     PRUNED_AT_ONCE, RevocationOutcome, Revoker, SuspectQuery, Suspects, TOKENS_KEPT_FOR,
     TokenLifeStore, TokenRevocation, TokenUse,

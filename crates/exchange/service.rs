@@ -12,8 +12,8 @@ use crate::{
     AuthenticatedClient, ClientAuthenticator, ClientRules, DeferralStore, Endpoint,
     EnvironmentLookup, IntentDesk, NonceSecret, OAuthError, OAuthErrorCode, OidcKeys, Presented,
     ReplayStore, TokenLifeStore, TokenRequest, TokenResponse, TokenServiceConfig, TokenStore,
-    UseGate, binding::Proofs, client::ClientCredentials, oidc::PersonVerifier,
-    request::GrantRequest, status::StatusLists,
+    UseGate, binding::Proofs, client::ClientCredentials, kill_state::KillStatements,
+    oidc::PersonVerifier, request::GrantRequest, status::StatusLists,
 };
 
 /// The token service of one trust domain.
@@ -31,6 +31,7 @@ pub struct TokenService {
     pub(crate) gate: Arc<dyn UseGate>,
     pub(crate) life: Arc<dyn TokenLifeStore>,
     pub(crate) status_lists: StatusLists,
+    pub(crate) kill_statements: KillStatements,
     pub(crate) replays: Arc<dyn ReplayStore>,
     pub(crate) nonces: Nonces,
     pub(crate) clock: Arc<dyn Clock>,
@@ -122,6 +123,7 @@ impl TokenService {
             gate,
             life,
             status_lists,
+            kill_statements: KillStatements::default(),
             deferrals,
             desk,
             replays,

@@ -150,6 +150,15 @@ impl TokenService {
         self.rebuild(list, &mut kept).await.map(Some)
     }
 
+    /// The list that is being filled, as [`Self::status_list`].
+    ///
+    /// # Errors
+    /// As for [`Self::status_list`].
+    pub async fn newest_status_list(&self) -> Result<Option<Arc<SignedStatusList>>, OAuthError> {
+        let places = self.life.places().await.map_err(unavailable)?;
+        self.status_list(places.end / STATUS_LIST_PLACES).await
+    }
+
     /// Where every list is (§9.3); `None` where none are offered.
     ///
     /// # Errors
@@ -235,11 +244,13 @@ impl TokenService {
     ) -> Result<Arc<SignedStatusList>, OAuthError> {
         let (signed_at, signed) = match kept.built.take() {
             Some(built)
-                if built.list == list && within(built.signed_at, SIGNED_AGAIN_AFTER, now) =>
+                if built.list == list
+                    && built.epoch == epoch
+                    && within(built.signed_at, SIGNED_AGAIN_AFTER, now) =>
             {
                 (built.signed_at, built.signed)
             }
-            Some(_) | None => (now, Arc::new(self.sign_list(number, &list, now)?)),
+            Some(_) | None => (now, Arc::new(self.sign_list(number, &list, (now, epoch))?)),
         };
         // Counted from its end: those who waited for it take it, however long it took.
         let done = self.clock.now();
@@ -251,13 +262,14 @@ impl TokenService {
         &self,
         number: u64,
         list: &StatusList,
-        now: Timestamp,
+        (now, epoch): (Timestamp, u64),
     ) -> Result<SignedStatusList, OAuthError> {
         let claims = StatusListClaims {
             sub: list_url(&self.config.issuer, number),
             iat: NumericDate::floor(now).map_err(server_error)?,
             exp: Some(NumericDate::floor(now + STATUS_LIST_LIFETIME).map_err(server_error)?),
             ttl: NonZeroU64::new(STATUS_LIST_TTL.as_secs()),
+            kill_epoch: Some(epoch),
             status_list: list.encode().map_err(server_error)?,
         };
         let typ = Some(STATUS_LIST_TOKEN_TYPE);

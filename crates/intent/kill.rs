@@ -151,16 +151,14 @@ impl KillState {
         self
     }
 
-    /// Whether a kill stops the use of tokens that may still be issued.
+    /// Whether a token may be stopped that was not when it was issued under these very kills: a kill stops its use alone, or
+    /// goes by what a registration entry says of its agent now.
     #[must_use]
-    pub fn stops_use_alone(&self) -> bool {
-        self.kills.iter().any(|kill| kill.mode == KillMode::StopUse)
-    }
-
-    /// Whether a kill stops the use of tokens.
-    #[must_use]
-    pub fn stops_use(&self) -> bool {
-        self.kills.iter().any(|kill| kill.mode.stops(StopPoint::Use))
+    pub fn may_stop_what_was_issued_since(&self) -> bool {
+        self.kills.iter().filter(|kill| kill.mode.stops(StopPoint::Use)).any(|kill| {
+            kill.mode == KillMode::StopUse
+                || matches!(kill.scope, KillScope::Sponsor(_) | KillScope::Build(_))
+        })
     }
 
     /// The code of the widest kill that stops this grant at this point, or one of those that it descends from.

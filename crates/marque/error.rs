@@ -256,6 +256,7 @@ pub(crate) fn admin(error: AdminError) -> Status {
         AdminError::EventNotTaken(message) => {
             coded(Code::FailedPrecondition, message, "event_not_taken")
         }
+        AdminError::Kill(error) => coded(Code::FailedPrecondition, error.to_string(), error.code()),
         AdminError::NotTaken(message) => {
             coded(Code::FailedPrecondition, message, "webhook_not_taken")
         }

@@ -46,6 +46,9 @@ pub struct StatusListClaims {
     /// For how many seconds a copy may be kept before a new one should be fetched; never zero.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "present")]
     pub ttl: Option<std::num::NonZeroU64>,
+    /// The epoch of the issuer's kill switch that the list takes into account, where the issuer has one.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "present")]
+    pub kill_epoch: Option<u64>,
     /// The list.
     pub status_list: EncodedStatusList,
 }

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use marque_jose::json::{Limits, parse_object};
-use marque_jose::{Jwk, JwkSet, KeyId};
+use marque_jose::{Jwk, JwkSet, KeyId, UnverifiedJws};
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use crate::cached::{Cached, Freshness, Loaded};
@@ -108,6 +109,29 @@ pub(crate) async fn get(fetch: &dyn Fetch, request: FetchRequest<'_>) -> Result<
             Err(Outage::Unreachable)
         }
     }
+}
+
+/// What a document of this address and type says that one of the issuer's keys has signed.
+pub(crate) async fn signed<T: DeserializeOwned>(
+    keys: &Arc<Keys>,
+    (url, typ, max_bytes): (&str, &str, usize),
+    body: &[u8],
+    now: Timestamp,
+) -> Result<T, Outage> {
+    let refuse = |reason: &dyn std::fmt::Display| refused(url, reason);
+    let text = str::from_utf8(body).map_err(|error| refuse(&error))?;
+    let jws = UnverifiedJws::parse_within(text, max_bytes).map_err(|error| refuse(&error))?;
+    if jws.header().typ() != Some(typ) {
+        return Err(refuse(&format_args!("its type is not `{typ}`")));
+    }
+    let kid = jws.header().kid().ok_or_else(|| refuse(&"it names no key"))?.clone();
+    let key = match keys.find(&kid, now).await {
+        Ok(key) => key,
+        Err(Refusal::Unavailable(outage)) => return Err(outage),
+        Err(_unknown) => return Err(refuse(&"its key is not the issuer's")),
+    };
+    let verified = jws.verify(&key.key, key.algorithms()).map_err(|error| refuse(&error))?;
+    verified.into_claims().map_err(|error| refuse(&error))
 }
 
 /// A document that is not what it should be. Documents of the issuer are no secrets.

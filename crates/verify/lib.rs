@@ -11,6 +11,7 @@ mod credentials;
 mod details;
 mod fetch;
 mod keys;
+mod kills;
 mod layer;
 mod metadata;
 mod refusal;
@@ -39,7 +40,7 @@ pub use marque_jose::{Confirmation, Thumbprint};
 pub use refusal::{Lack, Outage, ProofFault, Refusal, RequestFault, TokenFault};
 pub use replays::{MemoryReplays, Replays, ReplaysFuture, ReplaysUnavailable, Use, UseKey, Used};
 pub use settings::{
-    Binding, MAX_LEEWAY, SettingsError, StatusCheck, VerifierLimits, VerifierSettings,
+    Binding, KillCheck, MAX_LEEWAY, SettingsError, StatusCheck, VerifierLimits, VerifierSettings,
 };
 pub use token::VerifiedToken;
 pub use url::{HttpsUrl, HttpsUrlError};

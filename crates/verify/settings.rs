@@ -54,6 +54,25 @@ pub enum StatusCheck {
     Required,
 }
 
+/// Whether the epoch of the issuer's kill switch has to be known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum KillCheck {
+    /// No: a kill is seen when a copy of a status list is fetched again, or not at all.
+    #[default]
+    Off,
+    /// Yes, and it is no older than this: a server that is cut off from the issuer refuses. Every token needs a status.
+    Required(Freshness),
+}
+
+impl KillCheck {
+    /// Fetched again after one second, good for nothing after two.
+    #[must_use]
+    pub const fn required() -> Self {
+        let (refresh_after, stale_after) = (Duration::from_secs(1), Duration::from_secs(2));
+        Self::Required(Freshness { refresh_after, stale_after })
+    }
+}
+
 /// Limits, each with its default.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct VerifierLimits {
@@ -105,6 +124,8 @@ pub struct VerifierSettings {
     pub binding: Binding,
     /// Whether the status of tokens is looked up.
     pub status: StatusCheck,
+    /// Whether the epoch of the kill switch has to be known: an issuer that does not publish it is never believed then.
+    pub kills: KillCheck,
     /// Limits.
     pub limits: VerifierLimits,
     /// The clock.
@@ -126,6 +147,9 @@ pub enum SettingsError {
     /// A scope or type of details with characters that no scope has.
     #[error("a scope or type of details has characters that it may not have")]
     Scope,
+    /// The kill switch is to be heeded, and status lists, in which it shows, are not.
+    #[error("the kill switch shows in the status of tokens, which is not looked up")]
+    KillsWithoutStatus,
     /// A limit is zero, above its greatest, or a document would go stale before it is fetched again.
     #[error("the limit `{0}` is out of its bounds")]
     Limit(&'static str),
@@ -144,6 +168,7 @@ impl VerifierSettings {
             detail_types: Vec::new(),
             binding: Binding::default(),
             status: StatusCheck::default(),
+            kills: KillCheck::default(),
             limits: VerifierLimits::default(),
             clock: Arc::new(HostClock),
             replays: None,
@@ -177,7 +202,15 @@ impl VerifierSettings {
         let limits = &self.limits;
         let goes_stale =
             |it: Freshness| it.stale_after.is_zero() || it.stale_after < it.refresh_after;
+        let kills_go_stale = match self.kills {
+            KillCheck::Off => false,
+            KillCheck::Required(_) if self.status == StatusCheck::Off => {
+                return Err(SettingsError::KillsWithoutStatus);
+            }
+            KillCheck::Required(freshness) => goes_stale(freshness),
+        };
         for (name, out_of_bounds) in [
+            ("kills", kills_go_stale),
             ("leeway", limits.leeway > MAX_LEEWAY),
             ("token_life", limits.token_life.is_zero()),
             ("keys", goes_stale(limits.keys)),

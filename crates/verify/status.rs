@@ -8,7 +8,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
-use marque_jose::UnverifiedJws;
 use marque_status_list::{
     MAX_LIST_BYTES, MAX_LIST_TOKEN_BYTES, STATUS_LIST_MEDIA_TYPE, STATUS_LIST_TOKEN_TYPE,
     Status as Place, StatusList, StatusListClaims, StatusReference,
@@ -17,7 +16,8 @@ use marque_status_list::{
 use crate::cached::{Cached, Freshness, Loaded};
 use crate::clock::Clock;
 use crate::fetch::{Fetch, FetchRequest};
-use crate::keys::{Keys, get, refused};
+use crate::keys::{Keys, get, refused, signed};
+use crate::kills::RETRY_AFTER;
 use crate::refusal::{Outage, Refusal, TokenFault};
 use crate::url::HttpsUrl;
 
@@ -27,9 +27,16 @@ const MAX_LISTS: usize = 64;
 /// The lists, fetched when they are needed.
 #[derive(Debug)]
 pub(crate) struct StatusLists {
-    lists: Mutex<HashMap<String, Arc<Cached<StatusList>>>>,
+    lists: Mutex<HashMap<String, Known>>,
     loader: Loader,
     retry_after: Duration,
+}
+
+/// A list, and the epoch of the kill switch that it has to know.
+#[derive(Debug)]
+struct Known {
+    epoch: u64,
+    list: Arc<Cached<StatusList>>,
 }
 
 /// How a list is fetched.
@@ -52,12 +59,13 @@ impl StatusLists {
     pub(crate) async fn check(
         &self,
         place: &StatusReference,
+        epoch: u64,
         now: Timestamp,
     ) -> Result<(), Refusal> {
-        let cached = self.list(&place.uri, now)?;
+        let cached = self.list(&place.uri, epoch, now)?;
         let load = || {
             let (loader, uri) = (self.loader.clone(), place.uri.clone());
-            async move { loader.load(uri).await }
+            async move { loader.load(uri, epoch).await }
         };
         let list = cached.get(now, load).await?;
         match list.status(place.idx) {
@@ -78,7 +86,12 @@ impl StatusLists {
     }
 
     /// The place of a list, which must be below the issuer: a token, even a good one, sends this server nowhere else.
-    fn list(&self, uri: &str, now: Timestamp) -> Result<Arc<Cached<StatusList>>, Refusal> {
+    fn list(
+        &self,
+        uri: &str,
+        epoch: u64,
+        now: Timestamp,
+    ) -> Result<Arc<Cached<StatusList>>, Refusal> {
         let url: HttpsUrl = uri.parse().map_err(|_not_https| TokenFault::Status)?;
         let below = uri.strip_prefix(self.loader.issuer.as_str());
         if url.origin() != self.loader.issuer.origin()
@@ -87,23 +100,28 @@ impl StatusLists {
             return Err(TokenFault::Status.into());
         }
         let mut lists = self.lists.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(list) = lists.get(uri) {
-            return Ok(Arc::clone(list));
+        // A copy of before a kill that was heard of since is no copy.
+        if let Some(known) = lists.get(uri).filter(|known| known.epoch >= epoch) {
+            return Ok(Arc::clone(&known.list));
         }
         if lists.len() >= MAX_LISTS {
-            lists.retain(|_uri, list| list.is_good(now));
+            lists.retain(|_uri, known| known.list.is_good(now));
         }
         if lists.len() >= MAX_LISTS {
             return Err(Outage::Memory.into());
         }
-        let list = Cached::new(self.retry_after, Arc::clone(&self.loader.clock));
-        lists.insert(uri.to_owned(), Arc::clone(&list));
+        let retry_after = match epoch {
+            0 => self.retry_after,
+            _ => self.retry_after.min(RETRY_AFTER),
+        };
+        let list = Cached::new(retry_after, Arc::clone(&self.loader.clock));
+        lists.insert(uri.to_owned(), Known { epoch, list: Arc::clone(&list) });
         Ok(list)
     }
 }
 
 impl Loader {
-    async fn load(&self, uri: String) -> Result<Loaded<StatusList>, Outage> {
+    async fn load(&self, uri: String, epoch: u64) -> Result<Loaded<StatusList>, Outage> {
         let request = FetchRequest {
             url: &uri,
             accept: STATUS_LIST_MEDIA_TYPE,
@@ -113,6 +131,10 @@ impl Loader {
         // A list that was signed while it was waited for is not of the future.
         let now = self.clock.now();
         let claims = self.verified(&uri, &body, now).await?;
+        // Of two replicas of the issuer, one may not have heard of a kill yet.
+        if claims.kill_epoch.unwrap_or_default() < epoch {
+            return Err(refused(&uri, &"it is of before the newest kill"));
+        }
         let list = StatusList::decode(&claims.status_list, MAX_LIST_BYTES)
             .map_err(|error| refused(&uri, &error))?;
         Ok(Loaded { document: list, freshness: self.freshness_of(&claims, now) })
@@ -125,20 +147,8 @@ impl Loader {
         now: Timestamp,
     ) -> Result<StatusListClaims, Outage> {
         let refuse = |reason: &dyn std::fmt::Display| refused(uri, reason);
-        let text = str::from_utf8(body).map_err(|error| refuse(&error))?;
-        let jws = UnverifiedJws::parse_within(text, MAX_LIST_TOKEN_BYTES)
-            .map_err(|error| refuse(&error))?;
-        if jws.header().typ() != Some(STATUS_LIST_TOKEN_TYPE) {
-            return Err(refuse(&"it is not of the type of a status list"));
-        }
-        let kid = jws.header().kid().ok_or_else(|| refuse(&"it names no key"))?.clone();
-        let key = match self.keys.find(&kid, now).await {
-            Ok(key) => key,
-            Err(Refusal::Unavailable(outage)) => return Err(outage),
-            Err(_unknown) => return Err(refuse(&"its key is not the issuer's")),
-        };
-        let verified = jws.verify(&key.key, key.algorithms()).map_err(|error| refuse(&error))?;
-        let claims: StatusListClaims = verified.into_claims().map_err(|error| refuse(&error))?;
+        let of = (uri, STATUS_LIST_TOKEN_TYPE, MAX_LIST_TOKEN_BYTES);
+        let claims: StatusListClaims = signed(&self.keys, of, body, now).await?;
         if claims.sub != uri {
             return Err(refuse(&"it is another list"));
         }

@@ -15,9 +15,10 @@ use crate::claims::{Claims, MAX_ACTORS};
 use crate::credentials::Presentation;
 use crate::fetch::Fetch;
 use crate::keys::{Keys, Loader};
+use crate::kills::{self, Kills};
 use crate::refusal::{Lack, Refusal, TokenFault};
 use crate::replays::Replays;
-use crate::settings::{StatusCheck, VerifierSettings};
+use crate::settings::{KillCheck, StatusCheck, VerifierSettings};
 use crate::status::{self, StatusLists};
 use crate::token::VerifiedToken;
 
@@ -30,6 +31,7 @@ pub struct Verifier {
     pub(crate) settings: VerifierSettings,
     keys: Arc<Keys>,
     lists: StatusLists,
+    kills: Option<Kills>,
     pub(crate) replays: Arc<dyn Replays>,
     challenger: Arc<Challenger>,
 }
@@ -52,6 +54,20 @@ impl Verifier {
         });
         let limits = settings.limits;
         let keys = Arc::new(Keys::new(loader, limits.retry_after, Arc::clone(&settings.clock)));
+        let kills = match settings.kills {
+            KillCheck::Off => None,
+            KillCheck::Required(freshness) => {
+                let loader = kills::Loader {
+                    fetch: Arc::clone(&fetch),
+                    issuer: settings.issuer.clone(),
+                    keys: Arc::clone(&keys),
+                    freshness,
+                    leeway: limits.leeway,
+                    clock: Arc::clone(&settings.clock),
+                };
+                Some(Kills::new(loader, limits.retry_after))
+            }
+        };
         let loader = status::Loader {
             fetch,
             issuer: settings.issuer.clone(),
@@ -61,7 +77,7 @@ impl Verifier {
             clock: Arc::clone(&settings.clock),
         };
         let lists = StatusLists::new(loader, limits.retry_after);
-        Self { settings, keys, lists, replays, challenger }
+        Self { settings, keys, lists, kills, replays, challenger }
     }
 
     /// Verifies what a request shows, and that its token has all of `scopes`.
@@ -115,11 +131,17 @@ impl Verifier {
         status: Option<&StatusReference>,
         now: Timestamp,
     ) -> Result<(), Refusal> {
+        let epoch = match &self.kills {
+            None => 0,
+            Some(kills) => kills.epoch(now).await?,
+        };
         match (self.settings.status, status) {
+            // A kill could not be seen at such a token.
+            (_, None) if self.kills.is_some() => Err(TokenFault::NoStatus.into()),
             (StatusCheck::Off, _) | (StatusCheck::WherePresent, None) => Ok(()),
             (StatusCheck::Required, None) => Err(TokenFault::NoStatus.into()),
             (StatusCheck::WherePresent | StatusCheck::Required, Some(place)) => {
-                self.lists.check(place, now).await
+                self.lists.check(place, epoch, now).await
             }
         }
     }

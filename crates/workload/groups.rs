@@ -50,6 +50,14 @@ impl Groups {
         group
     }
 
+    /// Who is asking, and how many of them.
+    pub(crate) fn members(&self) -> Vec<(Arc<Who>, usize)> {
+        let kept = lock(&self.kept);
+        let members =
+            kept.by_who.iter().map(|(who, (_, group))| (Arc::clone(who), group.strong_count()));
+        members.filter(|(_, count)| *count > 0).collect()
+    }
+
     /// A group that nobody is in any more.
     pub(crate) fn leave(&self, id: u64, who: &Who, wakes_at: Timestamp) {
         let mut kept = lock(&self.kept);

@@ -134,6 +134,22 @@ impl Workload {
         Self { shared, scope: Scope::default() }
     }
 
+    /// How many open streams have an identity that `hit` takes away.
+    pub fn would_lose(&self, hit: impl Fn(&SpiffeId) -> bool) -> usize {
+        let (state, now) = (self.shared.state.borrow().clone(), self.shared.clock.now());
+        let loses = |who: &Who| {
+            let entries = entitled(&state, &who.selectors, &who.scope, now);
+            entries.iter().any(|entry| hit(entry.spiffe_id()))
+        };
+        self.shared
+            .groups
+            .members()
+            .iter()
+            .filter(|(who, _)| loses(who))
+            .map(|(_, count)| count)
+            .sum()
+    }
+
     /// The same, SVIDs that are kept included, for somebody who may see no identity but those that match a pattern: an
     /// identity that does not is not there, also where the default one is chosen and hints are handed out.
     #[must_use]

@@ -18,7 +18,7 @@ use axum::extract::Path;
 use axum::http::Method;
 use axum::routing::get;
 use marque_verify::{
-    Binding, HttpsFetch, Need, Refused, VerifiedToken, VerifierSettings, VerifyLayer,
+    Binding, HttpsFetch, KillCheck, Need, Refused, VerifiedToken, VerifierSettings, VerifyLayer,
     metadata_route,
 };
 use tokio::net::TcpListener;
@@ -52,6 +52,8 @@ async fn main() -> anyhow::Result<()> {
     settings.detail_types = vec!["k8s_object".to_owned()];
     // Where clients reach it, as their DPoP proofs say. Behind a TLS proxy this would be the proxy's https origin.
     settings.origin = format!("http://{address}");
+    // A kill is heeded within a second, and whoever is cut off from the issuer for two refuses.
+    settings.kills = KillCheck::required();
     if arguments.remove("binding").is_some_and(|binding| binding == "required") {
         settings.binding = Binding::Required;
     }

@@ -41,6 +41,8 @@ mod identity;
 mod intents;
 mod inventory;
 mod kill;
+mod kill_lift;
+mod kill_scopes;
 mod life;
 mod minted;
 mod mutual_tls;

@@ -3,6 +3,8 @@
 //! Routes and documents take both from here, so that neither can name what the other does not have. Deliberately absent:
 //! routes.
 
+use marque_status_list::KILL_STATE_PATH;
+
 use crate::{IssuerUrl, Offers};
 
 /// An endpoint of the token service.
@@ -20,19 +22,22 @@ pub enum Endpoint {
     AttestationChallenge,
     /// Where the token status lists are.
     StatusLists,
+    /// The epoch of the kill switch, signed.
+    KillState,
     /// The keys of access tokens.
     Jwks,
 }
 
 impl Endpoint {
     /// Every endpoint that there may be.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Token,
         Self::Introspection,
         Self::BackchannelAuthentication,
         Self::Revocation,
         Self::AttestationChallenge,
         Self::StatusLists,
+        Self::KillState,
         Self::Jwks,
     ];
 
@@ -45,6 +50,7 @@ impl Endpoint {
             Self::Revocation => "/oauth2/revoke",
             Self::AttestationChallenge => "/oauth2/challenge",
             Self::StatusLists => "/oauth2/status",
+            Self::KillState => KILL_STATE_PATH,
             Self::Jwks => "/oauth2/jwks",
         }
     }
@@ -58,6 +64,7 @@ impl Endpoint {
             Self::Revocation => "revocation_endpoint",
             Self::AttestationChallenge => "challenge_endpoint",
             Self::StatusLists => "status_list_aggregation_endpoint",
+            Self::KillState => "kill_state_endpoint",
             Self::Jwks => "jwks_uri",
         }
     }
@@ -68,7 +75,7 @@ impl Endpoint {
             Self::Token | Self::Introspection | Self::Revocation | Self::Jwks => true,
             Self::BackchannelAuthentication => offers.ciba,
             Self::AttestationChallenge => offers.wit_client_authentication,
-            Self::StatusLists => offers.token_status_list,
+            Self::StatusLists | Self::KillState => offers.token_status_list,
         }
     }
 
@@ -86,6 +93,7 @@ impl Endpoint {
             Self::BackchannelAuthentication
             | Self::AttestationChallenge
             | Self::StatusLists
+            | Self::KillState
             | Self::Jwks => false,
         }
     }

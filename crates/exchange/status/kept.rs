@@ -79,10 +79,9 @@ impl Kept {
         &mut self.over.1
     }
 
-    /// Which tokens are looked at that did not end by themselves: those that were decided on before this epoch. What is
-    /// issued under a kill of use alone is stopped as well.
+    /// Which tokens are looked at that did not end by themselves: those that were decided on before this epoch.
     pub(super) fn decided_before(&self, kills: &KillState) -> u64 {
-        if kills.stops_use_alone() {
+        if kills.may_stop_what_was_issued_since() {
             i64::MAX.unsigned_abs()
         } else if self.examined_epoch < kills.epoch {
             kills.epoch

@@ -1,4 +1,7 @@
-//! `marque kill`: stop issuance and use, at once.
+//! `marque kill`: stop issuance and use, at once; and let it go on, by two people.
+
+mod lift;
+mod show;
 
 use clap::{Args, Subcommand};
 use jiff::{SignedDuration, Timestamp};
@@ -10,11 +13,10 @@ use marque_spiffe::{Clock as _, SpiffeId};
 use super::Session;
 use super::daemon::{Home, Of};
 use super::failure::Failure;
-use super::output::table;
 use super::text::moment;
 use crate::clock::SystemClock;
 use crate::endpoints::TrustDomainEndpoints;
-use crate::grpc::admin::{KillScopeView, KillStateView, NewKillOrder};
+use crate::grpc::admin::{KillStateView, NewKillOrder};
 
 /// Stop an agent, a grant, a playbook, a person's agents, a trust domain or everything: issuance and use end at once
 ///
@@ -28,8 +30,12 @@ Examples:
   marque kill playbook ingress-cert-rotation@3 --trust-domain prod.example.org --reason 'wrong scope'
   marque kill tool crm.export --mode drain --for 2h --reason 'incident 7'
   marque kill sponsor alice@example.org --mode stop-issuance --reason 'left the company'
+  marque kill tenant acme --dry-run
   marque kill all --yes --reason 'incident 7'
-  marque kill list")]
+  marque kill list
+  marque kill lift kill_0123456789abcdef01234567 --to drain --reason 'repaired, see CHG-1842'
+  marque kill confirm lift_0123456789abcdef01234567
+  marque kill drill")]
 pub(super) struct KillArgs {
     #[command(subcommand)]
     command: KillCommand,
@@ -37,12 +43,15 @@ pub(super) struct KillArgs {
     how: How,
 }
 
+/// What the log says where nobody gives a reason: stopping somebody must not wait for one.
+const NO_REASON: &str = "stopped by an operator";
+
 /// What every kill says beside whom it stops.
 #[derive(Debug, Args)]
 struct How {
     /// Why; operators and the log keep it
-    #[arg(long, global = true, default_value = "stopped by an operator")]
-    reason: String,
+    #[arg(long, global = true)]
+    reason: Option<String>,
     /// Do it without asking
     #[arg(long, global = true)]
     yes: bool,
@@ -52,6 +61,9 @@ struct How {
     /// When it ends by itself, such as 2026-12-24T18:00:00Z
     #[arg(long, global = true, value_name = "INSTANT")]
     expires: Option<Timestamp>,
+    /// Only show whom it would hit
+    #[arg(long, global = true)]
+    dry_run: bool,
     /// For how long it stands, such as 2h
     #[arg(long = "for", global = true, value_name = "DURATION", conflicts_with = "expires")]
     lasts: Option<SignedDuration>,
@@ -135,8 +147,25 @@ enum KillCommand {
     TrustDomain,
     /// Stop everything that the daemon serves, or every trust domain that --trust-domain names
     All,
-    /// Show the kills that stand
+    /// Show the kills that stand, and which of them somebody wants lifted
     List,
+    /// Ask for a kill to be lifted or relaxed; another person has to confirm it
+    Lift {
+        /// The id of the kill, or its epoch
+        #[arg(value_name = "KILL")]
+        kill: String,
+        /// Only relax it, to a mode that stops less
+        #[arg(long, value_name = "MODE")]
+        to: Option<KillMode>,
+    },
+    /// Confirm that another person's wish to lift a kill is done
+    Confirm {
+        /// The id of the wish: `lift_` and 24 hexadecimal digits
+        #[arg(value_name = "LIFT")]
+        lift: String,
+    },
+    /// Measure how fast a kill spreads, with one that hits nobody and ends by itself
+    Drill,
 }
 
 /// What to stop, and where.
@@ -149,7 +178,7 @@ impl KillCommand {
     /// Whom the command stops; `None` where it stops nobody.
     fn target(self, session: &Session) -> Result<Option<Target>, Failure> {
         let scope = match self {
-            Self::List => return Ok(None),
+            Self::List | Self::Lift { .. } | Self::Confirm { .. } | Self::Drill => return Ok(None),
             Self::Agent { agent } => {
                 let places = vec![session.place.of_id(&agent)?];
                 return Ok(Some(Target { scope: KillScope::Agent(agent), places }));
@@ -184,9 +213,23 @@ impl KillCommand {
 impl KillArgs {
     pub(super) async fn run(self, session: &mut Session) -> Result<(), Failure> {
         let Self { command, how } = self;
-        let Some(Target { scope, places }) = command.target(session)? else {
-            return list(session).await;
-        };
+        match command {
+            KillCommand::List => show::list(session).await,
+            KillCommand::Lift { kill, to } => lift::ask(session, kill, to, how.reason).await,
+            KillCommand::Confirm { lift } => lift::confirm(session, lift, how.yes).await,
+            KillCommand::Drill => show::drill(session).await,
+            command => match command.target(session)? {
+                Some(target) if how.dry_run => show::impact(session, target, &how).await,
+                Some(target) => target.kill(session, &how).await,
+                None => Ok(()),
+            },
+        }
+    }
+}
+
+impl Target {
+    async fn kill(self, session: &mut Session, how: &How) -> Result<(), Failure> {
+        let Self { scope, places } = self;
         let names: Vec<String> = places.iter().map(|at| at.name.to_string()).collect();
         let what = told(&scope);
         let order = how.order(scope)?;
@@ -229,7 +272,8 @@ impl KillArgs {
 
 impl How {
     fn order(&self, scope: KillScope) -> Result<NewKillOrder, Failure> {
-        let Self { reason, yes: _, mode, expires, lasts } = self;
+        let Self { reason, yes: _, mode, expires, dry_run: _, lasts } = self;
+        let reason = reason.as_deref().unwrap_or(NO_REASON);
         let reason =
             Reason::new(reason).map_err(|error| Failure::because("nothing was stopped", &error))?;
         let end = |lasts: SignedDuration| SystemClock.now().checked_add(lasts);
@@ -252,15 +296,6 @@ async fn kill(
     Ok(home.of(state))
 }
 
-async fn list(session: &mut Session) -> Result<(), Failure> {
-    let mut states = Vec::new();
-    for mut home in session.homes().await? {
-        let state = home.admin.kill_state().await?;
-        states.push(home.of(state));
-    }
-    session.output.show(&states, |states| render(states))
-}
-
 fn told(scope: &KillScope) -> String {
     match scope {
         KillScope::TrustDomain => "the whole trust domain".to_owned(),
@@ -279,64 +314,5 @@ fn verb(mode: KillMode) -> &'static str {
         KillMode::StopIssuance => "Stop the issuing for",
         KillMode::StopUse => "Stop the use of",
         KillMode::Stop | KillMode::StopAndRevokeUpstream => "Stop",
-    }
-}
-
-fn render(states: &[Of<KillStateView>]) -> String {
-    let rows: Vec<_> = states
-        .iter()
-        .flat_map(|of| of.item.kills.iter().map(|kill| (&of.trust_domain, kill)))
-        .map(|(trust_domain, kill)| {
-            let KillScopeView { scope, selector } = &kill.scope;
-            let scope = scope.replace('_', " ");
-            let stopped = selector.iter().fold(scope, |scope, one| format!("{scope} {one}"));
-            [
-                trust_domain.clone(),
-                stopped,
-                kill.mode.clone(),
-                moment(kill.at),
-                kill.expires_at.map_or_else(|| "lifted".to_owned(), |end| moment(Some(end))),
-                kill.actor.clone(),
-                kill.reason.clone(),
-                kill.id.clone(),
-            ]
-        })
-        .collect();
-    if rows.is_empty() {
-        return "Nothing is killed.".to_owned();
-    }
-    table(["TRUST DOMAIN", "STOPPED", "MODE", "SINCE", "UNTIL", "BY", "REASON", "ID"], rows)
-}
-
-#[cfg(test)]
-mod tests {
-    use crate::grpc::admin::KillView;
-
-    use super::*;
-
-    #[test]
-    fn the_kills_that_stand_say_who_and_why() {
-        let kill = KillView {
-            scope: KillScopeView {
-                scope: "agent".to_owned(),
-                selector: Some("spiffe://prod.example.org/agent/a".to_owned()),
-            },
-            reason: "runs in circles".to_owned(),
-            actor: "operator:alice(1000)".to_owned(),
-            at: Some("2026-11-22T03:00:00Z".parse().unwrap()),
-            epoch: 1,
-            id: "kill_000000000000000000000001".to_owned(),
-            mode: "stop".to_owned(),
-            expires_at: None,
-        };
-        let state = KillStateView { epoch: 1, kills: vec![kill] };
-        let of = Of { trust_domain: "prod.example.org".to_owned(), item: state };
-        insta::assert_snapshot!(render(&[of]), @r"
-        TRUST DOMAIN      STOPPED                                  SINCE                    BY                    REASON           EPOCH
-        prod.example.org  agent spiffe://prod.example.org/agent/a  2026-11-22 03:00:00 UTC  operator:alice(1000)  runs in circles  1
-        ");
-        let none = KillStateView { epoch: 0, kills: Vec::new() };
-        let of = Of { trust_domain: "prod.example.org".to_owned(), item: none };
-        assert_eq!(render(&[of]), "Nothing is killed.");
     }
 }

@@ -50,9 +50,9 @@ pub use remote_log::RemoteLog;
 pub use view::{
     ApprovalView, ApproverRecordView, DenialView, EarnedView, EligibilityView, EntryView,
     ExplanationView, FindingView, GrantView, HeldView, HolderView, IntentView, KillScopeView,
-    KillStateView, KillView, LeafView, LogInfoView, MissingView, NarrowedView, NearView,
-    ObjectionView, PlaybookView, ProfilesView, RefusedCallerView, ReportView, SharedIdentityView,
-    StatusView, TokenView, UseView,
+    KillStateView, KillView, LeafView, LiftAskView, LogInfoView, MissingView, NarrowedView,
+    NearView, ObjectionView, PlaybookView, ProfilesView, RefusedCallerView, ReportView,
+    SharedIdentityView, StatusView, TokenView, UseView,
 };
 
 /// Serves the admin API on `listener` until `shutdown` is cancelled and the drain is over.
@@ -326,8 +326,57 @@ impl Admin for AdminService {
     ) -> Result<Response<proto::GetKillStateResponse>, Status> {
         self.operator("GetKillState", &request).await?;
         let proto::GetKillStateRequest {} = request.into_inner();
-        let state = messages::kill_state(&self.door.kill_state());
-        Ok(Response::new(proto::GetKillStateResponse { state: Some(state) }))
+        let state = Some(messages::kill_state(&self.door.kill_state()));
+        // What stands is told even where nothing can be read.
+        let (asks, asks_unknown) = match self.door.lift_asks().await {
+            Ok(asks) => (asks.iter().map(messages::lift_ask).collect(), String::new()),
+            Err(failed) => (Vec::new(), error::admin(failed).message().to_owned()),
+        };
+        Ok(Response::new(proto::GetKillStateResponse { state, asks, asks_unknown }))
+    }
+
+    async fn preview_kill(
+        &self,
+        request: Request<proto::PreviewKillRequest>,
+    ) -> Result<Response<proto::PreviewKillResponse>, Status> {
+        self.operator("PreviewKill", &request).await?;
+        let proto::PreviewKillRequest { scope, mode } = request.into_inner();
+        let mode = requests::kill_mode(&mode)?.unwrap_or_default();
+        let impact = self.door.kill_impact(requests::kill_scope(scope)?, mode).await;
+        let impact_json = messages::json(&impact.map_err(error::admin)?);
+        Ok(Response::new(proto::PreviewKillResponse { impact_json }))
+    }
+
+    async fn drill_kill(
+        &self,
+        request: Request<proto::DrillKillRequest>,
+    ) -> Result<Response<proto::DrillKillResponse>, Status> {
+        let operator = self.operator("DrillKill", &request).await?;
+        let proto::DrillKillRequest {} = request.into_inner();
+        let report = self.door.kill_drill(operator).await.map_err(error::admin)?;
+        Ok(Response::new(proto::DrillKillResponse { report_json: messages::json(&report) }))
+    }
+
+    async fn ask_lift(
+        &self,
+        request: Request<proto::AskLiftRequest>,
+    ) -> Result<Response<proto::AskLiftResponse>, Status> {
+        let operator = self.operator("AskLift", &request).await?;
+        let proto::AskLiftRequest { kill, mode, reason } = request.into_inner();
+        let (mode, reason) = (requests::kill_mode(&mode)?, requests::reason(&reason)?);
+        let ask = self.door.ask_lift(kill, mode, reason, operator).await.map_err(error::admin)?;
+        Ok(Response::new(proto::AskLiftResponse { ask: Some(messages::lift_ask(&ask)) }))
+    }
+
+    async fn confirm_lift(
+        &self,
+        request: Request<proto::ConfirmLiftRequest>,
+    ) -> Result<Response<proto::ConfirmLiftResponse>, Status> {
+        let operator = self.operator("ConfirmLift", &request).await?;
+        let proto::ConfirmLiftRequest { ask } = request.into_inner();
+        let state = self.door.confirm_lift(ask, operator).await.map_err(error::admin)?;
+        let state = Some(messages::kill_state(&state));
+        Ok(Response::new(proto::ConfirmLiftResponse { state }))
     }
 
     async fn set_posture(

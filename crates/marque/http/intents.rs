@@ -150,7 +150,7 @@ fn no_body(body: Result<Bytes, BytesRejection>) -> Result<(), Box<Response>> {
 }
 
 /// The authenticated bearer of a request.
-struct Caller(AuthenticatedClient);
+pub(super) struct Caller(pub(super) AuthenticatedClient);
 
 impl FromRequestParts<HttpState> for Caller {
     type Rejection = Response;
@@ -213,7 +213,7 @@ pub(super) fn bearer(headers: &HeaderMap) -> Option<&str> {
     (exact && values.next().is_none()).then_some(token)
 }
 
-fn json_body(
+pub(super) fn json_body(
     headers: &HeaderMap,
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Bytes, Box<Response>> {

@@ -15,6 +15,7 @@ mod problem;
 mod routes;
 mod signals;
 mod status;
+mod stop;
 mod token;
 
 use std::{error::Error, fmt, sync::Arc};
@@ -30,9 +31,10 @@ use marque_exchange::{
     SignedStatusList, TokenRequest, TokenResponse,
 };
 use marque_intent::{
-    Denial, DenialCode, IdempotencyKey, Intent, IntentId, IntentRequest, Justification, Outcome,
-    PlaybookSummary,
+    Denial, DenialCode, IdempotencyKey, Intent, IntentId, IntentRequest, Justification, Kill,
+    Outcome, PlaybookSummary, Reason,
 };
+use marque_jose::CompactToken;
 use marque_spiffe::{Bundle, SpiffeId};
 use serde_json::Value;
 use tower::ServiceBuilder;
@@ -87,6 +89,19 @@ pub trait IssuerDoor: fmt::Debug + Send + Sync {
 
     /// Where the token status lists are, if there are any.
     fn status_lists(&self) -> BoxFuture<'_, Result<Option<Value>, OAuthError>>;
+
+    /// The epoch of the kill switch, signed.
+    ///
+    /// # Errors
+    /// It is not known, or cannot be signed.
+    fn kill_state(&self) -> Result<Arc<CompactToken>, OAuthError>;
+
+    /// Stops the agent itself, at its own word.
+    fn stop_self(
+        &self,
+        agent: AuthenticatedClient,
+        reason: Reason,
+    ) -> BoxFuture<'_, Result<Kill, IntentError>>;
 
     /// The nonce for the next DPoP proof; `None` where DPoP is not offered.
     fn dpop_nonce(&self) -> Option<String>;
@@ -235,6 +250,7 @@ fn routes(state: &HttpState) -> Routes {
         .merge(token::routes(path, state))
         .merge(status::routes(path, *state.issuer.offers()))
         .merge(intents::routes(path))
+        .merge(stop::routes(path))
         .merge(approvals::routes(path))
         .merge(signals::routes(path))
         .merge(discovery::routes(path))

@@ -1,4 +1,5 @@
-//! `GET /oauth2/status` and `GET /oauth2/status/{n}`: token status lists, for whoever asks.
+//! `GET /oauth2/status` and `GET /oauth2/status/{n}`: token status lists, for whoever asks; `GET /oauth2/kill-state`: the
+//! epoch of the kill switch, for whoever holds copies of them.
 //!
 //! A list says by a number whether a token still stands, and nothing about the token; nobody has to say who they are.
 //! Caches may keep a list and ask every time whether it is still the same; for how long a verifier relies on its copy is
@@ -12,7 +13,7 @@ use axum::{
     routing::get,
 };
 use marque_exchange::{Endpoint, Offers, SignedStatusList};
-use marque_status_list::STATUS_LIST_MEDIA_TYPE;
+use marque_status_list::{KILL_STATE_MEDIA_TYPE, STATUS_LIST_MEDIA_TYPE};
 
 use super::{HttpState, problem, routes::Routes};
 
@@ -26,8 +27,22 @@ pub(super) fn routes(path: &str, offers: Offers) -> Routes {
         return Routes::new();
     }
     Routes::new()
+        .route(&format!("{path}{}", Endpoint::KillState.path()), get(kill_state))
         .route(&lists, get(status_lists))
         .route(&format!("{lists}/{{list}}"), get(status_list))
+}
+
+/// The epoch of the kill switch. Nobody may keep it: how old a copy is is what a verifier goes by.
+async fn kill_state(State(state): State<HttpState>) -> Response {
+    match state.issuer.kill_state() {
+        Ok(statement) => {
+            let mut response = statement.expose_token().to_owned().into_response();
+            let statement = HeaderValue::from_static(KILL_STATE_MEDIA_TYPE);
+            response.headers_mut().insert(header::CONTENT_TYPE, statement);
+            problem::never_stored(response)
+        }
+        Err(error) => problem::oauth(&error),
+    }
 }
 
 async fn status_lists(State(state): State<HttpState>) -> Response {

@@ -10,7 +10,7 @@ use marque_exchange::{
     TokenStore, TokenStoreError, is_live,
 };
 use marque_intent::IntentStore;
-use marque_intent::kill::KillState;
+use marque_intent::kill::{KillMode, KillScope, KillState};
 use marque_intent::pace::{Family, Standing};
 use marque_intent::{
     DecisionRecord, Denial, DenialCode, DenialFilter, DenialId, DenialRecord, EndReason, Holding,
@@ -20,6 +20,7 @@ use marque_intent::{
 use marque_registry::{Entry, EntryId, EntryRole, NewEntry, Snapshot, TrustDomainDocument};
 use marque_spiffe::{SelectorSet, SpiffeId};
 
+use super::kill::{DrillReport, Impact, LiftAsk};
 use super::{Issuer, RegistrarError};
 use crate::approvers::{Told, Word};
 use crate::grpc::admin::{
@@ -277,6 +278,51 @@ impl AdminDoor for Issuer {
 
     fn kill_state(&self) -> Arc<KillState> {
         self.kill_switch.state()
+    }
+
+    fn kill_impact(
+        &self,
+        scope: KillScope,
+        mode: KillMode,
+    ) -> BoxFuture<'_, Result<Impact, AdminError>> {
+        Box::pin(
+            async move { Ok(self.kill_switch.impact(scope, mode, self.workload.get()).await?) },
+        )
+    }
+
+    fn kill_drill(&self, operator: Operator) -> BoxFuture<'_, Result<DrillReport, AdminError>> {
+        Box::pin(async move {
+            let streams = self.minting.follow_state();
+            Ok(self.kill_switch.drill(operator.to_string(), streams, &self.tokens).await?)
+        })
+    }
+
+    fn ask_lift(
+        &self,
+        kill: String,
+        to: Option<KillMode>,
+        reason: Reason,
+        operator: Operator,
+    ) -> BoxFuture<'_, Result<LiftAsk, AdminError>> {
+        Box::pin(async move {
+            let who = operator.decider(self.clock.now());
+            Ok(self.kill_switch.ask_lift(&kill, to, reason, &who).await?)
+        })
+    }
+
+    fn lift_asks(&self) -> BoxFuture<'_, Result<Vec<LiftAsk>, AdminError>> {
+        Box::pin(async move { Ok(self.kill_switch.lift_asks().await?) })
+    }
+
+    fn confirm_lift(
+        &self,
+        ask: String,
+        operator: Operator,
+    ) -> BoxFuture<'_, Result<Arc<KillState>, AdminError>> {
+        Box::pin(async move {
+            let who = operator.decider(self.clock.now());
+            Ok(self.kill_switch.confirm_lift(&ask, &who).await?)
+        })
     }
 
     fn set_posture(

@@ -10,9 +10,10 @@ use marque_exchange::{
     RevocationRequest, SignedStatusList, TokenRequest, TokenResponse,
 };
 use marque_intent::{
-    Denial, DenialCode, IdempotencyKey, Intent, IntentId, IntentRequest, Justification, Outcome,
-    PlaybookSummary, StopPoint,
+    Denial, DenialCode, IdempotencyKey, Intent, IntentId, IntentRequest, Justification, Kill,
+    Outcome, PlaybookSummary, Reason,
 };
+use marque_jose::CompactToken;
 use marque_spiffe::{Bundle, SpiffeId};
 use serde_json::Value;
 
@@ -124,7 +125,22 @@ impl IssuerDoor for Issuer {
     }
 
     fn stopped(&self, agent: &SpiffeId) -> Option<DenialCode> {
-        self.kill_switch.state().stops_agent(agent, StopPoint::Use)
+        self.kill_switch.stops(agent)
+    }
+
+    fn kill_state(&self) -> Result<Arc<CompactToken>, OAuthError> {
+        self.tokens.kill_state()
+    }
+
+    fn stop_self(
+        &self,
+        agent: AuthenticatedClient,
+        reason: Reason,
+    ) -> BoxFuture<'_, Result<Kill, IntentError>> {
+        Box::pin(async move {
+            let stopped = self.kill_switch.stop_self(agent.id(), reason).await;
+            stopped.map_err(|error| IntentError::Unavailable(Box::new(error)))
+        })
     }
 
     fn playbooks(&self, agent: &SpiffeId) -> Vec<PlaybookSummary> {

@@ -44,6 +44,11 @@ pub(super) struct InProcessIssuer {
 }
 
 impl InProcessIssuer {
+    /// The state that workloads follow.
+    pub(super) fn follow_state(&self) -> watch::Receiver<Arc<IssuerState>> {
+        self.state.subscribe()
+    }
+
     /// What goes to workloads beside the own bundle.
     pub(super) fn foreign(&self) -> &Foreign {
         &self.foreign

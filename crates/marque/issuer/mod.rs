@@ -12,7 +12,7 @@ pub mod folder;
 mod foreign;
 mod http_door;
 mod keys;
-mod kill;
+pub mod kill;
 mod minting;
 mod pruning;
 mod registrar;
@@ -80,9 +80,10 @@ pub struct Issuer {
     status_lists: Builds<Result<Option<Arc<SignedStatusList>>, Arc<OAuthError>>>,
     intents: Arc<IntentDesk>,
     registrar: Registrar,
-    kill_switch: KillSwitch,
+    kill_switch: Arc<KillSwitch>,
     store: Arc<Store>,
     minting: Arc<InProcessIssuer>,
+    workload: OnceLock<Workload>,
     relationships: Vec<Arc<Relationship>>,
     oidc_keys: Arc<OidcKeyRing>,
     approval_desk: Arc<ApprovalDesk>,
@@ -236,7 +237,7 @@ impl Issuer {
         let approvers = Approvers::open(&document, approvers)?.map(Arc::new);
         store.keep_pace(pace);
         let known = Arc::clone(registrar.registry());
-        let kill_switch = KillSwitch::new(Arc::clone(&store), known, Arc::clone(&clock));
+        let kill_switch = Arc::new(KillSwitch::new(Arc::clone(&store), known, Arc::clone(&clock)));
         let tokens = TokenService::new(
             config,
             TokenServiceParts {
@@ -289,6 +290,7 @@ impl Issuer {
             log_key: checkpoint_key.verifier_key()?,
             checkpoint_key,
             minting: Arc::new(minting),
+            workload: OnceLock::new(),
             profiles: profiles(&document),
             sharing: Arc::new(sharing),
             denials: Arc::new(denials),
@@ -353,9 +355,12 @@ impl Issuer {
 
     /// The node's half: what local callers are entitled to.
     fn workload(&self) -> Workload {
-        let splay = self.registry().document().workload_api().splay.as_duration();
-        let (issuer, clock) = (Arc::clone(&self.minting) as _, Arc::clone(&self.clock));
-        Workload::with_splay(issuer, clock, WorkloadLimits::default(), splay)
+        let made = || {
+            let splay = self.registry().document().workload_api().splay.as_duration();
+            let (issuer, clock) = (Arc::clone(&self.minting) as _, Arc::clone(&self.clock));
+            Workload::with_splay(issuer, clock, WorkloadLimits::default(), splay)
+        };
+        self.workload.get_or_init(made).clone()
     }
 
     /// Whether Envoy's secret discovery service is served beside the Workload API.

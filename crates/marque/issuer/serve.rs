@@ -252,6 +252,11 @@ impl Built {
         });
         tasks.spawn(Arc::clone(&issuer.post_checks).run(stop.clone()));
         tasks.spawn(keep_up(Arc::clone(&issuer), stop.clone()));
+        let ending = Arc::clone(&issuer.kill_switch).end_by_the_clock(stop.clone());
+        tasks.spawn(async move {
+            ending.await;
+            Ok(())
+        });
         let (token, ending) = (stop.clone(), Arc::clone(&issuer));
         tasks.spawn(async move {
             ending.end_with_agents(token).await;

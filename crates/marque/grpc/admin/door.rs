@@ -21,6 +21,7 @@ use marque_spiffe::{SelectorSet, SpiffeId};
 
 use crate::approvers::{DecisionError, Told, Word};
 use crate::identities::{Denials, SharedIdentities};
+use crate::issuer::kill::{DrillReport, Impact, KillError, LiftAsk};
 use crate::ssf::SignalView;
 use crate::webhooks::WebhookView;
 
@@ -170,6 +171,35 @@ pub trait AdminDoor: Debug + Send + Sync {
 
     /// What is killed now.
     fn kill_state(&self) -> Arc<KillState>;
+
+    /// Whom a kill would hit; changes nothing.
+    fn kill_impact(
+        &self,
+        scope: KillScope,
+        mode: KillMode,
+    ) -> BoxFuture<'_, Result<Impact, AdminError>>;
+
+    /// Measures how fast a kill spreads, with one that hits nobody.
+    fn kill_drill(&self, operator: Operator) -> BoxFuture<'_, Result<DrillReport, AdminError>>;
+
+    /// Asks for a kill, by its id or its epoch, to be lifted, or relaxed to a mode that stops less.
+    fn ask_lift(
+        &self,
+        kill: String,
+        to: Option<KillMode>,
+        reason: Reason,
+        operator: Operator,
+    ) -> BoxFuture<'_, Result<LiftAsk, AdminError>>;
+
+    /// Wishes to lift a kill that another person may confirm.
+    fn lift_asks(&self) -> BoxFuture<'_, Result<Vec<LiftAsk>, AdminError>>;
+
+    /// Confirms another person's wish.
+    fn confirm_lift(
+        &self,
+        ask: String,
+        operator: Operator,
+    ) -> BoxFuture<'_, Result<Arc<KillState>, AdminError>>;
 
     /// Sets a posture signal; gives all that are set then.
     fn set_posture(
@@ -326,12 +356,25 @@ pub enum AdminError {
     /// The receiver of a stream did not take an event.
     #[error("{0}")]
     EventNotTaken(String),
+    /// The kill switch's rules refuse it.
+    #[error(transparent)]
+    Kill(KillError),
     /// A webhook's receiver did not take a message.
     #[error("{0}")]
     NotTaken(String),
     /// Nothing was done, because it could not be recorded.
     #[error("the store is not available, nothing was done")]
     Unavailable(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+impl From<KillError> for AdminError {
+    fn from(error: KillError) -> Self {
+        match error {
+            KillError::Store(source) => Self::Unavailable(source),
+            KillError::NotStanding(id) => Self::NotFound { what: "kill", id },
+            error => Self::Kill(error),
+        }
+    }
 }
 
 impl AdminError {

@@ -16,6 +16,7 @@ use super::super::time::{duration, timestamp};
 use super::approvals;
 use super::door::{AdminDoor, DaemonStatus};
 use crate::approvers::Told;
+use crate::issuer::kill::LiftAsk;
 
 pub(super) fn status(door: &dyn AdminDoor, log_size: u64) -> proto::GetStatusResponse {
     let DaemonStatus { started_at, bundle_sequence, unreadable_rows } = door.status();
@@ -185,6 +186,19 @@ pub(super) fn kill(kill: &Kill) -> proto::KillRecord {
     }
 }
 
+pub(super) fn lift_ask(ask: &LiftAsk) -> proto::LiftAsk {
+    let LiftAsk { kill, to, reason, actor, person: _, at, until } = ask;
+    proto::LiftAsk {
+        id: ask.id(),
+        kill: kill.to_string(),
+        mode: to.map(|mode| mode.to_string()).unwrap_or_default(),
+        reason: reason.to_string(),
+        actor: actor.clone(),
+        at: Some(timestamp(*at)),
+        until: Some(timestamp(*until)),
+    }
+}
+
 pub(super) fn kill_scope(scope: &KillScope) -> proto::KillScope {
     use proto::kill_scope::Scope;
     let scope = match scope {
@@ -332,7 +346,7 @@ pub(super) fn state(state: State) -> proto::IntentState {
 }
 
 /// Maps with text keys, and what is derived from them, always have a JSON form.
-fn json<T: serde::Serialize>(value: &T) -> String {
+pub(super) fn json<T: serde::Serialize>(value: &T) -> String {
     serde_json::to_string(value).unwrap_or_default()
 }
 

@@ -398,6 +398,32 @@ pub struct KillStateView {
     pub epoch: u64,
     /// Oldest first.
     pub kills: Vec<KillView>,
+    /// Wishes to lift a kill that another person may confirm.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub asks: Vec<LiftAskView>,
+    /// Why those are not known, where they are not.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub asks_unknown: String,
+}
+
+/// Somebody's wish to lift a kill.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct LiftAskView {
+    /// Names exactly this wish.
+    pub id: String,
+    /// The id of the kill.
+    pub kill: String,
+    /// What it is relaxed to; it ends where it is empty.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub mode: String,
+    /// Why.
+    pub reason: String,
+    /// Who asked.
+    pub actor: String,
+    /// When.
+    pub at: Option<Timestamp>,
+    /// Until when it may be confirmed.
+    pub until: Option<Timestamp>,
 }
 
 /// One kill.

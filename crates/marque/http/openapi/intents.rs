@@ -14,6 +14,7 @@ pub(super) fn paths() -> Vec<(String, Value)> {
         path(below("/intents/{id}/complete"), [complete()]),
         path(below("/intents/{id}/heartbeat"), [heartbeat()]),
         path(below("/intents/{id}/cancel"), [cancel()]),
+        path(below("/stop"), [stop()]),
     ]
 }
 
@@ -83,6 +84,19 @@ fn cancel() -> Operation {
 fn heartbeat() -> Operation {
     let summary = "says that the work goes on: puts off the end of a grant that falls idle";
     without_body(named("post", "hearIntent", summary))
+}
+
+fn stop() -> Operation {
+    let reason = json!({ "reason": "what I was told to do is not what I was started for" });
+    operation("post", "stopSelf", "stops the agent itself, until two people lift it")
+        .described(
+            "It kills the SPIFFE ID of the JWT-SVID and nothing else. Its tokens end at once.",
+        )
+        .body(JSON, "Stop", &reason)
+        .answer(200, "stopped", JSON, "Stopped")
+        .problem(400, "the body is malformed")
+        .problem(413, "the body is too large")
+        .problem(415, "the body is not JSON")
 }
 
 fn without_body(operation: Operation) -> Operation {

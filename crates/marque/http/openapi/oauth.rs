@@ -1,7 +1,7 @@
 //! The endpoints of the token service.
 
 use marque_exchange::{Endpoint, GRANT_TYPE_TOKEN_EXCHANGE, INTROSPECTION_MEDIA_TYPE, Offers};
-use marque_status_list::STATUS_LIST_MEDIA_TYPE;
+use marque_status_list::{KILL_STATE_MEDIA_TYPE, STATUS_LIST_MEDIA_TYPE};
 use serde_json::{Value, json};
 
 use super::operation::{FORM, JSON, Operation, path, reference};
@@ -26,6 +26,7 @@ fn operation(endpoint: Endpoint, offers: &Offers) -> Option<Operation> {
         Endpoint::Revocation => Some(revocation(offers)),
         Endpoint::AttestationChallenge => Some(challenge()),
         Endpoint::StatusLists => Some(status_lists()),
+        Endpoint::KillState => Some(kill_state()),
         Endpoint::Jwks => None,
     }
 }
@@ -191,6 +192,18 @@ fn status_lists() -> Operation {
         .described("draft-ietf-oauth-status-list-21, aggregation.")
         .answer(200, "the lists", JSON, "StatusLists")
         .refusal(503, "storage is out of reach")
+}
+
+fn kill_state() -> Operation {
+    let statement =
+        json!({ "description": "the statement", "content": { KILL_STATE_MEDIA_TYPE: signed() } });
+    Operation::new("get", "discovery", "killState", "the epoch of the kill switch, signed")
+        .described(
+            "A JWT with `iss`, `sub` (this address), `iat`, `exp` and `kill_epoch`, which rises with every kill and every \
+             lift. A verifier that holds none of the last two seconds refuses.",
+        )
+        .response(200, statement)
+        .refusal(503, "what other replicas stopped is not heard of, or nothing can be signed")
 }
 
 fn status_list() -> Operation {

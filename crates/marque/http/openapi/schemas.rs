@@ -24,6 +24,8 @@ pub(super) fn all(offers: &Offers) -> Map<String, Value> {
         ("AuthorizationDetail", authorization_detail()),
         ("IntentRequest", intent_request()),
         ("Report", report()),
+        ("Stop", exactly(&json!({ "reason": { "type": "string" } }), &[])),
+        ("Stopped", stopped()),
         ("Intent", intent()),
         ("Grant", grant()),
         ("Playbooks", playbooks()),
@@ -287,6 +289,19 @@ fn intent_request() -> Value {
             "narrow": { "type": "object", "description": "with `for_agent`: what is wanted of what the playbook gives, by dimension" },
         }),
         &["playbook"],
+    )
+}
+
+/// What became of an agent's word to be stopped itself.
+fn stopped() -> Value {
+    exactly(
+        &json!({
+            "stopped": { "type": "string", "description": "the agent's SPIFFE ID" },
+            "id": { "type": "string", "description": "the kill, by which two people may lift it" },
+            "kill_epoch": { "type": "integer", "minimum": 1 },
+            "at": { "type": "string", "format": "date-time" },
+        }),
+        &["stopped", "id", "kill_epoch", "at"],
     )
 }
 

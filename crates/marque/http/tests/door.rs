@@ -17,8 +17,8 @@ use marque_exchange::{
 };
 use marque_intent::{
     ApprovalRule, AuthorizationDetail, Delivery, Denial, DenialCode, Digest, Grant, GrantTerms,
-    IdempotencyKey, Intent, IntentId, IntentRequest, Justification, Outcome, PinnedPlaybook,
-    PlaybookSummary, Ruling,
+    IdempotencyKey, Intent, IntentId, IntentRequest, Justification, Kill, KillMode, KillScope,
+    Outcome, PinnedPlaybook, PlaybookSummary, Reason, Ruling,
 };
 use marque_jose::CompactToken;
 use marque_spiffe::{Bundle, SpiffeId};
@@ -245,6 +245,29 @@ impl IssuerDoor for FakeDoor {
             }
             _ => Err(OAuthError::new(OAuthErrorCode::InvalidClient, "not accepted")),
         }
+    }
+
+    fn kill_state(&self) -> Result<Arc<CompactToken>, OAuthError> {
+        Ok(Arc::new(CompactToken::from_string("e30.e30.AA".to_owned())))
+    }
+
+    fn stop_self(
+        &self,
+        agent: AuthenticatedClient,
+        reason: Reason,
+    ) -> BoxFuture<'_, Result<Kill, IntentError>> {
+        self.called(format!("stop {}: {}", agent.id(), reason.as_str()));
+        Box::pin(async move {
+            Ok(Kill {
+                scope: KillScope::Agent(agent.id().clone()),
+                mode: KillMode::Stop,
+                reason,
+                actor: agent.id().to_string(),
+                expires_at: None,
+                at: START,
+                epoch: 7,
+            })
+        })
     }
 
     fn stopped(&self, _agent: &SpiffeId) -> Option<DenialCode> {

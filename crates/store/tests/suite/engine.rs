@@ -162,12 +162,56 @@ impl Postgres {
         (Arc::new(opened.unwrap()), proxy, dir)
     }
 
+    /// The engine in a database of its own, which may be made read-only for everybody in it; and the address of the server.
+    pub(crate) async fn apart(mut self) -> (Self, Apart) {
+        let name = format!("kill_{}", uuid::Uuid::new_v4().simple());
+        let apart = Apart { server: self.url.clone(), name };
+        apart.tell(&format!("CREATE DATABASE {}", apart.name)).await;
+        let (server, _) = self.url.rsplit_once('/').unwrap();
+        self.url = format!("{server}/{}", apart.name);
+        (self, apart)
+    }
+
+    /// Takes away the database that the engine was in.
+    pub(crate) async fn done(mut self, apart: Apart) {
+        self.url = apart.server.clone();
+        apart.tell(&format!("DROP DATABASE {} WITH (FORCE)", apart.name)).await;
+    }
+
     async fn raw(&self) -> tokio_postgres::Client {
         let (client, connection) = tokio_postgres::connect(&self.url, NoTls).await.unwrap();
         tokio::spawn(connection);
         let schema = SchemaName::of(&self.trust_domain);
         client.batch_execute(&format!("SET search_path TO {schema}")).await.unwrap();
         client
+    }
+}
+
+/// A database that one test has to itself.
+pub(crate) struct Apart {
+    server: String,
+    name: String,
+}
+
+impl Apart {
+    /// Every transaction that begins from now on is read-only, or no longer is.
+    pub(crate) async fn set_read_only(&self, read_only: bool) {
+        let Self { name, .. } = self;
+        let how = if read_only { "SET default_transaction_read_only = on" } else { "RESET ALL" };
+        self.tell(&format!("ALTER DATABASE {name} {how}")).await;
+        // It holds for sessions that begin after it.
+        self.tell(&format!(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'"
+        ))
+        .await;
+    }
+
+    async fn tell(&self, sql: &str) {
+        let (client, connection) = tokio_postgres::connect(&self.server, NoTls).await.unwrap();
+        let connection = tokio::spawn(connection);
+        client.batch_execute(sql).await.unwrap();
+        drop(client);
+        connection.await.unwrap().unwrap();
     }
 }
 

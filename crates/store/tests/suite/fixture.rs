@@ -11,7 +11,8 @@ use marque_exchange::{
 };
 use marque_intent::{
     Approval, ApprovalRule, Approver, Delivery, Digest, Grant, GrantTerms, Intent, IntentChange,
-    IntentId, KillScope, Narrowing, NewKill, ParentIntent, PinnedPlaybook, Reason, Ruling,
+    IntentId, Kill, KillMode, KillOrder, KillScope, Narrowing, NewKill, NewLift, ParentIntent,
+    PinnedPlaybook, Reason, Ruling,
 };
 use marque_registry::{Entry, EntryId, EntrySource};
 use marque_spiffe::SpiffeId;
@@ -71,7 +72,6 @@ fn grant(agent: SpiffeId, uses: u32) -> Grant {
         on_behalf: None,
         delegators: None,
         parent: None,
-        ancestors: Vec::new(),
         emergency: None,
         session: None,
         task: None,
@@ -239,6 +239,17 @@ pub(crate) fn proof(number: u32, until: Timestamp) -> SingleUse {
 pub(crate) fn kill(scope: KillScope) -> NewKill {
     let actor = "operator:alice(1000)".to_owned();
     NewKill { scope, mode: KillMode::Stop, reason: reason(), actor, expires_at: None }
+}
+
+/// Two people let somebody go on.
+pub(crate) fn lift(kill: &Kill) -> KillOrder {
+    KillOrder::Lift(NewLift {
+        lifts: kill.id(),
+        to: None,
+        reason: reason(),
+        actor: "operator:alice(1000)".to_owned(),
+        confirmed_by: Some("operator:bob(1001)".to_owned()),
+    })
 }
 
 /// An event with no other effect.

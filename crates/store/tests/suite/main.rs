@@ -99,6 +99,7 @@ on_both_engines! {
     kept::what_is_kept_is_there_after_opening_again,
     kills::a_kill_refuses_redeeming_and_asking_from_then_on,
     kills::what_a_kill_stops_is_not_approved_any_more,
+    kills::what_is_lifted_goes_on_also_after_opening_again,
     kills::after_the_leaf_of_a_kill_no_use_follows,
     kills::a_kill_holds_while_the_database_takes_nothing_and_is_recorded_later,
     kills::a_kill_that_only_the_journal_has_is_recorded_after_opening_again,

@@ -253,3 +253,54 @@ async fn m_43_of_32_at_two_replicas_as_many_have_an_exception_as_it_has_runs() {
     let (there, _journal) = engine.replica().await;
     crate::cases::exceptions::two_of_many_are_kept(&[here, there]).await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn m_120_a_kill_holds_while_postgresql_is_read_only_and_is_recorded_when_it_takes_writes() {
+    let Some(engine) = Postgres::new().await else { return };
+    let (engine, apart) = engine.apart().await;
+    let store = engine.open().await;
+    let stopped = submit(&store, approved(agent("a"), 2)).await;
+    apart.set_read_only(true).await;
+    let state = store.kill(kill(KillScope::Agent(agent("a"))), START).await.unwrap();
+    assert_eq!((state.epoch, state.kills.len()), (1, 1));
+    // It can be read, so that introspection and status lists go on, and they know of the kill.
+    let heard = loop {
+        match store.current_kills() {
+            Ok(heard) => break heard,
+            Err(_) => tokio::time::sleep(Duration::from_millis(10)).await,
+        }
+    };
+    assert!(heard.stops_agent(&agent("a"), StopPoint::Use).is_some());
+    assert!(store.redeem(redemption(&stopped, START)).await.is_err());
+    assert_eq!(engine.number("SELECT count(*) FROM kills").await, 0);
+    apart.set_read_only(false).await;
+    while store.record_refusal(refusal()).await.is_err() {}
+    assert_eq!(engine.number("SELECT count(*) FROM kills").await, 1);
+    drop(store);
+    engine.done(apart).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_lift_at_one_replica_reaches_the_other_and_the_epoch_never_goes_back() {
+    let Some(engine) = Postgres::new().await else { return };
+    let here = engine.open().await;
+    let (there, _journal) = engine.replica().await;
+    let killed = here.kill(kill(KillScope::Agent(agent("a"))), START).await.unwrap();
+    let mut watch = IntentStore::kill_state(&*there);
+    watch.wait_for(|heard| **heard == killed).await.unwrap();
+    let lifted = there.order(lift(&killed.kills[0]), START).await.unwrap();
+    assert_eq!((lifted.epoch, lifted.kills.len()), (2, 0));
+    let mut heard_here = IntentStore::kill_state(&*here);
+    heard_here.wait_for(|heard| **heard == lifted).await.unwrap();
+    // A standby takes over that had heard of neither.
+    engine.execute("DELETE FROM kills").await;
+    engine.execute("UPDATE head SET kill_epoch = 0").await;
+    let next = here.kill(kill(KillScope::Agent(agent("b"))), START).await.unwrap();
+    assert!(next.epoch >= 3, "{next:?}");
+    let known = |state: &KillState| {
+        ["a", "b"].map(|name| state.stops_agent(&agent(name), StopPoint::Use).is_some())
+    };
+    assert_eq!(known(&next), [false, true], "what was lifted stays lifted");
+    let hears = watch.wait_for(|heard| heard.epoch >= 3 && known(heard) == [false, true]);
+    timeout(Duration::from_secs(30), hears).await.unwrap().unwrap();
+}

@@ -8,6 +8,7 @@
 )]
 
 mod documents;
+mod kills;
 mod layer;
 mod proofs;
 mod settings;

@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::{HeaderMap, Method};
-use marque_verify::{Binding, Presentation, SettingsError, VerifierSettings};
+use marque_verify::{
+    Binding, Freshness, KillCheck, Presentation, SettingsError, StatusCheck, VerifierSettings,
+};
 use serde_json::json;
 
 use crate::support::{Documents, ISSUER, RESOURCE, Stage};
@@ -13,7 +15,7 @@ use crate::support::{Documents, ISSUER, RESOURCE, Stage};
 fn settings_out_of_bounds_make_no_verifier() {
     let limit = SettingsError::Limit;
     type Change = fn(&mut VerifierSettings);
-    let table: [(Change, SettingsError); 13] = [
+    let table: [(Change, SettingsError); 15] = [
         (|it| it.origin = "api.example.org".into(), SettingsError::Origin),
         (|it| it.origin = "https://".into(), SettingsError::Origin),
         (|it| it.origin = "https://api.example.org/".into(), SettingsError::Origin),
@@ -27,6 +29,17 @@ fn settings_out_of_bounds_make_no_verifier() {
         (|it| it.limits.status.stale_after = Duration::from_secs(14), limit("status")),
         (|it| it.limits.retry_after = Duration::ZERO, limit("retry_after")),
         (|it| it.limits.replays = 0, limit("replays")),
+        (
+            |it| {
+                let (refresh_after, stale_after) = (Duration::from_secs(2), Duration::from_secs(1));
+                it.kills = KillCheck::Required(Freshness { refresh_after, stale_after });
+            },
+            limit("kills"),
+        ),
+        (
+            |it| (it.kills, it.status) = (KillCheck::required(), StatusCheck::Off),
+            SettingsError::KillsWithoutStatus,
+        ),
     ];
     for (change, error) in table {
         let mut settings =

@@ -31,6 +31,7 @@ fn claims(stage: &Stage) -> StatusListClaims {
         iat: date(stage.clock.seconds()),
         exp: Some(date(stage.clock.seconds() + 300)),
         ttl: NonZeroU64::new(10),
+        kill_epoch: None,
         status_list: encoded(),
     }
 }

@@ -7,7 +7,7 @@ use futures::future::BoxFuture;
 use jiff::Timestamp;
 use marque_audit::{LogStore, VerifierKey};
 use marque_exchange::TokenId;
-use marque_intent::kill::{KillState, NewKill};
+use marque_intent::kill::{KillMode, KillScope, KillState, NewKill};
 use marque_intent::pace::{Family, Standing};
 use marque_intent::{
     Appeal, Approval, ApprovalRule, DecisionRecord, Delivery, DenialCode, DenialFilter, DenialId,
@@ -27,6 +27,7 @@ use super::super::door::{
 use crate::approvers::{Told, Word};
 use crate::clock::SystemClock;
 use crate::identities::{Denials, SharedIdentities};
+use crate::issuer::kill::{DrillReport, Impact, KillError, LiftAsk};
 use crate::ssf::SignalView;
 use crate::webhooks::WebhookView;
 
@@ -298,6 +299,40 @@ impl AdminDoor for FakeDoor {
 
     fn kill_state(&self) -> Arc<KillState> {
         Arc::clone(&self.kills.lock().unwrap())
+    }
+
+    fn kill_impact(
+        &self,
+        _scope: KillScope,
+        _mode: KillMode,
+    ) -> BoxFuture<'_, Result<Impact, AdminError>> {
+        Box::pin(async { Err(AdminError::Unavailable("no store".into())) })
+    }
+
+    fn kill_drill(&self, _operator: Operator) -> BoxFuture<'_, Result<DrillReport, AdminError>> {
+        Box::pin(async { Err(AdminError::Unavailable("no store".into())) })
+    }
+
+    fn ask_lift(
+        &self,
+        _kill: String,
+        _to: Option<KillMode>,
+        _reason: Reason,
+        _operator: Operator,
+    ) -> BoxFuture<'_, Result<LiftAsk, AdminError>> {
+        Box::pin(async { Err(AdminError::Unavailable("no store".into())) })
+    }
+
+    fn lift_asks(&self) -> BoxFuture<'_, Result<Vec<LiftAsk>, AdminError>> {
+        Box::pin(async { Err(AdminError::Unavailable("no store".into())) })
+    }
+
+    fn confirm_lift(
+        &self,
+        ask: String,
+        _operator: Operator,
+    ) -> BoxFuture<'_, Result<Arc<KillState>, AdminError>> {
+        Box::pin(async { Err(KillError::NotAsked(ask).into()) })
     }
 
     fn set_posture(

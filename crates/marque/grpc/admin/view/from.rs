@@ -7,7 +7,7 @@ use super::super::super::proto::admin as proto;
 use super::super::super::time::{from_duration, from_timestamp};
 use super::{
     DenialView, EntryView, GrantView, IntentView, KillScopeView, KillStateView, KillView, LeafView,
-    LogInfoView, PlaybookView, ReportView, StatusView, UseView,
+    LiftAskView, LogInfoView, PlaybookView, ReportView, StatusView, UseView,
 };
 
 impl TryFrom<proto::GetStatusResponse> for StatusView {
@@ -319,7 +319,17 @@ impl TryFrom<proto::KillState> for KillStateView {
         Ok(Self {
             epoch,
             kills: kills.into_iter().map(TryInto::try_into).collect::<Result<_, _>>()?,
+            asks: Vec::new(),
+            asks_unknown: String::new(),
         })
+    }
+}
+
+impl From<proto::LiftAsk> for LiftAskView {
+    fn from(message: proto::LiftAsk) -> Self {
+        let proto::LiftAsk { id, kill, mode, reason, actor, at, until } = message;
+        let (at, until) = (at.and_then(from_timestamp), until.and_then(from_timestamp));
+        Self { id, kill, mode, reason, actor, at, until }
     }
 }
 

@@ -141,3 +141,21 @@ pub(crate) async fn what_a_kill_stops_is_not_approved_any_more(engine: impl Engi
     store.change(other.id().clone(), approval(&other), START).await.unwrap();
     assert_eq!(count(&store, EventKind::IntentApproved).await, 1);
 }
+
+pub(crate) async fn what_is_lifted_goes_on_also_after_opening_again(engine: impl Engine) {
+    let store = engine.open().await;
+    let intent = submit(&store, approved(agent("a"), 2)).await;
+    let killed = store.kill(kill(KillScope::Agent(agent("a"))), START).await.unwrap();
+    is_refused(&store, &intent, DenialCode::KillSwitchAgent).await;
+    let lifted = store.order(lift(&killed.kills[0]), START).await.unwrap();
+    assert_eq!((lifted.epoch, lifted.kills.len()), (2, 0));
+    store.redeem(redemption(&intent, START)).await.unwrap();
+    assert_eq!(count(&store, EventKind::KillLifted).await, 1);
+    drop(store);
+    let store = engine.open().await;
+    assert_eq!(*TokenStore::kill_state(&*store), lifted);
+    // The journal has both too: merging it again changes nothing.
+    store.record_refusal(refusal()).await.unwrap();
+    assert_eq!(count(&store, EventKind::Kill).await, 1);
+    assert_eq!(count(&store, EventKind::KillLifted).await, 1);
+}

@@ -1,0 +1,55 @@
+//! The kill state as a signed statement, for verifiers that refuse when they have not heard it lately (specs/intents.md 8).
+//!
+//! It says nothing but the epoch. A replica that has not heard of the others for
+//! [`KILLS_HEARD_WITHIN`](crate::KILLS_HEARD_WITHIN) says nothing at all. Deliberately absent: HTTP, and who is stopped.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use marque_jose::{CompactToken, NumericDate, sign_compact_within};
+use marque_status_list::{KILL_STATE_TYPE, KillStateClaims, MAX_KILL_STATE_BYTES};
+
+use crate::service::{server_error, unavailable};
+use crate::{Endpoint, OAuthError, TokenService};
+
+/// For how long a statement may be relied on at most, whatever a verifier's own limit is.
+pub const KILL_STATE_LIFETIME: Duration = Duration::from_secs(10);
+
+/// The last statement that was signed: all who ask within a second get the same.
+#[derive(Debug, Default)]
+pub(crate) struct KillStatements(Mutex<Option<Signed>>);
+
+#[derive(Debug)]
+struct Signed {
+    iat: NumericDate,
+    epoch: u64,
+    token: Arc<CompactToken>,
+}
+
+impl TokenService {
+    /// The epoch that is in force here, signed.
+    ///
+    /// # Errors
+    /// `temporarily_unavailable` when what other replicas did is not heard of, or nothing can be signed.
+    pub fn kill_state(&self) -> Result<Arc<CompactToken>, OAuthError> {
+        let epoch = self.store.current_kills().map_err(unavailable)?.epoch;
+        let now = self.clock.now();
+        let iat = NumericDate::floor(now).map_err(server_error)?;
+        let mut last = self.kill_statements.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(signed) = last.as_ref().filter(|one| (one.iat, one.epoch) == (iat, epoch)) {
+            return Ok(Arc::clone(&signed.token));
+        }
+        let claims = KillStateClaims {
+            iss: self.config.issuer.as_str().to_owned(),
+            sub: Endpoint::KillState.url(&self.config.issuer),
+            iat,
+            exp: NumericDate::floor(now + KILL_STATE_LIFETIME).map_err(server_error)?,
+            kill_epoch: epoch,
+        };
+        let typ = Some(KILL_STATE_TYPE);
+        let token = sign_compact_within(typ, &claims, &*self.signer, MAX_KILL_STATE_BYTES);
+        let token = Arc::new(token.map_err(unavailable)?);
+        *last = Some(Signed { iat, epoch, token: Arc::clone(&token) });
+        Ok(token)
+    }
+}
