@@ -177,6 +177,7 @@ const MARKS_OF_THE_END: &[(&str, &str)] = &[
     ("crates/store/sqlite/save.rs", "writes the instant into its column"),
     ("crates/store/postgres/save.rs", "writes the instant into its column"),
     ("crates/marque/cli/token.rs", "shows them to operators, beside the answer"),
+    ("crates/marque/grpc/admin/tokens.rs", "tells them, to be held against the log's records"),
 ];
 
 #[test]
