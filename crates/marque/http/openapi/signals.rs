@@ -12,7 +12,7 @@ use crate::ssf::{CONFIGURATION_PATH, EVENTS_PATH, POLL_PATH};
 pub(super) fn paths(issuer: &IssuerUrl) -> Vec<(String, Value)> {
     let configuration = Operation::new(
         "get",
-        "signals",
+        "discovery",
         "ssfConfiguration",
         "the metadata of a transmitter of shared signals",
     );
@@ -66,14 +66,14 @@ pub(super) fn schemas() -> Vec<(&'static str, Value)> {
         "moreAvailable": { "type": "boolean" },
     });
     vec![
-        ("SsfConfiguration", configuration()),
+        ("SsfConfiguration", metadata()),
         ("SetRefusal", exactly(&refusal, &["err", "description"])),
         ("PollRequest", poll_request()),
         ("PollAnswer", exactly(&answer, &["sets", "moreAvailable"])),
     ]
 }
 
-fn configuration() -> Value {
+fn metadata() -> Value {
     let members = json!({
         "spec_version": text(),
         "issuer": text(),
