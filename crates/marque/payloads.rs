@@ -280,7 +280,7 @@ mod tests {
             assert!(matches!(other.open(&kept("int_1/report", &row)), Err(PayloadError::Seal)));
         }
         let swapped = Row::Sealed { key: text.clone(), text: key.clone() };
-        let cut = Row::Sealed { key: key[..8].to_owned(), text };
+        let cut = Row::Sealed { key: key.chars().take(8).collect(), text };
         for (name, row) in
             [("int_2/report", &row), ("int_1/report", &swapped), ("int_1/report", &cut)]
         {
