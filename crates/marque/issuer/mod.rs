@@ -67,6 +67,7 @@ use self::minting::InProcessIssuer;
 use self::readiness::Looked;
 use crate::identities::{Denials, Lost, Presence, SharedIdentities};
 use crate::post_checks::PostChecks;
+use crate::telemetry::inventory::Textfile;
 use crate::webhooks::{Webhooks, WebhooksParts};
 
 /// The registries of every trust domain that a process serves, for asking whether a process is an agent of any.
@@ -102,6 +103,7 @@ pub struct Issuer {
     ready: AtomicBool,
     looked: Looked,
     figures: Figures,
+    inventory: OnceLock<Textfile>,
     /// Which agents' last processes exited, for whoever ends their grants.
     lost: Mutex<Option<UnboundedReceiver<Lost>>>,
 }
@@ -291,6 +293,7 @@ impl Issuer {
             issuer_url,
             ready: AtomicBool::new(true),
             looked: Looked::default(),
+            inventory: OnceLock::new(),
             figures: Figures::new(document.name(), document.environment()),
             lost: Mutex::new(lost),
         })
