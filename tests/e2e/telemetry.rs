@@ -183,8 +183,11 @@ async fn m_122_to_m_132_each_number_is_that_of_what_was_done() {
     assert_eq!(before.sum("marque_privileged_actions_total", &[DOMAIN]), 0.0);
 
     let intent = rotator.ask_rotation().await;
-    let waiting = Numbers::of(&daemon).await;
-    assert_eq!(waiting.sum("marque_intents_pending", &[DOMAIN]), 1.0);
+    until("one request that waits", async || {
+        let numbers = Numbers::of(&daemon).await;
+        (numbers.sum("marque_intents_pending", &[DOMAIN]) == 1.0).then_some(())
+    })
+    .await;
     daemon.operator(PRODUCTION).approve(&intent).await;
     // More than was granted, which is an attempt and gives nothing.
     let mut wider = exchange_fields(&rotator.svid, &intent);
@@ -210,6 +213,11 @@ async fn m_122_to_m_132_each_number_is_that_of_what_was_done() {
     assert_eq!(of("marque_workflows_short_lived_ratio", &[]), 0.25);
     let unknown = [("trust_domain", NON_PRODUCTION), ("credential", "stored_secret")];
     assert!(!numbers.has("marque_workflows", &unknown), "a number that nobody knows");
+    // The admin socket says the same; and once nobody knows any more, there is no number.
+    fs::write(inventory.path(), "").unwrap();
+    let told = daemon.operator(PRODUCTION).json(&["metrics"]).await;
+    let forgotten = Numbers::read(told["prometheus"].as_str().unwrap());
+    assert!(forgotten.sum("marque_workflows_short_lived_ratio", &[DOMAIN]).is_nan());
     // M 123, M 124, M 126.
     assert_eq!(of("marque_privileged_actions_total", &[("through", "playbook")]), 1.0);
     assert_eq!(of("marque_privileged_actions_total", &[("through", "break_glass")]), 0.0);
@@ -409,6 +417,12 @@ async fn top_shows_one_picture_as_text_and_as_json() {
         .operator(PRODUCTION)
         .kill(&["agent", &daemon.place(PRODUCTION).id("/agent/nobody")])
         .await;
+    until("what is to be shown", async || {
+        let numbers = Numbers::of(&daemon).await;
+        let waits = numbers.sum("marque_intents_pending", &[DOMAIN]) == 1.0;
+        (waits && numbers.has("marque_elevation_denied_total", &[DOMAIN])).then_some(())
+    })
+    .await;
     let said = in_words(&daemon, &["top", "--once"]).await;
     let row = said.lines().find(|line| line.starts_with(PRODUCTION)).expect("a row");
     let words: Vec<&str> = row.split_whitespace().collect();

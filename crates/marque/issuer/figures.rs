@@ -50,6 +50,8 @@ struct Known {
     broken: VecDeque<Timestamp>,
     /// The lifetimes of the newest tokens, in seconds.
     lifetimes: VecDeque<f64>,
+    /// Whether an inventory has said how many workflows have stored secrets.
+    inventoried: bool,
 }
 
 /// An intent that has not ended.
@@ -140,13 +142,15 @@ impl Figures {
         let workflows = number(known.workflows.len() as u64);
         gauge!(names::WORKFLOWS, "trust_domain" => label(), "credential" => "short_lived")
             .set(workflows);
-        if let Some(stored) = inventory.stored_secrets(&self.trust_domain) {
+        let stored = inventory.stored_secrets(&self.trust_domain);
+        known.inventoried |= stored.is_some();
+        if known.inventoried {
+            // What is not known any more is no number; nor is the share of nothing.
+            let stored = stored.unwrap_or(f64::NAN);
             gauge!(names::WORKFLOWS, "trust_domain" => label(), "credential" => "stored_secret")
                 .set(stored);
-            if workflows + stored > 0.0 {
-                gauge!(names::SHORT_LIVED_RATIO, "trust_domain" => label())
-                    .set(workflows / (workflows + stored));
-            }
+            gauge!(names::SHORT_LIVED_RATIO, "trust_domain" => label())
+                .set(workflows / (workflows + stored));
         }
         if let Some(median) = median(known.lifetimes.iter().copied().collect()) {
             gauge!(names::MEDIAN_LIFETIME, "trust_domain" => label()).set(median);

@@ -71,6 +71,7 @@ use crate::payloads::{PayloadKey, Payloads};
 use crate::post_checks::PostChecks;
 use crate::sinks::{Sinks, SinksParts};
 use crate::ssf::{Signals, SignalsParts};
+use crate::telemetry::inventory::Textfile;
 use crate::webhooks::{Webhooks, WebhooksParts};
 
 /// The registries of every trust domain that a process serves, for asking whether a process is an agent of any.
@@ -110,6 +111,7 @@ pub struct Issuer {
     ready: AtomicBool,
     looked: Looked,
     figures: Figures,
+    inventory: OnceLock<Textfile>,
     /// Which agents' last processes exited, for whoever ends their grants.
     lost: Mutex<Option<UnboundedReceiver<Lost>>>,
 }
@@ -328,6 +330,7 @@ impl Issuer {
             issuer_url,
             ready: AtomicBool::new(true),
             looked: Looked::default(),
+            inventory: OnceLock::new(),
             figures: Figures::new(document.name(), document.environment()),
             lost: Mutex::new(lost),
         })

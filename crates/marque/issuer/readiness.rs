@@ -10,7 +10,7 @@ use tokio::sync::Mutex;
 use super::Issuer;
 use crate::telemetry::described as names;
 use crate::telemetry::health::NotReady;
-use crate::telemetry::inventory::Inventory;
+use crate::telemetry::inventory::Textfile;
 use crate::telemetry::number;
 
 /// How long an answer stands: whoever asks more often is told the same, and costs nothing.
@@ -64,8 +64,13 @@ impl Issuer {
         found.into_iter().filter_map(|(reason, holds)| holds.then_some(reason)).collect()
     }
 
+    /// Where it is said how many workflows have stored secrets. The first word stands.
+    pub(crate) fn knows_inventory_by(&self, textfile: Textfile) {
+        self.inventory.get_or_init(|| textfile);
+    }
+
     /// Measures what is not counted as it happens.
-    pub(crate) async fn measure(&self, inventory: &Inventory) {
+    pub(crate) async fn measure(&self) {
         let label = || self.trust_domain().to_string();
         self.readiness().await;
         gauge!(names::KILL_EPOCH, "trust_domain" => label())
@@ -80,6 +85,7 @@ impl Issuer {
             let covered = checkpoint.map_or(0, |checkpoint| checkpoint.frontier.size());
             gauge!(names::CHECKPOINT_LEAVES, "trust_domain" => label()).set(number(covered));
         }
-        self.figures.measure(inventory, self.clock.now());
+        let inventory = self.inventory.get().map(Textfile::read).unwrap_or_default();
+        self.figures.measure(&inventory, self.clock.now());
     }
 }

@@ -19,6 +19,7 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
 use axum::{Json, Router};
+use futures::future::join_all;
 use hyper::Request;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -102,6 +103,11 @@ impl Watched {
 
     /// From now on these serve, until `stop` is cancelled. Only the first word counts.
     pub(crate) fn serve(&self, issuers: Vec<Arc<Issuer>>, stop: CancellationToken) {
+        for issuer in &issuers {
+            if let Some(textfile) = &self.textfile {
+                issuer.knows_inventory_by(textfile.clone());
+            }
+        }
         self.stop.get_or_init(|| stop);
         self.issuers.get_or_init(|| issuers);
     }
@@ -113,20 +119,17 @@ impl Watched {
             Some(stop) if stop.is_cancelled() => Some(NotReady::Draining),
             Some(_) => None,
         };
-        let mut domains = Vec::new();
-        for issuer in self.issuers.get().into_iter().flatten() {
-            let reasons = issuer.readiness().await;
-            domains.push(DomainHealth::of(issuer.trust_domain().to_string(), &reasons));
-        }
-        Health::of(process, domains)
+        // All at once: one whose store hangs holds up no answer about the others.
+        let domains = self.issuers.get().into_iter().flatten().map(async |issuer| {
+            DomainHealth::of(issuer.trust_domain().to_string(), &issuer.readiness().await)
+        });
+        Health::of(process, join_all(domains).await)
     }
 
     /// Measures what is not counted as it happens.
     pub(crate) async fn measure(&self) {
-        let inventory = self.textfile.as_ref().map(Textfile::read).unwrap_or_default();
-        for issuer in self.issuers.get().into_iter().flatten() {
-            issuer.measure(&inventory).await;
-        }
+        let issuers = self.issuers.get().into_iter().flatten();
+        join_all(issuers.map(|issuer| issuer.measure())).await;
     }
 }
 

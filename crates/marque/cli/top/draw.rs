@@ -148,7 +148,7 @@ mod tests {
         assert!(line("b.example.org").contains("store_unwritable"), "{drawn}");
         let words: Vec<String> =
             line("rate_limited").split_whitespace().map(str::to_owned).collect();
-        assert_eq!(words, ["rate_limited", "4", "+3"]);
+        assert_eq!(words, ["rate_limited", "4", "+2"]);
         assert!(drawn.contains("PAUSED · q quit") && drawn.contains("siem 9"), "{drawn}");
         assert!(!as_text(&view).contains("q quit"));
     }

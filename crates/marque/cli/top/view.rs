@@ -256,7 +256,7 @@ pub(super) mod tests {
         assert_eq!((row.tokens_per_second, row.tokens_issued), (Some(2.0), 14));
         assert_eq!((row.grants_open, row.approvals_waiting, row.unsigned_leaves), (2, 3, 2));
         let denial = &view.denials[0];
-        assert_eq!((denial.code.as_str(), denial.total, denial.new), ("rate_limited", 4, 3));
+        assert_eq!((denial.code.as_str(), denial.total, denial.new), ("rate_limited", 4, 2));
         assert_eq!((view.calls_open, view.sinks.get("siem")), (4, Some(&9)));
     }
 
