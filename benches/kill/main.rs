@@ -80,18 +80,11 @@ async fn measure(chosen: &[String]) {
 }
 
 fn print(engine: &str, point: &str, times: &[Duration]) {
-    let at = |share: f64| {
-        let last = times.len().saturating_sub(1);
-        #[expect(
-            clippy::cast_possible_truncation,
-            clippy::cast_sign_loss,
-            clippy::cast_precision_loss,
-            reason = "few"
-        )]
-        let index = (last as f64 * share).round() as usize;
+    let at = |percent: usize| {
+        let index = times.len().saturating_sub(1) * percent / 100;
         format!("{:.2} ms", times[index].as_secs_f64() * 1_000.0)
     };
-    println!("| {engine} | {point} | {} | {} | {} |", at(0.5), at(0.99), at(1.0));
+    println!("| {engine} | {point} | {} | {} | {} |", at(50), at(99), at(100));
 }
 
 /// An issuer, the operator's connection to it, and what the rounds use up.

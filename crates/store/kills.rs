@@ -275,7 +275,7 @@ mod tests {
     {
         let dir = tempfile::tempdir().unwrap();
         let theirs = effective(&KillState::default(), &[order("one"), order("two")]);
-        let board = board(&dir, theirs.clone());
+        let board = board(&dir, theirs);
         assert_eq!(board.state().epoch, 2);
         // A standby that had heard of neither takes over, and gets two others.
         let others = effective(&KillState::default(), &[order("three"), order("four")]);

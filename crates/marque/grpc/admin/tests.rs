@@ -296,7 +296,7 @@ async fn a_kill_of_each_scope_stands_with_who_and_why() {
         view("all", None),
     ];
     assert_eq!(told, expected);
-    assert_eq!(state.epoch, 4);
+    assert_eq!(state.epoch, 5);
     assert!(
         state
             .kills

@@ -1,7 +1,9 @@
 //! Whom a kill would hit, without throwing the switch.
 
 use jiff::Timestamp;
-use marque_exchange::{SuspectQuery, TokenLifeStore as _, is_live, is_not_stopped};
+use marque_exchange::{
+    STATUS_LIST_PLACES, SuspectQuery, TokenLifeStore as _, is_live, is_not_stopped,
+};
 use marque_intent::kill::{KillMode, KillScope, KillState, NewKill};
 use marque_intent::{IntentFilter, IntentStore as _, MAX_LISTED, Reason, State, StopPoint};
 use marque_workload::Workload;
@@ -112,6 +114,9 @@ impl KillSwitch {
         now: Timestamp,
     ) -> Result<(), KillError> {
         let places = self.store.places().await.map_err(KillError::store)?;
+        // Places are given out in an order of their own, list by list.
+        let whole = |place: u64| place / STATUS_LIST_PLACES * STATUS_LIST_PLACES;
+        let places = whole(places.start)..whole(places.end).saturating_add(STATUS_LIST_PLACES);
         let query = SuspectQuery { places, now, decided_before: i64::MAX.unsigned_abs() };
         let all = self.store.suspects(query).await.map_err(KillError::store)?;
         let ids: Vec<_> = all.tokens.into_iter().map(|(_, id)| id).collect();

@@ -7,7 +7,7 @@ use marque_testkit::FixedClock;
 
 use super::*;
 
-const DOCUMENT: &str = "name = \"example.org\"\nenvironment = \"production\"\n";
+const DOCUMENT: &str = include_str!("../../../registry/folder/tests/trust-domain.toml");
 
 /// A switch over a store of its own, and the clock that it goes by.
 struct Scene {

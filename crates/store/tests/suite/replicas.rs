@@ -106,7 +106,8 @@ async fn a_kill_with_the_number_of_one_that_was_lost_is_heard_and_both_stay_in_f
     engine.execute("DELETE FROM kills").await;
     engine.execute("UPDATE head SET kill_epoch = 0").await;
     let two = there.kill(kill(KillScope::Agent(agent("b"))), START).await.unwrap();
-    assert_eq!((one.epoch, engine.number("SELECT max(epoch) FROM kills").await), (1, 1));
+    // Who had heard of it tells the database again, in front of its own.
+    assert_eq!((one.epoch, engine.number("SELECT max(epoch) FROM kills").await), (1, 2));
     assert!(two.stops_agent(&agent("b"), StopPoint::Use).is_some());
     let mut heard_here = IntentStore::kill_state(&*here);
     let both = |state: &KillState| {
