@@ -199,6 +199,9 @@ async fn every_alteration_of_a_stored_log_is_named(
             // Without a checkpoint that was kept the newest one says it.
             let said = operator.run(&["audit", "verify", "--key", &key]).await;
             assert_eq!(found(&said), "root_mismatch");
+            // And nothing is compared with leaves that were not signed for.
+            let said = operator.run(&["audit", "completeness", "--key", &key]).await;
+            assert_eq!(found(&said), "root_mismatch");
         }
         log.run(&repair).await;
         operator.run(&verify).await.succeeded();
