@@ -36,8 +36,10 @@ pub struct Trail {
     /// How deep what is of an intent stands, and what is of a token.
     intents: HashMap<String, usize>,
     tokens: HashMap<String, usize>,
-    /// Whom and what a kill would have to name to stop any of it.
-    names: HashSet<String>,
+    /// What a kill of each scope would have to name to stop any of it, beside intents and tokens.
+    names: HashSet<(&'static str, String)>,
+    /// The kills that are part of it, by their ids, and by their epochs where a leaf says no id.
+    kills: HashSet<String>,
 }
 
 /// What has to be known of a token before the trail can be followed from the start.
@@ -74,10 +76,13 @@ impl Trail {
             intents: HashMap::new(),
             tokens: HashMap::new(),
             names: HashSet::new(),
+            kills: HashSet::new(),
         };
         match &trail.subject {
             Subject::Grant(intent) => drop(trail.intents.insert(intent.clone(), 0)),
-            Subject::Agent(agent) => drop(trail.names.insert(agent.to_string())),
+            Subject::Agent(agent) => {
+                trail.names.insert(("agent", agent.to_string()));
+            }
             Subject::Ticket(_) | Subject::Token(_) => {}
         }
         trail
@@ -130,9 +135,10 @@ impl Trail {
     pub fn follow<'a>(&mut self, leaf: &'a Leaf) -> Option<Step<'a>> {
         let event = leaf.event();
         let depth = self.depth(event)?;
-        if self.names.is_empty() || event.kind != EventKind::Kill {
-            self.names.extend(event.playbook.as_ref().map(|playbook| playbook.id.clone()));
-            self.names.extend(event.agent.as_ref().map(ToString::to_string));
+        match event.kind {
+            EventKind::Kill => self.kills.extend(name_of_kill(event)),
+            EventKind::KillLiftAsked | EventKind::KillLifted => {}
+            _ => self.names.extend(names(event)),
         }
         Some(Step { leaf, depth })
     }
@@ -157,6 +163,9 @@ impl Trail {
     fn depth(&mut self, event: &Event) -> Option<usize> {
         if event.kind == EventKind::Kill {
             return self.is_hit_by(event).then_some(0);
+        }
+        if self.is_about_its_kill(event) {
+            return Some(0);
         }
         if event.kind == EventKind::IntentRequested {
             self.take_intent(event);
@@ -230,19 +239,58 @@ impl Trail {
         }
     }
 
-    /// Whether a kill stops anything of the trail: what it names is part of it, or it names nobody because it means all.
+    /// Whether a kill is of anything of the trail: what it names is part of it, or it names nobody because it means all. One
+    /// that goes by what no leaf says of a grant or a token is not known to be.
     fn is_hit_by(&self, event: &Event) -> bool {
-        let begun = !self.names.is_empty();
         let kill = event.detail.get("kill");
-        match kill.and_then(|kill| kill.get("selector")).and_then(Value::as_str) {
-            None => begun,
-            Some(selector) => {
-                self.names.contains(selector)
-                    || self.intents.contains_key(selector)
-                    || self.tokens.contains_key(selector)
+        let member = |name| kill.and_then(|kill| kill.get(name));
+        let Some(selector) = member("selector") else { return !self.names.is_empty() };
+        match (member("scope").and_then(Value::as_str), selector.as_str()) {
+            (Some("grant"), Some(intent)) => self.intents.contains_key(intent),
+            (Some("credential"), Some(token)) => self.tokens.contains_key(token),
+            (Some(scope), Some(selector)) => {
+                self.names.iter().any(|(of, name)| *of == scope && name == selector)
             }
+            _ => false,
         }
     }
+
+    /// Whether somebody asked to lift a kill that is part of the trail, or it was lifted.
+    fn is_about_its_kill(&self, event: &Event) -> bool {
+        if !matches!(event.kind, EventKind::KillLiftAsked | EventKind::KillLifted) {
+            return false;
+        }
+        let id = event.detail.get("lifts").and_then(Value::as_str);
+        let epoch = event.detail.get("kill_epoch").and_then(Value::as_u64);
+        // A kill that was taken up by its epoch is one whose leaf says no id.
+        id.is_some_and(|id| self.kills.contains(id))
+            || epoch.is_some_and(|epoch| self.kills.contains(&by_epoch(epoch)))
+    }
+}
+
+/// What a kill by name would name of what an event says, each with its scope. Tools, tenants, builds and keys are in no leaf.
+fn names(event: &Event) -> impl Iterator<Item = (&'static str, String)> {
+    let playbook = event.playbook.iter().flat_map(|pin| {
+        [("playbook", pin.id.clone()), ("playbook_version", format!("{}@{}", pin.id, pin.version))]
+    });
+    let agent = event.agent.iter().map(|agent| ("agent", agent.to_string()));
+    let said = ["task", "session", "delegator", "sponsor"].into_iter().filter_map(move |scope| {
+        Some((scope, event.detail.get(scope).and_then(Value::as_str)?.to_owned()))
+    });
+    // A token has holders beside the agent of its grant.
+    let holder = event.actor.iter().filter(move |_| is_birth(event));
+    let holder = holder.map(|actor| ("agent", actor.clone()));
+    playbook.chain(agent).chain(said).chain(holder)
+}
+
+/// The id of a kill, otherwise its epoch.
+fn name_of_kill(event: &Event) -> Option<String> {
+    let id = event.detail.get("id").and_then(Value::as_str).map(ToOwned::to_owned);
+    id.or_else(|| event.epoch.map(by_epoch))
+}
+
+fn by_epoch(epoch: u64) -> String {
+    format!("epoch {epoch}")
 }
 
 /// Whether a token comes to be by it.

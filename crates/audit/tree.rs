@@ -7,8 +7,10 @@
 mod top;
 
 use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
 
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, Semaphore, SemaphorePermit};
+use tokio::time::timeout;
 
 use self::top::{Block, Top};
 use crate::folder::{TileKind, TilePath, bundle_bytes};
@@ -21,6 +23,10 @@ pub const BLOCK: u64 = WIDTH as u64;
 const WIDTH: usize = 256;
 /// How many blocks a request makes up for at most: what has just been recorded.
 const BLOCKS_AT_ONCE: usize = 16;
+/// How many pieces are made at once: whoever reads the log takes little from those who write it.
+const PIECES_AT_ONCE: usize = 2;
+/// How long a piece waits for its turn.
+const TURN_WITHIN: Duration = Duration::from_secs(1);
 
 /// Why a piece of the tree is not to be had.
 #[derive(Debug, thiserror::Error)]
@@ -31,6 +37,9 @@ pub enum TreeError {
     /// The upper part of the tree is still being made from the leaves: in a moment it is there.
     #[error("the tree is behind its leaves")]
     Behind,
+    /// Too many pieces are being made: its turn did not come in time.
+    #[error("too many read the log")]
+    Busy,
     /// The log could not be read, or was altered.
     #[error("the log cannot be read")]
     Log(#[from] LogError),
@@ -49,13 +58,15 @@ pub struct LogTree {
     key: VerifierKey,
     top: RwLock<Top>,
     growing: Mutex<()>,
+    turns: Semaphore,
 }
 
 impl LogTree {
     /// The tree of a log whose checkpoints `key` verifies. Nothing of it is read yet.
     #[must_use]
     pub fn new(store: Arc<dyn LogStore>, key: VerifierKey) -> Self {
-        Self { store, key, top: RwLock::default(), growing: Mutex::default() }
+        let turns = Semaphore::new(PIECES_AT_ONCE);
+        Self { store, key, top: RwLock::default(), growing: Mutex::default(), turns }
     }
 
     /// The log itself.
@@ -100,6 +111,7 @@ impl LogTree {
     /// # Errors
     /// See [`TreeError`].
     pub async fn tile(&self, tile: &TilePath) -> Result<Vec<u8>, TreeError> {
+        let _turn = self.turn().await?;
         let signed = self.checkpoint().await?.ok_or(TreeError::NotThere)?;
         let size = signed.checkpoint().size;
         let (first, width) = (tile.first().ok_or(TreeError::NotThere)?, tile.width() as u64);
@@ -131,6 +143,7 @@ impl LogTree {
     /// # Errors
     /// [`TreeError::NotThere`] while no checkpoint covers the leaf; see [`TreeError`].
     pub async fn prove(&self, index: u64) -> Result<TlogProof, TreeError> {
+        let _turn = self.turn().await?;
         let signed = self.checkpoint().await?.ok_or(TreeError::NotThere)?;
         let size = signed.checkpoint().size;
         if index >= size {
@@ -146,6 +159,13 @@ impl LogTree {
         merkle::verify_inclusion(&leaf.hash(), index, size, &path, root)
             .map_err(TreeError::Altered)?;
         Ok(TlogProof::new(&leaf, path, &signed))
+    }
+
+    async fn turn(&self) -> Result<SemaphorePermit<'_>, TreeError> {
+        match timeout(TURN_WITHIN, self.turns.acquire()).await {
+            Ok(Ok(turn)) => Ok(turn),
+            Ok(Err(_)) | Err(_) => Err(TreeError::Busy),
+        }
     }
 
     async fn block(&self, index: u64, size: u64) -> Result<Block, TreeError> {

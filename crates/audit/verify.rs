@@ -1,7 +1,7 @@
 //! Is this log what it was? Recomputes everything that a checkpoint and the leaves claim, and names what is wrong.
 //!
 //! The leaves pass through one at a time: what stays in memory is the tree's right edge and one small record for each
-//! intent that may still be used.
+//! intent that has not ended, the ids of all that were approved or ended, and one for each token.
 
 mod error;
 mod kills;

@@ -116,6 +116,8 @@ impl KillBoard {
         }
         let mut pending = inner.lost(loaded);
         pending.extend(missing(&inner.orders, loaded));
+        // A kill before its lift: only then the lift's record can say whom it lets go on.
+        pending.sort_by_key(|order| order.at);
         pending
     }
 
@@ -156,6 +158,7 @@ impl Inner {
             // What it held and does not hold any more is ours to tell it again: nobody else may know.
             let lost = self.lost(&stored);
             self.orders.extend(lost);
+            self.orders.sort_by_key(|order| order.at);
             self.pending = missing(&self.orders, &stored);
             self.stored = stored;
         }
@@ -194,8 +197,8 @@ pub(crate) fn effective(stored: &KillState, pending: &[Order]) -> KillState {
 
 #[cfg(test)]
 mod tests {
-    use jiff::Timestamp;
-    use marque_intent::{KillMode, KillOrder, KillScope, NewKill, Reason, StopPoint};
+    use jiff::{SignedDuration, Timestamp};
+    use marque_intent::{KillMode, KillOrder, KillScope, NewKill, NewLift, Reason, StopPoint};
     use marque_spiffe::SpiffeId;
 
     use super::*;
@@ -284,6 +287,27 @@ mod tests {
         assert_eq!(board.pending(&others), [order("one"), order("two")]);
         // A writer may see it before the board does.
         assert_eq!(board.pending(&KillState::default()).len(), 4);
+    }
+
+    #[test]
+    fn a_kill_that_the_database_has_lost_is_told_again_before_its_lift() {
+        let dir = tempfile::tempdir().unwrap();
+        let theirs = effective(&KillState::default(), &[order("one")]);
+        let board = board(&dir, theirs.clone());
+        let lift = NewLift {
+            lifts: theirs.kills[0].id(),
+            to: None,
+            reason: Reason::new("over").unwrap(),
+            actor: "operator:alice(1000)".to_owned(),
+            confirmed_by: None,
+        };
+        let at = Timestamp::UNIX_EPOCH + SignedDuration::from_secs(1);
+        let lift = Order { what: KillOrder::Lift(lift), at };
+        board.order(lift.clone());
+        // The kill was heard of, the lift was given here; what takes over knows neither.
+        let others = effective(&KillState::default(), &[order("two")]);
+        board.store(others.clone());
+        assert_eq!(board.pending(&others), [order("one"), lift]);
     }
 
     #[test]

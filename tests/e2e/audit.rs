@@ -303,7 +303,15 @@ async fn everything_that_breaks_the_rules_is_told_and_a_range_is_judged_alone() 
     assert_eq!((&told["verified"], &told["size"]), (&json!(false), &json!(3)));
     assert_eq!(found(&verify(&["--from", "1"]).await), "use_after_kill");
     assert_eq!(found(&verify(&["--to", "1"]).await), "use_without_grant");
-    assert_eq!(verify(&["--from", "1", "--to", "1"]).await.succeeded().json()["verified"], true);
+    let told = verify(&["--from", "1", "--to", "1"]).await.succeeded().json();
+    let judged = json!({ "from": 1, "to": 1 });
+    assert_eq!((&told["verified"], &told["judged"]), (&json!(true), &judged));
+    let arguments = ["audit", "verify", "--log", &copy, "--key", &key, "--from", "3"];
+    let text = run_marque(&arguments.map(str::to_owned)).await.succeeded().out;
+    assert!(
+        text.contains("Leaves 3 to the last keep the rules") && !text.contains("sound"),
+        "{text}"
+    );
     assert_eq!(verify(&["--from", "2", "--to", "1"]).await.code, 2);
 }
 

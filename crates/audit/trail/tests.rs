@@ -110,3 +110,62 @@ fn the_trail_of_an_agent_has_what_was_asked_for_under_its_grants() {
     let nobody = "spiffe://prod.example.org/agent/nobody".parse().unwrap();
     assert_eq!(trail(Subject::Agent(nobody)), [(0, 0), (14, 0)]);
 }
+
+/// What of a story is in the trail of grant `a`, whose agent is the one of all tests.
+fn of_grant_a(more: Vec<Event>) -> Vec<u64> {
+    let playbook = PlaybookPin { id: "rotate".to_owned(), version: 3, digest: "d".to_owned() };
+    let request = asked("a", None)
+        .with_playbook(playbook)
+        .with_detail("task", "task-1")
+        .with_detail("session", "session-1")
+        .with_detail("sponsor", "team-a");
+    let issued = token(EventKind::TokenIssued, "a", "one", None)
+        .with_detail("delegator", "https://idp.example.org:alice");
+    let derived = token(EventKind::TokenDerived, "a", "two", Some("one"))
+        .with_actor("spiffe://prod.example.org/agent/second");
+    let leaves = seal([vec![request, issued, derived], more].concat());
+    let mut trail = Trail::new(Subject::Grant("a".to_owned()));
+    leaves.iter().filter_map(|leaf| trail.follow(leaf)).map(|step| step.leaf.seq()).collect()
+}
+
+#[test]
+fn kills_of_every_scope_that_leaves_tell_are_of_the_trail_and_no_others() {
+    let agent = agent().to_string();
+    for (scope, own, other) in [
+        ("grant", "a", "b"),
+        ("credential", "two", "three"),
+        ("agent", agent.as_str(), "spiffe://prod.example.org/agent/other"),
+        ("agent", "spiffe://prod.example.org/agent/second", "rotate"),
+        ("playbook", "rotate", "restart"),
+        ("playbook_version", "rotate@3", "rotate@2"),
+        ("task", "task-1", "session-1"),
+        ("session", "session-1", "task-1"),
+        ("delegator", "https://idp.example.org:alice", "https://idp.example.org:bob"),
+        ("sponsor", "team-a", "team-b"),
+    ] {
+        let named = |name: &str| kill(json!({ "scope": scope, "selector": name }));
+        assert_eq!(of_grant_a(vec![named(other), named(own)]), [0, 1, 2, 4], "{scope}");
+    }
+    // What is no text does not mean all.
+    let strange = kill(json!({ "scope": "playbook", "selector": { "id": "rotate" } }));
+    assert_eq!(of_grant_a(vec![strange]), [0, 1, 2]);
+}
+
+#[test]
+fn the_lift_of_a_kill_of_the_trail_is_part_of_it() {
+    let named = |id: &str, task: &str| {
+        kill(json!({ "scope": "task", "selector": task })).with_detail("id", id)
+    };
+    let about = |kind: EventKind, id: &str| Event::new(kind, at(0)).with_detail("lifts", id);
+    let unnamed = kill(json!({ "scope": "all" })).with_epoch(7);
+    let story = vec![
+        named("kill_own", "task-1"),
+        named("kill_other", "task-2"),
+        about(EventKind::KillLiftAsked, "kill_own"),
+        about(EventKind::KillLifted, "kill_other"),
+        about(EventKind::KillLifted, "kill_own"),
+        unnamed,
+        about(EventKind::KillLifted, "kill_third").with_detail("kill_epoch", 7),
+    ];
+    assert_eq!(of_grant_a(story), [0, 1, 2, 3, 5, 7, 8, 9]);
+}

@@ -105,3 +105,14 @@ async fn nothing_is_proven_of_a_log_that_was_altered_behind_its_checkpoint() {
     store.leaves.lock().unwrap()[7] = forged;
     assert!(matches!(tree.prove(3).await, Err(TreeError::Altered(_))));
 }
+
+#[tokio::test]
+async fn a_piece_waits_for_its_turn_and_not_for_ever() {
+    let (_, tree) = tree(3).await;
+    let turns = tree.turns.acquire_many(2).await.unwrap();
+    assert!(matches!(tree.prove(0).await, Err(TreeError::Busy)));
+    let tile = "0/000.p/3".parse().unwrap();
+    assert!(matches!(tree.tile(&tile).await, Err(TreeError::Busy)));
+    drop(turns);
+    assert!(tree.prove(0).await.is_ok() && tree.tile(&tile).await.is_ok());
+}

@@ -1,17 +1,31 @@
 //! Whom the kills of the log stop at each point of it, as far as a leaf says what a kill goes by.
 
+use std::collections::HashMap;
+
 use crate::Event;
 
-/// The kills that stand.
+/// The kills that stand, and what was lifted by id: a lift may stand before its kill, where a database that had lost both was
+/// told of them again.
 #[derive(Debug, Default)]
-pub(super) struct Kills(Vec<Standing>);
+pub(super) struct Kills {
+    standing: Vec<Standing>,
+    lifted: HashMap<String, Lifted>,
+}
 
 #[derive(Debug)]
 struct Standing {
+    id: Option<String>,
     epoch: Option<u64>,
     scope: Scope,
     /// Whether it stops what is issued: no drain and no kill of use alone does.
     of_issuance: bool,
+}
+
+/// What a lift leaves of a kill.
+#[derive(Debug, Clone, Copy)]
+enum Lifted {
+    Ended,
+    Relaxed { of_issuance: bool },
 }
 
 #[derive(Debug)]
@@ -22,6 +36,8 @@ enum Scope {
     Grant(String),
     Credential(String),
     Delegator(String),
+    /// By a member of what is told of a token: its name, and the value that is stopped.
+    Said(&'static str, String),
     /// By what no leaf of a token says.
     Unsaid,
     Everybody,
@@ -40,27 +56,49 @@ impl Kills {
             (Some("grant"), Some(intent)) => Scope::Grant(intent),
             (Some("credential"), Some(token)) => Scope::Credential(token),
             (Some("delegator"), Some(person)) => Scope::Delegator(person),
-            (
-                Some("key" | "task" | "session" | "build" | "tool" | "sponsor" | "tenant"),
-                Some(_),
-            ) => Scope::Unsaid,
+            (Some("task"), Some(task)) => Scope::Said("task", task),
+            (Some("session"), Some(session)) => Scope::Said("session", session),
+            (Some("sponsor"), Some(person)) => Scope::Said("sponsor", person),
+            (Some("key" | "build" | "tool" | "tenant"), Some(_)) => Scope::Unsaid,
             _ => Scope::Everybody,
         };
-        let of_issuance = stops_issuance(event);
-        self.0.push(Standing { epoch: event.epoch, scope, of_issuance });
+        let mut kill = Standing {
+            id: text(event, "id").map(ToOwned::to_owned),
+            epoch: event.epoch,
+            scope,
+            of_issuance: stops_issuance(event),
+        };
+        match kill.id.as_ref().and_then(|id| self.lifted.get(id)) {
+            Some(Lifted::Ended) => return,
+            Some(Lifted::Relaxed { of_issuance }) => kill.of_issuance = *of_issuance,
+            None => {}
+        }
+        self.standing.push(kill);
     }
 
-    /// Takes up that a kill was lifted or relaxed.
+    /// Takes up that a kill was lifted or relaxed: by its id, and by its epoch where a leaf says no id.
     pub(super) fn lift(&mut self, event: &Event) {
-        let lifted = event.detail.get("kill_epoch").and_then(|epoch| epoch.as_u64());
-        let Some(lifted) = lifted else { return };
-        if event.detail.contains_key("mode") {
+        let id = text(event, "lifts");
+        let epoch = event.detail.get("kill_epoch").and_then(|epoch| epoch.as_u64());
+        let is_lifted = |kill: &Standing| match (kill.id.as_deref(), id) {
+            (Some(own), Some(id)) => own == id,
+            _ => epoch.is_some() && kill.epoch == epoch,
+        };
+        let lifted = if event.detail.contains_key("mode") {
             let of_issuance = stops_issuance(event);
-            for kill in self.0.iter_mut().filter(|kill| kill.epoch == Some(lifted)) {
+            for kill in self.standing.iter_mut().filter(|kill| is_lifted(kill)) {
                 kill.of_issuance = of_issuance;
             }
+            Lifted::Relaxed { of_issuance }
         } else {
-            self.0.retain(|kill| kill.epoch != Some(lifted));
+            self.standing.retain(|kill| !is_lifted(kill));
+            Lifted::Ended
+        };
+        // What was ended stays so, whatever comes behind it.
+        if let Some(id) = id
+            && !matches!(self.lifted.get(id), Some(Lifted::Ended))
+        {
+            self.lifted.insert(id.to_owned(), lifted);
         }
     }
 
@@ -77,6 +115,7 @@ impl Kills {
             }
             Scope::Grant(intent) => event.intent.as_ref() == Some(intent),
             Scope::Delegator(person) => delegator == Some(person.as_str()),
+            Scope::Said(member, value) => text(event, member) == Some(value.as_str()),
             Scope::Credential(_) | Scope::Unsaid => false,
         })
     }
@@ -95,12 +134,15 @@ impl Kills {
     }
 
     fn standing(&self) -> impl Iterator<Item = &Scope> {
-        self.0.iter().filter(|kill| kill.of_issuance).map(|kill| &kill.scope)
+        self.standing.iter().filter(|kill| kill.of_issuance).map(|kill| &kill.scope)
     }
 }
 
 /// By the mode that the leaf says; leaves of before there were modes say none, and stop it.
 fn stops_issuance(event: &Event) -> bool {
-    let mode = event.detail.get("mode").and_then(|mode| mode.as_str());
-    !matches!(mode, Some("drain" | "stop_use"))
+    !matches!(text(event, "mode"), Some("drain" | "stop_use"))
+}
+
+fn text<'a>(event: &'a Event, name: &str) -> Option<&'a str> {
+    event.detail.get(name).and_then(|value| value.as_str())
 }

@@ -188,12 +188,18 @@ fn a_token_that_a_kill_stops_is_named() {
             .with_uses_left(0)
             .with_agent(agent.parse().unwrap())
             .with_playbook(playbook.clone())
+            .with_detail("task", "task-1")
+            .with_detail("session", "session-1")
+            .with_detail("sponsor", "team-a")
     };
     let kill =
         |kill: serde_json::Value| Event::new(EventKind::Kill, at(0)).with_detail("kill", kill);
     for stops in [
         serde_json::json!({ "scope": "agent", "selector": agent }),
         serde_json::json!({ "scope": "playbook", "selector": "p" }),
+        serde_json::json!({ "scope": "task", "selector": "task-1" }),
+        serde_json::json!({ "scope": "session", "selector": "session-1" }),
+        serde_json::json!({ "scope": "sponsor", "selector": "team-a" }),
         serde_json::json!({ "scope": "trust_domain" }),
         serde_json::json!({ "scope": "all" }),
         serde_json::json!({ "scope": "moon", "selector": "dark side" }),
@@ -201,8 +207,73 @@ fn a_token_that_a_kill_stops_is_named() {
         let error = verify_events(vec![approved(), kill(stops), issued()]).unwrap_err();
         assert!(matches!(error, VerifyError::UseAfterKill { seq: 2 }), "{error}");
     }
-    let other = kill(serde_json::json!({ "scope": "playbook", "selector": "q" }));
-    assert!(verify_events(vec![approved(), other, issued()]).is_ok());
+    for (scope, selector) in [("playbook", "q"), ("task", "session-1"), ("key", "task-1")] {
+        let other = kill(serde_json::json!({ "scope": scope, "selector": selector }));
+        assert!(verify_events(vec![approved(), other, issued()]).is_ok(), "{scope}");
+    }
+}
+
+#[test]
+fn a_lift_ends_its_kill_by_id_whichever_comes_first() {
+    let approved = || event(EventKind::IntentApproved, "int_1", 0).with_uses_left(1);
+    let issued = || event(EventKind::TokenIssued, "int_1", 1).with_uses_left(0);
+    let kill = |id: &str| {
+        Event::new(EventKind::Kill, at(0))
+            .with_epoch(1)
+            .with_detail("id", id)
+            .with_detail("mode", "stop")
+            .with_detail("kill", serde_json::json!({ "scope": "all" }))
+    };
+    let lift = |id: &str| Event::new(EventKind::KillLifted, at(0)).with_detail("lifts", id);
+    let sound = |events: Vec<Event>| verify_events(events).is_ok();
+    assert!(sound(vec![approved(), kill("kill_a"), lift("kill_a"), issued()]));
+    assert!(sound(vec![approved(), lift("kill_a"), kill("kill_a"), issued()]));
+    // Of two kills with one epoch the lift is of the one that it names.
+    let other = lift("kill_b").with_detail("kill_epoch", 1);
+    assert!(!sound(vec![approved(), kill("kill_a"), other, issued()]));
+    let relaxed = || lift("kill_a").with_detail("mode", "drain");
+    assert!(sound(vec![approved(), relaxed(), kill("kill_a"), issued()]));
+    assert!(!sound(vec![approved(), lift("kill_b"), kill("kill_a"), issued()]));
+    // Leaves that say no id go by the epoch.
+    let unnamed = || {
+        let kill = serde_json::json!({ "scope": "all" });
+        Event::new(EventKind::Kill, at(0)).with_epoch(7).with_detail("kill", kill)
+    };
+    let by_epoch = lift("kill_a").with_detail("kill_epoch", 7);
+    assert!(sound(vec![approved(), unnamed(), by_epoch, issued()]));
+}
+
+#[test]
+fn a_token_that_derives_from_another_is_within_the_grant_too() {
+    let approved = || {
+        event(EventKind::IntentApproved, "int_1", 0)
+            .with_uses_left(1)
+            .with_audience(["a", "b"])
+            .with_expires_at(at(100))
+    };
+    // The only use is made, and the grant is what it was.
+    let issued =
+        || event(EventKind::TokenIssued, "int_1", 1).with_uses_left(0).with_token_id("tok_1");
+    let derived = || {
+        event(EventKind::TokenDerived, "int_1", 2)
+            .with_token_id("tok_2")
+            .with_detail("parent", "tok_1")
+            .with_detail("kind", "access_token")
+    };
+    let found = |derived: Event| {
+        let verified = verify_events(vec![approved(), issued(), derived]);
+        verified.map_err(|error| (error.kind(), error.seq())).map(drop)
+    };
+    assert_eq!(found(derived().with_audience(["b"]).with_expires_at(at(100))), Ok(()));
+    let transaction = derived().with_detail("kind", "transaction_token");
+    assert_eq!(found(transaction.with_audience(["prod.example.org"])), Ok(()));
+    for (name, derived, code) in [
+        ("digest", derived().with_grant_digest("sha256:bb"), "use_of_another_grant"),
+        ("end", derived().with_expires_at(at(101)), "token_outlives_grant"),
+        ("audience", derived().with_audience(["b", "c"]), "token_for_another_audience"),
+    ] {
+        assert_eq!(found(derived), Err((code, Some(2))), "{name}");
+    }
 }
 
 #[test]

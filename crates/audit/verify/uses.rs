@@ -12,18 +12,20 @@ use crate::{Event, EventKind, Leaf};
 /// The intents that may be used at this point of the log.
 #[derive(Debug, Default)]
 pub(super) struct Uses {
-    open: HashMap<String, Approved>,
+    /// How many uses are left, where the approval says it.
+    open: HashMap<String, Option<u32>>,
     /// Every intent that was ever approved: it is approved once.
     approved: HashSet<String>,
+    /// What the approved intents that have not ended grant, also behind their last use: tokens derive from others then.
+    grants: HashMap<String, Granted>,
     kills: Kills,
     tokens: Tokens,
 }
 
 #[derive(Debug)]
-struct Approved {
-    grant_digest: Option<String>,
+struct Granted {
+    digest: Option<String>,
     expires_at: Option<Timestamp>,
-    uses_left: Option<u32>,
     audience: Vec<String>,
 }
 
@@ -94,13 +96,13 @@ impl Uses {
             if !self.approved.insert(intent.clone()) {
                 return Err(VerifyError::ApprovedTwice { seq });
             }
-            let approved = Approved {
-                grant_digest: event.grant_digest.clone(),
+            let granted = Granted {
+                digest: event.grant_digest.clone(),
                 expires_at: event.expires_at,
-                uses_left: event.uses_left,
                 audience: event.audience.clone(),
             };
-            self.open.insert(intent.clone(), approved);
+            self.grants.insert(intent.clone(), granted);
+            self.open.insert(intent.clone(), event.uses_left);
         }
         Ok(())
     }
@@ -110,34 +112,44 @@ impl Uses {
             return Err(VerifyError::UseAfterKill { seq });
         }
         let intent = event.intent.as_deref().unwrap_or_default();
-        let approved = self.open.get_mut(intent).ok_or(VerifyError::UseWithoutGrant { seq })?;
-        let within = approved.permits(seq, event);
-        approved.uses_left = event.uses_left;
-        if approved.uses_left == Some(0) {
+        let left = self.open.get_mut(intent).ok_or(VerifyError::UseWithoutGrant { seq })?;
+        let before = std::mem::replace(left, event.uses_left);
+        if event.uses_left == Some(0) {
             self.open.remove(intent);
         }
-        within
+        let granted = self.grants.get(intent).ok_or(VerifyError::UseWithoutGrant { seq })?;
+        // An issue of before tokens told their kind is of an access token.
+        let access = event.detail.get("kind").is_none_or(|kind| kind == "access_token");
+        granted.permits(seq, event, access)?;
+        takes_one(seq, before, event.uses_left)
     }
 
-    /// A token that derives from another spends no use; that the other one stands was looked at before.
+    /// A token that derives from another spends no use, and is within the grant all the same. That the other one stands was
+    /// looked at before.
     fn derive(&self, seq: u64, event: &Event) -> Result<(), VerifyError> {
         if self.kills.stop(event) || self.kills.stop_holder(event) {
             return Err(VerifyError::UseAfterKill { seq });
         }
-        Ok(())
+        let granted = event.intent.as_ref().and_then(|intent| self.grants.get(intent));
+        // One of an intent that ended or never was approved is told as a token whose parent does not stand.
+        let Some(granted) = granted else { return Ok(()) };
+        // The audience of a transaction token is the trust domain, whatever the grant names.
+        let access = event.detail.get("kind").is_some_and(|kind| kind == "access_token");
+        granted.permits(seq, event, access)
     }
 
     fn close(&mut self, event: &Event) {
         if let Some(intent) = &event.intent {
             self.open.remove(intent);
+            self.grants.remove(intent);
         }
     }
 }
 
-impl Approved {
-    /// Whether a token is within its grant.
-    fn permits(&self, seq: u64, event: &Event) -> Result<(), VerifyError> {
-        if self.grant_digest != event.grant_digest {
+impl Granted {
+    /// Whether a token is within its grant; only what is told of an `access` token has its audiences from there.
+    fn permits(&self, seq: u64, event: &Event, access: bool) -> Result<(), VerifyError> {
+        if self.digest != event.grant_digest {
             return Err(VerifyError::OtherGrant { seq });
         }
         if let (Some(token), Some(grant)) = (event.expires_at, self.expires_at)
@@ -146,19 +158,22 @@ impl Approved {
             return Err(VerifyError::OutlivesGrant { seq });
         }
         // An approval of before audiences were recorded says nothing of them; a grant for another server is for that one.
-        let access = event.detail.get("kind").is_none_or(|kind| kind == "access_token");
         if access
             && !self.audience.is_empty()
             && event.audience.iter().any(|audience| !self.audience.contains(audience))
         {
             return Err(VerifyError::OtherAudience { seq });
         }
-        // A use takes exactly one from what was left before it.
-        if let (Some(before), Some(after)) = (self.uses_left, event.uses_left)
-            && before.checked_sub(1) != Some(after)
-        {
-            return Err(VerifyError::UseWithoutGrant { seq });
-        }
         Ok(())
+    }
+}
+
+/// A use takes exactly one from what was left before it.
+fn takes_one(seq: u64, before: Option<u32>, after: Option<u32>) -> Result<(), VerifyError> {
+    match (before, after) {
+        (Some(before), Some(after)) if before.checked_sub(1) != Some(after) => {
+            Err(VerifyError::UseWithoutGrant { seq })
+        }
+        _ => Ok(()),
     }
 }

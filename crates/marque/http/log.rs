@@ -36,10 +36,11 @@ pub(in crate::http) const TILES: [&str; 4] =
     ["/{group}", "/{group}/{next}", "/{group}/{next}/{third}", "/{group}/{next}/{third}/{width}"];
 
 /// The stable codes of these resources that are in no table of denials.
-pub(in crate::http) const CODES: [&str; 5] = [
+pub(in crate::http) const CODES: [&str; 6] = [
     "log_reader_required",
     "log_piece_not_found",
     "log_tree_behind",
+    "log_busy",
     "receipt_not_found",
     "receipt_pending",
 ];
@@ -257,6 +258,11 @@ fn unavailable(error: TreeError) -> Response {
             StatusCode::SERVICE_UNAVAILABLE,
             "log_tree_behind",
             "the tree is being made from the leaves: ask again in a moment",
+        ),
+        TreeError::Busy => later(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "log_busy",
+            "too many read the log: ask again in a moment",
         ),
         TreeError::Log(_) | TreeError::Kept(_) | TreeError::Altered(_) => {
             problem::intent(IntentError::Unavailable(Box::new(error)))

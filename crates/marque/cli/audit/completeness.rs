@@ -5,6 +5,7 @@ use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
+use marque_audit::LogVerifier;
 use marque_audit::completeness::{Compared, Completeness};
 use marque_spiffe::Clock as _;
 use serde::Deserialize;
@@ -14,6 +15,7 @@ use super::super::failure::Failure;
 use super::super::output::{put, visible};
 use super::KeySource;
 use super::source::LogSource;
+use super::verify::unsound;
 use crate::clock::SystemClock;
 
 /// The largest file of counts.
@@ -23,9 +25,10 @@ const HEADER: &str = "emitter,count";
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Compared are the tokens that the store keeps (until an hour after they ended) with the leaves that gave, used and revoked
-them, and the numbers of the leaves with each other. A file of counts, CSV with the header `emitter,count` or a JSON array
+them; the tree of these leaves is verified along. A file of counts, CSV with the header `emitter,count` or a JSON array
 of {\"emitter\": …, \"count\": …}, says how many single uses an emitter saw: a gateway or a resource server, by its SPIFFE
-ID. They are held against the leaves `token.used` that name it. Exit codes: 0 complete, 1 a mismatch, 2 usage.
+ID. They are held against all leaves `token.used` that name it, from the log's first on: count from there. Exit codes: 0
+complete, 1 a mismatch, 2 usage.
 
 Examples:
   marque audit completeness
@@ -65,13 +68,18 @@ impl CompletenessArgs {
             page.into_iter().for_each(|token| completeness.keep(token));
         }
         let mut source = LogSource::open(session, None, key).await?;
-        source.signed()?;
+        let verifier = LogVerifier::new(source.checkpoint(), source.key(), None);
+        // What the leaves did is for `verify` to judge: here they have to be those which the checkpoint was signed for.
+        let nothing = u64::MAX..=u64::MAX;
+        let mut verifier = verifier.map_err(|error| unsound(&error))?.judging(nothing);
         source
             .each(|leaf| {
+                verifier.push(leaf).map_err(|error| unsound(&error))?;
                 completeness.record(leaf);
                 Ok(false)
             })
             .await?;
+        verifier.finish().map_err(|error| unsound(&error))?;
         let compared = completeness.finish();
         session.output.show(&compared, text)?;
         match compared.mismatches.first() {

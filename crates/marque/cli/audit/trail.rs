@@ -18,8 +18,8 @@ use super::{KeySource, facts};
 #[derive(Debug, Args)]
 #[command(after_help = "\
 What came of something stands below it and further in: a token below its grant, what derives from it below the token, an
-intent that was asked for under another below that one. Kills that stopped any of it are shown as well. Whether the log is
-sound is for `marque audit verify` to say.
+intent that was asked for under another below that one. Kills that name any of it are shown as well, also when it had ended,
+and so are their lifts. Whether the log is sound is for `marque audit verify` to say.
 
 Examples:
   marque audit path --ticket CHG-1842

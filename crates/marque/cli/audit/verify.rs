@@ -50,11 +50,21 @@ struct Verified {
     size: u64,
     root: String,
     leaves: u64,
+    /// The leaves that were judged, where it was not all of them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    judged: Option<Judged>,
     key: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     older_checkpoint: Option<PathBuf>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     findings: Vec<Finding>,
+}
+
+/// Both ends are part of it; `None` is the end of the log.
+#[derive(Debug, Clone, Copy, Serialize)]
+struct Judged {
+    from: u64,
+    to: Option<u64>,
 }
 
 #[derive(Debug, Serialize)]
@@ -97,6 +107,8 @@ impl VerifyArgs {
             size: signed.size,
             root: signed.root.to_string(),
             leaves,
+            judged: (from.is_some() || to.is_some())
+                .then(|| Judged { from: from.unwrap_or(0), to }),
             key: source.key().to_string(),
             older_checkpoint: checkpoint,
             findings,
@@ -120,9 +132,17 @@ impl VerifyArgs {
 }
 
 fn text(verified: &Verified) -> String {
-    let Verified { origin, size, root, findings, .. } = verified;
+    let Verified { origin, size, root, judged, findings, .. } = verified;
     if findings.is_empty() {
-        return format!("The log {} is sound: {size} leaves, root {root}", visible(origin));
+        let Some(Judged { from, to }) = judged else {
+            return format!("The log {} is sound: {size} leaves, root {root}", visible(origin));
+        };
+        let to = to.map_or_else(|| "the last".to_owned(), |to| to.to_string());
+        return format!(
+            "The log {} is whole: {size} leaves, root {root}\n\
+             Leaves {from} to {to} keep the rules; the others were not judged",
+            visible(origin)
+        );
     }
     let mut text = format!("The log {} is whole: {size} leaves, root {root}\n", visible(origin));
     for Finding { code, leaf: _, message } in findings {
@@ -135,7 +155,7 @@ fn finding(error: &VerifyError) -> Finding {
     Finding { code: error.kind(), leaf: error.seq(), message: error.to_string() }
 }
 
-fn unsound(error: &VerifyError) -> Failure {
+pub(super) fn unsound(error: &VerifyError) -> Failure {
     Failure::because("the log is not sound", error).code(Some(error.kind().to_owned()))
 }
 

@@ -25,7 +25,7 @@ fn of_the_log(id: &'static str, summary: &'static str) -> Operation {
         .problem(401, "it is for readers, and nobody says who is asking")
         .problem(403, "whoever asks is no reader, or is stopped")
         .problem(404, "the log has no such piece, or no checkpoint covers it yet")
-        .problem(503, "the log cannot be read, or the tree is behind its leaves")
+        .problem(503, "the log cannot be read, too many read it, or the tree is behind its leaves")
 }
 
 fn checkpoint() -> Operation {
@@ -71,7 +71,7 @@ fn tile(id: &'static str, more: usize) -> Operation {
 
 fn receipt() -> Operation {
     let proof = json!({
-        "description": "a C2SP tlog-proof@v1 with the leaf as its extra data",
+        "description": "a C2SP tlog-proof@v1 with the whole leaf as its extra data: docs/audit.md says what a leaf tells",
         "content": { "text/plain": { "schema": { "type": "string" } } },
     });
     let id = json!({ "type": "string", "description": "the `jti` of the token" });
@@ -85,5 +85,5 @@ fn receipt() -> Operation {
         .problem(403, "the kill switch stops whoever asks")
         .problem(404, "there is no such token, it is somebody else's, or no checkpoint covers it yet")
         .header(404, "Retry-After", "seconds, with `receipt_pending`")
-        .problem(503, "the log cannot be read, or the tree is behind its leaves")
+        .problem(503, "the log cannot be read, too many read it, or the tree is behind its leaves")
 }

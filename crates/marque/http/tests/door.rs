@@ -146,6 +146,7 @@ impl IssuerDoor for FakeDoor {
             match tile.first() {
                 Some(0) => Ok(vec![7; 32 * tile.width()]),
                 Some(256) => Err(TreeError::Behind),
+                Some(512) => Err(TreeError::Busy),
                 _ => Err(TreeError::NotThere),
             }
         })

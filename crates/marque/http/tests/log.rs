@@ -41,6 +41,12 @@ async fn tiles_are_served_to_everybody_for_a_year_and_the_checkpoint_is_asked_fo
     );
     assert_eq!(behind.header("retry-after"), Some("1"));
     assert_eq!(behind.header("cache-control"), Some("no-store"));
+    let busy = server.get("/log/tile/1/002", "").await;
+    assert_eq!(
+        (busy.status, busy.json()["code"].as_str().unwrap().to_owned()),
+        (503, "log_busy".to_owned())
+    );
+    assert_eq!(busy.header("retry-after"), Some("1"));
 }
 
 #[tokio::test]
