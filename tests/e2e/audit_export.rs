@@ -74,8 +74,22 @@ fn leaves_of_every_kind() -> Vec<Leaf> {
             .with_detail("slot", "x509-a")
     };
     let bare = |kind| Event::new(kind, at);
-    let events =
-        EventKind::ALL.into_iter().flat_map(|kind| [full(kind), bare(kind), details(kind)]);
+    let ends = [
+        EventKind::IntentCancelled,
+        EventKind::IntentExpired,
+        EventKind::IntentRevoked,
+        EventKind::BreakGlassEnded,
+    ];
+    let ungranted = ends.into_iter().map(|kind| full(kind).with_detail("approved", false));
+    let done = ["success", "failure", "partial", "unknown"].into_iter();
+    let done = done.map(|word| bare(EventKind::IntentCompleted).with_detail("outcome", word));
+    let workload = bare(EventKind::TokenUsed).with_actor("spiffe://prod.example.org/service/api");
+    let events = EventKind::ALL
+        .into_iter()
+        .flat_map(|kind| [full(kind), bare(kind), details(kind)])
+        .chain(ungranted)
+        .chain(done)
+        .chain([workload]);
     let sealed = (0..).zip(events).map(|(seq, event)| Leaf::seal(event, &trust_domain, seq, at));
     sealed.collect::<Result<_, _>>().expect("leaves")
 }
