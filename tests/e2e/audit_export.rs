@@ -187,7 +187,7 @@ async fn an_export_begins_where_it_is_told_and_goes_on_at_its_cursor() {
     assert_eq!(refused.code, 2, "{refused:?}");
     assert!(refused.err.contains("cursor"), "{refused:?}");
     // A log that is shorter than what was exported, or another one, is not gone on with.
-    let mut moved = kept.clone();
+    let mut moved = kept;
     moved["next"] = json!(1_000_000);
     for (moved, code) in [
         (moved, "shrunk"),

@@ -164,3 +164,14 @@ async fn pushes_are_as_far_apart_as_the_sink_wants_unless_full_ones_wait() {
     until("the rest", async || view(&sinks).await.behind == 0).await;
     assert_eq!(stage.pushes().len(), 4);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_turn_that_a_clock_ahead_has_taken_is_over() {
+    let stage = Stage::new().await;
+    stage.happens().await;
+    let tomorrow = stage.clock.now() + Duration::from_secs(86_400);
+    let first = crate::cursor::Cursor::first(0, "another", tomorrow);
+    crate::cursor::begin(&stage.store, (state::CURSORS, "siem"), &first).await.unwrap();
+    let (sinks, _stop) = stage.replica(1);
+    until("the push", async || view(&sinks).await.behind == 0).await;
+}
