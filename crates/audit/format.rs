@@ -15,6 +15,7 @@ mod otlp;
 use std::fmt;
 use std::str::FromStr;
 
+use marque_spiffe::SpiffeId;
 use serde_json::Value;
 
 pub use meaning::{Severity, severity};
@@ -143,6 +144,11 @@ fn envelope(leaf: &Leaf) -> Result<serde_json::Map<String, Value>, serde_json::E
 /// A member of the event's detail, if it is text.
 fn told<'a>(leaf: &'a Leaf, name: &str) -> Option<&'a str> {
     leaf.event().detail.get(name).and_then(Value::as_str)
+}
+
+/// The workload that an actor is, where it has a SPIFFE ID; people have none.
+fn workload_named(actor: &str) -> Option<SpiffeId> {
+    actor.parse().ok()
 }
 
 /// The name of the trust domain.

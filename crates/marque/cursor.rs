@@ -12,6 +12,8 @@ use serde::{Deserialize, Serialize};
 
 /// How long a replica has its turn.
 pub(crate) const TURN: Duration = Duration::from_secs(30);
+/// A turn that ends later than this from now was taken by a clock that was ahead, and is nobody's.
+const FARTHEST_TURN: Duration = Duration::from_secs(2 * TURN.as_secs());
 /// The first pause between tries, and the longest unless a reader has another.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 pub(crate) const LONGEST_PAUSE: Duration = Duration::from_mins(5);
@@ -112,10 +114,11 @@ pub(crate) async fn turn(
     let Some(row) = store.kept(kind, key, now).await? else { return Ok(Turn::Unbegun) };
     let mut cursor: Cursor = row.read()?;
     let own = cursor.holder == holder;
-    if !own && cursor.held_until > now {
+    let sound = cursor.held_until <= now + FARTHEST_TURN;
+    if !own && sound && cursor.held_until > now {
         return Ok(Turn::Others);
     }
-    if own && cursor.held_until >= now + TURN / 2 {
+    if own && sound && cursor.held_until >= now + TURN / 2 {
         return Ok(Turn::Own(Box::new((row, cursor))));
     }
     (cursor.holder, cursor.held_until) = (holder.to_owned(), now + TURN);

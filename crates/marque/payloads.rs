@@ -21,6 +21,8 @@ const PAYLOADS: &str = "payload";
 /// The texts that an intent may have.
 const NAMES: [&str; 2] = ["justification", "report"];
 const KEY: usize = 32;
+/// How often a text is erased that another replica seals at the same moment.
+const TRIES: usize = 8;
 
 /// The key under which the keys of texts are sealed. It does not print.
 pub(crate) struct PayloadKey(LessSafeKey);
@@ -57,6 +59,9 @@ pub(crate) enum PayloadError {
     /// No randomness.
     #[error("no randomness")]
     Random(#[from] RandomError),
+    /// Others write at the same time, again and again.
+    #[error("the texts change at the same time")]
+    Contended,
     /// It was sealed under another key, or changed.
     #[error("the text does not open")]
     Seal,
@@ -149,7 +154,7 @@ impl Payloads {
         found.iter().map(open).collect()
     }
 
-    /// Takes the texts of an intent away for good; whether there were any.
+    /// Takes the texts of an intent away for good; whether there were any. None is sealed after that, either.
     ///
     /// # Errors
     /// They cannot be erased, or that cannot be recorded.
@@ -159,19 +164,47 @@ impl Payloads {
         actor: &str,
         reason: &str,
     ) -> Result<bool, PayloadError> {
-        let found = self.found(intent).await?;
-        if found.is_empty() {
-            return Ok(false);
+        for _ in 0..TRIES {
+            let (names, erased) = self.erasing(intent).await?;
+            if erased.is_empty() {
+                return Ok(false);
+            }
+            let there = !names.is_empty();
+            let written = if there {
+                let event = Event::new(EventKind::PayloadErased, self.clock.now())
+                    .with_intent(intent.as_str())
+                    .with_actor(actor)
+                    .with_detail("erased", names)
+                    .with_detail("reason", reason);
+                self.store.keep_on_record(erased, event).await?
+            } else {
+                self.store.keep(erased).await?
+            };
+            if written {
+                return Ok(there);
+            }
         }
-        let names: Vec<&str> = found.iter().map(|(name, _)| *name).collect();
-        let event = Event::new(EventKind::PayloadErased, self.clock.now())
-            .with_intent(intent.as_str())
-            .with_actor(actor)
-            .with_detail("erased", names)
-            .with_detail("reason", reason);
-        let erased = found.iter().map(|(_, row)| row.replaced_by(&Row::Erased, FOR_GOOD));
-        let erased = erased.collect::<Result<Vec<_>, _>>()?;
-        Ok(self.store.keep_on_record(erased, event).await?)
+        Err(PayloadError::Contended)
+    }
+
+    /// The names of the texts that are there, and what has each name say that it is erased, also where there is none yet.
+    async fn erasing(
+        &self,
+        intent: &IntentId,
+    ) -> Result<(Vec<&'static str>, Vec<KeptChange>), PayloadError> {
+        let (mut names, mut changes) = (Vec::new(), Vec::new());
+        for name in NAMES {
+            let key = row_key(intent, name);
+            match self.store.kept(PAYLOADS, &key, self.clock.now()).await? {
+                Some(row) if row.read::<Row>()? == Row::Erased => {}
+                Some(row) => {
+                    names.push(name);
+                    changes.push(row.replaced_by(&Row::Erased, FOR_GOOD)?);
+                }
+                None => changes.push(KeptChange::new(PAYLOADS, &key, &Row::Erased, FOR_GOOD)?),
+            }
+        }
+        Ok((names, changes))
     }
 
     /// The rows that have a text.
@@ -248,6 +281,34 @@ mod tests {
     use marque_testkit::{FixedClock, SeededRandom, temp_dir};
 
     use super::*;
+
+    #[tokio::test]
+    async fn what_is_erased_leaves_no_place_for_a_text() {
+        let (folder, clock) = (temp_dir(), FixedClock::default());
+        let shared: Arc<dyn Clock> = Arc::new(clock.clone());
+        let trust_domain = "prod.example.org".parse().unwrap();
+        let file = folder.path().join("marque.sqlite");
+        let store = SqliteStore::open(&file, &trust_domain, Arc::clone(&shared)).await.unwrap();
+        let (store, random): (_, Arc<dyn Random>) =
+            (Arc::new(store), Arc::new(SeededRandom::new(1)));
+        let key = PayloadKey::new(&Zeroizing::new([1; KEY])).unwrap();
+        let own = Payloads::new(key, "prod.example.org", (&store, &shared, &random));
+        let intent = IntentId::generate(&SeededRandom::new(7), clock.now()).unwrap();
+        let sealed = row_key(&intent, "justification");
+        let (row, _) = own.seal(&sealed, "for Jane Roe").unwrap();
+        let change = KeptChange::new(PAYLOADS, &sealed, &row, FOR_GOOD).unwrap();
+        assert!(store.keep(vec![change]).await.unwrap());
+        assert!(own.erase(&intent, "operator:user1000", "request 17").await.unwrap());
+        for name in NAMES {
+            let row = store.kept(PAYLOADS, &row_key(&intent, name), clock.now()).await.unwrap();
+            assert_eq!(row.unwrap().read::<Row>().unwrap(), Row::Erased, "{name}");
+        }
+        assert!(own.found(&intent).await.unwrap().is_empty());
+        // Once more changes nothing.
+        let size = store.size().await.unwrap();
+        assert!(!own.erase(&intent, "operator:user1000", "request 17").await.unwrap());
+        assert_eq!(store.size().await.unwrap(), size);
+    }
 
     #[tokio::test]
     async fn a_text_opens_in_its_place_under_its_key_alone() {

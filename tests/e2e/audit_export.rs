@@ -74,8 +74,22 @@ fn leaves_of_every_kind() -> Vec<Leaf> {
             .with_detail("slot", "x509-a")
     };
     let bare = |kind| Event::new(kind, at);
-    let events =
-        EventKind::ALL.into_iter().flat_map(|kind| [full(kind), bare(kind), details(kind)]);
+    let ends = [
+        EventKind::IntentCancelled,
+        EventKind::IntentExpired,
+        EventKind::IntentRevoked,
+        EventKind::BreakGlassEnded,
+    ];
+    let ungranted = ends.into_iter().map(|kind| full(kind).with_detail("approved", false));
+    let done = ["success", "failure", "partial", "unknown"].into_iter();
+    let done = done.map(|word| bare(EventKind::IntentCompleted).with_detail("outcome", word));
+    let workload = bare(EventKind::TokenUsed).with_actor("spiffe://prod.example.org/service/api");
+    let events = EventKind::ALL
+        .into_iter()
+        .flat_map(|kind| [full(kind), bare(kind), details(kind)])
+        .chain(ungranted)
+        .chain(done)
+        .chain([workload]);
     let sealed = (0..).zip(events).map(|(seq, event)| Leaf::seal(event, &trust_domain, seq, at));
     sealed.collect::<Result<_, _>>().expect("leaves")
 }
@@ -157,7 +171,11 @@ async fn an_export_begins_where_it_is_told_and_goes_on_at_its_cursor() {
     let with_cursor = ["--format", "ocsf", "--cursor", &cursor];
     assert_eq!(records(&operator, &with_cursor).await, all);
     let next = || serde_json::from_str::<Value>(&fs::read_to_string(&cursor).unwrap()).unwrap();
-    assert_eq!(next(), json!({ "trust_domain": NON_PRODUCTION, "next": all.len() }));
+    let kept = next();
+    assert_eq!(kept["trust_domain"], NON_PRODUCTION);
+    assert_eq!(kept["next"], all.len());
+    let last: Value = serde_json::from_str(all.last().unwrap()).unwrap();
+    assert_eq!(kept["last_leaf"], last["unmapped"]["leaf_hash"]);
     assert!(records(&operator, &with_cursor).await.is_empty());
     let agent = Client::start(&daemon, RESTARTER).await;
     agent.ask_restart().await;
@@ -168,6 +186,21 @@ async fn an_export_begins_where_it_is_told_and_goes_on_at_its_cursor() {
     let refused = elsewhere.run(&[&["audit", "export"], &with_cursor[..]].concat()).await;
     assert_eq!(refused.code, 2, "{refused:?}");
     assert!(refused.err.contains("cursor"), "{refused:?}");
+    // A log that is shorter than what was exported, or another one, is not gone on with.
+    let mut moved = kept;
+    moved["next"] = json!(1_000_000);
+    for (moved, code) in [
+        (moved, "shrunk"),
+        (
+            json!({ "trust_domain": NON_PRODUCTION, "next": 1, "last_leaf": "AAAA" }),
+            "history_rewritten",
+        ),
+    ] {
+        fs::write(&cursor, moved.to_string()).unwrap();
+        let refused = operator.run(&[&["audit", "export"], &with_cursor[..]].concat()).await;
+        let refused = refused.failed();
+        assert!(refused.out.is_empty() && refused.err.contains(code), "{refused:?}");
+    }
     fs::write(&cursor, "{}").unwrap();
     operator.run(&[&["audit", "export"], &with_cursor[..]].concat()).await.failed();
 }
@@ -182,6 +215,9 @@ async fn a_file_of_records_is_added_to_under_one_header() {
     let first = operator.json(&export).await["records"].as_u64().expect("a count");
     let agent = Client::start(&daemon, RESTARTER).await;
     agent.ask_restart().await;
+    // Half a record, as a full disk leaves one.
+    let whole = fs::read_to_string(&file).unwrap();
+    fs::write(&file, format!("{whole}\"4711\",\"2026")).unwrap();
     let second = operator.json(&export).await["records"].as_u64().expect("a count");
     let text = fs::read_to_string(&file).unwrap();
     assert!(first > 0 && second > 0);
@@ -228,6 +264,7 @@ async fn an_export_that_cannot_be_is_refused_with_what_to_do() {
         (&["--format", "tiles"][..], "--to"),
         (&["--to", "/tmp/x", "--follow"], "--follow"),
         (&["--format", "ocsf", "--log", "/tmp/x", "--follow"], "does not grow"),
+        (&["--format", "ocsf", "--key", "/tmp/x"], "--log"),
         (&["--format", "xml"], "possible values"),
         (&["--format", "ocsf", "--since", "yesterday"], "2026-11-01"),
     ] {

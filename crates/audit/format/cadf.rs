@@ -5,8 +5,8 @@
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::meaning::{Outcome, outcome, short};
-use super::{envelope, frameworks, told};
+use super::meaning::{Done, Outcome, ended_ungranted, outcome, short};
+use super::{envelope, frameworks, told, workload_named};
 use crate::{Event, EventKind, Leaf};
 
 const TYPE: &str = "http://schemas.dmtf.org/cloud/audit/1.0/event";
@@ -14,17 +14,20 @@ const TYPE: &str = "http://schemas.dmtf.org/cloud/audit/1.0/event";
 pub(super) fn record(leaf: &Leaf) -> Result<Value, serde_json::Error> {
     let event = leaf.event();
     let mut envelope = envelope(leaf)?;
+    let action = if ended_ungranted(event) { "stop" } else { action(event.kind) };
     let mut record = json!({
         "typeURI": TYPE,
-        "eventType": event_type(event.kind),
+        "eventType": event_type(action),
         "id": format!("{}#{}", leaf.source(), leaf.seq()),
         "eventTime": time(event.time),
         "name": short(event.kind),
-        "action": action(event.kind),
+        "action": action,
         "outcome": match outcome(event) {
             Outcome::Success => "success",
-            Outcome::Failure => "failure",
+            // There is no word for a part: it is not what was wanted.
+            Outcome::Failure | Outcome::Work(Done::Failure | Done::Partial) => "failure",
             Outcome::Pending => "pending",
+            Outcome::Work(Done::Unknown) => "unknown",
         },
         "initiator": initiator(leaf),
         "target": target(leaf),
@@ -54,8 +57,8 @@ pub(super) fn record(leaf: &Leaf) -> Result<Value, serde_json::Error> {
 }
 
 /// `control` where somebody or something decided, `activity` where something was done.
-fn event_type(kind: EventKind) -> &'static str {
-    match action(kind) {
+fn event_type(action: &str) -> &'static str {
+    match action {
         "allow" | "deny" | "evaluate" | "notify" => "control",
         _ => "activity",
     }
@@ -102,12 +105,14 @@ fn action(kind: EventKind) -> &'static str {
     }
 }
 
-/// Who did it: the person, else the agent, else the issuer itself.
+/// Who did it: the person or workload that acted, else the agent, else the issuer itself.
 fn initiator(leaf: &Leaf) -> Value {
     let event = leaf.event();
     match (&event.actor, &event.agent) {
         (Some(actor), _) => {
-            json!({ "id": actor, "typeURI": "data/security/account/user", "name": actor })
+            let workload = workload_named(actor).is_some();
+            let kind = if workload { "data/workload/app" } else { "data/security/account/user" };
+            json!({ "id": actor, "typeURI": kind, "name": actor })
         }
         (None, Some(agent)) => {
             json!({ "id": agent, "typeURI": "data/workload/app", "name": agent })

@@ -1,5 +1,7 @@
 //! What a kind of event is called, how it went, and how much it matters: the same in every form.
 
+use serde_json::Value;
+
 use crate::{Event, EventKind};
 
 /// How it went.
@@ -8,6 +10,16 @@ pub(super) enum Outcome {
     Success,
     Failure,
     Pending,
+    /// What the event says of finished work, which the issuer neither allowed nor refused.
+    Work(Done),
+}
+
+/// How finished work went, where it was not a success.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Done {
+    Failure,
+    Partial,
+    Unknown,
 }
 
 /// How much it matters to somebody who watches.
@@ -25,6 +37,9 @@ pub enum Severity {
 
 /// How the event went.
 pub(super) fn outcome(event: &Event) -> Outcome {
+    if let Some(done) = work(event) {
+        return Outcome::Work(done);
+    }
     match event.kind {
         EventKind::IntentDenied
         | EventKind::ApprovalRefused
@@ -77,6 +92,42 @@ pub(super) fn outcome(event: &Event) -> Outcome {
         | EventKind::AuthorityCreated
         | EventKind::IdentityShared => Outcome::Success,
     }
+}
+
+/// How the work of an intent went by its report and its post-check, where that is no success.
+fn work(event: &Event) -> Option<Done> {
+    let ends = matches!(
+        event.kind,
+        EventKind::IntentCompleted
+            | EventKind::IntentClosedUnreported
+            | EventKind::IntentPostChecked
+            | EventKind::BreakGlassEnded
+    );
+    let said = |name: &str| event.detail.get(name).and_then(Value::as_str).filter(|_| ends);
+    match (said("post_check"), said("outcome")) {
+        (Some("failed"), _) | (_, Some("failure")) => Some(Done::Failure),
+        (Some("unreachable"), _) | (_, Some("unknown")) => Some(Done::Unknown),
+        (_, Some("partial")) => Some(Done::Partial),
+        _ => None,
+    }
+}
+
+/// The member of an event's detail that says `false` where a request ended that was never approved.
+const APPROVED: &str = "approved";
+
+/// Whether a request ended before anything was granted, so that nothing was taken away.
+pub(super) fn ended_ungranted(event: &Event) -> bool {
+    let ends = matches!(
+        event.kind,
+        EventKind::IntentCancelled
+            | EventKind::IntentExpired
+            | EventKind::IntentRevoked
+            | EventKind::BreakGlassEnded
+    );
+    let says = |name: &str, value: &Value| event.detail.get(name) == Some(value);
+    ends && (says(APPROVED, &Value::Bool(false))
+        || says("ended_for", &"request_ttl".into())
+        || says("cause", &EventKind::IntentDenied.as_str().into()))
 }
 
 /// How much an event of the kind matters.

@@ -6,8 +6,10 @@
 
 use serde_json::{Map, Value, json};
 
-use super::meaning::{Outcome, Severity, outcome, sentence, severity, short};
-use super::{envelope, frameworks, told, trust_domain};
+use super::meaning::{
+    Done, Outcome, Severity, ended_ungranted, outcome, sentence, severity, short,
+};
+use super::{envelope, frameworks, told, trust_domain, workload_named};
 use crate::{Event, EventKind, Leaf};
 
 /// The version of the schema that records are of.
@@ -115,7 +117,8 @@ const fn class(kind: EventKind) -> (Class, u32, &'static str) {
 
 pub(super) fn record(leaf: &Leaf) -> Result<Value, serde_json::Error> {
     let event = leaf.event();
-    let (class, activity, activity_name) = class(event.kind);
+    let (class, activity, activity_name) =
+        if ended_ungranted(event) { (Class::ApiActivity, 3, "Update") } else { class(event.kind) };
     let (category, category_name) = class.category();
     let mut record = Map::new();
     let mut put = |name: &str, value: Value| drop(record.insert(name.to_owned(), value));
@@ -212,6 +215,9 @@ fn went(leaf: &Leaf, put: &mut impl FnMut(&str, Value)) {
         Outcome::Success => (1, "Success", (1, "Allowed"), (1, "Allowed")),
         Outcome::Failure => (2, "Failure", (2, "Denied"), (2, "Blocked")),
         Outcome::Pending => (99, "Pending", (0, "Unknown"), (17, "Logged")),
+        Outcome::Work(Done::Failure) => (2, "Failure", (0, "Unknown"), (17, "Logged")),
+        Outcome::Work(Done::Partial) => (99, "Partial", (0, "Unknown"), (17, "Logged")),
+        Outcome::Work(Done::Unknown) => (0, "Unknown", (0, "Unknown"), (17, "Logged")),
     };
     put("status_id", status.into());
     put("status", name.into());
@@ -243,16 +249,23 @@ fn workload(leaf: &Leaf, id: &str) -> Value {
     json!({ "uid": id, "name": id, "type_id": 4, "type": "Service", "domain": trust_domain(leaf) })
 }
 
-fn person(id: &str) -> Value {
-    json!({ "uid": id, "name": id, "type_id": 1, "type": "User" })
+/// Whoever the event names as its actor: a workload by its SPIFFE ID, else a person.
+fn account(id: &str) -> Value {
+    match workload_named(id) {
+        Some(workload) => {
+            let domain = workload.trust_domain().as_str();
+            json!({ "uid": id, "name": id, "type_id": 4, "type": "Service", "domain": domain })
+        }
+        None => json!({ "uid": id, "name": id, "type_id": 1, "type": "User" }),
+    }
 }
 
-/// Whose identity or rights it is about: the agent's; a person's who logs in; else the issuer's own.
+/// Whose identity or rights it is about: the agent's; the actor's, as a person's who logs in; else the issuer's own.
 fn subject(leaf: &Leaf) -> Value {
     let event = leaf.event();
     match (&event.agent, &event.actor) {
         (Some(agent), _) => workload(leaf, agent.as_str()),
-        (None, Some(actor)) => person(actor),
+        (None, Some(actor)) => account(actor),
         (None, None) => workload(leaf, leaf.source().as_str()),
     }
 }
@@ -261,7 +274,7 @@ fn subject(leaf: &Leaf) -> Value {
 fn actor(leaf: &Leaf) -> Value {
     let event = leaf.event();
     let user = match (&event.actor, &event.agent) {
-        (Some(actor), _) => person(actor),
+        (Some(actor), _) => account(actor),
         (None, Some(agent)) => workload(leaf, agent.as_str()),
         (None, None) => workload(leaf, leaf.source().as_str()),
     };

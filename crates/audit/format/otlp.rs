@@ -6,7 +6,7 @@
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::meaning::{Outcome, Severity, outcome, severity};
+use super::meaning::{Done, Outcome, Severity, outcome, severity};
 use super::{frameworks, told, trust_domain};
 use crate::{Event, Leaf};
 
@@ -61,8 +61,10 @@ fn record(leaf: &Leaf) -> Value {
 fn attributes(leaf: &Leaf, event: &Event) -> Vec<Value> {
     let went = match outcome(event) {
         Outcome::Success => "success",
-        Outcome::Failure => "failure",
+        Outcome::Failure | Outcome::Work(Done::Failure) => "failure",
         Outcome::Pending => "pending",
+        Outcome::Work(Done::Partial) => "partial",
+        Outcome::Work(Done::Unknown) => "unknown",
     };
     let agent = event.agent.as_ref().map(ToString::to_string);
     let playbook = event.playbook.as_ref().map(|pin| format!("{}@{}", pin.id, pin.version));

@@ -111,6 +111,77 @@ fn every_kind_is_evidence_about_something_and_tags_are_unique() {
     }
 }
 
+fn record(format: Format, event: Event) -> Value {
+    serde_json::from_str(&format.line(&leaf(event)).unwrap()).unwrap()
+}
+
+#[test]
+fn work_that_failed_is_no_success_in_any_form() {
+    let told = |event: &Event| {
+        let ocsf = record(Format::Ocsf, event.clone());
+        let cadf = record(Format::Cadf, event.clone());
+        let otlp = record(Format::Otlp, event.clone()).to_string();
+        let word = ["success", "failure", "partial", "unknown"].into_iter().find(|word| {
+            let value =
+                format!("{{\"key\":\"event.outcome\",\"value\":{{\"stringValue\":\"{word}\"}}}}");
+            otlp.contains(&value)
+        });
+        let text = |value: &Value| value.as_str().unwrap().to_owned();
+        (text(&ocsf["status"]), text(&cadf["outcome"]), word.unwrap_or_default())
+    };
+    let done = |outcome: &str| {
+        Event::new(EventKind::IntentCompleted, at(8)).with_detail("outcome", outcome)
+    };
+    let checked = |said: &str| {
+        Event::new(EventKind::IntentPostChecked, at(8))
+            .with_detail("outcome", "success")
+            .with_detail("post_check", said)
+    };
+    for (event, status, outcome, word) in [
+        (done("success"), "Success", "success", "success"),
+        (done("failure"), "Failure", "failure", "failure"),
+        (done("partial"), "Partial", "failure", "partial"),
+        (done("unknown"), "Unknown", "unknown", "unknown"),
+        (checked("verified"), "Success", "success", "success"),
+        (checked("failed"), "Failure", "failure", "failure"),
+        (checked("unreachable"), "Unknown", "unknown", "unknown"),
+    ] {
+        let wanted = (status.to_owned(), outcome.to_owned(), word);
+        assert_eq!(told(&event), wanted, "{event:?}");
+    }
+}
+
+#[test]
+fn an_actor_with_a_spiffe_id_is_a_workload_and_no_person() {
+    let by = |actor: &str| {
+        let event = Event::new(EventKind::TokenUsed, at(8)).with_actor(actor);
+        let ocsf = record(Format::Ocsf, event.clone());
+        let cadf = record(Format::Cadf, event);
+        let (user, initiator) = (ocsf["actor"]["user"].clone(), cadf["initiator"].clone());
+        (user["type"].clone(), user["domain"].clone(), initiator["typeURI"].clone())
+    };
+    assert_eq!(
+        by("spiffe://dev.example.org/service/api"),
+        (Value::from("Service"), Value::from("dev.example.org"), Value::from("data/workload/app"))
+    );
+    let person = (Value::from("User"), Value::Null, Value::from("data/security/account/user"));
+    assert_eq!(by("user:alice"), person);
+}
+
+#[test]
+fn a_request_that_ends_unapproved_takes_no_privilege_away() {
+    let ended = |kind| Event::new(kind, at(8)).with_agent(agent());
+    for (event, class, action) in [
+        (ended(EventKind::IntentCancelled), 3005, "revoke"),
+        (ended(EventKind::IntentCancelled).with_detail("approved", false), 6003, "stop"),
+        (ended(EventKind::IntentExpired).with_detail("ended_for", "request_ttl"), 6003, "stop"),
+        (ended(EventKind::IntentExpired).with_detail("ended_for", "not_after"), 3005, "revoke"),
+    ] {
+        assert_eq!(record(Format::Ocsf, event.clone())["class_uid"], class, "{event:?}");
+        assert_eq!(record(Format::Cadf, event.clone())["action"], action, "{event:?}");
+    }
+}
+
 #[test]
 fn a_refusal_is_tagged_by_its_class() {
     let plain = Event::new(EventKind::TokenRefused, at(8));

@@ -186,6 +186,11 @@ impl Intent {
         if let Some(why) = self.ended_for {
             event = event.with_detail("ended_for", why.as_str());
         }
+        let withdrawn = matches!(self.state, State::Cancelled | State::Expired | State::Revoked);
+        if withdrawn && self.approved_at.is_none() {
+            // Nothing was granted, so nothing is taken away.
+            event = event.with_detail("approved", false);
+        }
         event = self.with_outcome(event);
         if let Some(report) = &self.report {
             // The agent's own words stay out of a log that nothing is ever erased from.

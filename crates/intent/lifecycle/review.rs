@@ -133,11 +133,12 @@ pub fn break_glass_event(event: &Event) -> Option<Event> {
     told.kind = kind;
     told.policy = None;
     told.detail.retain(|name, _| {
-        const TOLD: [&str; 8] = [
+        const TOLD: [&str; 9] = [
             "title",
             "owner",
             "resources",
             "approvers",
+            "approved",
             "reason",
             "outcome",
             "reported_outcome",

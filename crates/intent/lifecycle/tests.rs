@@ -276,6 +276,7 @@ fn each_clock_ends_its_state() {
 
     assert_eq!(expired.ended_for(), Some(EndReason::RequestTtl));
     assert_eq!(event.detail["ended_for"], "request_ttl");
+    assert_eq!(event.detail["approved"], false);
 
     // start_within: 15 minutes from approval to the first use.
     let intent = approved(2);
@@ -370,6 +371,7 @@ fn only_the_own_agent_cancels_and_completes() {
     for intent in [pending(1, 1), approved(1)] {
         let (cancelled, event) = intent.cancel(&agent(), at(70)).unwrap();
         assert_eq!((cancelled.state(), event.kind), (State::Cancelled, EventKind::IntentCancelled));
+        assert_eq!(event.detail.contains_key("approved"), intent.approved_at().is_none());
         assert_eq!(code(redeem(&cancelled, "a", at(71))), DenialCode::GrantCompleted);
     }
 }

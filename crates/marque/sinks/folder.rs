@@ -9,23 +9,26 @@ use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
-use anyhow::ensure;
 use marque_audit::format::Format;
+use tokio::sync::Mutex;
+use tokio::task::JoinHandle;
 
 use super::{NotTaken, Push};
 
 /// For the owner alone to write, and for a group to read.
 const MODE: u32 = 0o640;
 
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(super) struct Folder {
     path: PathBuf,
+    /// The write that was begun and has not ended, also where nobody waits for it any more.
+    writing: Mutex<Option<JoinHandle<Result<(), NotTaken>>>>,
 }
 
 impl Folder {
-    pub(super) fn open(path: &Path) -> anyhow::Result<Self> {
-        ensure!(path.is_dir(), "there is no folder `{}`", path.display());
-        Ok(Self { path: path.to_owned() })
+    /// One that is not there takes no push until it is.
+    pub(super) fn new(path: &Path) -> Self {
+        Self { path: path.to_owned(), writing: Mutex::new(None) }
     }
 
     pub(super) async fn push(&self, push: Push<'_>) -> Result<(), NotTaken> {
@@ -46,7 +49,15 @@ impl Folder {
             }
         };
         let folder = self.path.clone();
-        let written = tokio::task::spawn_blocking(move || add(&folder, &name, &bytes)).await;
+        let mut writing = self.writing.lock().await;
+        if let Some(earlier) = writing.as_mut() {
+            // Storage that hangs holds one thread. What came of that write is seen by the next.
+            drop(earlier.await);
+            *writing = None;
+        }
+        let add = tokio::task::spawn_blocking(move || add(&folder, &name, &bytes));
+        let written = writing.insert(add).await;
+        *writing = None;
         written.map_err(|ended| NotTaken::Folder(io::Error::other(ended)))?
     }
 }
@@ -81,7 +92,41 @@ fn read(path: &Path, length: usize) -> io::Result<Vec<u8>> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
+
+    #[tokio::test]
+    async fn a_folder_that_is_missing_takes_a_push_when_it_is_there() {
+        let parent = tempfile::tempdir().unwrap();
+        let path = parent.path().join("later");
+        let folder = Folder::new(&path);
+        let pushed = folder.push(Push::Checkpoint(7, "note")).await;
+        assert!(matches!(pushed, Err(NotTaken::Folder(_))), "{pushed:?}");
+        std::fs::create_dir(&path).unwrap();
+        folder.push(Push::Checkpoint(7, "note")).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn nothing_is_begun_while_an_earlier_write_hangs() {
+        let parent = tempfile::tempdir().unwrap();
+        let folder = Folder::new(parent.path());
+        let file = parent.path().join("00000000000000000007.note");
+        let (release, released) = tokio::sync::oneshot::channel::<()>();
+        let hung = tokio::spawn(async move {
+            drop(released.await);
+            Ok(())
+        });
+        *folder.writing.lock().await = Some(hung);
+        for _ in 0..2 {
+            let push = folder.push(Push::Checkpoint(7, "note"));
+            assert!(tokio::time::timeout(Duration::from_millis(20), push).await.is_err());
+            assert!(!file.exists());
+        }
+        release.send(()).unwrap();
+        folder.push(Push::Checkpoint(7, "note")).await.unwrap();
+        assert!(file.exists() && folder.writing.lock().await.is_none());
+    }
 
     #[test]
     fn what_is_there_is_completed_and_never_changed() {

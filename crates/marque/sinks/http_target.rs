@@ -3,13 +3,14 @@
 //! Records go with `marque-records: <first>-<last>`, by which a receiver knows what it has had. A collector of OpenTelemetry
 //! that takes a part (`partialSuccess`) is not asked again, as its protocol has it; that is told as an error.
 
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use http::{HeaderValue, Request, header};
 use marque_audit::format::Format;
 use rustls::ClientConfig;
-use secrecy::{ExposeSecret as _, SecretString};
+use secrecy::ExposeSecret as _;
 use serde_json::Value;
 
 use super::{NotTaken, Push};
@@ -21,15 +22,17 @@ const LIMITS: OutgoingLimits = OutgoingLimits { time: Duration::from_secs(25), b
 #[derive(Debug)]
 pub(super) struct HttpTarget {
     destination: Destination,
-    bearer: Option<SecretString>,
+    /// The folder and the file with the token, which is read for each push.
+    bearer: Option<(PathBuf, PathBuf)>,
 }
 
 impl HttpTarget {
     pub(super) fn new(
         url: &str,
         tls: Option<Arc<ClientConfig>>,
-        bearer: Option<SecretString>,
+        bearer: Option<(&Path, &Path)>,
     ) -> Result<Self, OutgoingError> {
+        let bearer = bearer.map(|(folder, file)| (folder.to_owned(), file.to_owned()));
         Ok(Self { destination: Destination::new(url, tls)?, bearer })
     }
 
@@ -52,7 +55,9 @@ impl HttpTarget {
         let request = Request::post("/")
             .header(header::USER_AGENT, concat!("marque/", env!("CARGO_PKG_VERSION")));
         let request = match &self.bearer {
-            Some(token) => {
+            Some((folder, file)) => {
+                let token = crate::approvers::secret_line(folder, file);
+                let token = token.map_err(|error| NotTaken::Bearer(format!("{error:#}")))?;
                 let value = format!("Bearer {}", token.expose_secret());
                 let mut value = HeaderValue::try_from(value).map_err(http::Error::from)?;
                 value.set_sensitive(true);
@@ -87,6 +92,17 @@ fn rejected(answer: &[u8]) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_token_is_read_when_it_is_there_and_missed_when_it_is_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let bearer = Some((folder.path(), Path::new("token")));
+        let target = HttpTarget::new("http://127.0.0.1:9/", None, bearer).unwrap();
+        let request = || target.request(Push::Checkpoint(7, "note"));
+        assert!(matches!(request(), Err(NotTaken::Bearer(_))));
+        std::fs::write(folder.path().join("token"), "t0ken\n").unwrap();
+        assert_eq!(request().unwrap().headers()[header::AUTHORIZATION], "Bearer t0ken");
+    }
 
     #[test]
     fn what_a_collector_rejects_is_read_in_either_spelling() {

@@ -93,6 +93,8 @@ enum NotTaken {
     Request(#[from] http::Error),
     #[error("a record cannot be written in its form")]
     Format(#[from] FormatError),
+    #[error("the token cannot be read: {0}")]
+    Bearer(String),
     #[error("write to the folder")]
     Folder(#[source] std::io::Error),
     #[error("`{0}` is there and holds something else")]
@@ -111,7 +113,7 @@ pub(crate) struct SinksParts {
 }
 
 impl Sinks {
-    /// Reads tokens and certificates; nothing is pushed yet.
+    /// Reads certificates; nothing is pushed yet. A folder or a token that is missing is found by the first push.
     pub(crate) fn open(
         document: &TrustDomainDocument,
         folder: &Path,
@@ -143,11 +145,9 @@ fn sink(
         SinkContent::Records(format) => Content::Records(format.parse()?),
     };
     let target = match settings.to() {
-        SinkTarget::Folder(path) => Target::Folder(Folder::open(path)?),
+        SinkTarget::Folder(path) => Target::Folder(Folder::new(path)),
         SinkTarget::Http(url) => {
-            let bearer = settings.bearer_file();
-            let bearer =
-                bearer.map(|file| crate::approvers::secret_line(folder, file)).transpose()?;
+            let bearer = settings.bearer_file().map(|file| (folder, file));
             Target::Http(HttpTarget::new(url.as_str(), tls, bearer)?)
         }
         SinkTarget::Syslog(target) => {

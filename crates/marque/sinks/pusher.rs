@@ -8,13 +8,15 @@ use marque_store::{FOR_GOOD, Failure, Kept};
 use tokio_util::sync::CancellationToken;
 
 use super::state::{CURSORS, SinkView};
-use super::{Content, LAG, NotTaken, PUSHES, Push, Sink, Sinks};
-use crate::cursor::{self, Cursor, Turn};
+use super::{Content, LAG, NotTaken, PUSHES, Push, Sink, Sinks, Target};
+use crate::cursor::{self, Cursor, LONGEST_PAUSE, Turn};
 
-/// The most leaves of one push.
+/// The most leaves of one push; while as many wait, the next one goes at once.
 pub(super) const LEAVES: usize = 256;
 /// The most bytes of leaves of one push, of which the first goes whatever its size.
 const BYTES: usize = 2 * 1024 * 1024;
+/// How often the size of a push that is not taken is halved: then it is one leaf.
+const HALVED: u32 = LEAVES.ilog2();
 /// How long one push may take.
 const TIME: Duration = Duration::from_secs(30);
 /// How often a log that another replica writes is looked at.
@@ -99,9 +101,11 @@ impl Sinks {
                     return Ok(Step::More);
                 }
             };
-        self.measure(sink, size.saturating_sub(cursor.next));
-        let due = cursor.retry_at.or_else(|| cursor.delivered_at.map(|at| at + sink.every));
-        if let Some(due) = due.filter(|due| *due > now) {
+        let behind = size.saturating_sub(cursor.next);
+        self.measure(sink, behind);
+        let full = matches!(sink.content, Content::Records(_)) && behind >= LEAVES as u64;
+        let every = if full { Duration::ZERO } else { sink.every };
+        if let Some(due) = due(&cursor, every, now) {
             return Ok(Step::Until(due));
         }
         let (pushed, next) = match sink.content {
@@ -114,8 +118,13 @@ impl Sinks {
                 (self.push(sink, Push::Checkpoint(size, &kept.text)).await, size)
             }
             Content::Records(format) => {
-                let mut leaves = self.store.leaves(cursor.next, LEAVES).await?;
-                leaves.truncate(fitting(&leaves));
+                // A server may take less at once than there is; a folder goes on with what it has.
+                let halved = match sink.target {
+                    Target::Http(_) => cursor.failed.min(HALVED),
+                    Target::Folder(_) | Target::Syslog(_) => 0,
+                };
+                let mut leaves = self.store.leaves(cursor.next, LEAVES >> halved).await?;
+                leaves.truncate(fitting(&leaves, BYTES >> halved));
                 if leaves.is_empty() {
                     return Ok(Step::Nothing);
                 }
@@ -193,12 +202,21 @@ impl Sinks {
     }
 }
 
-/// How many of these go into one push.
-fn fitting(leaves: &[Leaf]) -> usize {
+/// When the next push is, if that is still to come. Times that a clock which was ahead has left are waited for by nobody.
+fn due(cursor: &Cursor, every: Duration, now: jiff::Timestamp) -> Option<jiff::Timestamp> {
+    let due = match cursor.retry_at {
+        Some(at) => Some(at).filter(|at| *at <= now + LONGEST_PAUSE),
+        None => cursor.delivered_at.filter(|at| *at <= now).map(|at| at + every),
+    };
+    due.filter(|due| *due > now)
+}
+
+/// How many of these go into one push of so many bytes.
+fn fitting(leaves: &[Leaf], most: usize) -> usize {
     let mut bytes = 0_usize;
     let fits = |leaf: &&Leaf| {
         bytes = bytes.saturating_add(leaf.bytes().len());
-        bytes <= BYTES
+        bytes <= most
     };
     leaves.iter().take_while(fits).count().max(usize::from(!leaves.is_empty()))
 }
@@ -231,10 +249,31 @@ mod tests {
     #[test]
     fn a_push_has_so_many_bytes_of_leaves_at_most_and_one_leaf_at_least() {
         let large: Vec<Leaf> = (0..60).map(|seq| leaf(seq, 60_000)).collect();
-        let fits = fitting(&large);
+        let fits = fitting(&large, BYTES);
         let bytes = |many| large.iter().take(many).map(|leaf| leaf.bytes().len()).sum::<usize>();
         assert!(bytes(fits) <= BYTES && bytes(fits + 1) > BYTES, "{fits}");
-        assert_eq!(fitting(&large[..1]), 1);
-        assert_eq!(fitting(&[]), 0);
+        assert!(fitting(&large, BYTES / 2) <= fits / 2 + 1);
+        for most in [BYTES, 1] {
+            assert_eq!(fitting(&large[..1], most), 1);
+            assert_eq!(fitting(&[], most), 0);
+        }
+        assert_eq!(fitting(&large, 1), 1);
+    }
+
+    #[test]
+    fn a_clock_that_was_ahead_holds_no_push_up() {
+        let at = |second| jiff::Timestamp::from_second(second).unwrap();
+        let every = Duration::from_secs(10);
+        let mut cursor = Cursor::first(0, "a", at(1000));
+        assert_eq!(due(&cursor, every, at(1000)), None);
+        cursor.delivered_at = Some(at(995));
+        assert_eq!(due(&cursor, every, at(1000)), Some(at(1005)));
+        assert_eq!(due(&cursor, Duration::ZERO, at(1000)), None);
+        cursor.delivered_at = Some(at(9000));
+        assert_eq!(due(&cursor, every, at(1000)), None);
+        cursor.retry_at = Some(at(1300));
+        assert_eq!(due(&cursor, every, at(1000)), Some(at(1300)));
+        cursor.retry_at = Some(at(1301));
+        assert_eq!(due(&cursor, every, at(1000)), None);
     }
 }

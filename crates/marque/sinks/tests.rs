@@ -124,32 +124,54 @@ async fn what_is_not_taken_comes_again_after_a_pause_and_nothing_is_left_out() {
         }
         stage.clock.advance(pause);
     }
-    until("the push", async || view(&sinks).await.behind == 0).await;
-    assert_eq!(stage.pushes().last().map(String::as_str), Some("0-1"));
+    // What failed so often goes out one by one.
+    until("the first record", async || view(&sinks).await.behind == 1).await;
+    stage.clock.advance(Duration::from_secs(1));
+    until("the second record", async || view(&sinks).await.behind == 0).await;
+    assert!(stage.pushes().ends_with(&["0-0".to_owned(), "1-1".to_owned()]));
     let seen = view(&sinks).await;
     assert_eq!((seen.failed, seen.failure, seen.delivered_at), (0, None, Some(stage.clock.now())));
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn pushes_are_as_far_apart_as_the_sink_wants_and_no_larger_than_the_limit() {
+async fn what_is_too_large_for_a_server_comes_again_in_halves() {
+    let stage = Stage::new().await;
+    stage.answers(413);
+    for _ in 0..pusher::LEAVES {
+        stage.happens().await;
+    }
+    let (sinks, _stop) = stage.replica(1);
+    until("a failure", async || view(&sinks).await.failed == 1).await;
+    stage.answers(200);
+    stage.clock.advance(Duration::from_secs(1));
+    until("the first half", async || view(&sinks).await.behind == 128).await;
+    assert_eq!(stage.pushes(), ["0-255", "0-127"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pushes_are_as_far_apart_as_the_sink_wants_unless_full_ones_wait() {
     let stage = Stage::new().await;
     let (sinks, _stop) = stage.replica(1);
     stage.happens().await;
     until("the first push", async || view(&sinks).await.delivered_at.is_some()).await;
-    for _ in 0..=pusher::LEAVES {
+    for _ in 0..=2 * pusher::LEAVES {
         stage.happens().await;
     }
-    assert_eq!(stage.pushes(), ["0-0"]);
     stage.clock.advance(Duration::from_secs(1));
-    until("the second push", async || stage.pushes().len() == 2).await;
-    assert_eq!(stage.pushes()[1], format!("1-{}", pusher::LEAVES));
+    until("all that is full", async || view(&sinks).await.behind == 1).await;
+    assert_eq!(stage.pushes()[1..], ["1-256", "257-512"]);
     stage.clock.advance(Duration::from_secs(1));
     until("the rest", async || view(&sinks).await.behind == 0).await;
-    assert_eq!(stage.pushes().len(), 3);
+    assert_eq!(stage.pushes().len(), 4);
 }
 
-#[test]
-fn a_sink_whose_parts_are_missing_is_not_opened() {
-    let folder = temp_dir();
-    assert!(Folder::open(&folder.path().join("absent")).is_err());
+#[tokio::test(flavor = "multi_thread")]
+async fn a_turn_that_a_clock_ahead_has_taken_is_over() {
+    let stage = Stage::new().await;
+    stage.happens().await;
+    let tomorrow = stage.clock.now() + Duration::from_secs(86_400);
+    let first = crate::cursor::Cursor::first(0, "another", tomorrow);
+    crate::cursor::begin(&stage.store, (state::CURSORS, "siem"), &first).await.unwrap();
+    let (sinks, _stop) = stage.replica(1);
+    until("the push", async || view(&sinks).await.behind == 0).await;
 }

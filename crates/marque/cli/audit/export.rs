@@ -3,8 +3,8 @@
 //! Records come at least once and in order: the cursor is written when what it says is on disk, and each record has its
 //! number, by which what came twice is known.
 
-use std::fs::{self, File};
-use std::io::{self, Write};
+mod records;
+
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
@@ -14,8 +14,8 @@ use jiff::Timestamp;
 use marque_audit::folder::FolderLog;
 use marque_audit::format::Format;
 use marque_audit::{Leaf, LogStore as _, folder};
-use serde::{Deserialize, Serialize};
 
+use self::records::Records;
 use super::super::Session;
 use super::super::failure::Failure;
 use super::{KeySource, export_tiles, key_or_ask};
@@ -30,11 +30,12 @@ const PAGE: usize = 256;
 Examples:
   marque audit export --to /backup/log                       # tiles: an earlier copy is continued
   marque audit export --format csv --since 2026-11-01T00:00:00Z --to november.csv
-  marque audit export --format ocsf --cursor /var/lib/siem/cursor --follow | siem-agent
+  marque audit export --format ocsf --cursor /var/lib/siem/cursor --follow --to /var/lib/siem/log.jsonl
   marque audit export --format cadf --log /backup/log --key prod.vkey
 
 Records come at least once: after a crash some may come again. Each has its number in the log (`sequence`, `id`, `seq`)
-and the hash of its leaf. With --to, records are added to what the file has.")]
+and the hash of its leaf. With --to, records are added to what the file has. What a pipe holds when its reader dies is
+lost: a cursor loses nothing with --to alone.")]
 pub(super) struct ExportArgs {
     /// The form: tiles copy the whole log, the others write records one a line
     #[arg(long, value_enum, default_value_t)]
@@ -45,7 +46,7 @@ pub(super) struct ExportArgs {
     /// A copy of the log made by `marque audit export`, which is verified first [default: the log of the running daemon]
     #[arg(long, value_name = "DIR")]
     log: Option<PathBuf>,
-    /// The key that verifies checkpoints: a vkey, or a file with one [default: the daemon's own word]
+    /// The key that verifies tiles, or the copy named by --log: a vkey, or a file with one [default: the daemon's own word]
     #[arg(long, value_name = "VKEY|FILE")]
     key: Option<KeySource>,
     /// The number of the first record, or the time from which they were recorded, where there is no cursor yet
@@ -110,22 +111,18 @@ impl FromStr for Since {
     }
 }
 
-/// What the cursor file has.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Cursor {
-    /// Whose log it is.
-    trust_domain: String,
-    /// The number of the next record.
-    next: u64,
-}
-
 impl ExportArgs {
     pub(super) async fn run(self, session: &mut Session) -> Result<(), Failure> {
         let Some(format) = self.format.of_records() else { return self.tiles(session).await };
         if self.follow && self.log.is_some() {
             return Err(Failure::usage("a copy of the log does not grow")
                 .next("leave --follow or --log out"));
+        }
+        if self.key.is_some() && self.log.is_none() {
+            return Err(Failure::usage(
+                "--key verifies a copy of the log, and none was given: a running daemon's records are its own word",
+            )
+            .next("name a copy with --log, or leave --key out"));
         }
         let mut records = Records::open(format, self.to.as_deref(), self.cursor.as_deref())?;
         match &self.log {
@@ -165,7 +162,16 @@ async fn of_daemon(
 ) -> Result<(), Failure> {
     let mut home = session.home().await?;
     let from = match (records.belongs_to(home.at.name.as_str())?, since) {
-        (Some(next), _) => next,
+        (Some(next), _) => {
+            let log = RemoteLog::open(home.admin.clone()).await?;
+            let before = match next.checked_sub(1).filter(|before| *before < log.info().size) {
+                Some(before) => log.leaves(before, 1).await,
+                None => Ok(Vec::new()),
+            };
+            let before = before.map_err(|error| Failure::because("cannot read the log", &error))?;
+            records.goes_on(log.info().size, before.first())?;
+            next
+        }
         (None, None) => 0,
         (None, Some(Since::Seq(seq))) => seq,
         (None, Some(Since::Time(time))) => {
@@ -210,7 +216,7 @@ fn of_folder(
     records: &mut Records,
 ) -> Result<(), Failure> {
     let unsound = |error| Failure::because("the copy is not sound", &error);
-    let mut begun = None;
+    let (mut begun, mut size) = (None, 0);
     folder::verify_folder(log, key, None).map_err(unsound)?;
     let mut copy = FolderLog::open(log, key).map_err(unsound)?;
     while let Some(bundle) = copy.next_page().map_err(unsound)? {
@@ -219,6 +225,12 @@ fn of_folder(
             Some(from) => from,
             None => *begun.insert(records.belongs_to(first.source().trust_domain().as_str())?),
         };
+        size += bundle.len() as u64;
+        if let Some(before) = from.and_then(|next| next.checked_sub(1))
+            && let Some(before) = bundle.iter().find(|leaf| leaf.seq() == before)
+        {
+            records.goes_on(size, Some(before))?;
+        }
         let wanted = |leaf: &&Leaf| match (from, since) {
             (Some(next), _) => leaf.seq() >= next,
             (None, None) => true,
@@ -233,142 +245,6 @@ fn of_folder(
             records.write(&wanted)?;
         }
     }
+    records.reaches(size)?;
     records.end()
-}
-
-/// Where records go, and how far they have come.
-struct Records {
-    format: Format,
-    out: Box<dyn Sink>,
-    /// Whether what is there begins with a header already, or needs none.
-    headed: bool,
-    cursor: Option<(PathBuf, Option<Cursor>)>,
-    trust_domain: String,
-    next: u64,
-    written: u64,
-}
-
-/// Something that records can be put into, so that they are there after a crash.
-trait Sink {
-    fn put(&mut self, lines: &[u8]) -> io::Result<()>;
-}
-
-impl Sink for io::Stdout {
-    fn put(&mut self, lines: &[u8]) -> io::Result<()> {
-        let mut out = self.lock();
-        out.write_all(lines)?;
-        out.flush()
-    }
-}
-
-impl Sink for File {
-    fn put(&mut self, lines: &[u8]) -> io::Result<()> {
-        self.write_all(lines)?;
-        self.sync_data()
-    }
-}
-
-impl Records {
-    fn open(format: Format, to: Option<&Path>, cursor: Option<&Path>) -> Result<Self, Failure> {
-        let kept = cursor.map(read_cursor).transpose()?.flatten();
-        let (out, headed): (Box<dyn Sink>, bool) = match to {
-            // Whoever reads a pipe goes on with what it was told before.
-            None => (Box::new(io::stdout()), kept.is_some()),
-            Some(path) => {
-                let failed = |error: io::Error| {
-                    Failure::because(format!("cannot write to `{}`", path.display()), &error)
-                };
-                let file = File::options().create(true).append(true).open(path).map_err(failed)?;
-                let length = file.metadata().map_err(failed)?.len();
-                (Box::new(file), length > 0)
-            }
-        };
-        let cursor = cursor.map(|path| (path.to_owned(), kept));
-        Ok(Self { format, out, headed, cursor, trust_domain: String::new(), next: 0, written: 0 })
-    }
-
-    /// Says whose records they are; where the cursor stands, if there is one.
-    fn belongs_to(&mut self, trust_domain: &str) -> Result<Option<u64>, Failure> {
-        self.trust_domain = trust_domain.to_owned();
-        let Some((path, Some(kept))) = &self.cursor else { return Ok(None) };
-        if kept.trust_domain != trust_domain {
-            let message = format!(
-                "the cursor `{}` is of {}, and the log of {trust_domain}",
-                path.display(),
-                kept.trust_domain
-            );
-            return Err(Failure::usage(message).next("keep a cursor for each trust domain"));
-        }
-        Ok(Some(kept.next))
-    }
-
-    fn begin(&mut self, from: u64) -> Result<(), Failure> {
-        self.next = from;
-        let header = if self.headed { String::new() } else { self.header()? };
-        self.headed = true;
-        self.out.put(header.as_bytes()).map_err(Failure::from)
-    }
-
-    fn header(&self) -> Result<String, Failure> {
-        self.format.header().map_err(|error| Failure::because("cannot write the header", &error))
-    }
-
-    /// Writes these, and then how far they have come.
-    fn write(&mut self, leaves: &[Leaf]) -> Result<(), Failure> {
-        let end = if self.format == Format::Csv { "\r\n" } else { "\n" };
-        let mut lines = String::new();
-        for leaf in leaves {
-            if leaf.seq() != self.next {
-                let message = format!("record {} is missing, {} came", self.next, leaf.seq());
-                return Err(Failure::failed(message).next("verify the log: `marque audit verify`"));
-            }
-            let line = self.format.line(leaf).map_err(|error| {
-                Failure::because(format!("cannot write record {}", leaf.seq()), &error)
-            })?;
-            lines.push_str(&line);
-            lines.push_str(end);
-            self.next += 1;
-        }
-        self.out.put(lines.as_bytes())?;
-        self.written += leaves.len() as u64;
-        self.keep()
-    }
-
-    /// Keeps the cursor even where there was nothing to write.
-    fn end(&mut self) -> Result<(), Failure> {
-        if self.written == 0 && !self.trust_domain.is_empty() { self.keep() } else { Ok(()) }
-    }
-
-    fn keep(&self) -> Result<(), Failure> {
-        let Some((path, _)) = &self.cursor else { return Ok(()) };
-        let cursor = Cursor { trust_domain: self.trust_domain.clone(), next: self.next };
-        let text = serde_json::to_string(&cursor)?;
-        let mut draft = path.clone().into_os_string();
-        draft.push(".tmp");
-        let written = || {
-            let mut file = File::create(&draft)?;
-            file.write_all(text.as_bytes())?;
-            file.sync_all()?;
-            fs::rename(&draft, path)
-        };
-        written().map_err(|error: io::Error| {
-            Failure::because(format!("cannot write the cursor `{}`", path.display()), &error)
-        })
-    }
-}
-
-fn read_cursor(path: &Path) -> Result<Option<Cursor>, Failure> {
-    let text = match fs::read_to_string(path) {
-        Ok(text) => text,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => {
-            let message = format!("cannot read the cursor `{}`", path.display());
-            return Err(Failure::because(message, &error));
-        }
-    };
-    let cursor = serde_json::from_str(&text).map_err(|error| {
-        Failure::because(format!("`{}` is no cursor", path.display()), &error)
-            .next("name another file, or remove it to begin anew")
-    })?;
-    Ok(Some(cursor))
 }
