@@ -105,6 +105,8 @@ fn redemption(intent: &Intent, random: &SeededRandom) -> Redemption {
             client: intent.agent().clone(),
             through: Vec::new(),
             parent: None,
+            ancestors: Vec::new(),
+            keys_above: Vec::new(),
             root: None,
             root_groups: Default::default(),
             confirmation: None,
