@@ -120,7 +120,7 @@ impl KillBoard {
         what
     }
 
-    /// The journal does not hold it.
+    /// The journal does not hold it, or not yet.
     pub(crate) fn not_kept(&self, order: Order) {
         let mut inner = self.lock();
         if !inner.unkept.contains(&order) {

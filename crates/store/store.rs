@@ -157,6 +157,7 @@ impl Store {
         let order = Order { what: kills.hitting(what), at };
         let stops = matches!(order.what, KillOrder::Kill(_));
         if stops {
+            kills.not_kept(order.clone());
             kills.order(order.clone());
         }
         let journaled = match self.journal(order.clone()).await {
@@ -172,8 +173,6 @@ impl Store {
         if journaled {
             kills.order(order.clone());
             kills.kept(&order);
-        } else if stops {
-            kills.not_kept(order.clone());
         }
         let recorded = self.queue.run(RecordKill { order });
         if journaled {
