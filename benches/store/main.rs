@@ -106,6 +106,7 @@ fn redemption(intent: &Intent, random: &SeededRandom) -> Redemption {
             through: Vec::new(),
             parent: None,
             ancestors: Vec::new(),
+            keys_above: Vec::new(),
             root: None,
             root_groups: Default::default(),
             confirmation: None,

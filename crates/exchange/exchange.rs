@@ -232,6 +232,7 @@ impl TokenService {
                 through: Vec::new(),
                 parent: None,
                 ancestors: Vec::new(),
+                keys_above: Vec::new(),
                 root: Some(chain.root().clone()),
                 root_groups: groups,
                 confirmation: issuing.confirmation(confirmation, decision.binding_required),

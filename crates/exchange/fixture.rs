@@ -250,6 +250,7 @@ impl Rig {
             through: parent.holders().cloned().collect(),
             parent: Some(parent.id.clone()),
             ancestors: parent.line(),
+            keys_above: parent.keys(),
             ..parent.clone()
         });
         kept.tokens.insert(token.id.clone(), token.clone());

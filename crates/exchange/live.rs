@@ -55,7 +55,7 @@ pub fn is_live(
 }
 
 /// Whether no kill stops this token at this point: by its grant or one above it, by itself or one that it derives from, by
-/// its key, by the person on whose behalf it is, or by anybody that it came through.
+/// its key or one that a token above it is bound to, by the person on whose behalf it is, or by anybody that it came through.
 ///
 /// # Errors
 /// The code of the kill.
@@ -73,15 +73,17 @@ pub fn is_not_stopped(
     }
     let line = token.line();
     let ids: Vec<&str> = std::iter::once(&token.id).chain(&line).map(|id| id.as_str()).collect();
-    let key = token.confirmation.map(|bound| match bound {
+    let thumbprint = |bound: Confirmation| match bound {
         Confirmation::Jkt(thumbprint) | Confirmation::X5t(thumbprint) => thumbprint.to_string(),
-    });
+    };
+    let keys: Vec<String> = token.keys().into_iter().map(thumbprint).collect();
+    let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
     let delegator = token.root.as_ref().and_then(|root| match root {
         Principal::Person(person) => Some(person.as_str()),
         Principal::Agent(_) => None,
     });
     let holders: Vec<_> = token.holders().collect();
-    let facts = CredentialFacts { ids: &ids, key: key.as_deref(), delegator, holders: &holders };
+    let facts = CredentialFacts { ids: &ids, keys: &keys, delegator, holders: &holders };
     match kills.stops_credential(&facts, point) {
         Some(code) => Err(Denial::new(code, "the kill switch stops the token or its chain")),
         None => Ok(()),

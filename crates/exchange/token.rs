@@ -144,6 +144,10 @@ pub struct TokenRecord {
     /// The tokens above that one, the nearest first. Records of before this was kept have none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub ancestors: Vec<TokenId>,
+    /// The keys that those and its parent are bound to, the nearest first: whoever holds one of them brought it about.
+    /// Records of before this was kept have none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub keys_above: Vec<Confirmation>,
     /// On whose behalf it is: its claim `sub`, which never changes along a chain. Records of before this was kept have none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub root: Option<Principal>,
@@ -194,6 +198,17 @@ impl TokenRecord {
     /// What tokens that derive from it have above their parent.
     pub fn line(&self) -> Vec<TokenId> {
         self.parent.iter().chain(&self.ancestors).cloned().collect()
+    }
+
+    /// The key that it is bound to and those of the tokens above it, the nearest first; each once.
+    pub fn keys(&self) -> Vec<Confirmation> {
+        let mut keys: Vec<Confirmation> = Vec::new();
+        for key in self.confirmation.iter().chain(&self.keys_above) {
+            if !keys.contains(key) {
+                keys.push(*key);
+            }
+        }
+        keys
     }
 
     /// Its holder and those before it, the newest first.

@@ -36,6 +36,9 @@ pub trait Agents: Debug + Send + Sync {
 
     /// Whether the agent is of this build.
     fn is_of_build(&self, agent: &SpiffeId, build: &Digest) -> bool;
+
+    /// Every agent that is of the sponsor or the build of a scope now; nobody for a scope that goes by neither.
+    fn within(&self, scope: &KillScope) -> BTreeSet<SpiffeId>;
 }
 
 /// A token, as far as a kill may go by it.
@@ -43,8 +46,8 @@ pub trait Agents: Debug + Send + Sync {
 pub struct CredentialFacts<'a> {
     /// Its `jti`, and those of the tokens that it derives from.
     pub ids: &'a [&'a str],
-    /// The thumbprint of the key that it is bound to.
-    pub key: Option<&'a str>,
+    /// The thumbprints of the key that it is bound to, and of those of the tokens that it derives from.
+    pub keys: &'a [&'a str],
     /// The person on whose behalf it is.
     pub delegator: Option<&'a str>,
     /// Who holds it, and whom it came through.
@@ -58,7 +61,8 @@ pub struct KillState {
     pub epoch: u64,
     /// The kills that stand, oldest first, each as far as it still goes.
     pub kills: Vec<Kill>,
-    history: Vec<KillRecord>,
+    /// Shared, because every transaction works on a state of its own.
+    history: Arc<Vec<KillRecord>>,
     agents: Directory,
 }
 
@@ -103,7 +107,7 @@ impl KillState {
                 }
             },
         }
-        self.history.push(record.clone());
+        Arc::make_mut(&mut self.history).push(record.clone());
         record
     }
 
@@ -140,7 +144,7 @@ impl KillState {
     /// The state if this kill were the only one.
     #[must_use]
     pub fn only(&self, kill: &Kill) -> Self {
-        let (kills, history) = (vec![kill.clone()], Vec::new());
+        let (kills, history) = (vec![kill.clone()], Arc::default());
         Self { epoch: self.epoch, kills, history, agents: self.agents.clone() }
     }
 
@@ -164,8 +168,9 @@ impl KillState {
     /// The code of the widest kill that stops this grant at this point, or one of those that it descends from.
     #[must_use]
     pub fn stops_grant(&self, grant: &Grant, point: StopPoint) -> Option<DenialCode> {
-        self.widest(point, |scope| {
-            Links::of(grant).any(|link| self.stops_link(scope, &link))
+        self.widest(point, |kill| {
+            let scope = &kill.scope;
+            Links::of(grant).any(|link| self.stops_link(kill, &link))
                 || matches!(scope, KillScope::Tenant(tenant) if tenant.as_str() == grant.tenant)
                 || matches!(scope, KillScope::Sponsor(sponsor) if sponsored(grant, sponsor))
         })
@@ -174,7 +179,7 @@ impl KillState {
     /// The code of the widest kill that stops this agent at this point.
     #[must_use]
     pub fn stops_agent(&self, agent: &SpiffeId, point: StopPoint) -> Option<DenialCode> {
-        self.widest(point, |scope| self.has_agent(scope, agent))
+        self.widest(point, |kill| self.has_agent(kill, agent))
     }
 
     /// The code of the widest kill that stops this token at this point. Its grant is looked at by [`Self::stops_grant`].
@@ -184,11 +189,11 @@ impl KillState {
         facts: &CredentialFacts<'_>,
         point: StopPoint,
     ) -> Option<DenialCode> {
-        self.widest(point, |scope| match scope {
+        self.widest(point, |kill| match &kill.scope {
             KillScope::Credential(id) => facts.ids.contains(&id.as_str()),
-            KillScope::Key(key) => facts.key == Some(key.as_str()),
+            KillScope::Key(key) => facts.keys.contains(&key.as_str()),
             KillScope::Delegator(person) => facts.delegator == Some(person.as_str()),
-            _ => facts.holders.iter().any(|agent| self.has_agent(scope, agent)),
+            _ => facts.holders.iter().any(|agent| self.has_agent(kill, agent)),
         })
     }
 
@@ -201,13 +206,13 @@ impl KillState {
         })
     }
 
-    fn widest(&self, point: StopPoint, stops: impl Fn(&KillScope) -> bool) -> Option<DenialCode> {
+    fn widest(&self, point: StopPoint, stops: impl Fn(&Kill) -> bool) -> Option<DenialCode> {
         let kills = self.kills.iter().filter(|kill| kill.mode.stops(point));
-        kills.map(|kill| &kill.scope).filter(|scope| stops(scope)).max().map(KillScope::code)
+        kills.filter(|kill| stops(kill)).map(|kill| &kill.scope).max().map(KillScope::code)
     }
 
-    fn stops_link(&self, scope: &KillScope, link: &Links<'_>) -> bool {
-        match scope {
+    fn stops_link(&self, kill: &Kill, link: &Links<'_>) -> bool {
+        match &kill.scope {
             KillScope::Grant(id) => id == link.id,
             KillScope::Task(task) => link.task == Some(task),
             KillScope::Session(session) => link.session == Some(session),
@@ -216,14 +221,17 @@ impl KillState {
                 one.id == *link.playbook && link.version == Some(one.version)
             }
             KillScope::Tool(tool) => link.tools.iter().any(|permitted| tool.has(permitted)),
-            _ => self.has_agent(scope, link.agent),
+            _ => self.has_agent(kill, link.agent),
         }
     }
 
-    fn has_agent(&self, scope: &KillScope, agent: &SpiffeId) -> bool {
+    fn has_agent(&self, kill: &Kill, agent: &SpiffeId) -> bool {
+        if kill.hits.contains(agent) {
+            return true;
+        }
         let Directory(known) = &self.agents;
         let known = known.as_deref();
-        match scope {
+        match &kill.scope {
             KillScope::Agent(stopped) => stopped == agent,
             KillScope::Sponsor(sponsor) => {
                 known.is_some_and(|known| known.has_sponsor(agent, sponsor.as_str()))

@@ -1,12 +1,13 @@
 //! Who is stopped, in memory: what the database holds, and what so far only the journal holds.
 //!
-//! A kill is in force from the moment it is in memory; being recorded only makes it outlive the process.
+//! A kill is in force from the moment it is in memory; being recorded only makes it outlive the process. A lift is in force
+//! when it is kept.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use marque_exchange::KILLS_HEARD_WITHIN;
-use marque_intent::{Agents, KillState};
+use marque_intent::{Agents, KillOrder, KillState};
 use tokio::sync::watch;
 
 use crate::JournalError;
@@ -20,6 +21,11 @@ impl Heard {
     /// There is nobody else to hear of.
     pub(crate) fn alone() -> Self {
         Self(None)
+    }
+
+    /// Whether others share the database.
+    pub(crate) fn is_of_others(&self) -> bool {
+        self.0.is_some()
     }
 
     /// It was asked at `at`.
@@ -60,14 +66,23 @@ struct Inner {
     orders: Vec<Order>,
     /// Those of them that `stored` does not hold.
     pending: Vec<Order>,
+    /// Those of them that the journal does not hold, either.
+    unkept: Vec<Order>,
     agents: Option<Arc<dyn Agents>>,
 }
 
 impl KillBoard {
     /// Merges what the database holds with what the journal holds.
     pub(crate) fn new(journal: Journal, orders: Vec<Order>, stored: KillState) -> Self {
-        let pending = missing(&orders, &stored);
-        let inner = Inner { stored, orders, pending, agents: None };
+        // An order that was tried again has several lines.
+        let mut each: Vec<Order> = Vec::new();
+        for order in orders {
+            if !each.contains(&order) {
+                each.push(order);
+            }
+        }
+        let pending = missing(&each, &stored);
+        let inner = Inner { stored, orders: each, pending, unkept: Vec::new(), agents: None };
         let state = watch::Sender::new(Arc::new(inner.effective()));
         Self { inner: Mutex::new(inner), journal: Mutex::new(journal), state }
     }
@@ -85,12 +100,48 @@ impl KillBoard {
         self.lock().agents.clone()
     }
 
-    /// Puts a kill or a lift in force, at once.
+    /// Puts a kill or a lift in force, at once. One that is in force already is not another one.
     pub(crate) fn order(&self, order: Order) {
         self.change(|inner| {
-            inner.orders.push(order.clone());
-            inner.pending.push(order);
+            if !inner.orders.contains(&order) {
+                inner.orders.push(order.clone());
+                inner.pending.extend(missing(&[order], &inner.stored));
+            }
         });
+    }
+
+    /// The order with whom it hits by the entries of now: an entry that is deleted or made anew later frees nobody.
+    pub(crate) fn hitting(&self, mut what: KillOrder) -> KillOrder {
+        if let (KillOrder::Kill(kill), Some(agents)) = (&mut what, self.agents())
+            && kill.hits.is_empty()
+        {
+            kill.hits = Arc::new(agents.within(&kill.scope));
+        }
+        what
+    }
+
+    /// The journal does not hold it, or not yet.
+    pub(crate) fn not_kept(&self, order: Order) {
+        let mut inner = self.lock();
+        if !inner.unkept.contains(&order) {
+            inner.unkept.push(order);
+        }
+    }
+
+    /// The journal holds it.
+    pub(crate) fn kept(&self, order: &Order) {
+        self.lock().unkept.retain(|one| one != order);
+    }
+
+    /// Whether the journal or the database holds it.
+    pub(crate) fn keeps(&self, order: &Order) -> bool {
+        let inner = self.lock();
+        !(inner.unkept.contains(order) && inner.pending.contains(order))
+    }
+
+    /// Whether something is in force that the database does not hold.
+    pub(crate) fn has_pending(&self) -> bool {
+        !self.lock().pending.is_empty()
     }
 
     /// Puts an order on disk. This takes as long as the disk takes; nobody else waits for it.
@@ -211,6 +262,7 @@ mod tests {
             reason: Reason::new("drill").unwrap(),
             actor: "operator:alice(1000)".to_owned(),
             expires_at: None,
+            hits: Default::default(),
         };
         Order { what: KillOrder::Kill(kill), at: Timestamp::UNIX_EPOCH }
     }
@@ -308,6 +360,20 @@ mod tests {
         let others = effective(&KillState::default(), &[order("two")]);
         board.store(others.clone());
         assert_eq!(board.pending(&others), [order("one"), lift]);
+    }
+
+    #[test]
+    fn what_neither_the_journal_nor_the_database_holds_is_not_kept() {
+        let dir = tempfile::tempdir().unwrap();
+        let board = board(&dir, KillState::default());
+        board.order(order("one"));
+        board.order(order("one"));
+        assert_eq!(board.state().epoch, 1, "the same order is one");
+        assert!(board.keeps(&order("one")) && board.has_pending());
+        board.not_kept(order("one"));
+        assert!(!board.keeps(&order("one")));
+        board.store(recorded(&board));
+        assert!(board.keeps(&order("one")) && !board.has_pending());
     }
 
     #[test]

@@ -17,8 +17,8 @@ use marque_intent::pace::{Asked, Family, PaceSettings, Repeated, Standing};
 use marque_intent::{
     Agents, ApprovalLimits, ChangeError, DecisionRecord, Denial, DenialCode, DenialFilter,
     DenialId, DenialRecord, Digest, Grant, IdempotencyKey, Intent, IntentChange, IntentFilter,
-    IntentId, IntentStore, IntentStoreError, KillOrder, KillState, Preview, RefusedRequest,
-    Release, Submitted,
+    IntentId, IntentStore, IntentStoreError, Kill, KillOrder, KillRecord, KillState, Preview,
+    RefusedRequest, Release, Submitted,
 };
 use marque_registry::{Entry, EntryId, EntryStore, EntryStoreError};
 use marque_spiffe::SpiffeId;
@@ -132,25 +132,48 @@ impl Store {
         self.queue.run(Append { event }).await.map(drop)
     }
 
-    /// Memory first, then the journal, then the database: what is in force depends on neither, and neither has to wait in
-    /// line behind anything that callers of the service can ask for.
+    /// Whether kills or lifts are in force here that the database has not taken, where others share it: no other replica can
+    /// hear of them.
+    #[must_use]
+    pub fn keeps_kills_here_only(&self) -> bool {
+        self.shared.heard.is_of_others() && self.shared.kills.has_pending()
+    }
+
+    /// Whether a kill that stands, as far as it was ordered, outlives the process: the journal or the database has it.
+    #[must_use]
+    pub fn keeps(&self, kill: &Kill) -> bool {
+        self.shared.kills.keeps(&Order::of(&KillRecord::Kill(kill.clone())))
+    }
+
+    /// Of a kill: memory first, then the journal, then the database. What is in force depends on neither, and neither has to
+    /// wait in line behind anything that callers of the service can ask for. A lift is in force when the journal or the
+    /// database has it: nobody goes on whom the next start would stop again.
     async fn throw_kill_switch(
         &self,
         what: KillOrder,
         at: Timestamp,
     ) -> Result<KillState, Failure> {
-        let order = Order { what, at };
-        self.shared.kills.order(order.clone());
+        let kills = &self.shared.kills;
+        let order = Order { what: kills.hitting(what), at };
+        let stops = matches!(order.what, KillOrder::Kill(_));
+        if stops {
+            kills.not_kept(order.clone());
+            kills.order(order.clone());
+        }
         let journaled = match self.journal(order.clone()).await {
             Ok(()) => true,
             Err(error) => {
                 tracing::error!(
                     error = &*error as &dyn std::error::Error,
-                    "a kill is in force but not journaled"
+                    "a kill or a lift is not journaled"
                 );
                 false
             }
         };
+        if journaled {
+            kills.order(order.clone());
+            kills.kept(&order);
+        }
         let recorded = self.queue.run(RecordKill { order });
         if journaled {
             match tokio::time::timeout(RECORDED_WITHIN, recorded).await {

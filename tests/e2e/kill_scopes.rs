@@ -122,6 +122,20 @@ async fn m_119_each_wide_scope_stops_issuance_and_use_with_its_own_code() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn deleting_its_entry_frees_no_agent_whom_a_kill_of_its_sponsor_hit() {
+    let work = AtWork::begin().await;
+    let entries = work.operator.json(&["entry", "list"]).await;
+    let agent = work.agent.place.id(ROTATOR.path);
+    let entry = entries.as_array().expect("entries").iter().find(|one| one["spiffe_id"] == *agent);
+    let entry = entry.expect("the agent's entry");
+    let id = entry["id"].as_str().expect("an id");
+    work.operator.kill(&["sponsor", entry["owner"].as_str().expect("an owner")]).await;
+    assert!(!work.is_live().await);
+    work.operator.run(&["entry", "delete", id]).await.succeeded();
+    assert!(!work.is_live().await, "only two people let it go on");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn each_mode_stops_at_its_own_points() {
     for (mode, live, issues, asks, identity) in [
         ("drain", true, true, false, true),

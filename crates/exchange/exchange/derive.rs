@@ -86,6 +86,7 @@ impl TokenService {
                 through: chain.through().to_vec(),
                 parent: Some(parent.id.clone()),
                 ancestors: parent.line(),
+                keys_above: parent.keys(),
                 root: Some(chain.root().clone()),
                 root_groups: parent.root_groups.clone(),
                 confirmation: issuing.confirmation(

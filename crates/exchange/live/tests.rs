@@ -1,6 +1,7 @@
 use std::time::Duration;
 
 use marque_intent::{Grant, GrantTerms, KillScope, Outcome, Reason, Ruling, TokenFacts, Use};
+use marque_jose::Thumbprint;
 use marque_spiffe::SpiffeId;
 use marque_testkit::START;
 
@@ -47,6 +48,7 @@ fn used(shape: impl FnOnce(&mut GrantTerms)) -> (TokenRecord, Intent) {
         through: Vec::new(),
         parent: None,
         ancestors: Vec::new(),
+        keys_above: Vec::new(),
         root: None,
         root_groups: Default::default(),
         confirmation: None,
@@ -184,6 +186,23 @@ fn a_derived_token_belongs_to_the_agent_that_its_chain_began_with() {
     assert_eq!(live(&derived, &intent, START), Ok(()));
     let foreign = TokenRecord { through: vec![agent(), named("b")], ..derived };
     assert_eq!(live(&foreign, &intent, START), Err(DenialCode::GrantNotBoundToSession));
+}
+
+#[test]
+fn a_kill_of_a_key_ends_what_its_holder_derived_for_another_key() {
+    let (mut parent, intent) = used(|_| {});
+    let [old, new] = [1, 2].map(|byte| Confirmation::Jkt(Thumbprint::new([byte; 32])));
+    parent.confirmation = Some(old);
+    let derived =
+        TokenRecord { keys_above: parent.keys(), confirmation: Some(new), ..parent.clone() };
+    assert_eq!(derived.keys(), [new, old]);
+    for (byte, ended) in [(1, [true, true]), (2, [false, true]), (3, [false, false])] {
+        let key = Thumbprint::new([byte; 32]).to_string();
+        let scope = KillScope::parse("key", Some(&key)).unwrap();
+        let kills = KillState::default().after(order(scope), START);
+        let is_over = |record| is_live(record, &intent, &kills, at(1)).is_err();
+        assert_eq!([&parent, &derived].map(is_over), ended, "{byte}");
+    }
 }
 
 #[test]

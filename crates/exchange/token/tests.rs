@@ -22,6 +22,7 @@ fn record() -> TokenRecord {
         through: Vec::new(),
         parent: None,
         ancestors: Vec::new(),
+        keys_above: Vec::new(),
         root: None,
         root_groups: BTreeSet::new(),
         confirmation: None,

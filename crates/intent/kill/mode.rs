@@ -26,7 +26,8 @@ pub enum KillMode {
     Drain,
     /// Nothing is issued, nor asked for or approved. Tokens that are out live to their end.
     StopIssuance,
-    /// Every token reads as inactive. What may be asked for and issued stays so, and reads as inactive too.
+    /// Every token reads as inactive, and nothing derives from it. What may be asked for and redeemed stays so, and reads as
+    /// inactive too.
     StopUse,
     /// Issuance and use.
     #[default]

@@ -1,9 +1,12 @@
 //! Orders to stop somebody and to let them go on, and what became of them.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use jiff::Timestamp;
+use marque_spiffe::SpiffeId;
 use serde::{Deserialize, Serialize};
 
 use super::{KillMode, KillScope};
@@ -26,6 +29,10 @@ pub struct NewKill {
     /// When it ends by itself; it stands until it is lifted where there is nothing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires_at: Option<Timestamp>,
+    /// The agents that were of its sponsor or its build when it was ordered: they stay stopped whatever becomes of their
+    /// entries. Records of before this was kept have none.
+    #[serde(default, skip_serializing_if = "is_nobody")]
+    pub hits: Arc<BTreeSet<SpiffeId>>,
 }
 
 /// An order to let somebody go on.
@@ -72,6 +79,9 @@ pub struct Kill {
     /// When it ends by itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires_at: Option<Timestamp>,
+    /// The agents that it stops whatever becomes of their entries; see [`NewKill::hits`].
+    #[serde(default, skip_serializing_if = "is_nobody")]
+    pub hits: Arc<BTreeSet<SpiffeId>>,
     /// Since when.
     pub at: Timestamp,
     /// The epoch that this kill began.
@@ -110,13 +120,17 @@ pub enum KillRecord {
     Lift(Lift),
 }
 
+fn is_nobody(hits: &Arc<BTreeSet<SpiffeId>>) -> bool {
+    hits.is_empty()
+}
+
 impl KillOrder {
     /// What becomes of it.
     #[must_use]
     pub fn record(self, at: Timestamp, epoch: u64) -> KillRecord {
         match self {
-            Self::Kill(NewKill { scope, mode, reason, actor, expires_at }) => {
-                KillRecord::Kill(Kill { scope, mode, reason, actor, expires_at, at, epoch })
+            Self::Kill(NewKill { scope, mode, reason, actor, expires_at, hits }) => {
+                KillRecord::Kill(Kill { scope, mode, reason, actor, expires_at, hits, at, epoch })
             }
             Self::Lift(NewLift { lifts, to, reason, actor, confirmed_by }) => {
                 KillRecord::Lift(Lift { lifts, to, reason, actor, confirmed_by, at, epoch })
@@ -148,8 +162,8 @@ impl KillRecord {
     #[must_use]
     pub fn order(&self) -> KillOrder {
         match self.clone() {
-            Self::Kill(Kill { scope, mode, reason, actor, expires_at, at: _, epoch: _ }) => {
-                KillOrder::Kill(NewKill { scope, mode, reason, actor, expires_at })
+            Self::Kill(Kill { scope, mode, reason, actor, expires_at, hits, at: _, epoch: _ }) => {
+                KillOrder::Kill(NewKill { scope, mode, reason, actor, expires_at, hits })
             }
             Self::Lift(Lift { lifts, to, reason, actor, confirmed_by, at: _, epoch: _ }) => {
                 KillOrder::Lift(NewLift { lifts, to, reason, actor, confirmed_by })
@@ -182,7 +196,7 @@ impl Kill {
     /// Its id.
     #[must_use]
     pub fn id(&self) -> KillId {
-        let Self { scope, mode: _, reason, actor, expires_at, at, epoch: _ } = self;
+        let Self { scope, mode: _, reason, actor, expires_at, hits: _, at, epoch: _ } = self;
         // Its mode may be relaxed, and its epoch is given late.
         let parts = [
             scope.kind(),

@@ -6,6 +6,7 @@ use std::str::FromStr;
 use marque_spiffe::SpiffeId;
 use serde::{Deserialize, Serialize};
 
+use super::KillMode;
 use crate::denial::DenialCode;
 use crate::digest::Digest;
 use crate::id::IntentId;
@@ -93,6 +94,14 @@ impl KillScope {
             Self::TrustDomain => "trust_domain",
             Self::All => "all",
         }
+    }
+
+    /// Whether a kill of this scope stops anything in this mode. Tokens, keys and people are known when a token is issued, not
+    /// when an intent is asked for or approved.
+    #[must_use]
+    pub const fn can_be(&self, mode: KillMode) -> bool {
+        let of_tokens = matches!(self, Self::Credential(_) | Self::Key(_) | Self::Delegator(_));
+        !(of_tokens && matches!(mode, KillMode::Drain))
     }
 
     /// What it selects within its kind; `None` for the two that take everything.

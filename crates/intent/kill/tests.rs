@@ -3,7 +3,14 @@ use crate::text::Reason;
 
 fn order(scope: KillScope, mode: KillMode) -> NewKill {
     let reason = Reason::new("drill").unwrap();
-    NewKill { scope, mode, reason, actor: "operator:alice(1000)".to_owned(), expires_at: None }
+    NewKill {
+        scope,
+        mode,
+        reason,
+        actor: "operator:alice(1000)".to_owned(),
+        expires_at: None,
+        hits: Default::default(),
+    }
 }
 
 fn state(scopes: &[KillScope]) -> KillState {
@@ -67,6 +74,10 @@ impl Agents for Registry {
 
     fn is_of_build(&self, _: &SpiffeId, build: &Digest) -> bool {
         *build == Digest::of(b"build")
+    }
+
+    fn within(&self, _: &KillScope) -> BTreeSet<SpiffeId> {
+        BTreeSet::new()
     }
 }
 
@@ -132,7 +143,7 @@ fn a_token_is_stopped_by_its_id_its_ancestors_its_key_its_person_and_its_holders
     let (holder, id) = (agent("a"), ["tok_2", "tok_1"]);
     let facts = CredentialFacts {
         ids: &id,
-        key: Some("thumbprint"),
+        keys: &["thumbprint", "above"],
         delegator: Some("corp:alice"),
         holders: &[&holder],
     };
@@ -140,6 +151,7 @@ fn a_token_is_stopped_by_its_id_its_ancestors_its_key_its_person_and_its_holders
         ("credential", "tok_2", DenialCode::KillSwitchCredential),
         ("credential", "tok_1", DenialCode::KillSwitchCredential),
         ("key", "thumbprint", DenialCode::KillSwitchKey),
+        ("key", "above", DenialCode::KillSwitchKey),
         ("delegator", "corp:alice", DenialCode::KillSwitchDelegator),
         ("agent", holder.as_str(), DenialCode::KillSwitchAgent),
     ];
@@ -150,6 +162,25 @@ fn a_token_is_stopped_by_its_id_its_ancestors_its_key_its_person_and_its_holders
     for (kind, selector) in [("credential", "tok_3"), ("key", "k"), ("delegator", "corp:bob")] {
         let kills = state(&[scope(kind, selector)]);
         assert_eq!(kills.stops_credential(&facts, StopPoint::Issue), None, "{kind}");
+    }
+}
+
+#[test]
+fn whoever_was_hit_stays_stopped_whatever_the_registry_says_later() {
+    for (kind, selector, code) in [
+        ("sponsor", "carol@example.org".to_owned(), DenialCode::KillSwitchSponsor),
+        ("build", Digest::of(b"other").to_string(), DenialCode::KillSwitchBuild),
+    ] {
+        let mut kill = order(scope(kind, &selector), KillMode::Stop);
+        kill.hits = Arc::new([agent("one")].into());
+        // The registry knows nobody of this sponsor or build any more.
+        let registry: Arc<dyn Agents> = Arc::new(Registry);
+        let kills = KillState::default().after(kill, Timestamp::UNIX_EPOCH);
+        let kills = kills.with_agents(Some(registry));
+        assert_eq!(kills.stops_agent(&agent("one"), StopPoint::Use), Some(code));
+        assert_eq!(kills.stops_agent(&agent("two"), StopPoint::Use), None);
+        let json = serde_json::to_string(kills.history()).unwrap();
+        assert_eq!(serde_json::from_str::<Vec<KillRecord>>(&json).unwrap(), kills.history());
     }
 }
 
@@ -251,6 +282,18 @@ fn every_record_reads_back_from_json() {
     assert_eq!(serde_json::from_str::<Vec<KillRecord>>(&json).unwrap(), kills.history());
     for record in kills.history() {
         assert!(record.is_of(&record.order(), record.at()));
+    }
+}
+
+#[test]
+fn a_mode_that_would_stop_nothing_of_a_scope_is_told_apart() {
+    for (kind, selector) in [("credential", "tok_1"), ("key", "k"), ("delegator", "corp:alice")] {
+        let scope = scope(kind, selector);
+        let none = KillMode::ALL.into_iter().filter(|mode| !scope.can_be(*mode));
+        assert_eq!(none.collect::<Vec<_>>(), [KillMode::Drain], "{kind}");
+    }
+    for scope in [KillScope::All, scope("tool", "crm"), scope("sponsor", "alice@example.org")] {
+        assert!(KillMode::ALL.into_iter().all(|mode| scope.can_be(mode)), "{scope:?}");
     }
 }
 

@@ -39,114 +39,42 @@ Examples:
 pub(super) struct KillArgs {
     #[command(subcommand)]
     command: KillCommand,
-    #[command(flatten)]
-    how: How,
 }
 
 /// What the log says where nobody gives a reason: stopping somebody must not wait for one.
 const NO_REASON: &str = "stopped by an operator";
 
-/// What every kill says beside whom it stops.
+/// What is said where the database has not taken a kill that other replicas share it for.
+const HERE_ONLY: &str = ": the database takes nothing, so that this is kept at this replica only; order it at every other \
+     replica as well\n";
+
+// What every kill says beside whom it stops. Only commands that stop somebody take it: the others refuse it.
 #[derive(Debug, Args)]
 struct How {
     /// Why; operators and the log keep it
-    #[arg(long, global = true)]
+    #[arg(long)]
     reason: Option<String>,
     /// Do it without asking
-    #[arg(long, global = true)]
+    #[arg(long)]
     yes: bool,
     /// How far: stop, stop-issuance, stop-use, drain or stop-and-revoke-upstream
-    #[arg(long, global = true, default_value = "stop", value_name = "MODE")]
+    #[arg(long, default_value = "stop", value_name = "MODE")]
     mode: KillMode,
     /// When it ends by itself, such as 2026-12-24T18:00:00Z
-    #[arg(long, global = true, value_name = "INSTANT")]
+    #[arg(long, value_name = "INSTANT")]
     expires: Option<Timestamp>,
     /// Only show whom it would hit
-    #[arg(long, global = true)]
+    #[arg(long)]
     dry_run: bool,
     /// For how long it stands, such as 2h
-    #[arg(long = "for", global = true, value_name = "DURATION", conflicts_with = "expires")]
+    #[arg(long = "for", value_name = "DURATION", conflicts_with = "expires")]
     lasts: Option<SignedDuration>,
 }
 
 #[derive(Debug, Subcommand)]
 enum KillCommand {
-    /// Stop one agent
-    Agent {
-        /// The agent
-        #[arg(value_name = "SPIFFE-ID")]
-        agent: SpiffeId,
-    },
-    /// Stop every grant of one playbook, in every version or in one
-    Playbook {
-        /// The playbook, or one version of it: `<id>@<version>`
-        #[arg(value_name = "PLAYBOOK[@VERSION]")]
-        playbook: String,
-    },
-    /// Stop one grant, and all that was asked for under it
-    Grant {
-        /// The grant's intent
-        #[arg(value_name = "INTENT")]
-        intent: IntentId,
-    },
-    /// Stop every grant of a task
-    Task {
-        /// The label that its agent gave it
-        #[arg(value_name = "TASK")]
-        task: Label,
-    },
-    /// Stop every grant of a session
-    Session {
-        /// The label that its agent gave it
-        #[arg(value_name = "SESSION")]
-        session: Label,
-    },
-    /// Stop every agent of a build: of an executable or an image with this digest
-    Build {
-        /// `sha256:` and 64 hexadecimal digits
-        #[arg(value_name = "DIGEST")]
-        digest: Digest,
-    },
-    /// Stop every grant that permits a tool, or any tool of a server
-    Tool {
-        /// `<server>.<name>`, or `<server>` for all of its tools
-        #[arg(value_name = "TOOL")]
-        tool: ToolScope,
-    },
-    /// Stop everything that is done on behalf of a person
-    Delegator {
-        /// `<issuer>:<subject>`, as the log and tokens name the person
-        #[arg(value_name = "PERSON")]
-        person: KillName,
-    },
-    /// Stop every agent that somebody answers for
-    Sponsor {
-        /// The owner in the agents' entries
-        #[arg(value_name = "OWNER")]
-        owner: KillName,
-    },
-    /// Stop every grant of a tenant
-    Tenant {
-        /// The tenant's label in its playbooks
-        #[arg(value_name = "TENANT")]
-        tenant: KillName,
-    },
-    /// Stop one token, and every token that derives from it
-    Credential {
-        /// Its `jti`
-        #[arg(value_name = "TOKEN-ID")]
-        token: TokenId,
-    },
-    /// Stop every token that is bound to a key
-    Key {
-        /// The key's thumbprint: `cnf.jkt` or `cnf.x5t#S256` of the tokens
-        #[arg(value_name = "THUMBPRINT")]
-        thumbprint: Label,
-    },
-    /// Stop one trust domain
-    TrustDomain,
-    /// Stop everything that the daemon serves, or every trust domain that --trust-domain names
-    All,
+    #[command(flatten)]
+    Stop(StopCommand),
     /// Show the kills that stand, and which of them somebody wants lifted
     List,
     /// Ask for a kill to be lifted or relaxed; another person has to confirm it
@@ -157,15 +85,131 @@ enum KillCommand {
         /// Only relax it, to a mode that stops less
         #[arg(long, value_name = "MODE")]
         to: Option<KillMode>,
+        /// Why; who confirms it and the log read it
+        #[arg(long)]
+        reason: Option<String>,
     },
     /// Confirm that another person's wish to lift a kill is done
     Confirm {
         /// The id of the wish: `lift_` and 24 hexadecimal digits
         #[arg(value_name = "LIFT")]
         lift: String,
+        /// Do it without asking
+        #[arg(long)]
+        yes: bool,
     },
     /// Measure how fast a kill spreads, with one that hits nobody and ends by itself
     Drill,
+}
+
+#[derive(Debug, Subcommand)]
+enum StopCommand {
+    /// Stop one agent
+    Agent {
+        /// The agent
+        #[arg(value_name = "SPIFFE-ID")]
+        agent: SpiffeId,
+        #[command(flatten)]
+        how: How,
+    },
+    /// Stop every grant of one playbook, in every version or in one
+    Playbook {
+        /// The playbook, or one version of it: `<id>@<version>`
+        #[arg(value_name = "PLAYBOOK[@VERSION]")]
+        playbook: String,
+        #[command(flatten)]
+        how: How,
+    },
+    /// Stop one grant, and all that was asked for under it
+    Grant {
+        /// The grant's intent
+        #[arg(value_name = "INTENT")]
+        intent: IntentId,
+        #[command(flatten)]
+        how: How,
+    },
+    /// Stop every grant of a task
+    Task {
+        /// The label that its agent gave it
+        #[arg(value_name = "TASK")]
+        task: Label,
+        #[command(flatten)]
+        how: How,
+    },
+    /// Stop every grant of a session
+    Session {
+        /// The label that its agent gave it
+        #[arg(value_name = "SESSION")]
+        session: Label,
+        #[command(flatten)]
+        how: How,
+    },
+    /// Stop every agent of a build: of an executable or an image with this digest
+    Build {
+        /// `sha256:` and 64 hexadecimal digits
+        #[arg(value_name = "DIGEST")]
+        digest: Digest,
+        #[command(flatten)]
+        how: How,
+    },
+    /// Stop every grant that permits a tool, or any tool of a server
+    Tool {
+        /// `<server>.<name>`, or `<server>` for all of its tools
+        #[arg(value_name = "TOOL")]
+        tool: ToolScope,
+        #[command(flatten)]
+        how: How,
+    },
+    /// Stop everything that is done on behalf of a person
+    Delegator {
+        /// `<issuer>:<subject>`, as the log and tokens name the person
+        #[arg(value_name = "PERSON")]
+        person: KillName,
+        #[command(flatten)]
+        how: How,
+    },
+    /// Stop every agent that somebody answers for
+    Sponsor {
+        /// The owner in the agents' entries
+        #[arg(value_name = "OWNER")]
+        owner: KillName,
+        #[command(flatten)]
+        how: How,
+    },
+    /// Stop every grant of a tenant
+    Tenant {
+        /// The tenant's label in its playbooks
+        #[arg(value_name = "TENANT")]
+        tenant: KillName,
+        #[command(flatten)]
+        how: How,
+    },
+    /// Stop one token, and every token that derives from it
+    Credential {
+        /// Its `jti`
+        #[arg(value_name = "TOKEN-ID")]
+        token: TokenId,
+        #[command(flatten)]
+        how: How,
+    },
+    /// Stop every token that is bound to a key
+    Key {
+        /// The key's thumbprint: `cnf.jkt` or `cnf.x5t#S256` of the tokens
+        #[arg(value_name = "THUMBPRINT")]
+        thumbprint: Label,
+        #[command(flatten)]
+        how: How,
+    },
+    /// Stop one trust domain
+    TrustDomain {
+        #[command(flatten)]
+        how: How,
+    },
+    /// Stop everything that the daemon serves, or every trust domain that --trust-domain names
+    All {
+        #[command(flatten)]
+        how: How,
+    },
 }
 
 /// What to stop, and where.
@@ -174,54 +218,52 @@ struct Target {
     places: Vec<TrustDomainEndpoints>,
 }
 
-impl KillCommand {
-    /// Whom the command stops; `None` where it stops nobody.
-    fn target(self, session: &Session) -> Result<Option<Target>, Failure> {
-        let scope = match self {
-            Self::List | Self::Lift { .. } | Self::Confirm { .. } | Self::Drill => return Ok(None),
-            Self::Agent { agent } => {
-                let places = vec![session.place.of_id(&agent)?];
-                return Ok(Some(Target { scope: KillScope::Agent(agent), places }));
-            }
-            Self::All => {
-                let places = session.place.several()?;
-                return Ok(Some(Target { scope: KillScope::All, places }));
-            }
-            Self::Playbook { playbook } if playbook.contains('@') => {
-                KillScope::parse("playbook_version", Some(&playbook))
-                    .map_err(|error| Failure::because("nothing was stopped", &error))?
-            }
-            Self::Playbook { playbook } => KillScope::parse("playbook", Some(&playbook))
-                .map_err(|error| Failure::because("nothing was stopped", &error))?,
-            Self::Grant { intent } => KillScope::Grant(intent),
-            Self::Task { task } => KillScope::Task(task),
-            Self::Session { session } => KillScope::Session(session),
-            Self::Build { digest } => KillScope::Build(digest),
-            Self::Tool { tool } => KillScope::Tool(tool),
-            Self::Delegator { person } => KillScope::Delegator(person),
-            Self::Sponsor { owner } => KillScope::Sponsor(owner),
-            Self::Tenant { tenant } => KillScope::Tenant(tenant),
-            Self::Credential { token } => KillScope::parse("credential", Some(token.as_str()))
-                .map_err(|error| Failure::because("nothing was stopped", &error))?,
-            Self::Key { thumbprint } => KillScope::Key(thumbprint),
-            Self::TrustDomain => KillScope::TrustDomain,
+impl StopCommand {
+    /// Whom the command stops, and how.
+    fn target(self, session: &Session) -> Result<(Target, How), Failure> {
+        let read = |kind: &str, selector: &str| {
+            KillScope::parse(kind, Some(selector))
+                .map_err(|error| Failure::because("nothing was stopped", &error))
         };
-        Ok(Some(Target { scope, places: vec![session.place.one()?] }))
+        let (scope, how) = match self {
+            Self::Agent { agent, how } => {
+                let places = vec![session.place.of_id(&agent)?];
+                return Ok((Target { scope: KillScope::Agent(agent), places }, how));
+            }
+            Self::All { how } => {
+                let places = session.place.several()?;
+                return Ok((Target { scope: KillScope::All, places }, how));
+            }
+            Self::Playbook { playbook, how } => {
+                let kind = if playbook.contains('@') { "playbook_version" } else { "playbook" };
+                (read(kind, &playbook)?, how)
+            }
+            Self::Grant { intent, how } => (KillScope::Grant(intent), how),
+            Self::Task { task, how } => (KillScope::Task(task), how),
+            Self::Session { session, how } => (KillScope::Session(session), how),
+            Self::Build { digest, how } => (KillScope::Build(digest), how),
+            Self::Tool { tool, how } => (KillScope::Tool(tool), how),
+            Self::Delegator { person, how } => (KillScope::Delegator(person), how),
+            Self::Sponsor { owner, how } => (KillScope::Sponsor(owner), how),
+            Self::Tenant { tenant, how } => (KillScope::Tenant(tenant), how),
+            Self::Credential { token, how } => (read("credential", token.as_str())?, how),
+            Self::Key { thumbprint, how } => (KillScope::Key(thumbprint), how),
+            Self::TrustDomain { how } => (KillScope::TrustDomain, how),
+        };
+        Ok((Target { scope, places: vec![session.place.one()?] }, how))
     }
 }
 
 impl KillArgs {
     pub(super) async fn run(self, session: &mut Session) -> Result<(), Failure> {
-        let Self { command, how } = self;
-        match command {
+        match self.command {
             KillCommand::List => show::list(session).await,
-            KillCommand::Lift { kill, to } => lift::ask(session, kill, to, how.reason).await,
-            KillCommand::Confirm { lift } => lift::confirm(session, lift, how.yes).await,
+            KillCommand::Lift { kill, to, reason } => lift::ask(session, kill, to, reason).await,
+            KillCommand::Confirm { lift, yes } => lift::confirm(session, lift, yes).await,
             KillCommand::Drill => show::drill(session).await,
-            command => match command.target(session)? {
-                Some(target) if how.dry_run => show::impact(session, target, &how).await,
-                Some(target) => target.kill(session, &how).await,
-                None => Ok(()),
+            KillCommand::Stop(command) => match command.target(session)? {
+                (target, how) if how.dry_run => show::impact(session, target, &how).await,
+                (target, how) => target.kill(session, &how).await,
             },
         }
     }
@@ -259,8 +301,12 @@ impl Target {
                     }
                     _ => "",
                 };
+                let here = match of.item.kept_here_only {
+                    true => format!("{}{HERE_ONLY}", of.trust_domain),
+                    false => String::new(),
+                };
                 format!(
-                    "Stopped in {}: {what} ({}); kill epoch {}\n{of_upstream}",
+                    "Stopped in {}: {what} ({}); kill epoch {}\n{of_upstream}{here}",
                     of.trust_domain, order.mode, of.item.epoch
                 )
             };
@@ -314,5 +360,31 @@ fn verb(mode: KillMode) -> &'static str {
         KillMode::StopIssuance => "Stop the issuing for",
         KillMode::StopUse => "Stop the use of",
         KillMode::Stop | KillMode::StopAndRevokeUpstream => "Stop",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Command;
+
+    use super::*;
+
+    fn takes(line: &[&str]) -> bool {
+        let command = KillArgs::augment_args(Command::new("kill"));
+        command.try_get_matches_from([&["kill"], line].concat()).is_ok()
+    }
+
+    #[test]
+    fn what_belongs_to_a_kill_is_refused_where_nobody_is_stopped() {
+        for own in [&["--dry-run"][..], &["--mode", "drain"], &["--for", "2h"]] {
+            assert!(takes(&[&["task", "t-1"], own].concat()), "{own:?}");
+            for other in [&["confirm", "lift_1"][..], &["lift", "1"], &["drill"], &["list"]] {
+                assert!(takes(other), "{other:?}");
+                assert!(!takes(&[other, own].concat()), "{other:?} {own:?}");
+            }
+        }
+        assert!(takes(&["confirm", "lift_1", "--yes"]));
+        assert!(takes(&["lift", "1", "--to", "drain", "--reason", "repaired"]));
+        assert!(takes(&["all", "--yes", "--reason", "incident 7"]));
     }
 }

@@ -332,7 +332,9 @@ impl Admin for AdminService {
         let operator = self.operator("Kill", &request).await?;
         let order = requests::kill(request.into_inner())?;
         let state = self.door.kill(order, operator).await.map_err(error::admin)?;
-        Ok(Response::new(proto::KillResponse { state: Some(messages::kill_state(&state)) }))
+        Ok(Response::new(proto::KillResponse {
+            state: Some(messages::kill_state(&*self.door, &state)),
+        }))
     }
 
     async fn get_kill_state(
@@ -341,7 +343,7 @@ impl Admin for AdminService {
     ) -> Result<Response<proto::GetKillStateResponse>, Status> {
         self.operator("GetKillState", &request).await?;
         let proto::GetKillStateRequest {} = request.into_inner();
-        let state = Some(messages::kill_state(&self.door.kill_state()));
+        let state = Some(messages::kill_state(&*self.door, &self.door.kill_state()));
         // What stands is told even where nothing can be read.
         let (asks, asks_unknown) = match self.door.lift_asks().await {
             Ok(asks) => (asks.iter().map(messages::lift_ask).collect(), String::new()),
@@ -390,7 +392,7 @@ impl Admin for AdminService {
         let operator = self.operator("ConfirmLift", &request).await?;
         let proto::ConfirmLiftRequest { ask } = request.into_inner();
         let state = self.door.confirm_lift(ask, operator).await.map_err(error::admin)?;
-        let state = Some(messages::kill_state(&state));
+        let state = Some(messages::kill_state(&*self.door, &state));
         Ok(Response::new(proto::ConfirmLiftResponse { state }))
     }
 

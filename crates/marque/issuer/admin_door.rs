@@ -330,6 +330,10 @@ impl AdminDoor for Issuer {
         self.kill_switch.state()
     }
 
+    fn kills_kept_here_only(&self) -> bool {
+        self.kill_switch.kept_here_only()
+    }
+
     fn kill_impact(
         &self,
         scope: KillScope,

@@ -8,6 +8,7 @@ mod error;
 mod impact;
 mod lift;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -51,7 +52,8 @@ impl KillSwitch {
     /// Throws the switch as `order` says, in the name of `actor`; the state after it.
     ///
     /// # Errors
-    /// Its end is not in the future, or neither the journal nor the store can hold it; it is in force all the same then.
+    /// Its end is not in the future, its mode stops nothing of its scope, or neither the journal nor the store can hold it; it
+    /// is in force all the same then.
     pub async fn kill(
         &self,
         order: NewKillOrder,
@@ -62,8 +64,9 @@ impl KillSwitch {
         if let Some(end) = expires_at.filter(|end| *end <= now) {
             return Err(KillError::EndsBefore(end));
         }
+        has_effect(&scope, mode)?;
         tracing::warn!(%scope, %mode, %actor, "kill switch");
-        let kill = NewKill { scope, mode, reason, actor, expires_at };
+        let kill = NewKill { scope, mode, reason, actor, expires_at, hits: Default::default() };
         self.order(KillOrder::Kill(kill), now).await
     }
 
@@ -81,6 +84,11 @@ impl KillSwitch {
             state.kills.iter().find(own).cloned()
         };
         if let Some(kill) = stands(&self.state()) {
+            // What would not outlive the process is no answer: it is tried again, as the very order that it was.
+            if !self.store.keeps(&kill) {
+                let record = KillRecord::Kill(kill.clone());
+                self.order(record.order(), record.at()).await?;
+            }
             return Ok(kill);
         }
         let order = NewKillOrder {
@@ -97,6 +105,12 @@ impl KillSwitch {
     #[must_use]
     pub fn state(&self) -> Arc<KillState> {
         kill_watch(&self.store).borrow().clone()
+    }
+
+    /// Whether something is in force here of which no other replica can hear yet: the database has not taken it.
+    #[must_use]
+    pub fn kept_here_only(&self) -> bool {
+        self.store.keeps_kills_here_only()
     }
 
     /// Why an agent's use of the doors is stopped, if it is.
@@ -153,6 +167,14 @@ impl KillSwitch {
     }
 }
 
+/// Whether a kill of this scope stops anything in this mode.
+fn has_effect(scope: &KillScope, mode: KillMode) -> Result<(), KillError> {
+    match scope.can_be(mode) {
+        true => Ok(()),
+        false => Err(KillError::NoEffect { mode, scope: scope.kind() }),
+    }
+}
+
 /// The order by which a kill ends by itself: the same at every replica.
 fn ended(kill: &Kill) -> KillOrder {
     let reason = Reason::new("its own end has come").unwrap_or_else(|_short| kill.reason.clone());
@@ -189,12 +211,24 @@ impl Agents for Registered {
     }
 
     fn is_of_build(&self, agent: &SpiffeId, build: &Digest) -> bool {
-        let digits = hex::encode(build.as_bytes());
-        let pins = |entry: Arc<Entry>| {
-            entry.selectors().iter().any(|selector| selector.value().contains(&digits))
-        };
-        self.entry(agent).is_some_and(pins)
+        self.entry(agent).is_some_and(|entry| pins(&entry, build))
     }
+
+    fn within(&self, scope: &KillScope) -> BTreeSet<SpiffeId> {
+        let is_hit = |entry: &&Arc<Entry>| match scope {
+            KillScope::Sponsor(sponsor) => entry.owner() == sponsor.as_str(),
+            KillScope::Build(build) => pins(entry, build),
+            _ => false,
+        };
+        let known = self.0.snapshot();
+        known.entries().iter().filter(is_hit).map(|entry| entry.spiffe_id().clone()).collect()
+    }
+}
+
+/// Whether the agent of an entry has to be of this build.
+fn pins(entry: &Entry, build: &Digest) -> bool {
+    let digits = hex::encode(build.as_bytes());
+    entry.selectors().iter().any(|selector| selector.value().contains(&digits))
 }
 
 #[cfg(test)]

@@ -35,6 +35,7 @@ impl Stop {
             reason: serde_json::from_value(member("reason").unwrap_or(Value::Null))?,
             actor: event.actor.clone().unwrap_or_default(),
             expires_at: None,
+            hits: Default::default(),
             at: event.time,
             epoch: event.epoch.unwrap_or_default(),
         };
@@ -65,7 +66,7 @@ impl Stop {
 /// The reason is too long.
 pub(super) fn order(scope: KillScope, actor: String, reason: &str) -> Result<NewKill, TextTooLong> {
     let (mode, reason) = (KillMode::default(), Reason::new(reason)?);
-    Ok(NewKill { scope, mode, reason, actor, expires_at: None })
+    Ok(NewKill { scope, mode, reason, actor, expires_at: None, hits: Default::default() })
 }
 
 /// Whether all of it is stopped already, until somebody lifts that.

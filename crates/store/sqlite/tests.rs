@@ -314,7 +314,14 @@ fn a_kill_does_not_wait_for_the_runtimes_threads_for_blocking_work() {
     runtime.spawn_blocking(move || held.recv());
     let reason = Reason::new("drill").unwrap();
     let (mode, actor) = (KillMode::Stop, "operator:alice(1000)".to_owned());
-    let kill = NewKill { scope: KillScope::All, mode, reason, actor, expires_at: None };
+    let kill = NewKill {
+        scope: KillScope::All,
+        mode,
+        reason,
+        actor,
+        expires_at: None,
+        hits: Default::default(),
+    };
     let state = runtime.block_on(store.kill(kill, Timestamp::UNIX_EPOCH)).unwrap();
     assert_eq!(state.epoch, 1);
     let journal = std::fs::read_to_string(journal_path(&path)).unwrap();
@@ -333,7 +340,14 @@ async fn a_kill_does_not_wait_for_a_database_that_does_not_answer() {
     holder.execute_batch("BEGIN IMMEDIATE").unwrap();
     let reason = Reason::new("drill").unwrap();
     let (mode, actor) = (KillMode::Stop, "operator:alice(1000)".to_owned());
-    let kill = NewKill { scope: KillScope::All, mode, reason, actor, expires_at: None };
+    let kill = NewKill {
+        scope: KillScope::All,
+        mode,
+        reason,
+        actor,
+        expires_at: None,
+        hits: Default::default(),
+    };
     let state = store.kill(kill, Timestamp::UNIX_EPOCH).await.unwrap();
     assert_eq!(state.epoch, 1);
     assert_eq!(kills(&holder).unwrap().epoch, 0);

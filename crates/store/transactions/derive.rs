@@ -126,6 +126,9 @@ impl Derive {
         if token.ancestors != parent.line() {
             return Err(stranger("the token is of another line than its parent"));
         }
+        if token.keys_above != parent.keys() {
+            return Err(stranger("the token is bound by other keys than its parent"));
+        }
         let audiences = token.kind.may_be_for(&token.audiences, parent);
         let bound = parent.confirmation.is_none() || token.confirmation.is_some();
         let uses = token.single_use || !parent.single_use;

@@ -139,7 +139,11 @@ fn render(states: &[Of<KillStateView>]) -> String {
             of.trust_domain, of.item.asks_unknown
         )
     });
-    asks.chain(unknown).fold(kills, |text, line| format!("{text}\n{line}"))
+    let here = states
+        .iter()
+        .filter(|of| of.item.kept_here_only)
+        .map(|of| format!("{}{}", of.trust_domain, super::HERE_ONLY));
+    asks.chain(unknown).chain(here).fold(kills, |text, line| format!("{text}\n{line}"))
 }
 
 #[cfg(test)]
@@ -149,7 +153,13 @@ mod tests {
     use super::*;
 
     fn state(epoch: u64, kills: Vec<KillView>) -> KillStateView {
-        KillStateView { epoch, kills, asks: Vec::new(), asks_unknown: String::new() }
+        KillStateView {
+            epoch,
+            kills,
+            asks: Vec::new(),
+            asks_unknown: String::new(),
+            kept_here_only: false,
+        }
     }
 
     #[test]
@@ -168,11 +178,14 @@ mod tests {
             expires_at: None,
         };
         let one = state(1, vec![kill]);
+        let alone = KillStateView { kept_here_only: true, ..one.clone() };
+        let alone = Of { trust_domain: "prod.example.org".to_owned(), item: alone };
         let of = Of { trust_domain: "prod.example.org".to_owned(), item: one };
         insta::assert_snapshot!(render(&[of]), @r"
         TRUST DOMAIN      STOPPED                                  MODE  SINCE                    UNTIL   BY                    REASON           ID
         prod.example.org  agent spiffe://prod.example.org/agent/a  stop  2026-11-22 03:00:00 UTC  lifted  operator:alice(1000)  runs in circles  kill_000000000000000000000001
         ");
+        assert!(render(&[alone]).contains("order it at every other replica"));
         let none = state(0, Vec::new());
         let of = Of { trust_domain: "prod.example.org".to_owned(), item: none };
         assert_eq!(render(&[of]), "Nothing is killed.");

@@ -201,6 +201,9 @@ pub trait AdminDoor: Debug + Send + Sync {
     /// What is killed now.
     fn kill_state(&self) -> Arc<KillState>;
 
+    /// Whether something is in force here of which no other replica can hear yet.
+    fn kills_kept_here_only(&self) -> bool;
+
     /// Whom a kill would hit; changes nothing.
     fn kill_impact(
         &self,

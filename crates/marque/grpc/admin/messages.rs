@@ -178,12 +178,16 @@ pub(super) fn posture_scope(scope: &PostureScope) -> proto::KillScope {
     })
 }
 
-pub(super) fn kill_state(state: &KillState) -> proto::KillState {
-    proto::KillState { epoch: state.epoch, kills: state.kills.iter().map(kill).collect() }
+pub(super) fn kill_state(door: &dyn AdminDoor, state: &KillState) -> proto::KillState {
+    proto::KillState {
+        epoch: state.epoch,
+        kills: state.kills.iter().map(kill).collect(),
+        kept_here_only: door.kills_kept_here_only(),
+    }
 }
 
 pub(super) fn kill(kill: &Kill) -> proto::KillRecord {
-    let Kill { scope, mode, reason, actor, expires_at, at, epoch } = kill;
+    let Kill { scope, mode, reason, actor, expires_at, hits: _, at, epoch } = kill;
     proto::KillRecord {
         scope: Some(kill_scope(scope)),
         reason: reason.to_string(),

@@ -79,6 +79,7 @@ fn token(standing: &TokenStanding) -> proto::Token {
         through,
         parent,
         ancestors: _,
+        keys_above: _,
         root,
         root_groups: _,
         confirmation,

@@ -418,6 +418,9 @@ pub struct KillStateView {
     /// Why those are not known, where they are not.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub asks_unknown: String,
+    /// Something is in force at this replica of which no other can hear yet: it is ordered at each of them.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub kept_here_only: bool,
 }
 
 /// Somebody's wish to lift a kill.

@@ -9,6 +9,17 @@ pub enum KillError {
     /// A kill would have ended before it began.
     #[error("the end `{0}` is not in the future; leave it out, or give a later one")]
     EndsBefore(Timestamp),
+    /// It would stop nothing: what it names is known only when tokens are issued.
+    #[error(
+        "`{mode}` stops nothing of a {scope}, which is not known when an intent is asked for; use \
+         `stop_issuance` or `stop`"
+    )]
+    NoEffect {
+        /// What was asked for.
+        mode: KillMode,
+        /// The kind of what it names.
+        scope: &'static str,
+    },
     /// No kill of this id or epoch stands.
     #[error("no kill `{0}` stands; `marque kill list` shows those that do")]
     NotStanding(String),
@@ -45,6 +56,7 @@ impl KillError {
     pub const fn code(&self) -> &'static str {
         match self {
             Self::EndsBefore(_) => "kill_ends_before",
+            Self::NoEffect { .. } => "kill_mode_without_effect",
             Self::NotStanding(_) => "kill_not_standing",
             Self::NoStep { .. } => "lift_no_step",
             Self::NotAsked(_) => "lift_not_asked",

@@ -58,13 +58,14 @@ impl KillSwitch {
     /// Whom a kill of this scope in this mode would hit that no kill hits now. It changes nothing and is not on record.
     ///
     /// # Errors
-    /// The store cannot be read.
+    /// The mode stops nothing of the scope, or the store cannot be read.
     pub async fn impact(
         &self,
         scope: KillScope,
         mode: KillMode,
         workload: Option<&Workload>,
     ) -> Result<Impact, KillError> {
+        super::has_effect(&scope, mode)?;
         let (now, before) = (self.clock.now(), self.state());
         let after = hypothetical(&before, &scope, mode, now);
         let mut impact = Impact {
@@ -137,5 +138,8 @@ impl KillSwitch {
 fn hypothetical(state: &KillState, scope: &KillScope, mode: KillMode, now: Timestamp) -> KillState {
     let Ok(reason) = Reason::new("dry run") else { return state.clone() };
     let (scope, actor) = (scope.clone(), String::new());
-    state.after(NewKill { scope, mode, reason, actor, expires_at: None }, now)
+    state.after(
+        NewKill { scope, mode, reason, actor, expires_at: None, hits: Default::default() },
+        now,
+    )
 }

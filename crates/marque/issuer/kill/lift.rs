@@ -62,7 +62,7 @@ impl KillSwitch {
     /// Asks for a kill, by its id or its epoch, to be lifted or relaxed to a mode that stops less.
     ///
     /// # Errors
-    /// No such kill stands, the mode is no step, or it cannot be kept.
+    /// No such kill stands, the mode is no step or stops nothing of its scope, or it cannot be kept.
     pub async fn ask_lift(
         &self,
         kill: &str,
@@ -79,6 +79,9 @@ impl KillSwitch {
         let standing = standing.ok_or_else(|| KillError::NotStanding(kill.to_owned()))?;
         if let Some(to) = to.filter(|to| !to.relaxes(standing.mode)) {
             return Err(KillError::NoStep { from: standing.mode, to });
+        }
+        if let Some(to) = to {
+            super::has_effect(&standing.scope, to)?;
         }
         let now = self.clock.now();
         let ask = LiftAsk {

@@ -99,6 +99,27 @@ async fn a_recovery_goes_by_steps_and_what_is_confirmed_is_what_was_asked() {
 }
 
 #[tokio::test]
+async fn a_mode_that_would_stop_nothing_is_refused_and_nothing_is_stopped() {
+    let scene = Scene::new().await;
+    for (kind, selector) in [("credential", "tok_1"), ("key", "k"), ("delegator", "corp:alice")] {
+        let order = |mode| NewKillOrder {
+            scope: KillScope::parse(kind, Some(selector)).unwrap(),
+            mode,
+            reason: reason(),
+            expires_at: None,
+        };
+        let actor = "operator:alice(1000)".to_owned();
+        let refused = scene.switch.kill(order(KillMode::Drain), actor.clone()).await.unwrap_err();
+        assert_eq!(refused.code(), "kill_mode_without_effect");
+        let state = scene.switch.kill(order(KillMode::StopIssuance), actor).await.unwrap();
+        let epoch = state.epoch.to_string();
+        let relaxed = scene.ask(&epoch, Some(KillMode::Drain), 1000).await.unwrap_err();
+        assert_eq!(relaxed.code(), "kill_mode_without_effect");
+    }
+    assert_eq!(scene.switch.state().epoch, 3);
+}
+
+#[tokio::test]
 async fn a_wish_ends_after_an_hour() {
     let scene = Scene::new().await;
     scene.kill(None).await.unwrap();

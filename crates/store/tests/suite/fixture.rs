@@ -184,6 +184,7 @@ pub(crate) fn redemption(intent: &Intent, now: Timestamp) -> Redemption {
             through: Vec::new(),
             parent: None,
             ancestors: Vec::new(),
+            keys_above: Vec::new(),
             root: Some(Principal::Agent(intent.agent().clone())),
             root_groups: Default::default(),
             confirmation: None,
@@ -208,6 +209,7 @@ pub(crate) fn derivation(intent: &Intent, parent: &TokenRecord, holder: &str) ->
             through: parent.holders().cloned().collect(),
             parent: Some(parent.id.clone()),
             ancestors: parent.line(),
+            keys_above: parent.keys(),
             status_index: None,
             ..parent.clone()
         },
@@ -238,7 +240,14 @@ pub(crate) fn proof(number: u32, until: Timestamp) -> SingleUse {
 /// An order to stop an agent, unlike every other order.
 pub(crate) fn kill(scope: KillScope) -> NewKill {
     let actor = "operator:alice(1000)".to_owned();
-    NewKill { scope, mode: KillMode::Stop, reason: reason(), actor, expires_at: None }
+    NewKill {
+        scope,
+        mode: KillMode::Stop,
+        reason: reason(),
+        actor,
+        expires_at: None,
+        hits: Default::default(),
+    }
 }
 
 /// Two people let somebody go on.

@@ -264,6 +264,7 @@ async fn m_120_a_kill_holds_while_postgresql_is_read_only_and_is_recorded_when_i
     apart.set_read_only(true).await;
     let state = store.kill(kill(KillScope::Agent(agent("a"))), START).await.unwrap();
     assert_eq!((state.epoch, state.kills.len()), (1, 1));
+    assert!(store.keeps_kills_here_only(), "no other replica can hear of it");
     // It can be read, so that introspection and status lists go on, and they know of the kill.
     let heard = loop {
         match store.current_kills() {
@@ -277,6 +278,7 @@ async fn m_120_a_kill_holds_while_postgresql_is_read_only_and_is_recorded_when_i
     apart.set_read_only(false).await;
     while store.record_refusal(refusal()).await.is_err() {}
     assert_eq!(engine.number("SELECT count(*) FROM kills").await, 1);
+    assert!(!store.keeps_kills_here_only());
     drop(store);
     engine.done(apart).await;
 }

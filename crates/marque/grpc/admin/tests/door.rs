@@ -328,7 +328,14 @@ impl AdminDoor for FakeDoor {
         Box::pin(async move {
             let mut kills = self.kills.lock().unwrap();
             let NewKillOrder { scope, mode, reason, expires_at } = order;
-            let order = NewKill { scope, mode, reason, actor: operator.to_string(), expires_at };
+            let order = NewKill {
+                scope,
+                mode,
+                reason,
+                actor: operator.to_string(),
+                expires_at,
+                hits: Default::default(),
+            };
             *kills = Arc::new(kills.after(order, SystemClock.now()));
             Ok(Arc::clone(&kills))
         })
@@ -336,6 +343,10 @@ impl AdminDoor for FakeDoor {
 
     fn kill_state(&self) -> Arc<KillState> {
         Arc::clone(&self.kills.lock().unwrap())
+    }
+
+    fn kills_kept_here_only(&self) -> bool {
+        false
     }
 
     fn kill_impact(

@@ -20,6 +20,7 @@ fn standing() -> TokenStanding {
         through: vec![agent("a")],
         parent: Some("tok_00000000000000000000000000000002".parse().unwrap()),
         ancestors: Vec::new(),
+        keys_above: Vec::new(),
         root: Some("corp:alice".parse().unwrap()),
         root_groups: Default::default(),
         confirmation: Some(Confirmation::Jkt(Thumbprint::new([0; 32]))),

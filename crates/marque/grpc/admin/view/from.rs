@@ -321,12 +321,13 @@ impl TryFrom<proto::KillState> for KillStateView {
     type Error = CallError;
 
     fn try_from(message: proto::KillState) -> Result<Self, CallError> {
-        let proto::KillState { epoch, kills } = message;
+        let proto::KillState { epoch, kills, kept_here_only } = message;
         Ok(Self {
             epoch,
             kills: kills.into_iter().map(TryInto::try_into).collect::<Result<_, _>>()?,
             asks: Vec::new(),
             asks_unknown: String::new(),
+            kept_here_only,
         })
     }
 }

@@ -179,13 +179,14 @@ pub(crate) async fn no_token_is_kept_that_is_wider_than_its_parent(engine: impl 
     };
     let (exceeds, stranger) = (DenialCode::ExceedsParentScope, DenialCode::GrantNotBoundToSession);
     type Shape<'a> = &'a dyn Fn(&mut TokenRecord);
-    let cases: [(&str, Shape<'_>, DenialCode); 9] = [
+    let cases: [(&str, Shape<'_>, DenialCode); 10] = [
         ("longer", &|token| token.expires_at = after(61), exceeds),
         ("for others", &|token| token.audiences.push("https://x.example.org".to_owned()), exceeds),
         ("not bound", &|token| token.confirmation = None, exceeds),
         ("of many uses", &|token| token.single_use = false, exceeds),
         ("of another chain", &|token| token.through = vec![agent("x")], stranger),
         ("of no chain", &|token| token.through.clear(), stranger),
+        ("of no keys above", &|token| token.keys_above.clear(), stranger),
         ("of another intent's token", &|token| token.parent = Some(foreign.id.clone()), stranger),
         ("of an unknown token", &|token| token.parent = Some(unknown(&parent)), stranger),
         ("of nothing", &|token| token.parent = None, stranger),
