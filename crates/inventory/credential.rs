@@ -90,7 +90,8 @@ pub struct Found {
 /// Where a credential stands.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 pub struct Place {
-    /// The file.
+    /// The file; in JSON as text, whatever bytes it is made of.
+    #[serde(serialize_with = "crate::shown::path")]
     pub file: PathBuf,
     /// How the file calls it.
     pub name: String,

@@ -11,6 +11,7 @@ mod fingerprint;
 mod formats;
 mod report;
 mod scan;
+mod shown;
 
 pub use compare::{Known, KnownError, Permitted};
 pub use credential::{Credential, Found, Kind, Place, Secret, Standing, looks_privileged};

@@ -32,7 +32,8 @@ pub struct Finding {
     pub code: FindingCode,
     /// In words.
     pub message: String,
-    /// Where.
+    /// Where; in JSON as text, whatever bytes they are made of.
+    #[serde(serialize_with = "crate::shown::paths")]
     pub files: Vec<PathBuf>,
     /// What to do.
     pub next: &'static str,

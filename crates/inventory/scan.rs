@@ -1,7 +1,7 @@
 //! Opening what is to be read: the usual places of homes, and everything below given paths.
 //!
-//! No link is followed, nothing but regular files is opened, and what cannot be read or is too large is listed, never left
-//! out in silence.
+//! No link is followed below a home or a path, nothing but regular files is opened, and what cannot be read or is too large
+//! is listed. A JSON file that is larger than that is taken for something else.
 
 use std::fs::File;
 use std::io::{self, Read as _};
@@ -12,7 +12,7 @@ use rustix::fs::{Mode, OFlags};
 use serde::Serialize;
 use walkdir::WalkDir;
 
-use crate::{Credential, FingerprintKey, Format, Found, Place};
+use crate::{Credential, FingerprintKey, Format, Found, Place, shown};
 
 /// The largest file that is read, in bytes.
 pub const MAX_FILE_BYTES: u64 = 1024 * 1024;
@@ -63,7 +63,8 @@ pub struct Scanned {
 pub struct Problem {
     /// Why.
     pub kind: ProblemKind,
-    /// What.
+    /// What; in JSON as text, whatever bytes it is made of.
+    #[serde(serialize_with = "crate::shown::path")]
     pub file: PathBuf,
     /// The reason in words; nothing of what the file says.
     pub message: String,
@@ -109,6 +110,10 @@ impl<'k> Scan<'k> {
         }
         for place in PLACES {
             let path = home.join(place);
+            if let Some(link) = linked(home, Path::new(place)) {
+                self.problem(ProblemKind::Link, &link, LINK);
+                continue;
+            }
             match std::fs::symlink_metadata(&path) {
                 Ok(found) if found.is_dir() => self.below(&path),
                 Ok(_) => self.file(&path),
@@ -150,6 +155,10 @@ impl<'k> Scan<'k> {
                     }
                 }
                 Ok(entry) if Format::of(entry.path()).is_some() => self.file(entry.path()),
+                Ok(entry) if entry.file_name().to_str().is_none() => {
+                    let message = "has a name that is no text: rename it, and look again";
+                    self.problem(ProblemKind::Unreadable, entry.path(), message);
+                }
                 Ok(_) => {}
                 Err(error) => {
                     let path = error.path().unwrap_or(folder).to_owned();
@@ -175,8 +184,7 @@ impl<'k> Scan<'k> {
                 };
             }
             Err(error) if error.raw_os_error() == Some(LOOP) => {
-                let message = "is a link, which is not followed: name what it points to";
-                return self.problem(ProblemKind::Link, path, message);
+                return self.problem(ProblemKind::Link, path, LINK);
             }
             Err(error) => return self.failed(path, &error),
         };
@@ -193,6 +201,9 @@ impl<'k> Scan<'k> {
 
     fn credential(&self, path: &Path, uid: u32, mode: u32, found: Found) -> Credential {
         let Found { kind, name, principal, reach, standing, privileged, secret } = found;
+        // Whatever a format took for a name or an address: a secret that stands in the wrong field is not shown.
+        let (name, reach) = (shown::name(&name), shown::address(&reach));
+        let principal = principal.as_deref().map(shown::name);
         Credential {
             kind,
             place: Place { file: path.to_owned(), name, uid, mode },
@@ -218,6 +229,17 @@ impl<'k> Scan<'k> {
         let (file, message) = (file.to_owned(), message.to_owned());
         self.scanned.problems.push(Problem { kind, file, message });
     }
+}
+
+/// What is said of a link.
+const LINK: &str = "is a link, which is not followed: name what it points to";
+
+/// The folder on the way from `home` to a place in it that is a link, if there is one.
+fn linked(home: &Path, place: &Path) -> Option<PathBuf> {
+    let above = place.ancestors().skip(1).filter(|above| !above.as_os_str().is_empty());
+    above
+        .map(|above| home.join(above))
+        .find(|path| std::fs::symlink_metadata(path).is_ok_and(|found| found.is_symlink()))
 }
 
 /// `ELOOP`: what opening a link says that is not to be followed.

@@ -136,7 +136,7 @@ impl Store {
         key: &str,
         now: Timestamp,
     ) -> Result<Option<Kept>, Failure> {
-        let found = self.reader.kept(kind, Some(key)).await?;
+        let found = self.reader.kept(kind, Some(key), 1).await?;
         Ok(found.into_iter().find(|row| row.until > now))
     }
 
@@ -145,7 +145,21 @@ impl Store {
     /// # Errors
     /// The store cannot be read.
     pub async fn all_kept(&self, kind: &str, now: Timestamp) -> Result<Vec<Kept>, Failure> {
-        let mut found = self.reader.kept(kind, None).await?;
+        self.first_kept(kind, MAX_KEPT_LISTED, now).await
+    }
+
+    /// The first so many rows of a kind by key, of which those that have ended by `now` are left out; at most
+    /// [`MAX_KEPT_LISTED`].
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub async fn first_kept(
+        &self,
+        kind: &str,
+        limit: usize,
+        now: Timestamp,
+    ) -> Result<Vec<Kept>, Failure> {
+        let mut found = self.reader.kept(kind, None, limit.min(MAX_KEPT_LISTED)).await?;
         found.retain(|row| row.until > now);
         Ok(found)
     }

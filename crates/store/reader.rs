@@ -51,7 +51,13 @@ pub(crate) trait Reader: Debug + Send + Sync {
     fn hashes(&self, from: u64, limit: usize) -> BoxFuture<'_, Result<Vec<Hash>, LogError>>;
     fn checkpoint(&self) -> BoxFuture<'_, Result<Option<StoredCheckpoint>, LogError>>;
     fn authorities(&self) -> BoxFuture<'_, Result<Vec<AuthorityRecord>, Failure>>;
-    fn kept(&self, kind: &str, key: Option<&str>) -> BoxFuture<'_, Result<Vec<Kept>, Failure>>;
+    /// By their keys, the first so many.
+    fn kept(
+        &self,
+        kind: &str,
+        key: Option<&str>,
+        limit: usize,
+    ) -> BoxFuture<'_, Result<Vec<Kept>, Failure>>;
     fn open_ids(
         &self,
         query: OpenQuery,

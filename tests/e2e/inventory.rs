@@ -1,7 +1,9 @@
 //! The inventory of stored credentials over homes with every kind of file: what stands there, who shares it, what could take
 //! its place; and no secret in anything that is written.
 
+use std::ffi::OsStr;
 use std::fs;
+use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
 
@@ -244,4 +246,41 @@ async fn an_inventory_fails_a_job_and_feeds_a_collector() {
 
 fn read(path: &Path) -> String {
     fs::read_to_string(path).expect("a file")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_secret_in_the_wrong_field_is_not_shown_and_a_path_may_have_any_bytes() {
+    let homes = Homes::new();
+    homes.write(
+        "bob/.git-credentials",
+        &format!(
+            "https://ghp_{CANARY}:x-oauth-basic@git.example.org\nhttps://ghp_{CANARY}@git.example.net\n"
+        ),
+    );
+    homes.write(
+        "src/.pypirc",
+        &format!(
+            "[own]\nrepository = https://alice:{CANARY}@index.example.org\npassword = {CANARY}\n"
+        ),
+    );
+    homes.write(
+        "src/odd/.env",
+        &format!(
+            "https://u:{CANARY}@h/?key=AIza{CANARY}\nDATABASE_URL=postgres://app:{CANARY}@db.example.org/app\n"
+        ),
+    );
+    let odd = homes.path("src").join(OsStr::from_bytes(b"\xff"));
+    fs::create_dir_all(&odd).expect("a folder");
+    fs::write(odd.join(".env"), "API_TOKEN=x1y2z3\n").expect("a file");
+    symlink(homes.path("src"), homes.path("alice/.docker")).expect("a linked folder");
+    // Whether a secret is in what was said is looked at wherever the command runs.
+    let report = homes.json(&[]).await;
+    let all = report["credentials"].as_array().expect("credentials");
+    let of = |part: &str| {
+        all.iter().filter(|one| one["place"]["file"].as_str().unwrap().contains(part)).count()
+    };
+    assert_eq!((of(".git-credentials"), of("src/odd/.env"), of("\u{fffd}/.env")), (2, 1, 1));
+    let problems = report["problems"].as_array().expect("problems").iter();
+    let linked: Vec<&str> = problems.filter_map(|one| one["file"].as_str()).collect();
+    assert_eq!(linked, [homes.path("alice/.docker").to_str().unwrap()], "{report}");
 }

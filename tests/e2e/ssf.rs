@@ -286,15 +286,24 @@ async fn what_is_not_taken_comes_again_over_a_restart_and_what_is_refused_is_put
         (listed[0]["waiting"] == 0 && listed[0]["failed"] == 0).then_some(())
     })
     .await;
-    // A receiver that cannot read a SET is not sent it again, and holds up nothing behind it.
-    receiver.answers(400, r#"{"err":"invalid_audience","description":"not mine"}"#);
+    // What may be put right is tried again.
+    receiver.answers(400, r#"{"err":"invalid_key","description":"not known yet"}"#);
     operator.kill(&["trust-domain"]).await;
+    let listed = until("the failure", async || {
+        let listed = operator.json(&["ssf", "status"]).await;
+        (listed[0]["failed"].as_u64() > Some(0)).then_some(listed)
+    })
+    .await;
+    assert_eq!(listed[0]["failure"], "refused with `invalid_key`", "{listed}");
+    assert_eq!(listed[0]["aside"], json!([]), "{listed}");
+    // A receiver that cannot read a SET is not sent it again, and holds up nothing behind it.
+    receiver.answers(400, r#"{"err":"invalid_request","description":"what is this?"}"#);
     let listed = until("what was put aside", async || {
         let listed = operator.json(&["ssf", "status"]).await;
         (listed[0]["aside"].as_array()?.len() == 2).then_some(listed)
     })
     .await;
-    assert_eq!(listed[0]["aside"][0]["failure"], "invalid_audience", "{listed}");
+    assert_eq!(listed[0]["aside"][0]["failure"], "invalid_request", "{listed}");
     assert_eq!(listed[0]["waiting"], 0, "{listed}");
     receiver.answers(202, "");
     operator.run(&["ssf", "verify", "crm", "--state", "4711"]).await.succeeded();
@@ -381,8 +390,11 @@ async fn a_receiver_fetches_acknowledges_and_refuses() {
         Call::json(&url, &json!({ "returnImmediately": true })).bearer(OTHER_BEARER),
         Call::json(&format!("{}/ssf/poll/other", place.issuer_url), &json!({})).bearer(BEARER),
     ] {
-        assert_eq!(http.send(call).await.expect(400).json()["err"], "authentication_failed");
+        let answer = http.send(call).await.expect(401);
+        assert_eq!(answer.headers["www-authenticate"], "Bearer", "{answer:?}");
     }
+    // Where nothing waits, the answer comes before the edge ends the request.
+    assert_eq!(poll(json!({})).await.expect(200).json(), nothing);
     for bad in ["[]", "{\"ack\":1}", "{\"maxEvents\":-1}", "{\"ack\":[],\"ack\":[]}"] {
         let call = Call::post(&url, "application/json", bad).bearer(BEARER);
         assert_eq!(http.send(call).await.expect(400).json()["err"], "invalid_request", "{bad}");
@@ -579,7 +591,10 @@ async fn what_is_not_believed_of_a_transmitter_is_refused_with_the_codes_of_the_
 async fn the_word_of_a_transmitter_stops_a_person_and_one_token_and_nobody_beyond_its_patterns() {
     let more = format!(
         "persons = [\"corp\"]\n[[oidc_issuers]]\nname = \"corp\"\nenvironment = \"production\"\nissuer = \"{IDP}\"\n\
-         audiences = [\"marque\"]\njwks_file = \"idp.json\""
+         audiences = [\"marque\"]\njwks_file = \"idp.json\"\n\
+         [[ssf_streams]]\nname = \"all\"\naudience = \"{AUDIENCE}\"\ndelivery = \"poll\"\nsecret_file = \"bearer\"\n\
+         [[ssf_streams]]\nname = \"few\"\naudience = \"{AUDIENCE}\"\ndelivery = \"poll\"\nsecret_file = \"bearer\"\n\
+         agents = [\"spiffe://{PRODUCTION}/agent/other/*\"]"
     );
     let Some(idp) = Idp::start(&more).await else { return };
     let agent = Client::start(&idp.daemon, ROTATOR).await;
@@ -600,6 +615,24 @@ async fn the_word_of_a_transmitter_stops_a_person_and_one_token_and_nobody_beyon
     assert_eq!(about("3", user).await, Some(1));
     assert!(idp.kills().await.to_string().contains("corp:248289"), "{}", idp.kills().await);
     assert!(resource.is_active(&token).await);
+    // Who it is, is told to the stream that hears of everything, and to no other.
+    let poll = async |stream: &str| {
+        let url = idp.url.replace("/ssf/events/idp", &format!("/ssf/poll/{stream}"));
+        let call = Call::json(&url, &json!({ "returnImmediately": true })).bearer(BEARER);
+        idp.send(call).await.expect(200).json()["sets"].clone()
+    };
+    until("the end of the person's session", async || {
+        let sets = poll("all").await;
+        let told = sets.as_object()?.values().filter_map(Value::as_str).map(claims);
+        find(&told.collect::<Vec<_>>(), "session-revoked", &person(IDP))
+    })
+    .await;
+    until("streams that are served", async || {
+        let listed = idp.daemon.operator(PRODUCTION).json(&["ssf", "status"]).await;
+        listed.as_array()?.iter().all(|one| one["behind"] == 0).then_some(())
+    })
+    .await;
+    assert_eq!(poll("few").await, json!({}));
     let own =
         |jti: &Value| json!({ "format": "jwt_id", "iss": agent.place.issuer_url, "jti": jti });
     assert_eq!(about("4", own(&json!("tok_unknown"))).await, Some(1));

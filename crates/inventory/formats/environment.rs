@@ -4,35 +4,28 @@ use std::sync::OnceLock;
 
 use regex::Regex;
 
+use crate::shown::{BEGINNINGS, has_password};
 use crate::{Found, Kind, Secret, Standing, looks_privileged};
 
-/// What secrets of services that are widely used begin with.
-const BEGINNINGS: [&str; 14] = [
-    "AKIA",
-    "ghp_",
-    "gho_",
-    "ghs_",
-    "github_pat_",
-    "glpat-",
-    "xoxb-",
-    "xoxp-",
-    "sk_live_",
-    "sk-",
-    "npm_",
-    "pypi-",
-    "AIza",
-    "-----BEGIN ",
-];
-
-/// `NAME=VALUE` by the line, with `export` before it or without.
+/// `NAME=VALUE` by the line, with `export` before it or without. A value that begins a block of PEM goes to its end.
 pub(super) fn variables(text: &str) -> Vec<Found> {
-    let variable = |line: &str| {
+    let mut all = Vec::new();
+    let mut lines = text.lines();
+    while let Some(line) = lines.next() {
         let line = line.trim();
         let line = line.strip_prefix("export ").unwrap_or(line);
-        let (name, value) = line.split_once('=').filter(|_| !line.starts_with('#'))?;
-        secret(name.trim(), value.trim())
-    };
-    text.lines().filter_map(variable).collect()
+        let Some((name, value)) = line.split_once('=').filter(|_| !line.starts_with('#')) else {
+            continue;
+        };
+        let mut value = value.trim().to_owned();
+        while value.contains("-----BEGIN ") && !value.contains("-----END ") {
+            let Some(next) = lines.next() else { break };
+            value.push('\n');
+            value.push_str(next.trim());
+        }
+        all.extend(secret(name.trim(), &value));
+    }
+    all
 }
 
 /// The secret that a variable holds in clear text, if it does.
@@ -42,7 +35,8 @@ pub(super) fn secret(name: &str, value: &str) -> Option<Found> {
     let is_reference =
         value.starts_with('$') || value.contains("${{") || value.starts_with("op://");
     let is_word = matches!(value.to_ascii_lowercase().as_str(), "" | "true" | "false" | "changeme");
-    if is_reference || is_word || !(is_known || is_secret(name)) {
+    let is_secret = is_known || is_secret(name) || has_password(value);
+    if is_reference || is_word || !is_secret || !is_variable(name) {
         return None;
     }
     Some(Found {
@@ -54,6 +48,14 @@ pub(super) fn secret(name: &str, value: &str) -> Option<Found> {
         privileged: looks_privileged(&name.replace('_', "-")),
         secret: Some(Secret::new(value)),
     })
+}
+
+/// Whether it is a name of a variable at all (POSIX.1-2017 section 8.1), and no part of a value that is shown then.
+fn is_variable(name: &str) -> bool {
+    let word = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
+    !name.is_empty()
+        && name.bytes().all(word)
+        && !name.starts_with(|first: char| first.is_ascii_digit())
 }
 
 /// Whether a variable's name says that it is a secret.

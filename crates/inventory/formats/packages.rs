@@ -6,6 +6,11 @@ use super::{Section, text};
 use crate::{Found, Kind, Secret, Standing, looks_privileged};
 
 fn login(kind: Kind, name: &str, reach: String, user: Option<&str>, secret: &str) -> Found {
+    // Some services take a token for the name, with a word of no meaning for the password.
+    let (user, secret) = match (user, secret) {
+        (Some(token), "" | "x-oauth-basic" | "x-oauth") => (None, token),
+        other => other,
+    };
     Found {
         kind,
         name: name.to_owned(),
@@ -46,11 +51,11 @@ pub(super) fn netrc(text: &str) -> Vec<Found> {
     all
 }
 
-/// URLs with a name and a password.
+/// URLs with a name and a password, or with a token alone.
 pub(super) fn git(text: &str) -> Vec<Found> {
     let credential = |line: &str| {
         let (login, host) = line.trim().split_once("://")?.1.rsplit_once('@')?;
-        let (user, secret) = login.split_once(':')?;
+        let (user, secret) = login.split_once(':').unwrap_or((login, ""));
         let host = host.split('/').next().unwrap_or_default();
         let reach = format!("host:{host}");
         Some(self::login(Kind::NetrcPassword, host, reach, Some(user), secret))

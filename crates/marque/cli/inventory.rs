@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
@@ -198,8 +199,18 @@ fn write_metrics(file: &Path, report: &Report, now: i64) -> Result<(), Failure> 
     let mut name = file.file_name().unwrap_or_default().to_owned();
     name.push(".new");
     let new = file.with_file_name(name);
-    let written = fs::write(&new, metrics(report, now)).and_then(|()| fs::rename(&new, file));
-    written.map_err(|error| Failure::because(format!("cannot write `{}`", file.display()), &error))
+    let written = || {
+        // What a run that was stopped left there, or a link that somebody put there, is not written through.
+        match fs::remove_file(&new) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        let mut draft = fs::File::options().write(true).create_new(true).open(&new)?;
+        draft.write_all(metrics(report, now).as_bytes())?;
+        fs::rename(&new, file)
+    };
+    written()
+        .map_err(|error| Failure::because(format!("cannot write `{}`", file.display()), &error))
 }
 
 fn metrics(report: &Report, now: i64) -> String {

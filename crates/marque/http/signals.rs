@@ -1,7 +1,8 @@
 //! Shared signals at the edge: SETs that are pushed to us (RFC 8935), those that receivers fetch (RFC 8936), and the
 //! metadata of a transmitter (SSF 1.0 section 7.1).
 //!
-//! A refusal has the form and the status that the RFCs give it: 400, and a JSON object with `err`. Absent: what a SET says.
+//! A refusal has the form and the status that the RFCs give it: 400, and a JSON object with `err`; and 401 for a receiver
+//! that nobody knows. Absent: what a SET says.
 
 use axum::{
     Json,
@@ -21,6 +22,8 @@ use crate::ssf::{
     CONFIGURATION_PATH, EVENTS_PATH, MAX_POLL_BYTES, POLL_PATH, PollRequest, ReceiveError,
 };
 
+/// How long a transmitter waits that stopped too many.
+const RETRY_AFTER_TOO_MANY_S: u64 = 60;
 /// How long a transmitter waits where we are not able to keep what it says.
 const RETRY_AFTER_S: u64 = 5;
 
@@ -88,8 +91,19 @@ async fn poll(
     };
     match signals.poll(&name, bearer(&headers), &request).await {
         Ok(answer) => Json(answer).into_response(),
+        Err(ReceiveError::Unauthenticated) => unauthenticated(),
         Err(error) => not_taken(&error),
     }
+}
+
+/// RFC 8936 has no code for it: that is for HTTP to say (RFC 6750 section 3).
+fn unauthenticated() -> Response {
+    tracing::info!("somebody who is not known asks for shared signals");
+    let title = "no stream of this name that is fetched has this bearer token";
+    let mut response = problem::plain(StatusCode::UNAUTHORIZED, title);
+    let challenge = HeaderValue::from_static("Bearer");
+    response.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);
+    response
 }
 
 fn nothing() -> Response {
@@ -104,17 +118,25 @@ fn not_taken(error: &ReceiveError) -> Response {
     let told = error as &dyn std::error::Error;
     let Some(code) = error.code() else {
         tracing::error!(error = told, "a shared signal was not taken");
-        let title = "it could not be kept; send it again";
+        let (title, wait) = match error {
+            ReceiveError::TooMany(_) => {
+                ("too many were stopped; send it again", RETRY_AFTER_TOO_MANY_S)
+            }
+            _ => ("it could not be kept; send it again", RETRY_AFTER_S),
+        };
         let mut response =
             problem::coded(StatusCode::SERVICE_UNAVAILABLE, "temporarily_unavailable", title);
-        response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(RETRY_AFTER_S));
+        response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(wait));
         return response;
     };
     tracing::info!(error = told, "a shared signal was refused");
     let description = match error {
         // Which rule of ours is broken says nothing about anybody else.
         ReceiveError::Refused(why) => why.to_string(),
-        ReceiveError::Unauthenticated | ReceiveError::StaleKeys | ReceiveError::Unavailable(_) => {
+        ReceiveError::Unauthenticated
+        | ReceiveError::StaleKeys
+        | ReceiveError::TooMany(_)
+        | ReceiveError::Unavailable(_) => {
             "no transmitter or receiver of this name has this bearer token".to_owned()
         }
     };

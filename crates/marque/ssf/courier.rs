@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::outbox::{Aside, CURSORS, Waiting, waiting};
 use super::push::NotTaken;
+use super::told::{Part, Told};
 use super::{SignalError, Signals, Stream};
 use crate::cursor::{Cursor, pause, turn_from_end};
 use crate::outgoing::Destination;
@@ -21,8 +22,12 @@ use crate::outgoing::Destination;
 const LEAVES: usize = 256;
 /// From how many SETs on what was found is kept before more is looked for.
 const KEPT_AT_ONCE: usize = 256;
-/// How many SETs are pushed before it is written down that they were.
+/// How many SETs are pushed before it is written down that they were, and more is looked for.
 const PUSHED_AT_ONCE: usize = 16;
+/// From how many waiting SETs on no leaf is taken up: what is behind stays in the log until there is room.
+const MOST_WAITING: usize = 512;
+/// For how long a leaf that cannot be told is tried again before it is put aside.
+const TRIED_FOR: Duration = Duration::from_mins(1);
 /// The longest pause between two tries.
 const LONGEST_PAUSE: Duration = Duration::from_mins(1);
 /// How often a log that another replica writes is looked at.
@@ -43,6 +48,27 @@ struct Courier {
     holder: String,
     /// What was taken, and could not be written down as that yet.
     taken: BTreeSet<String>,
+    /// Whether the last step delivered, so that it is the log's turn.
+    has_delivered: bool,
+    /// The leaf that cannot be told, and since when.
+    stuck: Option<(u64, Timestamp)>,
+}
+
+impl Courier {
+    fn new(holder: String) -> Self {
+        Self { holder, taken: BTreeSet::new(), has_delivered: false, stuck: None }
+    }
+
+    /// Whether a leaf that cannot be told once more was tried for long enough.
+    fn gives_up(&mut self, leaf: u64, now: Timestamp) -> bool {
+        match self.stuck.filter(|(stuck, _)| *stuck == leaf) {
+            Some((_, since)) => now >= since + TRIED_FOR,
+            None => {
+                self.stuck = Some((leaf, now));
+                false
+            }
+        }
+    }
 }
 
 impl Signals {
@@ -71,7 +97,7 @@ impl Signals {
             tracing::error!(stream = name, "no randomness: the stream is not served");
             return;
         }
-        let mut courier = Courier { holder: hex::encode(holder), taken: BTreeSet::new() };
+        let mut courier = Courier::new(hex::encode(holder));
         let mut grown = self.store.changed();
         loop {
             let pause = match self.step(stream, &mut courier).await {
@@ -95,21 +121,36 @@ impl Signals {
         }
     }
 
+    /// What waits is delivered first, then it is the log's turn, and so on: neither waits for the other to come to its end.
     async fn step(&self, stream: &Stream, courier: &mut Courier) -> Result<Step, SignalError> {
         let now = self.clock.now();
         let name = stream.settings.name();
         let found = turn_from_end(&self.store, (CURSORS, name), &courier.holder, now).await?;
         let Some((row, cursor)) = found else { return Ok(Step::Nothing) };
+        let pause = cursor.retry_at.filter(|at| *at > now);
+        let destination = stream.delivery.destination.as_ref().filter(|_| pause.is_none());
+        let has_delivered = std::mem::take(&mut courier.has_delivered);
+        if let Some(destination) = destination.filter(|_| !has_delivered) {
+            let waiting = waiting(&self.store, name, PUSHED_AT_ONCE, now).await?;
+            if !waiting.is_empty() {
+                courier.has_delivered = true;
+                return self.deliver((stream, destination), &row, cursor, (courier, waiting)).await;
+            }
+        }
         let leaves = self.store.leaves(cursor.next, LEAVES).await;
         let leaves = leaves.map_err(SignalError::unavailable)?;
-        if !leaves.is_empty() {
-            return self.take_up(stream, &row, cursor, &leaves).await;
+        if !leaves.is_empty() && self.has_room(name, now).await? {
+            return self.take_up(stream, &row, cursor, (courier, &leaves)).await;
         }
-        let Some(destination) = &stream.delivery.destination else { return Ok(Step::Nothing) };
-        match cursor.retry_at.filter(|at| *at > now) {
-            Some(at) => Ok(Step::Until(at)),
-            None => self.deliver((stream, destination), &row, cursor, courier).await,
-        }
+        Ok(match pause {
+            Some(at) => Step::Until(at),
+            None if has_delivered && destination.is_some() => Step::More,
+            None => Step::Nothing,
+        })
+    }
+
+    async fn has_room(&self, stream: &str, now: Timestamp) -> Result<bool, SignalError> {
+        Ok(waiting(&self.store, stream, MOST_WAITING, now).await?.len() < MOST_WAITING)
     }
 
     /// Keeps what leaves come to, together with how far that goes.
@@ -118,47 +159,64 @@ impl Signals {
         stream: &Stream,
         row: &Kept,
         mut cursor: Cursor,
-        leaves: &[Leaf],
+        (courier, leaves): (&mut Courier, &[Leaf]),
     ) -> Result<Step, SignalError> {
+        let (name, now) = (stream.settings.name(), self.clock.now());
+        let is_news = Part::is_news(cursor.within.as_deref());
         let mut changes: Vec<KeptChange> = Vec::new();
-        for leaf in leaves {
-            let told = self.told(stream, leaf, cursor.within.as_deref()).await?;
+        for (nth, leaf) in leaves.iter().enumerate() {
+            let told = match self.told(stream, leaf, cursor.within.as_deref()).await {
+                Ok(told) => told,
+                // What is before it is kept first.
+                Err(_) if nth > 0 => break,
+                Err(error) if courier.gives_up(leaf.seq(), now) => {
+                    let error = &error as &dyn std::error::Error;
+                    tracing::error!(
+                        error,
+                        stream = name,
+                        leaf = leaf.seq(),
+                        "a leaf was put aside"
+                    );
+                    changes.push(Aside::unreadable(leaf.seq(), now).row(name)?);
+                    Told::default()
+                }
+                Err(error) => return Err(error),
+            };
             let part = cursor.within.take().unwrap_or_default();
             for (place, claims) in told.sets.into_iter().enumerate() {
                 let waiting = Waiting { leaf: Some(leaf.seq()), claims };
                 let at = (leaf.seq(), part.as_str(), place);
-                changes.push(waiting.row(stream.settings.name(), at, self.clock.now())?);
+                changes.push(waiting.row(name, at, now)?);
             }
-            cursor.within = told.after.map(|after| after.as_str().to_owned());
+            cursor.within = told.next.map(|next| next.as_str().to_owned());
             cursor.next = if cursor.within.is_some() { leaf.seq() } else { leaf.seq() + 1 };
             if cursor.within.is_some() || changes.len() >= KEPT_AT_ONCE {
                 break;
             }
         }
-        if !changes.is_empty() {
+        if is_news && !changes.is_empty() {
             // What is new does not wait for the end of a pause.
             cursor.retry_at = None;
         }
         changes.push(row.replaced_by(&cursor, FOR_GOOD)?);
-        let kept = self.store.keep(changes).await?;
-        Ok(if kept { Step::More } else { Step::Nothing })
+        if self.store.keep(changes).await? {
+            courier.stuck = None;
+            return Ok(Step::More);
+        }
+        Ok(Step::Nothing)
     }
 
-    /// Pushes what has waited longest.
+    /// Pushes what has waited longest. The log is looked at before a pause.
     async fn deliver(
         &self,
         (stream, destination): (&Stream, &Destination),
         row: &Kept,
         mut cursor: Cursor,
-        courier: &mut Courier,
+        (courier, waiting): (&mut Courier, Vec<(Kept, Waiting)>),
     ) -> Result<Step, SignalError> {
         let name = stream.settings.name();
-        let waiting = waiting(&self.store, name, self.clock.now()).await?;
-        if waiting.is_empty() {
-            return Ok(Step::Nothing);
-        }
         let (mut changes, mut failed) = (Vec::new(), None);
-        for (found, Waiting { leaf, claims }) in waiting.into_iter().take(PUSHED_AT_ONCE) {
+        for (found, Waiting { leaf, claims }) in waiting {
             let jti = claims.jti().to_owned();
             if !courier.taken.contains(&jti) {
                 match self.push(stream, destination, &claims).await {
@@ -178,21 +236,35 @@ impl Signals {
             }
             changes.push(found.taken_away());
         }
-        let step = match failed {
-            Some(failure) => {
-                cursor.failed = cursor.failed.saturating_add(1);
-                tracing::warn!(stream = name, failure, tries = cursor.failed, "not taken");
-                let at = self.clock.now() + pause(cursor.failed, LONGEST_PAUSE);
-                (cursor.retry_at, cursor.failure) = (Some(at), Some(failure));
-                Step::Until(at)
-            }
-            None => Step::More,
-        };
+        if let Some(failure) = failed {
+            cursor.failed = cursor.failed.saturating_add(1);
+            tracing::warn!(stream = name, failure, tries = cursor.failed, "not taken");
+            let at = self.clock.now() + pause(cursor.failed, LONGEST_PAUSE);
+            (cursor.retry_at, cursor.failure) = (Some(at), Some(failure));
+        }
         changes.push(row.replaced_by(&cursor, FOR_GOOD)?);
         if self.store.keep(changes).await? {
             courier.taken.clear();
-            return Ok(step);
+            return Ok(Step::More);
         }
         Ok(Step::Nothing)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use marque_testkit::START;
+
+    use super::*;
+
+    #[test]
+    fn a_leaf_that_cannot_be_told_is_given_up_after_a_minute_and_no_other_with_it() {
+        let mut courier = Courier::new("a".to_owned());
+        let after = |seconds| START + Duration::from_secs(seconds);
+        for (leaf, seconds, expected) in
+            [(7, 0, false), (7, 59, false), (7, 60, true), (8, 61, false), (8, 121, true)]
+        {
+            assert_eq!(courier.gives_up(leaf, after(seconds)), expected, "{leaf} {seconds}");
+        }
     }
 }

@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::stops::Stop;
-use super::told::Told;
+use super::told::{Part, Told};
 use super::{Signals, Stream};
 
 /// How long a leaf may take before nobody waits for it.
@@ -101,14 +101,15 @@ impl Signals {
     async fn send_at_once(&self, stream: &Stream, stop: &Stop) {
         let name = stream.settings.name();
         tracing::warn!(stream = name, "a kill is not in the log; its receivers are told at once");
-        let mut after = None;
+        let mut part = Part::Named;
         loop {
-            match self.told_of_stop(stream, stop, after).await {
-                Ok(Told { sets, after: next }) => {
-                    if !self.push_all(stream, &sets).await || next.is_none() {
+            match self.told_of_stop(stream, stop, part).await {
+                Ok(Told { sets, next }) => {
+                    if !self.push_all(stream, &sets).await {
                         return;
                     }
-                    after = next;
+                    let Some(next) = next else { return };
+                    part = next;
                 }
                 Err(error) => {
                     let error = &error as &dyn std::error::Error;

@@ -24,7 +24,7 @@ pub(super) struct Waiting {
     pub(super) claims: SetClaims,
 }
 
-/// A SET that its receiver refused.
+/// A SET that its receiver refused, or a leaf that cannot be told.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Aside {
@@ -32,7 +32,7 @@ pub(super) struct Aside {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) leaf: Option<u64>,
     pub(super) at: Timestamp,
-    /// The code that it answered.
+    /// The code that it answered, or why nothing could be sent.
     pub(super) failure: String,
 }
 
@@ -51,19 +51,26 @@ impl Waiting {
 }
 
 impl Aside {
+    /// A leaf of which nobody can say what it comes to.
+    pub(super) fn unreadable(seq: u64, now: Timestamp) -> Self {
+        let (jti, failure) = (format!("leaf-{seq}"), "unreadable".to_owned());
+        Self { jti, leaf: Some(seq), at: now, failure }
+    }
+
     pub(super) fn row(&self, stream: &str) -> Result<KeptChange, Failure> {
         let key = format!("{}/{}", self.at, self.jti);
         KeptChange::new(&aside_kind(stream), &key, self, until(self.at, ASIDE))
     }
 }
 
-/// What waits, the oldest first.
+/// What waits, the oldest first: the first so many.
 pub(super) async fn waiting(
     store: &Store,
     stream: &str,
+    most: usize,
     now: Timestamp,
 ) -> Result<Vec<(Kept, Waiting)>, Failure> {
-    let rows = store.all_kept(&waiting_kind(stream), now).await?;
+    let rows = store.first_kept(&waiting_kind(stream), most, now).await?;
     rows.into_iter().map(|row| Ok((row.clone(), row.read()?))).collect()
 }
 

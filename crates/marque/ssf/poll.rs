@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use marque_audit::LogStore as _;
 use marque_jose::json::{Limits, StrictJsonError, parse_object};
 use marque_jose::present;
+use marque_store::MAX_KEPT_LISTED;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -18,8 +19,8 @@ use super::{SignalError, Signals, Stream, count_sent, known_code};
 pub(crate) const MAX_POLL_BYTES: usize = 64 * 1024;
 /// How many SETs one answer has at most.
 const MAX_SETS: usize = 100;
-/// How long an answer is waited for where nothing waits.
-const LONGEST_WAIT: Duration = Duration::from_secs(20);
+/// How long an answer is waited for where nothing waits: less than a request may take (`HttpLimits::request`).
+const LONGEST_WAIT: Duration = Duration::from_secs(10);
 /// How often is looked what other replicas have kept.
 const LOOK: Duration = Duration::from_millis(500);
 
@@ -94,7 +95,7 @@ impl Signals {
         let mut grown = self.store.changed();
         loop {
             let now = self.clock.now();
-            let waiting = waiting(&self.store, name, now).await;
+            let waiting = waiting(&self.store, name, most.saturating_add(1), now).await;
             let waiting = waiting.map_err(|error| unavailable(error.into()))?;
             let left = LONGEST_WAIT.saturating_sub(began.elapsed());
             let at_once = request.return_immediately || most == 0 || left.is_zero();
@@ -137,7 +138,9 @@ impl Signals {
         let now: Timestamp = self.clock.now();
         let name = stream.settings.name();
         let mut changes = Vec::new();
-        for (row, Waiting { leaf, claims }) in waiting(&self.store, name, now).await? {
+        for (row, Waiting { leaf, claims }) in
+            waiting(&self.store, name, MAX_KEPT_LISTED, now).await?
+        {
             let jti = claims.jti();
             if let Some(SetErr { err }) = request.set_errs.get(jti) {
                 let code = known_code(err);
@@ -153,5 +156,17 @@ impl Signals {
         // Where another poll said the same at the same time, nothing is left to do.
         self.store.keep(changes).await?;
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::http::HttpLimits;
+
+    #[test]
+    fn an_empty_answer_comes_before_the_edge_ends_the_request() {
+        let most = HttpLimits::default().request;
+        assert!(LONGEST_WAIT + Duration::from_secs(2) < most, "{LONGEST_WAIT:?} of {most:?}");
     }
 }

@@ -33,6 +33,9 @@ pub(super) enum NotTaken {
     /// The receiver refuses this very SET, now and later.
     #[error("refused with `{0}`")]
     Refused(&'static str),
+    /// The receiver refuses it for now: who we are to it, and our keys, may be put right.
+    #[error("refused with `{0}`")]
+    RefusedForNow(&'static str),
     /// It answered something else than that it has it.
     #[error("answered with status {0}")]
     Status(u16),
@@ -123,15 +126,49 @@ impl Signals {
     }
 }
 
-/// What a 400 means: some codes are about the SET, and some about who sends it, which may be put right.
+/// What a 400 means: some codes are about the SET, and some about who sends it, for whom, and under which key, all of which
+/// may be put right.
 fn refusal(body: &[u8]) -> NotTaken {
     let code = parse_object(body, &Limits::TOKEN).ok();
     let code = code.as_ref().and_then(|answer| answer.get("err")?.as_str()).map(known_code);
-    let about_us = [SetErrorCode::AuthenticationFailed, SetErrorCode::AccessDenied];
+    let about_us = [
+        SetErrorCode::InvalidKey,
+        SetErrorCode::InvalidIssuer,
+        SetErrorCode::InvalidAudience,
+        SetErrorCode::AuthenticationFailed,
+        SetErrorCode::AccessDenied,
+    ];
     match code {
-        Some(code) if !about_us.iter().any(|about_us| about_us.as_str() == code) => {
-            NotTaken::Refused(code)
+        Some(code) if about_us.iter().any(|about_us| about_us.as_str() == code) => {
+            NotTaken::RefusedForNow(code)
         }
-        Some(_) | None => NotTaken::Status(StatusCode::BAD_REQUEST.as_u16()),
+        Some(code) => NotTaken::Refused(code),
+        None => NotTaken::Status(StatusCode::BAD_REQUEST.as_u16()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_is_wrong_with_the_event_itself_is_refused_for_good() {
+        let of = |code: &str| refusal(format!("{{\"err\":\"{code}\"}}").as_bytes());
+        for code in [
+            "invalid_key",
+            "invalid_issuer",
+            "invalid_audience",
+            "authentication_failed",
+            "access_denied",
+        ] {
+            let error = of(code);
+            assert!(matches!(error, NotTaken::RefusedForNow(told) if told == code), "{error}");
+        }
+        for code in ["invalid_request", "something_else"] {
+            assert!(matches!(of(code), NotTaken::Refused(_)), "{code}");
+        }
+        for body in ["", "[]", "{}", "{\"err\":1}"] {
+            assert!(matches!(refusal(body.as_bytes()), NotTaken::Status(400)), "{body}");
+        }
     }
 }

@@ -18,7 +18,7 @@ use marque_ssf::{
 use marque_store::KeptChange;
 use serde::{Deserialize, Serialize};
 
-use super::stops::{is_stopped, order};
+use super::stops::{TooManyStops, admit, is_stopped, order};
 use super::{Signals, Transmitter, count_received};
 
 /// How far a transmitter's clock may differ from ours.
@@ -38,6 +38,9 @@ pub(crate) enum ReceiveError {
     /// The issuer's keys are too old to believe.
     #[error("the keys of the transmitter are missing or too old")]
     StaleKeys,
+    /// It would stop one more than its transmitter may.
+    #[error("the transmitter stops too many")]
+    TooMany(#[source] TooManyStops),
     /// It could not be kept; what it stops is stopped.
     #[error("the event could not be kept")]
     Unavailable(#[source] Box<dyn std::error::Error + Send + Sync>),
@@ -49,7 +52,7 @@ impl ReceiveError {
         match self {
             Self::Unauthenticated => Some(SetErrorCode::AuthenticationFailed),
             Self::Refused(error) => Some(error.code()),
-            Self::StaleKeys | Self::Unavailable(_) => None,
+            Self::StaleKeys | Self::TooMany(_) | Self::Unavailable(_) => None,
         }
     }
 }
@@ -77,6 +80,7 @@ impl Signals {
             match &taken {
                 Ok(result) => result,
                 Err(ReceiveError::Refused(_) | ReceiveError::Unauthenticated) => "refused",
+                Err(ReceiveError::TooMany(_)) => "too_many",
                 Err(ReceiveError::StaleKeys | ReceiveError::Unavailable(_)) => "unavailable",
             },
         );
@@ -152,8 +156,13 @@ impl Signals {
         now: Timestamp,
     ) -> Result<(), ReceiveError> {
         let (name, kind) = (transmitter.settings.name(), event.event.kind().as_str());
+        let actor = format!("ssf:{name}");
+        admit(&actor, &self.kills(), now).map_err(|limit| {
+            tracing::error!(transmitter = name, event = kind, ?scope, %limit, "nobody was stopped");
+            ReceiveError::TooMany(limit)
+        })?;
         tracing::warn!(transmitter = name, event = kind, ?scope, "a shared signal stops somebody");
-        let order = order(scope.clone(), format!("ssf:{name}"), &format!("{kind}, says {name}"));
+        let order = order(scope.clone(), actor, &format!("{kind}, says {name}"));
         let order = order.map_err(|error| ReceiveError::Unavailable(Box::new(error)))?;
         let stopped = self.store.kill(order, now).await;
         stopped.map(drop).map_err(|error| ReceiveError::Unavailable(Box::new(error)))

@@ -1,11 +1,19 @@
 //! Which stop a leaf or a kill tells of, and what it stops: the side of shared signals that knows the kill switch.
 
+use std::time::Duration;
+
 use jiff::Timestamp;
 use marque_audit::Event;
 use marque_exchange::{TokenRecord, is_live};
-use marque_intent::kill::{Kill, KillMode, KillScope, KillState, NewKill, StopPoint};
+use marque_intent::kill::{Kill, KillMode, KillRecord, KillScope, KillState, NewKill, StopPoint};
 use marque_intent::{Intent, Reason, TextTooLong};
 use serde_json::Value;
+
+/// How many kills of one transmitter may stand.
+const MOST_STANDING: usize = 1000;
+/// How many kills one transmitter may order within [`RATE_WINDOW`].
+const MOST_A_MINUTE: usize = 60;
+const RATE_WINDOW: Duration = Duration::from_mins(1);
 
 /// A kill by itself, without all others that stand.
 #[derive(Debug, Clone)]
@@ -53,6 +61,30 @@ impl Stop {
         Self { scope, mode, actor, at, none, alone }
     }
 
+    /// Whether this may end a token of a grant. Where it goes by the grant alone that says it; where it goes by tokens or who
+    /// holds them, they do.
+    pub(super) fn may_end_of(&self, intent: &Intent) -> bool {
+        match self.scope {
+            KillScope::Grant(_)
+            | KillScope::Task(_)
+            | KillScope::Session(_)
+            | KillScope::PlaybookVersion(_)
+            | KillScope::Playbook(_)
+            | KillScope::Tool(_)
+            | KillScope::Tenant(_) => {
+                self.alone.stops_grant(intent.grant(), StopPoint::Use).is_some()
+            }
+            KillScope::Credential(_)
+            | KillScope::Key(_)
+            | KillScope::Agent(_)
+            | KillScope::Build(_)
+            | KillScope::Delegator(_)
+            | KillScope::Sponsor(_)
+            | KillScope::TrustDomain
+            | KillScope::All => true,
+        }
+    }
+
     /// Whether this ends a token that would be live without any kill.
     pub(super) fn ends(&self, token: &TokenRecord, intent: &Intent) -> bool {
         is_live(token, intent, &self.none, self.at).is_ok()
@@ -69,6 +101,35 @@ pub(super) fn order(scope: KillScope, actor: String, reason: &str) -> Result<New
     Ok(NewKill { scope, mode, reason, actor, expires_at: None, hits: Default::default() })
 }
 
+/// Why a word stops nobody for now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum TooManyStops {
+    /// So many kills of one actor stand.
+    #[error("{MOST_STANDING} kills of this transmitter stand: lift some")]
+    Standing,
+    /// So many were ordered of late.
+    #[error("this transmitter stopped {MOST_A_MINUTE} within a minute")]
+    Rate,
+}
+
+/// Whether one more kill of an actor is within its limits.
+///
+/// # Errors
+/// The limit that is reached.
+pub(super) fn admit(actor: &str, state: &KillState, now: Timestamp) -> Result<(), TooManyStops> {
+    if state.kills.iter().filter(|kill| kill.actor == actor).count() >= MOST_STANDING {
+        return Err(TooManyStops::Standing);
+    }
+    let is_of_late = |record: &&KillRecord| match record {
+        KillRecord::Kill(kill) => kill.actor == actor && kill.at + RATE_WINDOW > now,
+        KillRecord::Lift(_) => false,
+    };
+    if state.history().iter().filter(is_of_late).count() >= MOST_A_MINUTE {
+        return Err(TooManyStops::Rate);
+    }
+    Ok(())
+}
+
 /// Whether all of it is stopped already, until somebody lifts that.
 pub(super) fn is_stopped(scope: &KillScope, state: &KillState) -> bool {
     state.kills.iter().any(|kill| {
@@ -77,4 +138,40 @@ pub(super) fn is_stopped(scope: &KillScope, state: &KillState) -> bool {
             && kill.mode.stops(StopPoint::Issue)
             && kill.mode.stops(StopPoint::Use)
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use marque_testkit::START;
+
+    use super::*;
+
+    const ACTOR: &str = "ssf:idp";
+
+    fn stopped(state: &mut KillState, times: usize, at: Timestamp) {
+        for _ in 0..times {
+            let order = order(KillScope::TrustDomain, ACTOR.to_owned(), "a test").unwrap();
+            *state = state.after(order, at);
+        }
+    }
+
+    #[test]
+    fn a_transmitter_stops_so_many_a_minute_and_so_many_in_all() {
+        let mut state = KillState::default();
+        stopped(&mut state, MOST_A_MINUTE - 1, START);
+        assert_eq!(admit(ACTOR, &state, START), Ok(()));
+        stopped(&mut state, 1, START);
+        assert_eq!(admit(ACTOR, &state, START), Err(TooManyStops::Rate));
+        assert_eq!(admit("ssf:other", &state, START), Ok(()));
+        let later = START + RATE_WINDOW;
+        assert_eq!(admit(ACTOR, &state, later), Ok(()));
+        // Lifting makes room for more to stand, and not for more within a minute.
+        let mut lifted = state.clone();
+        lifted.kills.clear();
+        assert_eq!(admit(ACTOR, &lifted, START), Err(TooManyStops::Rate));
+        if let Some(kill) = state.kills.first().cloned() {
+            state.kills = vec![kill; MOST_STANDING];
+        }
+        assert_eq!(admit(ACTOR, &state, later), Err(TooManyStops::Standing));
+    }
 }

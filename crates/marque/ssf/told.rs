@@ -27,8 +27,45 @@ const GRANTS: usize = 128;
 #[derive(Debug, Default)]
 pub(super) struct Told {
     pub(super) sets: Vec<SetClaims>,
-    /// After which grant to go on; nothing where it is all.
-    pub(super) after: Option<IntentId>,
+    /// Which part is next; nothing where it is all.
+    pub(super) next: Option<Part>,
+}
+
+/// A part of what a kill comes to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Part {
+    /// What it names itself.
+    Named,
+    /// Grants and tokens, from after a grant on.
+    Grants(Option<IntentId>),
+}
+
+/// How the part before the first grant is written. Rows of it come before those of the parts behind, which have ids.
+const FIRST_GRANTS: &str = "0";
+
+impl Part {
+    /// What a cursor says.
+    fn parse(text: Option<&str>) -> Self {
+        match text {
+            Some(FIRST_GRANTS) => Self::Grants(None),
+            Some(id) => id.parse().map_or(Self::Named, |id| Self::Grants(Some(id))),
+            None => Self::Named,
+        }
+    }
+
+    /// Whether nothing of grants was told before the part that a cursor names.
+    pub(super) fn is_news(text: Option<&str>) -> bool {
+        !matches!(Self::parse(text), Self::Grants(Some(_)))
+    }
+
+    /// As a cursor keeps it.
+    pub(super) fn as_str(&self) -> &str {
+        match self {
+            Self::Named => "",
+            Self::Grants(None) => FIRST_GRANTS,
+            Self::Grants(Some(id)) => id.as_str(),
+        }
+    }
 }
 
 /// Something that happened, as every SET about it says.
@@ -41,20 +78,17 @@ struct Occasion<'a> {
 }
 
 impl Signals {
-    /// What a leaf comes to for a stream, from after the grant that was told last.
+    /// What a leaf comes to for a stream, from the part that a cursor names.
     pub(super) async fn told(
         &self,
         stream: &Stream,
         leaf: &Leaf,
-        after: Option<&str>,
+        part: Option<&str>,
     ) -> Result<Told, SignalError> {
         let event = leaf.event();
         match event.kind {
             EventKind::Kill => match Stop::of_event(event, &self.kills()) {
-                Ok(stop) => {
-                    let after = after.and_then(|after| after.parse().ok());
-                    self.told_of_stop(stream, &stop, after).await
-                }
+                Ok(stop) => self.told_of_stop(stream, &stop, Part::parse(part)).await,
                 Err(error) => {
                     let error = &error as &dyn std::error::Error;
                     tracing::error!(error, leaf = leaf.seq(), "a kill in the log does not read");
@@ -70,12 +104,12 @@ impl Signals {
         }
     }
 
-    /// What a kill comes to: first what it names itself, then every grant and token that it ends.
+    /// What a kill comes to: first what it names itself, for which nothing is read, then every grant and token that it ends.
     pub(super) async fn told_of_stop(
         &self,
         stream: &Stream,
         stop: &Stop,
-        after: Option<IntentId>,
+        part: Part,
     ) -> Result<Told, SignalError> {
         let occasion = Occasion {
             stream,
@@ -84,9 +118,16 @@ impl Signals {
             reason: "stopped by the kill switch",
             at: stop.at,
         };
-        let mut sets = if after.is_none() { self.named(&occasion, stop) } else { Vec::new() };
-        let page = self.store.unended(after, GRANTS).await.map_err(SignalError::unavailable)?;
-        for intent in page.intents.iter().filter(|intent| is_wanted(stream, intent.agent())) {
+        let after = match part {
+            Part::Named => {
+                let next = stop.mode.stops(StopPoint::Use).then_some(Part::Grants(None));
+                return Ok(Told { sets: self.named(&occasion, stop), next });
+            }
+            Part::Grants(after) => after,
+        };
+        let (intents, last) = self.perhaps_ended(stop, after).await?;
+        let mut sets = Vec::new();
+        for intent in intents.iter().filter(|intent| stop.may_end_of(intent)) {
             if intent.uses().is_empty() {
                 continue;
             }
@@ -96,13 +137,29 @@ impl Signals {
                 tokens.iter().filter(|token| token.expires_at > stop.at).collect();
             let (ended, others): (Vec<_>, Vec<_>) =
                 open.into_iter().partition(|token| stop.ends(token, intent));
-            if !ended.is_empty() && others.is_empty() {
+            if !ended.is_empty() && others.is_empty() && is_wanted(stream, intent.agent()) {
                 sets.extend(self.of_grant(&occasion, intent));
             } else {
                 sets.extend(ended.into_iter().filter_map(|token| self.of_token(&occasion, token)));
             }
         }
-        Ok(Told { sets, after: page.last })
+        Ok(Told { sets, next: last.map(|last| Part::Grants(Some(last))) })
+    }
+
+    /// The grants of which a kill may end something, a part at a time, and the last one that was looked at. What derives
+    /// from a token is of the same grant, so that a kill of a token is about one.
+    async fn perhaps_ended(
+        &self,
+        stop: &Stop,
+        after: Option<IntentId>,
+    ) -> Result<(Vec<Intent>, Option<IntentId>), SignalError> {
+        if let KillScope::Credential(id) = &stop.scope {
+            let Ok(id) = id.as_str().parse::<TokenId>() else { return Ok((Vec::new(), None)) };
+            let found = self.store.tokens(vec![id]).await.map_err(SignalError::unavailable)?;
+            return Ok((found.into_iter().map(|(_, intent)| intent).collect(), None));
+        }
+        let page = self.store.unended(after, GRANTS).await.map_err(SignalError::unavailable)?;
+        Ok((page.intents, page.last))
     }
 
     /// What a kill says of whom it names, where that has a name elsewhere, too.
@@ -115,10 +172,13 @@ impl Signals {
             KillScope::TrustDomain | KillScope::All => {
                 (Subject::Uri(self.document.name().id().to_string()), true)
             }
-            KillScope::Delegator(person) => match self.person(person.as_str()) {
-                Some(person) => (person, false),
-                None => return Vec::new(),
-            },
+            // Who a person is, is for those alone who hear of everything.
+            KillScope::Delegator(person) if hears_of_all(occasion.stream) => {
+                match self.person(person.as_str()) {
+                    Some(person) => (person, false),
+                    None => return Vec::new(),
+                }
+            }
             _ => return Vec::new(),
         };
         let mut sets = Vec::new();
@@ -149,11 +209,11 @@ impl Signals {
         let id = event.intent.as_deref().and_then(|id| id.parse::<IntentId>().ok());
         let Some(id) = id else { return Ok(Told::default()) };
         let intent = self.store.find(&id).await.map_err(SignalError::unavailable)?;
-        let Some(intent) = intent.filter(|intent| is_wanted(stream, intent.agent())) else {
-            return Ok(Told::default());
-        };
+        let Some(intent) = intent else { return Ok(Told::default()) };
         let tokens = self.store.tokens_of(&id).await.map_err(SignalError::unavailable)?;
-        if !tokens.iter().any(|token| token.expires_at > event.time) {
+        let open: Vec<&TokenRecord> =
+            tokens.iter().filter(|token| token.expires_at > event.time).collect();
+        if open.is_empty() {
             return Ok(Told::default());
         }
         let reason = match event.kind {
@@ -163,7 +223,12 @@ impl Signals {
             _ => "the grant has ended",
         };
         let occasion = self.occasion(stream, leaf, reason);
-        Ok(Told { sets: self.of_grant(&occasion, &intent).into_iter().collect(), after: None })
+        let sets = if is_wanted(stream, intent.agent()) {
+            self.of_grant(&occasion, &intent).into_iter().collect()
+        } else {
+            open.into_iter().filter_map(|token| self.of_token(&occasion, token)).collect()
+        };
+        Ok(Told { sets, next: None })
     }
 
     /// One token that was revoked; each that derives from it has a leaf of its own.
@@ -172,9 +237,8 @@ impl Signals {
         let Some(id) = id else { return Ok(Told::default()) };
         let found = self.store.tokens(vec![id]).await.map_err(SignalError::unavailable)?;
         let occasion = self.occasion(stream, leaf, "the token was revoked");
-        let wanted = found.iter().filter(|(token, _)| is_wanted(stream, &token.client));
-        let sets = wanted.filter_map(|(token, _)| self.of_token(&occasion, token)).collect();
-        Ok(Told { sets, after: None })
+        let sets = found.iter().filter_map(|(token, _)| self.of_token(&occasion, token)).collect();
+        Ok(Told { sets, next: None })
     }
 
     fn occasion<'a>(&self, stream: &'a Stream, leaf: &Leaf, reason: &'static str) -> Occasion<'a> {
@@ -201,8 +265,10 @@ impl Signals {
         self.set(occasion, SsfTold::SessionRevoked, &Subject::Complex(parts), &event)
     }
 
+    /// A token is about who holds it, whoever the grant was given to.
     fn of_token(&self, occasion: &Occasion<'_>, token: &TokenRecord) -> Option<SetClaims> {
-        if !is_for(occasion.stream, &token.audiences) {
+        let stream = occasion.stream;
+        if !is_wanted(stream, &token.client) || !is_for(stream, &token.audiences) {
             return None;
         }
         let (iss, jti) = (self.issuer.as_str().to_owned(), token.id.as_str().to_owned());
@@ -261,6 +327,10 @@ fn is_wanted(stream: &Stream, agent: &SpiffeId) -> bool {
     wanted.is_empty() || wanted.iter().any(|pattern| pattern.matches(agent))
 }
 
+fn hears_of_all(stream: &Stream) -> bool {
+    stream.settings.agents().is_empty() && stream.settings.audiences().is_empty()
+}
+
 fn is_for(stream: &Stream, audiences: &[String]) -> bool {
     let wanted = stream.settings.audiences();
     wanted.is_empty() || audiences.iter().any(|audience| wanted.contains(audience))
@@ -273,5 +343,20 @@ fn initiator(actor: &str) -> InitiatingEntity {
         "spiffe" => InitiatingEntity::User,
         "policy" => InitiatingEntity::Policy,
         _ => InitiatingEntity::System,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_part_is_read_as_it_was_written_and_comes_in_the_order_of_telling() {
+        let id = "int_0000000000000000000000000a";
+        for part in [Part::Named, Part::Grants(None)] {
+            assert_eq!(Part::parse(Some(part.as_str()).filter(|text| !text.is_empty())), part);
+        }
+        assert_eq!(Part::parse(None), Part::Named);
+        assert!(Part::Named.as_str() < FIRST_GRANTS && FIRST_GRANTS < id);
     }
 }

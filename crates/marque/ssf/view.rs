@@ -4,6 +4,7 @@ use jiff::Timestamp;
 use marque_audit::LogStore as _;
 use marque_exchange::OidcKeys as _;
 use marque_ssf::{Event, Subject};
+use marque_store::MAX_KEPT_LISTED;
 use serde::{Deserialize, Serialize};
 
 use super::outbox::{Aside, CURSORS, Waiting, aside, waiting};
@@ -34,7 +35,7 @@ pub struct SignalView {
     pub peer: String,
     /// How many leaves of the log it has not looked at yet.
     pub behind: u64,
-    /// How many events wait for its receiver.
+    /// How many events wait for its receiver; a thousand are as good as more.
     pub waiting: u64,
     /// How often the next one was not taken so far.
     pub failed: u32,
@@ -51,13 +52,13 @@ pub struct SignalView {
 /// An event that a receiver refused.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AsideView {
-    /// The name of the event.
+    /// The name of the event; `leaf-<number>` where the leaf itself could not be read.
     pub jti: String,
     /// The leaf that it is about.
     pub leaf: Option<u64>,
     /// When.
     pub at: Timestamp,
-    /// The code that the receiver answered.
+    /// The code that the receiver answered, or `unreadable`.
     pub failure: String,
 }
 
@@ -71,7 +72,7 @@ impl Signals {
             let name = stream.settings.name();
             let row = self.store.kept(CURSORS, name, now).await?;
             let cursor = row.map(|row| row.read::<Cursor>()).transpose()?;
-            let waiting = waiting(&self.store, name, now).await?.len() as u64;
+            let waiting = waiting(&self.store, name, MAX_KEPT_LISTED, now).await?.len() as u64;
             let aside = aside(&self.store, name, now).await?;
             let view = |Aside { jti, leaf, at, failure }| AsideView { jti, leaf, at, failure };
             let pushed = stream.delivery.destination.is_some();

@@ -36,7 +36,7 @@ use crate::rows::{
     CheckpointRow, DeferralRow, Head, IntentRow, KeptRow, LeafRow, hashes, leaves, read, signed,
 };
 use crate::unreadable::Unreadable;
-use crate::{Failure, Kept, MAX_KEPT_LISTED};
+use crate::{Failure, Kept};
 
 /// The pool that the writer uses too.
 #[derive(Debug)]
@@ -261,12 +261,17 @@ impl Reader for PooledReader {
             .boxed()
     }
 
-    fn kept(&self, kind: &str, key: Option<&str>) -> BoxFuture<'_, Result<Vec<Kept>, Failure>> {
+    fn kept(
+        &self,
+        kind: &str,
+        key: Option<&str>,
+        limit: usize,
+    ) -> BoxFuture<'_, Result<Vec<Kept>, Failure>> {
         let (kind, key) = (kind.to_owned(), key.map(str::to_owned));
         async move {
             let query = "SELECT kind, key, version, until, document::text FROM kept
                          WHERE kind = $1 AND ($2::text IS NULL OR key = $2) ORDER BY key LIMIT $3";
-            let limit = signed(MAX_KEPT_LISTED as u64);
+            let limit = signed(limit as u64);
             let rows = self.query(query, &[&kind, &key, &limit]).await?;
             rows.iter().map(|row| kept_row(row).and_then(KeptRow::into_kept)).collect()
         }

@@ -33,7 +33,7 @@ use crate::known::KnownIntents;
 use crate::open::OpenQuery;
 use crate::reader::{Reader, unavailable};
 use crate::rows::{CheckpointRow, Head, IntentRow, LeafRow, hashes, leaves, read, signed};
-use crate::{Failure, Kept, MAX_KEPT_LISTED};
+use crate::{Failure, Kept};
 
 /// How many reads run at a time.
 const MAX_READERS: usize = 8;
@@ -233,14 +233,19 @@ impl Reader for Readers {
         .boxed()
     }
 
-    fn kept(&self, kind: &str, key: Option<&str>) -> BoxFuture<'_, Result<Vec<Kept>, Failure>> {
+    fn kept(
+        &self,
+        kind: &str,
+        key: Option<&str>,
+        limit: usize,
+    ) -> BoxFuture<'_, Result<Vec<Kept>, Failure>> {
         let (kind, key) = (kind.to_owned(), key.map(str::to_owned));
         self.run(move |connection| {
             let mut statement = connection.prepare_cached(
                 "SELECT kind, key, version, until, document FROM kept
                  WHERE kind = ?1 AND (?2 IS NULL OR key = ?2) ORDER BY key LIMIT ?3",
             )?;
-            let limit = signed(MAX_KEPT_LISTED as u64);
+            let limit = signed(limit as u64);
             let rows = statement.query_map(params![kind, key, limit], kept_row)?;
             rows.map(|row| row?.into_kept()).collect()
         })

@@ -56,6 +56,7 @@ fn poll() -> Operation {
     signal("pollSecurityEvents", "a receiver fetches what happened (RFC 8936)")
         .body(JSON, "PollRequest", &json!({ "returnImmediately": true, "maxEvents": 10 }))
         .answer(200, "what waits", JSON, "PollAnswer")
+        .problem(401, "no such stream, or not its bearer token")
 }
 
 /// What is sent and answered.

@@ -37,6 +37,8 @@ pub(crate) async fn a_row_is_kept_replaced_listed_and_taken_away(engine: impl En
     assert!(row.read::<String>().is_err());
     let keys: Vec<_> = store.all_kept("session", START).await.unwrap();
     assert_eq!(keys.iter().map(|row| row.key.as_str()).collect::<Vec<_>>(), ["a", "b"]);
+    let first = store.first_kept("session", 1, START).await.unwrap();
+    assert_eq!(first.iter().map(|row| row.key.as_str()).collect::<Vec<_>>(), ["a"]);
     assert!(store.all_kept("webhook", START).await.unwrap().is_empty());
     assert!(store.keep(vec![row.replaced_by(&json!(4), FOR_GOOD).unwrap()]).await.unwrap());
     let row = find("a").await.unwrap();
