@@ -1,37 +1,35 @@
 //! The store: every storage trait of the rooms, over a queue of transactions and a reader.
 
+mod deferrals;
+mod records;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures::FutureExt;
 use futures::future::{BoxFuture, ready};
 use jiff::Timestamp;
-use marque_audit::{Event, Hash, Leaf, LogError, LogStore, StoredCheckpoint};
-use marque_authority::{AuthorityRecord, AuthorityStore, AuthorityStoreError};
+use marque_audit::Event;
 use marque_exchange::{
-    Cancellation, Deferral, DeferralStore, Derivation, Derived, Freshness, OpenedDeferral, Polled,
-    RedeemError, Redeemed, Redemption, ReplayStore, SingleUse, TokenId, TokenRecord, TokenStore,
+    Derivation, Derived, RedeemError, Redeemed, Redemption, TokenId, TokenRecord, TokenStore,
     TokenStoreError,
 };
 use marque_intent::pace::{Asked, Family, PaceSettings, Repeated, Standing};
 use marque_intent::{
     Agents, ApprovalLimits, ChangeError, DecisionRecord, Denial, DenialCode, DenialFilter,
-    DenialId, DenialRecord, Digest, Grant, IdempotencyKey, Intent, IntentChange, IntentFilter,
-    IntentId, IntentStore, IntentStoreError, Kill, KillOrder, KillRecord, KillState, Preview,
-    RefusedRequest, Release, Submitted,
+    DenialId, DenialRecord, Grant, IdempotencyKey, Intent, IntentChange, IntentFilter, IntentId,
+    IntentStore, IntentStoreError, Kill, KillOrder, KillRecord, KillState, Preview, RefusedRequest,
+    Release, Submitted,
 };
-use marque_registry::{Entry, EntryId, EntryStore, EntryStoreError};
-use marque_spiffe::SpiffeId;
 use tokio::sync::{oneshot, watch};
 
 use crate::journal::Order;
 use crate::queue::Queue;
-use crate::reader::{Reader, unavailable};
+use crate::reader::Reader;
 use crate::transactions::{
-    Answered, Append, CancelDeferral, Change, CreateEntry, DECISIONS, DeleteEntry, Derive, LookUp,
-    NotRedeemed, OpenDeferral, Pace, PollDeferral, Probe, Proven, RecordDenial, RecordKill,
-    RecordTokenRefusal, Redeem, ReleaseFamily, Remember, SaveAuthority, SaveCheckpoint, Submit,
-    SubmitRefusal, above,
+    Answered, Append, Change, DECISIONS, Derive, LookUp, NotRedeemed, Pace, Probe, Proven,
+    RecordDenial, RecordKill, RecordTokenRefusal, Redeem, ReleaseFamily, Submit, SubmitRefusal,
+    above,
 };
 use crate::writer::Shared;
 use crate::{Durability, Failure};
@@ -480,147 +478,10 @@ impl TokenStore for Store {
     }
 }
 
-impl DeferralStore for Store {
-    fn open_deferral(
-        &self,
-        deferral: Deferral,
-    ) -> BoxFuture<'_, Result<OpenedDeferral, TokenStoreError>> {
-        async move { self.queue.run(OpenDeferral { deferral }).await.map_err(TokenStoreError::new) }
-            .boxed()
-    }
-
-    fn open_deferrals(
-        &self,
-        client: &SpiffeId,
-        now: Timestamp,
-    ) -> BoxFuture<'_, Result<usize, TokenStoreError>> {
-        let read = self.reader.deferrals_of(client);
-        async move {
-            let all = read.await.map_err(TokenStoreError::new)?;
-            Ok(all.iter().filter(|deferral| deferral.is_open(now)).count())
-        }
-        .boxed()
-    }
-
-    fn deferral(&self, code: &Digest) -> BoxFuture<'_, Result<Option<Deferral>, TokenStoreError>> {
-        let read = self.reader.deferral(code);
-        async move { read.await.map_err(TokenStoreError::new) }.boxed()
-    }
-
-    fn poll_deferral(
-        &self,
-        code: &Digest,
-        now: Timestamp,
-    ) -> BoxFuture<'_, Result<Option<Polled>, TokenStoreError>> {
-        let poll = PollDeferral { code: *code, now };
-        async move { self.queue.run(poll).await.map_err(TokenStoreError::new) }.boxed()
-    }
-
-    fn cancel_deferral(
-        &self,
-        code: &Digest,
-        by: &SpiffeId,
-        now: Timestamp,
-    ) -> BoxFuture<'_, Result<Cancellation, TokenStoreError>> {
-        let cancel = CancelDeferral { code: *code, by: by.clone(), now };
-        async move { self.queue.run(cancel).await.map_err(TokenStoreError::new) }.boxed()
-    }
-}
-
-impl ReplayStore for Store {
-    fn remember(
-        &self,
-        proofs: Vec<SingleUse>,
-    ) -> BoxFuture<'_, Result<Freshness, TokenStoreError>> {
-        async move {
-            if proofs.is_empty() {
-                return Ok(Freshness::Fresh);
-            }
-            self.queue.run(Remember { proofs }).await.map_err(TokenStoreError::new)
-        }
-        .boxed()
-    }
-}
-
-impl LogStore for Store {
-    fn size(&self) -> BoxFuture<'_, Result<u64, LogError>> {
-        async move { self.reader.head().await.map(|head| head.size).map_err(unavailable) }.boxed()
-    }
-
-    fn leaves(&self, from: u64, limit: usize) -> BoxFuture<'_, Result<Vec<Leaf>, LogError>> {
-        self.reader.leaves(from, limit)
-    }
-
-    fn hashes(&self, from: u64, limit: usize) -> BoxFuture<'_, Result<Vec<Hash>, LogError>> {
-        self.reader.hashes(from, limit)
-    }
-
-    fn checkpoint(&self) -> BoxFuture<'_, Result<Option<StoredCheckpoint>, LogError>> {
-        self.reader.checkpoint()
-    }
-
-    fn save_checkpoint(&self, checkpoint: StoredCheckpoint) -> BoxFuture<'_, Result<(), LogError>> {
-        async move { self.queue.run(SaveCheckpoint { checkpoint }).await.map_err(unavailable) }
-            .boxed()
-    }
-
-    fn append(&self, event: Event) -> BoxFuture<'_, Result<u64, LogError>> {
-        async move {
-            self.queue.run(Append { event }).await.map_err(|failure| match failure {
-                Failure::Event(error) => LogError::Refused(Box::new(error)),
-                other => unavailable(other),
-            })
-        }
-        .boxed()
-    }
-
-    fn changed(&self) -> watch::Receiver<u64> {
-        self.shared.size.subscribe()
-    }
-}
-
-impl AuthorityStore for Store {
-    fn load(&self) -> BoxFuture<'_, Result<Vec<AuthorityRecord>, AuthorityStoreError>> {
-        async move { self.reader.authorities().await.map_err(AuthorityStoreError::new) }.boxed()
-    }
-
-    fn save(&self, record: AuthorityRecord) -> BoxFuture<'_, Result<(), AuthorityStoreError>> {
-        async move { self.queue.run(SaveAuthority { record }).await.map_err(AuthorityStoreError::new) }.boxed()
-    }
-}
-
-impl EntryStore for Store {
-    fn entries(&self) -> BoxFuture<'_, Result<Vec<Entry>, EntryStoreError>> {
-        async move { self.reader.entries().await.map_err(entries) }.boxed()
-    }
-
-    fn create(&self, entry: Entry) -> BoxFuture<'_, Result<(), EntryStoreError>> {
-        async move {
-            let id = entry.id().clone();
-            let free = self.queue.run(CreateEntry { entry }).await.map_err(entries)?;
-            if free { Ok(()) } else { Err(EntryStoreError::Duplicate(id)) }
-        }
-        .boxed()
-    }
-
-    fn delete<'a>(&'a self, id: &'a EntryId) -> BoxFuture<'a, Result<bool, EntryStoreError>> {
-        async move { self.queue.run(DeleteEntry { id: id.clone() }).await.map_err(entries) }.boxed()
-    }
-}
-
 fn intents(failure: Failure) -> IntentStoreError {
     IntentStoreError::Unavailable(Box::new(failure))
 }
 
 fn unstored(failure: Failure) -> RedeemError {
     RedeemError::Store(TokenStoreError::new(failure))
-}
-
-fn entries(failure: Failure) -> EntryStoreError {
-    match failure {
-        Failure::Damaged { table: _, key, source } => {
-            EntryStoreError::Unreadable { id: key, source: Box::new(source) }
-        }
-        other => EntryStoreError::Unavailable(Box::new(other)),
-    }
 }

@@ -1,13 +1,13 @@
 //! The admin API as the command line uses it.
 
+mod kill;
+mod log;
+
 use std::path::Path;
 use std::time::Duration;
 
 use futures::stream::BoxStream;
-use futures::{StreamExt, TryStreamExt};
 use jiff::Timestamp;
-use marque_audit::completeness::KeptToken;
-use marque_intent::kill::KillMode;
 use marque_intent::{Narrowing, Posture, PostureScope, PostureSignal, State};
 use marque_registry::NewEntry;
 use tonic::transport::Channel;
@@ -16,17 +16,13 @@ use super::super::client::{CallError, connect};
 use super::super::proto::admin as proto;
 use super::super::proto::admin::admin_client::AdminClient as Client;
 use super::super::time::{duration, timestamp};
-use super::door::NewKillOrder;
 use super::messages;
 use super::pace::{RefusalView, StandingView};
-use crate::sinks::SinkView;
-use crate::ssf::SignalView;
 use crate::webhooks::WebhookView;
 
 use super::view::{
-    ApproverRecordView, EntryView, ExplanationView, IntentView, KillStateView, LeafView,
-    LiftAskView, LogInfoView, PlaybookView, RefusedCallerView, ReportView, SharedIdentityView,
-    StatusView, TokenView, kept_token,
+    ApproverRecordView, EntryView, ExplanationView, IntentView, LeafView, PlaybookView,
+    RefusedCallerView, ReportView, SharedIdentityView, StatusView, TokenView,
 };
 
 /// A client of one admin socket.
@@ -331,32 +327,6 @@ impl AdminClient {
         one(intent)
     }
 
-    /// What an agent wrote about an intent and was sealed: names and texts.
-    ///
-    /// # Errors
-    /// As [`Self::status`].
-    pub async fn payloads(&mut self, id: String) -> Result<Vec<(String, String)>, CallError> {
-        let request = proto::ReadPayloadsRequest { id };
-        let proto::ReadPayloadsResponse { payloads } =
-            self.inner.read_payloads(request).await?.into_inner();
-        Ok(payloads.into_iter().map(|proto::Payload { name, text }| (name, text)).collect())
-    }
-
-    /// Takes away what an agent wrote about an intent that is over.
-    ///
-    /// # Errors
-    /// As [`Self::status`].
-    pub async fn erase_intent(
-        &mut self,
-        id: String,
-        reason: String,
-    ) -> Result<IntentView, CallError> {
-        let request = proto::EraseIntentRequest { id, reason };
-        let proto::EraseIntentResponse { intent } =
-            self.inner.erase_intent(request).await?.into_inner();
-        one(intent)
-    }
-
     /// What is kept of an intent's tokens, the oldest first.
     ///
     /// # Errors
@@ -377,16 +347,6 @@ impl AdminClient {
         Ok(token.ok_or(CallError::Malformed("token"))?.into())
     }
 
-    /// What is kept of tokens, by their ids, from the one behind `after` on: one page, empty behind the last.
-    ///
-    /// # Errors
-    /// As [`Self::status`].
-    pub async fn tokens_after(&mut self, after: String) -> Result<Vec<KeptToken>, CallError> {
-        let answer = self.inner.page_tokens(proto::PageTokensRequest { after }).await?;
-        let proto::PageTokensResponse { tokens } = answer.into_inner();
-        tokens.into_iter().map(kept_token).collect()
-    }
-
     /// Ends a token and all that derives from it. Gives the ids of those that this ended.
     ///
     /// # Errors
@@ -400,83 +360,6 @@ impl AdminClient {
         let proto::RevokeTokenResponse { revoked } =
             self.inner.revoke_token(request).await?.into_inner();
         Ok(revoked)
-    }
-
-    /// Stops issuance and use at once.
-    ///
-    /// # Errors
-    /// As [`Self::status`].
-    pub async fn kill(&mut self, order: &NewKillOrder) -> Result<KillStateView, CallError> {
-        let NewKillOrder { scope, mode, reason, expires_at } = order;
-        let request = proto::KillRequest {
-            scope: Some(messages::kill_scope(scope)),
-            reason: reason.to_string(),
-            mode: mode.to_string(),
-            expires_at: expires_at.map(timestamp),
-        };
-        let proto::KillResponse { state } = self.inner.kill(request).await?.into_inner();
-        state.ok_or(CallError::Malformed("state"))?.try_into()
-    }
-
-    /// What is killed now.
-    ///
-    /// # Errors
-    /// As [`Self::status`].
-    pub async fn kill_state(&mut self) -> Result<KillStateView, CallError> {
-        let answer = self.inner.get_kill_state(proto::GetKillStateRequest {}).await?.into_inner();
-        let proto::GetKillStateResponse { state, asks, asks_unknown } = answer;
-        let state: KillStateView = state.ok_or(CallError::Malformed("state"))?.try_into()?;
-        let asks = asks.into_iter().map(Into::into).collect();
-        Ok(KillStateView { asks, asks_unknown, ..state })
-    }
-
-    /// Whom a kill would hit, as a JSON object; changes nothing.
-    ///
-    /// # Errors
-    /// As [`Self::status`].
-    pub async fn preview_kill(&mut self, order: &NewKillOrder) -> Result<String, CallError> {
-        let scope = Some(messages::kill_scope(&order.scope));
-        let request = proto::PreviewKillRequest { scope, mode: order.mode.to_string() };
-        let proto::PreviewKillResponse { impact_json } =
-            self.inner.preview_kill(request).await?.into_inner();
-        Ok(impact_json)
-    }
-
-    /// Measures how fast a kill spreads, as a JSON object.
-    ///
-    /// # Errors
-    /// As [`Self::status`].
-    pub async fn drill_kill(&mut self) -> Result<String, CallError> {
-        let answer = self.inner.drill_kill(proto::DrillKillRequest {}).await?.into_inner();
-        let proto::DrillKillResponse { report_json } = answer;
-        Ok(report_json)
-    }
-
-    /// Asks for a kill, by its id or its epoch, to be lifted, or relaxed to a mode that stops less.
-    ///
-    /// # Errors
-    /// As [`Self::status`].
-    pub async fn ask_lift(
-        &mut self,
-        kill: String,
-        to: Option<KillMode>,
-        reason: String,
-    ) -> Result<LiftAskView, CallError> {
-        let mode = to.map(|mode| mode.to_string()).unwrap_or_default();
-        let request = proto::AskLiftRequest { kill, mode, reason };
-        let proto::AskLiftResponse { ask } = self.inner.ask_lift(request).await?.into_inner();
-        Ok(ask.ok_or(CallError::Malformed("ask"))?.into())
-    }
-
-    /// Confirms another person's wish to lift a kill.
-    ///
-    /// # Errors
-    /// As [`Self::status`].
-    pub async fn confirm_lift(&mut self, ask: String) -> Result<KillStateView, CallError> {
-        let request = proto::ConfirmLiftRequest { ask };
-        let proto::ConfirmLiftResponse { state } =
-            self.inner.confirm_lift(request).await?.into_inner();
-        state.ok_or(CallError::Malformed("state"))?.try_into()
     }
 
     /// Sets a posture signal; gives all that are set then.
@@ -554,42 +437,6 @@ impl AdminClient {
         Ok(webhooks.into_iter().map(Into::into).collect())
     }
 
-    /// Where the log is pushed, and how far each has come.
-    ///
-    /// # Errors
-    /// As [`Self::status`].
-    pub async fn audit_sinks(&mut self) -> Result<Vec<SinkView>, CallError> {
-        let request = proto::ListAuditSinksRequest {};
-        let proto::ListAuditSinksResponse { sinks } =
-            self.inner.list_audit_sinks(request).await?.into_inner();
-        Ok(sinks.into_iter().map(Into::into).collect())
-    }
-
-    /// The streams and transmitters of shared signals.
-    ///
-    /// # Errors
-    /// As [`Self::status`], and when the daemon is of another version.
-    pub async fn signals(&mut self) -> Result<Vec<SignalView>, CallError> {
-        let answer = self.inner.list_signals(proto::ListSignalsRequest {}).await?.into_inner();
-        let proto::ListSignalsResponse { signals } = answer;
-        signals.into_iter().map(SignalView::try_from).collect()
-    }
-
-    /// Sends a stream's receiver an event that says nothing but that events arrive.
-    ///
-    /// # Errors
-    /// As [`Self::status`].
-    pub async fn verify_signals(
-        &mut self,
-        name: String,
-        state: Option<String>,
-    ) -> Result<(), CallError> {
-        let request = proto::VerifySignalStreamRequest { name, state };
-        let answer = self.inner.verify_signal_stream(request).await?.into_inner();
-        let proto::VerifySignalStreamResponse {} = answer;
-        Ok(())
-    }
-
     /// Sends a webhook a message of no event.
     ///
     /// # Errors
@@ -609,24 +456,6 @@ impl AdminClient {
         let proto::RedeliverWebhookResponse { taken } =
             self.inner.redeliver_webhook(request).await?.into_inner();
         Ok(taken)
-    }
-
-    /// How the log stands.
-    ///
-    /// # Errors
-    /// As [`Self::status`].
-    pub async fn log_info(&mut self) -> Result<LogInfoView, CallError> {
-        Ok(self.inner.get_log_info(proto::GetLogInfoRequest {}).await?.into_inner().into())
-    }
-
-    /// The log's leaves from number `from` on; with `follow`, new ones as they come.
-    ///
-    /// # Errors
-    /// As [`Self::status`]; the stream can end with such an error too.
-    pub async fn leaves(&mut self, from: u64, follow: bool) -> Result<LeafStream, CallError> {
-        let request = proto::StreamLeavesRequest { from, follow };
-        let stream = self.inner.stream_leaves(request).await?.into_inner();
-        Ok(stream.map_ok(Into::into).map_err(Into::into).boxed())
     }
 }
 
