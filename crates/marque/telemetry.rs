@@ -52,7 +52,8 @@ pub(crate) fn start(collector: Option<&str>) -> anyhow::Result<Option<Exporter>>
         .with_ansi(std::io::stderr().is_terminal())
         .with_target(false)
         .with_filter(filter);
-    let sent = exporter.as_ref().map(Exporter::layer);
+    // Not for whatever the libraries below could tell in addition.
+    let sent = exporter.as_ref().map(|exporter| exporter.layer().with_filter(LevelFilter::INFO));
     // Only a test that serves twice in one process comes here a second time.
     drop(tracing_subscriber::registry().with(told).with(sent).try_init());
     count();

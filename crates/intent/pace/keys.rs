@@ -12,6 +12,7 @@ use crate::grant::GrantTerms;
 use crate::id::IntentId;
 use crate::lifecycle::Intent;
 use crate::playbook::PlaybookId;
+use crate::provisions::PromptKept;
 use crate::request::IntentRequest;
 use crate::rights::Label;
 use crate::text::Justification;
@@ -110,6 +111,9 @@ impl Asked {
     /// # Errors
     /// `invalid_request` where the terms have no canonical form, which a sealed grant has.
     pub fn of(terms: &GrantTerms, justification: Option<&Justification>) -> Result<Self, Denial> {
+        // What is sealed beside the log is not kept in clear text with the family.
+        let is_sealed = terms.conditions.provisions.logging.prompt == PromptKept::Sealed;
+        let justification = justification.filter(|_| !is_sealed);
         let resolved = Resolved::of(terms, justification).map_err(|error| {
             Denial::new(DenialCode::InvalidRequest, format!("the request has no key: {error}"))
         })?;

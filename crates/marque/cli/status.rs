@@ -22,7 +22,12 @@ impl StatusArgs {
         for mut home in session.homes().await? {
             all.push(Status {
                 daemon: home.admin.status().await?,
-                audit_sinks: home.admin.audit_sinks().await?,
+                audit_sinks: home
+                    .admin
+                    .audit_sinks()
+                    .await
+                    .map_err(|error| error.to_string())
+                    .into(),
                 workload_api_socket: home.at.workload_api_socket,
                 broker_api_socket: home.at.broker_api_socket,
                 bundle_url: home.at.bundle_url,
@@ -41,7 +46,21 @@ struct Status {
     #[serde(skip_serializing_if = "Option::is_none")]
     broker_api_socket: Option<PathBuf>,
     bundle_url: String,
-    audit_sinks: Vec<SinkView>,
+    audit_sinks: Sinks,
+}
+
+/// Where the log is pushed, or why that cannot be told: how the daemon is has to be told all the same.
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+enum Sinks {
+    Told(Vec<SinkView>),
+    Unknown { unknown: String },
+}
+
+impl From<Result<Vec<SinkView>, String>> for Sinks {
+    fn from(told: Result<Vec<SinkView>, String>) -> Self {
+        told.map_or_else(|unknown| Self::Unknown { unknown }, Self::Told)
+    }
 }
 
 fn readiness(status: &StatusView) -> String {
@@ -87,7 +106,11 @@ fn render(status: &Status) -> String {
 }
 
 /// One sink a line: how far behind, and what is in the way.
-fn sinks(sinks: &[SinkView]) -> String {
+fn sinks(sinks: &Sinks) -> String {
+    let sinks = match sinks {
+        Sinks::Told(sinks) => sinks,
+        Sinks::Unknown { unknown } => return format!("not known: {unknown}"),
+    };
     let line = |sink: &SinkView| {
         let SinkView { name, sends, to, behind, failed, failure, .. } = sink;
         let fault = failure.as_ref().filter(|_| *failed > 0);

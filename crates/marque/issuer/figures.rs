@@ -83,6 +83,10 @@ impl Figures {
         for kind in ["access_token", "transaction_token", "authorization_grant"] {
             counter!(names::TOKENS, "trust_domain" => label(), "kind" => kind).absolute(0);
         }
+        for code in DenialCode::ALL.iter().filter(|code| is_beyond_scope(**code)) {
+            counter!(names::SCOPE_VIOLATIONS, "trust_domain" => label(), "code" => code.as_str())
+                .absolute(0);
+        }
         for step in ["requested", "activated", "used", "ended", "reviewed"] {
             counter!(names::BREAK_GLASS, "trust_domain" => label(), "step" => step).absolute(0);
         }
@@ -165,7 +169,9 @@ impl Figures {
                 self.decided(event, before, "approved", has_approvers(event))
             }
             EventKind::IntentDenied => {
-                let stage = if before.is_some() { "approval" } else { "request" };
+                // A request that policy refuses is asked for and denied at once: nobody ever waited for an approver.
+                let waited = before.is_some_and(|run| run.waits);
+                let stage = if waited { "approval" } else { "request" };
                 self.refused(event, stage);
                 self.decided(event, before, "denied", event.actor.is_some());
             }

@@ -1,5 +1,6 @@
 //! Which stop a leaf or a kill tells of, and what it stops: the side of shared signals that knows the kill switch.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -37,7 +38,7 @@ impl Stop {
         let member = |name: &str| event.detail.get(name).cloned();
         // Leaves from before there were modes have none.
         let mode = member("mode").map(serde_json::from_value).transpose()?;
-        let kill = Kill {
+        let mut kill = Kill {
             scope: serde_json::from_value(member("kill").unwrap_or(Value::Null))?,
             mode: mode.unwrap_or_default(),
             reason: serde_json::from_value(member("reason").unwrap_or(Value::Null))?,
@@ -47,6 +48,14 @@ impl Stop {
             at: event.time,
             epoch: event.epoch.unwrap_or_default(),
         };
+        // Whom it hit is kept with the kill; the leaf does not have it.
+        let kept = state.history().iter().find_map(|record| match record {
+            KillRecord::Kill(kept) if kept.at == kill.at && kept.scope == kill.scope => Some(kept),
+            KillRecord::Kill(_) | KillRecord::Lift(_) => None,
+        });
+        if let Some(kept) = kept {
+            kill.hits = Arc::clone(&kept.hits);
+        }
         Ok(Self::of_kill(kill, state))
     }
 

@@ -99,6 +99,7 @@ impl Signals {
             EventKind::IntentRevoked
             | EventKind::IntentCancelled
             | EventKind::IntentCompleted
+            | EventKind::IntentClosedUnreported
             | EventKind::IntentExpired => self.told_of_end(stream, leaf).await,
             _ => Ok(Told::default()),
         }

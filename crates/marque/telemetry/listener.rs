@@ -224,7 +224,12 @@ impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
 async fn connection(stream: Box<dyn Stream>, router: Router, stop: CancellationToken) {
     let service = service_fn(|request: Request<Incoming>| router.clone().oneshot(request));
     let mut builder = http1::Builder::new();
-    builder.timer(TokioTimer::new()).header_read_timeout(PATIENCE).max_buf_size(16 * 1024);
+    builder
+        .timer(TokioTimer::new())
+        .header_read_timeout(PATIENCE)
+        .max_buf_size(16 * 1024)
+        // One answer each: nobody keeps the places that there are.
+        .keep_alive(false);
     let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,

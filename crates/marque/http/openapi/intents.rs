@@ -92,7 +92,7 @@ fn stop() -> Operation {
         .described(
             "It kills the SPIFFE ID of the JWT-SVID and nothing else. Its tokens end at once.",
         )
-        .body(JSON, "Stop", &reason)
+        .optional_body(JSON, "Stop", &reason)
         .answer(200, "stopped", JSON, "Stopped")
         .problem(400, "the body is malformed")
         .problem(413, "the body is too large")

@@ -71,8 +71,28 @@ impl Operation {
         schema: &'static str,
         example: &Value,
     ) -> Self {
+        self.body_that(true, media_type, schema, example)
+    }
+
+    /// Its body, which may be left out.
+    pub(super) fn optional_body(
+        self,
+        media_type: &'static str,
+        schema: &'static str,
+        example: &Value,
+    ) -> Self {
+        self.body_that(false, media_type, schema, example)
+    }
+
+    fn body_that(
+        self,
+        required: bool,
+        media_type: &'static str,
+        schema: &'static str,
+        example: &Value,
+    ) -> Self {
         let content = json!({ media_type: { "schema": reference(schema), "example": example } });
-        self.request_body(json!({ "required": true, "content": content }))
+        self.request_body(json!({ "required": required, "content": content }))
             .empty(408, "the body did not come in time")
     }
 
