@@ -58,6 +58,9 @@ async fn oauth_10_the_served_document_is_one_by_its_specification() {
     assert_eq!(bad.status.code(), Some(1), "{}", said(&bad));
 }
 
+/// How many operations `schemathesis.toml` leaves out, each with its reason there.
+const LEFT_OUT: u64 = 1;
+
 #[tokio::test(flavor = "multi_thread")]
 async fn oauth_10_what_is_served_is_what_the_document_says() {
     let Some(program) = interpreter() else { return };
@@ -80,7 +83,8 @@ async fn oauth_10_what_is_served_is_what_the_document_says() {
     let report = fs::read(folder.join("report.json")).expect("a report");
     let report: Value = serde_json::from_slice(&report).expect("JSON");
     let operations = &report["operations"];
-    assert_eq!(operations["tested"], operations["total"], "{operations}");
+    let count = |name: &str| operations[name].as_u64().expect("a number");
+    assert_eq!(count("tested") + LEFT_OUT, count("total"), "{operations}");
     for phase in ["examples", "coverage", "fuzzing", "stateful"] {
         assert_eq!(report["phases"][phase]["status"], "success", "{phase}: {said}");
     }
