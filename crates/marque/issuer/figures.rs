@@ -113,6 +113,11 @@ impl Figures {
         self.lock().take(event);
     }
 
+    /// Forgets what was recalled, for whoever has to begin anew.
+    pub(super) fn forget_all(&self) {
+        *self.lock() = Known::default();
+    }
+
     /// Counts what was just recorded.
     pub(super) fn tell(&self, event: &Event) {
         let mut known = self.lock();

@@ -77,6 +77,8 @@ async fn follow(
 
 /// Reads what still matters of what was recorded before, and gives where it ends.
 async fn recall(log: &dyn LogStore, figures: &Figures, now: Timestamp) -> Result<u64, LogError> {
+    // What an attempt that failed has read is read again.
+    figures.forget_all();
     let since = now.checked_sub(LOOK_BACK).unwrap_or(Timestamp::MIN);
     let size = log.size().await?;
     let mut from = first_since(log, since).await?.max(size.saturating_sub(MAX_LEAVES));
