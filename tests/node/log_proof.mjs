@@ -9,7 +9,8 @@ const { verifyCheckpoint } = require("@sigstore/verify/dist/tlog/checkpoint.js")
 const { verifyMerkleInclusion } = require("@sigstore/verify/dist/tlog/merkle.js");
 
 const [vkey, ...files] = process.argv.slice(2);
-const [name, id, key] = vkey.split(/\+(.*?)\+/s);
+// The name and the id have no plus sign; the key in base64 may.
+const [, name, id, key] = vkey.match(/^([^+]+)\+([^+]+)\+(.+)$/);
 // The DER of an Ed25519 key is a fixed head and the 32 bytes behind the note's type byte.
 const der = Buffer.concat([Buffer.from("302a300506032b6570032100", "hex"), Buffer.from(key, "base64").subarray(1)]);
 const log = {
