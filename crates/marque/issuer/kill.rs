@@ -1,6 +1,6 @@
 //! The kill switch of one trust domain: one call stops issuance and use, and everything that watches learns it.
 //!
-//! A kill takes effect on one person's word; it is lifted on two people's ([`lift`]), or ends by the clock. Absent: how a
+//! A kill takes effect on one person's word; it is lifted on two people's (`lift`), or ends by the clock. Absent: how a
 //! kill is kept and travels, which is the store's.
 
 mod drill;
