@@ -35,8 +35,11 @@ pub async fn token_leaf(
     if earlier < start { scan(log, token_id, earlier, at).await } else { Ok(None) }
 }
 
-/// The number of the first leaf that was recorded at `at` or later, of those before number `end`.
-async fn first_recorded(log: &dyn LogStore, end: u64, at: Timestamp) -> Result<u64, LogError> {
+/// The number of the first leaf that was recorded at `at` or later, of those before number `end`; `end` if there is none.
+///
+/// # Errors
+/// The log cannot be read.
+pub async fn first_recorded(log: &dyn LogStore, end: u64, at: Timestamp) -> Result<u64, LogError> {
     let (mut low, mut high) = (0, end);
     while low < high {
         let middle = low + (high - low) / 2;

@@ -20,7 +20,7 @@ pub(crate) use self::denials::Denied;
 pub(crate) use self::loggable::loggable;
 pub(crate) use self::presence::{Lost, Presence};
 pub(crate) use self::record::IDENTITY_SHARED;
-pub(crate) use self::report::{SharedIdentity, SharedIdentityHolder, first_since};
+pub(crate) use self::report::{SharedIdentity, SharedIdentityHolder};
 pub(crate) use self::shared::Refused;
 pub use self::shared::SharedIdentities;
 

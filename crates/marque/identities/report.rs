@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
+use marque_audit::find::first_recorded;
 use marque_audit::{LogError, LogStore};
 use marque_spiffe::SpiffeId;
 use marque_workload::HolderFacts;
@@ -51,7 +52,7 @@ pub(super) async fn of(
     held: Vec<(SpiffeId, Vec<HolderFacts>)>,
 ) -> Result<Vec<SharedIdentity>, LogError> {
     let mut shared = BTreeMap::new();
-    let mut next = first_since(log, since).await?;
+    let mut next = first_recorded(log, log.size().await?, since).await?;
     loop {
         let page = log.leaves(next, PAGE).await?;
         let Some(last) = page.last() else { break };
@@ -82,19 +83,6 @@ pub(super) async fn of(
         identity.holders.sort_by_key(|holder| holder.first_seen);
     }
     Ok(shared)
-}
-
-/// The number of the first leaf that was recorded at or after `since`: recorded times never go back.
-pub(crate) async fn first_since(log: &dyn LogStore, since: Timestamp) -> Result<u64, LogError> {
-    let (mut low, mut high) = (0, log.size().await?);
-    while low < high {
-        let middle = low + (high - low) / 2;
-        match log.leaves(middle, 1).await?.first() {
-            Some(leaf) if leaf.recorded() < since => low = middle + 1,
-            _ => high = middle,
-        }
-    }
-    Ok(low)
 }
 
 fn tell(shared: &mut BTreeMap<SpiffeId, SharedIdentity>, record: Record) {

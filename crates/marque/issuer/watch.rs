@@ -8,13 +8,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use marque_audit::find::first_recorded;
 use marque_audit::{Event, EventKind, LogError, LogStore};
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
 use super::Issuer;
 use super::figures::{Figures, LOOK_BACK};
-use crate::identities::first_since;
 
 /// How many leaves are read at a time.
 const PAGE: usize = 256;
@@ -81,7 +81,7 @@ async fn recall(log: &dyn LogStore, figures: &Figures, now: Timestamp) -> Result
     figures.forget_all();
     let since = now.checked_sub(LOOK_BACK).unwrap_or(Timestamp::MIN);
     let size = log.size().await?;
-    let mut from = first_since(log, since).await?.max(size.saturating_sub(MAX_LEAVES));
+    let mut from = first_recorded(log, size, since).await?.max(size.saturating_sub(MAX_LEAVES));
     while from < size {
         let page = log.leaves(from, PAGE).await?;
         let Some(last) = page.last() else { break };

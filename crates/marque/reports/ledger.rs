@@ -3,10 +3,9 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
+use marque_audit::find::first_recorded;
 use marque_audit::{Event, EventKind, LogError, LogStore};
 use serde_json::Value;
-
-use crate::identities::first_since;
 
 /// How many leaves are read from the store at a time.
 const PAGE: usize = 1024;
@@ -72,7 +71,7 @@ impl Ledger {
         until: Timestamp,
     ) -> Result<Self, LogError> {
         let mut ledger = Self::new(since, until);
-        let mut next = first_since(log, since).await?;
+        let mut next = first_recorded(log, log.size().await?, since).await?;
         let mut read = 0;
         loop {
             let page = log.leaves(next, PAGE).await?;

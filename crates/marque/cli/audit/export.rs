@@ -11,6 +11,7 @@ use std::str::FromStr;
 use clap::{Args, ValueEnum};
 use futures::StreamExt as _;
 use jiff::Timestamp;
+use marque_audit::find::first_recorded;
 use marque_audit::folder::FolderLog;
 use marque_audit::format::Format;
 use marque_audit::{Leaf, LogStore as _, folder};
@@ -175,7 +176,10 @@ async fn of_daemon(
         (None, None) => 0,
         (None, Some(Since::Seq(seq))) => seq,
         (None, Some(Since::Time(time))) => {
-            first_since(&RemoteLog::open(home.admin.clone()).await?, time).await?
+            let log = RemoteLog::open(home.admin.clone()).await?;
+            first_recorded(&log, log.info().size, time)
+                .await
+                .map_err(|error| Failure::because("cannot read the log", &error))?
         }
     };
     records.begin(from)?;
@@ -191,21 +195,6 @@ async fn of_daemon(
         records.write(&read)?;
     }
     records.end()
-}
-
-/// The number of the first record that was taken at `time` or later: recorded times never go back.
-async fn first_since(log: &RemoteLog, time: Timestamp) -> Result<u64, Failure> {
-    let (mut low, mut high) = (0, log.info().size);
-    while low < high {
-        let middle = low + (high - low) / 2;
-        let found = log.leaves(middle, 1).await;
-        let found = found.map_err(|error| Failure::because("cannot read the log", &error))?;
-        match found.first() {
-            Some(leaf) if leaf.recorded() < time => low = middle + 1,
-            _ => high = middle,
-        }
-    }
-    Ok(low)
 }
 
 /// The records of a copy, which is verified first.
