@@ -128,6 +128,28 @@ pub(crate) async fn turn(
     Ok(row.map_or(Turn::Others, |row| Turn::Own(Box::new((row, cursor)))))
 }
 
+/// Gives the turn back, if it is this replica's: whoever goes on need not wait for its end.
+pub(crate) async fn give_back(
+    store: &Store,
+    (kind, key): (&str, &str),
+    holder: &str,
+    now: Timestamp,
+) {
+    let given_back = async {
+        let Some(row) = store.kept(kind, key, now).await? else { return Ok(()) };
+        let mut cursor: Cursor = row.read()?;
+        if cursor.holder == holder {
+            cursor.held_until = now;
+            store.keep(vec![row.replaced_by(&cursor, FOR_GOOD)?]).await?;
+        }
+        Ok::<(), Failure>(())
+    };
+    if let Err(error) = given_back.await {
+        let error = &error as &dyn std::error::Error;
+        tracing::debug!(error, kind, key, "a turn was not given back, and ends by itself");
+    }
+}
+
 /// As [`turn`], for a reader that begins with what happens next: a new one stands at the end of the log.
 ///
 /// # Errors

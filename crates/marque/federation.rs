@@ -32,9 +32,7 @@ pub(crate) fn open(
     files: Vec<Arc<Bundle>>,
     kept: &KeptBundles,
     now: Timestamp,
-) -> anyhow::Result<Arc<FederatedBundles>> {
-    kept.prune(document.federation())
-        .context("forget the bundles that are not fetched any more")?;
+) -> Arc<FederatedBundles> {
     let bundles = FederatedBundles::new(document.environment(), files);
     for federation in document.federation() {
         let Some(endpoint) = federation.endpoint() else { continue };
@@ -50,7 +48,15 @@ pub(crate) fn open(
         }
         bundles.withdraw_stale(trust_domain, now);
     }
-    Ok(Arc::new(bundles))
+    Arc::new(bundles)
+}
+
+/// Forgets the bundles that are not fetched any more.
+///
+/// # Errors
+/// They cannot be removed.
+pub(crate) fn prune(document: &TrustDomainDocument, kept: &KeptBundles) -> anyhow::Result<()> {
+    kept.prune(document.federation()).context("forget the bundles that are not fetched any more")
 }
 
 /// When a bundle that was refreshed at some time is used no more.

@@ -41,7 +41,7 @@ pub(crate) async fn serve_all(
     output: OutputFormat,
 ) -> anyhow::Result<ExitCode> {
     raise_descriptor_limit();
-    let registries = built.iter().map(|one| one.issuer.registry().clone()).collect();
+    let registries = built.iter().map(|one| Arc::clone(one.served.lasting().registry())).collect();
     if shared.neighbours.set(registries).is_err() {
         tracing::error!("the trust domains of this process were set twice");
     }
@@ -50,7 +50,7 @@ pub(crate) async fn serve_all(
         telemetry: watchers.at.as_ref().map(ToString::to_string),
     };
     let stop = CancellationToken::new();
-    let issuers = built.iter().map(|one| Arc::clone(&one.issuer)).collect();
+    let issuers = built.iter().map(|one| Arc::clone(one.served.lasting())).collect();
     let mut terminate = signal(SignalKind::terminate()).context("listen for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("listen for SIGINT")?;
     let mut tasks = JoinSet::new();

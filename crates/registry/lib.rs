@@ -21,6 +21,7 @@ mod registry;
 mod shared_map;
 mod splay;
 mod store;
+mod view;
 
 pub use document::{
     APPROVER_LOGIN, ApprovalSettings, ApproverLogin, AttestationSettings, AuditSettings, AuditSink,
@@ -53,3 +54,4 @@ pub use near::{Missing, NearEntry};
 pub use registry::{Registry, Snapshot};
 pub use splay::{Splay, SplayError};
 pub use store::{EntryStore, EntryStoreError};
+pub use view::RegistryView;

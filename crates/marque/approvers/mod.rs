@@ -36,6 +36,7 @@ pub use self::desk::{ApprovalDesk, DecisionError, Word};
 pub(crate) use self::login::{
     Answered, Entered, LoginError, MAX_PARAMETER, TerminalDoor, check_of,
 };
+pub(crate) use self::looks::Looks;
 pub(crate) use self::sealed::LoginSecret;
 pub(crate) use self::secrets::{line as secret_line, webhook_key};
 pub(crate) use self::session::{LOGIN_COOKIE, SESSION_COOKIE, Session, Shown};
@@ -56,7 +57,7 @@ pub struct Approvers {
     document: Arc<TrustDomainDocument>,
     provider: Option<Provider>,
     integrations: Vec<Integration>,
-    secret: LoginSecret,
+    secret: Arc<LoginSecret>,
     store: Arc<Store>,
     desk: Arc<ApprovalDesk>,
     namesakes: Namesakes,
@@ -71,7 +72,7 @@ pub(crate) struct ApproversParts<'a> {
     pub(crate) folder: &'a Path,
     pub(crate) issuer: IssuerUrl,
     pub(crate) keys: &'a Arc<OidcKeyRing>,
-    pub(crate) secret: LoginSecret,
+    pub(crate) secret: Arc<LoginSecret>,
     pub(crate) store: Arc<Store>,
     pub(crate) desk: Arc<ApprovalDesk>,
     pub(crate) clock: Arc<dyn Clock>,

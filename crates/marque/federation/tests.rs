@@ -65,7 +65,8 @@ impl Own {
     fn start(&self, federation: &str, files: &[Arc<Bundle>]) -> Run {
         let document = document(federation);
         let kept = KeptBundles::new(self.folder.path().join("kept"));
-        let bundles = super::open(&document, files.to_vec(), &kept, self.clock.now()).unwrap();
+        super::prune(&document, &kept).unwrap();
+        let bundles = super::open(&document, files.to_vec(), &kept, self.clock.now());
         let own = ScratchBundles::of(&[&ScratchTrustDomain::new("test.example.org")]);
         let clock = Arc::new(self.clock.clone()) as _;
         let folder = self.folder.path();

@@ -6,6 +6,7 @@
 
 mod approvals;
 mod client;
+mod current;
 mod door;
 mod gate;
 mod inquiries;
@@ -33,14 +34,16 @@ use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
 use tonic::{Request, Response, Status};
 
+use self::current::CurrentAdmin;
 use self::gate::Gate;
 use super::connection::peer_of;
 use super::proto::admin as proto;
-use super::proto::admin::admin_server::{Admin, AdminServer};
+use super::proto::admin::admin_server::Admin;
 use super::serve::{Limits, ServeError, serve};
 use crate::{error, telemetry};
 
 pub use client::{AdminClient, LeafStream};
+pub use current::AdminDoors;
 pub use door::{
     AdminDoor, AdminError, DaemonStatus, NewKillOrder, NewPosture, Operator, Refusal, TokenStanding,
 };
@@ -56,21 +59,19 @@ pub use view::{
     SharedIdentityView, StatusView, TokenView, UseView,
 };
 
-/// Serves the admin API on `listener` until `shutdown` is cancelled and the drain is over.
+/// Serves the admin API on `listener`, each call by the door of the moment at which it came, until `shutdown` is cancelled and the drain is over.
 ///
 /// # Errors
 /// When the server cannot be run at all; nothing that a client does ends it.
 pub async fn serve_admin(
     listener: UnixListener,
-    door: Arc<dyn AdminDoor>,
+    doors: AdminDoors,
     attestors: Arc<Attestors>,
     limits: Limits,
     shutdown: CancellationToken,
 ) -> Result<(), ServeError> {
-    let gate = Gate::new(Arc::clone(&door), attestors);
-    let service = AdminService { door, gate, shutdown: shutdown.clone() };
-    let server = AdminServer::new(service).max_decoding_message_size(limits.message_bytes);
-    serve(listener, Routes::new(server), None, limits, shutdown).await
+    let current = CurrentAdmin::new(doors, attestors, limits.message_bytes, shutdown.clone());
+    serve(listener, Routes::new(current), None, limits, shutdown).await
 }
 
 /// An intent as an approver has to see it.

@@ -7,7 +7,7 @@ use marque_audit::LogStore as _;
 use metrics::gauge;
 use tokio::sync::Mutex;
 
-use super::Issuer;
+use super::Lasting;
 use crate::telemetry::described as names;
 use crate::telemetry::health::NotReady;
 use crate::telemetry::inventory::Textfile;
@@ -22,7 +22,7 @@ const WRITTEN_WITHIN: Duration = Duration::from_secs(2);
 #[derive(Debug, Default)]
 pub(super) struct Looked(Mutex<Option<(Instant, Vec<NotReady>)>>);
 
-impl Issuer {
+impl Lasting {
     /// What keeps requests from being served; nothing where they can be. A row is written to find out.
     pub(crate) async fn readiness(&self) -> Vec<NotReady> {
         let mut looked = self.looked.0.lock().await;

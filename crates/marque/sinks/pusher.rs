@@ -63,10 +63,16 @@ impl Sinks {
             tracing::error!(sink = sink.name, "no randomness: the audit sink is not served");
             return;
         };
+        self.follow(sink, &holder, stop).await;
+        let now = self.clock.now();
+        cursor::give_back(&self.store, (CURSORS, &sink.name), &holder, now).await;
+    }
+
+    async fn follow(&self, sink: &Sink, holder: &str, stop: &CancellationToken) {
         let mut grown = self.store.changed();
         while !stop.is_cancelled() {
             grown.mark_unchanged();
-            let (pause, grows) = match self.step(sink, &holder).await {
+            let (pause, grows) = match self.step(sink, holder).await {
                 Ok(Step::More) => continue,
                 // How far it is behind is measured meanwhile.
                 Ok(Step::Until(at)) => (at.min(self.clock.now() + LOOK), false),

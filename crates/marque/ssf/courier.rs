@@ -15,7 +15,7 @@ use super::outbox::{Aside, CURSORS, Waiting, waiting};
 use super::push::NotTaken;
 use super::told::{Part, Told};
 use super::{SignalError, Signals, Stream};
-use crate::cursor::{Cursor, pause, turn_from_end};
+use crate::cursor::{Cursor, give_back, holder, pause, turn_from_end};
 use crate::outgoing::Destination;
 
 /// How many leaves are read at a time.
@@ -92,12 +92,16 @@ impl Signals {
 
     async fn serve(&self, stream: &Stream, stop: &CancellationToken) {
         let name = stream.settings.name();
-        let mut holder = [0; 16];
-        if self.random.fill(&mut holder).is_err() {
+        let Some(holder) = holder(&*self.random) else {
             tracing::error!(stream = name, "no randomness: the stream is not served");
             return;
-        }
-        let mut courier = Courier::new(hex::encode(holder));
+        };
+        self.follow(stream, Courier::new(holder.clone()), stop).await;
+        give_back(&self.store, (CURSORS, name), &holder, self.clock.now()).await;
+    }
+
+    async fn follow(&self, stream: &Stream, mut courier: Courier, stop: &CancellationToken) {
+        let name = stream.settings.name();
         let mut grown = self.store.changed();
         loop {
             let pause = match self.step(stream, &mut courier).await {

@@ -33,7 +33,7 @@ use tower::ServiceExt as _;
 
 use super::health::{DomainHealth, Health, NotReady};
 use super::inventory::Textfile;
-use crate::issuer::Issuer;
+use crate::issuer::Lasting;
 
 /// How many connections are served at once; more wait.
 const MAX_CONNECTIONS: usize = 32;
@@ -90,7 +90,7 @@ impl fmt::Display for TelemetryListen {
 /// What the listener tells of: the trust domains of the process, once they are there.
 #[derive(Debug, Default)]
 pub(crate) struct Watched {
-    issuers: OnceLock<Vec<Arc<Issuer>>>,
+    issuers: OnceLock<Vec<Arc<Lasting>>>,
     stop: OnceLock<CancellationToken>,
     textfile: Option<Textfile>,
 }
@@ -102,7 +102,7 @@ impl Watched {
     }
 
     /// From now on these serve, until `stop` is cancelled. Only the first word counts.
-    pub(crate) fn serve(&self, issuers: Vec<Arc<Issuer>>, stop: CancellationToken) {
+    pub(crate) fn serve(&self, issuers: Vec<Arc<Lasting>>, stop: CancellationToken) {
         for issuer in &issuers {
             if let Some(textfile) = &self.textfile {
                 issuer.knows_inventory_by(textfile.clone());

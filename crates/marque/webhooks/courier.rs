@@ -84,9 +84,15 @@ impl Webhooks {
             tracing::error!(webhook = hook.name, "no randomness: the webhook is not served");
             return;
         };
+        self.follow(hook, &holder, stop).await;
+        let now = self.clock.now();
+        cursor::give_back(&self.store, (CURSORS, &hook.name), &holder, now).await;
+    }
+
+    async fn follow(&self, hook: &Hook, holder: &str, stop: &CancellationToken) {
         let mut grown = self.store.changed();
         loop {
-            let pause = match self.step(hook, &holder).await {
+            let pause = match self.step(hook, holder).await {
                 Ok(Step::More) if stop.is_cancelled() => return,
                 Ok(Step::More) => continue,
                 Ok(Step::Until(at)) => at,
