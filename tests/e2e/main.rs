@@ -16,6 +16,7 @@
 mod approval_levels;
 mod approvals;
 mod approver_desk;
+mod approver_lift;
 mod approver_login;
 mod audit;
 mod audit_export;

@@ -83,6 +83,20 @@ pub(crate) fn review(
     messages::told(told).try_into()
 }
 
+/// The kill switch with all that an operator is told of it.
+pub(crate) fn kill_review(
+    standing: &crate::approvers::Standing,
+) -> Result<KillStateView, super::client::CallError> {
+    let crate::approvers::Standing { state, kept_here_only, asks } = standing;
+    let view: KillStateView = messages::kill_state_of(state, *kept_here_only).try_into()?;
+    Ok(KillStateView { asks: asks.iter().map(lift_review).collect(), ..view })
+}
+
+/// Somebody's wish to lift a kill, as an operator is told of it.
+pub(crate) fn lift_review(ask: &crate::issuer::kill::LiftAsk) -> LiftAskView {
+    messages::lift_ask(ask).into()
+}
+
 #[derive(Debug)]
 struct AdminService {
     door: Arc<dyn AdminDoor>,

@@ -246,8 +246,11 @@ impl Issuer {
             intents: Arc::clone(&intents),
             clock: Arc::clone(&clock),
         }));
+        let known = Arc::clone(registrar.registry());
+        let kill_switch = Arc::new(KillSwitch::new(Arc::clone(&store), known, Arc::clone(&clock)));
         let approvers = ApproversParts {
             desk: Arc::clone(&approval_desk),
+            kill_switch: Arc::clone(&kill_switch),
             folder: &folder.path,
             issuer: issuer_url.clone(),
             keys: &oidc_keys,
@@ -258,8 +261,6 @@ impl Issuer {
         };
         let approvers = Approvers::open(&document, approvers)?.map(Arc::new);
         store.keep_pace(pace);
-        let known = Arc::clone(registrar.registry());
-        let kill_switch = Arc::new(KillSwitch::new(Arc::clone(&store), known, Arc::clone(&clock)));
         let tokens = TokenService::new(
             config,
             TokenServiceParts {

@@ -6,6 +6,7 @@ use super::super::Session;
 use super::super::daemon::{Home, Of};
 use super::super::failure::Failure;
 use super::super::output::table;
+use super::super::person::AsPerson;
 use super::super::text::moment;
 use super::{How, Target};
 use crate::grpc::admin::{KillScopeView, KillStateView};
@@ -14,7 +15,11 @@ use crate::grpc::admin::{KillScopeView, KillStateView};
 const SHOWN: usize = 20;
 
 /// The kills that stand.
-pub(super) async fn list(session: &mut Session) -> Result<(), Failure> {
+pub(super) async fn list(session: &mut Session, as_person: &AsPerson) -> Result<(), Failure> {
+    if as_person.is_meant() {
+        let states = vec![super::lift::standing(session, as_person).await?];
+        return session.output.show(&states, |states| render(states));
+    }
     let mut states = Vec::new();
     for mut home in session.homes().await? {
         let state = home.admin.kill_state().await?;

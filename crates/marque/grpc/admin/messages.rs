@@ -179,10 +179,14 @@ pub(super) fn posture_scope(scope: &PostureScope) -> proto::KillScope {
 }
 
 pub(super) fn kill_state(door: &dyn AdminDoor, state: &KillState) -> proto::KillState {
+    kill_state_of(state, door.kills_kept_here_only())
+}
+
+pub(super) fn kill_state_of(state: &KillState, kept_here_only: bool) -> proto::KillState {
     proto::KillState {
         epoch: state.epoch,
         kills: state.kills.iter().map(kill).collect(),
-        kept_here_only: door.kills_kept_here_only(),
+        kept_here_only,
     }
 }
 
@@ -201,7 +205,7 @@ pub(super) fn kill(kill: &Kill) -> proto::KillRecord {
 }
 
 pub(super) fn lift_ask(ask: &LiftAsk) -> proto::LiftAsk {
-    let LiftAsk { kill, to, reason, actor, person: _, at, until } = ask;
+    let LiftAsk { kill, to, reason, actor, person: _, names: _, at, until } = ask;
     proto::LiftAsk {
         id: ask.id(),
         kill: kill.to_string(),
