@@ -46,6 +46,7 @@ mod full_disk;
 mod identity;
 mod intents;
 mod inventory;
+mod irrevocable;
 mod kill;
 mod kill_lift;
 mod kill_scopes;

@@ -19,7 +19,7 @@ use super::person::AsPerson;
 use super::text::moment;
 use crate::clock::SystemClock;
 use crate::endpoints::TrustDomainEndpoints;
-use crate::grpc::admin::{KillStateView, NewKillOrder};
+use crate::grpc::admin::{KilledView, NewKillOrder};
 
 /// Stop an agent, a grant, a playbook, a person's agents, a trust domain or everything: issuance and use end at once
 ///
@@ -271,10 +271,10 @@ impl KillArgs {
             KillCommand::List { as_person } => show::list(session, &as_person).await,
             KillCommand::Lift { kill, to, reason, as_person } => {
                 lift::ask(session, (kill, to), reason, &as_person).await
-            },
+            }
             KillCommand::Confirm { lift, yes, as_person } => {
                 lift::confirm(session, lift, yes, &as_person).await
-            },
+            }
             KillCommand::Drill => show::drill(session).await,
             KillCommand::Stop(command) => match command.target(session)? {
                 (target, how) if how.dry_run => show::impact(session, target, &how).await,
@@ -309,20 +309,24 @@ impl Target {
             }
         }
         session.output.show(&states, |states| {
-            let line = |of: &Of<KillStateView>| {
+            let line = |of: &Of<KilledView>| {
+                let state = &of.item.state;
                 let of_upstream = match order.mode {
                     KillMode::StopAndRevokeUpstream => {
                         "Nothing was obtained upstream, so there was nothing to revoke there.\n"
                     }
                     _ => "",
                 };
-                let here = match of.item.kept_here_only {
+                let here = match state.kept_here_only {
                     true => format!("{}{HERE_ONLY}", of.trust_domain),
                     false => String::new(),
                 };
                 format!(
-                    "Stopped in {}: {what} ({}); kill epoch {}\n{of_upstream}{here}",
-                    of.trust_domain, order.mode, of.item.epoch
+                    "Stopped in {}: {what} ({}); kill epoch {}\n{of_upstream}{here}{}",
+                    of.trust_domain,
+                    order.mode,
+                    state.epoch,
+                    show::out_of_reach(of.item.irrevocable.as_ref())
                 )
             };
             states.iter().map(line).collect()
@@ -348,10 +352,7 @@ impl How {
     }
 }
 
-async fn kill(
-    at: TrustDomainEndpoints,
-    order: &NewKillOrder,
-) -> Result<Of<KillStateView>, Failure> {
+async fn kill(at: TrustDomainEndpoints, order: &NewKillOrder) -> Result<Of<KilledView>, Failure> {
     let mut home = Home::reach(at).await?;
     let state = home.admin.kill(order).await?;
     Ok(home.of(state))

@@ -27,6 +27,7 @@ use std::sync::Arc;
 
 use futures::stream::BoxStream;
 use marque_attest::Attestors;
+use marque_intent::kill::StopPoint;
 use marque_intent::{Holding, IntentId, OpenCount};
 use tokio::net::UnixListener;
 use tokio_util::sync::CancellationToken;
@@ -50,10 +51,10 @@ pub use pace::{RefusalView, StandingView};
 pub use remote_log::RemoteLog;
 pub use view::{
     ApprovalView, ApproverRecordView, DenialView, EarnedView, EligibilityView, EntryView,
-    ExplanationView, FindingView, GrantView, HeldView, HolderView, IntentView, KillScopeView,
-    KillStateView, KillView, LeafView, LiftAskView, LogInfoView, MissingView, NarrowedView,
-    NearView, ObjectionView, PlaybookView, ProfilesView, ReasonView, RefusedCallerView, ReportView,
-    SharedIdentityView, StatusView, TokenView, UseView,
+    ExplanationView, FindingView, GrantView, HeldView, HolderView, IntentView, IrrevocableView,
+    KillScopeView, KillStateView, KillView, KilledView, LeafView, LiftAskView, LogInfoView,
+    MissingView, NarrowedView, NearView, ObjectionView, PlaybookView, ProfilesView, ReasonView,
+    RefusedCallerView, ReportView, SharedIdentityView, StatusView, TokenView, UseView,
 };
 
 /// Serves the admin API on `listener` until `shutdown` is cancelled and the drain is over.
@@ -345,10 +346,9 @@ impl Admin for AdminService {
     ) -> Result<Response<proto::KillResponse>, Status> {
         let operator = self.operator("Kill", &request).await?;
         let order = requests::kill(request.into_inner())?;
+        let stops_use = order.mode.stops(StopPoint::Use);
         let state = self.door.kill(order, operator).await.map_err(error::admin)?;
-        Ok(Response::new(proto::KillResponse {
-            state: Some(messages::kill_state(&*self.door, &state)),
-        }))
+        Ok(Response::new(messages::killed(&*self.door, &state, stops_use)))
     }
 
     async fn get_kill_state(

@@ -188,6 +188,12 @@ pub struct IntentView {
     pub report: String,
     /// Since when nothing was heard of it.
     pub heard_at: Option<Timestamp>,
+    /// Whether every end of its tokens is heard of wherever they are used; where it is not, `irrevocable` says until when.
+    #[serde(default = "yes")]
+    pub revocable: bool,
+    /// Where its tokens stay good until they expire, whatever is done.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub irrevocable: Option<IrrevocableView>,
     /// The level of its plan at which it waits, from 1; 0 when it does not wait.
     #[serde(default)]
     pub open_level: u32,
@@ -423,6 +429,27 @@ pub struct KillStateView {
     pub kept_here_only: bool,
 }
 
+/// The kill switch after a kill.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct KilledView {
+    /// How it stands.
+    #[serde(flatten)]
+    pub state: KillStateView,
+    /// Where what is stopped stays good until it expires.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub irrevocable: Option<IrrevocableView>,
+}
+
+/// Resource servers that hear of no token's end.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IrrevocableView {
+    /// Their audiences.
+    pub audiences: Vec<String>,
+    /// When the last token expires that is good there; absent while none is out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<Timestamp>,
+}
+
 /// Somebody's wish to lift a kill.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LiftAskView {
@@ -511,4 +538,9 @@ pub struct ReportView {
     pub act: bool,
     /// The figures.
     pub facts: Value,
+}
+
+/// What older daemons do not say.
+const fn yes() -> bool {
+    true
 }
