@@ -63,6 +63,7 @@ mod playbooks;
 mod policy;
 mod post_checks;
 mod python;
+mod readiness;
 mod record;
 mod refusals;
 mod resource_servers;

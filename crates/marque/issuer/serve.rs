@@ -186,6 +186,7 @@ impl Built {
     /// Serves until `stop`, drains, and comes back.
     pub(crate) async fn run(self, stop: CancellationToken) -> anyhow::Result<()> {
         let Self { issuer, endpoints, https, workload, admin, broker, attestors } = self;
+        issuer.serves_until(stop.clone());
         let mut tasks: JoinSet<anyhow::Result<()>> = JoinSet::new();
         // Before anybody is listened to: entries may have come since it was built.
         let following = issuer.follow_changes(stop.clone());
