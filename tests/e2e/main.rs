@@ -82,6 +82,7 @@ mod telemetry;
 mod tenants;
 mod token_life;
 mod token_request;
+mod top;
 mod webhooks;
 mod webhooks_fleet;
 mod wit;
