@@ -24,6 +24,7 @@ use crate::support::python::interpreter;
 use crate::support::tokens::{claims, now};
 use crate::support::wait::until;
 
+mod put_aside;
 mod receiving;
 
 const BEARER: &str = "c3NmLWVuZC10by1lbmQtdGVzdHMtMQ==";
@@ -38,6 +39,8 @@ const SET: &str = "application/secevent+jwt";
 struct Receiver {
     told: Arc<Mutex<Vec<(Instant, HeaderMap, String)>>>,
     answer: Arc<Mutex<(StatusCode, &'static str)>>,
+    /// Of what it cannot cope with.
+    chokes_on: Arc<Mutex<Option<&'static str>>>,
     url: String,
 }
 
@@ -46,11 +49,19 @@ impl Receiver {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let url = format!("http://{}/ssf/events", listener.local_addr().expect("its address"));
         let answer = Arc::new(Mutex::new((StatusCode::ACCEPTED, "")));
-        let own = Self { told: Arc::default(), answer, url };
+        let own = Self { told: Arc::default(), answer, chokes_on: Arc::default(), url };
         let receiver = own.clone();
         let push = move |headers: HeaderMap, body: Bytes| {
-            let answer = *receiver.answer.lock().unwrap();
             let body = String::from_utf8(body.to_vec()).expect("text");
+            let chokes = receiver
+                .chokes_on
+                .lock()
+                .unwrap()
+                .is_some_and(|what| claims(&body).to_string().contains(what));
+            let answer = match chokes {
+                true => (StatusCode::INTERNAL_SERVER_ERROR, ""),
+                false => *receiver.answer.lock().unwrap(),
+            };
             receiver.told.lock().unwrap().push((Instant::now(), headers, body));
             async move { answer.into_response() }
         };
@@ -61,6 +72,11 @@ impl Receiver {
 
     fn answers(&self, status: u16, body: &'static str) {
         *self.answer.lock().unwrap() = (StatusCode::from_u16(status).unwrap(), body);
+    }
+
+    /// It fails for every SET with this in it.
+    fn chokes_on(&self, what: &'static str) {
+        *self.chokes_on.lock().unwrap() = Some(what);
     }
 
     fn told(&self) -> Vec<(Instant, HeaderMap, String)> {

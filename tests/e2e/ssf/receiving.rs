@@ -208,3 +208,24 @@ async fn the_word_of_a_transmitter_stops_a_person_and_one_token_and_nobody_beyon
     assert_eq!(about("5", json!({ "format": "aliases", "identifiers": aliases })).await, Some(2));
     assert!(!resource.is_active(&token).await, "the token is still live");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_words_about_one_agent_that_come_at_once_one_stops_it() {
+    let Some(idp) = Idp::start("").await else { return };
+    let id = idp.daemon.place(PRODUCTION).id(ROTATOR.path);
+    let mut sets = Vec::new();
+    for at in 0..16 {
+        let jti = format!("at-once-{at}");
+        sets.push(idp.sign(&idp.claims(&jti, "session-revoked", &json!({}), &id)).await);
+    }
+    let pushes = sets.iter().map(|set| idp.push(set));
+    for answer in futures::future::join_all(pushes).await {
+        answer.expect(202);
+    }
+    let kills = idp.kills().await;
+    assert_eq!(kills.as_array().map(Vec::len), Some(1), "{kills}");
+    let leaves = log::export(&idp.daemon.operator(PRODUCTION), &idp.daemon.path("log")).await;
+    let heard = leaves.iter().filter(|leaf| leaf["type"] == "org.marque.ssf.received");
+    let already = heard.clone().filter(|leaf| leaf["data"]["detail"]["already"] == true).count();
+    assert_eq!((heard.count(), already), (16, 15), "all are on record, and one has stopped it");
+}
