@@ -12,7 +12,6 @@ use axum::body::Bytes;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::IntoResponse as _;
 use serde_json::{Value, json};
-use tokio::io::AsyncWriteExt as _;
 use tokio::process::Command;
 
 use crate::support::daemon::{Daemon, PRODUCTION, RESTARTER, ROTATOR};
@@ -20,7 +19,7 @@ use crate::support::daemon::{NON_PRODUCTION, SECOND_ROTATOR};
 use crate::support::http::{Answer, Call};
 use crate::support::log;
 use crate::support::oauth::{Client, INGRESS, approved_rotation};
-use crate::support::python::interpreter;
+use crate::support::python::{interpreter, run_script, said};
 use crate::support::tokens::{claims, now};
 use crate::support::wait::until;
 
@@ -131,21 +130,7 @@ fn grant(agent: &str, intent: &str) -> Value {
 
 /// What PyPI's package makes of an order.
 async fn joserfc(order: &Value) -> Option<Value> {
-    let python = interpreter()?;
-    let mut child = Command::new(python)
-        .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/python/security_events.py"))
-        .env("PYTHONDONTWRITEBYTECODE", "1")
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .kill_on_drop(true)
-        .spawn()
-        .expect("Python starts");
-    let mut stdin = child.stdin.take().expect("standard input");
-    stdin.write_all(order.to_string().as_bytes()).await.expect("the script reads");
-    drop(stdin);
-    let output = child.wait_with_output().await.expect("the script ends");
-    let answer = serde_json::from_slice(&output.stdout);
-    Some(answer.unwrap_or_else(|error| panic!("{error}: {output:?}")))
+    Some(said(&run_script(&interpreter()?, "security_events", order).await))
 }
 
 #[tokio::test(flavor = "multi_thread")]
