@@ -1,14 +1,17 @@
 //! How far somebody who reads the log on has come, as every replica sees it: one row, of which every step replaces exactly
 //! what was read, so that a replica that lost its turn moves nothing.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use backon::{BackoffBuilder as _, ExponentialBuilder};
 use jiff::Timestamp;
 use marque_audit::{LogError, LogStore as _};
-use marque_spiffe::Random;
+use marque_spiffe::{Clock, Random};
 use marque_store::{FOR_GOOD, Failure, Kept, KeptChange, Store};
 use serde::{Deserialize, Serialize};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 
 /// How long a replica has its turn.
 pub(crate) const TURN: Duration = Duration::from_secs(30);
@@ -69,6 +72,54 @@ impl Cursor {
         self.failed = self.failed.saturating_add(1);
         self.failure = Some(failure);
         self.retry_at = Some(now + pause(self.failed, LONGEST_PAUSE));
+    }
+}
+
+/// What a step came to.
+#[derive(Debug)]
+pub(crate) enum Step {
+    /// There may be more at once.
+    More,
+    /// Not before.
+    Until(Timestamp),
+    /// There is nothing, or it is another's turn.
+    Nothing,
+}
+
+/// When somebody who follows the log takes the next step.
+#[derive(Debug)]
+pub(crate) struct Pace<'a> {
+    clock: &'a dyn Clock,
+    stop: &'a CancellationToken,
+    /// How often a log that another replica writes is looked at.
+    look: Duration,
+    grown: watch::Receiver<u64>,
+}
+
+impl<'a> Pace<'a> {
+    pub(crate) fn new(
+        store: &Store,
+        clock: &'a Arc<dyn Clock>,
+        stop: &'a CancellationToken,
+        look: Duration,
+    ) -> Self {
+        Self { clock: &**clock, stop, look, grown: store.changed() }
+    }
+
+    /// Waits after a step until the next one; whether there is one.
+    pub(crate) async fn goes_on(&mut self, step: Step) -> bool {
+        let pause = match step {
+            Step::More => return !self.stop.is_cancelled(),
+            Step::Until(at) => at,
+            Step::Nothing => self.clock.now() + self.look,
+        };
+        tokio::select! {
+            // Whoever is told to stop takes no further turn.
+            biased;
+            () = self.stop.cancelled() => false,
+            () = self.clock.sleep_until(pause) => true,
+            changed = self.grown.changed() => changed.is_ok(),
+        }
     }
 }
 

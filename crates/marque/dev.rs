@@ -55,6 +55,7 @@ pub async fn run(options: DevOptions) -> anyhow::Result<ExitCode> {
     let data_dir =
         data_dir.canonicalize().with_context(|| format!("find `{}`", data_dir.display()))?;
     let watchers = Watchers::begin(telemetry, exporter).await?;
+    watchers.expect(&folders);
     let shared = Shared {
         data_dir,
         store: StoreOption::Sqlite,

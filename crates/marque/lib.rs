@@ -18,6 +18,7 @@ mod federation;
 pub mod grpc;
 pub mod http;
 pub mod identities;
+pub mod irrevocable;
 pub mod issuer;
 mod oidc;
 mod outgoing;

@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::cli::{OutputFormat, TelemetryOptions};
 use crate::endpoints::{Endpoints, FILE_NAME};
+use crate::issuer::folder::CheckedFolder;
 use crate::issuer::serve::{Built, Shared};
 use crate::telemetry;
 use crate::telemetry::inventory::Textfile;
@@ -111,6 +112,12 @@ impl Watchers {
             tasks.spawn(exporter.run(Arc::clone(&watched), stop.clone()));
         }
         Ok(Self { watched, at, stop, tasks })
+    }
+
+    /// Tells that these trust domains will be served.
+    pub(crate) fn expect(&self, folders: &[CheckedFolder]) {
+        let names = folders.iter().map(|checked| checked.folder.document.name().to_string());
+        self.watched.expect(names.collect());
     }
 
     async fn end(mut self) {

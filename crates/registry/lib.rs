@@ -36,11 +36,11 @@ pub use document::{
     MAX_LISTED, MAX_OIDC_ISSUERS, MAX_SSF_STREAMS, MAX_SSF_TRANSMITTERS, MAX_TICKET_SYSTEMS,
     MAX_WEBHOOKS, NonceDemand, OidcIssuer, OperatorPrincipal, OperatorRule, ParentSettings,
     PlaybookSettings, PostCheckSettings, ReferenceType, ReferenceTypeError, ResourceServer,
-    ScriptSettings, SharingRule, SharingRuleError, SinkContent, SinkTarget, SinkTargetError,
-    SsfDelivery, SsfEffect, SsfHeard, SsfStream, SsfTold, SsfTransmitter, SyslogTarget,
-    SystemdSettings, Tenant, TenantError, TicketAnswer, TicketSystem, TicketUrl, TicketUrlError,
-    TokenBinding, TokenServiceSettings, TrustDomainDocument, UnixSettings, Webhook, WebhookUrl,
-    WebhookUrlError, WorkloadApiSettings, boundary, chain_boundary, shared_approvers,
+    Revocation, ScriptSettings, SharingRule, SharingRuleError, SinkContent, SinkTarget,
+    SinkTargetError, SsfDelivery, SsfEffect, SsfHeard, SsfStream, SsfTold, SsfTransmitter,
+    SyslogTarget, SystemdSettings, Tenant, TenantError, TicketAnswer, TicketSystem, TicketUrl,
+    TicketUrlError, TokenBinding, TokenServiceSettings, TrustDomainDocument, UnixSettings, Webhook,
+    WebhookUrl, WebhookUrlError, WorkloadApiSettings, boundary, chain_boundary, shared_approvers,
 };
 pub use entry::{
     Entry, EntryId, EntryIdError, EntryRole, EntryRoleError, EntrySource, MAX_DNS_NAMES,

@@ -19,6 +19,7 @@ use serde::Serialize;
 
 use super::looks::Looks;
 use super::told::{Eligibility, Held, Told};
+use crate::irrevocable::Irrevocable;
 use crate::issuer::IntentDesk;
 
 /// Where intents of one trust domain are decided about.
@@ -351,7 +352,8 @@ impl ApprovalDesk {
         let entries = self.registry.snapshot();
         let entry = entries.entry_by_spiffe_id(intent.agent());
         let owner = entry.map(|entry| entry.owner().to_owned());
-        Told { intent, owner, you: None, held: None }
+        let irrevocable = Irrevocable::of(&intent, &self.registry.document(), self.now());
+        Told { intent, owner, you: None, held: None, irrevocable }
     }
 
     fn now(&self) -> Timestamp {

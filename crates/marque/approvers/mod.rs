@@ -7,6 +7,7 @@
 
 mod callback;
 mod desk;
+mod lifts;
 mod login;
 mod looks;
 mod names;
@@ -33,6 +34,7 @@ use tokio::sync::Semaphore;
 pub(crate) use self::callback::{CallbackError, CallbackHeaders};
 pub(crate) use self::desk::ApprovalDeskParts;
 pub use self::desk::{ApprovalDesk, DecisionError, Word};
+pub(crate) use self::lifts::{LiftError, Standing};
 pub(crate) use self::login::{
     Answered, Entered, LoginError, MAX_PARAMETER, TerminalDoor, check_of,
 };
@@ -46,6 +48,7 @@ use self::callback::Integration;
 use self::names::Namesakes;
 use self::provider::Provider;
 use self::refusals::Refusals;
+use crate::issuer::KillSwitch;
 use crate::oidc::OidcKeyRing;
 
 /// How many logins are finished at a time: each asks the provider for a token.
@@ -60,6 +63,7 @@ pub struct Approvers {
     secret: Arc<LoginSecret>,
     store: Arc<Store>,
     desk: Arc<ApprovalDesk>,
+    kill_switch: Arc<KillSwitch>,
     namesakes: Namesakes,
     clock: Arc<dyn Clock>,
     random: Arc<dyn Random>,
@@ -75,6 +79,7 @@ pub(crate) struct ApproversParts<'a> {
     pub(crate) secret: Arc<LoginSecret>,
     pub(crate) store: Arc<Store>,
     pub(crate) desk: Arc<ApprovalDesk>,
+    pub(crate) kill_switch: Arc<KillSwitch>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) random: Arc<dyn Random>,
 }
@@ -86,7 +91,17 @@ impl Approvers {
         document: &Arc<TrustDomainDocument>,
         parts: ApproversParts<'_>,
     ) -> anyhow::Result<Option<Self>> {
-        let ApproversParts { folder, issuer, keys, secret, store, desk, clock, random } = parts;
+        let ApproversParts {
+            folder,
+            issuer,
+            keys,
+            secret,
+            store,
+            desk,
+            kill_switch,
+            clock,
+            random,
+        } = parts;
         let provider = document
             .approver_login()
             .map(|login| Provider::open(login, &issuer, folder, keys, &clock))
@@ -107,6 +122,7 @@ impl Approvers {
             secret,
             store,
             desk,
+            kill_switch,
             namesakes: Namesakes::of(document),
             clock,
             random,

@@ -105,6 +105,7 @@ impl Issuer {
         }));
         let approvers = ApproversParts {
             desk: Arc::clone(&approval_desk),
+            kill_switch: Arc::clone(&lasting.kill_switch),
             folder: &path,
             issuer: issuer_url.clone(),
             keys: &oidc_keys,

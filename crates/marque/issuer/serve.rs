@@ -188,6 +188,7 @@ impl Built {
     pub(crate) async fn run(self, stop: CancellationToken) -> anyhow::Result<()> {
         let Self { served, endpoints, https, workload, admin, broker, attestors } = self;
         let issuer = Arc::clone(served.lasting());
+        issuer.serves_until(stop.clone());
         let mut tasks: JoinSet<anyhow::Result<()>> = JoinSet::new();
         // Before anybody is listened to: entries may have come since it was built.
         let following = issuer.follow_changes(stop.clone());

@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::state::{CURSORS, SinkView};
 use super::{Content, LAG, NotTaken, PUSHES, Push, Sink, Sinks, Target};
-use crate::cursor::{self, Cursor, LONGEST_PAUSE, Turn};
+use crate::cursor::{self, Cursor, LONGEST_PAUSE, Step, Turn};
 
 /// The most leaves of one push; while as many wait, the next one goes at once.
 pub(super) const LEAVES: usize = 256;
@@ -33,16 +33,6 @@ pub(crate) enum SinkError {
     /// The log cannot be read.
     #[error("the log cannot be read for an audit sink")]
     Log(#[from] LogError),
-}
-
-/// What a step came to.
-enum Step {
-    /// There may be more at once.
-    More,
-    /// Not before.
-    Until(jiff::Timestamp),
-    /// There is nothing before the log grows.
-    Nothing,
 }
 
 impl Sinks {

@@ -109,7 +109,7 @@ impl FakeDoor {
 }
 
 fn told(intent: Intent) -> Told {
-    Told { intent, owner: None, you: None, held: None }
+    Told { intent, owner: None, you: None, held: None, irrevocable: None }
 }
 
 impl AdminDoor for FakeDoor {
