@@ -12,6 +12,7 @@ use marque_audit::{Event, EventKind, LogStore as _};
 use marque_authority::{
     Authority, JwtSvidTemplate, MintedWitSvid, MintedX509Svid, WitSvidTemplate, X509SvidTemplate,
 };
+use marque_exchange::IssuerUrl;
 use marque_intent::kill::{KillScope, KillState, StopPoint};
 use marque_registry::{Entry, EntryId, Registry, Snapshot, TrustDomainDocument};
 use marque_spiffe::{Clock, SpiffeId};
@@ -25,6 +26,7 @@ use zeroize::Zeroizing;
 
 use super::foreign::Foreign;
 use super::store::kill_watch;
+use crate::federation::HandsOn;
 
 use marque_store::Store;
 
@@ -40,6 +42,8 @@ pub(super) struct InProcessIssuer {
     store: Arc<Store>,
     clock: Arc<dyn Clock>,
     foreign: Foreign,
+    /// What JWT-SVIDs say as their `iss`; nothing where no cloud verifies them.
+    jwt_issuer: Option<IssuerUrl>,
     state: watch::Sender<Arc<IssuerState>>,
 }
 
@@ -60,12 +64,13 @@ impl InProcessIssuer {
         store: Arc<Store>,
         clock: Arc<dyn Clock>,
         foreign: Foreign,
+        jwt_issuer: Option<IssuerUrl>,
     ) -> Self {
         let kills = kill_watch(&store).borrow().clone();
         let bundles = foreign.with(authority.bundle());
         let (state, _) = watch::channel(Arc::new(state_of(registry.snapshot(), bundles, &kills)));
         let document = Arc::clone(registry.document());
-        Self { document, authority, registry, store, clock, foreign, state }
+        Self { document, authority, registry, store, clock, foreign, jwt_issuer, state }
     }
 
     /// Is up to date when this comes back, and stays so by the future that it gives, until `stop`: it follows the registry,
@@ -144,7 +149,7 @@ impl InProcessIssuer {
             .with_agent(spiffe_id.clone())
             .with_expires_at(minted.not_after)
             .with_detail("svid", "x509-svid")
-            .with_detail("endpoint", "broker");
+            .with_detail("endpoint", spiffe_id.as_str().rsplit('/').next().unwrap_or_default());
         self.append(event).await?;
         Ok(Arc::new(material(minted)))
     }
@@ -176,6 +181,12 @@ impl InProcessIssuer {
                 Err(WorkloadError::Unavailable)
             }
         }
+    }
+}
+
+impl HandsOn for InProcessIssuer {
+    fn hand_on(&self) {
+        self.update();
     }
 }
 
@@ -221,10 +232,11 @@ impl Issuer for InProcessIssuer {
                 audience: audience.to_vec(),
                 lifetime: self.lifetime(&entry, wanted, now),
             };
-            let minted = self
-                .authority
-                .mint_jwt_svid(&template, now)
-                .map_err(|error| WorkloadError::Mint(Box::new(error)))?;
+            let minted = match &self.jwt_issuer {
+                Some(issuer) => self.authority.mint_jwt_svid_of(issuer.as_str(), &template, now),
+                None => self.authority.mint_jwt_svid(&template, now),
+            };
+            let minted = minted.map_err(|error| WorkloadError::Mint(Box::new(error)))?;
             self.record(&entry, "jwt-svid", audience, minted.expires_at).await?;
             Ok(Arc::new(JwtSvidMaterial {
                 spiffe_id: minted.spiffe_id,

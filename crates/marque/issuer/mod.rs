@@ -5,7 +5,9 @@
 mod admin_door;
 mod broker;
 mod builds;
+mod bundle_endpoint;
 mod change_control;
+mod cloud_findings;
 mod desk;
 mod endings;
 mod figures;
@@ -55,7 +57,8 @@ pub use self::run::run;
 use crate::approvers::{ApprovalDesk, ApprovalDeskParts, Approvers, ApproversParts, LoginSecret};
 use crate::authzen::ExternalPoint;
 use crate::change::{self, ChangeControl};
-use crate::federation::{self, KeptBundles, Relationship};
+use crate::discovery;
+use crate::federation::{self, Federations, FederationsParts, KeptBundles};
 use crate::oidc::{FetchedKeys, OidcKeyRing};
 
 use self::builds::Builds;
@@ -89,7 +92,7 @@ pub struct Issuer {
     store: Arc<Store>,
     minting: Arc<InProcessIssuer>,
     workload: OnceLock<Workload>,
-    relationships: Vec<Arc<Relationship>>,
+    federations: Arc<Federations>,
     oidc_keys: Arc<OidcKeyRing>,
     approval_desk: Arc<ApprovalDesk>,
     approvers: Option<Arc<Approvers>>,
@@ -107,6 +110,8 @@ pub struct Issuer {
     neighbours: Neighbours,
     started_at: Timestamp,
     issuer_url: IssuerUrl,
+    /// What JWT-SVIDs name as their issuer.
+    svid_issuer: Option<IssuerUrl>,
     /// Whether the log could be read and signed when that was last tried.
     ready: AtomicBool,
     looked: Looked,
@@ -175,12 +180,16 @@ impl Issuer {
         );
         let registrar = registrar.await.context("load the registration entries")?;
         let kept = KeptBundles::new(kept_bundles);
-        let federated = federation::open(&document, folder.federated, &kept, now)?;
+        let by_command = federation::fetched_by_command(&store, now).await;
+        let by_command = by_command.context("read the relationships that were added by command")?;
+        let federated = federation::open(&document, folder.federated, &kept, &by_command, now)?;
         let lists = folder.revocation_lists;
         let foreign = Foreign::new(Arc::clone(&federated), lists, &authority.bundle());
         // The token endpoint takes SVIDs of the own trust domain alone: federation is for workloads among themselves.
         let bundles = Arc::new(BundleSet::new(authority.bundle(), []));
         let config = token_config::of(&document, issuer_url.clone())?;
+        let svid_issuer = discovery::svid_issuer(&document, &issuer_url)?;
+        let known_environments = Arc::clone(&environments);
         let (issuers, files) = (document.issuer_keys(), folder.issuer_keys);
         let oidc_keys = Arc::new(OidcKeyRing::open(issuers, &folder.path, files, &clock)?);
         let (presence, lost) = if playbooks.iter().any(|playbook| playbook.ends().with_agent) {
@@ -281,16 +290,27 @@ impl Issuer {
         );
         let checkpoint_key =
             Arc::new(CheckpointKey::new(document.name(), authority.checkpoint_key().clone())?);
+        let federations = FederationsParts {
+            bundles: federated,
+            own: OwnBundle(Arc::clone(&authority)),
+            kept,
+            store: Arc::clone(&store),
+            registry: Arc::clone(registrar.registry()),
+            environments: known_environments,
+            clock: Arc::clone(&clock),
+        };
+        let federations =
+            Federations::open(Arc::clone(&document), &folder.path, federations).await?;
         let minting = InProcessIssuer::new(
             Arc::clone(&authority),
             Arc::clone(registrar.registry()),
             Arc::clone(&store),
             Arc::clone(&clock),
             foreign,
+            svid_issuer.clone(),
         );
-        let own = OwnBundle(Arc::clone(&authority));
-        let relationships =
-            federation::relationships(&document, &folder.path, &federated, own, &kept, &clock)?;
+        let minting = Arc::new(minting);
+        federations.handed_on_by(Arc::clone(&minting) as _);
         let log: Arc<dyn LogStore> = Arc::clone(&store) as _;
         let sharing = SharedIdentities::new(Arc::clone(&document), log, Arc::clone(&clock));
         let sharing = match presence {
@@ -301,7 +321,7 @@ impl Issuer {
         let log_key = checkpoint_key.verifier_key()?;
         let log_tree = LogTree::new(Arc::clone(&store) as _, log_key.clone());
         Ok(Self {
-            relationships,
+            federations,
             oidc_keys,
             approval_desk,
             approvers,
@@ -315,7 +335,7 @@ impl Issuer {
             log_key,
             log_tree: Arc::new(log_tree),
             checkpoint_key,
-            minting: Arc::new(minting),
+            minting,
             workload: OnceLock::new(),
             profiles: profiles(&document),
             sharing: Arc::new(sharing),
@@ -328,6 +348,7 @@ impl Issuer {
             neighbours,
             started_at: now,
             issuer_url,
+            svid_issuer,
             ready: AtomicBool::new(true),
             looked: Looked::default(),
             inventory: OnceLock::new(),
@@ -400,11 +421,6 @@ impl Issuer {
     /// Which profiles of the Workload API are served.
     fn profiles(&self) -> Profiles {
         self.profiles
-    }
-
-    /// The bundles that are fetched.
-    fn relationships(&self) -> &[Arc<Relationship>] {
-        &self.relationships
     }
 
     /// The keys of issuers of ID tokens and of grants that are fetched.

@@ -26,6 +26,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::broker::BrokerEndpoint;
+use super::bundle_endpoint::BundleEndpoint;
 use super::endings;
 use super::folder::{CheckedFolder, local_url};
 use super::growing::grow_tree;
@@ -39,7 +40,7 @@ use crate::endpoints::TrustDomainEndpoints;
 use crate::grpc::admin::serve_admin;
 use crate::grpc::serve::ask_for_senders;
 use crate::grpc::workload::{WorkloadDoor, serve_workload};
-use crate::http::{HttpLimits, HttpServer, bundle, router};
+use crate::http::{HttpLimits, HttpServer, bundle as http_bundle, router};
 use crate::payloads::PayloadKey;
 
 /// The longest socket path: Linux allows 107 bytes, and clients may add to what they are told.
@@ -84,6 +85,7 @@ pub(crate) struct Built {
     workload: UnixListener,
     admin: UnixListener,
     broker: Option<BrokerEndpoint>,
+    bundle: Option<BundleEndpoint>,
     attestors: Arc<Attestors>,
 }
 
@@ -158,6 +160,8 @@ pub(crate) async fn build(
         bind_socket(path, BROKER_SOCKET_MODE)
     })
     .await?;
+    let limits = http_limits(issuer.registry().document().limits());
+    let bundle = BundleEndpoint::build(&issuer, limits).await?;
     let endpoints = TrustDomainEndpoints {
         name,
         environment,
@@ -167,7 +171,9 @@ pub(crate) async fn build(
         token_endpoint: Endpoint::Token.url(&issuer_url),
         intents_url: issuer_url.join("/v1/intents"),
         jwks_url: Endpoint::Jwks.url(&issuer_url),
-        bundle_url: issuer_url.join(bundle::PATH),
+        bundle_url: issuer_url.join(http_bundle::PATH),
+        bundle_spiffe: bundle.as_ref().map(|bundle| bundle.at.clone()),
+        svid_issuer_url: issuer.svid_issuer.as_ref().map(ToString::to_string),
         issuer_url: issuer_url.as_str().to_owned(),
         ca_file: shared.ca_file.clone(),
     };
@@ -178,6 +184,7 @@ pub(crate) async fn build(
         workload,
         admin,
         broker,
+        bundle,
         attestors: Arc::new(attestors),
     })
 }
@@ -185,7 +192,7 @@ pub(crate) async fn build(
 impl Built {
     /// Serves until `stop`, drains, and comes back.
     pub(crate) async fn run(self, stop: CancellationToken) -> anyhow::Result<()> {
-        let Self { issuer, endpoints, https, workload, admin, broker, attestors } = self;
+        let Self { issuer, endpoints, https, workload, admin, broker, bundle, attestors } = self;
         let mut tasks: JoinSet<anyhow::Result<()>> = JoinSet::new();
         // Before anybody is listened to: entries may have come since it was built.
         let following = issuer.follow_changes(stop.clone());
@@ -210,6 +217,9 @@ impl Built {
             let (issuer, identities) = (Arc::clone(&issuer), Workload::clone(&identities));
             tasks.spawn(broker.run(issuer, attestors, identities, token));
         }
+        if let Some(bundle) = bundle {
+            tasks.spawn(bundle.run(Arc::clone(&issuer), stop.clone()));
+        }
         let (token, door) = (stop.clone(), Arc::clone(&issuer));
         tasks.spawn(async move { Ok(serve_admin(admin, door, attestors, limits, token).await?) });
         let (token, routes) = (stop.clone(), router(Arc::clone(&issuer) as _));
@@ -217,13 +227,11 @@ impl Built {
             https.run(routes, token.cancelled_owned()).await;
             Ok(())
         });
-        for relationship in issuer.relationships() {
-            let (token, relationship) = (stop.clone(), Arc::clone(relationship));
-            tasks.spawn(async move {
-                relationship.follow(token).await;
-                Ok(())
-            });
-        }
+        let (token, federations) = (stop.clone(), Arc::clone(&issuer.federations));
+        tasks.spawn(async move {
+            federations.run(token).await;
+            Ok(())
+        });
         for keys in issuer.fetched_keys() {
             let (token, keys) = (stop.clone(), Arc::clone(keys));
             tasks.spawn(async move {

@@ -30,7 +30,7 @@ pub(super) async fn watch(issuer: Arc<Issuer>, stop: CancellationToken) {
     issuer.figures.begin();
     let mut next = None;
     while !stop.is_cancelled() {
-        let followed = follow(&*log, &issuer.figures, &mut next, issuer.clock.now()).await;
+        let followed = follow(&*log, &issuer, &mut next).await;
         let wait = async {
             match followed {
                 Ok(()) => drop(grown.changed().await),
@@ -53,13 +53,13 @@ pub(super) async fn watch(issuer: Arc<Issuer>, stop: CancellationToken) {
 /// Takes up what is new; what was there before it began is not counted again.
 async fn follow(
     log: &dyn LogStore,
-    figures: &Figures,
+    issuer: &Issuer,
     next: &mut Option<u64>,
-    now: Timestamp,
 ) -> Result<(), LogError> {
+    let figures = &issuer.figures;
     let mut from = match *next {
         Some(from) => from,
-        None => recall(log, figures, now).await?,
+        None => recall(log, figures, issuer.clock.now()).await?,
     };
     loop {
         let page = log.leaves(from, PAGE).await?;
@@ -67,6 +67,7 @@ async fn follow(
         for leaf in &page {
             figures.tell(leaf.event());
             alert(leaf.event(), figures);
+            issuer.federations.hear(leaf.event().kind);
         }
         from = last.seq() + 1;
         *next = Some(from);
