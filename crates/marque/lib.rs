@@ -12,9 +12,10 @@ mod cursor;
 #[cfg(feature = "demo")]
 pub mod demo;
 pub mod dev;
+pub mod discovery;
 pub mod endpoints;
 mod error;
-mod federation;
+pub mod federation;
 pub mod grpc;
 pub mod http;
 pub mod identities;
@@ -33,4 +34,5 @@ pub mod ssf;
 pub mod telemetry;
 pub mod templates;
 pub mod tls;
+pub mod trust_policy;
 pub mod webhooks;

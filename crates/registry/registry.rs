@@ -1,10 +1,10 @@
 use std::cmp::Ordering;
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::ArcSwap;
-use marque_spiffe::{SelectorSet, SpiffeId};
+use marque_spiffe::{SelectorSet, SpiffeId, TrustDomain};
 use tokio::sync::watch;
 
 use crate::document::TrustDomainDocument;
@@ -19,6 +19,8 @@ use crate::shared_map::SharedMap;
 pub struct Registry {
     current: ArcSwap<Snapshot>,
     feed: watch::Sender<Arc<Snapshot>>,
+    /// The trust domains beside those of the document that new entries may ask for the bundles of.
+    also_federated: ArcSwap<BTreeSet<TrustDomain>>,
     /// Held while a change is prepared, so that no two start from the same snapshot.
     changing: Mutex<()>,
 }
@@ -59,7 +61,8 @@ impl Registry {
         let snapshot = Arc::new(snapshot);
         let (feed, _) = watch::channel(Arc::clone(&snapshot));
         let current = ArcSwap::new(snapshot);
-        Ok(Self { current, feed, changing: Mutex::new(()) })
+        let also_federated = ArcSwap::default();
+        Ok(Self { current, feed, also_federated, changing: Mutex::new(()) })
     }
 
     /// The trust domain's document right now.
@@ -77,13 +80,19 @@ impl Registry {
         self.feed.subscribe()
     }
 
+    /// Sets the trust domains that are federated with beside those of the document.
+    pub fn also_federate_with(&self, names: BTreeSet<TrustDomain>) {
+        self.also_federated.store(Arc::new(names));
+    }
+
     /// Whether `entry` could be added right now: for asking before it is stored.
     ///
     /// # Errors
-    /// As [`Registry::add`].
+    /// As [`Registry::add`]; and when it asks for the bundle of a trust domain that is not federated with.
     pub fn check(&self, entry: &Entry) -> Result<(), RegistryError> {
         let snapshot = self.snapshot();
         snapshot.document.check(entry)?;
+        snapshot.document.check_federation(entry, &self.also_federated.load())?;
         snapshot.check_unique(entry)
     }
 

@@ -8,6 +8,7 @@ mod approvals;
 mod client;
 mod current;
 mod door;
+mod federation;
 mod gate;
 mod inquiries;
 mod leaves;
@@ -194,6 +195,55 @@ impl Admin for AdminService {
         let proto::DeleteEntryRequest { id } = request.into_inner();
         self.door.delete_entry(requests::entry_id(&id)?, operator).await.map_err(error::admin)?;
         Ok(Response::new(proto::DeleteEntryResponse {}))
+    }
+
+    async fn list_federations(
+        &self,
+        request: Request<proto::ListFederationsRequest>,
+    ) -> Result<Response<proto::ListFederationsResponse>, Status> {
+        self.federations(request).await
+    }
+
+    async fn add_federation(
+        &self,
+        request: Request<proto::AddFederationRequest>,
+    ) -> Result<Response<proto::AddFederationResponse>, Status> {
+        self.federate(request).await
+    }
+
+    async fn remove_federation(
+        &self,
+        request: Request<proto::RemoveFederationRequest>,
+    ) -> Result<Response<proto::RemoveFederationResponse>, Status> {
+        self.part(request).await
+    }
+
+    async fn refresh_federation(
+        &self,
+        request: Request<proto::RefreshFederationRequest>,
+    ) -> Result<Response<proto::RefreshFederationResponse>, Status> {
+        self.refresh(request).await
+    }
+
+    async fn get_bundle(
+        &self,
+        request: Request<proto::GetBundleRequest>,
+    ) -> Result<Response<proto::GetBundleResponse>, Status> {
+        self.bundle(request).await
+    }
+
+    async fn set_bundle(
+        &self,
+        request: Request<proto::SetBundleRequest>,
+    ) -> Result<Response<proto::SetBundleResponse>, Status> {
+        self.replace_bundle(request).await
+    }
+
+    async fn list_published(
+        &self,
+        request: Request<proto::ListPublishedRequest>,
+    ) -> Result<Response<proto::ListPublishedResponse>, Status> {
+        self.published(request).await
     }
 
     async fn list_playbooks(

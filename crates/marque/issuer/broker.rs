@@ -3,7 +3,7 @@
 //! The endpoint is there only where the trust domain lists a broker. Its SPIFFE ID is below a path at which no workload
 //! can be registered, so brokers know by it whom they talk to.
 
-mod identity;
+pub(super) mod identity;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

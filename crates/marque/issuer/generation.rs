@@ -24,7 +24,7 @@ use super::{Issuer, IssuerParts, Lasting, token_config, versions};
 use crate::approvers::{ApprovalDesk, ApprovalDeskParts, Approvers, ApproversParts};
 use crate::authzen::ExternalPoint;
 use crate::change::{self, ChangeControl};
-use crate::federation::{self, FederatedBundles};
+use crate::federation::{self, FederatedBundles, Federations, FederationsParts};
 use crate::oidc::OidcKeyRing;
 use crate::post_checks::PostChecks;
 use crate::sinks::{Sinks, SinksParts};
@@ -41,8 +41,10 @@ impl Issuer {
         let document = Arc::new(checked.folder.document.clone());
         let entries = std::mem::take(&mut checked.folder.entries);
         let lasting = Lasting::open(&document, entries, parts).await?;
-        federation::prune(&document, &lasting.kept_bundles)?;
-        let issuer = Self::wire(checked, &Arc::new(lasting), None)?;
+        let by_command = federation::fetched_by_command(&lasting.store, lasting.started_at).await;
+        let by_command = by_command.context("read the relationships that were added by command")?;
+        federation::prune(&document, &by_command, &lasting.kept_bundles)?;
+        let issuer = Self::wire(checked, &Arc::new(lasting), None).await?;
         issuer.take_effect();
         let foreign = Arc::clone(&issuer.foreign);
         issuer.minting.change_with(foreign, || Ok::<(), anyhow::Error>(()))?;
@@ -54,7 +56,7 @@ impl Issuer {
     ///
     /// # Errors
     /// A file cannot be read, or a client cannot be set up.
-    pub(super) fn wire(
+    pub(super) async fn wire(
         checked: CheckedFolder,
         lasting: &Arc<Lasting>,
         before: Option<&Self>,
@@ -123,7 +125,7 @@ impl Issuer {
             sinks: Arc::new(sinks(&document, &path, lasting)?),
             post_checks: Arc::new(PostChecks::open(&document, &path, &intents.playbooks, kept_by)?),
             signals: Arc::new(signals(&document, &path, lasting, &oidc_keys)?),
-            relationships: relationships(&document, &path, lasting, &federated)?,
+            federations: federations(&document, &path, lasting, federated).await?,
             foreign: Arc::new(foreign),
             intents,
             oidc_keys,
@@ -155,10 +157,7 @@ impl Issuer {
                 Ok(())
             }
         }
-        for relationship in &self.relationships {
-            let (token, relationship) = (stop.clone(), Arc::clone(relationship));
-            tasks.spawn(ends_well(async move { relationship.follow(token).await }));
-        }
+        tasks.spawn(ends_well(Arc::clone(&self.federations).run(stop.clone())));
         for keys in self.oidc_keys.fetched() {
             let (token, keys) = (stop.clone(), Arc::clone(keys));
             tasks.spawn(ends_well(async move { keys.follow(token).await }));
@@ -258,15 +257,25 @@ fn signals(
     Signals::open(document, path, parts)
 }
 
-fn relationships(
-    document: &TrustDomainDocument,
+async fn federations(
+    document: &Arc<TrustDomainDocument>,
     path: &Path,
     lasting: &Lasting,
-    federated: &Arc<FederatedBundles>,
-) -> anyhow::Result<Vec<Arc<federation::Relationship>>> {
-    let own = OwnBundle(Arc::clone(&lasting.authority));
-    let (kept, clock) = (&lasting.kept_bundles, &lasting.clock);
-    federation::relationships(document, path, federated, own, kept, clock)
+    bundles: Arc<FederatedBundles>,
+) -> anyhow::Result<Arc<Federations>> {
+    let parts = FederationsParts {
+        bundles,
+        own: OwnBundle(Arc::clone(&lasting.authority)),
+        kept: lasting.kept_bundles.clone(),
+        store: Arc::clone(&lasting.store),
+        registry: Arc::clone(lasting.registry()),
+        environments: Arc::clone(&lasting.environments),
+        changed: Arc::clone(&lasting.federations_changed),
+        clock: Arc::clone(&lasting.clock),
+    };
+    let federations = Federations::open(Arc::clone(document), path, parts).await?;
+    federations.handed_on_by(Arc::clone(&lasting.minting) as _);
+    Ok(federations)
 }
 
 /// The own bundle of the moment.

@@ -158,6 +158,10 @@ impl IssuerDoor for Issuer {
         self.authority.bundle()
     }
 
+    fn svid_issuer(&self) -> Option<&IssuerUrl> {
+        self.svid_issuer.as_ref()
+    }
+
     fn jwks(&self) -> Value {
         self.tokens.jwks()
     }

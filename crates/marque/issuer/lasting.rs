@@ -17,6 +17,7 @@ use marque_registry::{Entry, Registry, TrustDomainDocument};
 use marque_spiffe::{Clock, Environment, Random, TrustDomain};
 use marque_store::Store;
 use marque_workload::{Profiles, Workload, WorkloadLimits};
+use tokio::sync::Notify;
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio_util::sync::CancellationToken;
 
@@ -31,6 +32,7 @@ use super::minting::InProcessIssuer;
 use super::readiness::Looked;
 use super::registrar::Registrar;
 use crate::approvers::{LoginSecret, Looks};
+use crate::discovery;
 use crate::federation::KeptBundles;
 use crate::identities::{Denials, Lost, Presence, SharedIdentities};
 use crate::payloads::{PayloadKey, Payloads};
@@ -72,6 +74,10 @@ pub struct Lasting {
     pub(super) nonce_secret: NonceSecret,
     pub(super) login_secret: Arc<LoginSecret>,
     pub(super) kept_bundles: KeptBundles,
+    /// Notified when the log says that a relationship with another trust domain changed.
+    pub(super) federations_changed: Arc<Notify>,
+    /// What JWT-SVIDs name as their issuer; nothing where no cloud verifies them.
+    pub(super) svid_issuer: Option<IssuerUrl>,
 }
 
 /// What an issuer is opened with, beside its folder.
@@ -132,11 +138,13 @@ impl Lasting {
         let kill_switch = KillSwitch::new(Arc::clone(&store), known, Arc::clone(&clock));
         let checkpoint_key =
             Arc::new(CheckpointKey::new(document.name(), authority.checkpoint_key().clone())?);
+        let svid_issuer = discovery::svid_issuer(document, &issuer_url)?;
         let minting = InProcessIssuer::new(
             Arc::clone(&authority),
             Arc::clone(registrar.registry()),
             Arc::clone(&store),
             Arc::clone(&clock),
+            svid_issuer.clone(),
         );
         let (presence, lost) = Presence::new(Arc::clone(&clock));
         let log: Arc<dyn LogStore> = Arc::clone(&store) as _;
@@ -179,6 +187,8 @@ impl Lasting {
             nonce_secret,
             login_secret: Arc::new(login_secret),
             kept_bundles: KeptBundles::new(kept_bundles),
+            svid_issuer,
+            federations_changed: Arc::default(),
         })
     }
 

@@ -12,6 +12,7 @@ use marque_audit::{Event, EventKind, LogStore as _};
 use marque_authority::{
     Authority, JwtSvidTemplate, MintedWitSvid, MintedX509Svid, WitSvidTemplate, X509SvidTemplate,
 };
+use marque_exchange::IssuerUrl;
 use marque_intent::kill::{KillScope, KillState, StopPoint};
 use marque_registry::{Entry, EntryId, Registry, Snapshot};
 use marque_spiffe::{Clock, SpiffeId};
@@ -25,6 +26,7 @@ use zeroize::Zeroizing;
 
 use super::foreign::Foreign;
 use super::store::kill_watch;
+use crate::federation::HandsOn;
 
 use marque_store::Store;
 
@@ -39,6 +41,8 @@ pub(super) struct InProcessIssuer {
     store: Arc<Store>,
     clock: Arc<dyn Clock>,
     foreign: watch::Sender<Arc<Foreign>>,
+    /// What JWT-SVIDs say as their `iss`; nothing where no cloud verifies them.
+    jwt_issuer: Option<IssuerUrl>,
     state: watch::Sender<Arc<IssuerState>>,
     /// Held while what the state is put together from changes, so that nobody is told of a part of the change.
     telling: Mutex<()>,
@@ -60,13 +64,14 @@ impl InProcessIssuer {
         registry: Arc<Registry>,
         store: Arc<Store>,
         clock: Arc<dyn Clock>,
+        jwt_issuer: Option<IssuerUrl>,
     ) -> Self {
         let kills = kill_watch(&store).borrow().clone();
         let foreign = Arc::new(Foreign::none(authority.environment()));
         let bundles = foreign.with(authority.bundle());
         let (state, _) = watch::channel(Arc::new(state_of(registry.snapshot(), bundles, &kills)));
         let (foreign, telling) = (watch::Sender::new(foreign), Mutex::default());
-        Self { authority, registry, store, clock, foreign, state, telling }
+        Self { authority, registry, store, clock, foreign, jwt_issuer, state, telling }
     }
 
     /// Changes the registry by `change` and goes on with `foreign`; workloads are told of both at once.
@@ -174,7 +179,7 @@ impl InProcessIssuer {
             .with_agent(spiffe_id.clone())
             .with_expires_at(minted.not_after)
             .with_detail("svid", "x509-svid")
-            .with_detail("endpoint", "broker");
+            .with_detail("endpoint", spiffe_id.as_str().rsplit('/').next().unwrap_or_default());
         self.append(event).await?;
         Ok(Arc::new(material(minted)))
     }
@@ -206,6 +211,12 @@ impl InProcessIssuer {
                 Err(WorkloadError::Unavailable)
             }
         }
+    }
+}
+
+impl HandsOn for InProcessIssuer {
+    fn hand_on(&self) {
+        self.update();
     }
 }
 
@@ -252,10 +263,11 @@ impl Issuer for InProcessIssuer {
                 audience: audience.to_vec(),
                 lifetime: self.lifetime(&entry, wanted, now),
             };
-            let minted = self
-                .authority
-                .mint_jwt_svid(&template, now)
-                .map_err(|error| WorkloadError::Mint(Box::new(error)))?;
+            let minted = match &self.jwt_issuer {
+                Some(issuer) => self.authority.mint_jwt_svid_of(issuer.as_str(), &template, now),
+                None => self.authority.mint_jwt_svid(&template, now),
+            };
+            let minted = minted.map_err(|error| WorkloadError::Mint(Box::new(error)))?;
             self.record(&entry, "jwt-svid", audience, minted.expires_at).await?;
             Ok(Arc::new(JwtSvidMaterial {
                 spiffe_id: minted.spiffe_id,

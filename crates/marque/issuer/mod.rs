@@ -7,7 +7,9 @@
 mod admin_door;
 mod broker;
 mod builds;
+mod bundle_endpoint;
 mod change_control;
+mod cloud_findings;
 mod desk;
 mod endings;
 mod figures;
@@ -47,7 +49,7 @@ pub(crate) use self::lasting::IssuerParts;
 
 use self::foreign::Foreign;
 use crate::approvers::{ApprovalDesk, Approvers};
-use crate::federation::Relationship;
+use crate::federation::Federations;
 use crate::oidc::OidcKeyRing;
 use crate::post_checks::PostChecks;
 use crate::sinks::Sinks;
@@ -64,7 +66,7 @@ pub struct Issuer {
     document: Arc<TrustDomainDocument>,
     tokens: Arc<TokenService>,
     intents: Arc<IntentDesk>,
-    relationships: Vec<Arc<Relationship>>,
+    federations: Arc<Federations>,
     foreign: Arc<Foreign>,
     oidc_keys: Arc<OidcKeyRing>,
     approval_desk: Arc<ApprovalDesk>,

@@ -26,6 +26,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::broker::BrokerEndpoint;
+use super::bundle_endpoint::BundleEndpoint;
 use super::endings;
 use super::folder::{CheckedFolder, local_url};
 use super::growing::grow_tree;
@@ -40,7 +41,7 @@ use crate::endpoints::TrustDomainEndpoints;
 use crate::grpc::admin::{AdminDoors, serve_admin};
 use crate::grpc::serve::ask_for_senders;
 use crate::grpc::workload::{WorkloadDoor, serve_workload};
-use crate::http::{HttpLimits, HttpServer, bundle, router};
+use crate::http::{HttpLimits, HttpServer, bundle as http_bundle, router};
 use crate::payloads::PayloadKey;
 
 /// The longest socket path: Linux allows 107 bytes, and clients may add to what they are told.
@@ -85,6 +86,7 @@ pub(crate) struct Built {
     workload: UnixListener,
     admin: UnixListener,
     broker: Option<BrokerEndpoint>,
+    bundle: Option<BundleEndpoint>,
     attestors: Arc<Attestors>,
 }
 
@@ -159,6 +161,8 @@ pub(crate) async fn build(
         bind_socket(path, BROKER_SOCKET_MODE)
     })
     .await?;
+    let limits = http_limits(issuer.registry().document().limits());
+    let bundle = BundleEndpoint::build(&issuer, limits).await?;
     let endpoints = TrustDomainEndpoints {
         name,
         environment,
@@ -168,7 +172,9 @@ pub(crate) async fn build(
         token_endpoint: Endpoint::Token.url(&issuer_url),
         intents_url: issuer_url.join("/v1/intents"),
         jwks_url: Endpoint::Jwks.url(&issuer_url),
-        bundle_url: issuer_url.join(bundle::PATH),
+        bundle_url: issuer_url.join(http_bundle::PATH),
+        bundle_spiffe: bundle.as_ref().map(|bundle| bundle.at.clone()),
+        svid_issuer_url: issuer.svid_issuer.as_ref().map(ToString::to_string),
         issuer_url: issuer_url.as_str().to_owned(),
         ca_file: shared.ca_file.clone(),
     };
@@ -179,6 +185,7 @@ pub(crate) async fn build(
         workload,
         admin,
         broker,
+        bundle,
         attestors: Arc::new(attestors),
     })
 }
@@ -186,7 +193,7 @@ pub(crate) async fn build(
 impl Built {
     /// Serves until `stop`, drains, and comes back.
     pub(crate) async fn run(self, stop: CancellationToken) -> anyhow::Result<()> {
-        let Self { served, endpoints, https, workload, admin, broker, attestors } = self;
+        let Self { served, endpoints, https, workload, admin, broker, bundle, attestors } = self;
         let issuer = Arc::clone(served.lasting());
         issuer.serves_until(stop.clone());
         let mut tasks: JoinSet<anyhow::Result<()>> = JoinSet::new();
@@ -212,6 +219,9 @@ impl Built {
             let (token, attestors) = (stop.clone(), Arc::clone(&attestors));
             let (issuer, identities) = (Arc::clone(&issuer), Workload::clone(&identities));
             tasks.spawn(broker.run(issuer, attestors, identities, token));
+        }
+        if let Some(bundle) = bundle {
+            tasks.spawn(bundle.run(served.current(), stop.clone()));
         }
         let (token, doors) = (stop.clone(), Arc::clone(&served));
         let doors = AdminDoors::new(move || doors.current() as _);

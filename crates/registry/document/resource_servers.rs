@@ -24,6 +24,7 @@ pub const MAX_LISTED: usize = 64;
 /// binding = "optional"                 # may be absent; "required": tokens have to be bound to a key
 /// scopes = ["secrets.update"]          # may be absent: whatever intents permit; at most 64
 /// max_token_lifetime = "2m"            # may be absent; at most 1h
+/// session_tags = "aws"                 # may be absent; tokens carry playbook and intent as session tags of AWS STS
 /// ```
 ///
 /// Where `revocation` is absent it is `introspection` if somebody may introspect for it, and `none` if nobody may.
@@ -35,6 +36,7 @@ pub struct ResourceServer {
     binding: TokenBinding,
     scopes: Option<BTreeSet<String>>,
     max_token_lifetime: Option<Lifetime>,
+    aws_session_tags: bool,
     line: usize,
 }
 
@@ -90,6 +92,11 @@ impl ResourceServer {
         self.max_token_lifetime.map(Lifetime::as_duration)
     }
 
+    /// Whether tokens for it carry playbook and intent as session tags of AWS STS.
+    pub const fn has_aws_session_tags(&self) -> bool {
+        self.aws_session_tags
+    }
+
     /// The line of `trust-domain.toml` on which it begins.
     pub const fn line(&self) -> usize {
         self.line
@@ -130,6 +137,17 @@ impl FromStr for TokenBinding {
     }
 }
 
+/// Whose session tags tokens carry.
+struct SessionTags;
+
+impl FromStr for SessionTags {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        if text == "aws" { Ok(Self) } else { Err("is not `aws`") }
+    }
+}
+
 /// Reads `[[resource_servers]]`.
 pub(super) fn read(tables: Vec<Fields<'_, '_>>, log: &mut Log<'_>) -> Vec<ResourceServer> {
     let mut audiences = BTreeSet::new();
@@ -149,6 +167,7 @@ fn resource_server(
     let binding: Option<TokenBinding> = table.optional_text("binding", log);
     let scopes = listed::<Text>(&mut table, "scopes", log);
     let max_token_lifetime = max_token_lifetime(&mut table, log);
+    let session_tags: Option<SessionTags> = table.optional_text("session_tags", log);
     table.finish(log);
     let Lined { value: Audience(audience), line } = audience?;
     if !audiences.insert(audience.clone()) {
@@ -166,6 +185,7 @@ fn resource_server(
         None => Revocation::Introspection,
     };
     let (binding, line) = (binding.unwrap_or_default(), begins);
+    let aws_session_tags = session_tags.is_some();
     Some(ResourceServer {
         audience,
         spiffe_ids,
@@ -173,6 +193,7 @@ fn resource_server(
         binding,
         scopes,
         max_token_lifetime,
+        aws_session_tags,
         line,
     })
 }

@@ -26,6 +26,7 @@ use super::super::door::{
 };
 use crate::approvers::{Told, Word};
 use crate::clock::SystemClock;
+use crate::federation::Federations;
 use crate::identities::{Denials, SharedIdentities};
 use crate::issuer::kill::{DrillReport, Impact, KillError, LiftAsk};
 use crate::sinks::SinkView;
@@ -437,6 +438,14 @@ impl AdminDoor for FakeDoor {
         _leaf: Option<u64>,
     ) -> BoxFuture<'_, Result<u64, AdminError>> {
         Box::pin(async { Err(AdminError::NotFound { what: "webhook", id: name }) })
+    }
+
+    fn published(&self) -> Vec<crate::discovery::Published> {
+        Vec::new()
+    }
+
+    fn federations(&self) -> Arc<Federations> {
+        unreachable!("nobody here asks about federation")
     }
 
     fn sharing(&self) -> Arc<SharedIdentities> {
