@@ -32,6 +32,7 @@ use marque_spiffe::{SpiffeId, SpiffeIdPattern, TrustDomain};
 use serde_json::Value;
 
 pub use self::diff::{Difference, Effect, changes_what_is_enforced, diff};
+pub(crate) use self::exception::today;
 pub use self::exception::{
     Exception, ExceptionId, ExceptionIdError, ExceptionStanding, MAX_EXCEPTION, MAX_EXCEPTION_RUNS,
     PinnedException, Relaxed,

@@ -14,6 +14,10 @@ use crate::document::MAX_FEDERATIONS;
 use crate::error::RegistryError;
 use crate::lifetime::Lifetime;
 
+mod sharing;
+
+pub use sharing::{SharingReason, SharingReasonError};
+
 /// How many selectors an entry may have.
 pub const MAX_SELECTORS: usize = 64;
 
@@ -116,6 +120,7 @@ pub struct Entry {
     id: EntryId,
     source: EntrySource,
     content: NewEntry,
+    shared: Option<SharingReason>,
 }
 
 /// The form in storage; reading it back checks it again.
@@ -125,6 +130,8 @@ struct StoredEntry {
     id: EntryId,
     source: EntrySource,
     entry: NewEntry,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    shared: Option<SharingReason>,
 }
 
 impl NewEntry {
@@ -155,7 +162,7 @@ impl NewEntry {
             let (found, limit) = (self.federates_with.len(), MAX_FEDERATIONS);
             return Err(RegistryError::TooManyFederations { found, limit });
         }
-        Ok(Entry { id, source, content: self })
+        Ok(Entry { id, source, content: self, shared: None })
     }
 }
 
@@ -246,15 +253,15 @@ impl TryFrom<StoredEntry> for Entry {
     type Error = RegistryError;
 
     fn try_from(stored: StoredEntry) -> Result<Self, RegistryError> {
-        let StoredEntry { id, source, entry } = stored;
-        entry.into_entry(id, source)
+        let StoredEntry { id, source, entry, shared } = stored;
+        entry.into_entry(id, source).map(|entry| Self { shared, ..entry })
     }
 }
 
 impl From<Entry> for StoredEntry {
     fn from(entry: Entry) -> Self {
-        let Entry { id, source, content } = entry;
-        Self { id, source, entry: content }
+        let Entry { id, source, content, shared } = entry;
+        Self { id, source, entry: content, shared }
     }
 }
 

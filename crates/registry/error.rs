@@ -3,6 +3,7 @@ use std::path::PathBuf;
 use marque_spiffe::{SpiffeId, TrustDomain};
 
 use crate::entry::EntryId;
+use crate::finding::FindingCode;
 use crate::lifetime::Lifetime;
 
 /// Why a registration entry is refused.
@@ -83,4 +84,21 @@ pub enum RegistryError {
         /// The line.
         line: usize,
     },
+}
+
+impl RegistryError {
+    /// The code that `marque check` has for it.
+    #[must_use]
+    pub const fn code(&self) -> FindingCode {
+        match self {
+            Self::NoPath(_) | Self::Reserved(_) | Self::ForeignTrustDomain { .. } => {
+                FindingCode::EntryOutsideTrustDomain
+            }
+            Self::LifetimeTooLong { .. } => FindingCode::EntryOverCeiling,
+            Self::NotFederated(_) => FindingCode::EntryNotFederated,
+            Self::DuplicateId(_) => FindingCode::EntryDuplicateId,
+            Self::DuplicateSpiffeId { .. } => FindingCode::EntryDuplicateSpiffeId,
+            _ => FindingCode::EntryInvalid,
+        }
+    }
 }

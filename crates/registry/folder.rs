@@ -1,4 +1,4 @@
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -8,9 +8,9 @@ use marque_jose::JwkSet;
 use marque_spiffe::{Bundle, RevocationList, Selector, TrustDomain};
 
 use crate::document::TrustDomainDocument;
-use crate::entry::{Entry, EntrySource, NewEntry};
+use crate::entry::{Entry, EntrySource, NewEntry, SharingReason};
 use crate::fields::{Fields, Log, parse};
-use crate::finding::Finding;
+use crate::finding::{Finding, FindingCode};
 
 mod trust;
 
@@ -37,6 +37,8 @@ const MAX_FILE: u64 = 1024 * 1024;
 /// dns_names = ["rotator.prod.example.org"]
 /// federates_with = ["partner.example.org"]   # whose bundles its callers get; in [[federation]]
 /// repository = "github.com/example/agents@refs/heads/main"   # where its code was built from
+/// shared = true                        # another entry, which says so too, has the same SPIFFE ID; default false
+/// reason = "two units of one agent"    # with `shared`, and only with it
 /// expires_at = "2027-03-01T00:00:00Z"
 /// ```
 ///
@@ -91,6 +93,16 @@ impl TrustDomainFolder {
     }
 }
 
+impl TrustDomainFolder {
+    /// The files below the folder that its document names and by which others are verified, each once: bundles, key sets
+    /// and certificates. None is secret.
+    #[must_use]
+    pub fn trust_files(&self) -> Vec<PathBuf> {
+        let named: BTreeSet<&Path> = trust::files_named(&self.document).collect();
+        named.into_iter().map(Path::to_owned).collect()
+    }
+}
+
 fn load_document(path: &Path, findings: &mut Vec<Finding>) -> Option<TrustDomainDocument> {
     let file = path.join("trust-domain.toml");
     let text = read(&file, findings)?;
@@ -120,7 +132,7 @@ fn files(folder: &Path, endings: &[&str], findings: &mut Vec<Finding>) -> Vec<Pa
         Ok(listing) => listing,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Vec::new(),
         Err(error) => {
-            findings.push(Finding::about(folder, format!("cannot be read: {error}")));
+            findings.push(unreadable(folder, &error));
             return Vec::new();
         }
     };
@@ -129,7 +141,7 @@ fn files(folder: &Path, endings: &[&str], findings: &mut Vec<Finding>) -> Vec<Pa
         match item {
             Ok(item) => files.push(item.path()),
             Err(error) => {
-                findings.push(Finding::about(folder, format!("cannot be read: {error}")));
+                findings.push(unreadable(folder, &error));
             }
         }
     }
@@ -152,6 +164,7 @@ fn entry(mut table: Fields<'_, '_>, file: &Path, log: &mut Log<'_>) -> Option<En
     let federates_with: Vec<TrustDomain> = table.texts("federates_with", log);
     let repository = table.optional_text("repository", log);
     let expires_at: Option<Timestamp> = table.optional_text("expires_at", log);
+    let shared = sharing(&mut table, log);
     table.finish(log);
     let content = NewEntry {
         spiffe_id: spiffe_id?,
@@ -167,34 +180,72 @@ fn entry(mut table: Fields<'_, '_>, file: &Path, log: &mut Log<'_>) -> Option<En
         expires_at,
     };
     let source = EntrySource::File { path: file.to_owned(), line };
-    content.into_entry(id?, source).map_err(|error| log.at(line, error.to_string())).ok()
+    let entry = content.into_entry(id?, source);
+    let entry = entry.map_err(|error| log.coded(error.code(), line, error.to_string())).ok()?;
+    Some(match shared {
+        Some(reason) => entry.shared_because(reason),
+        None => entry,
+    })
+}
+
+/// `shared` and `reason`: neither says anything without the other.
+fn sharing(table: &mut Fields<'_, '_>, log: &mut Log<'_>) -> Option<SharingReason> {
+    let line = table.line();
+    let shared = table.optional_switch("shared", log).is_some_and(|field| field.value);
+    let says_why = table.has("reason");
+    let reason: Option<SharingReason> = table.optional_text("reason", log);
+    match (shared, says_why) {
+        (true, false) => {
+            let message = "`reason` in [entry] is missing: an identity is shared for one, and somebody reviews it";
+            log.coded(FindingCode::FieldMissing, line, message);
+            None
+        }
+        (false, true) => {
+            log.at(line, "`reason` in [entry] is why an identity is shared, and this one is not");
+            None
+        }
+        (true, true) | (false, false) => reason,
+    }
 }
 
 /// The rules that need the document or the other entries.
 fn check_together(document: &TrustDomainDocument, entries: &[Entry], findings: &mut Vec<Finding>) {
     let mut ids: HashMap<_, String> = HashMap::new();
-    let mut spiffe_ids: HashMap<_, String> = HashMap::new();
+    let mut spiffe_ids: HashMap<_, (&Entry, String)> = HashMap::new();
     for entry in entries {
         let EntrySource::File { path, line } = entry.source() else { continue };
-        let mut report = |message: String| findings.push(Finding::at(path, *line, message));
+        let mut report = |code: FindingCode, message: String| {
+            findings.push(Finding::at(path, *line, message).coded(code));
+        };
         if let Err(error) = document.check(entry) {
-            report(error.to_string());
+            report(error.code(), error.to_string());
         }
         let here = format!("{}:{line}", path.display());
         if let Some(first) = ids.insert(entry.id(), here.clone()) {
-            report(format!("entry `{}` exists already at {first}", entry.id()));
+            let message = format!("entry `{}` exists already at {first}", entry.id());
+            report(FindingCode::EntryDuplicateId, message);
         }
-        if let Some(first) = spiffe_ids.insert(entry.spiffe_id(), here) {
-            report(format!("SPIFFE ID `{}` exists already at {first}", entry.spiffe_id()));
+        let Some((holder, first)) = spiffe_ids.insert(entry.spiffe_id(), (entry, here)) else {
+            continue;
+        };
+        if !entry.may_share_with(holder) {
+            let unlike = entry.sharing().is_some() && holder.sharing().is_some();
+            let why = if unlike { ", with another role" } else { "" };
+            let message =
+                format!("SPIFFE ID `{}` exists already at {first}{why}", entry.spiffe_id());
+            report(FindingCode::EntryDuplicateSpiffeId, message);
         }
     }
 }
 
+fn unreadable(file: &Path, error: &dyn std::fmt::Display) -> Finding {
+    Finding::about(file, format!("cannot be read: {error}")).coded(FindingCode::FileUnreadable)
+}
+
 fn read(file: &Path, findings: &mut Vec<Finding>) -> Option<String> {
     let bytes = read_bytes(file, findings)?;
-    let unreadable =
-        |error| findings.push(Finding::about(file, format!("cannot be read: {error}")));
-    String::from_utf8(bytes).map_err(unreadable).ok()
+    let text = String::from_utf8(bytes);
+    text.map_err(|error| findings.push(unreadable(file, &error))).ok()
 }
 
 fn read_bytes(file: &Path, findings: &mut Vec<Finding>) -> Option<Vec<u8>> {
@@ -203,12 +254,13 @@ fn read_bytes(file: &Path, findings: &mut Vec<Finding>) -> Option<Vec<u8>> {
         .and_then(|source| source.take(MAX_FILE + 1).read_to_end(&mut bytes));
     match result {
         Ok(_) if bytes.len() as u64 > MAX_FILE => {
-            findings.push(Finding::about(file, format!("is larger than {MAX_FILE} bytes")));
+            let finding = Finding::about(file, format!("is larger than {MAX_FILE} bytes"));
+            findings.push(finding.coded(FindingCode::FileUnreadable));
             None
         }
         Ok(_) => Some(bytes),
         Err(error) => {
-            findings.push(Finding::about(file, format!("cannot be read: {error}")));
+            findings.push(unreadable(file, &error));
             None
         }
     }

@@ -43,10 +43,11 @@ pub use document::{
 };
 pub use entry::{
     Entry, EntryId, EntryIdError, EntryRole, EntryRoleError, EntrySource, MAX_DNS_NAMES,
-    MAX_SELECTORS, NewEntry, Owner, OwnerError, RESERVED_SEGMENT,
+    MAX_SELECTORS, NewEntry, Owner, OwnerError, RESERVED_SEGMENT, SharingReason,
+    SharingReasonError,
 };
 pub use error::RegistryError;
-pub use finding::Finding;
+pub use finding::{Finding, FindingCode};
 pub use folder::TrustDomainFolder;
 pub use lifetime::{Lifetime, LifetimeError};
 pub use near::{Missing, NearEntry};

@@ -31,7 +31,8 @@ pub struct Snapshot {
     /// In the order of answers.
     entries: Vec<Arc<Entry>>,
     by_id: SharedMap<EntryId, Arc<Entry>>,
-    by_spiffe_id: SharedMap<SpiffeId, Arc<Entry>>,
+    /// In the order of answers; several only where each says that it shares its identity.
+    by_spiffe_id: SharedMap<SpiffeId, Vec<Arc<Entry>>>,
     index: SelectorIndex,
 }
 
@@ -154,8 +155,14 @@ impl Snapshot {
 
     /// The entries earned by these selectors: those whose selectors are a subset of them. The
     /// first is the default identity (WA-8): as written in files, then by age.
+    /// An identity that several of them share is there once, as the first of them has it.
     pub fn entries_for(&self, selectors: &SelectorSet) -> Vec<Arc<Entry>> {
-        self.index.matches(selectors)
+        let mut entries = self.index.matches(selectors);
+        if entries.iter().filter(|entry| entry.sharing().is_some()).count() > 1 {
+            let mut seen = HashSet::new();
+            entries.retain(|entry| seen.insert(entry.spiffe_id().clone()));
+        }
+        entries
     }
 
     /// The entry with this id.
@@ -163,9 +170,14 @@ impl Snapshot {
         self.by_id.get(id)
     }
 
-    /// The entry that owns this SPIFFE ID; there is never more than one.
+    /// The entry that owns this SPIFFE ID; the first in the order of answers where several share it.
     pub fn entry_by_spiffe_id(&self, spiffe_id: &SpiffeId) -> Option<&Arc<Entry>> {
-        self.by_spiffe_id.get(spiffe_id)
+        self.by_spiffe_id.get(spiffe_id)?.first()
+    }
+
+    /// The entries with this SPIFFE ID: more than one where they share it.
+    pub fn entries_by_spiffe_id(&self, spiffe_id: &SpiffeId) -> &[Arc<Entry>] {
+        self.by_spiffe_id.get(spiffe_id).map_or(&[], Vec::as_slice)
     }
 
     /// All entries, in the order of answers.
@@ -192,7 +204,7 @@ impl Snapshot {
     ) -> Result<(), RegistryError> {
         for entry in gone {
             self.by_id.remove(entry.id());
-            self.by_spiffe_id.remove(entry.spiffe_id());
+            self.release(entry);
             self.index.remove(entry.id());
         }
         let gone: HashSet<*const Entry> = gone.iter().map(Arc::as_ptr).collect();
@@ -202,7 +214,7 @@ impl Snapshot {
             document.check(entry)?;
             self.check_unique(entry)?;
             self.by_id.insert(entry.id().clone(), Arc::clone(entry));
-            self.by_spiffe_id.insert(entry.spiffe_id().clone(), Arc::clone(entry));
+            self.hold(entry);
             self.index.add(entry);
         }
         match <[Arc<Entry>; 1]>::try_from(new) {
@@ -218,11 +230,29 @@ impl Snapshot {
         Ok(())
     }
 
+    fn hold(&mut self, entry: &Arc<Entry>) {
+        let mut holders = self.entries_by_spiffe_id(entry.spiffe_id()).to_vec();
+        let at = holders.partition_point(|holder| holder.rank() < entry.rank());
+        holders.insert(at, Arc::clone(entry));
+        self.by_spiffe_id.insert(entry.spiffe_id().clone(), holders);
+    }
+
+    fn release(&mut self, entry: &Entry) {
+        let mut holders = self.entries_by_spiffe_id(entry.spiffe_id()).to_vec();
+        holders.retain(|holder| holder.id() != entry.id());
+        if holders.is_empty() {
+            self.by_spiffe_id.remove(entry.spiffe_id());
+        } else {
+            self.by_spiffe_id.insert(entry.spiffe_id().clone(), holders);
+        }
+    }
+
     fn check_unique(&self, entry: &Entry) -> Result<(), RegistryError> {
         if self.by_id.contains_key(entry.id()) {
             return Err(RegistryError::DuplicateId(entry.id().clone()));
         }
-        if let Some(holder) = self.by_spiffe_id.get(entry.spiffe_id()) {
+        let mut holders = self.entries_by_spiffe_id(entry.spiffe_id()).iter();
+        if let Some(holder) = holders.find(|holder| !entry.may_share_with(holder)) {
             let (spiffe_id, holder) = (entry.spiffe_id().clone(), holder.id().clone());
             return Err(RegistryError::DuplicateSpiffeId { spiffe_id, holder });
         }

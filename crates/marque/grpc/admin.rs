@@ -17,6 +17,7 @@ mod reports;
 mod requests;
 mod signals;
 mod sinks;
+mod sources;
 #[cfg(test)]
 mod tests;
 mod tokens;
@@ -49,11 +50,11 @@ pub(crate) use gate::{names_of, written_groups};
 pub use pace::{RefusalView, StandingView};
 pub use remote_log::RemoteLog;
 pub use view::{
-    ApprovalView, ApproverRecordView, DenialView, EarnedView, EligibilityView, EntryView,
-    ExplanationView, FindingView, GrantView, HeldView, HolderView, IntentView, KillScopeView,
-    KillStateView, KillView, LeafView, LiftAskView, LogInfoView, MissingView, NarrowedView,
-    NearView, ObjectionView, PlaybookView, ProfilesView, ReasonView, RefusedCallerView, ReportView,
-    SharedIdentityView, StatusView, TokenView, UseView,
+    ApprovalView, ApproverRecordView, DeclaredSharingView, DenialView, EarnedView, EligibilityView,
+    EntryView, ExplanationView, FindingView, GrantView, HeldView, HolderView, IntentView,
+    KillScopeView, KillStateView, KillView, LeafView, LiftAskView, LogInfoView, MissingView,
+    NarrowedView, NearView, ObjectionView, PlaybookView, ProfilesView, ReasonView,
+    RefusedCallerView, ReportView, SharedIdentityView, StatusView, TokenView, UseView,
 };
 
 /// Serves the admin API on `listener` until `shutdown` is cancelled and the drain is over.
@@ -122,6 +123,7 @@ impl AdminService {
 #[tonic::async_trait]
 impl Admin for AdminService {
     type StreamLeavesStream = BoxStream<'static, Result<proto::StreamLeavesResponse, Status>>;
+    type StreamSourcesStream = BoxStream<'static, Result<proto::StreamSourcesResponse, Status>>;
 
     async fn get_status(
         &self,
@@ -439,6 +441,15 @@ impl Admin for AdminService {
         self.operator("StreamLeaves", &request).await?;
         let proto::StreamLeavesRequest { from, follow } = request.into_inner();
         Ok(Response::new(leaves::stream(self.door.log(), from, follow, self.shutdown.clone())))
+    }
+
+    async fn stream_sources(
+        &self,
+        request: Request<proto::StreamSourcesRequest>,
+    ) -> Result<Response<Self::StreamSourcesStream>, Status> {
+        self.operator("StreamSources", &request).await?;
+        let proto::StreamSourcesRequest {} = request.into_inner();
+        Ok(Response::new(sources::stream(&self.door.sources())))
     }
 
     async fn explain_process(

@@ -20,6 +20,7 @@ use marque_intent::{
 use marque_registry::{Entry, EntryId, EntryRole, NewEntry, Snapshot, TrustDomainDocument};
 use marque_spiffe::{SelectorSet, SpiffeId};
 
+use super::folder::SourceFiles;
 use super::kill::{DrillReport, Impact, LiftAsk};
 use super::{Issuer, RegistrarError};
 use crate::approvers::{Told, Word};
@@ -75,6 +76,10 @@ impl AdminDoor for Issuer {
 
     fn playbooks(&self) -> Arc<PlaybookSet> {
         Arc::clone(&self.intents.playbooks)
+    }
+
+    fn sources(&self) -> SourceFiles {
+        self.sources.clone()
     }
 
     fn rosters(&self) -> Arc<Rosters> {

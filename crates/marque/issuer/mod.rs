@@ -61,7 +61,7 @@ use crate::oidc::{FetchedKeys, OidcKeyRing};
 use self::builds::Builds;
 use self::desk::{FurtherPoints, PostureBoard, SlowRoom};
 use self::figures::Figures;
-use self::folder::CheckedFolder;
+use self::folder::{CheckedFolder, SourceFiles};
 use self::foreign::Foreign;
 use self::keys::CheckpointKey;
 use self::minting::InProcessIssuer;
@@ -90,6 +90,8 @@ pub struct Issuer {
     minting: Arc<InProcessIssuer>,
     workload: OnceLock<Workload>,
     relationships: Vec<Arc<Relationship>>,
+    /// The files of the folder that is served.
+    sources: SourceFiles,
     oidc_keys: Arc<OidcKeyRing>,
     approval_desk: Arc<ApprovalDesk>,
     approvers: Option<Arc<Approvers>>,
@@ -139,7 +141,7 @@ pub(crate) struct IssuerParts {
 impl Issuer {
     /// Opens the authorities, loads the entries, and wires the rooms.
     pub(crate) async fn open(checked: CheckedFolder, parts: IssuerParts) -> anyhow::Result<Self> {
-        let CheckedFolder { folder, playbooks, calendars, policy, rosters } = checked;
+        let CheckedFolder { folder, playbooks, calendars, policy, rosters, sources } = checked;
         let IssuerParts {
             issuer_url,
             keys,
@@ -302,6 +304,7 @@ impl Issuer {
         let log_tree = LogTree::new(Arc::clone(&store) as _, log_key.clone());
         Ok(Self {
             relationships,
+            sources,
             oidc_keys,
             approval_desk,
             approvers,

@@ -21,6 +21,7 @@ use marque_spiffe::{SelectorSet, SpiffeId};
 
 use crate::approvers::{DecisionError, Told, Word};
 use crate::identities::{Denials, SharedIdentities};
+use crate::issuer::folder::SourceFiles;
 use crate::issuer::kill::{DrillReport, Impact, KillError, LiftAsk};
 use crate::sinks::SinkView;
 use crate::ssf::SignalView;
@@ -68,6 +69,9 @@ pub trait AdminDoor: Debug + Send + Sync {
 
     /// The playbooks.
     fn playbooks(&self) -> Arc<PlaybookSet>;
+
+    /// The files of the folder that is served.
+    fn sources(&self) -> SourceFiles;
 
     /// How the daemon is.
     fn status(&self) -> DaemonStatus;

@@ -3,11 +3,14 @@
 //! Operators are shown selectors here, which are in no log. Absent on purpose: changing anything, and every rule; what is
 //! said here is what the rooms say.
 
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
 use jiff::Timestamp;
 use marque_attest::{Attestation, Fingerprint, Found, ProcessPin, Survey};
 use marque_intent::kill::StopPoint;
-use marque_registry::{Entry, Missing, NearEntry};
-use marque_spiffe::{Selector, SelectorSet};
+use marque_registry::{Entry, Missing, NearEntry, Snapshot};
+use marque_spiffe::{Selector, SelectorSet, SpiffeId};
 use marque_workload::IdentityUser;
 use tonic::{Request, Response, Status};
 
@@ -71,9 +74,13 @@ impl AdminService {
         };
         let shared = self.door.sharing().report(since).await.map_err(error::log)?;
         let registry = self.door.registry();
-        let identities = shared.into_iter().map(|identity| {
-            let entry = registry.entry_by_spiffe_id(&identity.spiffe_id);
-            shared_identity(identity, entry.map(|entry| entry.owner()))
+        let seen: BTreeSet<SpiffeId> = shared.iter().map(|one| one.spiffe_id.clone()).collect();
+        let unseen = declared(&registry).filter(|id| !seen.contains(id));
+        let unseen: BTreeSet<SpiffeId> = unseen.collect();
+        let shared = shared.into_iter().chain(unseen.into_iter().map(SharedIdentity::of));
+        let identities = shared.map(|identity| {
+            let entries = registry.entries_by_spiffe_id(&identity.spiffe_id);
+            shared_identity(identity, entries)
         });
         Ok(Response::new(proto::ListSharedIdentitiesResponse { identities: identities.collect() }))
     }
@@ -194,17 +201,32 @@ fn refused_caller(denied: Denied, door: &dyn AdminDoor) -> proto::RefusedCaller 
     }
 }
 
-fn shared_identity(identity: SharedIdentity, owner: Option<&str>) -> proto::SharedIdentity {
+/// The identities that entries say they share.
+fn declared(registry: &Snapshot) -> impl Iterator<Item = SpiffeId> + '_ {
+    let sharing = registry.entries().iter().filter(|entry| entry.sharing().is_some());
+    sharing.map(|entry| entry.spiffe_id().clone())
+}
+
+fn shared_identity(identity: SharedIdentity, entries: &[Arc<Entry>]) -> proto::SharedIdentity {
     let SharedIdentity { spiffe_id, holders, records, refusals, last_record, now } = identity;
     proto::SharedIdentity {
         spiffe_id: spiffe_id.to_string(),
-        owner: owner.unwrap_or_default().to_owned(),
+        owner: entries.first().map(|entry| entry.owner().to_owned()).unwrap_or_default(),
         holders: holders.into_iter().map(holder).collect(),
         records,
         refusals,
         last_record_at: last_record.map(timestamp),
         now,
+        declared: entries.iter().filter_map(|entry| declaration(entry)).collect(),
     }
+}
+
+fn declaration(entry: &Entry) -> Option<proto::DeclaredSharing> {
+    Some(proto::DeclaredSharing {
+        entry_id: entry.id().to_string(),
+        owner: entry.owner().to_owned(),
+        reason: entry.sharing()?.to_string(),
+    })
 }
 
 fn holder(holder: SharedIdentityHolder) -> proto::IdentityHolder {

@@ -8,8 +8,8 @@ mod inquiries;
 mod tokens;
 
 pub use inquiries::{
-    EarnedView, ExplanationView, FindingView, HolderView, MissingView, NearView, ProfilesView,
-    RefusedCallerView, SharedIdentityView,
+    DeclaredSharingView, EarnedView, ExplanationView, FindingView, HolderView, MissingView,
+    NearView, ProfilesView, RefusedCallerView, SharedIdentityView,
 };
 pub use tokens::TokenView;
 pub(super) use tokens::kept_token;

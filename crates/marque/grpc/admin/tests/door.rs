@@ -27,6 +27,7 @@ use super::super::door::{
 use crate::approvers::{Told, Word};
 use crate::clock::SystemClock;
 use crate::identities::{Denials, SharedIdentities};
+use crate::issuer::folder::SourceFiles;
 use crate::issuer::kill::{DrillReport, Impact, KillError, LiftAsk};
 use crate::sinks::SinkView;
 use crate::ssf::SignalView;
@@ -215,6 +216,10 @@ impl AdminDoor for FakeDoor {
             Word::Revoke { reason } => IntentChange::Revoke { actor: operator.to_string(), reason },
         };
         Box::pin(async move { self.change(&id, &change).map(told) })
+    }
+
+    fn sources(&self) -> SourceFiles {
+        SourceFiles::default()
     }
 
     fn rosters(&self) -> Arc<Rosters> {

@@ -135,6 +135,19 @@ pub struct SharedIdentityView {
     pub last_record_at: Option<Timestamp>,
     /// Whether more than one program holds it right now.
     pub now: bool,
+    /// The entries that say they share it, and why.
+    pub declared: Vec<DeclaredSharingView>,
+}
+
+/// An entry that says that it shares its identity.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct DeclaredSharingView {
+    /// The entry's id.
+    pub entry_id: String,
+    /// Who answers for it.
+    pub owner: String,
+    /// Why it shares its identity.
+    pub reason: String,
 }
 
 /// One program that used an identity.
@@ -250,8 +263,14 @@ impl From<proto::SharedIdentity> for SharedIdentityView {
             refusals,
             last_record_at,
             now,
+            declared,
         } = message;
+        let declared = declared.into_iter().map(|one| {
+            let proto::DeclaredSharing { entry_id, owner, reason } = one;
+            DeclaredSharingView { entry_id, owner, reason }
+        });
         Self {
+            declared: declared.collect(),
             spiffe_id,
             owner,
             holders: holders.into_iter().map(Into::into).collect(),
