@@ -27,6 +27,7 @@ mod post_checks;
 mod process;
 pub mod rehearsal;
 mod reports;
+pub mod schema;
 pub mod sinks;
 pub mod ssf;
 pub mod telemetry;

@@ -32,6 +32,7 @@ mod quarantine;
 mod report;
 mod retry;
 mod review;
+mod schema;
 mod ssf;
 mod status;
 mod svid;
@@ -124,6 +125,7 @@ enum Command {
     Audit(audit::AuditArgs),
     Policy(policy::PolicyArgs),
     Check(check::CheckArgs),
+    Schema(schema::SchemaArgs),
     Inventory(inventory::InventoryArgs),
 }
 
@@ -190,6 +192,7 @@ impl Command {
             Self::Audit(args) => args.run(session).await,
             Self::Policy(args) => args.run(session),
             Self::Check(args) => args.run(session),
+            Self::Schema(args) => args.run(session),
             Self::Inventory(args) => args.run(session),
         }?;
         Ok(ExitCode::SUCCESS)
