@@ -23,6 +23,7 @@ mod oidc;
 mod outgoing;
 mod payloads;
 mod pem;
+pub mod plan;
 mod post_checks;
 mod process;
 pub mod rehearsal;

@@ -57,6 +57,7 @@ mod openapi;
 mod openssl;
 mod pace;
 mod people;
+mod plan;
 mod playbooks;
 mod policy;
 mod post_checks;

@@ -25,6 +25,7 @@ mod metrics;
 mod output;
 mod person;
 mod place;
+mod plan;
 mod playbook;
 mod policy;
 mod posture;
@@ -83,6 +84,7 @@ Examples:
   marque explain pid 4711                       say why a process gets an identity, or none
   marque top                                    watch the daemon
   marque audit verify                           prove the log of a running daemon
+  marque plan trust-domains                     see what a folder would change before it is served
 
 Exit codes:
   0  done
@@ -125,6 +127,7 @@ enum Command {
     Audit(audit::AuditArgs),
     Policy(policy::PolicyArgs),
     Check(check::CheckArgs),
+    Plan(plan::PlanArgs),
     Schema(schema::SchemaArgs),
     Inventory(inventory::InventoryArgs),
 }
@@ -192,6 +195,7 @@ impl Command {
             Self::Audit(args) => args.run(session).await,
             Self::Policy(args) => args.run(session),
             Self::Check(args) => args.run(session),
+            Self::Plan(args) => return args.run(session).await,
             Self::Schema(args) => args.run(session),
             Self::Inventory(args) => args.run(session),
         }?;
