@@ -27,6 +27,9 @@ use marque_intent::{
     resolve,
 };
 use marque_inventory::{FingerprintKey, Format, MAX_FOUND};
+use marque_registry::{
+    MAX_SPIRE_BUNDLES, MAX_SPIRE_ENTRIES, parse_spire_bundles, parse_spire_entries,
+};
 use marque_spiffe::{
     Bundle, BundleMap, BundleSource as _, Environment, SpiffeId, TrustDomain, UnverifiedJwtSvid,
     UnverifiedWitSvid, UnverifiedX509Svid,
@@ -50,6 +53,26 @@ pub(crate) fn traceparent(bytes: &[u8]) {
             );
         }
         None => assert_eq!(hinted, own),
+    }
+}
+
+/// What SPIRE printed is read within its limits; a bundle that comes of it reads as one, and is of the trust domain that it
+/// names.
+pub(crate) fn spire(bytes: &[u8]) {
+    if let Ok(entries) = parse_spire_entries(bytes) {
+        assert!(entries.len() <= MAX_SPIRE_ENTRIES);
+        for entry in &entries {
+            assert!(entry.selectors.iter().all(|selector| selector.contains(':')));
+        }
+    }
+    let Ok(bundles) = parse_spire_bundles(bytes) else { return };
+    assert!(bundles.len() <= MAX_SPIRE_BUNDLES);
+    for found in bundles {
+        let Ok(bundle) = found.to_bundle() else { continue };
+        let name: TrustDomain = found.trust_domain.parse().expect("a bundle has a trust domain");
+        let document = bundle.to_document().to_string();
+        let again = Bundle::parse(name, document.as_bytes()).expect("what was written is read");
+        assert_eq!(again, bundle);
     }
 }
 

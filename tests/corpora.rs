@@ -71,6 +71,11 @@ fn inventory_files() {
 }
 
 #[test]
+fn what_spire_prints() {
+    over_corpus("spire", checks::spire);
+}
+
+#[test]
 fn bundle_maps() {
     over_corpus("bundle_map", checks::bundle_map);
 }

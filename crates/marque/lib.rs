@@ -30,6 +30,7 @@ pub mod rehearsal;
 mod reports;
 pub mod schema;
 pub mod sinks;
+pub mod spire;
 pub mod ssf;
 pub mod telemetry;
 pub mod templates;

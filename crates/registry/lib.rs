@@ -2,7 +2,8 @@
 //!
 //! [`TrustDomainFolder::load`] reads what a platform team reviews (`trust-domain.toml`,
 //! `entries/*.toml`, the bundles it federates with and `crls/`), naming every mistake by file and line. [`Registry`] holds the entries of one
-//! trust domain and answers, from an immutable [`Snapshot`], which of them a set of selectors earns.
+//! trust domain and answers, from an immutable [`Snapshot`], which of them a set of selectors earns. What a SPIRE server prints of
+//! its own is parsed here, too ([`parse_spire_entries`]).
 //!
 //! Deliberately absent: how selectors are found (`marque-attest`), minting (`marque-authority`), the
 //! `playbooks/` and `policy/` beside the entries (`marque-intent`, `marque-policy`), and the
@@ -19,6 +20,7 @@ mod lifetime;
 mod near;
 mod registry;
 mod shared_map;
+mod spire;
 mod splay;
 mod store;
 
@@ -52,5 +54,9 @@ pub use folder::TrustDomainFolder;
 pub use lifetime::{Lifetime, LifetimeError};
 pub use near::{Missing, NearEntry};
 pub use registry::{Registry, Snapshot};
+pub use spire::{
+    MAX_SPIRE_BUNDLES, MAX_SPIRE_ENTRIES, SpireBundle, SpireBundleError, SpireEntry, SpireError,
+    parse_spire_bundles, parse_spire_entries,
+};
 pub use splay::{Splay, SplayError};
 pub use store::{EntryStore, EntryStoreError};

@@ -49,6 +49,7 @@ mod kill;
 mod kill_lift;
 mod kill_scopes;
 mod life;
+mod migration;
 mod minted;
 mod mutual_tls;
 mod oauth_clients;

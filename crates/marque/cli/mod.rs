@@ -16,6 +16,7 @@ mod dev;
 mod entry;
 mod explain;
 mod failure;
+mod import;
 mod intent;
 mod inventory;
 mod issuer;
@@ -129,6 +130,7 @@ enum Command {
     Check(check::CheckArgs),
     Plan(plan::PlanArgs),
     Schema(schema::SchemaArgs),
+    Import(import::ImportArgs),
     Inventory(inventory::InventoryArgs),
 }
 
@@ -197,6 +199,7 @@ impl Command {
             Self::Check(args) => args.run(session),
             Self::Plan(args) => return args.run(session).await,
             Self::Schema(args) => args.run(session),
+            Self::Import(args) => args.run(session),
             Self::Inventory(args) => args.run(session),
         }?;
         Ok(ExitCode::SUCCESS)
