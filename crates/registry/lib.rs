@@ -21,6 +21,7 @@ mod registry;
 mod shared_map;
 mod splay;
 mod store;
+mod template;
 
 pub use document::{
     APPROVER_LOGIN, ApprovalSettings, ApproverLogin, AttestationSettings, AuditSettings, AuditSink,
@@ -42,7 +43,7 @@ pub use document::{
     WebhookUrlError, WorkloadApiSettings, boundary, chain_boundary, shared_approvers,
 };
 pub use entry::{
-    Entry, EntryId, EntryIdError, EntryRole, EntryRoleError, EntrySource, MAX_DNS_NAMES,
+    AllowedAudience, AllowedAudienceError, DelegateRights, Entry, EntryId, EntryIdError, EntryRole, EntryRoleError, EntrySource, MAX_AUDIENCES, MAX_DNS_NAMES,
     MAX_SELECTORS, NewEntry, Owner, OwnerError, RESERVED_SEGMENT,
 };
 pub use error::RegistryError;
@@ -53,3 +54,8 @@ pub use near::{Missing, NearEntry};
 pub use registry::{Registry, Snapshot};
 pub use splay::{Splay, SplayError};
 pub use store::{EntryStore, EntryStoreError};
+pub use template::{
+    Derivation, Derived, IdTemplate, IdTemplateError, MAX_TEMPLATE_IDENTITIES, Placeholder,
+    PlaceholderError, TEMPLATE_SELECTORS, Template, TemplateRefusal, ValuePattern,
+    ValuePatternError,
+};

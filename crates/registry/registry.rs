@@ -12,6 +12,7 @@ use crate::entry::{Entry, EntryId, EntrySource};
 use crate::error::RegistryError;
 use crate::index::SelectorIndex;
 use crate::shared_map::SharedMap;
+use crate::template::{Derivation, Template, TemplateRefusal, Templates};
 
 /// The entries of one trust domain, swapped whole on every change. A change costs what it changes: the
 /// new snapshot shares the rest with the old.
@@ -33,6 +34,7 @@ pub struct Snapshot {
     by_id: SharedMap<EntryId, Arc<Entry>>,
     by_spiffe_id: SharedMap<SpiffeId, Arc<Entry>>,
     index: SelectorIndex,
+    templates: Arc<Templates>,
 }
 
 impl Registry {
@@ -44,7 +46,22 @@ impl Registry {
         document: Arc<TrustDomainDocument>,
         entries: Vec<Entry>,
     ) -> Result<Self, RegistryError> {
-        let mut snapshot = Snapshot { revision: 1, ..Snapshot::default() };
+        Self::with_templates(document, entries, Vec::new())
+    }
+
+    /// As [`Registry::new`], with templates that give more entries.
+    ///
+    /// # Errors
+    /// As [`Registry::new`], and for the first template that breaks a rule of the trust domain, overlaps with another or
+    /// may give an entry's SPIFFE ID.
+    pub fn with_templates(
+        document: Arc<TrustDomainDocument>,
+        entries: Vec<Entry>,
+        templates: Vec<Template>,
+    ) -> Result<Self, RegistryError> {
+        templates.iter().try_for_each(|template| document.check(template.shape()))?;
+        let templates = Arc::new(Templates::new(templates)?);
+        let mut snapshot = Snapshot { revision: 1, templates, ..Snapshot::default() };
         snapshot.change(&document, &[], entries.into_iter().map(Arc::new).collect())?;
         let snapshot = Arc::new(snapshot);
         let (feed, _) = watch::channel(Arc::clone(&snapshot));
@@ -85,6 +102,18 @@ impl Registry {
         self.publish(&[], vec![Arc::new(entry)])
     }
 
+    /// Puts in what a template made, in place of what it made of the same SPIFFE ID before.
+    ///
+    /// # Errors
+    /// As [`Registry::add`].
+    pub fn put_instance(&self, entry: Entry) -> Result<Arc<Snapshot>, RegistryError> {
+        let _changing = self.lock();
+        let snapshot = self.snapshot();
+        let before = snapshot.entry(entry.id()).filter(|held| held.source() == entry.source());
+        let before: Vec<Arc<Entry>> = before.cloned().into_iter().collect();
+        self.publish(&before, vec![Arc::new(entry)])
+    }
+
     /// Removes an entry that came over the admin API; `None` when there is none.
     ///
     /// # Errors
@@ -96,6 +125,10 @@ impl Registry {
         if let EntrySource::File { path, line } = entry.source() {
             let (id, path, line) = (id.clone(), path.clone(), *line);
             return Err(RegistryError::FromFile { id, path, line });
+        }
+        if let EntrySource::Template { template } = entry.source() {
+            let (id, template) = (id.clone(), template.clone());
+            return Err(RegistryError::FromTemplate { id, template });
         }
         let removed = Arc::clone(entry);
         self.publish(std::slice::from_ref(&removed), Vec::new())?;
@@ -155,7 +188,48 @@ impl Snapshot {
     /// The entries earned by these selectors: those whose selectors are a subset of them. The
     /// first is the default identity (WA-8): as written in files, then by age.
     pub fn entries_for(&self, selectors: &SelectorSet) -> Vec<Arc<Entry>> {
-        self.index.matches(selectors)
+        let mut found = self.index.matches(selectors);
+        found.retain(|entry| self.stands(entry, selectors));
+        found
+    }
+
+    /// What a template made is nobody's to whom the template would not give it now: a second value of a placeholder
+    /// takes it away.
+    fn stands(&self, entry: &Entry, caller: &SelectorSet) -> bool {
+        let EntrySource::Template { template } = entry.source() else { return true };
+        let derived = self.templates.get(template).map(|template| template.derive(caller));
+        derived.is_some_and(|made| made.is_ok_and(|made| made.spiffe_id() == entry.spiffe_id()))
+    }
+
+    /// The templates, as they are written.
+    pub fn templates(&self) -> &[Arc<Template>] {
+        self.templates.all()
+    }
+
+    /// The template with this id.
+    pub fn template(&self, id: &EntryId) -> Option<&Arc<Template>> {
+        self.templates.get(id)
+    }
+
+    /// What each template whose fixed selectors the caller has would give to it, whether or not that was made yet.
+    pub fn derive(&self, selectors: &SelectorSet) -> Vec<Derivation> {
+        let mut all = self.templates.derive(selectors);
+        for Derivation { template, outcome } in &mut all {
+            let holder = outcome.as_ref().ok().and_then(|made| self.by_spiffe_id.get(made.spiffe_id()));
+            let own = EntrySource::Template { template: template.id().clone() };
+            if let Some(holder) = holder.filter(|holder| *holder.source() != own) {
+                *outcome = Err(TemplateRefusal::Taken(holder.id().clone()));
+            }
+        }
+        all
+    }
+
+    /// How many entries a template has made that are there.
+    pub fn instances_of(&self, template: &EntryId) -> usize {
+        let of = |entry: &&Arc<Entry>| {
+            matches!(entry.source(), EntrySource::Template { template: by } if by == template)
+        };
+        self.entries.iter().rev().take_while(|entry| is_instance(entry)).filter(of).count()
     }
 
     /// The entry with this id.
@@ -226,6 +300,16 @@ impl Snapshot {
             let (spiffe_id, holder) = (entry.spiffe_id().clone(), holder.id().clone());
             return Err(RegistryError::DuplicateSpiffeId { spiffe_id, holder });
         }
+        if is_instance(entry) {
+            return Ok(());
+        }
+        if self.templates.get(entry.id()).is_some() {
+            return Err(RegistryError::DuplicateId(entry.id().clone()));
+        }
+        if let Some(template) = self.templates.covering(entry.spiffe_id()) {
+            let (spiffe_id, template) = (entry.spiffe_id().clone(), template.id().clone());
+            return Err(RegistryError::Covered { spiffe_id, template });
+        }
         Ok(())
     }
 }
@@ -238,6 +322,11 @@ impl fmt::Debug for Snapshot {
             .field("entries", &self.entries.len())
             .finish_non_exhaustive()
     }
+}
+
+/// Whether a template made it; in the order of answers those are the last.
+fn is_instance(entry: &Entry) -> bool {
+    matches!(entry.source(), EntrySource::Template { .. })
 }
 
 /// What is in the one list only and what is in the other only, both in order of rank. The very same
