@@ -71,7 +71,9 @@ pub enum RegistryError {
         limit: usize,
     },
     /// A template could give this SPIFFE ID to somebody else.
-    #[error("SPIFFE ID `{spiffe_id}` is one that template `{template}` may give: choose another, or narrow the template")]
+    #[error(
+        "SPIFFE ID `{spiffe_id}` is one that template `{template}` may give: choose another, or narrow the template"
+    )]
     Covered {
         /// The SPIFFE ID.
         spiffe_id: SpiffeId,
@@ -87,7 +89,9 @@ pub enum RegistryError {
         second: EntryId,
     },
     /// The entry was made by a template, and ends with it.
-    #[error("entry `{id}` was made by template `{template}`: it would be made anew at the next call; narrow the template, or use `marque kill agent`")]
+    #[error(
+        "entry `{id}` was made by template `{template}`: it would be made anew at the next call; narrow the template, or use `marque kill agent`"
+    )]
     FromTemplate {
         /// The entry.
         id: EntryId,

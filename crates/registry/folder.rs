@@ -210,12 +210,7 @@ pub(crate) fn content(
     })
 }
 
-fn switch(
-    table: &mut Fields<'_, '_>,
-    key: &'static str,
-    absent: bool,
-    log: &mut Log<'_>,
-) -> bool {
+fn switch(table: &mut Fields<'_, '_>, key: &'static str, absent: bool, log: &mut Log<'_>) -> bool {
     table.optional_switch(key, log).map_or(absent, |found| found.value)
 }
 

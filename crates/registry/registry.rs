@@ -1,5 +1,5 @@
 use std::cmp::Ordering;
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -35,6 +35,8 @@ pub struct Snapshot {
     by_spiffe_id: SharedMap<SpiffeId, Arc<Entry>>,
     index: SelectorIndex,
     templates: Arc<Templates>,
+    /// How many entries each template has made.
+    instances: HashMap<EntryId, usize>,
 }
 
 impl Registry {
@@ -215,7 +217,8 @@ impl Snapshot {
     pub fn derive(&self, selectors: &SelectorSet) -> Vec<Derivation> {
         let mut all = self.templates.derive(selectors);
         for Derivation { template, outcome } in &mut all {
-            let holder = outcome.as_ref().ok().and_then(|made| self.by_spiffe_id.get(made.spiffe_id()));
+            let holder =
+                outcome.as_ref().ok().and_then(|made| self.by_spiffe_id.get(made.spiffe_id()));
             let own = EntrySource::Template { template: template.id().clone() };
             if let Some(holder) = holder.filter(|holder| *holder.source() != own) {
                 *outcome = Err(TemplateRefusal::Taken(holder.id().clone()));
@@ -226,10 +229,7 @@ impl Snapshot {
 
     /// How many entries a template has made that are there.
     pub fn instances_of(&self, template: &EntryId) -> usize {
-        let of = |entry: &&Arc<Entry>| {
-            matches!(entry.source(), EntrySource::Template { template: by } if by == template)
-        };
-        self.entries.iter().rev().take_while(|entry| is_instance(entry)).filter(of).count()
+        self.instances.get(template).copied().unwrap_or_default()
     }
 
     /// The entry with this id.
@@ -268,6 +268,11 @@ impl Snapshot {
             self.by_id.remove(entry.id());
             self.by_spiffe_id.remove(entry.spiffe_id());
             self.index.remove(entry.id());
+            if let EntrySource::Template { template } = entry.source()
+                && let Some(count) = self.instances.get_mut(template)
+            {
+                *count = count.saturating_sub(1);
+            }
         }
         let gone: HashSet<*const Entry> = gone.iter().map(Arc::as_ptr).collect();
         self.entries.retain(|entry| !gone.contains(&Arc::as_ptr(entry)));
@@ -278,6 +283,9 @@ impl Snapshot {
             self.by_id.insert(entry.id().clone(), Arc::clone(entry));
             self.by_spiffe_id.insert(entry.spiffe_id().clone(), Arc::clone(entry));
             self.index.add(entry);
+            if let EntrySource::Template { template } = entry.source() {
+                *self.instances.entry(template.clone()).or_default() += 1;
+            }
         }
         match <[Arc<Entry>; 1]>::try_from(new) {
             Ok([one]) => {
@@ -324,7 +332,7 @@ impl fmt::Debug for Snapshot {
     }
 }
 
-/// Whether a template made it; in the order of answers those are the last.
+/// Whether a template made it.
 fn is_instance(entry: &Entry) -> bool {
     matches!(entry.source(), EntrySource::Template { .. })
 }

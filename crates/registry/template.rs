@@ -16,7 +16,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use marque_spiffe::{Selector, SelectorSet, SpiffeId, SpiffeIdError};
 
-use crate::entry::{Entry, EntryId, EntrySource, NewEntry};
+use crate::entry::{Entry, EntryId, EntryRole, EntrySource, NewEntry};
 use crate::error::RegistryError;
 use crate::lifetime::Lifetime;
 
@@ -156,6 +156,16 @@ impl Template {
         self.window.as_duration()
     }
 
+    /// What the holders of its identities are.
+    pub fn role(&self) -> EntryRole {
+        self.shape.role()
+    }
+
+    /// Who answers for its identities.
+    pub fn owner(&self) -> &str {
+        self.shape.owner()
+    }
+
     /// Whether the template has ended by itself.
     pub fn has_expired(&self, now: Timestamp) -> bool {
         self.shape.has_expired(now)
@@ -247,7 +257,8 @@ impl Template {
     /// not make it any more.
     pub fn remade(&self, stored: &Entry) -> Option<Entry> {
         let derived = self.derive(stored.selectors()).ok()?;
-        let same = derived.spiffe_id == *stored.spiffe_id() && derived.selectors == *stored.selectors();
+        let same =
+            derived.spiffe_id == *stored.spiffe_id() && derived.selectors == *stored.selectors();
         let until = stored.expires_at().filter(|_| same)?;
         self.made(derived, until).ok()
     }
@@ -256,8 +267,12 @@ impl Template {
         let Derived { spiffe_id, selectors } = derived;
         let id = EntryId::of_instance(self.id(), &spiffe_id);
         let end = self.shape.expires_at().map_or(until, |end| end.min(until));
-        let content =
-            NewEntry { spiffe_id, selectors, expires_at: Some(end), ..self.shape.content().clone() };
+        let content = NewEntry {
+            spiffe_id,
+            selectors,
+            expires_at: Some(end),
+            ..self.shape.content().clone()
+        };
         content.into_entry(id, EntrySource::Template { template: self.id().clone() })
     }
 }

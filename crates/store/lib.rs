@@ -20,6 +20,7 @@ mod reader;
 mod rows;
 mod sqlite;
 mod store;
+mod templated;
 mod transaction;
 mod transactions;
 mod unreadable;
@@ -30,6 +31,7 @@ pub use kept::{FOR_GOOD, Kept, KeptChange, MAX_KEPT_LISTED};
 pub use postgres::{PostgresStore, SchemaName};
 pub use sqlite::SqliteStore;
 pub use store::Store;
+pub use templated::Admitted;
 
 use std::collections::BTreeMap;
 

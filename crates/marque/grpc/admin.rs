@@ -53,7 +53,7 @@ pub use view::{
     ExplanationView, FindingView, GrantView, HeldView, HolderView, IntentView, KillScopeView,
     KillStateView, KillView, LeafView, LiftAskView, LogInfoView, MissingView, NarrowedView,
     NearView, ObjectionView, PlaybookView, ProfilesView, ReasonView, RefusedCallerView, ReportView,
-    SharedIdentityView, StatusView, TokenView, UseView,
+    SharedIdentityView, StatusView, TemplateView, TokenView, UseView,
 };
 
 /// Serves the admin API on `listener` until `shutdown` is cancelled and the drain is over.

@@ -339,6 +339,10 @@ async fn keep_up(issuer: Arc<Issuer>, stop: CancellationToken) -> anyhow::Result
             let error = &error as &dyn std::error::Error;
             tracing::error!(error, "the stored entries could not be read");
         }
+        if let Err(error) = issuer.workload().keep_alive().await {
+            let error = &error as &dyn std::error::Error;
+            tracing::error!(error, "identities of templates that are in use could not be renewed");
+        }
         match prune(&issuer, &stop).await {
             Ok(0) => {}
             Ok(pruned) => tracing::debug!(pruned, "rows of what ended long ago were forgotten"),

@@ -41,7 +41,9 @@ pub struct ValuePattern(String);
 
 /// Why a text is not a pattern of values.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("the pattern of a value is 1 to {MAX_VALUE_PATTERN} of `a-z`, `A-Z`, `0-9`, `.`, `-`, `_` and at most {MAX_STARS} `*`")]
+#[error(
+    "the pattern of a value is 1 to {MAX_VALUE_PATTERN} of `a-z`, `A-Z`, `0-9`, `.`, `-`, `_` and at most {MAX_STARS} `*`"
+)]
 pub struct ValuePatternError;
 
 /// A SPIFFE ID with placeholders for whole segments, behind at least one literal segment.
@@ -71,7 +73,9 @@ pub enum IdTemplateError {
     #[error("the trust domain is refused: {0}")]
     TrustDomain(TrustDomainError),
     /// The first segment is not literal: the template would be a wildcard at the root of the trust domain.
-    #[error("the first segment of the path has to be literal: a wildcard at the root could give any identity")]
+    #[error(
+        "the first segment of the path has to be literal: a wildcard at the root could give any identity"
+    )]
     WildcardAtRoot,
     /// The first segment is the trust domain's own.
     #[error("no workload is below `/{RESERVED_SEGMENT}`")]
@@ -166,9 +170,8 @@ impl FromStr for ValuePattern {
     type Err = ValuePatternError;
 
     fn from_str(text: &str) -> Result<Self, ValuePatternError> {
-        let allowed = |byte: u8| {
-            byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_' | b'*')
-        };
+        let allowed =
+            |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_' | b'*');
         let stars = text.bytes().filter(|byte| *byte == b'*').count();
         if (1..=MAX_VALUE_PATTERN).contains(&text.len())
             && text.bytes().all(allowed)

@@ -56,7 +56,12 @@ fn set(texts: &[&str]) -> SelectorSet {
 }
 
 fn caller(ns: &str, sa: &str) -> SelectorSet {
-    set(&["k8s:container-name:agent", &format!("k8s:ns:{ns}"), &format!("k8s:sa:{sa}"), "unix:uid:1"])
+    set(&[
+        "k8s:container-name:agent",
+        &format!("k8s:ns:{ns}"),
+        &format!("k8s:sa:{sa}"),
+        "unix:uid:1",
+    ])
 }
 
 fn document() -> Arc<TrustDomainDocument> {
@@ -137,7 +142,8 @@ fn no_entry_and_no_template_share_a_spiffe_id() {
     assert!(matches!(covered, RegistryError::Covered { .. }), "{covered}");
     registry.add(plain("agent/other/worker")).unwrap();
     registry.add(plain("agent/team-a")).unwrap();
-    let both = Registry::with_templates(document(), vec![plain("agent/team-a/x")], vec![template()]);
+    let both =
+        Registry::with_templates(document(), vec![plain("agent/team-a/x")], vec![template()]);
     assert!(matches!(both.unwrap_err(), RegistryError::Covered { .. }));
     let twice = Registry::with_templates(document(), Vec::new(), vec![template(), template()]);
     assert!(matches!(twice.unwrap_err(), RegistryError::DuplicateId(_)));
@@ -170,7 +176,9 @@ fn a_folder_with_overlaps_or_without_bounds_has_findings() {
         "{TEMPLATE}\n[[entry]]\nid = \"one\"\nspiffe_id = \"spiffe://example.org/agent/team-a/b\"\n\
          role = \"agent\"\nowner = \"x\"\nselectors = [\"unix:uid:1\"]\n"
     );
-    assert!(finding(&covers).contains("covers `spiffe://example.org/agent/team-a/b` of entry `one`"));
+    assert!(
+        finding(&covers).contains("covers `spiffe://example.org/agent/team-a/b` of entry `one`")
+    );
     for (from, to, what) in [
         ("max_identities = 2", "", "`max_identities` in [template] is missing"),
         ("max_identities = 2", "max_identities = 0", "is 1 to 1000000"),
@@ -195,7 +203,10 @@ fn the_id_of_a_template_has_whole_placeholders_behind_a_literal_segment() {
     assert_eq!(error("spiffe://example.org"), IdTemplateError::Nothing);
     assert_eq!(error("spiffe://example.org/a"), IdTemplateError::Nothing);
     assert!(matches!(error("spiffe://{k8s:ns}/a"), IdTemplateError::TrustDomain(_)));
-    assert!(matches!(error("spiffe://example.org/a/{k8s:ns}/{k8s:ns}"), IdTemplateError::Repeated(_)));
+    assert!(matches!(
+        error("spiffe://example.org/a/{k8s:ns}/{k8s:ns}"),
+        IdTemplateError::Repeated(_)
+    ));
     for segment in
         ["x-{k8s:ns}", "{k8s:ns}x", "{k8s:pod-label:a}", "{docker:env}", "{}", "{{k8s:ns}}", "}{"]
     {
