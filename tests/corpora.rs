@@ -179,3 +179,13 @@ fn traceparents() {
 fn kills() {
     over_corpus("kill", checks::kill);
 }
+
+#[test]
+fn entry_templates() {
+    over_corpus("entry_template", checks::entry_template);
+}
+
+#[test]
+fn backups() {
+    over_corpus("backup", checks::backup);
+}

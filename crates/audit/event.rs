@@ -145,6 +145,12 @@ pub enum EventKind {
     /// A registration entry was removed.
     #[serde(rename = "org.marque.entry.deleted")]
     EntryDeleted,
+    /// An identity was not given, because its template has given as many as it may.
+    #[serde(rename = "org.marque.entry.refused")]
+    EntryRefused,
+    /// The trust domain was restored from a backup.
+    #[serde(rename = "org.marque.restored")]
+    Restored,
     /// A signing authority was made.
     #[serde(rename = "org.marque.authority.created")]
     AuthorityCreated,
@@ -158,7 +164,7 @@ pub enum EventKind {
 
 impl EventKind {
     /// Every kind, in the order of declaration.
-    pub const ALL: [Self; 46] = [
+    pub const ALL: [Self; 48] = [
         Self::IntentRequested,
         Self::IntentPending,
         Self::IntentDenied,
@@ -202,6 +208,8 @@ impl EventKind {
         Self::SvidBrokered,
         Self::EntryCreated,
         Self::EntryDeleted,
+        Self::EntryRefused,
+        Self::Restored,
         Self::AuthorityCreated,
         Self::IdentityShared,
         Self::SsfReceived,
@@ -254,6 +262,8 @@ impl EventKind {
             Self::SvidBrokered => "org.marque.svid.brokered",
             Self::EntryCreated => "org.marque.entry.created",
             Self::EntryDeleted => "org.marque.entry.deleted",
+            Self::EntryRefused => "org.marque.entry.refused",
+            Self::Restored => "org.marque.restored",
             Self::AuthorityCreated => "org.marque.authority.created",
             Self::IdentityShared => "org.marque.identity.shared",
             Self::SsfReceived => "org.marque.ssf.received",

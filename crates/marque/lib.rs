@@ -3,6 +3,7 @@
 pub mod approvers;
 mod attestors;
 pub mod authzen;
+pub mod backup;
 mod change;
 pub mod cli;
 pub mod client;

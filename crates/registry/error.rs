@@ -63,6 +63,42 @@ pub enum RegistryError {
         /// How many are allowed.
         limit: usize,
     },
+    /// An entry names more audiences than it may.
+    #[error("an entry names at most {limit} audiences, not {found}")]
+    TooManyAudiences {
+        /// How many there are.
+        found: usize,
+        /// How many are allowed.
+        limit: usize,
+    },
+    /// A template could give this SPIFFE ID to somebody else.
+    #[error(
+        "SPIFFE ID `{spiffe_id}` is one that template `{template}` may give: choose another, or narrow the template"
+    )]
+    Covered {
+        /// The SPIFFE ID.
+        spiffe_id: SpiffeId,
+        /// The template.
+        template: EntryId,
+    },
+    /// Two templates could give one SPIFFE ID.
+    #[error("templates `{first}` and `{second}` overlap: both may give the same SPIFFE ID")]
+    Overlapping {
+        /// The one that is there.
+        first: EntryId,
+        /// The other.
+        second: EntryId,
+    },
+    /// The entry was made by a template, and ends with it.
+    #[error(
+        "entry `{id}` was made by template `{template}`: it would be made anew at the next call; narrow the template, or use `marque kill agent`"
+    )]
+    FromTemplate {
+        /// The entry.
+        id: EntryId,
+        /// The template.
+        template: EntryId,
+    },
     /// Another entry has this id.
     #[error("entry `{0}` exists already")]
     DuplicateId(EntryId),
@@ -97,7 +133,9 @@ impl RegistryError {
             Self::LifetimeTooLong { .. } => FindingCode::EntryOverCeiling,
             Self::NotFederated(_) => FindingCode::EntryNotFederated,
             Self::DuplicateId(_) => FindingCode::EntryDuplicateId,
-            Self::DuplicateSpiffeId { .. } => FindingCode::EntryDuplicateSpiffeId,
+            Self::DuplicateSpiffeId { .. } | Self::Covered { .. } | Self::Overlapping { .. } => {
+                FindingCode::EntryDuplicateSpiffeId
+            }
             _ => FindingCode::EntryInvalid,
         }
     }

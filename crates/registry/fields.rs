@@ -18,6 +18,8 @@ use crate::finding::{Finding, FindingCode};
 pub(crate) struct Log<'a> {
     file: &'a Path,
     text: &'a str,
+    /// Where lines end; found once, because every field of a large file asks for its line.
+    newlines: Vec<usize>,
     findings: Vec<Finding>,
 }
 
@@ -42,7 +44,9 @@ pub(crate) struct Lined<T> {
 
 impl<'a> Log<'a> {
     pub(crate) fn new(file: &'a Path, text: &'a str) -> Self {
-        Self { file, text, findings: Vec::new() }
+        let ends = text.bytes().enumerate().filter(|(_, byte)| *byte == b'\n');
+        let newlines = ends.map(|(at, _)| at).collect();
+        Self { file, text, newlines, findings: Vec::new() }
     }
 
     pub(crate) fn at(&mut self, line: usize, message: impl Into<String>) {
@@ -60,7 +64,7 @@ impl<'a> Log<'a> {
 
     /// The line, counted from 1, on which a byte of the file stands.
     fn line_of(&self, offset: usize) -> usize {
-        1 + self.text.bytes().take(offset).filter(|byte| *byte == b'\n').count()
+        1 + self.newlines.partition_point(|end| *end < offset)
     }
 }
 

@@ -5,12 +5,13 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use marque_jose::JwkSet;
-use marque_spiffe::{Bundle, RevocationList, Selector, TrustDomain};
+use marque_spiffe::{Bundle, RevocationList, Selector, SpiffeId, TrustDomain};
 
 use crate::document::TrustDomainDocument;
-use crate::entry::{Entry, EntrySource, NewEntry, SharingReason};
+use crate::entry::{DelegateRights, Entry, EntrySource, NewEntry, SharingReason};
 use crate::fields::{Fields, Log, parse};
 use crate::finding::{Finding, FindingCode};
+use crate::template::{self, Template};
 
 mod trust;
 
@@ -37,10 +38,15 @@ const MAX_FILE: u64 = 1024 * 1024;
 /// dns_names = ["rotator.prod.example.org"]
 /// federates_with = ["partner.example.org"]   # whose bundles its callers get; in [[federation]]
 /// repository = "github.com/example/agents@refs/heads/main"   # where its code was built from
+/// audiences = ["https://ingress.prod.example.org"]   # of its JWT-SVIDs, exact; absent: any
+/// may_delegate = false                 # whether it may hand on what it was granted; absent: true
+/// may_act_for_others = false           # whether it may act for a person or another agent; absent: true
 /// shared = true                        # another entry, which says so too, has the same SPIFFE ID; default false
 /// reason = "two units of one agent"    # with `shared`, and only with it
 /// expires_at = "2027-03-01T00:00:00Z"
 /// ```
+///
+/// `[[template]]` is described at [`Template`].
 ///
 /// The default identity of a process with several is the first: files in the order of their
 /// names, entries in the order of their lines.
@@ -52,6 +58,8 @@ pub struct TrustDomainFolder {
     pub document: TrustDomainDocument,
     /// `entries/*.toml`, in the order of answers.
     pub entries: Vec<Entry>,
+    /// `[[template]]` in `entries/*.toml`, as they are written.
+    pub templates: Vec<Template>,
     /// The bundles of the trust domains in `[[federation]]` that have a file there, in its order.
     pub federated: Vec<Arc<Bundle>>,
     /// The keys in `[[oidc_issuers]]` and `[[authorization_servers]]` that have a file there, by the issuer's name.
@@ -69,11 +77,12 @@ impl TrustDomainFolder {
     pub fn load(path: &Path) -> Result<Self, Vec<Finding>> {
         let mut findings = Vec::new();
         let document = load_document(path, &mut findings);
-        let entries = load_entries(path, &mut findings);
+        let (entries, templates) = load_entries(path, &mut findings);
         let mut federated = Vec::new();
         let mut issuer_keys = BTreeMap::new();
         if let Some(document) = &document {
             check_together(document, &entries, &mut findings);
+            check_templates(document, &entries, &templates, &mut findings);
             federated = trust::bundles(path, document, &mut findings);
             trust::endpoint_authorities(path, document, &mut findings);
             issuer_keys = trust::issuer_keys(path, document, &mut findings);
@@ -82,7 +91,15 @@ impl TrustDomainFolder {
         match document {
             Some(document) if findings.is_empty() => {
                 let path = path.to_owned();
-                Ok(Self { path, document, entries, federated, issuer_keys, revocation_lists })
+                Ok(Self {
+                    path,
+                    document,
+                    entries,
+                    templates,
+                    federated,
+                    issuer_keys,
+                    revocation_lists,
+                })
             }
             _incomplete => {
                 findings.sort();
@@ -110,8 +127,8 @@ fn load_document(path: &Path, findings: &mut Vec<Finding>) -> Option<TrustDomain
     document.map_err(|more| findings.extend(more)).ok()
 }
 
-fn load_entries(path: &Path, findings: &mut Vec<Finding>) -> Vec<Entry> {
-    let mut entries = Vec::new();
+fn load_entries(path: &Path, findings: &mut Vec<Finding>) -> (Vec<Entry>, Vec<Template>) {
+    let (mut entries, mut templates) = (Vec::new(), Vec::new());
     for file in files(&path.join("entries"), &["toml"], findings) {
         let Some(text) = read(&file, findings) else { continue };
         let mut log = Log::new(&file, &text);
@@ -119,11 +136,13 @@ fn load_entries(path: &Path, findings: &mut Vec<Finding>) -> Vec<Entry> {
             let mut top = Fields::top(&table);
             let tables = top.tables("entry", &mut log).into_iter();
             entries.extend(tables.filter_map(|table| entry(table, &file, &mut log)));
+            let tables = top.tables("template", &mut log).into_iter();
+            templates.extend(tables.filter_map(|table| template::read(table, &file, &mut log)));
             top.finish(&mut log);
         }
         findings.extend(log.into_findings());
     }
-    entries
+    (entries, templates)
 }
 
 /// The files of a folder with one of these endings, by name; a folder that is not there has none.
@@ -154,33 +173,10 @@ fn entry(mut table: Fields<'_, '_>, file: &Path, log: &mut Log<'_>) -> Option<En
     let line = table.line();
     let id = table.text("id", log);
     let spiffe_id = table.text("spiffe_id", log);
-    let role = table.text("role", log);
-    let owner = table.text("owner", log);
-    let selectors: Vec<Selector> = table.required_texts("selectors", log);
-    let hint = table.optional_text("hint", log);
-    let x509_lifetime = table.optional_text("x509_lifetime", log);
-    let jwt_lifetime = table.optional_text("jwt_lifetime", log);
-    let dns_names = table.texts("dns_names", log);
-    let federates_with: Vec<TrustDomain> = table.texts("federates_with", log);
-    let repository = table.optional_text("repository", log);
-    let expires_at: Option<Timestamp> = table.optional_text("expires_at", log);
     let shared = sharing(&mut table, log);
-    table.finish(log);
-    let content = NewEntry {
-        spiffe_id: spiffe_id?,
-        selectors: selectors.into_iter().collect(),
-        role: role?,
-        owner: owner?,
-        hint,
-        x509_lifetime,
-        jwt_lifetime,
-        dns_names,
-        federates_with: federates_with.into_iter().collect(),
-        repository,
-        expires_at,
-    };
+    let content = content(table, spiffe_id, log);
     let source = EntrySource::File { path: file.to_owned(), line };
-    let entry = content.into_entry(id?, source);
+    let entry = content?.into_entry(id?, source);
     let entry = entry.map_err(|error| log.coded(error.code(), line, error.to_string())).ok()?;
     Some(match shared {
         Some(reason) => entry.shared_because(reason),
@@ -206,6 +202,54 @@ fn sharing(table: &mut Fields<'_, '_>, log: &mut Log<'_>) -> Option<SharingReaso
         }
         (true, true) | (false, false) => reason,
     }
+}
+
+/// Everything that an entry says beside what it is called and whose it is.
+pub(crate) fn content(
+    mut table: Fields<'_, '_>,
+    spiffe_id: Option<SpiffeId>,
+    log: &mut Log<'_>,
+) -> Option<NewEntry> {
+    let role = table.text("role", log);
+    let owner = table.text("owner", log);
+    let selectors: Vec<Selector> = table.required_texts("selectors", log);
+    let hint = table.optional_text("hint", log);
+    let x509_lifetime = table.optional_text("x509_lifetime", log);
+    let jwt_lifetime = table.optional_text("jwt_lifetime", log);
+    let dns_names = table.texts("dns_names", log);
+    let federates_with: Vec<TrustDomain> = table.texts("federates_with", log);
+    let repository = table.optional_text("repository", log);
+    let audiences = table.texts("audiences", log);
+    if table.has("audiences") && audiences.is_empty() {
+        // Nobody who writes an empty list means "any", and that is what no list says.
+        log.at(table.line(), "`audiences` names no audience: leave it out for any, or name some");
+    }
+    let full = DelegateRights::default();
+    let delegation = DelegateRights {
+        may_delegate: switch(&mut table, "may_delegate", full.may_delegate, log),
+        may_act_for_others: switch(&mut table, "may_act_for_others", full.may_act_for_others, log),
+    };
+    let expires_at: Option<Timestamp> = table.optional_text("expires_at", log);
+    table.finish(log);
+    Some(NewEntry {
+        spiffe_id: spiffe_id?,
+        selectors: selectors.into_iter().collect(),
+        role: role?,
+        owner: owner?,
+        hint,
+        x509_lifetime,
+        jwt_lifetime,
+        dns_names,
+        federates_with: federates_with.into_iter().collect(),
+        repository,
+        audiences: audiences.into_iter().collect(),
+        delegation,
+        expires_at,
+    })
+}
+
+fn switch(table: &mut Fields<'_, '_>, key: &'static str, absent: bool, log: &mut Log<'_>) -> bool {
+    table.optional_switch(key, log).map_or(absent, |found| found.value)
 }
 
 /// The rules that need the document or the other entries.
@@ -240,6 +284,44 @@ fn check_together(document: &TrustDomainDocument, entries: &[Entry], findings: &
 
 fn unreadable(file: &Path, error: &dyn std::fmt::Display) -> Finding {
     Finding::about(file, format!("cannot be read: {error}")).coded(FindingCode::FileUnreadable)
+}
+
+/// The rules of templates that need the document, the entries or the other templates.
+fn check_templates(
+    document: &TrustDomainDocument,
+    entries: &[Entry],
+    templates: &[Template],
+    findings: &mut Vec<Finding>,
+) {
+    for (at, template) in templates.iter().enumerate() {
+        let EntrySource::File { path, line } = template.source() else { continue };
+        let mut report = |code: FindingCode, message: String| {
+            findings.push(Finding::at(path, *line, message).coded(code));
+        };
+        if let Err(error) = document.check(template.shape()) {
+            report(error.code(), error.to_string());
+        }
+        let id = template.id();
+        let others = templates.iter().take(at);
+        if entries.iter().map(Entry::id).chain(others.clone().map(Template::id)).any(|o| o == id) {
+            let message = format!("an entry or a template `{id}` exists already");
+            report(FindingCode::EntryDuplicateId, message);
+        }
+        for other in others.filter(|other| other.overlaps(template)) {
+            let what = "both may give the same SPIFFE ID; tell them apart by a literal segment or by [template.values]";
+            let message = format!("template `{id}` overlaps with template `{}`: {what}", other.id());
+            report(FindingCode::EntryDuplicateSpiffeId, message);
+        }
+        for entry in entries.iter().filter(|entry| template.may_give(entry.spiffe_id())) {
+            let what = "give the entry another path, or narrow the template by [template.values]";
+            let message = format!(
+                "template `{id}` covers `{}` of entry `{}`: {what}",
+                entry.spiffe_id(),
+                entry.id()
+            );
+            report(FindingCode::EntryDuplicateSpiffeId, message);
+        }
+    }
 }
 
 fn read(file: &Path, findings: &mut Vec<Finding>) -> Option<String> {

@@ -23,6 +23,7 @@ mod shared_map;
 mod spire;
 mod splay;
 mod store;
+mod template;
 
 pub use document::{
     APPROVER_LOGIN, ApprovalSettings, ApproverLogin, AttestationSettings, AuditSettings, AuditSink,
@@ -44,9 +45,7 @@ pub use document::{
     WebhookUrlError, WorkloadApiSettings, boundary, chain_boundary, shared_approvers,
 };
 pub use entry::{
-    Entry, EntryId, EntryIdError, EntryRole, EntryRoleError, EntrySource, MAX_DNS_NAMES,
-    MAX_SELECTORS, NewEntry, Owner, OwnerError, RESERVED_SEGMENT, SharingReason,
-    SharingReasonError,
+    AllowedAudience, AllowedAudienceError, DelegateRights, Entry, EntryId, EntryIdError, EntryRole, EntryRoleError, EntrySource, MAX_AUDIENCES, MAX_DNS_NAMES, MAX_SELECTORS, NewEntry, Owner, OwnerError, RESERVED_SEGMENT, SharingReason, SharingReasonError,
 };
 pub use error::RegistryError;
 pub use finding::{Finding, FindingCode};
@@ -60,3 +59,8 @@ pub use spire::{
 };
 pub use splay::{Splay, SplayError};
 pub use store::{EntryStore, EntryStoreError};
+pub use template::{
+    Derivation, Derived, IdTemplate, IdTemplateError, MAX_TEMPLATE_IDENTITIES, Placeholder,
+    PlaceholderError, TEMPLATE_SELECTORS, Template, TemplateRefusal, ValuePattern,
+    ValuePatternError,
+};

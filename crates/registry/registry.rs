@@ -1,5 +1,5 @@
 use std::cmp::Ordering;
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -12,6 +12,7 @@ use crate::entry::{Entry, EntryId, EntrySource};
 use crate::error::RegistryError;
 use crate::index::SelectorIndex;
 use crate::shared_map::SharedMap;
+use crate::template::{Derivation, Template, TemplateRefusal, Templates};
 
 /// The entries of one trust domain, swapped whole on every change. A change costs what it changes: the
 /// new snapshot shares the rest with the old.
@@ -34,6 +35,9 @@ pub struct Snapshot {
     /// In the order of answers; several only where each says that it shares its identity.
     by_spiffe_id: SharedMap<SpiffeId, Vec<Arc<Entry>>>,
     index: SelectorIndex,
+    templates: Arc<Templates>,
+    /// How many entries each template has made.
+    instances: HashMap<EntryId, usize>,
 }
 
 impl Registry {
@@ -45,7 +49,22 @@ impl Registry {
         document: Arc<TrustDomainDocument>,
         entries: Vec<Entry>,
     ) -> Result<Self, RegistryError> {
-        let mut snapshot = Snapshot { revision: 1, ..Snapshot::default() };
+        Self::with_templates(document, entries, Vec::new())
+    }
+
+    /// As [`Registry::new`], with templates that give more entries.
+    ///
+    /// # Errors
+    /// As [`Registry::new`], and for the first template that breaks a rule of the trust domain, overlaps with another or
+    /// may give an entry's SPIFFE ID.
+    pub fn with_templates(
+        document: Arc<TrustDomainDocument>,
+        entries: Vec<Entry>,
+        templates: Vec<Template>,
+    ) -> Result<Self, RegistryError> {
+        templates.iter().try_for_each(|template| document.check(template.shape()))?;
+        let templates = Arc::new(Templates::new(templates)?);
+        let mut snapshot = Snapshot { revision: 1, templates, ..Snapshot::default() };
         snapshot.change(&document, &[], entries.into_iter().map(Arc::new).collect())?;
         let snapshot = Arc::new(snapshot);
         let (feed, _) = watch::channel(Arc::clone(&snapshot));
@@ -86,6 +105,18 @@ impl Registry {
         self.publish(&[], vec![Arc::new(entry)])
     }
 
+    /// Puts in what a template made, in place of what it made of the same SPIFFE ID before.
+    ///
+    /// # Errors
+    /// As [`Registry::add`].
+    pub fn put_instance(&self, entry: Entry) -> Result<Arc<Snapshot>, RegistryError> {
+        let _changing = self.lock();
+        let snapshot = self.snapshot();
+        let before = snapshot.entry(entry.id()).filter(|held| held.source() == entry.source());
+        let before: Vec<Arc<Entry>> = before.cloned().into_iter().collect();
+        self.publish(&before, vec![Arc::new(entry)])
+    }
+
     /// Removes an entry that came over the admin API; `None` when there is none.
     ///
     /// # Errors
@@ -97,6 +128,10 @@ impl Registry {
         if let EntrySource::File { path, line } = entry.source() {
             let (id, path, line) = (id.clone(), path.clone(), *line);
             return Err(RegistryError::FromFile { id, path, line });
+        }
+        if let EntrySource::Template { template } = entry.source() {
+            let (id, template) = (id.clone(), template.clone());
+            return Err(RegistryError::FromTemplate { id, template });
         }
         let removed = Arc::clone(entry);
         self.publish(std::slice::from_ref(&removed), Vec::new())?;
@@ -157,12 +192,50 @@ impl Snapshot {
     /// first is the default identity (WA-8): as written in files, then by age.
     /// An identity that several of them share is there once, as the first of them has it.
     pub fn entries_for(&self, selectors: &SelectorSet) -> Vec<Arc<Entry>> {
-        let mut entries = self.index.matches(selectors);
-        if entries.iter().filter(|entry| entry.sharing().is_some()).count() > 1 {
+        let mut found = self.index.matches(selectors);
+        found.retain(|entry| self.stands(entry, selectors));
+        if found.iter().filter(|entry| entry.sharing().is_some()).count() > 1 {
             let mut seen = HashSet::new();
-            entries.retain(|entry| seen.insert(entry.spiffe_id().clone()));
+            found.retain(|entry| seen.insert(entry.spiffe_id().clone()));
         }
-        entries
+        found
+    }
+
+    /// What a template made is nobody's to whom the template would not give it now: a second value of a placeholder
+    /// takes it away.
+    fn stands(&self, entry: &Entry, caller: &SelectorSet) -> bool {
+        let EntrySource::Template { template } = entry.source() else { return true };
+        let derived = self.templates.get(template).map(|template| template.derive(caller));
+        derived.is_some_and(|made| made.is_ok_and(|made| made.spiffe_id() == entry.spiffe_id()))
+    }
+
+    /// The templates, as they are written.
+    pub fn templates(&self) -> &[Arc<Template>] {
+        self.templates.all()
+    }
+
+    /// The template with this id.
+    pub fn template(&self, id: &EntryId) -> Option<&Arc<Template>> {
+        self.templates.get(id)
+    }
+
+    /// What each template whose fixed selectors the caller has would give to it, whether or not that was made yet.
+    pub fn derive(&self, selectors: &SelectorSet) -> Vec<Derivation> {
+        let mut all = self.templates.derive(selectors);
+        for Derivation { template, outcome } in &mut all {
+            let holder =
+                outcome.as_ref().ok().and_then(|made| self.entry_by_spiffe_id(made.spiffe_id()));
+            let own = EntrySource::Template { template: template.id().clone() };
+            if let Some(holder) = holder.filter(|holder| *holder.source() != own) {
+                *outcome = Err(TemplateRefusal::Taken(holder.id().clone()));
+            }
+        }
+        all
+    }
+
+    /// How many entries a template has made that are there.
+    pub fn instances_of(&self, template: &EntryId) -> usize {
+        self.instances.get(template).copied().unwrap_or_default()
     }
 
     /// The entry with this id.
@@ -206,6 +279,11 @@ impl Snapshot {
             self.by_id.remove(entry.id());
             self.release(entry);
             self.index.remove(entry.id());
+            if let EntrySource::Template { template } = entry.source()
+                && let Some(count) = self.instances.get_mut(template)
+            {
+                *count = count.saturating_sub(1);
+            }
         }
         let gone: HashSet<*const Entry> = gone.iter().map(Arc::as_ptr).collect();
         self.entries.retain(|entry| !gone.contains(&Arc::as_ptr(entry)));
@@ -216,6 +294,9 @@ impl Snapshot {
             self.by_id.insert(entry.id().clone(), Arc::clone(entry));
             self.hold(entry);
             self.index.add(entry);
+            if let EntrySource::Template { template } = entry.source() {
+                *self.instances.entry(template.clone()).or_default() += 1;
+            }
         }
         match <[Arc<Entry>; 1]>::try_from(new) {
             Ok([one]) => {
@@ -256,6 +337,16 @@ impl Snapshot {
             let (spiffe_id, holder) = (entry.spiffe_id().clone(), holder.id().clone());
             return Err(RegistryError::DuplicateSpiffeId { spiffe_id, holder });
         }
+        if is_instance(entry) {
+            return Ok(());
+        }
+        if self.templates.get(entry.id()).is_some() {
+            return Err(RegistryError::DuplicateId(entry.id().clone()));
+        }
+        if let Some(template) = self.templates.covering(entry.spiffe_id()) {
+            let (spiffe_id, template) = (entry.spiffe_id().clone(), template.id().clone());
+            return Err(RegistryError::Covered { spiffe_id, template });
+        }
         Ok(())
     }
 }
@@ -268,6 +359,11 @@ impl fmt::Debug for Snapshot {
             .field("entries", &self.entries.len())
             .finish_non_exhaustive()
     }
+}
+
+/// Whether a template made it.
+fn is_instance(entry: &Entry) -> bool {
+    matches!(entry.source(), EntrySource::Template { .. })
 }
 
 /// What is in the one list only and what is in the other only, both in order of rank. The very same

@@ -45,6 +45,7 @@ pub(super) fn outcome(event: &Event) -> Outcome {
         | EventKind::ApprovalRefused
         | EventKind::ApproverLoginRefused
         | EventKind::ChangeRefused
+        | EventKind::EntryRefused
         | EventKind::TokenRefused => Outcome::Failure,
         EventKind::IntentRequested
         | EventKind::IntentPending
@@ -89,6 +90,7 @@ pub(super) fn outcome(event: &Event) -> Outcome {
         | EventKind::SvidBrokered
         | EventKind::EntryCreated
         | EventKind::EntryDeleted
+        | EventKind::Restored
         | EventKind::AuthorityCreated
         | EventKind::IdentityShared => Outcome::Success,
     }
@@ -138,6 +140,7 @@ pub fn severity(kind: EventKind) -> Severity {
         | EventKind::KillLiftAsked
         | EventKind::KillLifted
         | EventKind::SsfReceived
+        | EventKind::Restored
         | EventKind::QuarantineBegan
         | EventKind::BreakGlassRequested
         | EventKind::BreakGlassActivated
@@ -155,6 +158,7 @@ pub fn severity(kind: EventKind) -> Severity {
         | EventKind::PolicyObserved
         | EventKind::EntryCreated
         | EventKind::EntryDeleted
+        | EventKind::EntryRefused
         | EventKind::AuthorityCreated
         | EventKind::IdentityShared => Severity::Medium,
         EventKind::IntentDenied

@@ -85,7 +85,7 @@ const fn class(kind: EventKind) -> (Class, u32, &'static str) {
             (Class::EntityManagement, 1, "Create")
         }
         EventKind::PayloadRead => (Class::EntityManagement, 2, "Read"),
-        EventKind::PostureSet => (Class::EntityManagement, 3, "Update"),
+        EventKind::PostureSet | EventKind::Restored => (Class::EntityManagement, 3, "Update"),
         EventKind::EntryDeleted | EventKind::PayloadErased => {
             (Class::EntityManagement, 4, "Delete")
         }
@@ -98,6 +98,7 @@ const fn class(kind: EventKind) -> (Class, u32, &'static str) {
         EventKind::IntentRequested
         | EventKind::IntentDenied
         | EventKind::BreakGlassRequested
+        | EventKind::EntryRefused
         | EventKind::TokenRefused => (Class::ApiActivity, 1, "Create"),
         EventKind::IntentPending
         | EventKind::IntentPostChecked
@@ -324,6 +325,7 @@ fn entity(leaf: &Leaf) -> Value {
         EventKind::EntryCreated | EventKind::EntryDeleted => {
             ("Registration Entry", told(leaf, "entry"))
         }
+        EventKind::Restored => ("Trust Domain", None),
         EventKind::AuthorityCreated => ("Signing Authority", told(leaf, "slot")),
         EventKind::PayloadSealed | EventKind::PayloadRead | EventKind::PayloadErased => {
             ("Payload", event.intent.as_deref())

@@ -80,6 +80,8 @@ impl Tokens {
             | EventKind::SvidBrokered
             | EventKind::EntryCreated
             | EventKind::EntryDeleted
+            | EventKind::EntryRefused
+            | EventKind::Restored
             | EventKind::AuthorityCreated
             | EventKind::IdentityShared
             | EventKind::SsfReceived => {}

@@ -84,6 +84,8 @@ impl Uses {
             | EventKind::SvidBrokered
             | EventKind::EntryCreated
             | EventKind::EntryDeleted
+            | EventKind::EntryRefused
+            | EventKind::Restored
             | EventKind::AuthorityCreated
             | EventKind::IdentityShared
             | EventKind::SsfReceived => {}

@@ -6,6 +6,7 @@
 
 mod approve;
 mod audit;
+mod backup;
 mod break_glass;
 mod check;
 mod daemon;
@@ -126,6 +127,8 @@ enum Command {
     Kill(kill::KillArgs),
     Posture(posture::PostureArgs),
     Audit(audit::AuditArgs),
+    Backup(backup::BackupArgs),
+    Restore(backup::RestoreArgs),
     Policy(policy::PolicyArgs),
     Check(check::CheckArgs),
     Plan(plan::PlanArgs),
@@ -195,6 +198,8 @@ impl Command {
             Self::Kill(args) => args.run(session).await,
             Self::Posture(args) => args.run(session).await,
             Self::Audit(args) => args.run(session).await,
+            Self::Backup(args) => args.run(session).await,
+            Self::Restore(args) => args.run(session).await,
             Self::Policy(args) => args.run(session),
             Self::Check(args) => args.run(session),
             Self::Plan(args) => return args.run(session).await,

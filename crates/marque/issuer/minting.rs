@@ -3,7 +3,7 @@
 //! The state is put together anew whenever the registry, the kill switch or a federated bundle changes. Nothing is minted for an entry that
 //! is gone, has ended or is stopped, whatever the caller believes; what is minted is recorded before it leaves.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures::future::BoxFuture;
@@ -14,7 +14,7 @@ use marque_authority::{
 };
 use marque_intent::kill::{KillScope, KillState, StopPoint};
 use marque_registry::{Entry, EntryId, Registry, Snapshot, TrustDomainDocument};
-use marque_spiffe::{Clock, SpiffeId};
+use marque_spiffe::{Clock, SelectorSet, SpiffeId};
 use marque_workload::{
     BundleSet, Issuer, IssuerState, JwtSvidMaterial, PrivateKey, Stops, WitSvidMaterial,
     WorkloadError, X509SvidMaterial,
@@ -23,6 +23,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use zeroize::Zeroizing;
 
+use super::Registrar;
 use super::foreign::Foreign;
 use super::store::kill_watch;
 
@@ -36,11 +37,14 @@ const SHORTEST_LIFETIME: Duration = Duration::from_secs(1);
 pub(super) struct InProcessIssuer {
     document: Arc<TrustDomainDocument>,
     authority: Arc<Authority>,
+    registrar: Arc<Registrar>,
     registry: Arc<Registry>,
     store: Arc<Store>,
     clock: Arc<dyn Clock>,
     foreign: Foreign,
     state: watch::Sender<Arc<IssuerState>>,
+    /// Held while a state is put together, so that an older one never takes the place of a newer.
+    updating: Mutex<()>,
 }
 
 impl InProcessIssuer {
@@ -56,16 +60,18 @@ impl InProcessIssuer {
 
     pub(super) fn new(
         authority: Arc<Authority>,
-        registry: Arc<Registry>,
+        registrar: Arc<Registrar>,
         store: Arc<Store>,
         clock: Arc<dyn Clock>,
         foreign: Foreign,
     ) -> Self {
+        let registry = Arc::clone(registrar.registry());
         let kills = kill_watch(&store).borrow().clone();
         let bundles = foreign.with(authority.bundle());
         let (state, _) = watch::channel(Arc::new(state_of(registry.snapshot(), bundles, &kills)));
         let document = Arc::clone(registry.document());
-        Self { document, authority, registry, store, clock, foreign, state }
+        let updating = Mutex::default();
+        Self { document, authority, registrar, registry, store, clock, foreign, state, updating }
     }
 
     /// Is up to date when this comes back, and stays so by the future that it gives, until `stop`: it follows the registry,
@@ -96,6 +102,7 @@ impl InProcessIssuer {
 
     /// Tells workloads what holds now.
     fn update(&self) {
+        let _updating = self.updating.lock().unwrap_or_else(PoisonError::into_inner);
         let bundles = self.foreign.with(self.authority.bundle());
         let kills = Arc::clone(&kill_watch(&self.store).borrow());
         let now = state_of(self.registry.snapshot(), bundles, &kills);
@@ -184,6 +191,19 @@ impl Issuer for InProcessIssuer {
         self.state.subscribe()
     }
 
+    fn settle<'a>(
+        &'a self,
+        selectors: &'a SelectorSet,
+    ) -> BoxFuture<'a, Result<(), WorkloadError>> {
+        Box::pin(async move {
+            self.registrar.settle(selectors).await?;
+            if self.state.borrow().registry.revision() < self.registry.snapshot().revision() {
+                self.update();
+            }
+            Ok(())
+        })
+    }
+
     fn mint_x509_svid<'a>(
         &'a self,
         entry: &'a EntryId,
@@ -214,6 +234,9 @@ impl Issuer for InProcessIssuer {
     ) -> BoxFuture<'a, Result<Arc<JwtSvidMaterial>, WorkloadError>> {
         Box::pin(async move {
             let entry = self.entry(entry)?;
+            if !entry.allows_audiences(audience) {
+                return Err(WorkloadError::AudienceNotAllowed);
+            }
             let now = self.clock.now();
             let wanted = entry.jwt_lifetime().unwrap_or_else(|| self.document.jwt_svid_lifetime());
             let template = JwtSvidTemplate {

@@ -84,7 +84,7 @@ pub struct Issuer {
     tokens: Arc<TokenService>,
     status_lists: Builds<Result<Option<Arc<SignedStatusList>>, Arc<OAuthError>>>,
     intents: Arc<IntentDesk>,
-    registrar: Registrar,
+    registrar: Arc<Registrar>,
     kill_switch: Arc<KillSwitch>,
     store: Arc<Store>,
     minting: Arc<InProcessIssuer>,
@@ -170,12 +170,12 @@ impl Issuer {
         record_new_authorities(&store, &authority, now).await?;
         let registrar = Registrar::open(
             Arc::clone(&document),
-            folder.entries,
+            (folder.entries, folder.templates),
             Arc::clone(&store),
             Arc::clone(&clock),
             Arc::clone(&random),
         );
-        let registrar = registrar.await.context("load the registration entries")?;
+        let registrar = Arc::new(registrar.await.context("load the registration entries")?);
         let kept = KeptBundles::new(kept_bundles);
         let federated = federation::open(&document, folder.federated, &kept, now)?;
         let lists = folder.revocation_lists;
@@ -285,7 +285,7 @@ impl Issuer {
             Arc::new(CheckpointKey::new(document.name(), authority.checkpoint_key().clone())?);
         let minting = InProcessIssuer::new(
             Arc::clone(&authority),
-            Arc::clone(registrar.registry()),
+            Arc::clone(&registrar),
             Arc::clone(&store),
             Arc::clone(&clock),
             foreign,

@@ -86,6 +86,7 @@ impl Issuer {
             gauge!(names::CHECKPOINT_LEAVES, "trust_domain" => label()).set(number(covered));
         }
         let inventory = self.inventory.get().map(Textfile::read).unwrap_or_default();
+        self.registrar.measure();
         self.figures.measure(&inventory, self.clock.now());
     }
 }

@@ -51,9 +51,17 @@ fn the_shipped_trust_domains_load() {
 #[test]
 fn every_field_of_a_folder_is_read() {
     let folder = folder(DOCUMENT, &[("a.toml", ENTRY)]);
-    let TrustDomainFolder { path, document, entries, federated, issuer_keys, revocation_lists } =
-        TrustDomainFolder::load(folder.path()).unwrap();
-    assert!(federated.is_empty() && issuer_keys.is_empty() && revocation_lists.is_empty());
+    let TrustDomainFolder {
+        path,
+        document,
+        entries,
+        templates,
+        federated,
+        issuer_keys,
+        revocation_lists,
+    } = TrustDomainFolder::load(folder.path()).unwrap();
+    assert!(templates.is_empty() && federated.is_empty());
+    assert!(issuer_keys.is_empty() && revocation_lists.is_empty());
     assert_eq!(path, folder.path());
     assert_eq!(document.tenant().as_str(), "example");
     assert_eq!(document.ca_lifetime().as_secs(), 30 * 86_400);

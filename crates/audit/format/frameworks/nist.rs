@@ -87,6 +87,8 @@ pub(super) const CSF: [Control; 8] = [
         kinds: &[
             Kind::EntryCreated,
             Kind::EntryDeleted,
+            Kind::EntryRefused,
+            Kind::Restored,
             Kind::AuthorityCreated,
             Kind::SvidIssued,
             Kind::SvidBrokered,

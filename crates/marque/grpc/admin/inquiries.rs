@@ -9,7 +9,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use marque_attest::{Attestation, Fingerprint, Found, ProcessPin, Survey};
 use marque_intent::kill::StopPoint;
-use marque_registry::{Entry, Missing, NearEntry, Snapshot};
+use marque_registry::{Derivation, Entry, Missing, NearEntry, Snapshot};
 use marque_spiffe::{Selector, SelectorSet, SpiffeId};
 use marque_workload::IdentityUser;
 use tonic::{Request, Response, Status};
@@ -115,6 +115,7 @@ impl Explained<'_> {
             fingerprint: self.survey.attestation.as_ref().map(fingerprint).unwrap_or_default(),
             earned: earned.iter().map(|entry| self.earned(entry, &selectors)).collect(),
             near: near(registry.near(&selectors, NEAR)),
+            templates: templates(&registry, &selectors),
             profiles: Some(proto::Profiles {
                 x509_svid: settings.x509_svid,
                 jwt_svid: settings.jwt_svid,
@@ -170,6 +171,36 @@ fn finding(found: &Found) -> proto::AttestorFinding {
         Err(failed) => (Vec::new(), error::told(failed)),
     };
     proto::AttestorFinding { kind: (*kind).to_owned(), selectors, error }
+}
+
+fn templates(registry: &Snapshot, selectors: &SelectorSet) -> Vec<proto::TemplateFinding> {
+    let finding = |Derivation { template, outcome }: Derivation| {
+        let (given, limit) = (registry.instances_of(template.id()), template.max_identities());
+        let (spiffe_id, refused_code, refused) = match outcome {
+            Ok(made) => {
+                let id = made.spiffe_id();
+                let is_full = usize::try_from(limit).is_ok_and(|limit| given >= limit);
+                if is_full && registry.entry_by_spiffe_id(id).is_none() {
+                    let why =
+                        format!("it has given {given} identities, which is as many as it may");
+                    (id.to_string(), error::TEMPLATE_FULL, why)
+                } else {
+                    (id.to_string(), "", String::new())
+                }
+            }
+            Err(refusal) => (String::new(), refusal.code(), refusal.to_string()),
+        };
+        proto::TemplateFinding {
+            template: template.id().to_string(),
+            pattern: template.spiffe_id().to_string(),
+            spiffe_id,
+            refused_code: refused_code.to_owned(),
+            refused,
+            given: given as u64,
+            limit,
+        }
+    };
+    registry.derive(selectors).into_iter().map(finding).collect()
 }
 
 fn near(near: Vec<NearEntry>) -> Vec<proto::NearEntry> {
