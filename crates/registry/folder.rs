@@ -309,7 +309,8 @@ fn check_templates(
         }
         for other in others.filter(|other| other.overlaps(template)) {
             let what = "both may give the same SPIFFE ID; tell them apart by a literal segment or by [template.values]";
-            let message = format!("template `{id}` overlaps with template `{}`: {what}", other.id());
+            let message =
+                format!("template `{id}` overlaps with template `{}`: {what}", other.id());
             report(FindingCode::EntryDuplicateSpiffeId, message);
         }
         for entry in entries.iter().filter(|entry| template.may_give(entry.spiffe_id())) {

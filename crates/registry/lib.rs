@@ -45,7 +45,9 @@ pub use document::{
     WebhookUrlError, WorkloadApiSettings, boundary, chain_boundary, shared_approvers,
 };
 pub use entry::{
-    AllowedAudience, AllowedAudienceError, DelegateRights, Entry, EntryId, EntryIdError, EntryRole, EntryRoleError, EntrySource, MAX_AUDIENCES, MAX_DNS_NAMES, MAX_SELECTORS, NewEntry, Owner, OwnerError, RESERVED_SEGMENT, SharingReason, SharingReasonError,
+    AllowedAudience, AllowedAudienceError, DelegateRights, Entry, EntryId, EntryIdError, EntryRole,
+    EntryRoleError, EntrySource, MAX_AUDIENCES, MAX_DNS_NAMES, MAX_SELECTORS, NewEntry, Owner,
+    OwnerError, RESERVED_SEGMENT, SharingReason, SharingReasonError,
 };
 pub use error::RegistryError;
 pub use finding::{Finding, FindingCode};

@@ -50,7 +50,12 @@ pub(crate) use gate::{names_of, written_groups};
 pub use pace::{RefusalView, StandingView};
 pub use remote_log::RemoteLog;
 pub use view::{
-    ApprovalView, ApproverRecordView, DeclaredSharingView, DenialView, EarnedView, EligibilityView, EntryView, ExplanationView, FindingView, GrantView, HeldView, HolderView, IntentView, KillScopeView, KillStateView, KillView, LeafView, LiftAskView, LogInfoView, MissingView, NarrowedView, NearView, ObjectionView, PlaybookView, ProfilesView, ReasonView, RefusedCallerView, ReportView, SharedIdentityView, StatusView, TemplateView, TokenView, UseView,
+    ApprovalView, ApproverRecordView, DeclaredSharingView, DenialView, EarnedView, EligibilityView,
+    EntryView, ExplanationView, FindingView, GrantView, HeldView, HolderView, IntentView,
+    KillScopeView, KillStateView, KillView, LeafView, LiftAskView, LogInfoView, MissingView,
+    NarrowedView, NearView, ObjectionView, PlaybookView, ProfilesView, ReasonView,
+    RefusedCallerView, ReportView, SharedIdentityView, StatusView, TemplateView, TokenView,
+    UseView,
 };
 
 /// Serves the admin API on `listener` until `shutdown` is cancelled and the drain is over.

@@ -363,9 +363,39 @@ pub(super) const ENTRY: DocumentRules = rules(
         ("dns_names", Rule::Permits),
         ("federates_with", Rule::Permits),
         ("repository", OTHER),
+        ("audiences", Rule::Ceiling),
+        ("may_delegate", ON),
+        ("may_act_for_others", ON),
         ("expires_at", OTHER),
         ("shared", Rule::Toggle { wide: true, absent: Some(false) }),
         ("reason", WORDS),
+    ],
+    &[],
+);
+
+/// Of one template.
+pub(super) const TEMPLATE: DocumentRules = rules(
+    &[
+        ("id", OTHER),
+        ("spiffe_id", OTHER),
+        ("max_identities", MOST),
+        ("window", WORDS),
+        // What a value has to look like; without a pattern any will do.
+        ("values.*", Rule::Fixed),
+        // Fewer selectors are more processes.
+        ("selectors", Rule::Demands),
+        ("role", OTHER),
+        ("owner", OTHER),
+        ("hint", WORDS),
+        ("x509_lifetime", MOST),
+        ("jwt_lifetime", MOST),
+        ("dns_names", Rule::Permits),
+        ("federates_with", Rule::Permits),
+        ("repository", OTHER),
+        ("audiences", Rule::Ceiling),
+        ("may_delegate", ON),
+        ("may_act_for_others", ON),
+        ("expires_at", OTHER),
     ],
     &[],
 );

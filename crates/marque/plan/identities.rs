@@ -102,6 +102,9 @@ fn members(entry: &Entry) -> Value {
     };
     members.remove("spiffe_id");
     members.remove("selectors");
+    if let Some(Value::Object(rights)) = members.remove("delegation") {
+        members.extend(rights);
+    }
     if let Some(reason) = entry.sharing() {
         members.insert("shared".to_owned(), Value::Bool(true));
         members.insert("reason".to_owned(), Value::String(reason.to_string()));

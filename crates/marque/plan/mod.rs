@@ -9,13 +9,14 @@ mod identities;
 mod others;
 mod playbooks;
 mod policies;
+mod templates;
 
 use std::collections::BTreeMap;
 
 use marque_intent::Effect;
 use serde::Serialize;
 
-use crate::issuer::folder::CheckedFolder;
+use crate::issuer::folder::{CheckedFolder, SourceFiles};
 
 /// What would change in each trust domain.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -138,6 +139,7 @@ impl TrustDomainPlan {
     #[must_use]
     pub fn between(before: &CheckedFolder, after: &CheckedFolder) -> Self {
         let mut changes = identities::changes(&before.folder.entries, &after.folder.entries);
+        changes.extend(templates::changes(&before.sources, &after.sources));
         changes.extend(playbooks::changes(before, after));
         changes.extend(policies::changes(before, after));
         changes.extend(others::changes(before, after));
@@ -153,6 +155,11 @@ impl TrustDomainPlan {
             _ => (&[], &folder.folder.entries),
         };
         let mut changes = identities::changes(before, after);
+        let (none, files) = (SourceFiles::default(), &folder.sources);
+        changes.extend(match standing {
+            Standing::Removed => templates::changes(files, &none),
+            _ => templates::changes(&none, files),
+        });
         changes.extend(playbooks::alone(folder, standing));
         changes.sort();
         Self::of(folder, standing, changes)

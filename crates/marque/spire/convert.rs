@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use jiff::Timestamp;
-use marque_registry::{EntryId, EntrySource, Lifetime, NewEntry, SpireEntry};
+use marque_registry::{DelegateRights, EntryId, EntrySource, Lifetime, NewEntry, SpireEntry};
 use marque_spiffe::{DnsName, Selector, SelectorSet, SpiffeId, TrustDomain};
 
 use super::{ConvertError, Converted, ConvertedEntry, FromSpire, Note, NoteCode, Wanted};
@@ -140,6 +140,8 @@ impl Work<'_> {
             dns_names: self.dns_names(entry),
             federates_with: self.federates_with(entry),
             repository: None,
+            audiences: BTreeSet::new(),
+            delegation: DelegateRights::default(),
             expires_at: end(entry)?,
         };
         let id = self.id(entry);

@@ -8,7 +8,8 @@ mod inquiries;
 mod tokens;
 
 pub use inquiries::{
-    DeclaredSharingView, EarnedView, ExplanationView, FindingView, HolderView, MissingView, NearView, ProfilesView, RefusedCallerView, SharedIdentityView, TemplateView,
+    DeclaredSharingView, EarnedView, ExplanationView, FindingView, HolderView, MissingView,
+    NearView, ProfilesView, RefusedCallerView, SharedIdentityView, TemplateView,
 };
 pub use tokens::TokenView;
 pub(super) use tokens::kept_token;

@@ -5,7 +5,9 @@ use std::collections::BTreeSet;
 use marque_intent::{DocumentRules, Effect};
 use serde_json::{Value, json};
 
-use crate::plan::documents::{CALENDAR, ENTRY, EXCEPTION, RELATIONS, ROLE, ROSTER, TRUST_DOMAIN};
+use crate::plan::documents::{
+    CALENDAR, ENTRY, EXCEPTION, RELATIONS, ROLE, ROSTER, TEMPLATE, TRUST_DOMAIN,
+};
 use crate::schema::Schema;
 
 const TABLES: [(&str, &DocumentRules, &[&str]); 6] = [
@@ -81,6 +83,11 @@ fn every_field_of_every_schema_has_a_rule_and_every_rule_a_field() {
     for (rule, _) in ENTRY.rules {
         assert!(properties.contains_key(*rule), "entries: the rule for `{rule}` is for no field");
     }
+    let mut fields = BTreeSet::new();
+    leaves("", &schema["properties"]["template"]["items"], &TEMPLATE, &mut fields);
+    let ruled: BTreeSet<String> =
+        TEMPLATE.rules.iter().map(|(rule, _)| (*rule).to_owned()).collect();
+    assert_eq!(fields, ruled, "templates");
 }
 
 /// The table of denial budgets is closed in the schema and open in the rules.
