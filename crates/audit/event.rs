@@ -154,6 +154,12 @@ pub enum EventKind {
     /// Somebody set the bundle of another trust domain by hand.
     #[serde(rename = "org.marque.bundle.set")]
     BundleSet,
+    /// An identity was not given, because its template has given as many as it may.
+    #[serde(rename = "org.marque.entry.refused")]
+    EntryRefused,
+    /// The trust domain was restored from a backup.
+    #[serde(rename = "org.marque.restored")]
+    Restored,
     /// A signing authority was made.
     #[serde(rename = "org.marque.authority.created")]
     AuthorityCreated,
@@ -167,7 +173,7 @@ pub enum EventKind {
 
 impl EventKind {
     /// Every kind, in the order of declaration.
-    pub const ALL: [Self; 49] = [
+    pub const ALL: [Self; 51] = [
         Self::IntentRequested,
         Self::IntentPending,
         Self::IntentDenied,
@@ -214,6 +220,8 @@ impl EventKind {
         Self::FederationAdded,
         Self::FederationRemoved,
         Self::BundleSet,
+        Self::EntryRefused,
+        Self::Restored,
         Self::AuthorityCreated,
         Self::IdentityShared,
         Self::SsfReceived,
@@ -269,6 +277,8 @@ impl EventKind {
             Self::FederationAdded => "org.marque.federation.added",
             Self::FederationRemoved => "org.marque.federation.removed",
             Self::BundleSet => "org.marque.bundle.set",
+            Self::EntryRefused => "org.marque.entry.refused",
+            Self::Restored => "org.marque.restored",
             Self::AuthorityCreated => "org.marque.authority.created",
             Self::IdentityShared => "org.marque.identity.shared",
             Self::SsfReceived => "org.marque.ssf.received",

@@ -45,6 +45,7 @@ pub(super) fn outcome(event: &Event) -> Outcome {
         | EventKind::ApprovalRefused
         | EventKind::ApproverLoginRefused
         | EventKind::ChangeRefused
+        | EventKind::EntryRefused
         | EventKind::TokenRefused => Outcome::Failure,
         EventKind::IntentRequested
         | EventKind::IntentPending
@@ -92,6 +93,7 @@ pub(super) fn outcome(event: &Event) -> Outcome {
         | EventKind::FederationAdded
         | EventKind::FederationRemoved
         | EventKind::BundleSet
+        | EventKind::Restored
         | EventKind::AuthorityCreated
         | EventKind::IdentityShared => Outcome::Success,
     }
@@ -141,6 +143,7 @@ pub fn severity(kind: EventKind) -> Severity {
         | EventKind::KillLiftAsked
         | EventKind::KillLifted
         | EventKind::SsfReceived
+        | EventKind::Restored
         | EventKind::QuarantineBegan
         | EventKind::BreakGlassRequested
         | EventKind::BreakGlassActivated
@@ -161,6 +164,7 @@ pub fn severity(kind: EventKind) -> Severity {
         | EventKind::FederationAdded
         | EventKind::FederationRemoved
         | EventKind::BundleSet
+        | EventKind::EntryRefused
         | EventKind::AuthorityCreated
         | EventKind::IdentityShared => Severity::Medium,
         EventKind::IntentDenied
