@@ -24,12 +24,12 @@ mod store;
 
 pub use document::{
     APPROVER_LOGIN, ApprovalSettings, ApproverLogin, AttestationSettings, AuditSettings, AuditSink,
-    AuthorizationServer, BrokerRule, BundleEndpoint, BundleEndpointProfile, ChatIdentity,
-    ChatIntegration, ChatPerson, ClientCeiling, DENIAL_CLASSES, DecisionPointRule,
+    AuthoritySettings, AuthorizationServer, BrokerRule, BundleEndpoint, BundleEndpointProfile,
+    ChatIdentity, ChatIntegration, ChatPerson, ClientCeiling, DENIAL_CLASSES, DecisionPointRule,
     DecisionSettings, DenialSettings, DuplicateRule, DuplicateRuleError, EngineSettings,
     Federation, GrantKind, GrantSettings, HashReaders, HashReadersError, HostSettings, HumanRole,
-    IdentitySettings, IssuerKeys, KubeletAuth, KubeletEndpoint, KubernetesSettings,
-    LifetimeSettings, LimitSettings, MAX_APPROVER_GROUPS, MAX_AUDIT_SINKS,
+    IdentitySettings, IssuerKeys, JwtSvidAlgorithm, KubeletAuth, KubeletEndpoint,
+    KubernetesSettings, LifetimeSettings, LimitSettings, MAX_APPROVER_GROUPS, MAX_AUDIT_SINKS,
     MAX_AUTHORIZATION_SERVERS, MAX_CHAT_IDENTITIES, MAX_CHAT_INTEGRATIONS, MAX_CLIENT_CEILINGS,
     MAX_DECISION_POINTS, MAX_FEDERATIONS, MAX_FOREIGN_CLIENTS, MAX_HUMAN_ROLES, MAX_ISSUER_NAME,
     MAX_LISTED, MAX_OIDC_ISSUERS, MAX_SSF_STREAMS, MAX_SSF_TRANSMITTERS, MAX_TICKET_SYSTEMS,
@@ -38,8 +38,9 @@ pub use document::{
     ScriptSettings, SharingRule, SharingRuleError, SinkContent, SinkTarget, SinkTargetError,
     SsfDelivery, SsfEffect, SsfHeard, SsfStream, SsfTold, SsfTransmitter, SyslogTarget,
     SystemdSettings, Tenant, TenantError, TicketAnswer, TicketSystem, TicketUrl, TicketUrlError,
-    TokenBinding, TokenServiceSettings, TrustDomainDocument, UnixSettings, Webhook, WebhookUrl,
-    WebhookUrlError, WorkloadApiSettings, boundary, chain_boundary, shared_approvers,
+    TokenBinding, TokenServiceSettings, TrustDomainDocument, UnixSettings, UnknownJwtSvidAlgorithm,
+    Webhook, WebhookUrl, WebhookUrlError, WorkloadApiSettings, boundary, chain_boundary,
+    shared_approvers,
 };
 pub use entry::{
     Entry, EntryId, EntryIdError, EntryRole, EntryRoleError, EntrySource, MAX_DNS_NAMES,

@@ -74,6 +74,7 @@ fn action(kind: EventKind) -> &'static str {
         | EventKind::TokenDerived
         | EventKind::EntryCreated
         | EventKind::PayloadSealed
+        | EventKind::AuthorityPrepared
         | EventKind::AuthorityCreated => "create",
         EventKind::IntentPending
         | EventKind::IntentPostChecked
@@ -95,13 +96,20 @@ fn action(kind: EventKind) -> &'static str {
         EventKind::IntentCancelled
         | EventKind::IntentExpired
         | EventKind::IntentRevoked
+        | EventKind::AuthorityRevoked
         | EventKind::TokenRevoked => "revoke",
         EventKind::ApprovalNarrowed | EventKind::PostureSet => "update",
-        EventKind::CooldownBegan | EventKind::QuarantineBegan | EventKind::Kill => "disable",
-        EventKind::QuarantineReleased | EventKind::KillLifted => "enable",
+        EventKind::CooldownBegan
+        | EventKind::QuarantineBegan
+        | EventKind::AuthorityTainted
+        | EventKind::AuthorityRetired
+        | EventKind::Kill => "disable",
+        EventKind::QuarantineReleased | EventKind::AuthorityActivated | EventKind::KillLifted => {
+            "enable"
+        }
         EventKind::ApproverLoggedIn | EventKind::ApproverLoginRefused => "authenticate/login",
         EventKind::BreakGlassUsed | EventKind::TokenUsed | EventKind::PayloadRead => "read",
-        EventKind::EntryDeleted | EventKind::PayloadErased => "delete",
+        EventKind::EntryDeleted | EventKind::AuthorityPruned | EventKind::PayloadErased => "delete",
     }
 }
 

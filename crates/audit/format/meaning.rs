@@ -90,6 +90,12 @@ pub(super) fn outcome(event: &Event) -> Outcome {
         | EventKind::EntryCreated
         | EventKind::EntryDeleted
         | EventKind::AuthorityCreated
+        | EventKind::AuthorityPrepared
+        | EventKind::AuthorityActivated
+        | EventKind::AuthorityTainted
+        | EventKind::AuthorityRevoked
+        | EventKind::AuthorityRetired
+        | EventKind::AuthorityPruned
         | EventKind::IdentityShared => Outcome::Success,
     }
 }
@@ -139,6 +145,8 @@ pub fn severity(kind: EventKind) -> Severity {
         | EventKind::KillLifted
         | EventKind::SsfReceived
         | EventKind::QuarantineBegan
+        | EventKind::AuthorityTainted
+        | EventKind::AuthorityRevoked
         | EventKind::BreakGlassRequested
         | EventKind::BreakGlassActivated
         | EventKind::BreakGlassUsed => Severity::High,
@@ -156,6 +164,10 @@ pub fn severity(kind: EventKind) -> Severity {
         | EventKind::EntryCreated
         | EventKind::EntryDeleted
         | EventKind::AuthorityCreated
+        | EventKind::AuthorityPrepared
+        | EventKind::AuthorityActivated
+        | EventKind::AuthorityRetired
+        | EventKind::AuthorityPruned
         | EventKind::IdentityShared => Severity::Medium,
         EventKind::IntentDenied
         | EventKind::ApprovalObjected

@@ -81,17 +81,22 @@ const fn class(kind: EventKind) -> (Class, u32, &'static str) {
         | EventKind::IntentRevoked
         | EventKind::BreakGlassEnded
         | EventKind::TokenRevoked => (Class::UserAccess, 2, "Revoke Privileges"),
-        EventKind::EntryCreated | EventKind::AuthorityCreated | EventKind::PayloadSealed => {
-            (Class::EntityManagement, 1, "Create")
-        }
+        EventKind::EntryCreated
+        | EventKind::AuthorityCreated
+        | EventKind::AuthorityPrepared
+        | EventKind::PayloadSealed => (Class::EntityManagement, 1, "Create"),
         EventKind::PayloadRead => (Class::EntityManagement, 2, "Read"),
         EventKind::PostureSet => (Class::EntityManagement, 3, "Update"),
-        EventKind::EntryDeleted | EventKind::PayloadErased => {
+        EventKind::EntryDeleted | EventKind::AuthorityPruned | EventKind::PayloadErased => {
             (Class::EntityManagement, 4, "Delete")
         }
-        EventKind::Kill => (Class::EntityManagement, 9, "Disable"),
-        EventKind::KillLifted => (Class::EntityManagement, 8, "Enable"),
-        EventKind::CooldownBegan | EventKind::QuarantineBegan => {
+        EventKind::Kill | EventKind::AuthorityRevoked | EventKind::AuthorityRetired => {
+            (Class::EntityManagement, 9, "Disable")
+        }
+        EventKind::KillLifted | EventKind::AuthorityActivated => {
+            (Class::EntityManagement, 8, "Enable")
+        }
+        EventKind::CooldownBegan | EventKind::QuarantineBegan | EventKind::AuthorityTainted => {
             (Class::EntityManagement, 12, "Suspend")
         }
         EventKind::QuarantineReleased => (Class::EntityManagement, 13, "Resume"),
@@ -324,7 +329,13 @@ fn entity(leaf: &Leaf) -> Value {
         EventKind::EntryCreated | EventKind::EntryDeleted => {
             ("Registration Entry", told(leaf, "entry"))
         }
-        EventKind::AuthorityCreated => ("Signing Authority", told(leaf, "slot")),
+        EventKind::AuthorityCreated
+        | EventKind::AuthorityPrepared
+        | EventKind::AuthorityActivated
+        | EventKind::AuthorityTainted
+        | EventKind::AuthorityRevoked
+        | EventKind::AuthorityRetired
+        | EventKind::AuthorityPruned => ("Signing Authority", told(leaf, "slot")),
         EventKind::PayloadSealed | EventKind::PayloadRead | EventKind::PayloadErased => {
             ("Payload", event.intent.as_deref())
         }

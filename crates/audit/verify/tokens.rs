@@ -81,6 +81,12 @@ impl Tokens {
             | EventKind::EntryCreated
             | EventKind::EntryDeleted
             | EventKind::AuthorityCreated
+            | EventKind::AuthorityPrepared
+            | EventKind::AuthorityActivated
+            | EventKind::AuthorityTainted
+            | EventKind::AuthorityRevoked
+            | EventKind::AuthorityRetired
+            | EventKind::AuthorityPruned
             | EventKind::IdentityShared
             | EventKind::SsfReceived => {}
         }

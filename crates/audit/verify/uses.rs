@@ -85,6 +85,12 @@ impl Uses {
             | EventKind::EntryCreated
             | EventKind::EntryDeleted
             | EventKind::AuthorityCreated
+            | EventKind::AuthorityPrepared
+            | EventKind::AuthorityActivated
+            | EventKind::AuthorityTainted
+            | EventKind::AuthorityRevoked
+            | EventKind::AuthorityRetired
+            | EventKind::AuthorityPruned
             | EventKind::IdentityShared
             | EventKind::SsfReceived => {}
         }

@@ -6,6 +6,7 @@
 
 mod approve;
 mod audit;
+mod authority;
 mod break_glass;
 mod check;
 mod daemon;
@@ -122,6 +123,7 @@ enum Command {
     Kill(kill::KillArgs),
     Posture(posture::PostureArgs),
     Audit(audit::AuditArgs),
+    Authority(authority::AuthorityArgs),
     Policy(policy::PolicyArgs),
     Check(check::CheckArgs),
     Inventory(inventory::InventoryArgs),
@@ -188,6 +190,7 @@ impl Command {
             Self::Kill(args) => args.run(session).await,
             Self::Posture(args) => args.run(session).await,
             Self::Audit(args) => args.run(session).await,
+            Self::Authority(args) => args.run(session).await,
             Self::Policy(args) => args.run(session),
             Self::Check(args) => args.run(session),
             Self::Inventory(args) => args.run(session),

@@ -5,6 +5,7 @@
 //! and kills, which are behind [`AdminDoor`].
 
 mod approvals;
+mod authorities;
 mod client;
 mod door;
 mod gate;
@@ -40,6 +41,7 @@ use super::proto::admin::admin_server::{Admin, AdminServer};
 use super::serve::{Limits, ServeError, serve};
 use crate::{error, telemetry};
 
+pub use authorities::{AuthorityChange, AuthorityWish, SigningKeyView};
 pub use client::{AdminClient, LeafStream};
 pub use door::{
     AdminDoor, AdminError, DaemonStatus, NewKillOrder, NewPosture, Operator, Refusal, TokenStanding,
@@ -502,6 +504,20 @@ impl Admin for AdminService {
         request: Request<proto::VerifySignalStreamRequest>,
     ) -> Result<Response<proto::VerifySignalStreamResponse>, Status> {
         self.verify_signals(request).await
+    }
+
+    async fn list_authorities(
+        &self,
+        request: Request<proto::ListAuthoritiesRequest>,
+    ) -> Result<Response<proto::ListAuthoritiesResponse>, Status> {
+        self.authorities(request).await
+    }
+
+    async fn change_authority(
+        &self,
+        request: Request<proto::ChangeAuthorityRequest>,
+    ) -> Result<Response<proto::ChangeAuthorityResponse>, Status> {
+        self.step_authority(request).await
     }
 
     async fn list_webhooks(

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use futures::future::BoxFuture;
 use jiff::Timestamp;
 use marque_audit::{Event, EventKind, LogStore, VerifierKey};
+use marque_authority::AuthorityView;
 use marque_exchange::{
     RevocationOutcome, Revoker, TokenId, TokenLifeStore as _, TokenRecord, TokenRevocation,
     TokenStore, TokenStoreError, is_live,
@@ -24,7 +25,8 @@ use super::kill::{DrillReport, Impact, LiftAsk};
 use super::{Issuer, RegistrarError};
 use crate::approvers::{Told, Word};
 use crate::grpc::admin::{
-    AdminDoor, AdminError, DaemonStatus, NewKillOrder, NewPosture, Operator, Refusal, TokenStanding,
+    AdminDoor, AdminError, AuthorityChange, DaemonStatus, NewKillOrder, NewPosture, Operator,
+    Refusal, TokenStanding,
 };
 use crate::identities::{Denials, SharedIdentities};
 use crate::sinks::SinkView;
@@ -94,6 +96,18 @@ impl AdminDoor for Issuer {
             bundle_sequence: self.authority.bundle().sequence(),
             unreadable_rows: self.store.unreadable_rows(),
         }
+    }
+
+    fn authorities(&self) -> Vec<AuthorityView> {
+        self.authority_list()
+    }
+
+    fn change_authority(
+        &self,
+        change: AuthorityChange,
+        operator: Operator,
+    ) -> BoxFuture<'_, Result<String, AdminError>> {
+        Box::pin(async move { Self::change_authority(self, change, &operator).await })
     }
 
     fn readiness(&self) -> BoxFuture<'_, Vec<NotReady>> {

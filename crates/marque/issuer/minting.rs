@@ -1,6 +1,6 @@
 //! The issuer as a node in the same process sees it: its state, and SVIDs for its entries.
 //!
-//! The state is put together anew whenever the registry, the kill switch or a federated bundle changes. Nothing is minted for an entry that
+//! The state is put together anew whenever the registry, the authorities, the kill switch or a federated bundle changes. Nothing is minted for an entry that
 //! is gone, has ended or is stopped, whatever the caller believes; what is minted is recorded before it leaves.
 
 use std::sync::Arc;
@@ -62,14 +62,14 @@ impl InProcessIssuer {
         foreign: Foreign,
     ) -> Self {
         let kills = kill_watch(&store).borrow().clone();
-        let bundles = foreign.with(authority.bundle());
+        let bundles = foreign.with(authority.trusted());
         let (state, _) = watch::channel(Arc::new(state_of(registry.snapshot(), bundles, &kills)));
         let document = Arc::clone(registry.document());
         Self { document, authority, registry, store, clock, foreign, state }
     }
 
     /// Is up to date when this comes back, and stays so by the future that it gives, until `stop`: it follows the registry,
-    /// the kill switch and the bundles of others.
+    /// the authorities, the kill switch and the bundles of others.
     pub(super) fn follow(
         self: Arc<Self>,
         stop: CancellationToken,
@@ -77,6 +77,7 @@ impl InProcessIssuer {
         let mut entries = self.registry.subscribe();
         let mut kills = kill_watch(&self.store);
         let mut others = self.foreign.bundles().subscribe();
+        let mut keys = self.authority.subscribe();
         self.update();
         async move {
             loop {
@@ -85,6 +86,7 @@ impl InProcessIssuer {
                     changed = entries.changed() => changed,
                     changed = kills.changed() => changed,
                     changed = others.changed() => changed,
+                    changed = keys.changed() => changed,
                 };
                 if changed.is_err() {
                     return;
@@ -96,7 +98,7 @@ impl InProcessIssuer {
 
     /// Tells workloads what holds now.
     fn update(&self) {
-        let bundles = self.foreign.with(self.authority.bundle());
+        let bundles = self.foreign.with(self.authority.trusted());
         let kills = Arc::clone(&kill_watch(&self.store).borrow());
         let now = state_of(self.registry.snapshot(), bundles, &kills);
         self.state.send_replace(Arc::new(now));

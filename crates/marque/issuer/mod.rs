@@ -3,6 +3,7 @@
 //! [`Issuer`] is what the edges see. It is opened from a checked folder, served by [`serve`], and knows no protocol.
 
 mod admin_door;
+mod authorities;
 mod broker;
 mod builds;
 mod change_control;
@@ -32,18 +33,18 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use anyhow::Context as _;
 use jiff::Timestamp;
-use marque_audit::{Event, EventKind, LogStore, LogTree, VerifierKey};
+use marque_audit::{LogStore, LogTree, VerifierKey};
 use marque_authority::{Authority, AuthorityConfig};
 use marque_exchange::{
     ClientAuthenticator, EnvironmentLookup, IssuerUrl, NonceSecret, OAuthError, SignedStatusList,
     TokenService, TokenServiceParts,
 };
 use marque_intent::{ApprovalLimits, Caps};
-use marque_keys::KeyManager;
-use marque_registry::{Registry, TrustDomainDocument};
+use marque_keys::{KeyAlgorithm, KeyManager};
+use marque_registry::{JwtSvidAlgorithm, Registry, TrustDomainDocument};
 use marque_spiffe::{Bundle, BundleSource, Clock, Environment, Random, TrustDomain};
 use marque_store::Store;
-use marque_workload::{BundleSet, Profiles, Workload, WorkloadLimits};
+use marque_workload::{Profiles, Workload, WorkloadLimits};
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio_util::sync::CancellationToken;
 
@@ -161,11 +162,11 @@ impl Issuer {
             max_per_hour: asked.max_per_hour,
             max_pending: asked.max_pending,
         });
+        let kept = Arc::clone(&store) as _;
         let authority =
-            Authority::open(authority_config(&document), keys, &*store, Arc::clone(&random), now)
+            Authority::open(authority_config(&document), keys, kept, Arc::clone(&random), now)
                 .await;
         let authority = Arc::new(authority.context("open the signing authorities")?);
-        record_new_authorities(&store, &authority, now).await?;
         let registrar = Registrar::open(
             Arc::clone(&document),
             folder.entries,
@@ -179,7 +180,7 @@ impl Issuer {
         let lists = folder.revocation_lists;
         let foreign = Foreign::new(Arc::clone(&federated), lists, &authority.bundle());
         // The token endpoint takes SVIDs of the own trust domain alone: federation is for workloads among themselves.
-        let bundles = Arc::new(BundleSet::new(authority.bundle(), []));
+        let bundles = Arc::new(OwnBundle(Arc::clone(&authority)));
         let config = token_config::of(&document, issuer_url.clone())?;
         let (issuers, files) = (document.issuer_keys(), folder.issuer_keys);
         let oidc_keys = Arc::new(OidcKeyRing::open(issuers, &folder.path, files, &clock)?);
@@ -212,7 +213,7 @@ impl Issuer {
         let sinks = Arc::new(Sinks::open(&document, &folder.path, sinks)?);
         let signals = SignalsParts {
             issuer: issuer_url.clone(),
-            signer: authority.access_token_signer(),
+            signing: Arc::clone(&authority) as _,
             keys: Arc::clone(&oidc_keys),
             store: Arc::clone(&store),
             clock: Arc::clone(&clock),
@@ -266,8 +267,7 @@ impl Issuer {
                 bundles,
                 environments,
                 oidc_keys: Arc::clone(&oidc_keys) as _,
-                signer: authority.access_token_signer(),
-                keys: authority.access_token_keys(),
+                keys: Arc::clone(&authority) as _,
                 store: Arc::clone(&store) as _,
                 deferrals: Arc::clone(&store) as _,
                 desk: Arc::clone(&intents) as _,
@@ -470,21 +470,6 @@ fn further_points(
     Ok(FurtherPoints { external: external.collect::<Result<_, _>>()? })
 }
 
-/// Puts it on record when keys were made (M 106: the issuer's own events are in the log too).
-async fn record_new_authorities(
-    store: &Store,
-    authority: &Authority,
-    now: Timestamp,
-) -> anyhow::Result<()> {
-    for slot in authority.created() {
-        let event = Event::new(EventKind::AuthorityCreated, now)
-            .with_expires_at(authority.ends_at())
-            .with_detail("slot", slot.to_string());
-        store.append(event).await.context("record a new signing authority")?;
-    }
-    Ok(())
-}
-
 fn authority_config(document: &TrustDomainDocument) -> AuthorityConfig {
     AuthorityConfig {
         trust_domain: document.name().clone(),
@@ -493,6 +478,11 @@ fn authority_config(document: &TrustDomainDocument) -> AuthorityConfig {
         max_x509_svid_lifetime: document.x509_svid_lifetime(),
         max_jwt_svid_lifetime: document.jwt_svid_lifetime(),
         max_wit_svid_lifetime: document.wit_svid_lifetime(),
+        max_access_token_lifetime: document.max_access_token_lifetime(),
+        jwt_svid_algorithm: match document.authorities().jwt_svid {
+            JwtSvidAlgorithm::Es256 => KeyAlgorithm::EcdsaP256,
+            JwtSvidAlgorithm::Rs256 => KeyAlgorithm::Rsa2048,
+        },
         wit_svids: document.workload_api().wit_svid,
         refresh_hint: document.refresh_hint(),
     }
