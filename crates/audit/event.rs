@@ -163,6 +163,24 @@ pub enum EventKind {
     /// A signing authority was made.
     #[serde(rename = "org.marque.authority.created")]
     AuthorityCreated,
+    /// The key that is to follow a signing authority was made, and published.
+    #[serde(rename = "org.marque.authority.prepared")]
+    AuthorityPrepared,
+    /// A signing authority that was prepared signs from now on.
+    #[serde(rename = "org.marque.authority.activated")]
+    AuthorityActivated,
+    /// A signing authority is believed to be in wrong hands: what it signed is issued anew.
+    #[serde(rename = "org.marque.authority.tainted")]
+    AuthorityTainted,
+    /// A tainted signing authority was taken out of the bundle.
+    #[serde(rename = "org.marque.authority.revoked")]
+    AuthorityRevoked,
+    /// A signing authority was taken out of the bundle after everything that it signed had ended.
+    #[serde(rename = "org.marque.authority.retired")]
+    AuthorityRetired,
+    /// The record of a signing authority that left the bundle was deleted.
+    #[serde(rename = "org.marque.authority.pruned")]
+    AuthorityPruned,
     /// One identity was asked for by two programs within one window.
     #[serde(rename = "org.marque.identity.shared")]
     IdentityShared,
@@ -173,7 +191,7 @@ pub enum EventKind {
 
 impl EventKind {
     /// Every kind, in the order of declaration.
-    pub const ALL: [Self; 51] = [
+    pub const ALL: [Self; 57] = [
         Self::IntentRequested,
         Self::IntentPending,
         Self::IntentDenied,
@@ -223,6 +241,12 @@ impl EventKind {
         Self::EntryRefused,
         Self::Restored,
         Self::AuthorityCreated,
+        Self::AuthorityPrepared,
+        Self::AuthorityActivated,
+        Self::AuthorityTainted,
+        Self::AuthorityRevoked,
+        Self::AuthorityRetired,
+        Self::AuthorityPruned,
         Self::IdentityShared,
         Self::SsfReceived,
     ];
@@ -280,6 +304,12 @@ impl EventKind {
             Self::EntryRefused => "org.marque.entry.refused",
             Self::Restored => "org.marque.restored",
             Self::AuthorityCreated => "org.marque.authority.created",
+            Self::AuthorityPrepared => "org.marque.authority.prepared",
+            Self::AuthorityActivated => "org.marque.authority.activated",
+            Self::AuthorityTainted => "org.marque.authority.tainted",
+            Self::AuthorityRevoked => "org.marque.authority.revoked",
+            Self::AuthorityRetired => "org.marque.authority.retired",
+            Self::AuthorityPruned => "org.marque.authority.pruned",
             Self::IdentityShared => "org.marque.identity.shared",
             Self::SsfReceived => "org.marque.ssf.received",
         }

@@ -379,7 +379,7 @@ impl Shared {
     }
 
     pub(crate) fn need<'a>(&'a self, state: &'a IssuerState, entry: &'a Arc<Entry>) -> Need<'a> {
-        Need { entry, bundle: state.bundles.own(), clock: &*self.clock }
+        Need { entry, bundles: &state.bundles, clock: &*self.clock }
     }
 
     /// How many X.509-SVIDs and how many JWT-SVIDs are kept.

@@ -95,6 +95,12 @@ pub(super) fn outcome(event: &Event) -> Outcome {
         | EventKind::BundleSet
         | EventKind::Restored
         | EventKind::AuthorityCreated
+        | EventKind::AuthorityPrepared
+        | EventKind::AuthorityActivated
+        | EventKind::AuthorityTainted
+        | EventKind::AuthorityRevoked
+        | EventKind::AuthorityRetired
+        | EventKind::AuthorityPruned
         | EventKind::IdentityShared => Outcome::Success,
     }
 }
@@ -145,6 +151,8 @@ pub fn severity(kind: EventKind) -> Severity {
         | EventKind::SsfReceived
         | EventKind::Restored
         | EventKind::QuarantineBegan
+        | EventKind::AuthorityTainted
+        | EventKind::AuthorityRevoked
         | EventKind::BreakGlassRequested
         | EventKind::BreakGlassActivated
         | EventKind::BreakGlassUsed => Severity::High,
@@ -166,6 +174,10 @@ pub fn severity(kind: EventKind) -> Severity {
         | EventKind::BundleSet
         | EventKind::EntryRefused
         | EventKind::AuthorityCreated
+        | EventKind::AuthorityPrepared
+        | EventKind::AuthorityActivated
+        | EventKind::AuthorityRetired
+        | EventKind::AuthorityPruned
         | EventKind::IdentityShared => Severity::Medium,
         EventKind::IntentDenied
         | EventKind::ApprovalObjected

@@ -84,17 +84,23 @@ const fn class(kind: EventKind) -> (Class, u32, &'static str) {
         EventKind::EntryCreated
         | EventKind::FederationAdded
         | EventKind::AuthorityCreated
+        | EventKind::AuthorityPrepared
         | EventKind::PayloadSealed => (Class::EntityManagement, 1, "Create"),
         EventKind::PayloadRead => (Class::EntityManagement, 2, "Read"),
         EventKind::PostureSet | EventKind::BundleSet | EventKind::Restored => {
             (Class::EntityManagement, 3, "Update")
         }
-        EventKind::EntryDeleted | EventKind::FederationRemoved | EventKind::PayloadErased => {
-            (Class::EntityManagement, 4, "Delete")
+        EventKind::EntryDeleted
+        | EventKind::FederationRemoved
+        | EventKind::AuthorityPruned
+        | EventKind::PayloadErased => (Class::EntityManagement, 4, "Delete"),
+        EventKind::Kill | EventKind::AuthorityRevoked | EventKind::AuthorityRetired => {
+            (Class::EntityManagement, 9, "Disable")
         }
-        EventKind::Kill => (Class::EntityManagement, 9, "Disable"),
-        EventKind::KillLifted => (Class::EntityManagement, 8, "Enable"),
-        EventKind::CooldownBegan | EventKind::QuarantineBegan => {
+        EventKind::KillLifted | EventKind::AuthorityActivated => {
+            (Class::EntityManagement, 8, "Enable")
+        }
+        EventKind::CooldownBegan | EventKind::QuarantineBegan | EventKind::AuthorityTainted => {
             (Class::EntityManagement, 12, "Suspend")
         }
         EventKind::QuarantineReleased => (Class::EntityManagement, 13, "Resume"),
@@ -332,7 +338,13 @@ fn entity(leaf: &Leaf) -> Value {
             ("Federation Relationship", told(leaf, "trust_domain"))
         }
         EventKind::Restored => ("Trust Domain", None),
-        EventKind::AuthorityCreated => ("Signing Authority", told(leaf, "slot")),
+        EventKind::AuthorityCreated
+        | EventKind::AuthorityPrepared
+        | EventKind::AuthorityActivated
+        | EventKind::AuthorityTainted
+        | EventKind::AuthorityRevoked
+        | EventKind::AuthorityRetired
+        | EventKind::AuthorityPruned => ("Signing Authority", told(leaf, "slot")),
         EventKind::PayloadSealed | EventKind::PayloadRead | EventKind::PayloadErased => {
             ("Payload", event.intent.as_deref())
         }

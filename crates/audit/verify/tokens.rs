@@ -86,6 +86,12 @@ impl Tokens {
             | EventKind::EntryRefused
             | EventKind::Restored
             | EventKind::AuthorityCreated
+            | EventKind::AuthorityPrepared
+            | EventKind::AuthorityActivated
+            | EventKind::AuthorityTainted
+            | EventKind::AuthorityRevoked
+            | EventKind::AuthorityRetired
+            | EventKind::AuthorityPruned
             | EventKind::IdentityShared
             | EventKind::SsfReceived => {}
         }

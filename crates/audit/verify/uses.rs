@@ -90,6 +90,12 @@ impl Uses {
             | EventKind::EntryRefused
             | EventKind::Restored
             | EventKind::AuthorityCreated
+            | EventKind::AuthorityPrepared
+            | EventKind::AuthorityActivated
+            | EventKind::AuthorityTainted
+            | EventKind::AuthorityRevoked
+            | EventKind::AuthorityRetired
+            | EventKind::AuthorityPruned
             | EventKind::IdentityShared
             | EventKind::SsfReceived => {}
         }

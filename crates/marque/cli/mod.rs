@@ -6,6 +6,7 @@
 
 mod approve;
 mod audit;
+mod authority;
 mod backup;
 mod break_glass;
 mod bundle;
@@ -137,6 +138,7 @@ enum Command {
     Audit(audit::AuditArgs),
     Backup(backup::BackupArgs),
     Restore(backup::RestoreArgs),
+    Authority(authority::AuthorityArgs),
     Policy(policy::PolicyArgs),
     Check(check::CheckArgs),
     Plan(plan::PlanArgs),
@@ -212,6 +214,7 @@ impl Command {
             Self::Audit(args) => args.run(session).await,
             Self::Backup(args) => args.run(session).await,
             Self::Restore(args) => args.run(session).await,
+            Self::Authority(args) => args.run(session).await,
             Self::Policy(args) => args.run(session),
             Self::Check(args) => args.run(session),
             Self::Plan(args) => return args.run(session).await,

@@ -5,6 +5,7 @@
 //! and kills, which are behind [`AdminDoor`].
 
 mod approvals;
+mod authorities;
 mod client;
 mod current;
 mod door;
@@ -45,6 +46,7 @@ use super::proto::admin::admin_server::Admin;
 use super::serve::{Limits, ServeError, serve};
 use crate::{error, telemetry};
 
+pub use authorities::{AuthorityChange, AuthorityWish, SigningKeyView};
 pub use client::{AdminClient, LeafStream};
 pub use current::AdminDoors;
 pub use door::{
@@ -579,6 +581,20 @@ impl Admin for AdminService {
         request: Request<proto::VerifySignalStreamRequest>,
     ) -> Result<Response<proto::VerifySignalStreamResponse>, Status> {
         self.verify_signals(request).await
+    }
+
+    async fn list_authorities(
+        &self,
+        request: Request<proto::ListAuthoritiesRequest>,
+    ) -> Result<Response<proto::ListAuthoritiesResponse>, Status> {
+        self.authorities(request).await
+    }
+
+    async fn change_authority(
+        &self,
+        request: Request<proto::ChangeAuthorityRequest>,
+    ) -> Result<Response<proto::ChangeAuthorityResponse>, Status> {
+        self.step_authority(request).await
     }
 
     async fn list_webhooks(

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use futures::future::BoxFuture;
 use jiff::Timestamp;
 use marque_audit::{Event, EventKind, LogStore, VerifierKey};
+use marque_authority::AuthorityView;
 use marque_exchange::{
     Endpoint, RevocationOutcome, Revoker, TokenId, TokenLifeStore as _, TokenRecord,
     TokenRevocation, TokenStore, TokenStoreError, is_live,
@@ -28,7 +29,8 @@ use crate::approvers::{Told, Word};
 use crate::discovery::{self, Published};
 use crate::federation::Federations;
 use crate::grpc::admin::{
-    AdminDoor, AdminError, DaemonStatus, NewKillOrder, NewPosture, Operator, Refusal, TokenStanding,
+    AdminDoor, AdminError, AuthorityChange, DaemonStatus, NewKillOrder, NewPosture, Operator,
+    Refusal, TokenStanding,
 };
 use crate::identities::{Denials, SharedIdentities};
 use crate::sinks::SinkView;
@@ -97,6 +99,18 @@ impl AdminDoor for Issuer {
             bundle_sequence: self.authority.bundle().sequence(),
             unreadable_rows: self.store.unreadable_rows(),
         }
+    }
+
+    fn authorities(&self) -> Vec<AuthorityView> {
+        self.authority_list()
+    }
+
+    fn change_authority(
+        &self,
+        change: AuthorityChange,
+        operator: Operator,
+    ) -> BoxFuture<'_, Result<String, AdminError>> {
+        Box::pin(async move { Lasting::change_authority(self, change, &operator).await })
     }
 
     fn readiness(&self) -> BoxFuture<'_, Vec<NotReady>> {

@@ -13,7 +13,6 @@ use marque_exchange::{TokenService, TokenServiceParts};
 use marque_intent::{ApprovalLimits, Caps};
 use marque_registry::{RegistryView, TrustDomainDocument};
 use marque_spiffe::{Bundle, BundleSource, TrustDomain};
-use marque_workload::BundleSet;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -196,14 +195,13 @@ fn tokens(
 ) -> anyhow::Result<TokenService> {
     let Lasting { store, authority, .. } = lasting;
     // The token endpoint takes SVIDs of the own trust domain alone: federation is for workloads among themselves.
-    let bundles = Arc::new(BundleSet::new(authority.bundle(), []));
+    let bundles = Arc::new(OwnBundle(Arc::clone(authority)));
     let config = token_config::of(document, lasting.issuer_url.clone())?;
     let parts = TokenServiceParts {
         bundles,
         environments: Arc::clone(&lasting.environments),
         oidc_keys: Arc::clone(oidc_keys) as _,
-        signer: authority.access_token_signer(),
-        keys: authority.access_token_keys(),
+        keys: Arc::clone(authority) as _,
         store: Arc::clone(store) as _,
         deferrals: Arc::clone(store) as _,
         desk: Arc::clone(intents) as _,
@@ -250,7 +248,7 @@ fn signals(
 ) -> anyhow::Result<Signals> {
     let parts = SignalsParts {
         issuer: lasting.issuer_url.clone(),
-        signer: lasting.authority.access_token_signer(),
+        signing: Arc::clone(&lasting.authority) as _,
         keys: Arc::clone(keys),
         store: Arc::clone(&lasting.store),
         clock: Arc::clone(&lasting.clock),

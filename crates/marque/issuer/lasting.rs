@@ -9,11 +9,11 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use anyhow::Context as _;
 use jiff::Timestamp;
-use marque_audit::{Event, EventKind, LogStore, LogTree, VerifierKey};
+use marque_audit::{LogStore, LogTree, VerifierKey};
 use marque_authority::{Authority, AuthorityConfig};
 use marque_exchange::{EnvironmentLookup, IssuerUrl, NonceSecret, OAuthError, SignedStatusList};
-use marque_keys::KeyManager;
-use marque_registry::{Entry, Registry, Template, TrustDomainDocument};
+use marque_keys::{KeyAlgorithm, KeyManager};
+use marque_registry::{Entry, JwtSvidAlgorithm, Registry, Template, TrustDomainDocument};
 use marque_spiffe::{Clock, Environment, Random, TrustDomain};
 use marque_store::Store;
 use marque_workload::{Profiles, Workload, WorkloadLimits};
@@ -121,11 +121,10 @@ impl Lasting {
             kept_bundles,
         } = parts;
         let now = clock.now();
+        let kept = Arc::clone(&store) as _;
         let authority =
-            Authority::open(authority_config(document), keys, &*store, Arc::clone(&random), now)
-                .await;
+            Authority::open(authority_config(document), keys, kept, Arc::clone(&random), now).await;
         let authority = Arc::new(authority.context("open the signing authorities")?);
-        record_new_authorities(&store, &authority, now).await?;
         let registrar = Registrar::open(
             Arc::clone(document),
             entries,
@@ -268,21 +267,6 @@ impl Lasting {
     }
 }
 
-/// Puts it on record when keys were made (M 106: the issuer's own events are in the log too).
-async fn record_new_authorities(
-    store: &Store,
-    authority: &Authority,
-    now: Timestamp,
-) -> anyhow::Result<()> {
-    for slot in authority.created() {
-        let event = Event::new(EventKind::AuthorityCreated, now)
-            .with_expires_at(authority.ends_at())
-            .with_detail("slot", slot.to_string());
-        store.append(event).await.context("record a new signing authority")?;
-    }
-    Ok(())
-}
-
 fn authority_config(document: &TrustDomainDocument) -> AuthorityConfig {
     AuthorityConfig {
         trust_domain: document.name().clone(),
@@ -291,6 +275,11 @@ fn authority_config(document: &TrustDomainDocument) -> AuthorityConfig {
         max_x509_svid_lifetime: document.x509_svid_lifetime(),
         max_jwt_svid_lifetime: document.jwt_svid_lifetime(),
         max_wit_svid_lifetime: document.wit_svid_lifetime(),
+        max_access_token_lifetime: document.max_access_token_lifetime(),
+        jwt_svid_algorithm: match document.authorities().jwt_svid {
+            JwtSvidAlgorithm::Es256 => KeyAlgorithm::EcdsaP256,
+            JwtSvidAlgorithm::Rs256 => KeyAlgorithm::Rsa2048,
+        },
         wit_svids: document.workload_api().wit_svid,
         refresh_hint: document.refresh_hint(),
     }

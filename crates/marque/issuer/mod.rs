@@ -5,6 +5,7 @@
 //! `served` has the generation of the moment.
 
 mod admin_door;
+mod authorities;
 mod broker;
 mod builds;
 mod bundle_endpoint;

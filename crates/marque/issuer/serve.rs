@@ -25,6 +25,7 @@ use tokio::net::UnixListener;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use super::authorities;
 use super::broker::BrokerEndpoint;
 use super::bundle_endpoint::BundleEndpoint;
 use super::endings;
@@ -240,6 +241,7 @@ impl Built {
             Ok(())
         });
         tasks.spawn(keep_up(Arc::clone(&issuer), stop.clone()));
+        tasks.spawn(authorities::keep(Arc::clone(&issuer), stop.clone()));
         tasks.spawn(grow_tree(Arc::clone(&issuer), stop.clone()));
         let ending = Arc::clone(&issuer.kill_switch).end_by_the_clock(stop.clone());
         tasks.spawn(async move {
@@ -342,12 +344,14 @@ async fn keep_up(issuer: Arc<Lasting>, stop: CancellationToken) -> anyhow::Resul
     }
 }
 
-/// There is no rotation yet: a trust domain whose authorities end stops issuing. Nor is a revocation list read again.
+/// An authority that should have been replaced long before; and a revocation list that gets old: none is read again.
 fn warn_of_the_end(issuer: &Lasting, now: Timestamp) {
     let ends_at = issuer.authority.ends_at();
-    if ends_at <= now + WARNING_AHEAD {
+    // The next one signs when a sixth is left, or a week.
+    let ahead = WARNING_AHEAD.min(issuer.registry().document().ca_lifetime() / 12);
+    if ends_at <= now + ahead {
         let trust_domain = issuer.trust_domain();
-        tracing::warn!(%trust_domain, %ends_at, "the signing authorities end; nothing is issued after that");
+        tracing::warn!(%trust_domain, %ends_at, "a signing authority ends and no other one has taken its place; see `marque authority list`");
     }
     for list in issuer.minting.foreign().outdated(now) {
         let (trust_domain, issuer) = (issuer.trust_domain(), list.issuer());

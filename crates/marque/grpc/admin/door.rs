@@ -7,6 +7,7 @@ use std::sync::Arc;
 use futures::future::BoxFuture;
 use jiff::Timestamp;
 use marque_audit::{LogStore, VerifierKey};
+use marque_authority::{AuthorityView, OrderRefusal};
 use marque_exchange::{TokenId, TokenRecord};
 use marque_intent::kill::{KillMode, KillScope, KillState};
 use marque_intent::pace::{Family, Standing};
@@ -19,6 +20,7 @@ use marque_intent::{
 use marque_registry::{Entry, EntryId, NewEntry, RegistryError, Snapshot, TrustDomainDocument};
 use marque_spiffe::{SelectorSet, SpiffeId};
 
+use super::authorities::AuthorityChange;
 use crate::approvers::{DecisionError, Told, Word};
 use crate::discovery::Published;
 use crate::federation::{FederationError, Federations};
@@ -77,6 +79,16 @@ pub trait AdminDoor: Debug + Send + Sync {
 
     /// How the daemon is.
     fn status(&self) -> DaemonStatus;
+
+    /// The keys of the signing authorities.
+    fn authorities(&self) -> Vec<AuthorityView>;
+
+    /// Takes a step in the life of a key. Gives the name of the key.
+    fn change_authority(
+        &self,
+        change: AuthorityChange,
+        operator: Operator,
+    ) -> BoxFuture<'_, Result<String, AdminError>>;
 
     /// What keeps requests from being served.
     fn readiness(&self) -> BoxFuture<'_, Vec<NotReady>>;
@@ -409,6 +421,9 @@ pub enum AdminError {
     /// The kill switch's rules refuse it.
     #[error(transparent)]
     Kill(KillError),
+    /// The life of the key that it is about refuses it.
+    #[error(transparent)]
+    Authority(OrderRefusal),
     /// A webhook's receiver did not take a message.
     #[error("{0}")]
     NotTaken(String),

@@ -120,7 +120,8 @@ impl Registrar {
         entry: &Entry,
         now: Timestamp,
     ) -> Result<(), marque_audit::LogError> {
-        let trust_domain = self.registry.document().name();
+        let document = self.registry.document();
+        let trust_domain = document.name();
         let (label, id) = (trust_domain.to_string(), template.id().to_string());
         counter!(names::TEMPLATE_REFUSALS, "trust_domain" => label, "template" => id).increment(1);
         if !self.told.is_due(template.id(), now) {

@@ -6,6 +6,7 @@ use std::time::Duration;
 use futures::future::BoxFuture;
 use jiff::Timestamp;
 use marque_audit::{LogStore, VerifierKey};
+use marque_authority::AuthorityView;
 use marque_exchange::{TokenId, TokenRecord};
 use marque_intent::kill::{KillMode, KillScope, KillState, NewKill};
 use marque_intent::pace::{Family, Standing};
@@ -21,6 +22,7 @@ use marque_registry::{
 use marque_spiffe::{Clock, Environment, SelectorSet, SpiffeId};
 use marque_testkit::{MemoryLog, SeededRandom};
 
+use super::super::AuthorityChange;
 use super::super::door::{
     AdminDoor, AdminError, DaemonStatus, NewKillOrder, NewPosture, Operator, Refusal, TokenStanding,
 };
@@ -134,6 +136,18 @@ impl AdminDoor for FakeDoor {
             "test.example.org".parse().unwrap(),
             Environment::NonProduction,
         ))
+    }
+
+    fn authorities(&self) -> Vec<AuthorityView> {
+        Vec::new()
+    }
+
+    fn change_authority(
+        &self,
+        _change: AuthorityChange,
+        _operator: Operator,
+    ) -> BoxFuture<'_, Result<String, AdminError>> {
+        Box::pin(async { Err(AdminError::NotFound { what: "key", id: String::new() }) })
     }
 
     fn status(&self) -> DaemonStatus {
