@@ -145,6 +145,12 @@ pub enum EventKind {
     /// A registration entry was removed.
     #[serde(rename = "org.marque.entry.deleted")]
     EntryDeleted,
+    /// The folder of the trust domain was read anew and put in force.
+    #[serde(rename = "org.marque.folder.reloaded")]
+    FolderReloaded,
+    /// The folder of the trust domain was read anew and refused; what was in force stays.
+    #[serde(rename = "org.marque.folder.reload_refused")]
+    FolderReloadRefused,
     /// A signing authority was made.
     #[serde(rename = "org.marque.authority.created")]
     AuthorityCreated,
@@ -158,7 +164,7 @@ pub enum EventKind {
 
 impl EventKind {
     /// Every kind, in the order of declaration.
-    pub const ALL: [Self; 46] = [
+    pub const ALL: [Self; 48] = [
         Self::IntentRequested,
         Self::IntentPending,
         Self::IntentDenied,
@@ -202,6 +208,8 @@ impl EventKind {
         Self::SvidBrokered,
         Self::EntryCreated,
         Self::EntryDeleted,
+        Self::FolderReloaded,
+        Self::FolderReloadRefused,
         Self::AuthorityCreated,
         Self::IdentityShared,
         Self::SsfReceived,
@@ -254,6 +262,8 @@ impl EventKind {
             Self::SvidBrokered => "org.marque.svid.brokered",
             Self::EntryCreated => "org.marque.entry.created",
             Self::EntryDeleted => "org.marque.entry.deleted",
+            Self::FolderReloaded => "org.marque.folder.reloaded",
+            Self::FolderReloadRefused => "org.marque.folder.reload_refused",
             Self::AuthorityCreated => "org.marque.authority.created",
             Self::IdentityShared => "org.marque.identity.shared",
             Self::SsfReceived => "org.marque.ssf.received",

@@ -39,6 +39,7 @@ pub async fn run(options: DevOptions) -> anyhow::Result<ExitCode> {
         agents,
         port_base,
         listen,
+        watch,
         telemetry,
         output,
     } = options;
@@ -56,6 +57,8 @@ pub async fn run(options: DevOptions) -> anyhow::Result<ExitCode> {
         data_dir.canonicalize().with_context(|| format!("find `{}`", data_dir.display()))?;
     let watchers = Watchers::begin(telemetry, exporter).await?;
     let shared = Shared {
+        trust_domains,
+        watch,
         data_dir,
         store: StoreOption::Sqlite,
         tls,

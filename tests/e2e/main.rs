@@ -63,6 +63,7 @@ mod post_checks;
 mod python;
 mod record;
 mod refusals;
+mod reload;
 mod resource_servers;
 mod rotation;
 mod scripts;

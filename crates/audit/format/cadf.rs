@@ -88,6 +88,7 @@ fn action(kind: EventKind) -> &'static str {
         | EventKind::ApprovalObjected
         | EventKind::ApprovalRefused
         | EventKind::ChangeRefused
+        | EventKind::FolderReloadRefused
         | EventKind::TokenRefused => "deny",
         EventKind::IntentCompleted
         | EventKind::IntentClosedUnreported
@@ -96,7 +97,7 @@ fn action(kind: EventKind) -> &'static str {
         | EventKind::IntentExpired
         | EventKind::IntentRevoked
         | EventKind::TokenRevoked => "revoke",
-        EventKind::ApprovalNarrowed | EventKind::PostureSet => "update",
+        EventKind::ApprovalNarrowed | EventKind::PostureSet | EventKind::FolderReloaded => "update",
         EventKind::CooldownBegan | EventKind::QuarantineBegan | EventKind::Kill => "disable",
         EventKind::QuarantineReleased | EventKind::KillLifted => "enable",
         EventKind::ApproverLoggedIn | EventKind::ApproverLoginRefused => "authenticate/login",

@@ -45,6 +45,7 @@ pub(super) fn outcome(event: &Event) -> Outcome {
         | EventKind::ApprovalRefused
         | EventKind::ApproverLoginRefused
         | EventKind::ChangeRefused
+        | EventKind::FolderReloadRefused
         | EventKind::TokenRefused => Outcome::Failure,
         EventKind::IntentRequested
         | EventKind::IntentPending
@@ -89,6 +90,7 @@ pub(super) fn outcome(event: &Event) -> Outcome {
         | EventKind::SvidBrokered
         | EventKind::EntryCreated
         | EventKind::EntryDeleted
+        | EventKind::FolderReloaded
         | EventKind::AuthorityCreated
         | EventKind::IdentityShared => Outcome::Success,
     }
@@ -155,6 +157,8 @@ pub fn severity(kind: EventKind) -> Severity {
         | EventKind::PolicyObserved
         | EventKind::EntryCreated
         | EventKind::EntryDeleted
+        | EventKind::FolderReloaded
+        | EventKind::FolderReloadRefused
         | EventKind::AuthorityCreated
         | EventKind::IdentityShared => Severity::Medium,
         EventKind::IntentDenied

@@ -85,7 +85,9 @@ const fn class(kind: EventKind) -> (Class, u32, &'static str) {
             (Class::EntityManagement, 1, "Create")
         }
         EventKind::PayloadRead => (Class::EntityManagement, 2, "Read"),
-        EventKind::PostureSet => (Class::EntityManagement, 3, "Update"),
+        EventKind::PostureSet | EventKind::FolderReloaded | EventKind::FolderReloadRefused => {
+            (Class::EntityManagement, 3, "Update")
+        }
         EventKind::EntryDeleted | EventKind::PayloadErased => {
             (Class::EntityManagement, 4, "Delete")
         }
@@ -329,6 +331,9 @@ fn entity(leaf: &Leaf) -> Value {
             ("Payload", event.intent.as_deref())
         }
         EventKind::PostureSet => ("Posture", told(leaf, "scope")),
+        EventKind::FolderReloaded | EventKind::FolderReloadRefused => {
+            ("Configuration", told(leaf, "digest"))
+        }
         EventKind::CooldownBegan | EventKind::QuarantineBegan | EventKind::QuarantineReleased => {
             ("Agent Family", told(leaf, "family"))
         }

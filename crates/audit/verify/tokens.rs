@@ -80,6 +80,8 @@ impl Tokens {
             | EventKind::SvidBrokered
             | EventKind::EntryCreated
             | EventKind::EntryDeleted
+            | EventKind::FolderReloaded
+            | EventKind::FolderReloadRefused
             | EventKind::AuthorityCreated
             | EventKind::IdentityShared
             | EventKind::SsfReceived => {}

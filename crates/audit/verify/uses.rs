@@ -84,6 +84,8 @@ impl Uses {
             | EventKind::SvidBrokered
             | EventKind::EntryCreated
             | EventKind::EntryDeleted
+            | EventKind::FolderReloaded
+            | EventKind::FolderReloadRefused
             | EventKind::AuthorityCreated
             | EventKind::IdentityShared
             | EventKind::SsfReceived => {}

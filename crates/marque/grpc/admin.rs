@@ -8,6 +8,7 @@ mod approvals;
 mod client;
 mod current;
 mod door;
+mod folder;
 mod gate;
 mod inquiries;
 mod leaves;
@@ -53,10 +54,11 @@ pub use pace::{RefusalView, StandingView};
 pub use remote_log::RemoteLog;
 pub use view::{
     ApprovalView, ApproverRecordView, DenialView, EarnedView, EligibilityView, EntryView,
-    ExplanationView, FindingView, GrantView, HeldView, HolderView, IntentView, KillScopeView,
-    KillStateView, KillView, LeafView, LiftAskView, LogInfoView, MissingView, NarrowedView,
-    NearView, ObjectionView, PlaybookView, ProfilesView, ReasonView, RefusedCallerView, ReportView,
-    SharedIdentityView, StatusView, TokenView, UseView,
+    ExplanationView, FindingView, FolderView, GrantView, HeldView, HolderView, IntentView,
+    KillScopeView, KillStateView, KillView, LeafView, LiftAskView, LogInfoView, MissingView,
+    NarrowedView, NearView, ObjectionView, PlaybookView, ProfilesView, ReasonView,
+    RefusedCallerView, RefusedReloadView, ReportView, SharedIdentityView, StatusView, TokenView,
+    UseView,
 };
 
 /// Serves the admin API on `listener`, each call by the door of the moment at which it came, until `shutdown` is cancelled and the drain is over.
@@ -136,7 +138,9 @@ impl Admin for AdminService {
             Err(_unreadable) => *log.changed().borrow(),
         };
         let not_ready = self.door.readiness().await;
-        Ok(Response::new(messages::status(&*self.door, log_size, &not_ready)))
+        let folder = folder::standing(self.door.folder().await);
+        let status = messages::status(&*self.door, log_size, &not_ready);
+        Ok(Response::new(proto::GetStatusResponse { folder: Some(folder), ..status }))
     }
 
     async fn get_metrics(
@@ -524,6 +528,13 @@ impl Admin for AdminService {
         request: Request<proto::TestWebhookRequest>,
     ) -> Result<Response<proto::TestWebhookResponse>, Status> {
         self.try_webhook(request).await
+    }
+
+    async fn reload_folder(
+        &self,
+        request: Request<proto::ReloadFolderRequest>,
+    ) -> Result<Response<proto::ReloadFolderResponse>, Status> {
+        self.reload(request).await
     }
 
     async fn redeliver_webhook(

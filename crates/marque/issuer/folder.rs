@@ -18,6 +18,7 @@ use marque_registry::{
 };
 use marque_spiffe::Environment;
 
+use super::reload::Contents;
 use super::{change_control, token_config};
 use crate::webhooks::kinds;
 use crate::{post_checks, rehearsal, sinks};
@@ -38,6 +39,8 @@ pub struct CheckedFolder {
     pub policy: CedarDecisionPoint,
     /// Who is on duty when.
     pub rosters: Rosters,
+    /// What its files held when they were read.
+    pub contents: Contents,
 }
 
 /// Reads one trust domain's folder.
@@ -45,6 +48,7 @@ pub struct CheckedFolder {
 /// # Errors
 /// Every finding, with file and line.
 pub fn check(path: &Path) -> Result<CheckedFolder, Vec<Finding>> {
+    let contents = Contents::read(path);
     let folder = TrustDomainFolder::load(path)?;
     let mut findings = Vec::new();
     let document = &folder.document;
@@ -89,7 +93,7 @@ pub fn check(path: &Path) -> Result<CheckedFolder, Vec<Finding>> {
     }
     match (playbooks, calendars, policy, rosters) {
         (Some(playbooks), Some(calendars), Some(policy), Some(rosters)) if findings.is_empty() => {
-            Ok(CheckedFolder { folder, playbooks, calendars, policy, rosters })
+            Ok(CheckedFolder { folder, playbooks, calendars, policy, rosters, contents })
         }
         _ => Err(findings),
     }
@@ -158,12 +162,18 @@ pub struct MixedEnvironments {
 /// Federations and chains across the firebreak between the trust domains of one folder, whatever their documents say of
 /// each other.
 pub fn across_the_firebreak(folders: &[CheckedFolder]) -> Vec<Finding> {
+    let folders: Vec<&TrustDomainFolder> = folders.iter().map(|checked| &checked.folder).collect();
+    across_the_firebreak_of(&folders)
+}
+
+/// As [`across_the_firebreak`], of folders of which no more is known.
+pub(super) fn across_the_firebreak_of(folders: &[&TrustDomainFolder]) -> Vec<Finding> {
     let environment_of = |name| {
-        let documents = folders.iter().map(|checked| &checked.folder.document);
+        let documents = folders.iter().map(|folder| &folder.document);
         documents.filter(|document| document.name() == name).map(|d| d.environment()).next()
     };
     let mut findings = Vec::new();
-    for TrustDomainFolder { path, document, .. } in folders.iter().map(|checked| &checked.folder) {
+    for TrustDomainFolder { path, document, .. } in folders.iter().copied() {
         for federation in document.federation() {
             let other = environment_of(federation.trust_domain());
             if let Some(other) = other.filter(|other| *other != document.environment()) {
@@ -172,7 +182,7 @@ pub fn across_the_firebreak(folders: &[CheckedFolder]) -> Vec<Finding> {
             }
         }
         if let Some(login) = document.approver_login() {
-            let others = folders.iter().map(|checked| &checked.folder.document);
+            let others = folders.iter().map(|folder| &folder.document);
             let mut across = others.filter(|other| other.environment() != document.environment());
             let same = across.find(|other| {
                 other.approver_login().is_some_and(|other| {
@@ -185,7 +195,7 @@ pub fn across_the_firebreak(folders: &[CheckedFolder]) -> Vec<Finding> {
             }
         }
         for server in document.authorization_servers() {
-            let others = folders.iter().map(|checked| &checked.folder.document);
+            let others = folders.iter().map(|folder| &folder.document);
             let mut others = others.filter(|other| other.environment() != document.environment());
             if let Some(other) = others.find(|other| is_at(other, server.issuer())) {
                 let message = chain_boundary(server.name(), other.environment());

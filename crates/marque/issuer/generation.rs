@@ -6,11 +6,14 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context as _;
+use futures::future::join_all;
 use marque_authority::Authority;
 use marque_exchange::{TokenService, TokenServiceParts};
-use marque_intent::{ApprovalLimits, Caps};
+use marque_intent::{ApprovalLimits, CalendarSet, Caps, PlaybookSet, Rosters};
+use marque_policy::CedarDecisionPoint;
 use marque_registry::{RegistryView, TrustDomainDocument};
 use marque_spiffe::{Bundle, BundleSource, TrustDomain};
 use marque_workload::BundleSet;
@@ -20,7 +23,7 @@ use tokio_util::sync::CancellationToken;
 use super::desk::{self, FurtherPoints, IntentDesk};
 use super::folder::CheckedFolder;
 use super::foreign::Foreign;
-use super::{Issuer, IssuerParts, Lasting, token_config, versions};
+use super::{Issuer, IssuerParts, Lasting, Over, token_config, versions};
 use crate::approvers::{ApprovalDesk, ApprovalDeskParts, Approvers, ApproversParts};
 use crate::authzen::ExternalPoint;
 use crate::change::{self, ChangeControl};
@@ -31,16 +34,22 @@ use crate::sinks::{Sinks, SinksParts};
 use crate::ssf::{Signals, SignalsParts};
 use crate::webhooks::{Webhooks, WebhooksParts};
 
+/// How long a request may take at most: then nobody works by the rules any more that it began with.
+const LONGEST_REQUEST: Duration = Duration::from_secs(120);
+/// How soon open grants are held against new rules again when that failed.
+const REVIEW_AGAIN: Duration = Duration::from_secs(5);
+
 impl Issuer {
     /// Opens the authorities, loads the entries, and wires the rooms.
     pub(crate) async fn open(
         mut checked: CheckedFolder,
         parts: IssuerParts,
     ) -> anyhow::Result<Self> {
-        versions::are_as_granted(&checked.playbooks, &parts.store).await?;
+        versions::are_as_granted(&checked.folder.path, &checked.playbooks, &parts.store).await?;
         let document = Arc::new(checked.folder.document.clone());
         let entries = std::mem::take(&mut checked.folder.entries);
-        let lasting = Lasting::open(&document, entries, parts).await?;
+        let contents = checked.contents.clone();
+        let lasting = Lasting::open(&document, (entries, contents), parts).await?;
         federation::prune(&document, &lasting.kept_bundles)?;
         let issuer = Self::wire(checked, &Arc::new(lasting), None)?;
         issuer.take_effect();
@@ -59,7 +68,7 @@ impl Issuer {
         lasting: &Arc<Lasting>,
         before: Option<&Self>,
     ) -> anyhow::Result<Self> {
-        let CheckedFolder { folder, playbooks, calendars, policy, rosters } = checked;
+        let CheckedFolder { folder, playbooks, calendars, policy, rosters, contents: _ } = checked;
         let (document, path) = (Arc::new(folder.document), folder.path);
         let registry = Arc::clone(lasting.registry());
         let view = Arc::new(match before {
@@ -74,35 +83,10 @@ impl Issuer {
         let keys_before = before.map(|before| &*before.oidc_keys);
         let (issuers, files) = (document.issuer_keys(), folder.issuer_keys);
         let oidc_keys = OidcKeyRing::open(issuers, &path, files, clock, keys_before)?;
-        let (oidc_keys, playbooks) = (Arc::new(oidc_keys), Arc::new(playbooks));
-        let systems = document.ticket_systems();
-        let change = Arc::new(ChangeControl::open(systems, calendars, &path, clock)?);
-        let intents = Arc::new(IntentDesk {
-            payloads: Arc::clone(&lasting.payloads),
-            environment: document.environment(),
-            playbooks,
-            policy: Arc::new(policy),
-            slow: Arc::clone(&lasting.slow),
-            further: further_points(&document, &path)?,
-            postures: Arc::clone(&lasting.postures),
-            change,
-            registry: view,
-            rosters: Arc::new(rosters),
-            store: Arc::clone(store),
-            clock: Arc::clone(clock),
-            random: Arc::clone(random),
-            caps: caps(&document),
-            presence: Arc::clone(&lasting.presence),
-            pace: desk::pace_settings(document.denials()),
-        });
-        let approval_desk = Arc::new(ApprovalDesk::open(ApprovalDeskParts {
-            store: Arc::clone(store),
-            registry: Arc::clone(&intents.registry),
-            rosters: Arc::clone(&intents.rosters),
-            intents: Arc::clone(&intents),
-            clock: Arc::clone(clock),
-            looks: Arc::clone(&lasting.looks),
-        }));
+        let oidc_keys = Arc::new(oidc_keys);
+        let rules = Rules { playbooks, calendars, policy, rosters, view };
+        let intents = Arc::new(intent_desk(&document, &path, lasting, rules)?);
+        let approval_desk = Arc::new(approval_desk(lasting, &intents));
         let approvers = ApproversParts {
             desk: Arc::clone(&approval_desk),
             folder: &path,
@@ -127,6 +111,9 @@ impl Issuer {
             intents,
             oidc_keys,
             document,
+            path,
+            over: Over::default(),
+            earlier: before.map(Self::not_over).unwrap_or_default(),
             lasting: Arc::clone(lasting),
         })
     }
@@ -171,8 +158,47 @@ impl Issuer {
         for courier in self.signals.couriers(stop) {
             tasks.spawn(ends_well(courier));
         }
+        if let Some(review) = self.review_after_the_earlier(stop) {
+            tasks.spawn(ends_well(review));
+        }
         tasks.spawn(ends_well(self.change_watch().run(stop.clone())));
         tasks.spawn(Arc::clone(&self.post_checks).run(stop.clone()));
+    }
+
+    /// The generations that somebody still works by, this one with them.
+    fn not_over(&self) -> Vec<CancellationToken> {
+        let earlier = self.earlier.iter().filter(|earlier| !earlier.is_cancelled());
+        earlier.cloned().chain([self.over.token()]).collect()
+    }
+
+    /// Holds what is open against these rules when nobody works by earlier ones any more: until then something may still be
+    /// given by those.
+    fn review_after_the_earlier(
+        &self,
+        stop: &CancellationToken,
+    ) -> Option<impl Future<Output = ()> + use<>> {
+        let (earlier, stop) = (self.earlier.clone(), stop.clone());
+        let intents = Arc::clone(&self.intents);
+        if earlier.is_empty() {
+            return None;
+        }
+        let review = async move {
+            let all = join_all(earlier.iter().map(CancellationToken::cancelled));
+            drop(tokio::time::timeout(LONGEST_REQUEST, all).await);
+            while let Err(error) = intents.review_open().await {
+                tracing::error!(
+                    error = &error as &dyn std::error::Error,
+                    "open grants could not be held against the rules of now"
+                );
+                tokio::time::sleep(REVIEW_AGAIN).await;
+            }
+        };
+        Some(async move {
+            tokio::select! {
+                () = stop.cancelled() => {}
+                () = review => {}
+            }
+        })
     }
 
     /// What holds the grants that were given to their tickets and calendars.
@@ -185,6 +211,55 @@ impl Issuer {
             clock: Arc::clone(&self.clock),
         }
     }
+}
+
+/// What a folder says of intents.
+struct Rules {
+    playbooks: PlaybookSet,
+    calendars: CalendarSet,
+    policy: CedarDecisionPoint,
+    rosters: Rosters,
+    /// The entries that go with them.
+    view: Arc<RegistryView>,
+}
+
+fn intent_desk(
+    document: &TrustDomainDocument,
+    path: &Path,
+    lasting: &Lasting,
+    rules: Rules,
+) -> anyhow::Result<IntentDesk> {
+    let Rules { playbooks, calendars, policy, rosters, view } = rules;
+    let change = ChangeControl::open(document.ticket_systems(), calendars, path, &lasting.clock)?;
+    Ok(IntentDesk {
+        payloads: Arc::clone(&lasting.payloads),
+        environment: document.environment(),
+        playbooks: Arc::new(playbooks),
+        policy: Arc::new(policy),
+        slow: Arc::clone(&lasting.slow),
+        further: further_points(document, path)?,
+        postures: Arc::clone(&lasting.postures),
+        change: Arc::new(change),
+        registry: view,
+        rosters: Arc::new(rosters),
+        store: Arc::clone(&lasting.store),
+        clock: Arc::clone(&lasting.clock),
+        random: Arc::clone(&lasting.random),
+        caps: caps(document),
+        presence: Arc::clone(&lasting.presence),
+        pace: desk::pace_settings(document.denials()),
+    })
+}
+
+fn approval_desk(lasting: &Lasting, intents: &Arc<IntentDesk>) -> ApprovalDesk {
+    ApprovalDesk::open(ApprovalDeskParts {
+        store: Arc::clone(&lasting.store),
+        registry: Arc::clone(&intents.registry),
+        rosters: Arc::clone(&intents.rosters),
+        intents: Arc::clone(intents),
+        clock: Arc::clone(&lasting.clock),
+        looks: Arc::clone(&lasting.looks),
+    })
 }
 
 fn tokens(

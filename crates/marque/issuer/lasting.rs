@@ -5,7 +5,7 @@
 
 use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 
 use anyhow::Context as _;
 use jiff::Timestamp;
@@ -30,6 +30,8 @@ use super::kill::KillSwitch;
 use super::minting::InProcessIssuer;
 use super::readiness::Looked;
 use super::registrar::Registrar;
+use super::reload::{Contents, FolderState};
+use super::served::Served;
 use crate::approvers::{LoginSecret, Looks};
 use crate::federation::KeptBundles;
 use crate::identities::{Denials, Lost, Presence, SharedIdentities};
@@ -72,6 +74,10 @@ pub struct Lasting {
     pub(super) nonce_secret: NonceSecret,
     pub(super) login_secret: Arc<LoginSecret>,
     pub(super) kept_bundles: KeptBundles,
+    /// What is known of the folder in force.
+    pub(super) folder: Mutex<FolderState>,
+    /// Who reads the folder anew, as soon as the trust domain is served.
+    pub(super) served: OnceLock<Weak<Served>>,
 }
 
 /// What an issuer is opened with, beside its folder.
@@ -98,7 +104,7 @@ impl Lasting {
     /// Opens the authorities, and loads the entries: those of the folder, which fit `document`, and those in the store.
     pub(super) async fn open(
         document: &Arc<TrustDomainDocument>,
-        entries: Vec<Entry>,
+        (entries, contents): (Vec<Entry>, Contents),
         parts: IssuerParts,
     ) -> anyhow::Result<Self> {
         let IssuerParts {
@@ -115,19 +121,9 @@ impl Lasting {
             kept_bundles,
         } = parts;
         let now = clock.now();
-        let authority =
-            Authority::open(authority_config(document), keys, &*store, Arc::clone(&random), now)
-                .await;
-        let authority = Arc::new(authority.context("open the signing authorities")?);
-        record_new_authorities(&store, &authority, now).await?;
-        let registrar = Registrar::open(
-            Arc::clone(document),
-            entries,
-            Arc::clone(&store),
-            Arc::clone(&clock),
-            Arc::clone(&random),
-        );
-        let registrar = registrar.await.context("load the registration entries")?;
+        let kept_in = (&store, &clock, &random);
+        let authority = Arc::new(authorities(document, keys, kept_in, now).await?);
+        let registrar = registrar(document, entries, kept_in).await?;
         let known = Arc::clone(registrar.registry());
         let kill_switch = KillSwitch::new(Arc::clone(&store), known, Arc::clone(&clock));
         let checkpoint_key =
@@ -145,7 +141,6 @@ impl Lasting {
         let denials = Denials::new(Arc::clone(document), Arc::clone(&clock));
         let log_key = checkpoint_key.verifier_key()?;
         let log_tree = LogTree::new(Arc::clone(&store) as _, log_key.clone());
-        let kept_in = (&store, &clock, &random);
         let payloads = Payloads::new(payload_key, document.name().as_str(), kept_in);
         Ok(Self {
             authority,
@@ -179,6 +174,8 @@ impl Lasting {
             nonce_secret,
             login_secret: Arc::new(login_secret),
             kept_bundles: KeptBundles::new(kept_bundles),
+            folder: Mutex::new(FolderState::new(contents, now)),
+            served: OnceLock::new(),
         })
     }
 
@@ -256,6 +253,32 @@ impl Lasting {
     ) -> impl Future<Output = ()> + use<> {
         Arc::clone(&self.minting).follow(stop)
     }
+}
+
+/// What rooms keep things in: the store, by this clock and this randomness.
+type KeptIn<'a> = (&'a Arc<Store>, &'a Arc<dyn Clock>, &'a Arc<dyn Random>);
+
+async fn authorities(
+    document: &TrustDomainDocument,
+    keys: Arc<dyn KeyManager>,
+    (store, _clock, random): KeptIn<'_>,
+    now: Timestamp,
+) -> anyhow::Result<Authority> {
+    let config = authority_config(document);
+    let authority = Authority::open(config, keys, &**store, Arc::clone(random), now).await;
+    let authority = authority.context("open the signing authorities")?;
+    record_new_authorities(store, &authority, now).await?;
+    Ok(authority)
+}
+
+async fn registrar(
+    document: &Arc<TrustDomainDocument>,
+    entries: Vec<Entry>,
+    (store, clock, random): KeptIn<'_>,
+) -> anyhow::Result<Registrar> {
+    let (store, clock, random) = (Arc::clone(store), Arc::clone(clock), Arc::clone(random));
+    let registrar = Registrar::open(Arc::clone(document), entries, store, clock, random);
+    registrar.await.context("load the registration entries")
 }
 
 /// Puts it on record when keys were made (M 106: the issuer's own events are in the log too).
