@@ -160,6 +160,12 @@ pub enum EventKind {
     /// The trust domain was restored from a backup.
     #[serde(rename = "org.marque.restored")]
     Restored,
+    /// The folder of the trust domain was read anew and put in force.
+    #[serde(rename = "org.marque.folder.reloaded")]
+    FolderReloaded,
+    /// The folder of the trust domain was read anew and refused; what was in force stays.
+    #[serde(rename = "org.marque.folder.reload_refused")]
+    FolderReloadRefused,
     /// A signing authority was made.
     #[serde(rename = "org.marque.authority.created")]
     AuthorityCreated,
@@ -191,7 +197,7 @@ pub enum EventKind {
 
 impl EventKind {
     /// Every kind, in the order of declaration.
-    pub const ALL: [Self; 57] = [
+    pub const ALL: [Self; 59] = [
         Self::IntentRequested,
         Self::IntentPending,
         Self::IntentDenied,
@@ -240,6 +246,8 @@ impl EventKind {
         Self::BundleSet,
         Self::EntryRefused,
         Self::Restored,
+        Self::FolderReloaded,
+        Self::FolderReloadRefused,
         Self::AuthorityCreated,
         Self::AuthorityPrepared,
         Self::AuthorityActivated,
@@ -303,6 +311,8 @@ impl EventKind {
             Self::BundleSet => "org.marque.bundle.set",
             Self::EntryRefused => "org.marque.entry.refused",
             Self::Restored => "org.marque.restored",
+            Self::FolderReloaded => "org.marque.folder.reloaded",
+            Self::FolderReloadRefused => "org.marque.folder.reload_refused",
             Self::AuthorityCreated => "org.marque.authority.created",
             Self::AuthorityPrepared => "org.marque.authority.prepared",
             Self::AuthorityActivated => "org.marque.authority.activated",

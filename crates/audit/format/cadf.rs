@@ -91,6 +91,7 @@ fn action(kind: EventKind) -> &'static str {
         | EventKind::ApprovalRefused
         | EventKind::ChangeRefused
         | EventKind::EntryRefused
+        | EventKind::FolderReloadRefused
         | EventKind::TokenRefused => "deny",
         EventKind::IntentCompleted
         | EventKind::IntentClosedUnreported
@@ -100,7 +101,10 @@ fn action(kind: EventKind) -> &'static str {
         | EventKind::IntentRevoked
         | EventKind::AuthorityRevoked
         | EventKind::TokenRevoked => "revoke",
-        EventKind::ApprovalNarrowed | EventKind::PostureSet | EventKind::BundleSet => "update",
+        EventKind::ApprovalNarrowed
+        | EventKind::PostureSet
+        | EventKind::FolderReloaded
+        | EventKind::BundleSet => "update",
         EventKind::CooldownBegan
         | EventKind::QuarantineBegan
         | EventKind::AuthorityTainted

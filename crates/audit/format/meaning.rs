@@ -46,6 +46,7 @@ pub(super) fn outcome(event: &Event) -> Outcome {
         | EventKind::ApproverLoginRefused
         | EventKind::ChangeRefused
         | EventKind::EntryRefused
+        | EventKind::FolderReloadRefused
         | EventKind::TokenRefused => Outcome::Failure,
         EventKind::IntentRequested
         | EventKind::IntentPending
@@ -94,6 +95,7 @@ pub(super) fn outcome(event: &Event) -> Outcome {
         | EventKind::FederationRemoved
         | EventKind::BundleSet
         | EventKind::Restored
+        | EventKind::FolderReloaded
         | EventKind::AuthorityCreated
         | EventKind::AuthorityPrepared
         | EventKind::AuthorityActivated
@@ -173,6 +175,8 @@ pub fn severity(kind: EventKind) -> Severity {
         | EventKind::FederationRemoved
         | EventKind::BundleSet
         | EventKind::EntryRefused
+        | EventKind::FolderReloaded
+        | EventKind::FolderReloadRefused
         | EventKind::AuthorityCreated
         | EventKind::AuthorityPrepared
         | EventKind::AuthorityActivated

@@ -87,9 +87,11 @@ const fn class(kind: EventKind) -> (Class, u32, &'static str) {
         | EventKind::AuthorityPrepared
         | EventKind::PayloadSealed => (Class::EntityManagement, 1, "Create"),
         EventKind::PayloadRead => (Class::EntityManagement, 2, "Read"),
-        EventKind::PostureSet | EventKind::BundleSet | EventKind::Restored => {
-            (Class::EntityManagement, 3, "Update")
-        }
+        EventKind::PostureSet
+        | EventKind::FolderReloaded
+        | EventKind::FolderReloadRefused
+        | EventKind::BundleSet
+        | EventKind::Restored => (Class::EntityManagement, 3, "Update"),
         EventKind::EntryDeleted
         | EventKind::FederationRemoved
         | EventKind::AuthorityPruned
@@ -349,6 +351,9 @@ fn entity(leaf: &Leaf) -> Value {
             ("Payload", event.intent.as_deref())
         }
         EventKind::PostureSet => ("Posture", told(leaf, "scope")),
+        EventKind::FolderReloaded | EventKind::FolderReloadRefused => {
+            ("Configuration", told(leaf, "digest"))
+        }
         EventKind::CooldownBegan | EventKind::QuarantineBegan | EventKind::QuarantineReleased => {
             ("Agent Family", told(leaf, "family"))
         }

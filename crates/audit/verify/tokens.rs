@@ -85,6 +85,8 @@ impl Tokens {
             | EventKind::BundleSet
             | EventKind::EntryRefused
             | EventKind::Restored
+            | EventKind::FolderReloaded
+            | EventKind::FolderReloadRefused
             | EventKind::AuthorityCreated
             | EventKind::AuthorityPrepared
             | EventKind::AuthorityActivated

@@ -89,6 +89,8 @@ impl Uses {
             | EventKind::BundleSet
             | EventKind::EntryRefused
             | EventKind::Restored
+            | EventKind::FolderReloaded
+            | EventKind::FolderReloadRefused
             | EventKind::AuthorityCreated
             | EventKind::AuthorityPrepared
             | EventKind::AuthorityActivated

@@ -36,6 +36,7 @@ mod playbook;
 mod policy;
 mod posture;
 mod quarantine;
+mod reload;
 mod report;
 mod retry;
 mod review;
@@ -110,6 +111,7 @@ enum Command {
     DemoResource(demo::ResourceArgs),
     Dev(dev::DevArgs),
     Issuer(issuer::IssuerArgs),
+    Reload(reload::ReloadArgs),
     Status(status::StatusArgs),
     Metrics(metrics::MetricsArgs),
     Top(top::TopArgs),
@@ -186,6 +188,7 @@ impl Command {
             Self::DemoResource(args) => return args.run().await,
             Self::Dev(args) => return args.run(session).await,
             Self::Issuer(args) => return args.run(session).await,
+            Self::Reload(args) => args.run(session).await,
             Self::Status(args) => args.run(session).await,
             Self::Metrics(args) => args.run(session).await,
             Self::Top(args) => args.run(session).await,

@@ -5,7 +5,7 @@
 
 use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 
 use anyhow::Context as _;
 use jiff::Timestamp;
@@ -31,6 +31,8 @@ use super::kill::KillSwitch;
 use super::minting::InProcessIssuer;
 use super::readiness::Looked;
 use super::registrar::Registrar;
+use super::reload::{Contents, FolderState};
+use super::served::Served;
 use crate::approvers::{LoginSecret, Looks};
 use crate::discovery;
 use crate::federation::KeptBundles;
@@ -78,6 +80,10 @@ pub struct Lasting {
     pub(super) federations_changed: Arc<Notify>,
     /// What JWT-SVIDs name as their issuer; nothing where no cloud verifies them.
     pub(super) svid_issuer: Option<IssuerUrl>,
+    /// What is known of the folder in force.
+    pub(super) folder: Mutex<FolderState>,
+    /// Who reads the folder anew, as soon as the trust domain is served.
+    pub(super) served: OnceLock<Weak<Served>>,
 }
 
 /// What an issuer is opened with, beside its folder.
@@ -104,7 +110,7 @@ impl Lasting {
     /// Opens the authorities, and loads the entries: those of the folder, which fit `document`, and those in the store.
     pub(super) async fn open(
         document: &Arc<TrustDomainDocument>,
-        entries: (Vec<Entry>, Vec<Template>),
+        (entries, contents): ((Vec<Entry>, Vec<Template>), Contents),
         parts: IssuerParts,
     ) -> anyhow::Result<Self> {
         let IssuerParts {
@@ -121,18 +127,9 @@ impl Lasting {
             kept_bundles,
         } = parts;
         let now = clock.now();
-        let kept = Arc::clone(&store) as _;
-        let authority =
-            Authority::open(authority_config(document), keys, kept, Arc::clone(&random), now).await;
-        let authority = Arc::new(authority.context("open the signing authorities")?);
-        let registrar = Registrar::open(
-            Arc::clone(document),
-            entries,
-            Arc::clone(&store),
-            Arc::clone(&clock),
-            Arc::clone(&random),
-        );
-        let registrar = Arc::new(registrar.await.context("load the registration entries")?);
+        let kept_in = (&store, &clock, &random);
+        let authority = Arc::new(authorities(document, keys, kept_in, now).await?);
+        let registrar = Arc::new(registrar(document, entries, kept_in).await?);
         let known = Arc::clone(registrar.registry());
         let kill_switch = KillSwitch::new(Arc::clone(&store), known, Arc::clone(&clock));
         let checkpoint_key =
@@ -152,7 +149,6 @@ impl Lasting {
         let denials = Denials::new(Arc::clone(document), Arc::clone(&clock));
         let log_key = checkpoint_key.verifier_key()?;
         let log_tree = LogTree::new(Arc::clone(&store) as _, log_key.clone());
-        let kept_in = (&store, &clock, &random);
         let payloads = Payloads::new(payload_key, document.name().as_str(), kept_in);
         Ok(Self {
             authority,
@@ -188,6 +184,8 @@ impl Lasting {
             kept_bundles: KeptBundles::new(kept_bundles),
             svid_issuer,
             federations_changed: Arc::default(),
+            folder: Mutex::new(FolderState::new(contents, now)),
+            served: OnceLock::new(),
         })
     }
 
@@ -265,6 +263,30 @@ impl Lasting {
     ) -> impl Future<Output = ()> + use<> {
         Arc::clone(&self.minting).follow(stop)
     }
+}
+
+/// What rooms keep things in: the store, by this clock and this randomness.
+type KeptIn<'a> = (&'a Arc<Store>, &'a Arc<dyn Clock>, &'a Arc<dyn Random>);
+
+async fn authorities(
+    document: &TrustDomainDocument,
+    keys: Arc<dyn KeyManager>,
+    (store, _clock, random): KeptIn<'_>,
+    now: Timestamp,
+) -> anyhow::Result<Authority> {
+    let (config, store) = (authority_config(document), Arc::clone(store) as _);
+    let authority = Authority::open(config, keys, store, Arc::clone(random), now).await;
+    authority.context("open the signing authorities")
+}
+
+async fn registrar(
+    document: &Arc<TrustDomainDocument>,
+    entries: (Vec<Entry>, Vec<Template>),
+    (store, clock, random): KeptIn<'_>,
+) -> anyhow::Result<Registrar> {
+    let (store, clock, random) = (Arc::clone(store), Arc::clone(clock), Arc::clone(random));
+    let registrar = Registrar::open(Arc::clone(document), entries, store, clock, random);
+    registrar.await.context("load the registration entries")
 }
 
 fn authority_config(document: &TrustDomainDocument) -> AuthorityConfig {

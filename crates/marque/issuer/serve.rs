@@ -43,7 +43,7 @@ use crate::endpoints::TrustDomainEndpoints;
 use crate::grpc::admin::{AdminDoors, serve_admin};
 use crate::grpc::serve::ask_for_senders;
 use crate::grpc::workload::{WorkloadDoor, serve_workload};
-use crate::http::{HttpLimits, HttpServer, bundle as http_bundle, router};
+use crate::http::{HttpLimits, HttpServer, bundle as http_bundle};
 use crate::payloads::PayloadKey;
 
 /// The longest socket path: Linux allows 107 bytes, and clients may add to what they are told.
@@ -69,6 +69,10 @@ const SEQUENCER_RETRY: Duration = Duration::from_secs(1);
 /// What every trust domain of a process shares.
 #[derive(Clone, Debug)]
 pub(crate) struct Shared {
+    /// The folder of the trust domains.
+    pub(crate) trust_domains: PathBuf,
+    /// Whether a change of its files reloads it.
+    pub(crate) watch: bool,
     pub(crate) data_dir: PathBuf,
     pub(crate) store: StoreOption,
     pub(crate) tls: Arc<ServerConfig>,
@@ -182,7 +186,7 @@ pub(crate) async fn build(
         ca_file: shared.ca_file.clone(),
     };
     Ok(Built {
-        served: Arc::new(Served::new(issuer)),
+        served: Served::new(issuer, &https, shared.trust_domains.clone()),
         endpoints,
         https,
         workload,
@@ -229,7 +233,7 @@ impl Built {
         let (token, doors) = (stop.clone(), Arc::clone(&served));
         let doors = AdminDoors::new(move || doors.current() as _);
         tasks.spawn(async move { Ok(serve_admin(admin, doors, attestors, limits, token).await?) });
-        let (token, routes) = (stop.clone(), https.routers(router(served.current() as _)));
+        let (token, routes) = (stop.clone(), served.routers.clone());
         tasks.spawn(async move {
             https.run(routes, token.cancelled_owned()).await;
             Ok(())

@@ -69,6 +69,8 @@ pub(super) const AI_RMF: [Control; 6] = [
               their ticket.",
         kinds: &[
             Kind::PostureSet,
+            Kind::FolderReloaded,
+            Kind::FolderReloadRefused,
             Kind::BreakGlassRequested,
             Kind::BreakGlassActivated,
             Kind::BreakGlassUsed,

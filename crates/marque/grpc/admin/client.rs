@@ -2,6 +2,7 @@
 
 mod authorities;
 mod federation;
+mod folder;
 mod kill;
 mod log;
 

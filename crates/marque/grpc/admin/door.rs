@@ -27,6 +27,7 @@ use crate::federation::{FederationError, Federations};
 use crate::identities::{Denials, SharedIdentities};
 use crate::issuer::folder::SourceFiles;
 use crate::issuer::kill::{DrillReport, Impact, KillError, LiftAsk};
+use crate::issuer::reload::{FolderStanding, ReloadReport};
 use crate::sinks::SinkView;
 use crate::ssf::SignalView;
 use crate::telemetry::health::NotReady;
@@ -278,6 +279,17 @@ pub trait AdminDoor: Debug + Send + Sync {
 
     /// Where the log is pushed, and how far each has come.
     fn audit_sinks(&self) -> BoxFuture<'_, Result<Vec<SinkView>, AdminError>>;
+
+    /// Has the folder read anew and put in force; a dry run only says what that would come to. One that is refused is no
+    /// error.
+    fn reload(
+        &self,
+        operator: Operator,
+        dry_run: bool,
+    ) -> BoxFuture<'_, Result<ReloadReport, AdminError>>;
+
+    /// How the folder in force stands to its files.
+    fn folder(&self) -> BoxFuture<'_, FolderStanding>;
 
     /// The streams and transmitters of shared signals, and how far each has come.
     fn signals(&self) -> BoxFuture<'_, Result<Vec<SignalView>, AdminError>>;

@@ -32,6 +32,7 @@ use crate::federation::Federations;
 use crate::identities::{Denials, SharedIdentities};
 use crate::issuer::folder::SourceFiles;
 use crate::issuer::kill::{DrillReport, Impact, KillError, LiftAsk};
+use crate::issuer::reload::{FolderStanding, ReloadReport};
 use crate::sinks::SinkView;
 use crate::ssf::SignalView;
 use crate::telemetry::health::NotReady;
@@ -433,6 +434,27 @@ impl AdminDoor for FakeDoor {
 
     fn audit_sinks(&self) -> BoxFuture<'_, Result<Vec<SinkView>, AdminError>> {
         Box::pin(async { Ok(Vec::new()) })
+    }
+
+    fn reload(
+        &self,
+        operator: Operator,
+        _dry_run: bool,
+    ) -> BoxFuture<'_, Result<ReloadReport, AdminError>> {
+        self.actors.lock().unwrap().push(operator.to_string());
+        let refused = "there is no folder".to_owned();
+        Box::pin(async { Err(AdminError::Unavailable(refused.into())) })
+    }
+
+    fn folder(&self) -> BoxFuture<'_, FolderStanding> {
+        Box::pin(async {
+            FolderStanding {
+                digest: "sha256:00".to_owned(),
+                loaded_at: Timestamp::UNIX_EPOCH,
+                differs: false,
+                refused: None,
+            }
+        })
     }
 
     fn signals(&self) -> BoxFuture<'_, Result<Vec<SignalView>, AdminError>> {
