@@ -14,7 +14,7 @@ use crate::cursor::{Cursor, Step, pause};
 use crate::outgoing::Destination;
 
 /// How often an event is tried before it is asked whether others are taken.
-pub(super) const TRIED_ALONE: u32 = 4;
+pub(super) const TRIED_ALONE: u32 = 5;
 
 /// What became of one event.
 enum Sent {
