@@ -54,8 +54,8 @@ pub struct Trusted {
     /// The bundle without what is tainted: an SVID that does not verify by it is to be issued anew. The very same as `bundle`
     /// where nothing is.
     pub untainted: Arc<Bundle>,
-    /// When a key was last tainted or revoked; `None` when none on record was.
-    pub alarmed_at: Option<Timestamp>,
+    /// How many taintings and revocations are on record: another number is told to everybody at once.
+    pub alarms: usize,
 }
 
 impl Authority {
@@ -225,7 +225,7 @@ impl Authority {
         Trusted {
             bundle: Arc::clone(&snapshot.bundle),
             untainted: Arc::clone(&snapshot.untainted),
-            alarmed_at: snapshot.alarmed_at,
+            alarms: snapshot.alarms,
         }
     }
 
