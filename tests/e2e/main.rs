@@ -21,6 +21,7 @@ mod approver_login;
 mod audit;
 mod audit_export;
 mod audit_sinks;
+mod authorities;
 mod backup;
 mod binding;
 mod break_glass;

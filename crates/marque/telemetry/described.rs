@@ -156,7 +156,7 @@ mod names {
         NOT_READY "marque_not_ready" Gauge, ["trust_domain", "reason"],
             "1 where this keeps requests from being served";
         AUTHORITIES_END "marque_authorities_end_timestamp_seconds" Gauge, ["trust_domain"],
-            "When the first of the signing authorities ends; nothing is issued after that";
+            "When the first of the signing authorities ends, unless another one takes its place before";
         UNREADABLE_ROWS "marque_unreadable_rows" Gauge, [],
             "Rows of the stores that were found not to read; nothing is done with them";
         BUNDLE_STALE "marque_federated_bundle_stale" Gauge, ["trust_domain", "federated"],
