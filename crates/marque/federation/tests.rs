@@ -1,5 +1,6 @@
 //! Bundle endpoints on real TLS sockets, with a clock that stands still until a test moves it.
 
+mod commands;
 mod endpoint;
 mod fetching;
 mod profiles;
