@@ -28,7 +28,7 @@ mod view;
 pub(crate) use self::bundles::FederatedBundles;
 pub use self::change::FederationError;
 pub use self::desk::Federations;
-pub(crate) use self::desk::{FederationsParts, HandsOn, fetched_by_command};
+pub(crate) use self::desk::{FederationsParts, HandsOn, News, fetched_by_command};
 pub(crate) use self::fetch::{FetchError, FetchLimits, ask, fetch};
 use self::kept::Kept;
 pub(crate) use self::kept::KeptBundles;
@@ -37,19 +37,14 @@ pub use self::stored::{NewEndpoint, NewFederation, NewProfile};
 pub(crate) use self::tls::web;
 pub use self::view::{BundleSummary, FederationView};
 
-/// The bundles to begin with: `files` of the folder, and those of the last run where they are newer; what was fetched of a
-/// trust domain that is neither in the folder nor `by_command` is forgotten. How old one is outlives a restart; a file that is newer than what was fetched last is as fresh as the run.
+/// The bundles to begin with: `files` of the folder, and those of the last run where they are newer. How old one is
+/// outlives a restart; a file that is newer than what was fetched last is as fresh as the run.
 pub(crate) fn open(
     document: &TrustDomainDocument,
     files: Vec<Arc<Bundle>>,
     kept: &KeptBundles,
-    by_command: &BTreeSet<TrustDomain>,
     now: Timestamp,
-) -> anyhow::Result<Arc<FederatedBundles>> {
-    let fetched = document.federation().iter().filter(|one| one.endpoint().is_some());
-    let fetched = fetched.map(|one| one.trust_domain()).chain(by_command);
-    kept.prune(&fetched.cloned().collect())
-        .context("forget the bundles that are not fetched any more")?;
+) -> Arc<FederatedBundles> {
     let bundles = FederatedBundles::new(document.environment(), files);
     for federation in document.federation() {
         let Some(endpoint) = federation.endpoint() else { continue };
@@ -65,7 +60,22 @@ pub(crate) fn open(
         }
         bundles.withdraw_stale(trust_domain, now);
     }
-    Ok(Arc::new(bundles))
+    Arc::new(bundles)
+}
+
+/// Forgets the bundles that are fetched neither by the folder nor `by_command` any more.
+///
+/// # Errors
+/// They cannot be removed.
+pub(crate) fn prune(
+    document: &TrustDomainDocument,
+    kept: &KeptBundles,
+    by_command: &BTreeSet<TrustDomain>,
+) -> anyhow::Result<()> {
+    let fetched = document.federation().iter().filter(|one| one.endpoint().is_some());
+    let fetched = fetched.map(|one| one.trust_domain()).chain(by_command);
+    kept.prune(&fetched.cloned().collect())
+        .context("forget the bundles that are not fetched any more")
 }
 
 /// When a bundle that was refreshed at some time is used no more.

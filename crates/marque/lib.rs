@@ -19,6 +19,7 @@ pub mod federation;
 pub mod grpc;
 pub mod http;
 pub mod identities;
+pub mod irrevocable;
 pub mod issuer;
 mod oidc;
 mod outgoing;

@@ -94,7 +94,7 @@ pub use ticket_systems::{
     MAX_TICKET_SYSTEMS, TicketAnswer, TicketSystem, TicketUrl, TicketUrlError,
 };
 
-pub use resource_servers::{MAX_LISTED, ResourceServer, TokenBinding};
+pub use resource_servers::{MAX_LISTED, ResourceServer, Revocation, TokenBinding};
 
 /// The document of one trust domain, checked.
 ///

@@ -21,6 +21,7 @@ mod registry;
 mod shared_map;
 mod splay;
 mod store;
+mod view;
 
 pub use document::{
     APPROVER_LOGIN, AddressRange, AddressRangeError, ApprovalSettings, ApproverLogin,
@@ -36,8 +37,8 @@ pub use document::{
     MAX_LISTED, MAX_OIDC_ISSUERS, MAX_SSF_STREAMS, MAX_SSF_TRANSMITTERS, MAX_TICKET_SYSTEMS,
     MAX_WEBHOOKS, NonceDemand, OidcDiscoverySettings, OidcIssuer, OperatorPrincipal, OperatorRule,
     ParentSettings, PlaybookSettings, PostCheckSettings, ReferenceType, ReferenceTypeError,
-    ResourceServer, STALENESS, ScriptSettings, SharingRule, SharingRuleError, SinkContent,
-    SinkTarget, SinkTargetError, SsfDelivery, SsfEffect, SsfHeard, SsfStream, SsfTold,
+    ResourceServer, Revocation, STALENESS, ScriptSettings, SharingRule, SharingRuleError,
+    SinkContent, SinkTarget, SinkTargetError, SsfDelivery, SsfEffect, SsfHeard, SsfStream, SsfTold,
     SsfTransmitter, SyslogTarget, SystemdSettings, Tenant, TenantError, TicketAnswer, TicketSystem,
     TicketUrl, TicketUrlError, TokenBinding, TokenServiceSettings, TrustDomainDocument,
     UnixSettings, Webhook, WebhookUrl, WebhookUrlError, WorkloadApiSettings, boundary,
@@ -55,3 +56,4 @@ pub use near::{Missing, NearEntry};
 pub use registry::{Registry, Snapshot};
 pub use splay::{Splay, SplayError};
 pub use store::{EntryStore, EntryStoreError};
+pub use view::RegistryView;

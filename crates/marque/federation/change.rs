@@ -339,9 +339,7 @@ impl Federations {
             return Err(FederationError::Changed);
         }
         self.take_up(added).await.map_err(FederationError::Store)?;
-        if let Some(hands_on) = self.hands_on.get() {
-            hands_on.hand_on();
-        }
+        self.hands_on.hand_on();
         Ok(())
     }
 }

@@ -6,10 +6,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
-use anyhow::Context as _;
 use jiff::Timestamp;
 use marque_audit::EventKind;
 use marque_exchange::EnvironmentLookup;
@@ -45,8 +44,10 @@ pub struct Federations {
     pub(super) store: Arc<Store>,
     pub(super) registry: Arc<Registry>,
     pub(super) environments: Arc<dyn EnvironmentLookup>,
-    changed: Notify,
-    pub(super) hands_on: OnceLock<Arc<dyn HandsOn>>,
+    news: Arc<News>,
+    pub(super) hands_on: Arc<dyn HandsOn>,
+    /// The rows as they were read last, for the rules of a folder that comes after this one.
+    rows: std::sync::Mutex<Rows>,
     tasks: TaskTracker,
     stop: OnceLock<CancellationToken>,
 }
@@ -62,6 +63,31 @@ pub(crate) struct FederationsParts<S> {
     pub(crate) registry: Arc<Registry>,
     pub(crate) environments: Arc<dyn EnvironmentLookup>,
     pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) news: Arc<News>,
+    pub(crate) hands_on: Arc<dyn HandsOn>,
+}
+
+/// That the log says of a relationship that it changed.
+#[derive(Debug, Default)]
+pub(crate) struct News(Notify);
+
+impl News {
+    /// Takes note of something that was recorded, by whichever replica.
+    pub(crate) fn hear(&self, kind: EventKind) {
+        if matches!(
+            kind,
+            EventKind::FederationAdded | EventKind::FederationRemoved | EventKind::BundleSet
+        ) {
+            self.0.notify_one();
+        }
+    }
+}
+
+/// What the store has: relationships, and bundles that were set by hand.
+#[derive(Debug, Clone, Default)]
+struct Rows {
+    relationships: Vec<Row>,
+    bundles: Vec<Row>,
 }
 
 /// Whoever hands bundles on, and has to have them before a change is answered.
@@ -98,34 +124,44 @@ pub(crate) async fn fetched_by_command(
 }
 
 impl Federations {
-    /// Takes up what the folder and the store say. Nothing is fetched before [`Self::run`].
-    pub(crate) async fn open<S: BundleSource + 'static>(
+    /// Takes up what the folder says, and of what the store says what `before` knows. Nothing is fetched before [`Self::run`].
+    ///
+    /// # Errors
+    /// A file of the folder cannot be read.
+    pub(crate) fn new<S: BundleSource + 'static>(
         document: Arc<TrustDomainDocument>,
         folder: &Path,
         parts: FederationsParts<S>,
-    ) -> anyhow::Result<Arc<Self>> {
-        let FederationsParts { bundles, own, kept, store, registry, environments, clock } = parts;
+        before: Option<&Self>,
+    ) -> anyhow::Result<Self> {
+        let FederationsParts { bundles, own, kept, clock, .. } = parts;
         let vouchers = vouchers(own, &bundles);
         let own = document.name().clone();
         let shared = RelationshipParts { own, bundles, vouchers, kept, clock };
-        let folder = of_the_folder(&document, folder, &shared)?;
-        let federations = Self {
+        let mut federations = Self {
+            folder: of_the_folder(&document, folder, &shared)?,
             document,
-            folder,
             added: Mutex::default(),
             shared,
-            store,
-            registry,
-            environments,
-            changed: Notify::new(),
-            hands_on: OnceLock::new(),
+            store: parts.store,
+            registry: parts.registry,
+            environments: parts.environments,
+            news: parts.news,
+            hands_on: parts.hands_on,
+            rows: std::sync::Mutex::default(),
             tasks: TaskTracker::new(),
             stop: OnceLock::new(),
         };
-        let federations = Arc::new(federations);
-        let looked = federations.reconcile().await;
-        looked.context("read the relationships that were added by command")?;
+        if let Some(before) = before {
+            let mut added = Added::default();
+            federations.go_by(&mut added, before.rows().clone());
+            federations.added = Mutex::new(added);
+        }
         Ok(federations)
+    }
+
+    fn rows(&self) -> MutexGuard<'_, Rows> {
+        self.rows.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Fetches bundles, and follows what the store says, until `stop`.
@@ -147,27 +183,12 @@ impl Federations {
             let again = self.shared.clock.now() + LOOK_AGAIN;
             tokio::select! {
                 () = stop.cancelled() => break,
-                () = self.changed.notified() => {}
+                () = self.news.0.notified() => {}
                 () = self.shared.clock.sleep_until(again) => {}
             }
         }
         self.tasks.close();
         self.tasks.wait().await;
-    }
-
-    /// Names who hands the bundles on. The first word stands.
-    pub(crate) fn handed_on_by(&self, hands_on: Arc<dyn HandsOn>) {
-        self.hands_on.get_or_init(|| hands_on);
-    }
-
-    /// Takes note of something that was recorded, by whichever replica.
-    pub(crate) fn hear(&self, kind: EventKind) {
-        if matches!(
-            kind,
-            EventKind::FederationAdded | EventKind::FederationRemoved | EventKind::BundleSet
-        ) {
-            self.changed.notify_one();
-        }
     }
 
     /// Follows a relationship from now on, where this process serves already.
@@ -185,10 +206,19 @@ impl Federations {
 
     pub(super) async fn take_up(&self, added: &mut Added) -> Result<(), Failure> {
         let now = self.shared.clock.now();
-        let rows = self.store.all_kept(RELATIONSHIPS, now).await?;
-        let set = self.store.all_kept(BUNDLES, now).await?;
+        let relationships = self.store.all_kept(RELATIONSHIPS, now).await?;
+        let bundles = self.store.all_kept(BUNDLES, now).await?;
+        self.go_by(added, Rows { relationships, bundles });
+        self.registry.also_federate_with(added.relationships.keys().cloned().collect());
+        Ok(())
+    }
+
+    /// Does as these rows say.
+    fn go_by(&self, added: &mut Added, rows: Rows) {
+        *self.rows() = rows.clone();
+        let Rows { relationships, bundles } = rows;
         let mut gone: BTreeSet<_> = added.relationships.keys().cloned().collect();
-        for row in rows {
+        for row in relationships {
             let before = gone.iter().find(|name| name.as_str() == row.key).cloned();
             let before = before.and_then(|name| gone.take(&name));
             let held = before.as_ref().and_then(|name| added.relationships.get(name));
@@ -216,9 +246,7 @@ impl Federations {
         for name in gone {
             self.drop_one(added, &name);
         }
-        self.take_up_bundles(added, set);
-        self.registry.also_federate_with(added.relationships.keys().cloned().collect());
-        Ok(())
+        self.take_up_bundles(added, bundles);
     }
 
     /// A row as a relationship, not yet followed.

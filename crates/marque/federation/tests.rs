@@ -68,9 +68,8 @@ impl Own {
     fn start(&self, federation: &str, files: &[Arc<Bundle>]) -> Run {
         let document = document(federation);
         let kept = KeptBundles::new(self.folder.path().join("kept"));
-        let none = std::collections::BTreeSet::new();
-        let bundles =
-            super::open(&document, files.to_vec(), &kept, &none, self.clock.now()).unwrap();
+        super::prune(&document, &kept, &std::collections::BTreeSet::new()).unwrap();
+        let bundles = super::open(&document, files.to_vec(), &kept, self.clock.now());
         let own = ScratchBundles::of(&[&ScratchTrustDomain::new("test.example.org")]);
         let shared = RelationshipParts {
             own: document.name().clone(),

@@ -50,7 +50,7 @@ use tower_http::{catch_panic::CatchPanicLayer, set_header::SetResponseHeaderLaye
 use self::routes::Routes;
 use crate::approvers::Approvers;
 use crate::ssf::Signals;
-pub use accept::{HttpLimits, HttpServer};
+pub use accept::{HttpLimits, HttpServer, Routers};
 pub use log::ReceiptError;
 
 /// One trust domain's issuer as this edge sees it.

@@ -21,7 +21,7 @@ use marque_registry::{Entry, EntryId, EntryRole, NewEntry, Snapshot, TrustDomain
 use marque_spiffe::{SelectorSet, SpiffeId};
 
 use super::kill::{DrillReport, Impact, LiftAsk};
-use super::{Issuer, RegistrarError};
+use super::{Issuer, Lasting, RegistrarError};
 use crate::approvers::{Told, Word};
 use crate::discovery::{self, Published};
 use crate::federation::Federations;
@@ -57,7 +57,7 @@ impl Issuer {
 
 impl AdminDoor for Issuer {
     fn document(&self) -> Arc<TrustDomainDocument> {
-        Arc::clone(self.registrar.registry().document())
+        Arc::clone(&self.document)
     }
 
     fn registry(&self) -> Arc<Snapshot> {
@@ -99,11 +99,11 @@ impl AdminDoor for Issuer {
     }
 
     fn readiness(&self) -> BoxFuture<'_, Vec<NotReady>> {
-        Box::pin(Self::readiness(self))
+        Box::pin(Lasting::readiness(self))
     }
 
     fn measure(&self) -> BoxFuture<'_, ()> {
-        Box::pin(Self::measure(self))
+        Box::pin(Lasting::measure(self))
     }
 
     fn create_entry(

@@ -13,8 +13,8 @@ use rustls::ServerConfig;
 use rustls::server::{NoServerSessionStorage, ResolvesServerCert};
 use tokio_util::sync::CancellationToken;
 
-use super::Issuer;
 use super::broker::identity::Identity;
+use super::{Issuer, Lasting};
 use crate::endpoints::SpiffeBundleEndpoint;
 use crate::http::{HttpLimits, HttpServer, bundle_router};
 
@@ -28,8 +28,11 @@ pub(super) struct BundleEndpoint {
 
 impl BundleEndpoint {
     /// The endpoint of a trust domain; `None` where its document wants none.
-    pub(super) async fn build(issuer: &Issuer, limits: HttpLimits) -> anyhow::Result<Option<Self>> {
-        let document = Arc::clone(issuer.registry().document());
+    pub(super) async fn build(
+        issuer: &Lasting,
+        limits: HttpLimits,
+    ) -> anyhow::Result<Option<Self>> {
+        let document = issuer.registry().document();
         let settings = document.bundle_endpoint();
         let Some(address) = settings.https_spiffe else { return Ok(None) };
         let spiffe_id = format!("{}/{RESERVED_SEGMENT}/bundle", issuer.trust_domain().id());
@@ -49,14 +52,15 @@ impl BundleEndpoint {
         Ok(Some(Self { at: SpiffeBundleEndpoint { url, spiffe_id }, server, identity }))
     }
 
-    /// Serves until `stop`.
+    /// Serves until `stop`. The bundle is the authority's of the moment, whichever rules `issuer` goes by.
     pub(super) async fn run(
         self,
         issuer: Arc<Issuer>,
         stop: CancellationToken,
     ) -> anyhow::Result<()> {
         let Self { at: _, server, identity } = self;
-        let serving = server.run(bundle_router(issuer as _), stop.clone().cancelled_owned());
+        let routers = server.routers(bundle_router(issuer as _));
+        let serving = server.run(routers, stop.clone().cancelled_owned());
         tokio::select! {
             () = serving => Ok(()),
             never = identity.keep(stop) => match never {},

@@ -124,7 +124,7 @@ impl IssuerDoor for Issuer {
     }
 
     fn log_readers(&self) -> &AuditSettings {
-        self.registry().document().audit()
+        self.document.audit()
     }
 
     fn checkpoint(&self) -> BoxFuture<'_, Result<Option<String>, TreeError>> {

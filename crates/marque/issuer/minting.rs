@@ -3,7 +3,7 @@
 //! The state is put together anew whenever the registry, the kill switch or a federated bundle changes. Nothing is minted for an entry that
 //! is gone, has ended or is stopped, whatever the caller believes; what is minted is recorded before it leaves.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures::future::BoxFuture;
@@ -14,7 +14,7 @@ use marque_authority::{
 };
 use marque_exchange::IssuerUrl;
 use marque_intent::kill::{KillScope, KillState, StopPoint};
-use marque_registry::{Entry, EntryId, Registry, Snapshot, TrustDomainDocument};
+use marque_registry::{Entry, EntryId, Registry, Snapshot};
 use marque_spiffe::{Clock, SpiffeId};
 use marque_workload::{
     BundleSet, Issuer, IssuerState, JwtSvidMaterial, PrivateKey, Stops, WitSvidMaterial,
@@ -26,6 +26,7 @@ use zeroize::Zeroizing;
 
 use super::foreign::Foreign;
 use super::store::kill_watch;
+use crate::discovery::svid_issuer;
 use crate::federation::HandsOn;
 
 use marque_store::Store;
@@ -36,15 +37,16 @@ const SHORTEST_LIFETIME: Duration = Duration::from_secs(1);
 /// The in-process issuer of one trust domain.
 #[derive(Debug)]
 pub(super) struct InProcessIssuer {
-    document: Arc<TrustDomainDocument>,
     authority: Arc<Authority>,
     registry: Arc<Registry>,
     store: Arc<Store>,
     clock: Arc<dyn Clock>,
-    foreign: Foreign,
-    /// What JWT-SVIDs say as their `iss`; nothing where no cloud verifies them.
-    jwt_issuer: Option<IssuerUrl>,
+    foreign: watch::Sender<Arc<Foreign>>,
+    /// The issuer of access tokens, below which that of JWT-SVIDs may be.
+    issuer_url: IssuerUrl,
     state: watch::Sender<Arc<IssuerState>>,
+    /// Held while what the state is put together from changes, so that nobody is told of a part of the change.
+    telling: Mutex<()>,
 }
 
 impl InProcessIssuer {
@@ -54,8 +56,8 @@ impl InProcessIssuer {
     }
 
     /// What goes to workloads beside the own bundle.
-    pub(super) fn foreign(&self) -> &Foreign {
-        &self.foreign
+    pub(super) fn foreign(&self) -> Arc<Foreign> {
+        Arc::clone(&self.foreign.borrow())
     }
 
     pub(super) fn new(
@@ -63,14 +65,30 @@ impl InProcessIssuer {
         registry: Arc<Registry>,
         store: Arc<Store>,
         clock: Arc<dyn Clock>,
-        foreign: Foreign,
-        jwt_issuer: Option<IssuerUrl>,
+        issuer_url: IssuerUrl,
     ) -> Self {
         let kills = kill_watch(&store).borrow().clone();
+        let foreign = Arc::new(Foreign::none(authority.environment()));
         let bundles = foreign.with(authority.bundle());
         let (state, _) = watch::channel(Arc::new(state_of(registry.snapshot(), bundles, &kills)));
-        let document = Arc::clone(registry.document());
-        Self { document, authority, registry, store, clock, foreign, jwt_issuer, state }
+        let (foreign, telling) = (watch::Sender::new(foreign), Mutex::default());
+        Self { authority, registry, store, clock, foreign, issuer_url, state, telling }
+    }
+
+    /// Changes the registry by `change` and goes on with `foreign`; workloads are told of both at once.
+    ///
+    /// # Errors
+    /// Those of `change`; everything then stays as it is.
+    pub(super) fn change_with<E>(
+        &self,
+        foreign: Arc<Foreign>,
+        change: impl FnOnce() -> Result<(), E>,
+    ) -> Result<(), E> {
+        let telling = self.lock();
+        change()?;
+        self.foreign.send_replace(foreign);
+        self.tell(&telling);
+        Ok(())
     }
 
     /// Is up to date when this comes back, and stays so by the future that it gives, until `stop`: it follows the registry,
@@ -81,7 +99,8 @@ impl InProcessIssuer {
     ) -> impl Future<Output = ()> + use<> {
         let mut entries = self.registry.subscribe();
         let mut kills = kill_watch(&self.store);
-        let mut others = self.foreign.bundles().subscribe();
+        let mut foreign = self.foreign.subscribe();
+        let mut others = foreign.borrow_and_update().bundles().subscribe();
         self.update();
         async move {
             loop {
@@ -90,6 +109,10 @@ impl InProcessIssuer {
                     changed = entries.changed() => changed,
                     changed = kills.changed() => changed,
                     changed = others.changed() => changed,
+                    changed = foreign.changed() => {
+                        others = foreign.borrow_and_update().bundles().subscribe();
+                        changed
+                    }
                 };
                 if changed.is_err() {
                     return;
@@ -101,7 +124,15 @@ impl InProcessIssuer {
 
     /// Tells workloads what holds now.
     fn update(&self) {
-        let bundles = self.foreign.with(self.authority.bundle());
+        self.tell(&self.lock());
+    }
+
+    fn lock(&self) -> MutexGuard<'_, ()> {
+        self.telling.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn tell(&self, _telling: &MutexGuard<'_, ()>) {
+        let bundles = self.foreign().with(self.authority.bundle());
         let kills = Arc::clone(&kill_watch(&self.store).borrow());
         let now = state_of(self.registry.snapshot(), bundles, &kills);
         self.state.send_replace(Arc::new(now));
@@ -138,7 +169,7 @@ impl InProcessIssuer {
     ) -> Result<Arc<X509SvidMaterial>, WorkloadError> {
         let template = X509SvidTemplate {
             spiffe_id: spiffe_id.clone(),
-            lifetime: self.document.x509_svid_lifetime(),
+            lifetime: self.registry.document().x509_svid_lifetime(),
             dns_names: Vec::new(),
         };
         let minted = self
@@ -202,8 +233,8 @@ impl Issuer for InProcessIssuer {
         Box::pin(async move {
             let entry = self.entry(entry)?;
             let now = self.clock.now();
-            let wanted =
-                entry.x509_lifetime().unwrap_or_else(|| self.document.x509_svid_lifetime());
+            let document = self.registry.document();
+            let wanted = entry.x509_lifetime().unwrap_or_else(|| document.x509_svid_lifetime());
             let template = X509SvidTemplate {
                 spiffe_id: entry.spiffe_id().clone(),
                 lifetime: self.lifetime(&entry, wanted, now),
@@ -226,13 +257,15 @@ impl Issuer for InProcessIssuer {
         Box::pin(async move {
             let entry = self.entry(entry)?;
             let now = self.clock.now();
-            let wanted = entry.jwt_lifetime().unwrap_or_else(|| self.document.jwt_svid_lifetime());
+            let document = self.registry.document();
+            let wanted = entry.jwt_lifetime().unwrap_or_else(|| document.jwt_svid_lifetime());
             let template = JwtSvidTemplate {
                 spiffe_id: entry.spiffe_id().clone(),
                 audience: audience.to_vec(),
                 lifetime: self.lifetime(&entry, wanted, now),
             };
-            let minted = match &self.jwt_issuer {
+            let issuer = svid_issuer(&document, &self.issuer_url);
+            let minted = match issuer.map_err(|error| WorkloadError::Mint(Box::new(error)))? {
                 Some(issuer) => self.authority.mint_jwt_svid_of(issuer.as_str(), &template, now),
                 None => self.authority.mint_jwt_svid(&template, now),
             };
@@ -255,7 +288,7 @@ impl Issuer for InProcessIssuer {
             let entry = self.entry(entry)?;
             let now = self.clock.now();
             // An entry whose X.509-SVIDs are to be short means the keys that come with them, and these do as well.
-            let wanted = self.document.wit_svid_lifetime();
+            let wanted = self.registry.document().wit_svid_lifetime();
             let wanted = entry.x509_lifetime().map_or(wanted, |own| own.min(wanted));
             let template = WitSvidTemplate {
                 spiffe_id: entry.spiffe_id().clone(),

@@ -13,7 +13,7 @@ use marque_audit::{Event, EventKind, LogError, LogStore};
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
-use super::Issuer;
+use super::Lasting;
 use super::figures::{Figures, LOOK_BACK};
 
 /// How many leaves are read at a time.
@@ -24,7 +24,7 @@ const AGAIN: Duration = Duration::from_secs(1);
 const MAX_LEAVES: u64 = 500_000;
 
 /// Follows the log until it is told to stop.
-pub(super) async fn watch(issuer: Arc<Issuer>, stop: CancellationToken) {
+pub(super) async fn watch(issuer: Arc<Lasting>, stop: CancellationToken) {
     let log: Arc<dyn LogStore> = Arc::clone(&issuer.store) as _;
     let mut grown = log.changed();
     issuer.figures.begin();
@@ -53,7 +53,7 @@ pub(super) async fn watch(issuer: Arc<Issuer>, stop: CancellationToken) {
 /// Takes up what is new; what was there before it began is not counted again.
 async fn follow(
     log: &dyn LogStore,
-    issuer: &Issuer,
+    issuer: &Lasting,
     next: &mut Option<u64>,
 ) -> Result<(), LogError> {
     let figures = &issuer.figures;
@@ -67,7 +67,7 @@ async fn follow(
         for leaf in &page {
             figures.tell(leaf.event());
             alert(leaf.event(), figures);
-            issuer.federations.hear(leaf.event().kind);
+            issuer.federation_news.hear(leaf.event().kind);
         }
         from = last.seq() + 1;
         *next = Some(from);

@@ -20,15 +20,19 @@ pub const MAX_LISTED: usize = 64;
 /// [[resource_servers]]
 /// audience = "https://gateway.prod.example.org/k8s"            # an absolute URI, unique
 /// spiffe_ids = ["spiffe://prod.example.org/service/gateway"]   # who may introspect for it
+/// revocation = "introspection"         # how it hears that a token ended: or "status_list", or "none"; may be absent, see below
 /// binding = "optional"                 # may be absent; "required": tokens have to be bound to a key
 /// scopes = ["secrets.update"]          # may be absent: whatever intents permit; at most 64
 /// max_token_lifetime = "2m"            # may be absent; at most 1h
 /// session_tags = "aws"                 # may be absent; tokens carry playbook and intent as session tags of AWS STS
 /// ```
+///
+/// Where `revocation` is absent it is `introspection` if somebody may introspect for it, and `none` if nobody may.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ResourceServer {
     audience: String,
     spiffe_ids: Vec<SpiffeId>,
+    revocation: Revocation,
     binding: TokenBinding,
     scopes: Option<BTreeSet<String>>,
     max_token_lifetime: Option<Lifetime>,
@@ -46,6 +50,17 @@ pub enum TokenBinding {
     Required,
 }
 
+/// How a resource server hears that a token ended before its time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Revocation {
+    /// It introspects.
+    Introspection,
+    /// It looks into the status list that the token names.
+    StatusList,
+    /// It looks at signatures alone: a token is good there until it expires.
+    None,
+}
+
 impl ResourceServer {
     /// The audience: an absolute URI.
     pub fn audience(&self) -> &str {
@@ -55,6 +70,11 @@ impl ResourceServer {
     /// Who may introspect tokens for it.
     pub fn spiffe_ids(&self) -> &[SpiffeId] {
         &self.spiffe_ids
+    }
+
+    /// How it hears that a token ended before its time.
+    pub const fn revocation(&self) -> Revocation {
+        self.revocation
     }
 
     /// Whether tokens for it have to be bound to a key.
@@ -80,6 +100,28 @@ impl ResourceServer {
     /// The line of `trust-domain.toml` on which it begins.
     pub const fn line(&self) -> usize {
         self.line
+    }
+}
+
+impl super::TrustDomainDocument {
+    /// Whether the resource server of this audience hears that a token ended before its time; nobody knows it of one that
+    /// the document does not name.
+    pub fn hears_of_ends(&self, audience: &str) -> bool {
+        let server = self.resource_servers.iter().find(|server| server.audience == audience);
+        server.is_some_and(|server| server.revocation != Revocation::None)
+    }
+}
+
+impl FromStr for Revocation {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "introspection" => Ok(Self::Introspection),
+            "status_list" => Ok(Self::StatusList),
+            "none" => Ok(Self::None),
+            _ => Err("is none of `introspection`, `status_list` and `none`"),
+        }
     }
 }
 
@@ -121,6 +163,7 @@ fn resource_server(
     let begins = table.line();
     let audience: Option<Lined<Audience>> = table.lined_text("audience", log);
     let spiffe_ids: Vec<SpiffeId> = table.texts("spiffe_ids", log);
+    let revocation: Option<Lined<Revocation>> = table.optional_lined_text("revocation", log);
     let binding: Option<TokenBinding> = table.optional_text("binding", log);
     let scopes = listed::<Text>(&mut table, "scopes", log);
     let max_token_lifetime = max_token_lifetime(&mut table, log);
@@ -131,11 +174,22 @@ fn resource_server(
         log.at(line, "`audience` in [resource_servers] is used twice");
         return None;
     }
+    let revocation = match revocation {
+        Some(Lined { value: Revocation::Introspection, line }) if spiffe_ids.is_empty() => {
+            let message = "`revocation` in [resource_servers] is `introspection`, and `spiffe_ids` lets nobody introspect";
+            log.at(line, message);
+            return None;
+        }
+        Some(said) => said.value,
+        None if spiffe_ids.is_empty() => Revocation::None,
+        None => Revocation::Introspection,
+    };
     let (binding, line) = (binding.unwrap_or_default(), begins);
     let aws_session_tags = session_tags.is_some();
     Some(ResourceServer {
         audience,
         spiffe_ids,
+        revocation,
         binding,
         scopes,
         max_token_lifetime,

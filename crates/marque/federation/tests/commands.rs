@@ -13,8 +13,8 @@ use marque_testkit::{FixedClock, ScratchBundles, ScratchTrustDomain, TempDir};
 use super::endpoint::{Answer, Endpoint, of};
 use super::{PARTNER, document, document_of, partner, partner_name, server_id};
 use crate::federation::{
-    FederatedBundles, FederationError, Federations, FederationsParts, KeptBundles, NewEndpoint,
-    NewFederation, NewProfile,
+    FederatedBundles, FederationError, Federations, FederationsParts, HandsOn, KeptBundles,
+    NewEndpoint, NewFederation, NewProfile,
 };
 
 const ACTOR: &str = "operator:alice(1000)";
@@ -28,6 +28,14 @@ impl EnvironmentLookup for Known {
     fn environment(&self, trust_domain: &TrustDomain) -> Option<Environment> {
         (trust_domain.as_str() == "prod.example.org").then_some(Environment::Production)
     }
+}
+
+/// Hands nothing on.
+#[derive(Debug)]
+struct Nobody;
+
+impl HandsOn for Nobody {
+    fn hand_on(&self) {}
 }
 
 /// What outlives a run: a folder and a clock.
@@ -58,7 +66,8 @@ impl Scene {
         let kept = KeptBundles::new(self.folder.path().join("kept"));
         let now = self.clock.now();
         let fetched = crate::federation::fetched_by_command(&store, now).await.unwrap();
-        let bundles = crate::federation::open(&document, files, &kept, &fetched, now).unwrap();
+        crate::federation::prune(&document, &kept, &fetched).unwrap();
+        let bundles = crate::federation::open(&document, files, &kept, now);
         let registry = Arc::new(Registry::new(Arc::clone(&document), Vec::new()).unwrap());
         let parts = FederationsParts {
             bundles: Arc::clone(&bundles),
@@ -68,8 +77,12 @@ impl Scene {
             registry,
             environments: Arc::new(Known),
             clock,
+            news: Arc::default(),
+            hands_on: Arc::new(Nobody),
         };
-        let federations = Federations::open(document, self.folder.path(), parts).await.unwrap();
+        let federations = Federations::new(document, self.folder.path(), parts, None).unwrap();
+        federations.reconcile().await.unwrap();
+        let federations = Arc::new(federations);
         Run { federations, bundles, store }
     }
 }

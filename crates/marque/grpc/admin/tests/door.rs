@@ -52,13 +52,13 @@ impl FakeDoor {
         let log = Arc::new(MemoryLog::of("test.example.org"));
         let (document, clock) = (registry.document(), Arc::new(SystemClock));
         let sharing = SharedIdentities::new(
-            Arc::clone(document),
+            Arc::clone(&document),
             Arc::clone(&log) as _,
             Arc::clone(&clock) as _,
         );
         Self {
             sharing: Arc::new(sharing),
-            denials: Arc::new(Denials::new(Arc::clone(document), clock)),
+            denials: Arc::new(Denials::new(document, clock)),
             registry,
             intents: Mutex::default(),
             tokens: Mutex::default(),
@@ -110,12 +110,12 @@ impl FakeDoor {
 }
 
 fn told(intent: Intent) -> Told {
-    Told { intent, owner: None, you: None, held: None }
+    Told { intent, owner: None, you: None, held: None, irrevocable: None }
 }
 
 impl AdminDoor for FakeDoor {
     fn document(&self) -> Arc<TrustDomainDocument> {
-        Arc::clone(self.registry.document())
+        self.registry.document()
     }
 
     fn registry(&self) -> Arc<Snapshot> {
