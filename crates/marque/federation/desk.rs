@@ -12,21 +12,17 @@ use std::time::Duration;
 use jiff::Timestamp;
 use marque_audit::EventKind;
 use marque_exchange::EnvironmentLookup;
-use marque_registry::{BundleEndpointProfile, Federation, Registry, TrustDomainDocument};
+use marque_registry::{Federation, Registry, TrustDomainDocument};
 use marque_spiffe::{Bundle, BundleSource, Clock, TrustDomain};
 use marque_store::{Failure, Kept as Row, Store};
 use tokio::sync::{Mutex, Notify};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::bundles::RefusedBundle;
-use super::change::FederationError;
+use super::change::{FederationError, of_refused};
 use super::destination::Destinations;
-use super::relationship::{
-    Relationship, RelationshipParts, Whither, chain, of_the_folder, vouchers,
-};
-use super::stored::{BUNDLES, NewProfile, RELATIONSHIPS, StoredBundle, StoredFederation};
-use super::view::FederationView;
+use super::relationship::{Relationship, RelationshipParts, Whither, of_the_folder, vouchers};
+use super::stored::{BUNDLES, RELATIONSHIPS, StoredBundle, StoredFederation};
 use super::{FederatedBundles, KeptBundles, end};
 
 /// How often the store is looked at where the log says nothing.
@@ -371,111 +367,11 @@ impl Federations {
         self.folder.iter().find(|one| one.trust_domain() == name).or(by_command)
     }
 
-    /// All relationships, by name.
-    pub(crate) async fn views(&self) -> Vec<FederationView> {
-        let added = self.added.lock().await;
-        let folder = self.document.federation().iter().map(|one| one.trust_domain());
-        let names: BTreeSet<_> = folder.chain(added.relationships.keys()).collect();
-        names.into_iter().filter_map(|name| self.view(&added, name)).collect()
-    }
-
-    /// A relationship as operators see it.
-    pub(super) fn view(&self, added: &Added, name: &TrustDomain) -> Option<FederationView> {
-        let mut view = match (self.in_folder(name), added.relationships.get(name)) {
-            (Some(one), _) => self.of_folder(one),
-            (None, Some(one)) => of_command(&one.stored),
-            (None, None) => return None,
-        };
-        let bundles = &self.shared.bundles;
-        view.bundle = bundles.latest(name).map(|bundle| (&*bundle).into());
-        view.in_use = bundles.bundle(name).is_some();
-        view.used_until = bundles.ends_at(name);
-        if let Some(relationship) = self.relationship_of(added, name) {
-            let attempts = relationship.attempts();
-            view.refreshed_at = attempts.refreshed_at;
-            view.failure = attempts.failure.clone();
-        }
-        let snapshot = self.registry.snapshot();
-        let asks = snapshot.entries().iter().filter(|entry| entry.federates_with().contains(name));
-        view.entries = asks.count();
-        Some(view)
-    }
-
-    fn of_folder(&self, one: &Federation) -> FederationView {
-        let mut view = empty(one.trust_domain());
-        view.environment = self.document.environment().to_string();
-        view.source = format!("trust-domain.toml:{}", one.line());
-        if let Some(endpoint) = one.endpoint() {
-            let (profile, id) = match &endpoint.profile {
-                BundleEndpointProfile::HttpsWeb { .. } => ("https_web", None),
-                BundleEndpointProfile::HttpsSpiffe { endpoint_spiffe_id } => {
-                    ("https_spiffe", Some(endpoint_spiffe_id.to_string()))
-                }
-            };
-            view.url = Some(endpoint.url.to_string());
-            view.profile = Some(profile.to_owned());
-            view.endpoint_spiffe_id = id;
-            view.max_staleness_s = Some(endpoint.max_staleness.as_secs());
-        }
-        view
-    }
-
     /// The bundle that is held of a trust domain, even where it is not used any more; the own one for the own name.
     pub(crate) fn held(&self, name: &TrustDomain) -> Option<Arc<Bundle>> {
         self.shared.bundles.latest(name).or_else(|| {
             let own = name == self.document.name();
             own.then(|| self.shared.vouchers.bundle(name)).flatten()
         })
-    }
-}
-
-fn of_command(stored: &StoredFederation) -> FederationView {
-    let StoredFederation { trust_domain, environment, endpoint, added_by, added_at } = stored;
-    let mut view = empty(trust_domain);
-    view.environment = environment.to_string();
-    view.added_by = Some(added_by.clone());
-    view.added_at = Some(*added_at);
-    if let Some(endpoint) = endpoint {
-        let (profile, id) = match &endpoint.profile {
-            NewProfile::HttpsWeb { .. } => ("https_web", None),
-            NewProfile::HttpsSpiffe { endpoint_spiffe_id } => {
-                ("https_spiffe", Some(endpoint_spiffe_id.to_string()))
-            }
-        };
-        view.url = Some(endpoint.url.clone());
-        view.profile = Some(profile.to_owned());
-        view.endpoint_spiffe_id = id;
-        view.max_staleness_s = endpoint.max_staleness().ok().map(|time| time.as_secs());
-    }
-    view
-}
-
-fn empty(name: &TrustDomain) -> FederationView {
-    FederationView {
-        federates_with: name.to_string(),
-        environment: String::new(),
-        source: "command".to_owned(),
-        added_by: None,
-        added_at: None,
-        url: None,
-        profile: None,
-        endpoint_spiffe_id: None,
-        max_staleness_s: None,
-        bundle: None,
-        in_use: false,
-        used_until: None,
-        refreshed_at: None,
-        failure: None,
-        entries: 0,
-    }
-}
-
-/// Why a bundle that somebody gave does not take the place of the one before.
-pub(super) fn of_refused(refused: RefusedBundle) -> FederationError {
-    match refused {
-        RefusedBundle::Sequence(error) => FederationError::Sequence(error),
-        RefusedBundle::Boundary(message) => FederationError::Boundary(message),
-        RefusedBundle::TooMuch(_) => FederationError::TooLarge(chain(&refused)),
-        RefusedBundle::Ended => FederationError::Changed,
     }
 }

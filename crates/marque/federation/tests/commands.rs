@@ -241,8 +241,9 @@ async fn a_bundle_by_hand_lets_an_endpoint_be_believed_again() {
     let refused = run.federations.refresh(&partner_name()).await.unwrap_err();
     assert_eq!(refused.code(), "bundle_not_fetched");
     scene.clock.advance(Duration::from_secs(1));
-    let set = run.federations.set_bundle(&partner_name(), &document_of(&fresh, 3, 300), ACTOR);
-    assert_eq!(set.await.unwrap().bundle.unwrap().sequence, 3);
+    let given = document_of(&fresh, 3, 300);
+    let set = run.federations.set_bundle(&partner_name(), &given, ACTOR).await;
+    assert_eq!(set.unwrap().bundle.unwrap().sequence, 3);
     let view = run.federations.refresh(&partner_name()).await.unwrap();
     assert_eq!((view.bundle.unwrap().sequence, view.failure), (4, None));
     drop(run);
