@@ -26,6 +26,7 @@ use super::{Issuer, IssuerParts, Lasting, Over, token_config, versions};
 use crate::approvers::{ApprovalDesk, ApprovalDeskParts, Approvers, ApproversParts};
 use crate::authzen::ExternalPoint;
 use crate::change::{self, ChangeControl};
+use crate::discovery;
 use crate::federation::{self, FederatedBundles, Federations, FederationsParts};
 use crate::oidc::OidcKeyRing;
 use crate::post_checks::PostChecks;
@@ -52,7 +53,7 @@ impl Issuer {
         let lasting = Lasting::open(&document, ((entries, templates), contents), parts).await?;
         let by_command = federation::fetched_by_command(&lasting.store, lasting.started_at).await;
         let by_command = by_command.context("read the relationships that were added by command")?;
-        federation::prune(&document, &by_command, &lasting.kept_bundles)?;
+        federation::prune(&document, &lasting.kept_bundles, &by_command)?;
         let issuer = Self::wire(checked, &Arc::new(lasting), None)?;
         let looked = issuer.federations.reconcile().await;
         looked.context("read the relationships that were added by command")?;
@@ -112,7 +113,8 @@ impl Issuer {
             sinks: Arc::new(sinks(&document, &path, lasting)?),
             post_checks: Arc::new(PostChecks::open(&document, &path, &intents.playbooks, kept_by)?),
             signals: Arc::new(signals(&document, &path, lasting, &oidc_keys)?),
-            federations: federations(&document, &path, lasting, federated)?,
+            federations: federations(&document, &path, lasting, (federated, before))?,
+            svid_issuer: discovery::svid_issuer(&document, issuer_url)?,
             foreign: Arc::new(foreign),
             sources,
             intents,
@@ -335,11 +337,12 @@ fn signals(
     Signals::open(document, path, parts)
 }
 
+/// The relationships of the folder, and those by command as the generation before had them.
 fn federations(
     document: &Arc<TrustDomainDocument>,
     path: &Path,
     lasting: &Lasting,
-    bundles: Arc<FederatedBundles>,
+    (bundles, before): (Arc<FederatedBundles>, Option<&Issuer>),
 ) -> anyhow::Result<Arc<Federations>> {
     let parts = FederationsParts {
         bundles,
@@ -348,12 +351,12 @@ fn federations(
         store: Arc::clone(&lasting.store),
         registry: Arc::clone(lasting.registry()),
         environments: Arc::clone(&lasting.environments),
-        changed: Arc::clone(&lasting.federations_changed),
         clock: Arc::clone(&lasting.clock),
+        news: Arc::clone(&lasting.federation_news),
+        hands_on: Arc::clone(&lasting.minting) as _,
     };
-    let federations = Federations::open(Arc::clone(document), path, parts)?;
-    federations.handed_on_by(Arc::clone(&lasting.minting) as _);
-    Ok(federations)
+    let before = before.map(|before| &*before.federations);
+    Ok(Arc::new(Federations::new(Arc::clone(document), path, parts, before)?))
 }
 
 /// The own bundle of the moment.

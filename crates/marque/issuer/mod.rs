@@ -39,7 +39,7 @@ use std::ops::Deref;
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 
-use marque_exchange::{ClientAuthenticator, TokenService};
+use marque_exchange::{ClientAuthenticator, IssuerUrl, TokenService};
 use marque_registry::{Registry, TrustDomainDocument};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
@@ -82,6 +82,8 @@ pub struct Issuer {
     sinks: Arc<Sinks>,
     post_checks: Arc<PostChecks>,
     signals: Arc<Signals>,
+    /// What JWT-SVIDs name as their issuer.
+    svid_issuer: Option<IssuerUrl>,
     /// The folder.
     path: PathBuf,
     /// Says when nobody works by these rules any more.
