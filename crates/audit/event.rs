@@ -148,6 +148,9 @@ pub enum EventKind {
     /// A signing authority was made.
     #[serde(rename = "org.marque.authority.created")]
     AuthorityCreated,
+    /// A key was asked to sign something outside of its ceiling, and did not.
+    #[serde(rename = "org.marque.signing.refused")]
+    SigningRefused,
     /// One identity was asked for by two programs within one window.
     #[serde(rename = "org.marque.identity.shared")]
     IdentityShared,
@@ -158,7 +161,7 @@ pub enum EventKind {
 
 impl EventKind {
     /// Every kind, in the order of declaration.
-    pub const ALL: [Self; 46] = [
+    pub const ALL: [Self; 47] = [
         Self::IntentRequested,
         Self::IntentPending,
         Self::IntentDenied,
@@ -203,6 +206,7 @@ impl EventKind {
         Self::EntryCreated,
         Self::EntryDeleted,
         Self::AuthorityCreated,
+        Self::SigningRefused,
         Self::IdentityShared,
         Self::SsfReceived,
     ];
@@ -255,6 +259,7 @@ impl EventKind {
             Self::EntryCreated => "org.marque.entry.created",
             Self::EntryDeleted => "org.marque.entry.deleted",
             Self::AuthorityCreated => "org.marque.authority.created",
+            Self::SigningRefused => "org.marque.signing.refused",
             Self::IdentityShared => "org.marque.identity.shared",
             Self::SsfReceived => "org.marque.ssf.received",
         }

@@ -11,9 +11,11 @@ use rustls_pki_types::CertificateDer;
 use crate::{
     AuthorityConfig, AuthorityError, AuthorityStore, JwtSvidTemplate, MintedJwtSvid, MintedWitSvid,
     MintedX509Svid, P256PublicKey, PrivateKeyPkcs8, WitSvidTemplate, X509SvidTemplate,
+    ceiling::TokenCeiling,
     certificate::{Validity, plus_seconds, whole_second},
     jwt::JwtAuthority,
     open::{Active, Opening},
+    root::Root,
     signer::{CertificateSigner, TokenSigner},
     wit::WitAuthority,
     x509::{Leaf, X509Authority},
@@ -61,10 +63,10 @@ impl Authority {
         let root = opening.root(&x509.record)?;
         let created = opening.into_created();
         let authority = Self {
-            x509: X509Authority::new(x509.record.slot, root, CertificateSigner(x509.key))?,
+            x509: x509_authority(&config, x509, root)?,
             jwt: jwt_authority(&config, jwt)?,
             wit: wit.map(|wit| wit_authority(&config, wit)).transpose()?,
-            access_token: Arc::new(TokenSigner::new(access_token.key)?),
+            access_token: access_token_signer(&config, access_token.key)?,
             checkpoint: checkpoint.key,
             bundle,
             random,
@@ -225,12 +227,29 @@ impl Authority {
     }
 }
 
+fn x509_authority(
+    config: &AuthorityConfig,
+    Active { record, key }: Active,
+    root: Root,
+) -> Result<X509Authority, AuthorityError> {
+    let signer = CertificateSigner::for_leaves(key, config, root.validity.not_after);
+    X509Authority::new(record.slot, root, signer)
+}
+
+fn access_token_signer(
+    config: &AuthorityConfig,
+    key: SigningKey,
+) -> Result<Arc<TokenSigner>, AuthorityError> {
+    TokenSigner::new(key, TokenCeiling::of_token_service(config)).map(Arc::new)
+}
+
 fn jwt_authority(
     config: &AuthorityConfig,
     Active { record, key }: Active,
 ) -> Result<JwtAuthority, AuthorityError> {
     let ends_at = end_of_token_key(config, record.created_at)?;
-    Ok(JwtAuthority::new(record.slot, Arc::new(TokenSigner::new(key)?), ends_at))
+    let signer = TokenSigner::new(key, TokenCeiling::of_jwt_svids(config, ends_at))?;
+    Ok(JwtAuthority::new(record.slot, Arc::new(signer), ends_at))
 }
 
 fn wit_authority(
@@ -238,7 +257,8 @@ fn wit_authority(
     Active { record, key }: Active,
 ) -> Result<WitAuthority, AuthorityError> {
     let ends_at = end_of_token_key(config, record.created_at)?;
-    Ok(WitAuthority::new(record.slot, Arc::new(TokenSigner::new(key)?), ends_at))
+    let signer = TokenSigner::new(key, TokenCeiling::of_wit_svids(config, ends_at))?;
+    Ok(WitAuthority::new(record.slot, Arc::new(signer), ends_at))
 }
 
 /// A key for tokens has no certificate that says when it ends: it lasts as long as a root made at the same time.

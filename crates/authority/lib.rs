@@ -2,13 +2,15 @@
 //!
 //! An [`Authority`] holds the active key of each purpose: the self-signed root for X.509-SVIDs, and separate keys for
 //! JWT-SVIDs, WIT-SVIDs, access tokens and audit checkpoints. Its records are stored before a key signs anything for anybody.
-//! Whatever it mints is parsed again and verified by its own bundle before it leaves.
+//! Whatever it mints is parsed again and verified by its own bundle before it leaves. Before that, each key looks at the
+//! bytes that it is to sign and signs nothing outside of its ceiling ([`SigningGuard`]).
 //!
 //! Deliberately absent: sockets, the storage engine (see [`AuthorityStore`]), who is entitled to which SVID, caches, and
 //! the change from one slot to the other. A root carries no URI name constraints, because rustls-webpki refuses every
 //! certificate below one that does.
 
 mod authority;
+mod ceiling;
 mod certificate;
 mod config;
 mod error;
@@ -24,6 +26,10 @@ mod wit;
 mod x509;
 
 pub use authority::Authority;
+pub use ceiling::{
+    Breach, CeilingRefusal, RequiredClaim, SigningAlarm, SigningGuard, TokenForm,
+    TokenServiceCeiling,
+};
 pub use config::{AuthorityConfig, ConfigError};
 pub use error::{AuthorityError, RootProblem, SelfCheckError, TemplateError};
 pub use jwt::{JwtSvidTemplate, MintedJwtSvid};

@@ -28,7 +28,7 @@ pub use document::{
     ChatIntegration, ChatPerson, ClientCeiling, DENIAL_CLASSES, DecisionPointRule,
     DecisionSettings, DenialSettings, DuplicateRule, DuplicateRuleError, EngineSettings,
     Federation, GrantKind, GrantSettings, HashReaders, HashReadersError, HostSettings, HumanRole,
-    IdentitySettings, IssuerKeys, KubeletAuth, KubeletEndpoint, KubernetesSettings,
+    IdentitySettings, IssuerKeys, KeySettings, KubeletAuth, KubeletEndpoint, KubernetesSettings,
     LifetimeSettings, LimitSettings, MAX_APPROVER_GROUPS, MAX_AUDIT_SINKS,
     MAX_AUTHORIZATION_SERVERS, MAX_CHAT_IDENTITIES, MAX_CHAT_INTEGRATIONS, MAX_CLIENT_CEILINGS,
     MAX_DECISION_POINTS, MAX_FEDERATIONS, MAX_FOREIGN_CLIENTS, MAX_HUMAN_ROLES, MAX_ISSUER_NAME,
@@ -38,8 +38,8 @@ pub use document::{
     ScriptSettings, SharingRule, SharingRuleError, SinkContent, SinkTarget, SinkTargetError,
     SsfDelivery, SsfEffect, SsfHeard, SsfStream, SsfTold, SsfTransmitter, SyslogTarget,
     SystemdSettings, Tenant, TenantError, TicketAnswer, TicketSystem, TicketUrl, TicketUrlError,
-    TokenBinding, TokenServiceSettings, TrustDomainDocument, UnixSettings, Webhook, WebhookUrl,
-    WebhookUrlError, WorkloadApiSettings, boundary, chain_boundary, shared_approvers,
+    TokenBinding, TokenRule, TokenServiceSettings, TrustDomainDocument, UnixSettings, Webhook,
+    WebhookUrl, WebhookUrlError, WorkloadApiSettings, boundary, chain_boundary, shared_approvers,
 };
 pub use entry::{
     Entry, EntryId, EntryIdError, EntryRole, EntryRoleError, EntrySource, MAX_DNS_NAMES,

@@ -70,6 +70,7 @@ mod sds;
 mod secrets;
 mod sharing;
 mod shutdown;
+mod softhsm;
 mod ssf;
 mod story;
 mod support;

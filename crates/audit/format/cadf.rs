@@ -88,6 +88,7 @@ fn action(kind: EventKind) -> &'static str {
         | EventKind::ApprovalObjected
         | EventKind::ApprovalRefused
         | EventKind::ChangeRefused
+        | EventKind::SigningRefused
         | EventKind::TokenRefused => "deny",
         EventKind::IntentCompleted
         | EventKind::IntentClosedUnreported

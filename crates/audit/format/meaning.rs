@@ -45,6 +45,7 @@ pub(super) fn outcome(event: &Event) -> Outcome {
         | EventKind::ApprovalRefused
         | EventKind::ApproverLoginRefused
         | EventKind::ChangeRefused
+        | EventKind::SigningRefused
         | EventKind::TokenRefused => Outcome::Failure,
         EventKind::IntentRequested
         | EventKind::IntentPending
@@ -139,6 +140,7 @@ pub fn severity(kind: EventKind) -> Severity {
         | EventKind::KillLifted
         | EventKind::SsfReceived
         | EventKind::QuarantineBegan
+        | EventKind::SigningRefused
         | EventKind::BreakGlassRequested
         | EventKind::BreakGlassActivated
         | EventKind::BreakGlassUsed => Severity::High,

@@ -110,6 +110,7 @@ const fn class(kind: EventKind) -> (Class, u32, &'static str) {
         | EventKind::KillLiftAsked
         | EventKind::SsfReceived
         | EventKind::BreakGlassReviewed => (Class::ApiActivity, 3, "Update"),
+        EventKind::SigningRefused => (Class::EntityManagement, 99, "Refuse To Sign"),
         EventKind::TokenUsed => (Class::ApiActivity, 99, "Use"),
         EventKind::PolicyObserved => (Class::ApiActivity, 99, "Observe"),
     }
@@ -324,7 +325,9 @@ fn entity(leaf: &Leaf) -> Value {
         EventKind::EntryCreated | EventKind::EntryDeleted => {
             ("Registration Entry", told(leaf, "entry"))
         }
-        EventKind::AuthorityCreated => ("Signing Authority", told(leaf, "slot")),
+        EventKind::AuthorityCreated | EventKind::SigningRefused => {
+            ("Signing Authority", told(leaf, "slot"))
+        }
         EventKind::PayloadSealed | EventKind::PayloadRead | EventKind::PayloadErased => {
             ("Payload", event.intent.as_deref())
         }

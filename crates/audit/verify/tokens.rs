@@ -81,6 +81,7 @@ impl Tokens {
             | EventKind::EntryCreated
             | EventKind::EntryDeleted
             | EventKind::AuthorityCreated
+            | EventKind::SigningRefused
             | EventKind::IdentityShared
             | EventKind::SsfReceived => {}
         }

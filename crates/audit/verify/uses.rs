@@ -85,6 +85,7 @@ impl Uses {
             | EventKind::EntryCreated
             | EventKind::EntryDeleted
             | EventKind::AuthorityCreated
+            | EventKind::SigningRefused
             | EventKind::IdentityShared
             | EventKind::SsfReceived => {}
         }

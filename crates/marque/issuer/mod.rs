@@ -13,6 +13,7 @@ pub mod folder;
 mod foreign;
 mod growing;
 mod http_door;
+mod key_store;
 mod keys;
 pub mod kill;
 mod minting;
@@ -21,6 +22,7 @@ mod readiness;
 mod registrar;
 pub(crate) mod run;
 pub mod serve;
+mod signing_guard;
 mod store;
 mod token_config;
 mod versions;
@@ -33,7 +35,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use anyhow::Context as _;
 use jiff::Timestamp;
 use marque_audit::{Event, EventKind, LogStore, LogTree, VerifierKey};
-use marque_authority::{Authority, AuthorityConfig};
+use marque_authority::{Authority, AuthorityConfig, SigningGuard};
 use marque_exchange::{
     ClientAuthenticator, EnvironmentLookup, IssuerUrl, NonceSecret, OAuthError, SignedStatusList,
     TokenService, TokenServiceParts,
@@ -101,6 +103,7 @@ pub struct Issuer {
     sharing: Arc<SharedIdentities>,
     denials: Arc<Denials>,
     checkpoint_key: Arc<CheckpointKey>,
+    keys: Arc<dyn KeyManager>,
     log_key: VerifierKey,
     log_tree: Arc<LogTree>,
     clock: Arc<dyn Clock>,
@@ -161,9 +164,10 @@ impl Issuer {
             max_per_hour: asked.max_per_hour,
             max_pending: asked.max_pending,
         });
+        let guard = signing_guard::guard(&document, &issuer_url, Arc::clone(&store) as _, &clock);
+        let config = authority_config(&document, guard);
         let authority =
-            Authority::open(authority_config(&document), keys, &*store, Arc::clone(&random), now)
-                .await;
+            Authority::open(config, Arc::clone(&keys), &*store, Arc::clone(&random), now).await;
         let authority = Arc::new(authority.context("open the signing authorities")?);
         record_new_authorities(&store, &authority, now).await?;
         let registrar = Registrar::open(
@@ -315,6 +319,7 @@ impl Issuer {
             log_key,
             log_tree: Arc::new(log_tree),
             checkpoint_key,
+            keys,
             minting: Arc::new(minting),
             workload: OnceLock::new(),
             profiles: profiles(&document),
@@ -485,7 +490,7 @@ async fn record_new_authorities(
     Ok(())
 }
 
-fn authority_config(document: &TrustDomainDocument) -> AuthorityConfig {
+fn authority_config(document: &TrustDomainDocument, guard: SigningGuard) -> AuthorityConfig {
     AuthorityConfig {
         trust_domain: document.name().clone(),
         environment: document.environment(),
@@ -495,6 +500,7 @@ fn authority_config(document: &TrustDomainDocument) -> AuthorityConfig {
         max_wit_svid_lifetime: document.wit_svid_lifetime(),
         wit_svids: document.workload_api().wit_svid,
         refresh_hint: document.refresh_hint(),
+        guard,
     }
 }
 

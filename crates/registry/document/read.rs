@@ -10,7 +10,7 @@ use super::federation::federations;
 use super::{
     HostSettings, LifetimeSettings, OperatorPrincipal, OperatorRule, TrustDomainDocument,
     approvals, approver_login, attestation, audit, authorization_servers, chat, clients, decisions,
-    denials, identities, oidc_issuers, playbooks, post_checks, resource_servers, ssf,
+    denials, identities, keys, oidc_issuers, playbooks, post_checks, resource_servers, ssf,
     ticket_systems, token_service, webhooks, workload_api,
 };
 use crate::fields::{Fields, Lined, Log, parse};
@@ -58,6 +58,7 @@ fn document(mut top: Fields<'_, '_>, log: &mut Log<'_>) -> Option<TrustDomainDoc
     let limits = top.optional_table("limits", log).map(|table| super::limits::read(table, log));
     let grants = top.optional_table("grants", log).map(|table| super::grants::read(table, log));
     let identities = identities::read(&mut top, log);
+    let keys = keys::read(&mut top, environment, log);
     let denials = denials::read(&mut top, log);
     let attestation = attestation::read(&mut top, log);
     let playbooks = playbooks::read(&mut top, log);
@@ -108,6 +109,7 @@ fn document(mut top: Fields<'_, '_>, log: &mut Log<'_>) -> Option<TrustDomainDoc
         limits: limits.unwrap_or_default(),
         grants: grants.unwrap_or_default(),
         identities,
+        keys,
         denials,
         attestation: attestation?,
         oidc_issuers,

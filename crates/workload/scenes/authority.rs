@@ -8,7 +8,8 @@ use futures::future::{BoxFuture, ready};
 use jiff::Timestamp;
 use marque_authority::{
     Authority, AuthorityConfig, AuthorityRecord, AuthorityStore, AuthorityStoreError,
-    JwtSvidTemplate, WitSvidTemplate, X509SvidTemplate,
+    CeilingRefusal, JwtSvidTemplate, SigningAlarm, SigningGuard, TokenServiceCeiling,
+    WitSvidTemplate, X509SvidTemplate,
 };
 use marque_keys::MemoryKeys;
 use marque_registry::{EntryId, Registry, TrustDomainDocument};
@@ -118,8 +119,23 @@ impl Issuer for Minting {
     }
 }
 
+/// Keys that sign SVIDs alone, by this clock, and tell nobody what they refuse.
+fn guard(clock: &FixedClock) -> SigningGuard {
+    #[derive(Debug)]
+    struct Nobody;
+
+    impl SigningAlarm for Nobody {
+        fn refused(&self, _refusal: &CeilingRefusal) {}
+    }
+
+    let tokens =
+        TokenServiceCeiling { issuer: "https://issuer.example.org".to_owned(), forms: Vec::new() };
+    SigningGuard::new(Arc::new(clock.clone()), Arc::new(Nobody), tokens)
+}
+
 /// Authorities that end in so long, and what is served of them.
 fn with_an_authority_that_ends_in(left: Duration) -> (FixedClock, Timestamp, Workload) {
+    let clock = FixedClock::new(START);
     let config = AuthorityConfig {
         trust_domain: "example.org".parse().unwrap(),
         environment: Environment::NonProduction,
@@ -129,6 +145,7 @@ fn with_an_authority_that_ends_in(left: Duration) -> (FixedClock, Timestamp, Wor
         max_wit_svid_lifetime: HOUR,
         wit_svids: true,
         refresh_hint: HOUR,
+        guard: guard(&clock),
     };
     let keys = Arc::new(MemoryKeys::default());
     let random = Arc::new(SeededRandom::new(1));
@@ -144,7 +161,7 @@ fn with_an_authority_that_ends_in(left: Duration) -> (FixedClock, Timestamp, Wor
         stops: Stops::default(),
         epoch: 0,
     };
-    let clock = FixedClock::new(ends_at - left);
+    clock.set(ends_at - left);
     let state = watch::Sender::new(Arc::new(state));
     let issuer = Arc::new(Minting { authority, clock: clock.clone(), state });
     let workload = Workload::new(issuer, Arc::new(clock.clone()));
