@@ -53,7 +53,8 @@ fn guard() -> SigningGuard {
             RequiredClaim::Intent,
         ],
     };
-    let tokens = TokenServiceCeiling { issuer: ISSUER.to_owned(), forms: vec![form] };
+    let tokens =
+        TokenServiceCeiling { issuer: ISSUER.to_owned(), svid_issuer: None, forms: vec![form] };
     SigningGuard::new(Arc::new(FixedClock::new(START)), Arc::new(Nobody), tokens)
 }
 

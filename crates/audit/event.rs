@@ -145,6 +145,15 @@ pub enum EventKind {
     /// A registration entry was removed.
     #[serde(rename = "org.marque.entry.deleted")]
     EntryDeleted,
+    /// Somebody added a relationship with another trust domain.
+    #[serde(rename = "org.marque.federation.added")]
+    FederationAdded,
+    /// Somebody ended a relationship with another trust domain.
+    #[serde(rename = "org.marque.federation.removed")]
+    FederationRemoved,
+    /// Somebody set the bundle of another trust domain by hand.
+    #[serde(rename = "org.marque.bundle.set")]
+    BundleSet,
     /// A signing authority was made.
     #[serde(rename = "org.marque.authority.created")]
     AuthorityCreated,
@@ -161,7 +170,7 @@ pub enum EventKind {
 
 impl EventKind {
     /// Every kind, in the order of declaration.
-    pub const ALL: [Self; 47] = [
+    pub const ALL: [Self; 50] = [
         Self::IntentRequested,
         Self::IntentPending,
         Self::IntentDenied,
@@ -205,6 +214,9 @@ impl EventKind {
         Self::SvidBrokered,
         Self::EntryCreated,
         Self::EntryDeleted,
+        Self::FederationAdded,
+        Self::FederationRemoved,
+        Self::BundleSet,
         Self::AuthorityCreated,
         Self::SigningRefused,
         Self::IdentityShared,
@@ -258,6 +270,9 @@ impl EventKind {
             Self::SvidBrokered => "org.marque.svid.brokered",
             Self::EntryCreated => "org.marque.entry.created",
             Self::EntryDeleted => "org.marque.entry.deleted",
+            Self::FederationAdded => "org.marque.federation.added",
+            Self::FederationRemoved => "org.marque.federation.removed",
+            Self::BundleSet => "org.marque.bundle.set",
             Self::AuthorityCreated => "org.marque.authority.created",
             Self::SigningRefused => "org.marque.signing.refused",
             Self::IdentityShared => "org.marque.identity.shared",

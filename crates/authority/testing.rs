@@ -45,8 +45,11 @@ pub(crate) fn guard(clock: Arc<dyn Clock>, alarm: Arc<dyn SigningAlarm>) -> Sign
         form("statuslist+jwt", minutes, &[Subject, StatusList]),
         form("secevent+jwt", None, &[Issuer, Audience, Events]),
     ];
-    let token_service =
-        TokenServiceCeiling { issuer: "https://issuer.example.org".to_owned(), forms };
+    let token_service = TokenServiceCeiling {
+        issuer: "https://issuer.example.org".to_owned(),
+        svid_issuer: Some("https://oidc.example.org".to_owned()),
+        forms,
+    };
     SigningGuard::new(clock, alarm, token_service)
 }
 

@@ -1,6 +1,6 @@
 //! What both engines' writers share: one attempt for a whole batch, and one for each transaction when that fails.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, RwLock};
 
 use marque_exchange::StatusKey;
 use marque_intent::KillState;
@@ -26,7 +26,7 @@ pub(crate) struct Shared {
     pub(crate) intents: Arc<KnownIntents>,
     pub(crate) size: watch::Sender<u64>,
     /// The numbers by which requests and refusals are counted; nothing is where there are none.
-    pub(crate) pace: OnceLock<PaceSettings>,
+    pub(crate) pace: RwLock<Option<PaceSettings>>,
 }
 
 impl Shared {

@@ -81,12 +81,13 @@ const fn class(kind: EventKind) -> (Class, u32, &'static str) {
         | EventKind::IntentRevoked
         | EventKind::BreakGlassEnded
         | EventKind::TokenRevoked => (Class::UserAccess, 2, "Revoke Privileges"),
-        EventKind::EntryCreated | EventKind::AuthorityCreated | EventKind::PayloadSealed => {
-            (Class::EntityManagement, 1, "Create")
-        }
+        EventKind::EntryCreated
+        | EventKind::FederationAdded
+        | EventKind::AuthorityCreated
+        | EventKind::PayloadSealed => (Class::EntityManagement, 1, "Create"),
         EventKind::PayloadRead => (Class::EntityManagement, 2, "Read"),
-        EventKind::PostureSet => (Class::EntityManagement, 3, "Update"),
-        EventKind::EntryDeleted | EventKind::PayloadErased => {
+        EventKind::PostureSet | EventKind::BundleSet => (Class::EntityManagement, 3, "Update"),
+        EventKind::EntryDeleted | EventKind::FederationRemoved | EventKind::PayloadErased => {
             (Class::EntityManagement, 4, "Delete")
         }
         EventKind::Kill => (Class::EntityManagement, 9, "Disable"),
@@ -327,6 +328,9 @@ fn entity(leaf: &Leaf) -> Value {
         }
         EventKind::AuthorityCreated | EventKind::SigningRefused => {
             ("Signing Authority", told(leaf, "slot"))
+        }
+        EventKind::FederationAdded | EventKind::FederationRemoved | EventKind::BundleSet => {
+            ("Federation Relationship", told(leaf, "trust_domain"))
         }
         EventKind::PayloadSealed | EventKind::PayloadRead | EventKind::PayloadErased => {
             ("Payload", event.intent.as_deref())

@@ -15,6 +15,8 @@ use crate::AuthorityConfig;
 pub struct TokenServiceCeiling {
     /// The issuer identifier. It is `iss`, or, where a kind has no `iss`, what `sub` is below.
     pub issuer: String,
+    /// What JWT-SVIDs name as their issuer, where they name any.
+    pub svid_issuer: Option<String>,
     /// The kinds, each of its own `typ`.
     pub forms: Vec<TokenForm>,
 }
@@ -175,7 +177,7 @@ impl TokenCeiling {
         }
     }
 
-    /// `iss` stands in a JWT-SVID only where clouds are to read it, and then as the issuer's own.
+    /// `iss` stands in a JWT-SVID only where clouds are to read it, and then as the one that they know.
     fn check_jwt_svid(
         &self,
         bounds: &SvidBounds,
@@ -185,7 +187,7 @@ impl TokenCeiling {
         if typ != "JWT" {
             return Err(Breach::Header);
         }
-        if claims.iss.as_ref().is_some_and(|iss| *iss != self.guard.token_service.load().issuer) {
+        if claims.iss.is_some() && claims.iss != self.guard.token_service.load().svid_issuer {
             return Err(Breach::Issuer);
         }
         if claims.aud.is_none() || claims.intent.is_some() {

@@ -16,29 +16,38 @@ use marque_ssf::SET_TYPE;
 use marque_status_list::{KILL_STATE_TYPE, STATUS_LIST_TOKEN_TYPE};
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 
-use crate::telemetry::described as names;
+use crate::telemetry::described::SIGNING_REFUSED;
 
 /// How many refusals may wait to be put on record. What comes on top is in the metric and in the daemon's own log: whoever
 /// makes a key refuse without end must not fill the audit log.
 const WAITING: usize = 16;
 
+/// In whose names a trust domain issues.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Names<'a> {
+    /// The issuer of tokens.
+    pub(super) issuer: &'a IssuerUrl,
+    /// What JWT-SVIDs name as theirs, where they name any.
+    pub(super) svids: Option<&'a IssuerUrl>,
+}
+
 /// The guard of a trust domain's keys. Refusals are recorded for as long as the guard is in use.
 pub(super) fn guard(
     document: &TrustDomainDocument,
-    issuer: &IssuerUrl,
+    names: Names<'_>,
     log: Arc<dyn LogStore>,
     clock: &Arc<dyn Clock>,
 ) -> SigningGuard {
     let (told, refusals) = channel(WAITING);
     tokio::spawn(record(log, Arc::clone(clock), refusals));
     let alarm = Alarm { trust_domain: document.name().clone(), told };
-    SigningGuard::new(Arc::clone(clock), Arc::new(alarm), token_service(document, issuer))
+    SigningGuard::new(Arc::clone(clock), Arc::new(alarm), token_service(document, names))
 }
 
 /// The kinds of token that the token service signs, each with what bounds it.
 pub(super) fn token_service(
     document: &TrustDomainDocument,
-    issuer: &IssuerUrl,
+    names: Names<'_>,
 ) -> TokenServiceCeiling {
     use RequiredClaim::{
         Audience, Client, Events, Intent, Introspection, Issuer, KillEpoch, StatusList, Subject,
@@ -47,7 +56,8 @@ pub(super) fn token_service(
     let transaction = longest.min(MAX_TRANSACTION_LIFETIME);
     let form = |typ, max_lifetime, required| TokenForm { typ, max_lifetime, required };
     TokenServiceCeiling {
-        issuer: issuer.as_str().to_owned(),
+        issuer: names.issuer.as_str().to_owned(),
+        svid_issuer: names.svids.map(|issuer| issuer.as_str().to_owned()),
         forms: vec![
             form(ACCESS_TOKEN_TYPE, Some(longest), &[Issuer, Subject, Audience, Client, Intent]),
             form(TRANSACTION_TOKEN_TYPE, Some(transaction), &[Issuer, Subject, Audience, Intent]),
@@ -75,7 +85,7 @@ impl SigningAlarm for Alarm {
             ("purpose", refusal.slot.purpose().to_string()),
             ("breach", refusal.breach.as_str().to_owned()),
         ];
-        metrics::counter!(names::SIGNING_REFUSED, &labels).increment(1);
+        metrics::counter!(SIGNING_REFUSED, &labels).increment(1);
         tracing::error!(
             code = CeilingRefusal::CODE,
             trust_domain = %self.trust_domain,

@@ -128,8 +128,11 @@ fn guard(clock: &FixedClock) -> SigningGuard {
         fn refused(&self, _refusal: &CeilingRefusal) {}
     }
 
-    let tokens =
-        TokenServiceCeiling { issuer: "https://issuer.example.org".to_owned(), forms: Vec::new() };
+    let tokens = TokenServiceCeiling {
+        issuer: "https://issuer.example.org".to_owned(),
+        svid_issuer: None,
+        forms: Vec::new(),
+    };
     SigningGuard::new(Arc::new(clock.clone()), Arc::new(Nobody), tokens)
 }
 

@@ -88,9 +88,11 @@ fn a_key_for_jwt_svids_signs_nothing_but_jwt_svids_of_its_trust_domain() {
         // A life is not stretched by the lie that it begins later.
         (Breach::Lifetime, json!({ "iat": second(1000), "exp": second(1300) })),
         (Breach::Issuer, json!({ "iss": "https://evil.example" })),
+        (Breach::Issuer, json!({ "iss": ISSUER })),
     ];
     assert_refused(&signer, &alarm, ("JWT", &jwt_svid()), &cases);
-    sign_compact(Some("JWT"), &with(jwt_svid(), &json!({ "iss": ISSUER })), &signer).unwrap();
+    let cloud = json!({ "iss": "https://oidc.example.org" });
+    sign_compact(Some("JWT"), &with(jwt_svid(), &cloud), &signer).unwrap();
     for typ in ["at+jwt", "wit+jwt", "secevent+jwt"] {
         let error = sign_compact(Some(typ), &jwt_svid(), &signer).unwrap_err();
         assert_eq!(refusal(&error), Breach::Header, "{typ}");
@@ -197,7 +199,11 @@ fn a_ceiling_that_changes_holds_the_next_token() {
         max_lifetime: Some(Duration::from_secs(299)),
         required: &[],
     }];
-    config.guard.hold_tokens_to(TokenServiceCeiling { issuer: ISSUER.to_owned(), forms });
+    config.guard.hold_tokens_to(TokenServiceCeiling {
+        issuer: ISSUER.to_owned(),
+        svid_issuer: None,
+        forms,
+    });
     let error = sign_compact(Some("at+jwt"), &access_token(), &signer).unwrap_err();
     assert_eq!(refusal(&error), Breach::Lifetime);
 }

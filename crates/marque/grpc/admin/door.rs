@@ -20,6 +20,8 @@ use marque_registry::{Entry, EntryId, NewEntry, RegistryError, Snapshot, TrustDo
 use marque_spiffe::{SelectorSet, SpiffeId};
 
 use crate::approvers::{DecisionError, Told, Word};
+use crate::discovery::Published;
+use crate::federation::{FederationError, Federations};
 use crate::identities::{Denials, SharedIdentities};
 use crate::issuer::kill::{DrillReport, Impact, KillError, LiftAsk};
 use crate::sinks::SinkView;
@@ -252,6 +254,12 @@ pub trait AdminDoor: Debug + Send + Sync {
     /// Who is told what happens, and how far each has come.
     fn webhooks(&self) -> BoxFuture<'_, Result<Vec<WebhookView>, AdminError>>;
 
+    /// What clouds fetch to verify tokens, by issuer.
+    fn published(&self) -> Vec<Published>;
+
+    /// The relationships with other trust domains.
+    fn federations(&self) -> Arc<Federations>;
+
     /// Where the log is pushed, and how far each has come.
     fn audit_sinks(&self) -> BoxFuture<'_, Result<Vec<SinkView>, AdminError>>;
 
@@ -388,6 +396,9 @@ pub enum AdminError {
     /// The registration's rules refuse it.
     #[error("the entry is refused")]
     Entry(#[source] RegistryError),
+    /// The rules of federation refuse it.
+    #[error(transparent)]
+    Federation(#[from] FederationError),
     /// The receiver of a stream did not take an event.
     #[error("{0}")]
     EventNotTaken(String),

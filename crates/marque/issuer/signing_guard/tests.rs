@@ -24,8 +24,9 @@ async fn opened(folder: &TempDir) -> (Authority, Arc<marque_store::Store>, Trust
         Arc::clone(&clock),
     );
     let store = Arc::new(store.await.unwrap());
-    let guard = guard(&document, &issuer(), Arc::clone(&store) as _, &clock);
-    let config = crate::issuer::authority_config(&document, guard);
+    let guard =
+        guard(&document, Names { issuer: &issuer(), svids: None }, Arc::clone(&store) as _, &clock);
+    let config = crate::issuer::lasting::authority_config(&document, guard);
     let (keys, random) = (Arc::new(MemoryKeys::new()), Arc::new(SeededRandom::new(1)));
     let authority = Authority::open(config, keys, &*store, random, clock.now()).await.unwrap();
     (authority, store, document)
