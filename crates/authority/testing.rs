@@ -47,7 +47,7 @@ pub(crate) fn guard(clock: Arc<dyn Clock>, alarm: Arc<dyn SigningAlarm>) -> Sign
     ];
     let token_service = TokenServiceCeiling {
         issuer: "https://issuer.example.org".to_owned(),
-        svid_issuer: Some("https://oidc.example.org".to_owned()),
+        svid_issuer: Some("https://issuer.example.org/svid".to_owned()),
         forms,
     };
     SigningGuard::new(clock, alarm, token_service)

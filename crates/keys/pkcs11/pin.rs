@@ -57,3 +57,44 @@ fn read_private(path: &Path) -> Result<Zeroizing<Vec<u8>>, crate::FileError> {
     let (folder, name) = split(path)?;
     Folder::open(folder, FolderRule::NotWritableByOthers)?.read_through_links(name, MAX_PIN + 1)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{cell::Cell, fs, os::unix::fs::PermissionsExt as _};
+
+    use super::*;
+
+    #[test]
+    fn a_pin_that_was_refused_is_not_tried_again_before_the_file_holds_another() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("pin");
+        let write = |pin: &str| {
+            fs::write(&path, pin).unwrap();
+            fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+        };
+        let (file, tries) = (PinFile::new(path.clone()), Cell::new(0));
+        let log_in = |is_right: bool| {
+            let outcome = file.log_in(
+                |_pin| {
+                    tries.set(tries.get() + 1);
+                    if is_right { Ok(()) } else { Err("refused") }
+                },
+                |error| *error == "refused",
+            );
+            matches!(outcome, Ok(Ok(())))
+        };
+        write("1111\n");
+        assert!(!log_in(false) && tries.get() == 1);
+        for _again in 0..3 {
+            assert!(!log_in(false) && tries.get() == 1, "the token was asked again");
+        }
+        write("2222\n");
+        assert!(log_in(true) && log_in(true) && tries.get() == 3);
+        assert!(!format!("{file:?}").contains("2222"));
+        // What failed for another reason is tried again.
+        let lost = |_pin: &AuthPin| Err("lost");
+        let outcome = file.log_in(lost, |error: &&str| *error == "refused");
+        assert!(matches!(outcome, Ok(Err("lost"))));
+        assert!(log_in(true) && tries.get() == 4);
+    }
+}

@@ -109,7 +109,7 @@ pub(super) fn read(
 
 fn token(table: &mut Fields<'_, '_>, log: &mut Log<'_>) -> Option<TokenRule> {
     let line = table.line();
-    let mut absolute = |table: &mut Fields<'_, '_>, key: &'static str, log: &mut Log<'_>| {
+    let absolute = |table: &mut Fields<'_, '_>, key: &'static str, log: &mut Log<'_>| {
         let path: PathBuf = table.text(key, log)?;
         if !path.is_absolute() {
             log.at(line, format!("`{key}` in [keys] must be an absolute path"));

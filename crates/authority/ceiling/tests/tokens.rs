@@ -91,7 +91,7 @@ fn a_key_for_jwt_svids_signs_nothing_but_jwt_svids_of_its_trust_domain() {
         (Breach::Issuer, json!({ "iss": ISSUER })),
     ];
     assert_refused(&signer, &alarm, ("JWT", &jwt_svid()), &cases);
-    let cloud = json!({ "iss": "https://oidc.example.org" });
+    let cloud = json!({ "iss": "https://issuer.example.org/svid" });
     sign_compact(Some("JWT"), &with(jwt_svid(), &cloud), &signer).unwrap();
     for typ in ["at+jwt", "wit+jwt", "secevent+jwt"] {
         let error = sign_compact(Some(typ), &jwt_svid(), &signer).unwrap_err();
