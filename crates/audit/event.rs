@@ -154,6 +154,12 @@ pub enum EventKind {
     /// Somebody set the bundle of another trust domain by hand.
     #[serde(rename = "org.marque.bundle.set")]
     BundleSet,
+    /// An identity was not given, because its template has given as many as it may.
+    #[serde(rename = "org.marque.entry.refused")]
+    EntryRefused,
+    /// The trust domain was restored from a backup.
+    #[serde(rename = "org.marque.restored")]
+    Restored,
     /// A signing authority was made.
     #[serde(rename = "org.marque.authority.created")]
     AuthorityCreated,
@@ -170,7 +176,7 @@ pub enum EventKind {
 
 impl EventKind {
     /// Every kind, in the order of declaration.
-    pub const ALL: [Self; 50] = [
+    pub const ALL: [Self; 52] = [
         Self::IntentRequested,
         Self::IntentPending,
         Self::IntentDenied,
@@ -217,6 +223,8 @@ impl EventKind {
         Self::FederationAdded,
         Self::FederationRemoved,
         Self::BundleSet,
+        Self::EntryRefused,
+        Self::Restored,
         Self::AuthorityCreated,
         Self::SigningRefused,
         Self::IdentityShared,
@@ -273,6 +281,8 @@ impl EventKind {
             Self::FederationAdded => "org.marque.federation.added",
             Self::FederationRemoved => "org.marque.federation.removed",
             Self::BundleSet => "org.marque.bundle.set",
+            Self::EntryRefused => "org.marque.entry.refused",
+            Self::Restored => "org.marque.restored",
             Self::AuthorityCreated => "org.marque.authority.created",
             Self::SigningRefused => "org.marque.signing.refused",
             Self::IdentityShared => "org.marque.identity.shared",

@@ -14,6 +14,12 @@ use crate::document::MAX_FEDERATIONS;
 use crate::error::RegistryError;
 use crate::lifetime::Lifetime;
 
+mod policy;
+mod sharing;
+
+pub use policy::{AllowedAudience, AllowedAudienceError, DelegateRights, MAX_AUDIENCES};
+pub use sharing::{SharingReason, SharingReasonError};
+
 /// How many selectors an entry may have.
 pub const MAX_SELECTORS: usize = 64;
 
@@ -72,6 +78,11 @@ pub enum EntrySource {
     },
     /// Over the admin API; kept in the store.
     Admin,
+    /// By a template of the folder, for a caller that was seen; kept in the store until its end.
+    Template {
+        /// The template.
+        template: EntryId,
+    },
 }
 
 /// An entry as somebody asks for it, before it has an id.
@@ -104,6 +115,12 @@ pub struct NewEntry {
     /// Where the code of its holder was built from, by the word of whoever registers it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub repository: Option<Repository>,
+    /// The only audiences of its JWT-SVIDs; any where there is none.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub audiences: BTreeSet<AllowedAudience>,
+    /// Whether its holder takes part in delegation.
+    #[serde(default, skip_serializing_if = "DelegateRights::are_full")]
+    pub delegation: DelegateRights,
     /// When the entry ends by itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires_at: Option<Timestamp>,
@@ -116,6 +133,7 @@ pub struct Entry {
     id: EntryId,
     source: EntrySource,
     content: NewEntry,
+    shared: Option<SharingReason>,
 }
 
 /// The form in storage; reading it back checks it again.
@@ -125,6 +143,8 @@ struct StoredEntry {
     id: EntryId,
     source: EntrySource,
     entry: NewEntry,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    shared: Option<SharingReason>,
 }
 
 impl NewEntry {
@@ -155,7 +175,11 @@ impl NewEntry {
             let (found, limit) = (self.federates_with.len(), MAX_FEDERATIONS);
             return Err(RegistryError::TooManyFederations { found, limit });
         }
-        Ok(Entry { id, source, content: self })
+        if self.audiences.len() > MAX_AUDIENCES {
+            let (found, limit) = (self.audiences.len(), MAX_AUDIENCES);
+            return Err(RegistryError::TooManyAudiences { found, limit });
+        }
+        Ok(Entry { id, source, content: self, shared: None })
     }
 }
 
@@ -220,6 +244,18 @@ impl Entry {
         self.content.repository.as_ref()
     }
 
+    /// Whether its JWT-SVIDs may be for all of these audiences.
+    pub fn allows_audiences<S: AsRef<str>>(&self, audiences: &[S]) -> bool {
+        let allowed = &self.content.audiences;
+        let named = |audience: &S| allowed.iter().any(|one| one.as_str() == audience.as_ref());
+        allowed.is_empty() || audiences.iter().all(named)
+    }
+
+    /// Whether its holder takes part in delegation.
+    pub fn delegation(&self) -> DelegateRights {
+        self.content.delegation
+    }
+
     /// When the entry ends by itself.
     pub fn expires_at(&self) -> Option<Timestamp> {
         self.content.expires_at
@@ -246,15 +282,15 @@ impl TryFrom<StoredEntry> for Entry {
     type Error = RegistryError;
 
     fn try_from(stored: StoredEntry) -> Result<Self, RegistryError> {
-        let StoredEntry { id, source, entry } = stored;
-        entry.into_entry(id, source)
+        let StoredEntry { id, source, entry, shared } = stored;
+        entry.into_entry(id, source).map(|entry| Self { shared, ..entry })
     }
 }
 
 impl From<Entry> for StoredEntry {
     fn from(entry: Entry) -> Self {
-        let Entry { id, source, content } = entry;
-        Self { id, source, entry: content }
+        let Entry { id, source, content, shared } = entry;
+        Self { id, source, entry: content, shared }
     }
 }
 
@@ -266,10 +302,29 @@ impl EntryId {
         Self(Uuid::to_string(&id))
     }
 
+    /// The id of what a template makes of this SPIFFE ID: the same on every replica.
+    pub(crate) fn of_instance(template: &Self, spiffe_id: &SpiffeId) -> Self {
+        let digest = marque_jose::sha256(spiffe_id.as_str().as_bytes());
+        let short = digest.first_chunk::<16>().map(hex::encode).unwrap_or_default();
+        Self(format!("{}{short}", instance_prefix(template)))
+    }
+
+    /// Whether this is the id of something that `template` made.
+    pub fn is_of_template(&self, template: &Self) -> bool {
+        let digest = self.0.strip_prefix(&instance_prefix(template));
+        digest.is_some_and(|digest| {
+            digest.len() == 32 && digest.bytes().all(|byte| byte.is_ascii_hexdigit())
+        })
+    }
+
     /// The id as text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
+}
+
+fn instance_prefix(template: &EntryId) -> String {
+    format!("t.{template}.")
 }
 
 impl FromStr for EntryId {

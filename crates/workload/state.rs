@@ -18,6 +18,17 @@ pub trait Issuer: fmt::Debug + Send + Sync {
     /// The issuer's state: always the newest, none in between is promised.
     fn state(&self) -> watch::Receiver<Arc<IssuerState>>;
 
+    /// Makes the entries that templates give to a caller with these selectors, so that they are in the state from here
+    /// on; those that it has it keeps. Where there are no templates there is nothing to do.
+    ///
+    /// [`WorkloadError::TemplateFull`] when the caller has no other entry than one that is one too many.
+    fn settle<'a>(
+        &'a self,
+        _selectors: &'a SelectorSet,
+    ) -> BoxFuture<'a, Result<(), WorkloadError>> {
+        Box::pin(std::future::ready(Ok(())))
+    }
+
     /// Mints an X.509-SVID with a fresh key for an entry.
     ///
     /// [`WorkloadError::NotEntitled`] means that the entry may not be served any more; then

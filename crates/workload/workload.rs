@@ -180,7 +180,8 @@ impl Workload {
     /// default first and each hint once.
     ///
     /// # Errors
-    /// [`WorkloadError::NotEntitled`] when the caller has no identity or not the one named.
+    /// [`WorkloadError::NotEntitled`] when the caller has no identity or not the one named;
+    /// [`WorkloadError::AudienceNotAllowed`] when none of those may have one for these audiences.
     pub async fn jwt_svids(
         &self,
         selectors: &SelectorSet,
@@ -188,13 +189,14 @@ impl Workload {
         spiffe_id: Option<&SpiffeId>,
     ) -> Result<Vec<(Arc<JwtSvidMaterial>, Option<Hint>)>, WorkloadError> {
         check_audience(audience)?;
+        self.settle(selectors).await?;
         let shared = &self.shared;
         let state = shared.state();
-        let entries = self.named(&state, selectors, spiffe_id)?;
+        let entries = self.named_for(&state, selectors, audience, spiffe_id)?;
         let minted = entries.iter().map(|entry| shared.jwt_svid(&state, entry, audience));
         let minted = try_join_all(minted).await?;
         // Minting takes time: who was stopped meanwhile gets nothing.
-        let still = self.named(&shared.state(), selectors, spiffe_id)?;
+        let still = self.named_for(&shared.state(), selectors, audience, spiffe_id)?;
         let mut hints = Hints::default();
         let svids: Vec<_> = entries
             .iter()
@@ -227,6 +229,29 @@ impl Workload {
         svid.verify(bundle, audience, now).map_err(WorkloadError::InvalidToken)
     }
 
+    /// Has the issuer make what templates give to a caller with these selectors. Streams and JWT-SVIDs do so by themselves.
+    ///
+    /// # Errors
+    /// As [`Issuer::settle`].
+    pub async fn settle(&self, selectors: &SelectorSet) -> Result<(), WorkloadError> {
+        self.shared.settle(selectors, &self.scope).await
+    }
+
+    /// Has the issuer keep what templates gave to callers whose streams are open.
+    ///
+    /// # Errors
+    /// As [`Issuer::settle`], of the first for whom it could not be done.
+    pub async fn keep_alive(&self) -> Result<(), WorkloadError> {
+        for (who, _) in self.shared.groups.members() {
+            match self.shared.settle(&who.selectors, &who.scope).await {
+                // Who has no place is told at its own call.
+                Ok(()) | Err(WorkloadError::TemplateFull) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
     /// The entries that the caller is entitled to right now, the default first.
     pub fn identities(&self, selectors: &SelectorSet) -> Vec<Arc<Entry>> {
         entitled(&self.shared.state(), selectors, &self.scope, self.shared.clock.now())
@@ -235,6 +260,19 @@ impl Workload {
     fn follow<U: Update>(&self, selectors: SelectorSet, wanted: Option<SpiffeId>) -> Following<U> {
         let who = Who { selectors, scope: self.scope.clone(), wanted };
         Following::new(Arc::clone(&self.shared), self.shared.join(who))
+    }
+
+    /// As [`Self::named`], those that may have a JWT-SVID for these audiences.
+    fn named_for(
+        &self,
+        state: &IssuerState,
+        selectors: &SelectorSet,
+        audience: &[String],
+        spiffe_id: Option<&SpiffeId>,
+    ) -> Result<Vec<Arc<Entry>>, WorkloadError> {
+        let mut entries = self.named(state, selectors, spiffe_id)?;
+        entries.retain(|entry| entry.allows_audiences(audience));
+        if entries.is_empty() { Err(WorkloadError::AudienceNotAllowed) } else { Ok(entries) }
     }
 
     /// The caller's entries, or the one with this SPIFFE ID among them.
@@ -258,6 +296,20 @@ impl Shared {
     fn join(&self, who: Who) -> Arc<Group> {
         self.driver.get_or_init(|| Driver::start(&self.groups, &self.clock, &self.state));
         self.groups.join(who)
+    }
+
+    /// Has the issuer make what templates give to a caller, where something of it is in scope.
+    pub(crate) async fn settle(
+        &self,
+        selectors: &SelectorSet,
+        scope: &Scope,
+    ) -> Result<(), WorkloadError> {
+        let given = self.state().registry.derive(selectors);
+        let in_scope = given.iter().filter_map(|one| one.outcome.as_ref().ok());
+        if in_scope.into_iter().any(|made| scope.admits(made.spiffe_id())) {
+            self.issuer.settle(selectors).await?;
+        }
+        Ok(())
     }
 
     /// What a group is entitled to by the newest state.

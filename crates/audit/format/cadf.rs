@@ -90,6 +90,7 @@ fn action(kind: EventKind) -> &'static str {
         | EventKind::ApprovalRefused
         | EventKind::ChangeRefused
         | EventKind::SigningRefused
+        | EventKind::EntryRefused
         | EventKind::TokenRefused => "deny",
         EventKind::IntentCompleted
         | EventKind::IntentClosedUnreported
@@ -101,6 +102,7 @@ fn action(kind: EventKind) -> &'static str {
         EventKind::ApprovalNarrowed | EventKind::PostureSet | EventKind::BundleSet => "update",
         EventKind::CooldownBegan | EventKind::QuarantineBegan | EventKind::Kill => "disable",
         EventKind::QuarantineReleased | EventKind::KillLifted => "enable",
+        EventKind::Restored => "restore",
         EventKind::ApproverLoggedIn | EventKind::ApproverLoginRefused => "authenticate/login",
         EventKind::BreakGlassUsed | EventKind::TokenUsed | EventKind::PayloadRead => "read",
         EventKind::EntryDeleted | EventKind::FederationRemoved | EventKind::PayloadErased => {

@@ -46,6 +46,7 @@ pub(super) fn outcome(event: &Event) -> Outcome {
         | EventKind::ApproverLoginRefused
         | EventKind::ChangeRefused
         | EventKind::SigningRefused
+        | EventKind::EntryRefused
         | EventKind::TokenRefused => Outcome::Failure,
         EventKind::IntentRequested
         | EventKind::IntentPending
@@ -93,6 +94,7 @@ pub(super) fn outcome(event: &Event) -> Outcome {
         | EventKind::FederationAdded
         | EventKind::FederationRemoved
         | EventKind::BundleSet
+        | EventKind::Restored
         | EventKind::AuthorityCreated
         | EventKind::IdentityShared => Outcome::Success,
     }
@@ -142,6 +144,7 @@ pub fn severity(kind: EventKind) -> Severity {
         | EventKind::KillLiftAsked
         | EventKind::KillLifted
         | EventKind::SsfReceived
+        | EventKind::Restored
         | EventKind::QuarantineBegan
         | EventKind::SigningRefused
         | EventKind::BreakGlassRequested
@@ -163,6 +166,7 @@ pub fn severity(kind: EventKind) -> Severity {
         | EventKind::FederationAdded
         | EventKind::FederationRemoved
         | EventKind::BundleSet
+        | EventKind::EntryRefused
         | EventKind::AuthorityCreated
         | EventKind::IdentityShared => Severity::Medium,
         EventKind::IntentDenied

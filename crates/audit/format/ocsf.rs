@@ -86,7 +86,9 @@ const fn class(kind: EventKind) -> (Class, u32, &'static str) {
         | EventKind::AuthorityCreated
         | EventKind::PayloadSealed => (Class::EntityManagement, 1, "Create"),
         EventKind::PayloadRead => (Class::EntityManagement, 2, "Read"),
-        EventKind::PostureSet | EventKind::BundleSet => (Class::EntityManagement, 3, "Update"),
+        EventKind::PostureSet | EventKind::BundleSet | EventKind::Restored => {
+            (Class::EntityManagement, 3, "Update")
+        }
         EventKind::EntryDeleted | EventKind::FederationRemoved | EventKind::PayloadErased => {
             (Class::EntityManagement, 4, "Delete")
         }
@@ -99,6 +101,7 @@ const fn class(kind: EventKind) -> (Class, u32, &'static str) {
         EventKind::IntentRequested
         | EventKind::IntentDenied
         | EventKind::BreakGlassRequested
+        | EventKind::EntryRefused
         | EventKind::TokenRefused => (Class::ApiActivity, 1, "Create"),
         EventKind::IntentPending
         | EventKind::IntentPostChecked
@@ -332,6 +335,7 @@ fn entity(leaf: &Leaf) -> Value {
         EventKind::FederationAdded | EventKind::FederationRemoved | EventKind::BundleSet => {
             ("Federation Relationship", told(leaf, "trust_domain"))
         }
+        EventKind::Restored => ("Trust Domain", None),
         EventKind::PayloadSealed | EventKind::PayloadRead | EventKind::PayloadErased => {
             ("Payload", event.intent.as_deref())
         }

@@ -83,6 +83,8 @@ impl Tokens {
             | EventKind::FederationAdded
             | EventKind::FederationRemoved
             | EventKind::BundleSet
+            | EventKind::EntryRefused
+            | EventKind::Restored
             | EventKind::AuthorityCreated
             | EventKind::SigningRefused
             | EventKind::IdentityShared

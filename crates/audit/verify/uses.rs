@@ -87,6 +87,8 @@ impl Uses {
             | EventKind::FederationAdded
             | EventKind::FederationRemoved
             | EventKind::BundleSet
+            | EventKind::EntryRefused
+            | EventKind::Restored
             | EventKind::AuthorityCreated
             | EventKind::SigningRefused
             | EventKind::IdentityShared

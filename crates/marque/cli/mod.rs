@@ -6,6 +6,7 @@
 
 mod approve;
 mod audit;
+mod backup;
 mod break_glass;
 mod bundle;
 mod check;
@@ -18,6 +19,7 @@ mod entry;
 mod explain;
 mod failure;
 mod federation;
+mod import;
 mod intent;
 mod inventory;
 mod issuer;
@@ -28,6 +30,7 @@ mod oidc;
 mod output;
 mod person;
 mod place;
+mod plan;
 mod playbook;
 mod policy;
 mod posture;
@@ -35,6 +38,7 @@ mod quarantine;
 mod report;
 mod retry;
 mod review;
+mod schema;
 mod ssf;
 mod status;
 mod svid;
@@ -86,6 +90,7 @@ Examples:
   marque explain pid 4711                       say why a process gets an identity, or none
   marque top                                    watch the daemon
   marque audit verify                           prove the log of a running daemon
+  marque plan trust-domains                     see what a folder would change before it is served
 
 Exit codes:
   0  done
@@ -130,8 +135,13 @@ enum Command {
     Kill(kill::KillArgs),
     Posture(posture::PostureArgs),
     Audit(audit::AuditArgs),
+    Backup(backup::BackupArgs),
+    Restore(backup::RestoreArgs),
     Policy(policy::PolicyArgs),
     Check(check::CheckArgs),
+    Plan(plan::PlanArgs),
+    Schema(schema::SchemaArgs),
+    Import(import::ImportArgs),
     Inventory(inventory::InventoryArgs),
 }
 
@@ -200,8 +210,13 @@ impl Command {
             Self::Kill(args) => args.run(session).await,
             Self::Posture(args) => args.run(session).await,
             Self::Audit(args) => args.run(session).await,
+            Self::Backup(args) => args.run(session).await,
+            Self::Restore(args) => args.run(session).await,
             Self::Policy(args) => args.run(session),
             Self::Check(args) => args.run(session),
+            Self::Plan(args) => return args.run(session).await,
+            Self::Schema(args) => args.run(session),
+            Self::Import(args) => args.run(session),
             Self::Inventory(args) => args.run(session),
         }?;
         Ok(ExitCode::SUCCESS)

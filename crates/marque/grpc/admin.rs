@@ -19,6 +19,7 @@ mod reports;
 mod requests;
 mod signals;
 mod sinks;
+mod sources;
 #[cfg(test)]
 mod tests;
 mod tokens;
@@ -54,11 +55,12 @@ pub(crate) use gate::{names_of, written_groups};
 pub use pace::{RefusalView, StandingView};
 pub use remote_log::RemoteLog;
 pub use view::{
-    ApprovalView, ApproverRecordView, DenialView, EarnedView, EligibilityView, EntryView,
-    ExplanationView, FindingView, GrantView, HeldView, HolderView, IntentView, IrrevocableView,
-    KillScopeView, KillStateView, KillView, KilledView, LeafView, LiftAskView, LogInfoView,
-    MissingView, NarrowedView, NearView, ObjectionView, PlaybookView, ProfilesView, ReasonView,
-    RefusedCallerView, ReportView, SharedIdentityView, StatusView, TokenView, UseView,
+    ApprovalView, ApproverRecordView, DeclaredSharingView, DenialView, EarnedView, EligibilityView,
+    EntryView, ExplanationView, FindingView, GrantView, HeldView, HolderView, IntentView,
+    IrrevocableView, KillScopeView, KillStateView, KillView, KilledView, LeafView, LiftAskView,
+    LogInfoView, MissingView, NarrowedView, NearView, ObjectionView, PlaybookView, ProfilesView,
+    ReasonView, RefusedCallerView, ReportView, SharedIdentityView, StatusView, TemplateView,
+    TokenView, UseView,
 };
 
 /// Serves the admin API on `listener`, each call by the door of the moment at which it came, until `shutdown` is cancelled and the drain is over.
@@ -139,6 +141,7 @@ impl AdminService {
 #[tonic::async_trait]
 impl Admin for AdminService {
     type StreamLeavesStream = BoxStream<'static, Result<proto::StreamLeavesResponse, Status>>;
+    type StreamSourcesStream = BoxStream<'static, Result<proto::StreamSourcesResponse, Status>>;
 
     async fn get_status(
         &self,
@@ -504,6 +507,15 @@ impl Admin for AdminService {
         self.operator("StreamLeaves", &request).await?;
         let proto::StreamLeavesRequest { from, follow } = request.into_inner();
         Ok(Response::new(leaves::stream(self.door.log(), from, follow, self.shutdown.clone())))
+    }
+
+    async fn stream_sources(
+        &self,
+        request: Request<proto::StreamSourcesRequest>,
+    ) -> Result<Response<Self::StreamSourcesStream>, Status> {
+        self.operator("StreamSources", &request).await?;
+        let proto::StreamSourcesRequest {} = request.into_inner();
+        Ok(Response::new(sources::stream(&self.door.sources())))
     }
 
     async fn explain_process(

@@ -1,5 +1,6 @@
 //! The issuer as its operators reach it: the admin socket's door onto this trust domain.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use futures::future::BoxFuture;
@@ -20,6 +21,7 @@ use marque_intent::{
 use marque_registry::{Entry, EntryId, EntryRole, NewEntry, Snapshot, TrustDomainDocument};
 use marque_spiffe::{SelectorSet, SpiffeId};
 
+use super::folder::SourceFiles;
 use super::kill::{DrillReport, Impact, LiftAsk};
 use super::{Issuer, Lasting, RegistrarError};
 use crate::approvers::{Told, Word};
@@ -67,16 +69,15 @@ impl AdminDoor for Issuer {
     fn agents_for(&self, selectors: &SelectorSet) -> Vec<SpiffeId> {
         let own = std::slice::from_ref(self.registrar.registry());
         let registries = self.neighbours.get().map_or(own, |all| all.as_slice());
-        registries
-            .iter()
-            .flat_map(|registry| registry.snapshot().entries_for(selectors))
-            .filter(|entry| entry.role() == EntryRole::Agent)
-            .map(|entry| entry.spiffe_id().clone())
-            .collect()
+        registries.iter().flat_map(|registry| agents(&registry.snapshot(), selectors)).collect()
     }
 
     fn playbooks(&self) -> Arc<PlaybookSet> {
         Arc::clone(&self.intents.playbooks)
+    }
+
+    fn sources(&self) -> SourceFiles {
+        self.sources.clone()
     }
 
     fn rosters(&self) -> Arc<Rosters> {
@@ -528,6 +529,16 @@ fn of_webhook(error: WebhookError, name: &str) -> AdminError {
         WebhookError::NotTaken(_) => AdminError::NotTaken(error.to_string()),
         error @ WebhookError::Unavailable(_) => AdminError::Unavailable(Box::new(error)),
     }
+}
+
+/// The agents that a process is, or would be if it asked.
+fn agents(registry: &Snapshot, selectors: &SelectorSet) -> BTreeSet<SpiffeId> {
+    let earned = registry.entries_for(selectors).into_iter();
+    let earned = earned.filter(|entry| entry.role() == EntryRole::Agent);
+    let given = registry.derive(selectors).into_iter();
+    let given = given.filter(|one| one.template.role() == EntryRole::Agent);
+    let given = given.filter_map(|one| one.outcome.ok().map(|made| made.spiffe_id().clone()));
+    earned.map(|entry| entry.spiffe_id().clone()).chain(given).collect()
 }
 
 fn no_token(id: &TokenId) -> AdminError {

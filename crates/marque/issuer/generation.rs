@@ -40,7 +40,8 @@ impl Issuer {
         versions::are_as_granted(&checked.playbooks, &parts.store).await?;
         let document = Arc::new(checked.folder.document.clone());
         let entries = std::mem::take(&mut checked.folder.entries);
-        let lasting = Lasting::open(&document, entries, parts).await?;
+        let templates = std::mem::take(&mut checked.folder.templates);
+        let lasting = Lasting::open(&document, (entries, templates), parts).await?;
         let by_command = federation::fetched_by_command(&lasting.store, lasting.started_at).await;
         let by_command = by_command.context("read the relationships that were added by command")?;
         federation::prune(&document, &by_command, &lasting.kept_bundles)?;
@@ -61,7 +62,7 @@ impl Issuer {
         lasting: &Arc<Lasting>,
         before: Option<&Self>,
     ) -> anyhow::Result<Self> {
-        let CheckedFolder { folder, playbooks, calendars, policy, rosters } = checked;
+        let CheckedFolder { folder, playbooks, calendars, policy, rosters, sources } = checked;
         let (document, path) = (Arc::new(folder.document), folder.path);
         let registry = Arc::clone(lasting.registry());
         let view = Arc::new(match before {
@@ -127,6 +128,7 @@ impl Issuer {
             signals: Arc::new(signals(&document, &path, lasting, &oidc_keys)?),
             federations: federations(&document, &path, lasting, federated).await?,
             foreign: Arc::new(foreign),
+            sources,
             intents,
             oidc_keys,
             document,

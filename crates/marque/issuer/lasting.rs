@@ -13,7 +13,7 @@ use marque_audit::{Event, EventKind, LogStore, LogTree, VerifierKey};
 use marque_authority::{Authority, AuthorityConfig, SigningGuard};
 use marque_exchange::{EnvironmentLookup, IssuerUrl, NonceSecret, OAuthError, SignedStatusList};
 use marque_keys::KeyManager;
-use marque_registry::{Entry, Registry, TrustDomainDocument};
+use marque_registry::{Entry, Registry, Template, TrustDomainDocument};
 use marque_spiffe::{Clock, Environment, Random, TrustDomain};
 use marque_store::Store;
 use marque_workload::{Profiles, Workload, WorkloadLimits};
@@ -44,7 +44,7 @@ use crate::telemetry::inventory::Textfile;
 pub struct Lasting {
     pub(super) authority: Arc<Authority>,
     pub(super) status_lists: Builds<Result<Option<Arc<SignedStatusList>>, Arc<OAuthError>>>,
-    pub(super) registrar: Registrar,
+    pub(super) registrar: Arc<Registrar>,
     pub(super) kill_switch: Arc<KillSwitch>,
     pub(super) store: Arc<Store>,
     pub(super) minting: Arc<InProcessIssuer>,
@@ -107,7 +107,7 @@ impl Lasting {
     /// Opens the authorities, and loads the entries: those of the folder, which fit `document`, and those in the store.
     pub(super) async fn open(
         document: &Arc<TrustDomainDocument>,
-        entries: Vec<Entry>,
+        entries: (Vec<Entry>, Vec<Template>),
         parts: IssuerParts,
     ) -> anyhow::Result<Self> {
         let IssuerParts {
@@ -139,14 +139,14 @@ impl Lasting {
             Arc::clone(&clock),
             Arc::clone(&random),
         );
-        let registrar = registrar.await.context("load the registration entries")?;
+        let registrar = Arc::new(registrar.await.context("load the registration entries")?);
         let known = Arc::clone(registrar.registry());
         let kill_switch = KillSwitch::new(Arc::clone(&store), known, Arc::clone(&clock));
         let checkpoint_key =
             Arc::new(CheckpointKey::new(document.name(), authority.checkpoint_key().clone())?);
         let minting = InProcessIssuer::new(
             Arc::clone(&authority),
-            Arc::clone(registrar.registry()),
+            Arc::clone(&registrar),
             Arc::clone(&store),
             Arc::clone(&clock),
             svid_issuer.clone(),

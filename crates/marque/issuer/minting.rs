@@ -15,7 +15,7 @@ use marque_authority::{
 use marque_exchange::IssuerUrl;
 use marque_intent::kill::{KillScope, KillState, StopPoint};
 use marque_registry::{Entry, EntryId, Registry, Snapshot};
-use marque_spiffe::{Clock, SpiffeId};
+use marque_spiffe::{Clock, SelectorSet, SpiffeId};
 use marque_workload::{
     BundleSet, Issuer, IssuerState, JwtSvidMaterial, PrivateKey, Stops, WitSvidMaterial,
     WorkloadError, X509SvidMaterial,
@@ -24,6 +24,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use zeroize::Zeroizing;
 
+use super::Registrar;
 use super::foreign::Foreign;
 use super::store::kill_watch;
 use crate::federation::HandsOn;
@@ -37,6 +38,7 @@ const SHORTEST_LIFETIME: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub(super) struct InProcessIssuer {
     authority: Arc<Authority>,
+    registrar: Arc<Registrar>,
     registry: Arc<Registry>,
     store: Arc<Store>,
     clock: Arc<dyn Clock>,
@@ -61,17 +63,18 @@ impl InProcessIssuer {
 
     pub(super) fn new(
         authority: Arc<Authority>,
-        registry: Arc<Registry>,
+        registrar: Arc<Registrar>,
         store: Arc<Store>,
         clock: Arc<dyn Clock>,
         jwt_issuer: Option<IssuerUrl>,
     ) -> Self {
+        let registry = Arc::clone(registrar.registry());
         let kills = kill_watch(&store).borrow().clone();
         let foreign = Arc::new(Foreign::none(authority.environment()));
         let bundles = foreign.with(authority.bundle());
         let (state, _) = watch::channel(Arc::new(state_of(registry.snapshot(), bundles, &kills)));
         let (foreign, telling) = (watch::Sender::new(foreign), Mutex::default());
-        Self { authority, registry, store, clock, foreign, jwt_issuer, state, telling }
+        Self { authority, registrar, registry, store, clock, foreign, jwt_issuer, state, telling }
     }
 
     /// Changes the registry by `change` and goes on with `foreign`; workloads are told of both at once.
@@ -225,6 +228,19 @@ impl Issuer for InProcessIssuer {
         self.state.subscribe()
     }
 
+    fn settle<'a>(
+        &'a self,
+        selectors: &'a SelectorSet,
+    ) -> BoxFuture<'a, Result<(), WorkloadError>> {
+        Box::pin(async move {
+            self.registrar.settle(selectors).await?;
+            if self.state.borrow().registry.revision() < self.registry.snapshot().revision() {
+                self.update();
+            }
+            Ok(())
+        })
+    }
+
     fn mint_x509_svid<'a>(
         &'a self,
         entry: &'a EntryId,
@@ -255,6 +271,9 @@ impl Issuer for InProcessIssuer {
     ) -> BoxFuture<'a, Result<Arc<JwtSvidMaterial>, WorkloadError>> {
         Box::pin(async move {
             let entry = self.entry(entry)?;
+            if !entry.allows_audiences(audience) {
+                return Err(WorkloadError::AudienceNotAllowed);
+            }
             let now = self.clock.now();
             let document = self.registry.document();
             let wanted = entry.jwt_lifetime().unwrap_or_else(|| document.jwt_svid_lifetime());

@@ -49,6 +49,7 @@ pub use self::run::run;
 
 pub(crate) use self::lasting::IssuerParts;
 
+use self::folder::SourceFiles;
 use self::foreign::Foreign;
 use crate::approvers::{ApprovalDesk, Approvers};
 use crate::federation::Federations;
@@ -69,6 +70,8 @@ pub struct Issuer {
     tokens: Arc<TokenService>,
     intents: Arc<IntentDesk>,
     federations: Arc<Federations>,
+    /// The files of the folder that is served.
+    sources: SourceFiles,
     foreign: Arc<Foreign>,
     oidc_keys: Arc<OidcKeyRing>,
     approval_desk: Arc<ApprovalDesk>,

@@ -119,6 +119,7 @@ impl Lasting {
             gauge!(names::CHECKPOINT_LEAVES, "trust_domain" => label()).set(number(covered));
         }
         let inventory = self.inventory.get().map(Textfile::read).unwrap_or_default();
+        self.registrar.measure();
         self.figures.measure(&inventory, self.clock.now());
     }
 }

@@ -7,13 +7,17 @@ use marque_audit::{Event, EventKind, LogError, LogStore as _};
 use marque_registry::EntryStore as _;
 use marque_registry::{
     Entry, EntryId, EntrySource, EntryStoreError, NewEntry, Registry, RegistryError, Snapshot,
-    TrustDomainDocument,
+    Template, TrustDomainDocument,
 };
 use marque_spiffe::{Clock, Random, RandomError};
 use marque_store::Store;
 use tokio::sync::Mutex;
 
 use crate::identities::loggable;
+
+mod templated;
+
+use templated::Told;
 
 /// Adds and removes registration entries.
 #[derive(Debug)]
@@ -24,6 +28,9 @@ pub struct Registrar {
     random: Arc<dyn Random>,
     /// Those of the trust domain's folder, which no command changes.
     from_files: Vec<Entry>,
+    templates: Vec<Template>,
+    /// Which templates were said to have given as many as they may.
+    told: Told,
     /// Those that live as long as this process. Held while anything changes, so that the log, the store and the
     /// registry tell the same story.
     for_this_run: Mutex<Vec<Entry>>,
@@ -56,16 +63,17 @@ impl Registrar {
     /// When an entry of the folder breaks a rule, or the store cannot be read.
     pub(super) async fn open(
         document: Arc<TrustDomainDocument>,
-        from_files: Vec<Entry>,
+        (from_files, templates): (Vec<Entry>, Vec<Template>),
         store: Arc<Store>,
         clock: Arc<dyn Clock>,
         random: Arc<dyn Random>,
     ) -> Result<Self, RegistrarError> {
-        let registry =
-            Registry::new(document, from_files.clone()).map_err(RegistrarError::Refused)?;
+        let registry = Registry::with_templates(document, from_files.clone(), templates.clone())
+            .map_err(RegistrarError::Refused)?;
         let registry = Arc::new(registry);
-        let for_this_run = Mutex::default();
-        let registrar = Self { registry, store, clock, random, from_files, for_this_run };
+        let (for_this_run, told) = (Mutex::default(), Told::default());
+        let registrar =
+            Self { registry, store, clock, random, from_files, templates, told, for_this_run };
         registrar.reconcile().await?;
         Ok(registrar)
     }
@@ -87,13 +95,15 @@ impl Registrar {
     pub(super) async fn reconcile(&self) -> Result<(), RegistrarError> {
         let for_this_run = self.for_this_run.lock().await;
         let stored = self.store.entries().await.map_err(RegistrarError::Store)?;
+        let (stored, over) = self.as_templates_are(stored);
         let all = self.from_files.iter().chain(&stored).chain(for_this_run.iter());
         if self.registry.replace_all(all.cloned().collect()).is_ok() {
-            return Ok(());
+            return self.drop_over(over).await;
         }
         let document = self.registry.document();
-        let fitting =
-            Registry::new(document, self.from_files.clone()).map_err(RegistrarError::Refused)?;
+        let (entries, templates) = (self.from_files.clone(), self.templates.clone());
+        let fitting = Registry::with_templates(document, entries, templates)
+            .map_err(RegistrarError::Refused)?;
         for entry in stored.into_iter().chain(for_this_run.iter().cloned()) {
             let id = entry.id().clone();
             if let Err(error) = fitting.add(entry) {
@@ -104,7 +114,7 @@ impl Registrar {
         let fitting =
             fitting.snapshot().entries().iter().map(|entry| entry.as_ref().clone()).collect();
         self.registry.replace_all(fitting).map_err(RegistrarError::Refused)?;
-        Ok(())
+        self.drop_over(over).await
     }
 
     /// Adds an entry in the name of `actor`.
@@ -158,6 +168,10 @@ impl Registrar {
             let (id, path, line) = (id.clone(), path.clone(), *line);
             return Err(RegistrarError::Refused(RegistryError::FromFile { id, path, line }));
         }
+        if let EntrySource::Template { template } = entry.source() {
+            let (id, template) = (id.clone(), template.clone());
+            return Err(RegistrarError::Refused(RegistryError::FromTemplate { id, template }));
+        }
         // The identity ends first: what is stored then decides only whether it stays away.
         self.registry.remove(id).map_err(RegistrarError::Refused)?;
         for_this_run.retain(|entry| entry.id() != id);
@@ -183,18 +197,21 @@ impl Registrar {
         entry: &Entry,
         actor: &str,
     ) -> Result<(), RegistrarError> {
+        let event = self.event(kind, entry).with_actor(actor);
+        self.store.append(event).await.map_err(RegistrarError::Log)?;
+        Ok(())
+    }
+
+    fn event(&self, kind: EventKind, entry: &Entry) -> Event {
         // Selectors may hold what a workload was told in confidence: the log has those that the document allows, and a
         // digest by which the whole set can be told from another.
         let selectors = loggable(&self.registry.document(), entry.selectors());
         let digest = Fingerprint::of(entry.selectors());
-        let event = Event::new(kind, self.clock.now())
+        Event::new(kind, self.clock.now())
             .with_agent(entry.spiffe_id().clone())
-            .with_actor(actor)
             .with_detail("entry", entry.id().as_str())
             .with_detail("selectors", selectors)
             .with_detail("selectors_sha256", digest.to_string())
-            .with_detail("owner", entry.owner());
-        self.store.append(event).await.map_err(RegistrarError::Log)?;
-        Ok(())
+            .with_detail("owner", entry.owner())
     }
 }

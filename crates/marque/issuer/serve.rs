@@ -36,6 +36,7 @@ use super::watch::watch;
 use super::{Issuer, IssuerParts, Lasting, Neighbours};
 use crate::approvers::LoginSecret;
 use crate::attestors;
+use crate::backup::record_restore;
 use crate::cli::StoreOption;
 use crate::endpoints::TrustDomainEndpoints;
 use crate::grpc::admin::{AdminDoors, serve_admin};
@@ -130,6 +131,7 @@ pub(crate) async fn build(
     let store = super::store::open(&shared.store, &private, &name, Arc::clone(&shared.clock))
         .await
         .with_context(|| format!("open the store of `{name}`"))?;
+    record_restore(&private, &store, &*shared.clock).await?;
     let parts = IssuerParts {
         issuer_url: issuer_url.clone(),
         keys,
@@ -314,6 +316,10 @@ async fn keep_up(issuer: Arc<Lasting>, stop: CancellationToken) -> anyhow::Resul
         if let Err(error) = issuer.registrar.reconcile().await {
             let error = &error as &dyn std::error::Error;
             tracing::error!(error, "the stored entries could not be read");
+        }
+        if let Err(error) = issuer.workload().keep_alive().await {
+            let error = &error as &dyn std::error::Error;
+            tracing::error!(error, "identities of templates that are in use could not be renewed");
         }
         match prune(&issuer, &stop).await {
             Ok(0) => {}

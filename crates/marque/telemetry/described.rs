@@ -159,6 +159,10 @@ mod names {
             "1 where no bundle of the federated trust domain is used: it is too old, or was never fetched";
         BUNDLE_REFRESHED "marque_federated_bundle_refreshed_timestamp_seconds" Gauge, ["trust_domain", "federated"],
             "When the bundle of the federated trust domain was fetched last, in seconds since 1970";
+        TEMPLATE_IDENTITIES "marque_template_identities" Gauge, ["trust_domain", "template"],
+            "Identities that a template has given and that were asked for within its window";
+        TEMPLATE_REFUSALS "marque_template_refusals_total" Counter, ["trust_domain", "template"],
+            "Calls for an identity that would have been one more than its template may give";
         LIMIT_REFUSALS "marque_limit_refusals_total" Counter, ["limit"],
             "What a limit of a socket has refused, by the name of the limit";
         PIN_REFUSALS "marque_pin_refusals_total" Counter, ["reason"],

@@ -173,3 +173,40 @@ fn changes_from_many_threads_are_all_kept() {
     assert_eq!(registry.snapshot().entries().len(), 100);
     assert_eq!(registry.snapshot().revision(), 101);
 }
+
+fn shared(id: &str, path: &str, line: usize, selectors: &[&str]) -> Entry {
+    let source = EntrySource::File { path: PathBuf::from("entries/a.toml"), line };
+    let entry = new_entry(path, selectors).into_entry(id.parse().unwrap(), source).unwrap();
+    entry.shared_because("two units of one agent".parse().unwrap())
+}
+
+#[test]
+fn an_identity_is_shared_by_entries_that_all_say_so() {
+    let (blue, green) = (&["unix:uid:1000", "unix:gid:1"], &["unix:uid:1000", "unix:gid:2"]);
+    let entries = vec![shared("blue", "x", 1, blue), shared("green", "x", 2, green)];
+    let registry = Registry::new(document(), entries).unwrap();
+    let snapshot = registry.snapshot();
+    let identity = snapshot.entry(&id("blue")).unwrap().spiffe_id().clone();
+    assert_eq!(snapshot.entry_by_spiffe_id(&identity).unwrap().id(), &id("blue"));
+    assert_eq!(snapshot.entries_by_spiffe_id(&identity).len(), 2);
+    let found = |texts: &[&str]| -> Vec<String> {
+        let entries = registry.snapshot().entries_for(&selectors(texts));
+        entries.iter().map(|entry| entry.id().to_string()).collect()
+    };
+    assert_eq!(found(&["unix:uid:1000", "unix:gid:2"]), ["green"]);
+    // Whoever is both has the identity once.
+    assert_eq!(found(&["unix:uid:1000", "unix:gid:1", "unix:gid:2"]), ["blue"]);
+    let error = registry.add(entry("other", "x")).unwrap_err();
+    assert!(matches!(error, RegistryError::DuplicateSpiffeId { .. }), "{error}");
+    registry.replace_all(vec![shared("green", "x", 2, green)]).unwrap();
+    assert_eq!(registry.snapshot().entry_by_spiffe_id(&identity).unwrap().id(), &id("green"));
+    registry.replace_all(Vec::new()).unwrap();
+    assert!(registry.snapshot().entry_by_spiffe_id(&identity).is_none());
+}
+
+#[test]
+fn a_shared_entry_is_kept_as_such() {
+    let entry = shared("blue", "x", 1, &["unix:uid:1"]);
+    let kept = serde_json::to_string(&entry).unwrap();
+    assert_eq!(serde_json::from_str::<Entry>(&kept).unwrap(), entry);
+}

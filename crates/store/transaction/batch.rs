@@ -300,14 +300,15 @@ impl Batch {
             // The first record of a slot stays: somebody may sign with its key already.
             self.changes.authorities.entry(record.slot.to_string()).or_insert(record);
         }
-        let names = |entry: &Entry| (entry.id().to_string(), entry.spiffe_id().to_string());
-        self.view.loaded.entries.extend(created_entries.iter().map(names));
-        self.changes.created_entries.extend(created_entries);
+        // What is deleted goes first, in the engines too: a transaction may put an entry in the place of another.
         for id in deleted_entries {
             self.view.loaded.entries.retain(|(entry, _)| entry != id.as_str());
             self.changes.created_entries.retain(|entry| *entry.id() != id);
             self.changes.deleted_entries.push(id);
         }
+        let names = |entry: &Entry| (entry.id().to_string(), entry.spiffe_id().to_string());
+        self.view.loaded.entries.extend(created_entries.iter().map(names));
+        self.changes.created_entries.extend(created_entries);
         self.changes.deleted_tokens.extend(deleted_tokens);
         self.changes.deleted_idempotency.extend(deleted_idempotency);
         for row in kept {

@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use marque_exchange::{Deferral, Freshness, SingleUse, StatusKey, TokenId, TokenKind, TokenRecord};
 use marque_intent::pace::{Hushed, PaceKey, PaceRow, PaceRows};
 use marque_intent::{DenialId, Digest, Intent, IntentId, KillState};
+use marque_registry::EntryId;
 use marque_spiffe::SpiffeId;
 
 use super::{OpenGrants, Replays};
@@ -240,6 +241,14 @@ impl View {
     /// Whether an entry has this id.
     pub(crate) fn has_entry(&self, id: &str) -> bool {
         self.loaded.entries.iter().any(|(entry, _)| entry == id)
+    }
+
+    /// How many entries a template has made.
+    pub(crate) fn instances_of(&self, template: &EntryId) -> usize {
+        let of = |(id, _): &&(String, String)| {
+            id.parse().is_ok_and(|id: EntryId| id.is_of_template(template))
+        };
+        self.loaded.entries.iter().filter(of).count()
     }
 
     /// Whether an entry has this SPIFFE ID.

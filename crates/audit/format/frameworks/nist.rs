@@ -90,6 +90,8 @@ pub(super) const CSF: [Control; 8] = [
             Kind::FederationAdded,
             Kind::FederationRemoved,
             Kind::BundleSet,
+            Kind::EntryRefused,
+            Kind::Restored,
             Kind::AuthorityCreated,
             Kind::SvidIssued,
             Kind::SvidBrokered,

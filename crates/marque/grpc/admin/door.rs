@@ -23,6 +23,7 @@ use crate::approvers::{DecisionError, Told, Word};
 use crate::discovery::Published;
 use crate::federation::{FederationError, Federations};
 use crate::identities::{Denials, SharedIdentities};
+use crate::issuer::folder::SourceFiles;
 use crate::issuer::kill::{DrillReport, Impact, KillError, LiftAsk};
 use crate::sinks::SinkView;
 use crate::ssf::SignalView;
@@ -70,6 +71,9 @@ pub trait AdminDoor: Debug + Send + Sync {
 
     /// The playbooks.
     fn playbooks(&self) -> Arc<PlaybookSet>;
+
+    /// The files of the folder that is served.
+    fn sources(&self) -> SourceFiles;
 
     /// How the daemon is.
     fn status(&self) -> DaemonStatus;

@@ -115,6 +115,8 @@ fn new_entry(path: &str) -> NewEntry {
         x509_lifetime: Some("30m".parse().unwrap()),
         jwt_lifetime: None,
         dns_names: vec!["x.example.org".parse().unwrap()],
+        audiences: Default::default(),
+        delegation: Default::default(),
         federates_with: Default::default(),
         repository: Some("github.com/example/x@refs/heads/main".parse().unwrap()),
         expires_at: Some("2099-01-01T00:00:00Z".parse().unwrap()),

@@ -8,8 +8,8 @@ mod inquiries;
 mod tokens;
 
 pub use inquiries::{
-    EarnedView, ExplanationView, FindingView, HolderView, MissingView, NearView, ProfilesView,
-    RefusedCallerView, SharedIdentityView,
+    DeclaredSharingView, EarnedView, ExplanationView, FindingView, HolderView, MissingView,
+    NearView, ProfilesView, RefusedCallerView, SharedIdentityView, TemplateView,
 };
 pub use tokens::TokenView;
 pub(super) use tokens::kept_token;
@@ -89,9 +89,15 @@ pub struct EntryView {
     pub jwt_svid_lifetime_s: Option<u64>,
     /// Where its code was built from; empty when not said.
     pub repository: String,
+    /// The only audiences of its JWT-SVIDs; any where there is none.
+    pub audiences: Vec<String>,
+    /// Whether it may hand on what it was granted.
+    pub may_delegate: bool,
+    /// Whether it may act for a person or another agent.
+    pub may_act_for_others: bool,
     /// When it ends by itself.
     pub expires_at: Option<Timestamp>,
-    /// `file:line` where it is written; empty when an operator added it.
+    /// `file:line` where it is written, `template ID` when a template made it; empty when an operator added it.
     pub source: String,
 }
 

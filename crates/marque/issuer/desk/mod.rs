@@ -14,6 +14,7 @@ mod further;
 mod pace;
 mod playbook;
 mod posture;
+mod rights;
 mod slow;
 mod standing;
 

@@ -53,6 +53,10 @@ impl IntentDesk for Quiet {
         ready(Ok(())).boxed()
     }
 
+    fn may_hand_on(&self, _: &SpiffeId, _: &SpiffeId) -> Result<(), Denial> {
+        Ok(())
+    }
+
     fn approval(&self, _agent: &SpiffeId, _playbook: &PlaybookId) -> PlaybookApproval {
         PlaybookApproval::NotForThisAgent
     }

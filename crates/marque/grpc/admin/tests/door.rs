@@ -28,6 +28,7 @@ use crate::approvers::{Told, Word};
 use crate::clock::SystemClock;
 use crate::federation::Federations;
 use crate::identities::{Denials, SharedIdentities};
+use crate::issuer::folder::SourceFiles;
 use crate::issuer::kill::{DrillReport, Impact, KillError, LiftAsk};
 use crate::sinks::SinkView;
 use crate::ssf::SignalView;
@@ -216,6 +217,10 @@ impl AdminDoor for FakeDoor {
             Word::Revoke { reason } => IntentChange::Revoke { actor: operator.to_string(), reason },
         };
         Box::pin(async move { self.change(&id, &change).map(told) })
+    }
+
+    fn sources(&self) -> SourceFiles {
+        SourceFiles::default()
     }
 
     fn rosters(&self) -> Arc<Rosters> {

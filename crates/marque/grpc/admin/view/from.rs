@@ -74,6 +74,9 @@ impl TryFrom<proto::Entry> for EntryView {
             expires_at,
             federates_with,
             repository,
+            audiences,
+            never_delegates,
+            never_acts_for_others,
         } = spec.ok_or(CallError::Malformed("spec"))?;
         let role = match proto::EntryRole::try_from(role) {
             Ok(proto::EntryRole::Agent) => "agent",
@@ -92,6 +95,9 @@ impl TryFrom<proto::Entry> for EntryView {
             x509_svid_lifetime_s: seconds(x509_svid_lifetime),
             jwt_svid_lifetime_s: seconds(jwt_svid_lifetime),
             repository,
+            audiences,
+            may_delegate: !never_delegates,
+            may_act_for_others: !never_acts_for_others,
             expires_at: expires_at.and_then(from_timestamp),
             source,
         })
