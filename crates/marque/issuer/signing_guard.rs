@@ -8,7 +8,8 @@ use marque_authority::{
 };
 use marque_exchange::{
     ACCESS_TOKEN_TYPE, AUTHORIZATION_GRANT_TYPE, ID_JAG_TYPE, INTROSPECTION_TOKEN_TYPE, IssuerUrl,
-    KILL_STATE_LIFETIME, MAX_TRANSACTION_LIFETIME, STATUS_LIST_LIFETIME, TRANSACTION_TOKEN_TYPE,
+    KILL_STATE_LIFETIME, MAX_GRANT_LIFETIME, MAX_TRANSACTION_LIFETIME, STATUS_LIST_LIFETIME,
+    TRANSACTION_TOKEN_TYPE,
 };
 use marque_registry::TrustDomainDocument;
 use marque_spiffe::{Clock, TrustDomain};
@@ -53,7 +54,8 @@ pub(super) fn token_service(
         Audience, Client, Events, Intent, Introspection, Issuer, KillEpoch, StatusList, Subject,
     };
     let longest = document.max_access_token_lifetime();
-    let transaction = longest.min(MAX_TRANSACTION_LIFETIME);
+    let (transaction, grant) =
+        (longest.min(MAX_TRANSACTION_LIFETIME), longest.min(MAX_GRANT_LIFETIME));
     let form = |typ, max_lifetime, required| TokenForm { typ, max_lifetime, required };
     TokenServiceCeiling {
         issuer: names.issuer.as_str().to_owned(),
@@ -61,8 +63,8 @@ pub(super) fn token_service(
         forms: vec![
             form(ACCESS_TOKEN_TYPE, Some(longest), &[Issuer, Subject, Audience, Client, Intent]),
             form(TRANSACTION_TOKEN_TYPE, Some(transaction), &[Issuer, Subject, Audience, Intent]),
-            form(AUTHORIZATION_GRANT_TYPE, Some(longest), &[Issuer, Subject, Audience, Client]),
-            form(ID_JAG_TYPE, Some(longest), &[Issuer, Subject, Audience, Client]),
+            form(AUTHORIZATION_GRANT_TYPE, Some(grant), &[Issuer, Subject, Audience, Client]),
+            form(ID_JAG_TYPE, Some(grant), &[Issuer, Subject, Audience, Client]),
             form(INTROSPECTION_TOKEN_TYPE, None, &[Issuer, Audience, Introspection]),
             form(SET_TYPE, None, &[Issuer, Audience, Events]),
             form(STATUS_LIST_TOKEN_TYPE, Some(STATUS_LIST_LIFETIME), &[Subject, StatusList]),
