@@ -160,9 +160,33 @@ pub enum EventKind {
     /// The trust domain was restored from a backup.
     #[serde(rename = "org.marque.restored")]
     Restored,
+    /// The folder of the trust domain was read anew and put in force.
+    #[serde(rename = "org.marque.folder.reloaded")]
+    FolderReloaded,
+    /// The folder of the trust domain was read anew and refused; what was in force stays.
+    #[serde(rename = "org.marque.folder.reload_refused")]
+    FolderReloadRefused,
     /// A signing authority was made.
     #[serde(rename = "org.marque.authority.created")]
     AuthorityCreated,
+    /// The key that is to follow a signing authority was made, and published.
+    #[serde(rename = "org.marque.authority.prepared")]
+    AuthorityPrepared,
+    /// A signing authority that was prepared signs from now on.
+    #[serde(rename = "org.marque.authority.activated")]
+    AuthorityActivated,
+    /// A signing authority is believed to be in wrong hands: what it signed is issued anew.
+    #[serde(rename = "org.marque.authority.tainted")]
+    AuthorityTainted,
+    /// A tainted signing authority was taken out of the bundle.
+    #[serde(rename = "org.marque.authority.revoked")]
+    AuthorityRevoked,
+    /// A signing authority was taken out of the bundle after everything that it signed had ended.
+    #[serde(rename = "org.marque.authority.retired")]
+    AuthorityRetired,
+    /// The record of a signing authority that left the bundle was deleted.
+    #[serde(rename = "org.marque.authority.pruned")]
+    AuthorityPruned,
     /// A key was asked to sign something outside of its ceiling, and did not.
     #[serde(rename = "org.marque.signing.refused")]
     SigningRefused,
@@ -176,7 +200,7 @@ pub enum EventKind {
 
 impl EventKind {
     /// Every kind, in the order of declaration.
-    pub const ALL: [Self; 52] = [
+    pub const ALL: [Self; 60] = [
         Self::IntentRequested,
         Self::IntentPending,
         Self::IntentDenied,
@@ -225,7 +249,15 @@ impl EventKind {
         Self::BundleSet,
         Self::EntryRefused,
         Self::Restored,
+        Self::FolderReloaded,
+        Self::FolderReloadRefused,
         Self::AuthorityCreated,
+        Self::AuthorityPrepared,
+        Self::AuthorityActivated,
+        Self::AuthorityTainted,
+        Self::AuthorityRevoked,
+        Self::AuthorityRetired,
+        Self::AuthorityPruned,
         Self::SigningRefused,
         Self::IdentityShared,
         Self::SsfReceived,
@@ -283,7 +315,15 @@ impl EventKind {
             Self::BundleSet => "org.marque.bundle.set",
             Self::EntryRefused => "org.marque.entry.refused",
             Self::Restored => "org.marque.restored",
+            Self::FolderReloaded => "org.marque.folder.reloaded",
+            Self::FolderReloadRefused => "org.marque.folder.reload_refused",
             Self::AuthorityCreated => "org.marque.authority.created",
+            Self::AuthorityPrepared => "org.marque.authority.prepared",
+            Self::AuthorityActivated => "org.marque.authority.activated",
+            Self::AuthorityTainted => "org.marque.authority.tainted",
+            Self::AuthorityRevoked => "org.marque.authority.revoked",
+            Self::AuthorityRetired => "org.marque.authority.retired",
+            Self::AuthorityPruned => "org.marque.authority.pruned",
             Self::SigningRefused => "org.marque.signing.refused",
             Self::IdentityShared => "org.marque.identity.shared",
             Self::SsfReceived => "org.marque.ssf.received",

@@ -11,7 +11,6 @@ mod token;
 
 use std::{fmt, sync::Arc, time::Duration};
 
-use arc_swap::ArcSwap;
 use jiff::Timestamp;
 use marque_keys::SlotId;
 use marque_spiffe::Clock;
@@ -28,7 +27,7 @@ const SKEW: Duration = Duration::from_secs(10);
 pub struct SigningGuard {
     clock: Arc<dyn Clock>,
     alarm: Arc<dyn SigningAlarm>,
-    token_service: Arc<ArcSwap<TokenServiceCeiling>>,
+    token_service: Arc<TokenServiceCeiling>,
 }
 
 impl SigningGuard {
@@ -40,12 +39,7 @@ impl SigningGuard {
         alarm: Arc<dyn SigningAlarm>,
         token_service: TokenServiceCeiling,
     ) -> Self {
-        Self { clock, alarm, token_service: Arc::new(ArcSwap::from_pointee(token_service)) }
-    }
-
-    /// Holds the key for access tokens to another ceiling from now on: the document of the trust domain has changed.
-    pub fn hold_tokens_to(&self, token_service: TokenServiceCeiling) {
-        self.token_service.store(Arc::new(token_service));
+        Self { clock, alarm, token_service: Arc::new(token_service) }
     }
 
     /// Whether something that ends at `end` ends within `lifetime` from now, and not after `ends_at`.

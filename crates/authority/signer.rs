@@ -3,7 +3,7 @@
 use std::fmt;
 
 use jiff::Timestamp;
-use marque_jose::{Algorithm, Jwk, KeyId, PublicKey, SignError, Signer};
+use marque_jose::{Algorithm, KeyId, PublicKey, SignError, Signer};
 use marque_keys::{KeyAlgorithm, SigningKey, SlotId};
 use marque_spiffe::Random;
 
@@ -87,8 +87,9 @@ impl TokenSigner {
         Ok(Self { key, algorithm, key_id, public_key, ceiling })
     }
 
-    pub(crate) fn jwk(&self) -> Jwk {
-        Jwk::pinned(self.public_key.clone(), self.key_id.clone(), self.algorithm)
+    #[cfg(test)]
+    pub(crate) fn jwk(&self) -> marque_jose::Jwk {
+        marque_jose::Jwk::pinned(self.public_key.clone(), self.key_id.clone(), self.algorithm)
     }
 }
 

@@ -39,6 +39,7 @@ pub async fn run(options: DevOptions) -> anyhow::Result<ExitCode> {
         agents,
         port_base,
         listen,
+        watch,
         telemetry,
         output,
     } = options;
@@ -57,6 +58,8 @@ pub async fn run(options: DevOptions) -> anyhow::Result<ExitCode> {
     let watchers = Watchers::begin(telemetry, exporter).await?;
     watchers.expect(&folders);
     let shared = Shared {
+        trust_domains,
+        watch,
         data_dir,
         store: StoreOption::Sqlite,
         tls,

@@ -16,6 +16,7 @@ use std::error::Error;
 
 use marque_attest::AttestError;
 use marque_audit::{LogError, VerifyError};
+use marque_authority::OrderRefusal;
 use marque_intent::{Denial, DenialCode};
 use marque_registry::RegistryError;
 use marque_spiffe::{SpiffeId, SpiffeIdError};
@@ -278,6 +279,13 @@ pub(crate) fn admin(error: AdminError) -> Status {
         AdminError::Federation(source) => federation::refused(&source),
         AdminError::EventNotTaken(message) => {
             coded(Code::FailedPrecondition, message, "event_not_taken")
+        }
+        AdminError::Authority(refusal) => {
+            let code = match refusal {
+                OrderRefusal::NoSuchKey { .. } => Code::NotFound,
+                _ => Code::FailedPrecondition,
+            };
+            coded(code, refusal.to_string(), refusal.code())
         }
         AdminError::Kill(error) => coded(Code::FailedPrecondition, error.to_string(), error.code()),
         AdminError::NotTaken(message) => {

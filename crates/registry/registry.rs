@@ -173,7 +173,7 @@ impl Registry {
         self.publish(&gone, new)
     }
 
-    /// Replaces the document and all entries in one visible step: nobody ever sees the one with the other's. Every entry is
+    /// Replaces the document, all entries and the templates in one visible step: nobody ever sees the one with the other's. Every entry is
     /// held against the new document, those that stay too.
     ///
     /// # Errors
@@ -181,14 +181,16 @@ impl Registry {
     pub fn replace_folder(
         &self,
         document: Arc<TrustDomainDocument>,
-        entries: Vec<Entry>,
+        (entries, templates): (Vec<Entry>, Vec<Template>),
     ) -> Result<Arc<Snapshot>, RegistryError> {
         let _changing = self.lock();
         let snapshot = self.snapshot();
         entries.iter().try_for_each(|entry| document.check(entry))?;
+        templates.iter().try_for_each(|template| document.check(template.shape()))?;
         let (gone, new) = snapshot.differences_to(entries);
         let mut next = Snapshot::clone(&snapshot);
         next.document = document;
+        next.templates = Arc::new(Templates::new(templates)?);
         next.generation += 1;
         self.put(next, &gone, new)
     }

@@ -24,6 +24,6 @@ pub(crate) use intents::{Answered, Change, IDEMPOTENCY_LIFETIME, LookUp, Submit,
 pub(crate) use kept::{Keep, Probe};
 pub(crate) use life::{Over, Prune, RevokeToken, UseToken};
 pub(crate) use pace::{Pace, RecordDenial, RecordTokenRefusal, ReleaseFamily};
-pub(crate) use record::{Append, RecordKill, SaveAuthority, SaveCheckpoint};
+pub(crate) use record::{Append, OrderAuthority, RecordKill, SaveCheckpoint};
 pub(crate) use redeem::{NotRedeemed, Redeem};
 pub(crate) use replays::{Proven, Remember};

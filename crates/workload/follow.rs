@@ -127,7 +127,9 @@ impl<U: Update> Following<U> {
         let only_bundles = now < told.look_again
             && entitlement.has_the_entries_of(&told.entitlement)
             && !entitlement.has_the_bundles_of(&told.entitlement);
-        if !only_bundles {
+        let alarmed =
+            entitlement.state.bundles.alarmed_at() > told.entitlement.state.bundles.alarmed_at();
+        if alarmed || !only_bundles {
             self.turn.over();
             return Ok(None);
         }

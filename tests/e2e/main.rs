@@ -73,6 +73,7 @@ mod python;
 mod readiness;
 mod record;
 mod refusals;
+mod reload;
 mod resource_servers;
 mod rotation;
 mod scripts;

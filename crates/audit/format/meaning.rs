@@ -47,6 +47,7 @@ pub(super) fn outcome(event: &Event) -> Outcome {
         | EventKind::ChangeRefused
         | EventKind::SigningRefused
         | EventKind::EntryRefused
+        | EventKind::FolderReloadRefused
         | EventKind::TokenRefused => Outcome::Failure,
         EventKind::IntentRequested
         | EventKind::IntentPending
@@ -95,7 +96,14 @@ pub(super) fn outcome(event: &Event) -> Outcome {
         | EventKind::FederationRemoved
         | EventKind::BundleSet
         | EventKind::Restored
+        | EventKind::FolderReloaded
         | EventKind::AuthorityCreated
+        | EventKind::AuthorityPrepared
+        | EventKind::AuthorityActivated
+        | EventKind::AuthorityTainted
+        | EventKind::AuthorityRevoked
+        | EventKind::AuthorityRetired
+        | EventKind::AuthorityPruned
         | EventKind::IdentityShared => Outcome::Success,
     }
 }
@@ -147,6 +155,8 @@ pub fn severity(kind: EventKind) -> Severity {
         | EventKind::Restored
         | EventKind::QuarantineBegan
         | EventKind::SigningRefused
+        | EventKind::AuthorityTainted
+        | EventKind::AuthorityRevoked
         | EventKind::BreakGlassRequested
         | EventKind::BreakGlassActivated
         | EventKind::BreakGlassUsed => Severity::High,
@@ -167,7 +177,13 @@ pub fn severity(kind: EventKind) -> Severity {
         | EventKind::FederationRemoved
         | EventKind::BundleSet
         | EventKind::EntryRefused
+        | EventKind::FolderReloaded
+        | EventKind::FolderReloadRefused
         | EventKind::AuthorityCreated
+        | EventKind::AuthorityPrepared
+        | EventKind::AuthorityActivated
+        | EventKind::AuthorityRetired
+        | EventKind::AuthorityPruned
         | EventKind::IdentityShared => Severity::Medium,
         EventKind::IntentDenied
         | EventKind::ApprovalObjected

@@ -84,17 +84,25 @@ const fn class(kind: EventKind) -> (Class, u32, &'static str) {
         EventKind::EntryCreated
         | EventKind::FederationAdded
         | EventKind::AuthorityCreated
+        | EventKind::AuthorityPrepared
         | EventKind::PayloadSealed => (Class::EntityManagement, 1, "Create"),
         EventKind::PayloadRead => (Class::EntityManagement, 2, "Read"),
-        EventKind::PostureSet | EventKind::BundleSet | EventKind::Restored => {
-            (Class::EntityManagement, 3, "Update")
+        EventKind::PostureSet
+        | EventKind::FolderReloaded
+        | EventKind::FolderReloadRefused
+        | EventKind::BundleSet
+        | EventKind::Restored => (Class::EntityManagement, 3, "Update"),
+        EventKind::EntryDeleted
+        | EventKind::FederationRemoved
+        | EventKind::AuthorityPruned
+        | EventKind::PayloadErased => (Class::EntityManagement, 4, "Delete"),
+        EventKind::Kill | EventKind::AuthorityRevoked | EventKind::AuthorityRetired => {
+            (Class::EntityManagement, 9, "Disable")
         }
-        EventKind::EntryDeleted | EventKind::FederationRemoved | EventKind::PayloadErased => {
-            (Class::EntityManagement, 4, "Delete")
+        EventKind::KillLifted | EventKind::AuthorityActivated => {
+            (Class::EntityManagement, 8, "Enable")
         }
-        EventKind::Kill => (Class::EntityManagement, 9, "Disable"),
-        EventKind::KillLifted => (Class::EntityManagement, 8, "Enable"),
-        EventKind::CooldownBegan | EventKind::QuarantineBegan => {
+        EventKind::CooldownBegan | EventKind::QuarantineBegan | EventKind::AuthorityTainted => {
             (Class::EntityManagement, 12, "Suspend")
         }
         EventKind::QuarantineReleased => (Class::EntityManagement, 13, "Resume"),
@@ -329,9 +337,14 @@ fn entity(leaf: &Leaf) -> Value {
         EventKind::EntryCreated | EventKind::EntryDeleted => {
             ("Registration Entry", told(leaf, "entry"))
         }
-        EventKind::AuthorityCreated | EventKind::SigningRefused => {
-            ("Signing Authority", told(leaf, "slot"))
-        }
+        EventKind::AuthorityCreated
+        | EventKind::AuthorityPrepared
+        | EventKind::AuthorityActivated
+        | EventKind::AuthorityTainted
+        | EventKind::AuthorityRevoked
+        | EventKind::AuthorityRetired
+        | EventKind::AuthorityPruned
+        | EventKind::SigningRefused => ("Signing Authority", told(leaf, "slot")),
         EventKind::FederationAdded | EventKind::FederationRemoved | EventKind::BundleSet => {
             ("Federation Relationship", told(leaf, "trust_domain"))
         }
@@ -340,6 +353,9 @@ fn entity(leaf: &Leaf) -> Value {
             ("Payload", event.intent.as_deref())
         }
         EventKind::PostureSet => ("Posture", told(leaf, "scope")),
+        EventKind::FolderReloaded | EventKind::FolderReloadRefused => {
+            ("Configuration", told(leaf, "digest"))
+        }
         EventKind::CooldownBegan | EventKind::QuarantineBegan | EventKind::QuarantineReleased => {
             ("Agent Family", told(leaf, "family"))
         }

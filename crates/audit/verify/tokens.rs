@@ -85,8 +85,16 @@ impl Tokens {
             | EventKind::BundleSet
             | EventKind::EntryRefused
             | EventKind::Restored
+            | EventKind::FolderReloaded
+            | EventKind::FolderReloadRefused
             | EventKind::AuthorityCreated
             | EventKind::SigningRefused
+            | EventKind::AuthorityPrepared
+            | EventKind::AuthorityActivated
+            | EventKind::AuthorityTainted
+            | EventKind::AuthorityRevoked
+            | EventKind::AuthorityRetired
+            | EventKind::AuthorityPruned
             | EventKind::IdentityShared
             | EventKind::SsfReceived => {}
         }

@@ -187,7 +187,7 @@ impl TokenCeiling {
         if typ != "JWT" {
             return Err(Breach::Header);
         }
-        if claims.iss.is_some() && claims.iss != self.guard.token_service.load().svid_issuer {
+        if claims.iss.is_some() && claims.iss != self.guard.token_service.svid_issuer {
             return Err(Breach::Issuer);
         }
         if claims.aud.is_none() || claims.intent.is_some() {
@@ -223,7 +223,7 @@ impl TokenCeiling {
     }
 
     fn check_token(&self, typ: &str, claims: &Claims) -> Result<(), Breach> {
-        let ceiling = self.guard.token_service.load();
+        let ceiling = &self.guard.token_service;
         let form = ceiling.forms.iter().find(|form| form.typ == typ).ok_or(Breach::Header)?;
         let is_ours = match (&claims.iss, &claims.sub) {
             (Some(iss), _) => *iss == ceiling.issuer,

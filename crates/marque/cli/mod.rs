@@ -6,6 +6,7 @@
 
 mod approve;
 mod audit;
+mod authority;
 mod backup;
 mod break_glass;
 mod bundle;
@@ -35,6 +36,7 @@ mod playbook;
 mod policy;
 mod posture;
 mod quarantine;
+mod reload;
 mod report;
 mod retry;
 mod review;
@@ -109,6 +111,7 @@ enum Command {
     DemoResource(demo::ResourceArgs),
     Dev(dev::DevArgs),
     Issuer(issuer::IssuerArgs),
+    Reload(reload::ReloadArgs),
     Status(status::StatusArgs),
     Metrics(metrics::MetricsArgs),
     Top(top::TopArgs),
@@ -137,6 +140,7 @@ enum Command {
     Audit(audit::AuditArgs),
     Backup(backup::BackupArgs),
     Restore(backup::RestoreArgs),
+    Authority(authority::AuthorityArgs),
     Policy(policy::PolicyArgs),
     Check(check::CheckArgs),
     Plan(plan::PlanArgs),
@@ -184,6 +188,7 @@ impl Command {
             Self::DemoResource(args) => return args.run().await,
             Self::Dev(args) => return args.run(session).await,
             Self::Issuer(args) => return args.run(session).await,
+            Self::Reload(args) => args.run(session).await,
             Self::Status(args) => args.run(session).await,
             Self::Metrics(args) => args.run(session).await,
             Self::Top(args) => args.run(session).await,
@@ -212,6 +217,7 @@ impl Command {
             Self::Audit(args) => args.run(session).await,
             Self::Backup(args) => args.run(session).await,
             Self::Restore(args) => args.run(session).await,
+            Self::Authority(args) => args.run(session).await,
             Self::Policy(args) => args.run(session),
             Self::Check(args) => args.run(session),
             Self::Plan(args) => return args.run(session).await,

@@ -1,11 +1,12 @@
 //! The issuer as its operators reach it: the admin socket's door onto this trust domain.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use futures::future::BoxFuture;
 use jiff::Timestamp;
 use marque_audit::{Event, EventKind, LogStore, VerifierKey};
+use marque_authority::AuthorityView;
 use marque_exchange::{
     Endpoint, RevocationOutcome, Revoker, TokenId, TokenLifeStore as _, TokenRecord,
     TokenRevocation, TokenStore, TokenStoreError, is_live,
@@ -23,12 +24,14 @@ use marque_spiffe::{SelectorSet, SpiffeId};
 
 use super::folder::SourceFiles;
 use super::kill::{DrillReport, Impact, LiftAsk};
+use super::reload::{FolderStanding, ReloadReport};
 use super::{Issuer, Lasting, RegistrarError};
 use crate::approvers::{Told, Word};
 use crate::discovery::{self, Published};
 use crate::federation::Federations;
 use crate::grpc::admin::{
-    AdminDoor, AdminError, DaemonStatus, NewKillOrder, NewPosture, Operator, Refusal, TokenStanding,
+    AdminDoor, AdminError, AuthorityChange, DaemonStatus, NewKillOrder, NewPosture, Operator,
+    Refusal, TokenStanding,
 };
 use crate::identities::{Denials, SharedIdentities};
 use crate::sinks::SinkView;
@@ -97,6 +100,18 @@ impl AdminDoor for Issuer {
             bundle_sequence: self.authority.bundle().sequence(),
             unreadable_rows: self.store.unreadable_rows(),
         }
+    }
+
+    fn authorities(&self) -> Vec<AuthorityView> {
+        self.authority_list()
+    }
+
+    fn change_authority(
+        &self,
+        change: AuthorityChange,
+        operator: Operator,
+    ) -> BoxFuture<'_, Result<String, AdminError>> {
+        Box::pin(async move { Lasting::change_authority(self, change, &operator).await })
     }
 
     fn readiness(&self) -> BoxFuture<'_, Vec<NotReady>> {
@@ -454,6 +469,23 @@ impl AdminDoor for Issuer {
         })
     }
 
+    fn reload(
+        &self,
+        operator: Operator,
+        dry_run: bool,
+    ) -> BoxFuture<'_, Result<ReloadReport, AdminError>> {
+        Box::pin(async move {
+            let served = self.served.get().and_then(Weak::upgrade);
+            let served = served.ok_or_else(|| AdminError::Unavailable("not served yet".into()))?;
+            let reloaded = served.reload(operator.to_string(), dry_run).await;
+            reloaded.map_err(|error| AdminError::Unavailable(error.into_boxed_dyn_error()))
+        })
+    }
+
+    fn folder(&self) -> BoxFuture<'_, FolderStanding> {
+        Box::pin(self.folder_standing())
+    }
+
     fn signals(&self) -> BoxFuture<'_, Result<Vec<SignalView>, AdminError>> {
         Box::pin(async move { self.signals.views().await.map_err(|error| of_signal(error, "")) })
     }
@@ -553,8 +585,9 @@ fn of_registrar(error: RegistrarError, id: &str) -> AdminError {
     match error {
         RegistrarError::Refused(error) => AdminError::Entry(error),
         RegistrarError::NotFound => AdminError::NotFound { what: "entry", id: id.to_owned() },
-        error @ (RegistrarError::Store(_) | RegistrarError::Log(_) | RegistrarError::Random(_)) => {
-            AdminError::Unavailable(Box::new(error))
-        }
+        error @ (RegistrarError::Unfitting(_)
+        | RegistrarError::Store(_)
+        | RegistrarError::Log(_)
+        | RegistrarError::Random(_)) => AdminError::Unavailable(Box::new(error)),
     }
 }

@@ -18,6 +18,7 @@ use marque_registry::{
 };
 use marque_spiffe::Environment;
 
+use super::reload::Contents;
 use super::{change_control, cloud_findings, token_config};
 use crate::webhooks::kinds;
 use crate::{post_checks, rehearsal, sinks};
@@ -48,6 +49,8 @@ pub struct CheckedFolder {
     pub rosters: Rosters,
     /// The files that all of it was read from.
     pub sources: SourceFiles,
+    /// What its files held when they were read.
+    pub contents: Contents,
 }
 
 /// Reads one trust domain's folder.
@@ -55,6 +58,7 @@ pub struct CheckedFolder {
 /// # Errors
 /// Every finding, with file and line.
 pub fn check(path: &Path) -> Result<CheckedFolder, Vec<Finding>> {
+    let contents = Contents::read(path);
     let before = SourceFiles::read(path);
     let folder = TrustDomainFolder::load(path).map_err(|mut findings| {
         findings.extend(lints::beside_the_document(path));
@@ -108,7 +112,7 @@ pub fn check(path: &Path) -> Result<CheckedFolder, Vec<Finding>> {
         (Some(playbooks), Some(calendars), Some(policy), Some(rosters), Some(sources))
             if findings.is_empty() =>
         {
-            Ok(CheckedFolder { folder, playbooks, calendars, policy, rosters, sources })
+            Ok(CheckedFolder { folder, playbooks, calendars, policy, rosters, sources, contents })
         }
         _ => Err(findings),
     }
@@ -179,12 +183,18 @@ pub struct MixedEnvironments {
 /// Federations and chains across the firebreak between the trust domains of one folder, whatever their documents say of
 /// each other.
 pub fn across_the_firebreak(folders: &[CheckedFolder]) -> Vec<Finding> {
+    let folders: Vec<&TrustDomainFolder> = folders.iter().map(|checked| &checked.folder).collect();
+    across_the_firebreak_of(&folders)
+}
+
+/// As [`across_the_firebreak`], of folders of which no more is known.
+pub(super) fn across_the_firebreak_of(folders: &[&TrustDomainFolder]) -> Vec<Finding> {
     let environment_of = |name| {
-        let documents = folders.iter().map(|checked| &checked.folder.document);
+        let documents = folders.iter().map(|folder| &folder.document);
         documents.filter(|document| document.name() == name).map(|d| d.environment()).next()
     };
     let mut findings = Vec::new();
-    for TrustDomainFolder { path, document, .. } in folders.iter().map(|checked| &checked.folder) {
+    for TrustDomainFolder { path, document, .. } in folders.iter().copied() {
         for federation in document.federation() {
             let other = environment_of(federation.trust_domain());
             if let Some(other) = other.filter(|other| *other != document.environment()) {
@@ -193,7 +203,7 @@ pub fn across_the_firebreak(folders: &[CheckedFolder]) -> Vec<Finding> {
             }
         }
         if let Some(login) = document.approver_login() {
-            let others = folders.iter().map(|checked| &checked.folder.document);
+            let others = folders.iter().map(|folder| &folder.document);
             let mut across = others.filter(|other| other.environment() != document.environment());
             let same = across.find(|other| {
                 other.approver_login().is_some_and(|other| {
@@ -206,7 +216,7 @@ pub fn across_the_firebreak(folders: &[CheckedFolder]) -> Vec<Finding> {
             }
         }
         for server in document.authorization_servers() {
-            let others = folders.iter().map(|checked| &checked.folder.document);
+            let others = folders.iter().map(|folder| &folder.document);
             let mut others = others.filter(|other| other.environment() != document.environment());
             if let Some(other) = others.find(|other| is_at(other, server.issuer())) {
                 let message = chain_boundary(server.name(), other.environment());

@@ -5,15 +5,15 @@
 
 use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 
 use anyhow::Context as _;
 use jiff::Timestamp;
-use marque_audit::{Event, EventKind, LogStore, LogTree, VerifierKey};
+use marque_audit::{LogStore, LogTree, VerifierKey};
 use marque_authority::{Authority, AuthorityConfig, SigningGuard};
 use marque_exchange::{EnvironmentLookup, IssuerUrl, NonceSecret, OAuthError, SignedStatusList};
-use marque_keys::KeyManager;
-use marque_registry::{Entry, Registry, Template, TrustDomainDocument};
+use marque_keys::{KeyAlgorithm, KeyManager};
+use marque_registry::{Entry, JwtSvidAlgorithm, Registry, Template, TrustDomainDocument};
 use marque_spiffe::{Clock, Environment, Random, TrustDomain};
 use marque_store::Store;
 use marque_workload::{Profiles, Workload, WorkloadLimits};
@@ -31,6 +31,8 @@ use super::kill::KillSwitch;
 use super::minting::InProcessIssuer;
 use super::readiness::Looked;
 use super::registrar::Registrar;
+use super::reload::{Contents, FolderState};
+use super::served::Served;
 use super::signing_guard;
 use crate::approvers::{LoginSecret, Looks};
 use crate::discovery;
@@ -53,7 +55,6 @@ pub struct Lasting {
     pub(super) denials: Arc<Denials>,
     pub(super) checkpoint_key: Arc<CheckpointKey>,
     pub(super) keys: Arc<dyn KeyManager>,
-    pub(super) signing_guard: SigningGuard,
     pub(super) log_key: VerifierKey,
     pub(super) log_tree: Arc<LogTree>,
     pub(super) clock: Arc<dyn Clock>,
@@ -81,6 +82,10 @@ pub struct Lasting {
     pub(super) federations_changed: Arc<Notify>,
     /// What JWT-SVIDs name as their issuer; nothing where no cloud verifies them.
     pub(super) svid_issuer: Option<IssuerUrl>,
+    /// What is known of the folder in force.
+    pub(super) folder: Mutex<FolderState>,
+    /// Who reads the folder anew, as soon as the trust domain is served.
+    pub(super) served: OnceLock<Weak<Served>>,
 }
 
 /// What an issuer is opened with, beside its folder.
@@ -107,7 +112,7 @@ impl Lasting {
     /// Opens the authorities, and loads the entries: those of the folder, which fit `document`, and those in the store.
     pub(super) async fn open(
         document: &Arc<TrustDomainDocument>,
-        entries: (Vec<Entry>, Vec<Template>),
+        (entries, contents): ((Vec<Entry>, Vec<Template>), Contents),
         parts: IssuerParts,
     ) -> anyhow::Result<Self> {
         let IssuerParts {
@@ -127,19 +132,10 @@ impl Lasting {
         let svid_issuer = discovery::svid_issuer(document, &issuer_url)?;
         let names = signing_guard::Names { issuer: &issuer_url, svids: svid_issuer.as_ref() };
         let guard = signing_guard::guard(document, names, Arc::clone(&store) as _, &clock);
-        let config = authority_config(document, guard.clone());
+        let kept_in = (&store, &clock, &random);
         let authority =
-            Authority::open(config, Arc::clone(&keys), &*store, Arc::clone(&random), now).await;
-        let authority = Arc::new(authority.context("open the signing authorities")?);
-        record_new_authorities(&store, &authority, now).await?;
-        let registrar = Registrar::open(
-            Arc::clone(document),
-            entries,
-            Arc::clone(&store),
-            Arc::clone(&clock),
-            Arc::clone(&random),
-        );
-        let registrar = Arc::new(registrar.await.context("load the registration entries")?);
+            Arc::new(authorities((document, guard), Arc::clone(&keys), kept_in, now).await?);
+        let registrar = Arc::new(registrar(document, entries, kept_in).await?);
         let known = Arc::clone(registrar.registry());
         let kill_switch = KillSwitch::new(Arc::clone(&store), known, Arc::clone(&clock));
         let checkpoint_key =
@@ -158,7 +154,6 @@ impl Lasting {
         let denials = Denials::new(Arc::clone(document), Arc::clone(&clock));
         let log_key = checkpoint_key.verifier_key()?;
         let log_tree = LogTree::new(Arc::clone(&store) as _, log_key.clone());
-        let kept_in = (&store, &clock, &random);
         let payloads = Payloads::new(payload_key, document.name().as_str(), kept_in);
         Ok(Self {
             authority,
@@ -173,7 +168,6 @@ impl Lasting {
             denials: Arc::new(denials),
             checkpoint_key,
             keys,
-            signing_guard: guard,
             log_key,
             log_tree: Arc::new(log_tree),
             clock,
@@ -196,6 +190,8 @@ impl Lasting {
             kept_bundles: KeptBundles::new(kept_bundles),
             svid_issuer,
             federations_changed: Arc::default(),
+            folder: Mutex::new(FolderState::new(contents, now)),
+            served: OnceLock::new(),
         })
     }
 
@@ -275,19 +271,28 @@ impl Lasting {
     }
 }
 
-/// Puts it on record when keys were made (M 106: the issuer's own events are in the log too).
-async fn record_new_authorities(
-    store: &Store,
-    authority: &Authority,
+/// What rooms keep things in: the store, by this clock and this randomness.
+type KeptIn<'a> = (&'a Arc<Store>, &'a Arc<dyn Clock>, &'a Arc<dyn Random>);
+
+async fn authorities(
+    (document, guard): (&TrustDomainDocument, SigningGuard),
+    keys: Arc<dyn KeyManager>,
+    (store, _clock, random): KeptIn<'_>,
     now: Timestamp,
-) -> anyhow::Result<()> {
-    for slot in authority.created() {
-        let event = Event::new(EventKind::AuthorityCreated, now)
-            .with_expires_at(authority.ends_at())
-            .with_detail("slot", slot.to_string());
-        store.append(event).await.context("record a new signing authority")?;
-    }
-    Ok(())
+) -> anyhow::Result<Authority> {
+    let (config, store) = (authority_config(document, guard), Arc::clone(store) as _);
+    let authority = Authority::open(config, keys, store, Arc::clone(random), now).await;
+    authority.context("open the signing authorities")
+}
+
+async fn registrar(
+    document: &Arc<TrustDomainDocument>,
+    entries: (Vec<Entry>, Vec<Template>),
+    (store, clock, random): KeptIn<'_>,
+) -> anyhow::Result<Registrar> {
+    let (store, clock, random) = (Arc::clone(store), Arc::clone(clock), Arc::clone(random));
+    let registrar = Registrar::open(Arc::clone(document), entries, store, clock, random);
+    registrar.await.context("load the registration entries")
 }
 
 pub(super) fn authority_config(
@@ -301,6 +306,11 @@ pub(super) fn authority_config(
         max_x509_svid_lifetime: document.x509_svid_lifetime(),
         max_jwt_svid_lifetime: document.jwt_svid_lifetime(),
         max_wit_svid_lifetime: document.wit_svid_lifetime(),
+        max_access_token_lifetime: document.max_access_token_lifetime(),
+        jwt_svid_algorithm: match document.authorities().jwt_svid {
+            JwtSvidAlgorithm::Es256 => KeyAlgorithm::EcdsaP256,
+            JwtSvidAlgorithm::Rs256 => KeyAlgorithm::Rsa2048,
+        },
         wit_svids: document.workload_api().wit_svid,
         refresh_hint: document.refresh_hint(),
         guard,

@@ -1,6 +1,6 @@
 //! The issuer as a node in the same process sees it: its state, and SVIDs for its entries.
 //!
-//! The state is put together anew whenever the registry, the kill switch or a federated bundle changes. Nothing is minted for an entry that
+//! The state is put together anew whenever the registry, the authorities, the kill switch or a federated bundle changes. Nothing is minted for an entry that
 //! is gone, has ended or is stopped, whatever the caller believes; what is minted is recorded before it leaves.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -71,7 +71,7 @@ impl InProcessIssuer {
         let registry = Arc::clone(registrar.registry());
         let kills = kill_watch(&store).borrow().clone();
         let foreign = Arc::new(Foreign::none(authority.environment()));
-        let bundles = foreign.with(authority.bundle());
+        let bundles = foreign.with(authority.trusted());
         let (state, _) = watch::channel(Arc::new(state_of(registry.snapshot(), bundles, &kills)));
         let (foreign, telling) = (watch::Sender::new(foreign), Mutex::default());
         Self { authority, registrar, registry, store, clock, foreign, jwt_issuer, state, telling }
@@ -94,7 +94,7 @@ impl InProcessIssuer {
     }
 
     /// Is up to date when this comes back, and stays so by the future that it gives, until `stop`: it follows the registry,
-    /// the kill switch and the bundles of others.
+    /// the authorities, the kill switch and the bundles of others.
     pub(super) fn follow(
         self: Arc<Self>,
         stop: CancellationToken,
@@ -103,6 +103,7 @@ impl InProcessIssuer {
         let mut kills = kill_watch(&self.store);
         let mut foreign = self.foreign.subscribe();
         let mut others = foreign.borrow_and_update().bundles().subscribe();
+        let mut keys = self.authority.subscribe();
         self.update();
         async move {
             loop {
@@ -115,6 +116,7 @@ impl InProcessIssuer {
                         others = foreign.borrow_and_update().bundles().subscribe();
                         changed
                     }
+                    changed = keys.changed() => changed,
                 };
                 if changed.is_err() {
                     return;
@@ -134,7 +136,7 @@ impl InProcessIssuer {
     }
 
     fn tell(&self, _telling: &MutexGuard<'_, ()>) {
-        let bundles = self.foreign().with(self.authority.bundle());
+        let bundles = self.foreign().with(self.authority.trusted());
         let kills = Arc::clone(&kill_watch(&self.store).borrow());
         let now = state_of(self.registry.snapshot(), bundles, &kills);
         self.state.send_replace(Arc::new(now));

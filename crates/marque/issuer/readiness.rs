@@ -105,6 +105,7 @@ impl Lasting {
     /// Measures what is not counted as it happens.
     pub(crate) async fn measure(&self) {
         let label = || self.trust_domain().to_string();
+        self.measure_folder();
         self.readiness().await;
         gauge!(names::KILL_EPOCH, "trust_domain" => label())
             .set(number(self.kill_switch.state().epoch));

@@ -11,7 +11,7 @@ use marque_registry::{
 };
 use marque_spiffe::{Clock, Random, RandomError};
 use marque_store::Store;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, MutexGuard};
 
 use crate::identities::loggable;
 
@@ -26,14 +26,31 @@ pub struct Registrar {
     store: Arc<Store>,
     clock: Arc<dyn Clock>,
     random: Arc<dyn Random>,
+    /// Held while anything changes, so that the log, the store and the registry tell the same story.
+    held: Mutex<Held>,
+    /// Which templates were said to have given as many as they may.
+    told: Told,
+}
+
+/// What no store has.
+#[derive(Debug)]
+struct Held {
     /// Those of the trust domain's folder, which no command changes.
     from_files: Vec<Entry>,
     templates: Vec<Template>,
-    /// Which templates were said to have given as many as they may.
-    told: Told,
-    /// Those that live as long as this process. Held while anything changes, so that the log, the store and the
-    /// registry tell the same story.
-    for_this_run: Mutex<Vec<Entry>>,
+    /// Those that live as long as this process.
+    for_this_run: Vec<Entry>,
+}
+
+/// A folder's document and entries in the place of those before, ready to be put there. Nothing else changes meanwhile.
+#[derive(Debug)]
+pub(super) struct FolderChange<'a> {
+    registry: &'a Registry,
+    held: MutexGuard<'a, Held>,
+    document: Arc<TrustDomainDocument>,
+    from_files: Vec<Entry>,
+    templates: Vec<Template>,
+    all: Vec<Entry>,
 }
 
 /// Why an entry was not added or removed.
@@ -51,6 +68,9 @@ pub enum RegistrarError {
     /// The change could not be recorded, so it was not made.
     #[error("record the change in the log")]
     Log(#[source] LogError),
+    /// Entries that were added by command do not fit a folder.
+    #[error("entries that were added by command do not fit the folder")]
+    Unfitting(Vec<(EntryId, RegistryError)>),
     /// No random number for the entry's id.
     #[error("choose an id for the entry")]
     Random(#[source] RandomError),
@@ -71,9 +91,9 @@ impl Registrar {
         let registry = Registry::with_templates(document, from_files.clone(), templates.clone())
             .map_err(RegistrarError::Refused)?;
         let registry = Arc::new(registry);
-        let (for_this_run, told) = (Mutex::default(), Told::default());
-        let registrar =
-            Self { registry, store, clock, random, from_files, templates, told, for_this_run };
+        let held = Held { from_files, templates, for_this_run: Vec::new() };
+        let (held, told) = (Mutex::new(held), Told::default());
+        let registrar = Self { registry, store, clock, random, told, held };
         registrar.reconcile().await?;
         Ok(registrar)
     }
@@ -93,15 +113,16 @@ impl Registrar {
     /// A stored entry that breaks a rule, such as a lifetime that the document has lowered since, is left out and
     /// complained of: it must not keep every other one from being served.
     pub(super) async fn reconcile(&self) -> Result<(), RegistrarError> {
-        let for_this_run = self.for_this_run.lock().await;
+        let held = self.held.lock().await;
+        let Held { from_files, templates, for_this_run } = &*held;
         let stored = self.store.entries().await.map_err(RegistrarError::Store)?;
-        let (stored, over) = self.as_templates_are(stored);
-        let all = self.from_files.iter().chain(&stored).chain(for_this_run.iter());
+        let (stored, over) = self.as_templates_are(stored, self.entries().templates());
+        let all = from_files.iter().chain(&stored).chain(for_this_run);
         if self.registry.replace_all(all.cloned().collect()).is_ok() {
             return self.drop_over(over).await;
         }
         let document = self.registry.document();
-        let (entries, templates) = (self.from_files.clone(), self.templates.clone());
+        let (entries, templates) = (from_files.clone(), templates.clone());
         let fitting = Registry::with_templates(document, entries, templates)
             .map_err(RegistrarError::Refused)?;
         for entry in stored.into_iter().chain(for_this_run.iter().cloned()) {
@@ -117,12 +138,49 @@ impl Registrar {
         self.drop_over(over).await
     }
 
+    /// Holds a folder's document and entries beside the entries that were added by command, which go on. Nothing is changed
+    /// before [`FolderChange::make`], and nothing else changes as long as what this gives is there.
+    ///
+    /// # Errors
+    /// [`RegistrarError::Unfitting`] where they do not go together, and where the store cannot be read.
+    pub(super) async fn begin(
+        &self,
+        document: Arc<TrustDomainDocument>,
+        (from_files, templates): (Vec<Entry>, Vec<Template>),
+    ) -> Result<FolderChange<'_>, RegistrarError> {
+        let held = self.held.lock().await;
+        let stored = self.store.entries().await.map_err(RegistrarError::Store)?;
+        let (entries, made_by) = (from_files.clone(), templates.clone());
+        let fitting = Registry::with_templates(Arc::clone(&document), entries, made_by);
+        let fitting = fitting.map_err(RegistrarError::Refused)?;
+        // What a template made goes with it: the next look at the store drops it.
+        let (stored, _over) = self.as_templates_are(stored, fitting.snapshot().templates());
+        let mut unfitting = Vec::new();
+        let by_command: Vec<Entry> =
+            stored.into_iter().chain(held.for_this_run.iter().cloned()).collect();
+        for entry in &by_command {
+            // One that was left out before is no reason now: it stays out.
+            let is_served = self.registry.snapshot().entry(entry.id()).is_some();
+            if let Err(error) = fitting.add(entry.clone())
+                && is_served
+            {
+                unfitting.push((entry.id().clone(), error));
+            }
+        }
+        if !unfitting.is_empty() {
+            return Err(RegistrarError::Unfitting(unfitting));
+        }
+        let snapshot = fitting.snapshot();
+        let all = snapshot.entries().iter().map(|entry| entry.as_ref().clone()).collect();
+        Ok(FolderChange { registry: &self.registry, held, document, from_files, templates, all })
+    }
+
     /// Adds an entry in the name of `actor`.
     ///
     /// # Errors
     /// When it breaks a rule of the trust domain, or cannot be recorded or stored.
     pub async fn create(&self, new: NewEntry, actor: &str) -> Result<Entry, RegistrarError> {
-        let _changing = self.for_this_run.lock().await;
+        let _changing = self.held.lock().await;
         let entry = self.admit(new, actor).await?;
         if let Err(error) = self.store.create(entry.clone()).await {
             // The log said that it comes; now it says that it did not.
@@ -142,10 +200,10 @@ impl Registrar {
         new: NewEntry,
         actor: &str,
     ) -> Result<Entry, RegistrarError> {
-        let mut for_this_run = self.for_this_run.lock().await;
+        let mut held = self.held.lock().await;
         let entry = self.admit(new, actor).await?;
         self.registry.add(entry.clone()).map_err(RegistrarError::Refused)?;
-        for_this_run.push(entry.clone());
+        held.for_this_run.push(entry.clone());
         Ok(entry)
     }
 
@@ -155,7 +213,7 @@ impl Registrar {
     /// # Errors
     /// When there is none, it comes from a file, or the change cannot be recorded or stored.
     pub async fn delete(&self, id: &EntryId, actor: &str) -> Result<(), RegistrarError> {
-        let mut for_this_run = self.for_this_run.lock().await;
+        let mut held = self.held.lock().await;
         let snapshot = self.registry.snapshot();
         let entry = match snapshot.entry(id) {
             Some(entry) => entry.as_ref().clone(),
@@ -174,7 +232,7 @@ impl Registrar {
         }
         // The identity ends first: what is stored then decides only whether it stays away.
         self.registry.remove(id).map_err(RegistrarError::Refused)?;
-        for_this_run.retain(|entry| entry.id() != id);
+        held.for_this_run.retain(|entry| entry.id() != id);
         self.record(EventKind::EntryDeleted, &entry, actor).await?;
         self.store.delete(id).await.map_err(RegistrarError::Store)?;
         Ok(())
@@ -213,5 +271,17 @@ impl Registrar {
             .with_detail("selectors", selectors)
             .with_detail("selectors_sha256", digest.to_string())
             .with_detail("owner", entry.owner())
+    }
+}
+
+impl FolderChange<'_> {
+    /// Puts them there, in one visible step.
+    ///
+    /// # Errors
+    /// They do not go together, which was looked at before; everything is as it was then.
+    pub(super) fn make(mut self) -> Result<(), RegistryError> {
+        self.registry.replace_folder(self.document, (self.all, self.templates.clone()))?;
+        (self.held.from_files, self.held.templates) = (self.from_files, self.templates);
+        Ok(())
     }
 }

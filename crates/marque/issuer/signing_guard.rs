@@ -45,11 +45,9 @@ pub(super) fn guard(
     SigningGuard::new(Arc::clone(clock), Arc::new(alarm), token_service(document, names))
 }
 
-/// The kinds of token that the token service signs, each with what bounds it.
-pub(super) fn token_service(
-    document: &TrustDomainDocument,
-    names: Names<'_>,
-) -> TokenServiceCeiling {
+/// The kinds of token that the token service signs, each with what bounds it. A document that is read anew while the daemon
+/// runs may let tokens last less, which whoever asks holds them to, and never more.
+fn token_service(document: &TrustDomainDocument, names: Names<'_>) -> TokenServiceCeiling {
     use RequiredClaim::{
         Audience, Client, Events, Intent, Introspection, Issuer, KillEpoch, StatusList, Subject,
     };

@@ -141,6 +141,12 @@ mod names {
             "What checks cost: `attestation` (who calls), `decision` (policy), `exchange` (a token request as a whole), `record` (until what was decided is durable)";
         KILL_EPOCH "marque_kill_epoch" Gauge, ["trust_domain"],
             "Rises with every kill";
+        FOLDER_RELOADS "marque_folder_reload_total" Counter, ["trust_domain", "result"],
+            "Reloads of a trust domain's folder, by result: `reloaded`, `refused` (it has findings) or `failed` (nothing could be recorded)";
+        FOLDER_LOADED "marque_folder_loaded_timestamp_seconds" Gauge, ["trust_domain"],
+            "When the folder that is in force was read";
+        FOLDER_REFUSED "marque_folder_refused" Gauge, ["trust_domain"],
+            "Whether the last reload was refused, so that the folder in force is not the newest: 1 or 0";
         LOG_LEAVES "marque_log_leaves" Gauge, ["trust_domain"],
             "Leaves of the log";
         CHECKPOINT_LEAVES "marque_log_checkpoint_leaves" Gauge, ["trust_domain"],

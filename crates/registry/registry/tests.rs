@@ -5,7 +5,9 @@ use marque_spiffe::{Selector, SelectorSet};
 use serde_json::json;
 
 use super::Registry;
-use crate::{Entry, EntryId, EntrySource, NewEntry, RegistryError, TrustDomainDocument};
+use crate::{
+    Entry, EntryId, EntrySource, NewEntry, RegistryError, RegistryView, TrustDomainDocument,
+};
 
 const DOCUMENT: &str = include_str!("../folder/tests/trust-domain.toml");
 
@@ -209,4 +211,55 @@ fn a_shared_entry_is_kept_as_such() {
     let entry = shared("blue", "x", 1, &["unix:uid:1"]);
     let kept = serde_json::to_string(&entry).unwrap();
     assert_eq!(serde_json::from_str::<Entry>(&kept).unwrap(), entry);
+}
+
+#[test]
+fn a_folder_is_replaced_in_one_step_and_old_views_keep_what_they_saw() {
+    let registry = Arc::new(Registry::new(document(), vec![entry("a", "x")]).unwrap());
+    let old = RegistryView::of_present(Arc::clone(&registry));
+    let next = RegistryView::of_next(Arc::clone(&registry));
+    // While it is in force, a view shows what comes by command.
+    registry.add(entry("b", "y")).unwrap();
+    let ids = |snapshot: Arc<crate::Snapshot>| -> Vec<String> {
+        snapshot.entries().iter().map(|entry| entry.id().to_string()).collect()
+    };
+    assert_eq!(ids(old.snapshot()), ["a", "b"]);
+    let before = registry.snapshot();
+    let told = registry.subscribe();
+    old.close();
+    let other = DOCUMENT.replace("x509_svid = \"1h\"", "x509_svid = \"50m\"");
+    let other = TrustDomainDocument::parse("trust-domain.toml".as_ref(), &other).unwrap();
+    let kept = before.entry(&id("b")).unwrap().as_ref().clone();
+    registry
+        .replace_folder(Arc::new(other.clone()), (vec![kept, entry("c", "z")], Vec::new()))
+        .unwrap();
+    assert_eq!(*registry.document(), other);
+    assert!(told.has_changed().unwrap());
+    assert_eq!(
+        (ids(next.snapshot()), ids(old.snapshot())),
+        (vec!["b".to_owned(), "c".to_owned()], vec!["a".to_owned(), "b".to_owned()])
+    );
+    assert_eq!((*old.document() == other, *next.document() == other), (false, true));
+    // What stays the same is the same one: nobody is woken for it.
+    let after = registry.snapshot();
+    assert!(Arc::ptr_eq(before.entry(&id("b")).unwrap(), after.entry(&id("b")).unwrap()));
+    let changed = after.changed_since(&before);
+    assert_eq!(changed.iter().map(|entry| entry.id().to_string()).collect::<Vec<_>>(), ["a", "c"]);
+}
+
+#[test]
+fn entries_that_stay_are_held_against_the_new_document_and_a_refusal_changes_nothing() {
+    let long =
+        NewEntry { x509_lifetime: Some("1h".parse().unwrap()), ..new_entry("x", &["unix:uid:1"]) };
+    let long = long.into_entry(id("a"), EntrySource::Admin).unwrap();
+    let registry = Registry::new(document(), vec![long.clone()]).unwrap();
+    let (before, was) = (registry.snapshot(), registry.document());
+    let shorter = DOCUMENT.replace("x509_svid = \"1h\"", "x509_svid = \"50m\"");
+    let shorter = TrustDomainDocument::parse("trust-domain.toml".as_ref(), &shorter).unwrap();
+    registry.replace_folder(Arc::new(shorter), (vec![long], Vec::new())).unwrap_err();
+    let twice = vec![entry("b", "y"), entry("b", "z")];
+    registry.replace_folder(document(), (twice, Vec::new())).unwrap_err();
+    assert!(Arc::ptr_eq(&registry.document(), &was));
+    assert_eq!(registry.snapshot().revision(), before.revision());
+    assert_eq!(registry.snapshot().generation(), before.generation());
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use jiff::Timestamp;
+use marque_authority::AuthorityRecord;
 use marque_exchange::{Deferral, Freshness, SingleUse, StatusKey, TokenId, TokenKind, TokenRecord};
 use marque_intent::pace::{Hushed, PaceKey, PaceRow, PaceRows};
 use marque_intent::{DenialId, Digest, Intent, IntentId, KillState};
@@ -33,6 +34,8 @@ pub(crate) struct Loaded {
     pub(crate) pace: Found<PaceKey, PaceRow>,
     /// Id and SPIFFE ID of every entry, when they were asked for.
     pub(crate) entries: Vec<(String, String)>,
+    /// Every authority, when they were asked for.
+    pub(crate) authorities: Vec<AuthorityRecord>,
     /// What may be forgotten, when it was asked for.
     pub(crate) over: OverRows,
     pub(crate) open: OpenGrants,
@@ -236,6 +239,11 @@ impl View {
     /// When the log was last written to, before this batch or in it.
     pub(crate) fn recorded(&self) -> Option<Timestamp> {
         self.loaded.head.recorded
+    }
+
+    /// Every authority, if they were asked for.
+    pub(crate) fn authorities(&self) -> &[AuthorityRecord] {
+        &self.loaded.authorities
     }
 
     /// Whether an entry has this id.

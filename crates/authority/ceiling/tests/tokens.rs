@@ -188,27 +188,6 @@ fn a_key_for_access_tokens_signs_only_the_kinds_it_was_told_of() {
 }
 
 #[test]
-fn a_ceiling_that_changes_holds_the_next_token() {
-    let (config, _alarm, _clock) = watched();
-    let signer =
-        TokenSigner::new(key(KeyPurpose::AccessToken), TokenCeiling::of_token_service(&config));
-    let signer = signer.unwrap();
-    sign_compact(Some("at+jwt"), &access_token(), &signer).unwrap();
-    let forms = vec![TokenForm {
-        typ: "at+jwt",
-        max_lifetime: Some(Duration::from_secs(299)),
-        required: &[],
-    }];
-    config.guard.hold_tokens_to(TokenServiceCeiling {
-        issuer: ISSUER.to_owned(),
-        svid_issuer: None,
-        forms,
-    });
-    let error = sign_compact(Some("at+jwt"), &access_token(), &signer).unwrap_err();
-    assert_eq!(refusal(&error), Breach::Lifetime);
-}
-
-#[test]
 fn what_is_no_token_or_names_another_key_is_not_signed() {
     let (config, alarm, _clock) = watched();
     let ceiling = || TokenCeiling::of_jwt_svids(&config, later(3600));

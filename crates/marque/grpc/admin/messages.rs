@@ -44,6 +44,7 @@ pub(super) fn status(
         log_size,
         unreadable_rows: count(unreadable_rows),
         not_ready: not_ready.iter().copied().map(reason).collect(),
+        folder: None,
     }
 }
 

@@ -76,6 +76,7 @@ async fn every_general_call(client: &mut AdminClient) -> Vec<(Code, Option<Strin
     vec![
         refusal(client.status().await),
         refusal(client.entries().await),
+        refusal(client.reload(true).await),
         refusal(client.create_entry(&new_entry("/service/x")).await),
         refusal(client.delete_entry("x".to_owned()).await),
         refusal(client.playbooks().await),

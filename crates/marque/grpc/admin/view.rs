@@ -53,6 +53,34 @@ pub struct StatusView {
     pub ready: bool,
     /// What keeps them from being served.
     pub not_ready: Vec<ReasonView>,
+    /// How the folder in force stands to its files; absent where the daemon does not say.
+    pub folder: Option<FolderView>,
+}
+
+/// How the folder in force stands to its files.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct FolderView {
+    /// The digest of what was read.
+    pub digest: String,
+    /// When.
+    pub loaded_at: Option<Timestamp>,
+    /// Whether the files are others by now.
+    pub differs: bool,
+    /// The last reload, where it was refused.
+    pub refused: Option<RefusedReloadView>,
+}
+
+/// A reload that was refused.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct RefusedReloadView {
+    /// When.
+    pub at: Option<Timestamp>,
+    /// Who asked for it.
+    pub by: String,
+    /// Why; stable.
+    pub code: String,
+    /// The first of what stands in the way.
+    pub first: String,
 }
 
 /// Why requests are not served.

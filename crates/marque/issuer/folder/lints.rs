@@ -67,7 +67,7 @@ fn entries(entries: &[Entry], now: Timestamp) -> Vec<Finding> {
 fn of_entry(entry: &Entry, message: String, code: FindingCode) -> Option<Finding> {
     match entry.source() {
         EntrySource::File { path, line } => Some(Finding::at(path, *line, message).coded(code)),
-        EntrySource::Admin => None,
+        EntrySource::Admin | EntrySource::Template { .. } => None,
     }
 }
 

@@ -4,7 +4,7 @@
 //! They are stored, so that all replicas and the next start know them and count them together.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -86,7 +86,7 @@ impl Registrar {
         now: Timestamp,
     ) -> Result<Admitted, Box<dyn std::error::Error + Send + Sync>> {
         // Held while anything changes, as for every other entry.
-        let _changing = self.for_this_run.lock().await;
+        let _changing = self.held.lock().await;
         let registry = self.entries();
         if !is_due(&registry, template, &derived, now) {
             return Ok(Admitted::Renewed);
@@ -120,7 +120,8 @@ impl Registrar {
         entry: &Entry,
         now: Timestamp,
     ) -> Result<(), marque_audit::LogError> {
-        let trust_domain = self.registry.document().name();
+        let document = self.registry.document();
+        let trust_domain = document.name();
         let (label, id) = (trust_domain.to_string(), template.id().to_string());
         counter!(names::TEMPLATE_REFUSALS, "trust_domain" => label, "template" => id).increment(1);
         if !self.told.is_due(template.id(), now) {
@@ -140,15 +141,20 @@ impl Registrar {
 
     /// Of what is stored, what is to be served, made as the templates of now make it; and what is over: nobody asked for
     /// it any more, or its template gives it to nobody.
-    pub(super) fn as_templates_are(&self, stored: Vec<Entry>) -> (Vec<Entry>, Vec<Entry>) {
-        let (snapshot, now) = (self.entries(), self.clock.now());
+    pub(super) fn as_templates_are(
+        &self,
+        stored: Vec<Entry>,
+        templates: &[Arc<Template>],
+    ) -> (Vec<Entry>, Vec<Entry>) {
+        let now = self.clock.now();
         let (mut kept, mut over) = (Vec::new(), Vec::new());
         for entry in stored {
             let EntrySource::Template { template } = entry.source() else {
                 kept.push(entry);
                 continue;
             };
-            let template = snapshot.template(template).filter(|_| !entry.has_expired(now));
+            let template = templates.iter().find(|known| known.id() == template);
+            let template = template.filter(|_| !entry.has_expired(now));
             match template.and_then(|template| template.remade(&entry)) {
                 Some(entry) if !entry.has_expired(now) => kept.push(entry),
                 _ => over.push(entry),

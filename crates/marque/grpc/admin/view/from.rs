@@ -28,6 +28,7 @@ impl TryFrom<proto::GetStatusResponse> for StatusView {
             log_size,
             unreadable_rows,
             not_ready,
+            folder,
         } = message;
         let environment = match proto::Environment::try_from(environment) {
             Ok(proto::Environment::Production) => "production",
@@ -48,6 +49,7 @@ impl TryFrom<proto::GetStatusResponse> for StatusView {
             playbooks,
             log_size,
             unreadable_rows,
+            folder: folder.map(Into::into),
             ready: not_ready.is_empty(),
             not_ready: not_ready
                 .into_iter()
