@@ -9,7 +9,8 @@ use futures::future::{BoxFuture, ready};
 use marque_audit::Event;
 use marque_authority::{
     Authority, AuthorityConfig, AuthorityOrder, AuthorityRecord, AuthorityStore,
-    AuthorityStoreError, JwtSvidTemplate, OrderRefusal, X509SvidTemplate,
+    AuthorityStoreError, CeilingRefusal, JwtSvidTemplate, OrderRefusal, RequiredClaim,
+    SigningAlarm, SigningGuard, TokenForm, TokenServiceCeiling, X509SvidTemplate,
 };
 use marque_exchange::{
     ASSERTION_TYPE_JWT_SPIFFE, Derivation, Derived, EnvironmentLookup, Freshness,
@@ -39,6 +40,30 @@ pub(crate) struct Room {
     service: TokenService,
 }
 
+/// The ceiling of keys that sign SVIDs and access tokens, as a trust domain has it.
+fn guard() -> SigningGuard {
+    let form = TokenForm {
+        typ: "at+jwt",
+        max_lifetime: Some(Duration::from_secs(3_600)),
+        required: &[
+            RequiredClaim::Issuer,
+            RequiredClaim::Subject,
+            RequiredClaim::Audience,
+            RequiredClaim::Client,
+            RequiredClaim::Intent,
+        ],
+    };
+    let tokens =
+        TokenServiceCeiling { issuer: ISSUER.to_owned(), svid_issuer: None, forms: vec![form] };
+    SigningGuard::new(Arc::new(FixedClock::new(START)), Arc::new(Nobody), tokens)
+}
+
+impl SigningAlarm for Nobody {
+    fn refused(&self, refusal: &CeilingRefusal) {
+        panic!("{refusal}");
+    }
+}
+
 impl Room {
     /// One whose token service verifies every SVID that it is shown.
     pub(crate) fn new() -> Self {
@@ -59,6 +84,7 @@ impl Room {
             jwt_svid_algorithm: marque_keys::KeyAlgorithm::EcdsaP256,
             wit_svids: true,
             refresh_hint: Duration::from_secs(300),
+            guard: guard(),
         };
         let random = Arc::new(SeededRandom::new(1));
         let records = Arc::new(Records::default());

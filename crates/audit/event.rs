@@ -187,6 +187,9 @@ pub enum EventKind {
     /// The record of a signing authority that left the bundle was deleted.
     #[serde(rename = "org.marque.authority.pruned")]
     AuthorityPruned,
+    /// A key was asked to sign something outside of its ceiling, and did not.
+    #[serde(rename = "org.marque.signing.refused")]
+    SigningRefused,
     /// One identity was asked for by two programs within one window.
     #[serde(rename = "org.marque.identity.shared")]
     IdentityShared,
@@ -197,7 +200,7 @@ pub enum EventKind {
 
 impl EventKind {
     /// Every kind, in the order of declaration.
-    pub const ALL: [Self; 59] = [
+    pub const ALL: [Self; 60] = [
         Self::IntentRequested,
         Self::IntentPending,
         Self::IntentDenied,
@@ -255,6 +258,7 @@ impl EventKind {
         Self::AuthorityRevoked,
         Self::AuthorityRetired,
         Self::AuthorityPruned,
+        Self::SigningRefused,
         Self::IdentityShared,
         Self::SsfReceived,
     ];
@@ -320,6 +324,7 @@ impl EventKind {
             Self::AuthorityRevoked => "org.marque.authority.revoked",
             Self::AuthorityRetired => "org.marque.authority.retired",
             Self::AuthorityPruned => "org.marque.authority.pruned",
+            Self::SigningRefused => "org.marque.signing.refused",
             Self::IdentityShared => "org.marque.identity.shared",
             Self::SsfReceived => "org.marque.ssf.received",
         }

@@ -4,6 +4,7 @@ use jiff::Timestamp;
 use marque_spiffe::Random;
 use rcgen::{CertificateParams, SerialNumber};
 use x509_parser::{
+    certificate::TbsCertificate,
     extensions::ParsedExtension,
     prelude::{FromDer, X509Certificate},
 };
@@ -35,7 +36,7 @@ impl Validity {
     }
 
     /// Reads the times of a certificate.
-    pub(crate) fn read(certificate: &X509Certificate<'_>) -> Option<Self> {
+    pub(crate) fn read(certificate: &TbsCertificate<'_>) -> Option<Self> {
         let instant = |seconds| Timestamp::from_second(seconds).ok();
         let validity = certificate.validity();
         let not_before = instant(validity.not_before.timestamp())?;
@@ -90,7 +91,7 @@ pub(crate) struct Extensions<'a> {
 
 impl<'a> Extensions<'a> {
     /// `None` when an extension is of another kind, stands twice or does not parse.
-    pub(crate) fn read(certificate: &'a X509Certificate<'_>) -> Option<Self> {
+    pub(crate) fn read(certificate: &'a TbsCertificate<'_>) -> Option<Self> {
         let mut found = Self::default();
         for extension in certificate.extensions() {
             let critical = extension.critical;
@@ -120,6 +121,37 @@ impl<'a> Extensions<'a> {
             }
         }
         Some(found)
+    }
+
+    /// Whether they are those of a root: a critical CA that signs certificates and revocation lists, and nothing else.
+    pub(crate) fn has_root_usages(&self) -> bool {
+        let is_ca = self
+            .basic_constraints
+            .is_some_and(|(critical, constraints)| critical && constraints.ca);
+        let signs_certificates = self.key_usage.is_some_and(|(critical, key_usage)| {
+            critical && key_usage.flags == usage::KEY_CERT_SIGN | usage::CRL_SIGN
+        });
+        is_ca && signs_certificates && self.extended_key_usage.is_none()
+    }
+
+    /// Whether they are those of an X.509-SVID: a leaf that signs handshakes at either end, and nothing else.
+    pub(crate) fn has_leaf_usages(&self) -> bool {
+        let is_end_entity = self
+            .basic_constraints
+            .is_some_and(|(critical, constraints)| critical && !constraints.ca);
+        let signs_only = self.key_usage.is_some_and(|(critical, key_usage)| {
+            critical && key_usage.flags == usage::DIGITAL_SIGNATURE
+        });
+        let both_ends = self.extended_key_usage.is_some_and(|purposes| {
+            let rest = purposes.any
+                || purposes.code_signing
+                || purposes.email_protection
+                || purposes.time_stamping
+                || purposes.ocsp_signing
+                || !purposes.other.is_empty();
+            purposes.server_auth && purposes.client_auth && !rest
+        });
+        is_end_entity && signs_only && both_ends
     }
 }
 

@@ -5,6 +5,8 @@ use std::time::Duration;
 use marque_keys::{KeyAlgorithm, KeyPurpose};
 use marque_spiffe::{Environment, TrustDomain};
 
+use crate::SigningGuard;
+
 /// The settings of one trust domain's authorities.
 #[derive(Clone, Debug)]
 pub struct AuthorityConfig {
@@ -30,6 +32,8 @@ pub struct AuthorityConfig {
     pub wit_svids: bool,
     /// How often the bundle should be fetched.
     pub refresh_hint: Duration,
+    /// What the signers go by, whatever they are asked to sign.
+    pub guard: SigningGuard,
 }
 
 /// Why the settings of an authority cannot be used.

@@ -4,13 +4,15 @@
 //! JWT-SVIDs, WIT-SVIDs, access tokens and audit checkpoints. All but the last take turns: a key is prepared, so that verifiers
 //! get to know it, signs, and stays published until everything that it signed has ended. One that is believed to be in wrong
 //! hands is tainted and revoked. Its records are stored before a key signs anything for anybody.
-//! Whatever it mints is parsed again and verified by its own bundle before it leaves.
+//! Whatever it mints is parsed again and verified by its own bundle before it leaves. Before that, each key looks at the
+//! bytes that it is to sign and signs nothing outside of its ceiling ([`SigningGuard`]).
 //!
 //! Deliberately absent: sockets, the storage engine (see [`AuthorityStore`]), who is entitled to which SVID, caches, and
 //! who calls [`Authority::keep_up`]. A root carries no URI name constraints, because rustls-webpki refuses every
 //! certificate below one that does.
 
 mod authority;
+mod ceiling;
 mod certificate;
 mod config;
 mod error;
@@ -31,6 +33,10 @@ mod wit;
 mod x509;
 
 pub use authority::{Authority, Trusted};
+pub use ceiling::{
+    Breach, CeilingRefusal, RequiredClaim, SigningAlarm, SigningGuard, TokenForm,
+    TokenServiceCeiling,
+};
 pub use config::{AuthorityConfig, ConfigError};
 pub use error::{AuthorityError, RootProblem, SelfCheckError, TemplateError};
 pub use jwt::{JwtSvidTemplate, MintedJwtSvid};

@@ -14,9 +14,7 @@ use x509_parser::{extensions::GeneralName, prelude::X509Certificate};
 
 use crate::{
     AuthorityConfig, AuthorityError, RootProblem,
-    certificate::{
-        self, BACKDATED_SECONDS, Extensions, Validity, plus_seconds, serial_number, usage,
-    },
+    certificate::{self, BACKDATED_SECONDS, Extensions, Validity, plus_seconds, serial_number},
     signer::CertificateSigner,
 };
 
@@ -54,7 +52,10 @@ pub(crate) fn self_sign(
     params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
     validity.apply(&mut params)?;
-    Ok(params.self_signed(&CertificateSigner(key.clone())).map_err(failed)?.into())
+    Ok(params
+        .self_signed(&CertificateSigner::for_root(key.clone(), config))
+        .map_err(failed)?
+        .into())
 }
 
 /// `O=<trust domain>, OU=<environment>, CN=<slot>`. The slot tells two roots of one trust domain apart. A name that is
@@ -91,7 +92,9 @@ impl Root {
             return Err(RootProblem::Signature);
         }
         let extensions = Extensions::read(&certificate).ok_or(RootProblem::Extensions)?;
-        check_usage(&extensions)?;
+        if !extensions.has_root_usages() {
+            return Err(RootProblem::Usage);
+        }
         match extensions.names {
             Some((_, [GeneralName::URI(uri)])) if *uri == trust_domain.id().as_str() => {}
             _ => return Err(RootProblem::Name(trust_domain.clone())),
@@ -102,20 +105,6 @@ impl Root {
         let key_id = extensions.subject_key_id.ok_or(RootProblem::Extensions)?.to_vec();
         let validity = Validity::read(&certificate).ok_or(RootProblem::Malformed)?;
         Ok(Self { certificate: der.into(), validity, key_id })
-    }
-}
-
-fn check_usage(extensions: &Extensions<'_>) -> Result<(), RootProblem> {
-    let is_ca = extensions
-        .basic_constraints
-        .is_some_and(|(critical, constraints)| critical && constraints.ca);
-    let signs_certificates = extensions.key_usage.is_some_and(|(critical, key_usage)| {
-        critical && key_usage.flags == usage::KEY_CERT_SIGN | usage::CRL_SIGN
-    });
-    if is_ca && signs_certificates && extensions.extended_key_usage.is_none() {
-        Ok(())
-    } else {
-        Err(RootProblem::Usage)
     }
 }
 

@@ -2,18 +2,47 @@
 
 use std::fmt;
 
+use jiff::Timestamp;
 use marque_jose::{Algorithm, KeyId, PublicKey, SignError, Signer};
 use marque_keys::{KeyAlgorithm, SigningKey, SlotId};
 use marque_spiffe::Random;
 
-use crate::AuthorityError;
+use crate::{
+    AuthorityConfig, AuthorityError,
+    ceiling::{CertificateCeiling, JwsHeader, TokenCeiling},
+};
 
-/// Signs certificates: rcgen's remote key.
-pub(crate) struct CertificateSigner(pub(crate) SigningKey);
+/// Signs certificates within its ceiling: rcgen's remote key.
+pub(crate) struct CertificateSigner {
+    key: SigningKey,
+    ceiling: CertificateCeiling,
+}
+
+impl CertificateSigner {
+    /// For the certificate of the key itself.
+    pub(crate) fn for_root(key: SigningKey, config: &AuthorityConfig) -> Self {
+        Self { key, ceiling: CertificateCeiling::of_root(config) }
+    }
+
+    /// For X.509-SVIDs under a root that ends at `root_ends_at`.
+    pub(crate) fn for_leaves(
+        key: SigningKey,
+        config: &AuthorityConfig,
+        root_ends_at: Timestamp,
+    ) -> Self {
+        Self { key, ceiling: CertificateCeiling::of_leaves(config, root_ends_at) }
+    }
+
+    /// For the tests of what holds beside the ceiling.
+    #[cfg(test)]
+    pub(crate) fn unbounded(key: SigningKey) -> Self {
+        Self { key, ceiling: CertificateCeiling::unbounded() }
+    }
+}
 
 impl rcgen::PublicKeyData for CertificateSigner {
     fn der_bytes(&self) -> &[u8] {
-        self.0.public_key()
+        self.key.public_key()
     }
 
     fn algorithm(&self) -> &'static rcgen::SignatureAlgorithm {
@@ -22,26 +51,31 @@ impl rcgen::PublicKeyData for CertificateSigner {
 }
 
 impl rcgen::SigningKey for CertificateSigner {
+    /// rcgen's error has no room for a source: who asked for too much is told to the alarm, the rest to the log.
     fn sign(&self, message: &[u8]) -> Result<Vec<u8>, rcgen::Error> {
-        self.0.sign_der(message).map_err(|error| {
-            // rcgen's error has no room for a source.
-            tracing::error!(slot = %self.0.slot(), error = &error as &dyn std::error::Error, "could not sign a certificate");
+        if let Err(breach) = self.ceiling.check(message, self.key.public_key()) {
+            self.ceiling.guard().refuse(self.key.slot(), breach);
+            return Err(rcgen::Error::RemoteKeyError);
+        }
+        self.key.sign_der(message).map_err(|error| {
+            tracing::error!(slot = %self.key.slot(), error = &error as &dyn std::error::Error, "could not sign a certificate");
             rcgen::Error::RemoteKeyError
         })
     }
 }
 
-/// Signs tokens with the algorithm of its key, ES256 or RS256, under a key id that names the slot:
+/// Signs tokens within its ceiling with the algorithm of its key, ES256 or RS256, under a key id that names the slot:
 /// `jwt-svid-a-1-<8 hex of the thumbprint>`.
 pub(crate) struct TokenSigner {
     key: SigningKey,
     algorithm: Algorithm,
     key_id: KeyId,
     public_key: PublicKey,
+    ceiling: TokenCeiling,
 }
 
 impl TokenSigner {
-    pub(crate) fn new(key: SigningKey) -> Result<Self, AuthorityError> {
+    pub(crate) fn new(key: SigningKey, ceiling: TokenCeiling) -> Result<Self, AuthorityError> {
         let (key_id, public_key) = name_key(key.slot(), key.public_key())?;
         let algorithm = match key.algorithm() {
             KeyAlgorithm::EcdsaP256 => Algorithm::Es256,
@@ -50,7 +84,7 @@ impl TokenSigner {
                 return Err(AuthorityError::PublicKey { slot: key.slot().clone() });
             }
         };
-        Ok(Self { key, algorithm, key_id, public_key })
+        Ok(Self { key, algorithm, key_id, public_key, ceiling })
     }
 
     #[cfg(test)]
@@ -73,6 +107,10 @@ impl Signer for TokenSigner {
     }
 
     fn sign(&self, message: &[u8]) -> Result<Vec<u8>, SignError> {
+        let own = JwsHeader { algorithm: self.algorithm, key_id: &self.key_id };
+        if let Err(breach) = self.ceiling.check(message, &own) {
+            return Err(SignError::new(self.ceiling.guard().refuse(self.key.slot(), breach)));
+        }
         self.key.sign_fixed(message).map_err(SignError::new)
     }
 }

@@ -9,6 +9,7 @@ use marque_spiffe::Bundle;
 
 use crate::{
     AuthorityConfig, AuthorityError, AuthorityRecord, AuthorityState, RootProblem,
+    ceiling::TokenCeiling,
     jwt::JwtAuthority,
     record::{of, sequence},
     root::Root,
@@ -71,18 +72,23 @@ impl Snapshot {
         };
         let root = read_root(config, x509.record)?;
         let slot = x509.record.slot.clone();
+        let x509 = CertificateSigner::for_leaves(x509.key, config, root.validity.not_after);
+        let jwt_ends_at = schedule.ends_at(jwt.record);
+        let jwt_ceiling = TokenCeiling::of_jwt_svids(config, jwt_ends_at);
+        let access_token =
+            TokenSigner::new(access_token.key, TokenCeiling::of_token_service(config))?;
         Ok(Self {
             bundle,
             untainted,
             alarms: alarms(&records),
-            x509: X509Authority::new(slot, root, CertificateSigner(x509.key))?,
+            x509: X509Authority::new(slot, root, x509)?,
             jwt: JwtAuthority::new(
                 jwt.record.slot.clone(),
-                Arc::new(TokenSigner::new(jwt.key)?),
-                schedule.ends_at(jwt.record),
+                Arc::new(TokenSigner::new(jwt.key, jwt_ceiling)?),
+                jwt_ends_at,
             ),
-            wit: wit.map(|wit| wit_authority(wit, &schedule)).transpose()?,
-            access_token: Arc::new(TokenSigner::new(access_token.key)?),
+            wit: wit.map(|wit| wit_authority(config, wit, &schedule)).transpose()?,
+            access_token: Arc::new(access_token),
             access_token_keys: Arc::new(access_token_keys(&records)?),
             records,
         })
@@ -149,11 +155,13 @@ fn active<'a>(
 }
 
 fn wit_authority(
+    config: &AuthorityConfig,
     Active { record, key }: Active<'_>,
     schedule: &Schedule<'_>,
 ) -> Result<WitAuthority, AuthorityError> {
-    let signer = Arc::new(TokenSigner::new(key)?);
-    Ok(WitAuthority::new(record.slot.clone(), signer, schedule.ends_at(record)))
+    let ends_at = schedule.ends_at(record);
+    let signer = TokenSigner::new(key, TokenCeiling::of_wit_svids(config, ends_at))?;
+    Ok(WitAuthority::new(record.slot.clone(), Arc::new(signer), ends_at))
 }
 
 /// The bundle: whatever signs SVIDs or is known to, and nothing else.

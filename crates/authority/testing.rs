@@ -1,6 +1,7 @@
 //! What the unit tests of this crate share: settings, a store in memory, and an authority that is opened at once.
 
 use std::{
+    pin::Pin,
     sync::{Arc, Mutex},
     time::Duration,
 };
@@ -9,12 +10,13 @@ use futures::{FutureExt, future::BoxFuture};
 use jiff::Timestamp;
 use marque_audit::Event;
 use marque_keys::{KeyAlgorithm, KeyManager, KeyPurpose, MemoryKeys};
-use marque_spiffe::{Environment, SpiffeId};
+use marque_spiffe::{Clock, Environment, SpiffeId};
 use marque_testkit::{START, SeededRandom};
 
 use crate::{
     Authority, AuthorityConfig, AuthorityError, AuthorityOrder, AuthorityRecord, AuthorityStore,
-    AuthorityStoreError, JwtSvidTemplate, OrderRefusal, WitSvidTemplate, X509SvidTemplate,
+    AuthorityStoreError, CeilingRefusal, JwtSvidTemplate, OrderRefusal, RequiredClaim,
+    SigningAlarm, SigningGuard, TokenForm, TokenServiceCeiling, WitSvidTemplate, X509SvidTemplate,
 };
 
 pub(crate) const HOUR: Duration = Duration::from_secs(3600);
@@ -32,6 +34,49 @@ pub(crate) fn config(trust_domain: &str) -> AuthorityConfig {
         jwt_svid_algorithm: KeyAlgorithm::EcdsaP256,
         wit_svids: true,
         refresh_hint: Duration::from_secs(60),
+        guard: guard(Arc::new(Unhurried), Arc::new(Alarm::default())),
+    }
+}
+
+/// A guard with access tokens and status lists of five minutes and statements of a moment.
+pub(crate) fn guard(clock: Arc<dyn Clock>, alarm: Arc<dyn SigningAlarm>) -> SigningGuard {
+    use RequiredClaim::{Audience, Client, Events, Intent, Issuer, StatusList, Subject};
+    let form = |typ, max_lifetime, required| TokenForm { typ, max_lifetime, required };
+    let minutes = Some(Duration::from_secs(300));
+    let forms = vec![
+        form("at+jwt", minutes, &[Issuer, Subject, Audience, Client, Intent]),
+        form("statuslist+jwt", minutes, &[Subject, StatusList]),
+        form("secevent+jwt", None, &[Issuer, Audience, Events]),
+    ];
+    let token_service = TokenServiceCeiling {
+        issuer: "https://issuer.example.org".to_owned(),
+        svid_issuer: Some("https://issuer.example.org/svid".to_owned()),
+        forms,
+    };
+    SigningGuard::new(clock, alarm, token_service)
+}
+
+/// A clock at the end of time: most tests say for themselves when they mint.
+#[derive(Debug)]
+struct Unhurried;
+
+impl Clock for Unhurried {
+    fn now(&self) -> Timestamp {
+        Timestamp::MAX
+    }
+
+    fn sleep_until(&self, _at: Timestamp) -> Pin<Box<dyn Future<Output = ()> + Send + 'static>> {
+        std::future::ready(()).boxed()
+    }
+}
+
+/// Remembers what was refused.
+#[derive(Debug, Default)]
+pub(crate) struct Alarm(pub(crate) Mutex<Vec<CeilingRefusal>>);
+
+impl SigningAlarm for Alarm {
+    fn refused(&self, refusal: &CeilingRefusal) {
+        self.0.lock().unwrap().push(refusal.clone());
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::{io, path::PathBuf};
 
-use crate::{KeyAlgorithm, SlotId};
+use crate::{KeyAlgorithm, SlotId, TokenError};
 
 /// Why a key could not be made, found, used or removed.
 #[derive(Debug, thiserror::Error)]
@@ -47,6 +47,20 @@ pub enum KeyError {
     NoDerForm {
         /// The key's slot.
         slot: SlotId,
+    },
+    /// A key elsewhere signs what its public half does not verify.
+    #[error("the two halves of the key in slot `{slot}` do not belong together")]
+    HalvesDiffer {
+        /// The key's slot.
+        slot: SlotId,
+    },
+    /// A hardware token could not be used.
+    #[error("could not use the token `{token}`")]
+    Token {
+        /// Its label.
+        token: String,
+        /// Why.
+        source: TokenError,
     },
     /// A file or the folder of keys could not be used.
     #[error(transparent)]

@@ -1,18 +1,23 @@
 //! Where private keys live and how they sign.
 //!
 //! A [`KeyManager`] makes one key pair per [`SlotId`] and hands out [`SigningKey`]s, which sign and never show their
-//! private half. Two managers: [`MemoryKeys`] for tests and throw-away runs, and [`SealedFileKeys`], which keeps every
-//! key in its own file, sealed under a [`SealingKey`].
+//! private half. Three managers: [`MemoryKeys`] for tests and throw-away runs, [`SealedFileKeys`], which keeps every
+//! key in its own file, sealed under a [`SealingKey`], and [`TokenKeys`], whose keys never leave a hardware token. What
+//! another one would implement is [`KeyManager`] and [`RemoteSigner`].
 //!
 //! Deliberately absent: certificates, tokens, key ids on the wire, which slot is the active one, and any way to export
-//! a private key. A hardware token will be a third manager behind the same trait.
+//! a private key.
 
 mod algorithm;
+mod der;
 mod error;
 mod folder;
 mod generate;
 mod manager;
 mod memory;
+mod moving;
+mod pkcs11;
+mod remote;
 mod sealed;
 mod sealing;
 mod signing;
@@ -22,6 +27,9 @@ pub use algorithm::{KeyAlgorithm, UnknownKeyAlgorithm};
 pub use error::{FileError, KeyError, SealedKeyError, SealingKeyError};
 pub use manager::KeyManager;
 pub use memory::MemoryKeys;
+pub use moving::MovingKeys;
+pub use pkcs11::{TokenError, TokenKeys, TokenSettings};
+pub use remote::RemoteSigner;
 pub use sealed::SealedFileKeys;
 pub use sealing::SealingKey;
 pub use signing::SigningKey;

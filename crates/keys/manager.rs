@@ -29,4 +29,13 @@ pub trait KeyManager: std::fmt::Debug + Send + Sync {
     /// # Errors
     /// What kept the manager from removing the key.
     fn remove(&self, slot: &SlotId) -> Result<(), KeyError>;
+
+    /// Whether the keys can be used right now. Keys that are in this process always can; a manager that stands before a
+    /// device asks it, which may take a while.
+    ///
+    /// # Errors
+    /// What keeps the keys from being used.
+    fn reachable(&self) -> Result<(), KeyError> {
+        Ok(())
+    }
 }

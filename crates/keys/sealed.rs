@@ -103,7 +103,7 @@ fn file_name(slot: &SlotId) -> String {
     format!("{slot}{SUFFIX}")
 }
 
-fn is_context(text: &str) -> bool {
+pub(crate) fn is_context(text: &str) -> bool {
     (1..=MAX_CONTEXT).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic())
 }
 

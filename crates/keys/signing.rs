@@ -7,7 +7,7 @@ use ring::signature::{
     KeyPair, RSA_PKCS1_SHA256, RsaKeyPair,
 };
 
-use crate::{KeyAlgorithm, KeyError, SlotId, system_random};
+use crate::{KeyAlgorithm, KeyError, RemoteSigner, SlotId, der, remote::Remote, system_random};
 
 /// The key pair of one slot; clones share it.
 ///
@@ -32,6 +32,7 @@ enum Pair {
     },
     Ed25519(Ed25519KeyPair),
     Rsa(Box<RsaKeyPair>),
+    Remote(Remote),
 }
 
 impl SigningKey {
@@ -42,10 +43,11 @@ impl SigningKey {
 
     /// The key's algorithm.
     pub fn algorithm(&self) -> KeyAlgorithm {
-        match self.inner.pair {
+        match &self.inner.pair {
             Pair::P256 { .. } => KeyAlgorithm::EcdsaP256,
             Pair::Ed25519(_) => KeyAlgorithm::Ed25519,
             Pair::Rsa(_) => KeyAlgorithm::Rsa2048,
+            Pair::Remote(remote) => remote.algorithm,
         }
     }
 
@@ -65,6 +67,7 @@ impl SigningKey {
             Pair::P256 { fixed, .. } => self.ecdsa(fixed, message),
             Pair::Ed25519(pair) => Ok(pair.sign(message).as_ref().to_vec()),
             Pair::Rsa(pair) => self.rsa(pair, message),
+            Pair::Remote(remote) => remote.sign(&self.inner.slot, message),
         }
     }
 
@@ -77,8 +80,36 @@ impl SigningKey {
         match &self.inner.pair {
             Pair::P256 { asn1, .. } => self.ecdsa(asn1, message),
             Pair::Rsa(pair) => self.rsa(pair, message),
-            Pair::Ed25519(_) => Err(KeyError::NoDerForm { slot: self.inner.slot.clone() }),
+            Pair::Remote(remote) => {
+                let fixed = || remote.sign(&self.inner.slot, message);
+                match remote.algorithm {
+                    KeyAlgorithm::EcdsaP256 => Ok(der::ecdsa_signature(&fixed()?)),
+                    KeyAlgorithm::Rsa2048 => fixed(),
+                    KeyAlgorithm::Ed25519 => Err(self.no_der_form()),
+                }
+            }
+            Pair::Ed25519(_) => Err(self.no_der_form()),
         }
+    }
+
+    /// A key whose private half signs elsewhere. It signs once here, so that a public half that is not its own is found.
+    ///
+    /// # Errors
+    /// [`KeyError::NotAllowed`] when the slot's purpose has no keys of this algorithm, [`KeyError::HalvesDiffer`], and
+    /// whatever kept the key from signing.
+    pub fn remote(
+        slot: &SlotId,
+        algorithm: KeyAlgorithm,
+        public_key: Vec<u8>,
+        signer: Arc<dyn RemoteSigner>,
+    ) -> Result<Self, KeyError> {
+        check_allowed(slot, algorithm)?;
+        let pair = Pair::Remote(Remote::proven(slot, algorithm, &public_key, signer)?);
+        Ok(Self { inner: Arc::new(Inner { slot: slot.clone(), public_key, pair }) })
+    }
+
+    fn no_der_form(&self) -> KeyError {
+        KeyError::NoDerForm { slot: self.inner.slot.clone() }
     }
 
     /// Builds the key pair from PKCS#8, whose two halves must belong together.

@@ -30,6 +30,7 @@ mod federation;
 mod grants;
 mod identities;
 mod issuer_keys;
+mod keys;
 mod limits;
 mod oidc_discovery;
 mod oidc_issuers;
@@ -68,6 +69,7 @@ pub use authorization_servers::{
 };
 pub use clients::{ClientCeiling, MAX_CLIENT_CEILINGS};
 pub use issuer_keys::{IssuerKeys, MAX_ISSUER_NAME};
+pub use keys::{KeySettings, TokenRule};
 
 pub use bundles::{
     AddressRange, AddressRangeError, BundleEndpointSettings, BundleFetchingSettings,
@@ -159,7 +161,7 @@ pub use resource_servers::{MAX_LISTED, ResourceServer, Revocation, TokenBinding}
 /// `[[ticket_systems]]` at [`TicketSystem`], `[approver_login]` at
 /// [`ApproverLogin`], `[denials]` at [`DenialSettings`], `[decisions]` at [`DecisionSettings`], `[[decision_points]]` at
 /// [`DecisionPointRule`], `[[webhooks]]` at [`Webhook`], `[[chat_integrations]]` at [`ChatIntegration`], `[[chat_identities]]` at
-/// [`ChatIdentity`], `[identities]` at [`IdentitySettings`], `[playbooks]` and `[[human_roles]]` at [`PlaybookSettings`],
+/// [`ChatIdentity`], `[identities]` at [`IdentitySettings`], `[keys]` at [`KeySettings`], `[playbooks]` and `[[human_roles]]` at [`PlaybookSettings`],
 /// `[attestation]` at [`AttestationSettings`], `[post_checks]` at [`PostCheckSettings`], `[audit]` at [`AuditSettings`],
 /// `[[ssf_streams]]` at [`SsfStream`], `[[ssf_transmitters]]` at [`SsfTransmitter`].
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -185,6 +187,7 @@ pub struct TrustDomainDocument {
     limits: LimitSettings,
     grants: GrantSettings,
     identities: IdentitySettings,
+    keys: KeySettings,
     denials: DenialSettings,
     attestation: AttestationSettings,
     oidc_issuers: Vec<OidcIssuer>,
@@ -274,6 +277,11 @@ impl TrustDomainDocument {
     /// The further decision points, in their order.
     pub fn decision_points(&self) -> &[DecisionPointRule] {
         &self.decision_points
+    }
+
+    /// Where the private keys are.
+    pub fn keys(&self) -> &KeySettings {
+        &self.keys
     }
 
     /// The tenant.

@@ -82,6 +82,7 @@ mod sds;
 mod secrets;
 mod sharing;
 mod shutdown;
+mod softhsm;
 mod ssf;
 mod story;
 mod support;

@@ -11,7 +11,7 @@ use crate::support::programs::marque;
 
 /// Whether OpenSSL is at hand; where it has to be, its absence is a failure.
 #[expect(clippy::disallowed_methods, reason = "what must be there comes from the environment")]
-async fn openssl_is_there() -> bool {
+pub(crate) async fn openssl_is_there() -> bool {
     let there = Command::new("openssl").arg("version").output().await.is_ok();
     let required = std::env::var_os("MARQUE_REQUIRE_OPENSSL").is_some_and(|value| value == "1");
     assert!(there || !required, "MARQUE_REQUIRE_OPENSSL=1, but there is no openssl");
@@ -31,7 +31,8 @@ async fn fetch(daemon: &Daemon, trust_domain: &'static str) -> (String, String) 
     (text("chain_pem"), text("bundle_pem"))
 }
 
-async fn verify(authorities: &Path, chain: &Path, purpose: &str) -> Result<(), String> {
+/// What `openssl verify` says of a chain, by these authorities and nothing else.
+pub(crate) async fn verify(authorities: &Path, chain: &Path, purpose: &str) -> Result<(), String> {
     let output = Command::new("openssl")
         .args(["verify", "-x509_strict", "-no-CApath", "-no-CAstore", "-purpose", purpose])
         .arg("-CAfile")

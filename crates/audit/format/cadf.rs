@@ -90,6 +90,7 @@ fn action(kind: EventKind) -> &'static str {
         | EventKind::ApprovalObjected
         | EventKind::ApprovalRefused
         | EventKind::ChangeRefused
+        | EventKind::SigningRefused
         | EventKind::EntryRefused
         | EventKind::FolderReloadRefused
         | EventKind::TokenRefused => "deny",

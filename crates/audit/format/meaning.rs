@@ -45,6 +45,7 @@ pub(super) fn outcome(event: &Event) -> Outcome {
         | EventKind::ApprovalRefused
         | EventKind::ApproverLoginRefused
         | EventKind::ChangeRefused
+        | EventKind::SigningRefused
         | EventKind::EntryRefused
         | EventKind::FolderReloadRefused
         | EventKind::TokenRefused => Outcome::Failure,
@@ -153,6 +154,7 @@ pub fn severity(kind: EventKind) -> Severity {
         | EventKind::SsfReceived
         | EventKind::Restored
         | EventKind::QuarantineBegan
+        | EventKind::SigningRefused
         | EventKind::AuthorityTainted
         | EventKind::AuthorityRevoked
         | EventKind::BreakGlassRequested

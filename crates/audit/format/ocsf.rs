@@ -122,6 +122,7 @@ const fn class(kind: EventKind) -> (Class, u32, &'static str) {
         | EventKind::KillLiftAsked
         | EventKind::SsfReceived
         | EventKind::BreakGlassReviewed => (Class::ApiActivity, 3, "Update"),
+        EventKind::SigningRefused => (Class::EntityManagement, 99, "Refuse To Sign"),
         EventKind::TokenUsed => (Class::ApiActivity, 99, "Use"),
         EventKind::PolicyObserved => (Class::ApiActivity, 99, "Observe"),
     }
@@ -336,17 +337,18 @@ fn entity(leaf: &Leaf) -> Value {
         EventKind::EntryCreated | EventKind::EntryDeleted => {
             ("Registration Entry", told(leaf, "entry"))
         }
-        EventKind::FederationAdded | EventKind::FederationRemoved | EventKind::BundleSet => {
-            ("Federation Relationship", told(leaf, "trust_domain"))
-        }
-        EventKind::Restored => ("Trust Domain", None),
         EventKind::AuthorityCreated
         | EventKind::AuthorityPrepared
         | EventKind::AuthorityActivated
         | EventKind::AuthorityTainted
         | EventKind::AuthorityRevoked
         | EventKind::AuthorityRetired
-        | EventKind::AuthorityPruned => ("Signing Authority", told(leaf, "slot")),
+        | EventKind::AuthorityPruned
+        | EventKind::SigningRefused => ("Signing Authority", told(leaf, "slot")),
+        EventKind::FederationAdded | EventKind::FederationRemoved | EventKind::BundleSet => {
+            ("Federation Relationship", told(leaf, "trust_domain"))
+        }
+        EventKind::Restored => ("Trust Domain", None),
         EventKind::PayloadSealed | EventKind::PayloadRead | EventKind::PayloadErased => {
             ("Payload", event.intent.as_deref())
         }

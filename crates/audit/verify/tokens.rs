@@ -88,6 +88,7 @@ impl Tokens {
             | EventKind::FolderReloaded
             | EventKind::FolderReloadRefused
             | EventKind::AuthorityCreated
+            | EventKind::SigningRefused
             | EventKind::AuthorityPrepared
             | EventKind::AuthorityActivated
             | EventKind::AuthorityTainted

@@ -92,6 +92,7 @@ impl Uses {
             | EventKind::FolderReloaded
             | EventKind::FolderReloadRefused
             | EventKind::AuthorityCreated
+            | EventKind::SigningRefused
             | EventKind::AuthorityPrepared
             | EventKind::AuthorityActivated
             | EventKind::AuthorityTainted

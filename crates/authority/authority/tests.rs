@@ -10,7 +10,12 @@ use crate::testing::{House, authority, config, jwt_template, later, x509_templat
 fn an_access_token_verifies_by_the_key_set_of_the_token_endpoint_alone() {
     let authority = authority();
     let signer = authority.access_token_signer();
-    let token = sign_compact(Some("at+jwt"), &json!({ "sub": "x" }), signer.as_ref()).unwrap();
+    let claims = json!({
+        "iss": "https://issuer.example.org", "sub": "x", "aud": "https://api.example.org",
+        "client_id": "x", "iat": START.as_second(), "exp": START.as_second() + 300,
+        "intent": { "id": "in_1" },
+    });
+    let token = sign_compact(Some("at+jwt"), &claims, signer.as_ref()).unwrap();
     let keys = authority.access_token_keys();
     let key = keys.find(signer.key_id()).unwrap();
     assert_eq!((key.key_use.as_deref(), key.alg), (Some("sig"), Some(Algorithm::Es256)));

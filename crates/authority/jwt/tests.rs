@@ -5,6 +5,7 @@ use marque_testkit::START;
 use serde_json::json;
 
 use super::*;
+use crate::ceiling::TokenCeiling;
 use crate::{
     Authority,
     testing::{HOUR, House, authority, id, jwt_template, later},
@@ -155,7 +156,7 @@ impl Desk {
     fn with(algorithm: KeyAlgorithm) -> Self {
         let slot = SlotId::first(KeyPurpose::JwtSvid);
         let key = MemoryKeys::new().generate(&slot, algorithm).unwrap();
-        let signer = Arc::new(TokenSigner::new(key).unwrap());
+        let signer = Arc::new(TokenSigner::new(key, TokenCeiling::unbounded()).unwrap());
         let bundle = Bundle::builder("prod.example.org".parse().unwrap())
             .jwt_authority(signer.key_id().clone(), signer.public_key().clone())
             .unwrap()

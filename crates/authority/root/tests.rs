@@ -88,7 +88,7 @@ fn spoiled(key: &SigningKey, spoil: impl FnOnce(&mut CertificateParams)) -> Vec<
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
     Validity { not_before: START, not_after: later(60) }.apply(&mut params).unwrap();
     spoil(&mut params);
-    params.self_signed(&CertificateSigner(key.clone())).unwrap().der().to_vec()
+    params.self_signed(&CertificateSigner::unbounded(key.clone())).unwrap().der().to_vec()
 }
 
 type Spoil<'a> = Box<dyn FnOnce(&mut CertificateParams) + 'a>;
@@ -190,9 +190,9 @@ fn a_root_that_its_own_key_did_not_sign_is_refused() {
     assert_eq!(read(&forged, &one).unwrap_err(), RootProblem::Signature);
 
     // Signed by another root of the same names: cross-signed, not self-signed.
-    let issuer = rcgen::Issuer::from_ca_cert_der(&der, CertificateSigner(one)).unwrap();
+    let issuer = rcgen::Issuer::from_ca_cert_der(&der, CertificateSigner::unbounded(one)).unwrap();
     let mut params = CertificateParams::default();
     params.distinguished_name = subject(&config.trust_domain, config.environment, &other);
-    let crossed = params.signed_by(&CertificateSigner(other.clone()), &issuer).unwrap();
+    let crossed = params.signed_by(&CertificateSigner::unbounded(other.clone()), &issuer).unwrap();
     assert_eq!(read(crossed.der(), &other).unwrap_err(), RootProblem::Signature);
 }

@@ -6,6 +6,7 @@ use marque_spiffe::WitSvidError;
 use marque_testkit::START;
 
 use super::*;
+use crate::ceiling::TokenCeiling;
 use crate::{
     Authority, AuthorityConfig,
     testing::{HOUR, House, authority, config, id, jwt_template, later, wit_template},
@@ -174,8 +175,11 @@ impl Desk {
     fn new() -> Self {
         let slot = SlotId::first(KeyPurpose::WitSvid);
         let signer = Arc::new(
-            TokenSigner::new(MemoryKeys::new().generate(&slot, KeyAlgorithm::EcdsaP256).unwrap())
-                .unwrap(),
+            TokenSigner::new(
+                MemoryKeys::new().generate(&slot, KeyAlgorithm::EcdsaP256).unwrap(),
+                TokenCeiling::unbounded(),
+            )
+            .unwrap(),
         );
         let bundle = Bundle::builder("prod.example.org".parse().unwrap())
             .wit_authority(signer.key_id().clone(), signer.public_key().clone())

@@ -8,7 +8,7 @@ use x509_parser::extensions::GeneralName;
 use super::Leaf;
 use crate::{
     SelfCheckError,
-    certificate::{self, Extensions, Validity, usage},
+    certificate::{self, Extensions, Validity},
 };
 
 /// Whether `der` is exactly the X.509-SVID that `leaf` describes, under the root with the key id `root_key_id`.
@@ -33,7 +33,7 @@ pub(super) fn check(
         ("subject", certificate.subject().iter().next().is_none()),
         ("serial number", certificate.raw_serial().len() == 16),
         ("set of names", has_names(&extensions, leaf)),
-        ("set of usages", has_usages(&extensions)),
+        ("set of usages", extensions.has_leaf_usages()),
         ("authority key id", extensions.authority_key_id == Some(root_key_id)),
         ("subject key id", extensions.subject_key_id.is_some()),
     ];
@@ -52,25 +52,6 @@ fn has_names(extensions: &Extensions<'_>, leaf: &Leaf<'_>) -> bool {
         _ => None,
     });
     *uri == leaf.template.spiffe_id.as_str() && found.eq(wanted)
-}
-
-fn has_usages(extensions: &Extensions<'_>) -> bool {
-    let is_end_entity = extensions
-        .basic_constraints
-        .is_some_and(|(critical, constraints)| critical && !constraints.ca);
-    let signs_only = extensions.key_usage.is_some_and(|(critical, key_usage)| {
-        critical && key_usage.flags == usage::DIGITAL_SIGNATURE
-    });
-    let both_ends = extensions.extended_key_usage.is_some_and(|purposes| {
-        let rest = purposes.any
-            || purposes.code_signing
-            || purposes.email_protection
-            || purposes.time_stamping
-            || purposes.ocsp_signing
-            || !purposes.other.is_empty();
-        purposes.server_auth && purposes.client_auth && !rest
-    });
-    is_end_entity && signs_only && both_ends
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use anyhow::Context as _;
 use jiff::Timestamp;
 use marque_audit::{LogStore, LogTree, VerifierKey};
-use marque_authority::{Authority, AuthorityConfig};
+use marque_authority::{Authority, AuthorityConfig, SigningGuard};
 use marque_exchange::{EnvironmentLookup, IssuerUrl, NonceSecret, OAuthError, SignedStatusList};
 use marque_keys::{KeyAlgorithm, KeyManager};
 use marque_registry::{Entry, JwtSvidAlgorithm, Registry, Template, TrustDomainDocument};
@@ -32,6 +32,7 @@ use super::readiness::Looked;
 use super::registrar::Registrar;
 use super::reload::{Contents, FolderState};
 use super::served::Served;
+use super::signing_guard;
 use crate::approvers::{LoginSecret, Looks};
 use crate::federation::{KeptBundles, News};
 use crate::identities::{Denials, Lost, Presence, SharedIdentities};
@@ -51,6 +52,7 @@ pub struct Lasting {
     pub(super) sharing: Arc<SharedIdentities>,
     pub(super) denials: Arc<Denials>,
     pub(super) checkpoint_key: Arc<CheckpointKey>,
+    pub(super) keys: Arc<dyn KeyManager>,
     pub(super) log_key: VerifierKey,
     pub(super) log_tree: Arc<LogTree>,
     pub(super) clock: Arc<dyn Clock>,
@@ -123,8 +125,12 @@ impl Lasting {
             kept_bundles,
         } = parts;
         let now = clock.now();
+        let svid_issuer = discovery::svid_issuer(document, &issuer_url)?;
+        let names = signing_guard::Names { issuer: &issuer_url, svids: svid_issuer.as_ref() };
+        let guard = signing_guard::guard(document, names, Arc::clone(&store) as _, &clock);
         let kept_in = (&store, &clock, &random);
-        let authority = Arc::new(authorities(document, keys, kept_in, now).await?);
+        let authority =
+            Arc::new(authorities((document, guard), Arc::clone(&keys), kept_in, now).await?);
         let registrar = Arc::new(registrar(document, entries, kept_in).await?);
         let known = Arc::clone(registrar.registry());
         let kill_switch = KillSwitch::new(Arc::clone(&store), known, Arc::clone(&clock));
@@ -157,6 +163,7 @@ impl Lasting {
             sharing: Arc::new(sharing),
             denials: Arc::new(denials),
             checkpoint_key,
+            keys,
             log_key,
             log_tree: Arc::new(log_tree),
             clock,
@@ -263,12 +270,12 @@ impl Lasting {
 type KeptIn<'a> = (&'a Arc<Store>, &'a Arc<dyn Clock>, &'a Arc<dyn Random>);
 
 async fn authorities(
-    document: &TrustDomainDocument,
+    (document, guard): (&TrustDomainDocument, SigningGuard),
     keys: Arc<dyn KeyManager>,
     (store, _clock, random): KeptIn<'_>,
     now: Timestamp,
 ) -> anyhow::Result<Authority> {
-    let (config, store) = (authority_config(document), Arc::clone(store) as _);
+    let (config, store) = (authority_config(document, guard), Arc::clone(store) as _);
     let authority = Authority::open(config, keys, store, Arc::clone(random), now).await;
     authority.context("open the signing authorities")
 }
@@ -283,7 +290,10 @@ async fn registrar(
     registrar.await.context("load the registration entries")
 }
 
-fn authority_config(document: &TrustDomainDocument) -> AuthorityConfig {
+pub(super) fn authority_config(
+    document: &TrustDomainDocument,
+    guard: SigningGuard,
+) -> AuthorityConfig {
     AuthorityConfig {
         trust_domain: document.name().clone(),
         environment: document.environment(),
@@ -298,5 +308,6 @@ fn authority_config(document: &TrustDomainDocument) -> AuthorityConfig {
         },
         wit_svids: document.workload_api().wit_svid,
         refresh_hint: document.refresh_hint(),
+        guard,
     }
 }

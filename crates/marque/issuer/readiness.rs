@@ -1,7 +1,7 @@
 //! What keeps a trust domain from serving requests, and the numbers that are measured when somebody looks.
 
-use std::sync::OnceLock;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use marque_audit::LogStore as _;
@@ -17,7 +17,7 @@ use crate::telemetry::number;
 
 /// How long an answer stands: whoever asks more often is told the same, and costs nothing.
 const STANDS_FOR: Duration = Duration::from_secs(1);
-/// How long a row may take to be written.
+/// How long a row may take to be written, and a token to answer.
 const WRITTEN_WITHIN: Duration = Duration::from_secs(2);
 
 /// Whether anybody is served, and what was found when it was last looked.
@@ -74,8 +74,27 @@ impl Lasting {
             (NotReady::LogUnsigned, !self.ready.load(Ordering::Relaxed)),
             (NotReady::AuthoritiesEnded, self.authority.ends_at() <= self.clock.now()),
             (NotReady::KillsUnheard, !self.store.hears_of_kills()),
+            (NotReady::KeysUnreachable, !self.keys_answer().await),
         ];
         found.into_iter().filter_map(|(reason, holds)| holds.then_some(reason)).collect()
+    }
+
+    /// Whether the private keys sign. A token is asked on a thread that may wait for it.
+    async fn keys_answer(&self) -> bool {
+        let keys = Arc::clone(&self.keys);
+        let asked = tokio::task::spawn_blocking(move || keys.reachable());
+        match tokio::time::timeout(WRITTEN_WITHIN, asked).await {
+            Ok(Ok(Ok(()))) => true,
+            Ok(Ok(Err(failure))) => {
+                let error = &failure as &dyn std::error::Error;
+                tracing::error!(error, trust_domain = %self.trust_domain(), "the private keys cannot be used");
+                false
+            }
+            Ok(Err(_)) | Err(_) => {
+                tracing::error!(trust_domain = %self.trust_domain(), "the private keys do not answer");
+                false
+            }
+        }
     }
 
     /// Where it is said how many workflows have stored secrets. The first word stands.

@@ -16,7 +16,7 @@ use jiff::Timestamp;
 use marque_attest::Attestors;
 use marque_audit::{LogStore, Sequencer, checkpoint::origin};
 use marque_exchange::{Endpoint, EnvironmentLookup, IssuerUrl, NonceSecret};
-use marque_keys::{SealedFileKeys, SealingKey};
+use marque_keys::SealingKey;
 use marque_registry::{LimitSettings, TrustDomainDocument};
 use marque_spiffe::{Clock, Random};
 use marque_workload::Workload;
@@ -132,15 +132,14 @@ pub(crate) async fn build(
     let workload = bind_socket(&workload_api_socket, WORKLOAD_SOCKET_MODE)?;
     let admin = bind_socket(&admin_socket, ADMIN_SOCKET_MODE)?;
 
-    let keys = SealedFileKeys::open(&private.join("keys"), sealing, name.as_str())
-        .with_context(|| format!("open the sealed keys of `{name}`"))?;
+    let keys = super::key_store::open(document, &private, sealing)?;
     let store = super::store::open(&shared.store, &private, &name, Arc::clone(&shared.clock))
         .await
         .with_context(|| format!("open the store of `{name}`"))?;
     record_restore(&private, &store, &*shared.clock).await?;
     let parts = IssuerParts {
         issuer_url: issuer_url.clone(),
-        keys: Arc::new(keys),
+        keys,
         store: Arc::new(store),
         environments: Arc::clone(&shared.environments),
         clock: Arc::clone(&shared.clock),

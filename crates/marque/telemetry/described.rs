@@ -157,6 +157,8 @@ mod names {
             "1 where this keeps requests from being served";
         AUTHORITIES_END "marque_authorities_end_timestamp_seconds" Gauge, ["trust_domain"],
             "When the first of the signing authorities ends, unless another one takes its place before";
+        SIGNING_REFUSED "marque_signing_refused_total" Counter, ["trust_domain", "purpose", "breach"],
+            "Signatures that a key refused because what it was to sign is outside of its ceiling: a defect or an attack, whatever the number";
         UNREADABLE_ROWS "marque_unreadable_rows" Gauge, [],
             "Rows of the stores that were found not to read; nothing is done with them";
         BUNDLE_STALE "marque_federated_bundle_stale" Gauge, ["trust_domain", "federated"],

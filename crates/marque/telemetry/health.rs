@@ -22,17 +22,20 @@ pub enum NotReady {
     AuthoritiesEnded,
     /// For too long it was not heard who is stopped.
     KillsUnheard,
+    /// The private keys cannot be used.
+    KeysUnreachable,
 }
 
 impl NotReady {
     /// All of them.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::Starting,
         Self::Draining,
         Self::StoreUnwritable,
         Self::LogUnsigned,
         Self::AuthoritiesEnded,
         Self::KillsUnheard,
+        Self::KeysUnreachable,
     ];
 
     /// The stable code.
@@ -45,6 +48,7 @@ impl NotReady {
             Self::LogUnsigned => "log_unsigned",
             Self::AuthoritiesEnded => "authorities_ended",
             Self::KillsUnheard => "kills_unheard",
+            Self::KeysUnreachable => "keys_unreachable",
         }
     }
 
@@ -65,6 +69,9 @@ impl NotReady {
             }
             Self::KillsUnheard => {
                 "the database has not told who is stopped for too long, so nothing is said to be live: look at the connection to it"
+            }
+            Self::KeysUnreachable => {
+                "the hardware token with the private keys cannot be used, so nothing can be signed: look at the token, its service and the daemon's output"
             }
         }
     }

@@ -10,7 +10,7 @@ use super::federation::federations;
 use super::{
     HostSettings, LifetimeSettings, OperatorPrincipal, OperatorRule, TrustDomainDocument,
     approvals, approver_login, attestation, audit, authorities, authorization_servers, bundles,
-    chat, clients, decisions, denials, identities, oidc_discovery, oidc_issuers, playbooks,
+    chat, clients, decisions, denials, identities, keys, oidc_discovery, oidc_issuers, playbooks,
     post_checks, resource_servers, ssf, ticket_systems, token_service, webhooks, workload_api,
 };
 use crate::fields::{Fields, Lined, Log, parse};
@@ -61,6 +61,7 @@ fn document(mut top: Fields<'_, '_>, log: &mut Log<'_>) -> Option<TrustDomainDoc
     let limits = top.optional_table("limits", log).map(|table| super::limits::read(table, log));
     let grants = top.optional_table("grants", log).map(|table| super::grants::read(table, log));
     let identities = identities::read(&mut top, log);
+    let keys = keys::read(&mut top, environment, log);
     let authorities = authorities::read(&mut top, log);
     let denials = denials::read(&mut top, log);
     let attestation = attestation::read(&mut top, log);
@@ -116,6 +117,7 @@ fn document(mut top: Fields<'_, '_>, log: &mut Log<'_>) -> Option<TrustDomainDoc
         limits: limits.unwrap_or_default(),
         grants: grants.unwrap_or_default(),
         identities,
+        keys,
         denials,
         attestation: attestation?,
         oidc_issuers,

@@ -9,8 +9,8 @@ use futures::future::{BoxFuture, ready};
 use jiff::Timestamp;
 use marque_authority::{
     Authority, AuthorityConfig, AuthorityError, AuthorityOrder, AuthorityRecord, AuthorityStore,
-    AuthorityStoreError, JwtSvidTemplate, OrderRefusal, OrderedBy, Trusted, WitSvidTemplate,
-    X509SvidTemplate,
+    AuthorityStoreError, CeilingRefusal, JwtSvidTemplate, OrderRefusal, OrderedBy, SigningAlarm,
+    SigningGuard, TokenServiceCeiling, Trusted, WitSvidTemplate, X509SvidTemplate,
 };
 use marque_keys::{KeyAlgorithm, KeyPurpose, MemoryKeys, SlotId};
 use marque_registry::{EntryId, Registry, TrustDomainDocument};
@@ -129,6 +129,23 @@ impl Issuer for Minting {
     }
 }
 
+/// Keys that sign SVIDs alone, by this clock, and tell nobody what they refuse.
+fn guard(clock: &FixedClock) -> SigningGuard {
+    #[derive(Debug)]
+    struct Nobody;
+
+    impl SigningAlarm for Nobody {
+        fn refused(&self, _refusal: &CeilingRefusal) {}
+    }
+
+    let tokens = TokenServiceCeiling {
+        issuer: "https://issuer.example.org".to_owned(),
+        svid_issuer: None,
+        forms: Vec::new(),
+    };
+    SigningGuard::new(Arc::new(clock.clone()), Arc::new(Nobody), tokens)
+}
+
 /// Authorities that end in so long, and what is served of them.
 fn with_an_authority_that_ends_in(left: Duration) -> (FixedClock, Timestamp, Workload) {
     let (issuer, clock) = minting();
@@ -140,6 +157,7 @@ fn with_an_authority_that_ends_in(left: Duration) -> (FixedClock, Timestamp, Wor
 
 /// New authorities that last a day.
 fn minting() -> (Arc<Minting>, FixedClock) {
+    let clock = FixedClock::new(START);
     let config = AuthorityConfig {
         trust_domain: "example.org".parse().unwrap(),
         environment: Environment::NonProduction,
@@ -151,6 +169,7 @@ fn minting() -> (Arc<Minting>, FixedClock) {
         jwt_svid_algorithm: KeyAlgorithm::EcdsaP256,
         wit_svids: true,
         refresh_hint: HOUR,
+        guard: guard(&clock),
     };
     let keys = Arc::new(MemoryKeys::default());
     let random = Arc::new(SeededRandom::new(1));
@@ -165,7 +184,6 @@ fn minting() -> (Arc<Minting>, FixedClock) {
         stops: Stops::default(),
         epoch: 0,
     };
-    let clock = FixedClock::new(START);
     let state = watch::Sender::new(Arc::new(state));
     let down = AtomicBool::new(false);
     (Arc::new(Minting { authority, clock: clock.clone(), state, down }), clock)

@@ -13,14 +13,15 @@ use super::folder;
 use super::operator::Operator;
 use super::place::Place;
 use super::programs::marque;
-use super::wait::until;
+use super::wait::{until, within};
 
-/// A running issuer; killed when dropped.
+/// An issuer; killed when dropped.
 #[derive(Debug)]
 pub(crate) struct Issuer {
-    _child: Child,
+    child: Child,
     folder: TempDir,
     name: &'static str,
+    environment: Vec<(&'static str, PathBuf)>,
     pub(crate) place: Place,
 }
 
@@ -32,6 +33,15 @@ impl Issuer {
 
     /// The same, after `prepare` has changed the trust domain's folder.
     pub(crate) async fn start_with(name: &'static str, prepare: impl FnOnce(&Path)) -> Self {
+        Self::start_in(name, Vec::new(), prepare).await
+    }
+
+    /// The same, with these variables in its environment.
+    pub(crate) async fn start_in(
+        name: &'static str,
+        environment: Vec<(&'static str, PathBuf)>,
+        prepare: impl FnOnce(&Path),
+    ) -> Self {
         let folder = tempfile::Builder::new().prefix("mq").tempdir_in("/tmp").expect("a folder");
         let path = |name: &str| folder.path().join(name);
         folder::copy(&folder::shipped().join(NON_PRODUCTION), &path("t").join(name));
@@ -40,28 +50,32 @@ impl Issuer {
         prepare(&path("t").join(name));
         fs::write(path("sealing.key"), format!("{}\n", "5a".repeat(32))).expect("a key");
         fs::set_permissions(path("sealing.key"), fs::Permissions::from_mode(0o600)).expect("0600");
-        let log = File::create(path("log")).expect("a log file");
-        let mut child = Command::new(marque())
-            .arg("issuer")
-            .args([Path::new("--trust-domains"), &path("t"), Path::new("--data-dir"), &path("d")])
-            .args([Path::new("--certs-dir"), &path("c")])
-            .args([Path::new("--sealing-key"), &path("sealing.key")])
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(log)
-            .kill_on_drop(true)
-            .spawn()
-            .expect("the issuer starts");
-        let places = until("the issuer's endpoints", async || {
-            if let Some(status) = child.try_wait().expect("its status") {
-                let said = fs::read_to_string(path("log")).unwrap_or_default();
-                panic!("the issuer ended at once ({status}): {said}");
-            }
-            Place::read_all(&path("d/endpoints.json"))
-        })
-        .await;
-        let place = places.into_iter().next().expect("one trust domain");
-        Self { _child: child, folder, name, place }
+        let mut child = launch(folder.path(), &environment);
+        let place = served(folder.path(), &mut child).await;
+        Self { child, folder, name, environment, place }
+    }
+
+    /// Ends it, does `between`, and starts it again over the same data.
+    pub(crate) async fn restart(&mut self, between: impl FnOnce()) {
+        self.stop().await;
+        between();
+        self.child = launch(self.folder.path(), &self.environment);
+        self.place = served(self.folder.path(), &mut self.child).await;
+    }
+
+    /// Starts it again where it must not come up; what it said.
+    pub(crate) async fn restart_fails(&mut self, between: impl FnOnce()) -> String {
+        self.stop().await;
+        between();
+        self.child = launch(self.folder.path(), &self.environment);
+        let status = within("the issuer's end", self.child.wait()).await.expect("its status");
+        assert!(!status.success(), "{status}");
+        fs::read_to_string(self.path("log")).expect("its log")
+    }
+
+    async fn stop(&mut self) {
+        super::daemon::end(&mut self.child);
+        drop(fs::remove_file(self.path("d/endpoints.json")));
     }
 
     /// A path in the test's own folder.
@@ -74,6 +88,36 @@ impl Issuer {
         let endpoints: PathBuf = self.folder.path().join("d/endpoints.json");
         Operator::new(endpoints, self.name)
     }
+}
+
+fn launch(folder: &Path, environment: &[(&'static str, PathBuf)]) -> Child {
+    let path = |name: &str| folder.join(name);
+    let log = File::create(path("log")).expect("a log file");
+    Command::new(marque())
+        .arg("issuer")
+        .args([Path::new("--trust-domains"), &path("t"), Path::new("--data-dir"), &path("d")])
+        .args([Path::new("--certs-dir"), &path("c")])
+        .args([Path::new("--sealing-key"), &path("sealing.key")])
+        .envs(environment.iter().map(|(name, value)| (name, value)))
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(log)
+        .kill_on_drop(true)
+        .spawn()
+        .expect("the issuer starts")
+}
+
+async fn served(folder: &Path, child: &mut Child) -> Place {
+    let path = |name: &str| folder.join(name);
+    let places = until("the issuer's endpoints", async || {
+        if let Some(status) = child.try_wait().expect("its status") {
+            let said = fs::read_to_string(path("log")).unwrap_or_default();
+            panic!("the issuer ended at once ({status}): {said}");
+        }
+        Place::read_all(&path("d/endpoints.json"))
+    })
+    .await;
+    places.into_iter().next().expect("one trust domain")
 }
 
 /// Says `name` wherever the shipped trust domain's name stood, and listens on any port.

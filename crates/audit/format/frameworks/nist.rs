@@ -148,9 +148,10 @@ pub(super) const CSF: [Control; 8] = [
     Control {
         tag: "nist-csf:DE.CM-03",
         title: "Personnel activity and technology usage are monitored to find potentially adverse events",
-        how: "Shared identities, refusals by class and their budgets, observed policies.",
+        how: "Shared identities, refusals by class and their budgets, observed policies, keys that were asked for too much.",
         kinds: &[
             Kind::IdentityShared,
+            Kind::SigningRefused,
             Kind::CooldownBegan,
             Kind::QuarantineBegan,
             Kind::PolicyObserved,

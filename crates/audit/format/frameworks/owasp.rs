@@ -36,6 +36,7 @@ pub(super) const AGENTIC: [Control; 10] = [
             Kind::EntryCreated,
             Kind::BreakGlassActivated,
             Kind::BreakGlassUsed,
+            Kind::SigningRefused,
         ],
         classes: &["identity", "attenuation", "grant"],
     },
@@ -157,8 +158,14 @@ pub(super) const NON_HUMAN_IDENTITIES: [Control; 10] = [
         tag: "owasp-nhi:NHI5",
         title: "Overprivileged NHI",
         how: "Nothing stands: rights come with one approved intent and are no wider than its playbook; approvers can take some \
-              away, and a playbook that permits all that a role of people does is refused.",
-        kinds: &[Kind::IntentApproved, Kind::ApprovalNarrowed, Kind::TokenIssued],
+              away, and a playbook that permits all that a role of people does is refused. Keys refuse to sign what is \
+              outside of their ceiling, whoever asks.",
+        kinds: &[
+            Kind::IntentApproved,
+            Kind::ApprovalNarrowed,
+            Kind::TokenIssued,
+            Kind::SigningRefused,
+        ],
         classes: &["attenuation"],
     },
     Control {

@@ -43,7 +43,8 @@ impl Desk {
         let root =
             Root::read(der.to_vec(), &config.trust_domain, config.environment, &public).unwrap();
         let bundle = Bundle::builder(config.trust_domain).x509_authority(der).unwrap().build();
-        let authority = X509Authority::new(slot, root, CertificateSigner(choose(key))).unwrap();
+        let authority =
+            X509Authority::new(slot, root, CertificateSigner::unbounded(choose(key))).unwrap();
         let dns_names = vec!["api.example.org".parse().unwrap()];
         let template = X509SvidTemplate { dns_names, ..x509_template("/agent/a") };
         Self { bundle, authority, template, public_key: PrivateKeyPkcs8::generate().unwrap().1 }

@@ -15,7 +15,7 @@ struct Fixed {
     differs: fn(&TrustDomainDocument, &TrustDomainDocument) -> bool,
 }
 
-const FIXED: [Fixed; 12] = [
+const FIXED: [Fixed; 13] = [
     Fixed {
         name: "name",
         begins: &["name"],
@@ -50,6 +50,12 @@ const FIXED: [Fixed; 12] = [
             };
             of(was) != of(is)
         },
+    },
+    Fixed {
+        name: "[keys]",
+        begins: &["[keys"],
+        why: "the private keys are where it said",
+        differs: |was, is| was.keys() != is.keys(),
     },
     Fixed {
         name: "[authorities]",

@@ -1,0 +1,163 @@
+//! What a key for X.509 signs: X.509-SVIDs of its trust domain, and its own root.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use marque_jose::PublicKey;
+use marque_spiffe::{SpiffeId, TrustDomain};
+use x509_parser::{
+    certificate::TbsCertificate, extensions::GeneralName, oid_registry::OID_SIG_ECDSA_WITH_SHA256,
+    prelude::FromDer as _, x509::X509Version,
+};
+
+use super::{Breach, SigningGuard};
+use crate::{
+    AuthorityConfig, X509SvidTemplate,
+    certificate::{BACKDATED_SECONDS, Extensions, Validity},
+};
+
+/// What one key for X.509 signs at most.
+#[derive(Clone, Debug)]
+pub(crate) struct CertificateCeiling {
+    trust_domain: TrustDomain,
+    max_lifetime: Duration,
+    kind: Kind,
+    guard: SigningGuard,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Kind {
+    /// The certificate of the key itself.
+    Root,
+    /// Leaves that end with their root at the latest.
+    Leaf { root_ends_at: Timestamp },
+    #[cfg(test)]
+    Unbounded,
+}
+
+impl CertificateCeiling {
+    /// The key signs its own root, and nothing else.
+    pub(crate) fn of_root(config: &AuthorityConfig) -> Self {
+        Self {
+            trust_domain: config.trust_domain.clone(),
+            max_lifetime: config.ca_lifetime,
+            kind: Kind::Root,
+            guard: config.guard.clone(),
+        }
+    }
+
+    /// The key signs X.509-SVIDs, and nothing else: never another root.
+    pub(crate) fn of_leaves(config: &AuthorityConfig, root_ends_at: Timestamp) -> Self {
+        Self {
+            trust_domain: config.trust_domain.clone(),
+            max_lifetime: config.max_x509_svid_lifetime,
+            kind: Kind::Leaf { root_ends_at },
+            guard: config.guard.clone(),
+        }
+    }
+
+    /// No ceiling, for the tests of what else holds.
+    #[cfg(test)]
+    pub(crate) fn unbounded() -> Self {
+        let config = crate::testing::config("prod.example.org");
+        Self { kind: Kind::Unbounded, ..Self::of_root(&config) }
+    }
+
+    pub(crate) fn guard(&self) -> &SigningGuard {
+        &self.guard
+    }
+
+    /// Whether the key with the point `own_key` signs this `TBSCertificate` (RFC 5280 section 4.1).
+    pub(crate) fn check(&self, message: &[u8], own_key: &[u8]) -> Result<(), Breach> {
+        #[cfg(test)]
+        if matches!(self.kind, Kind::Unbounded) {
+            return Ok(());
+        }
+        let Ok(([], certificate)) = TbsCertificate::from_der(message) else {
+            return Err(Breach::Unreadable);
+        };
+        let is_ours = certificate.version == X509Version::V3
+            && certificate.signature.algorithm == OID_SIG_ECDSA_WITH_SHA256;
+        if !is_ours {
+            return Err(Breach::Unreadable);
+        }
+        let extensions = Extensions::read(&certificate).ok_or(Breach::Usage)?;
+        let public_key = PublicKey::from_spki_der(certificate.public_key().raw)
+            .map_err(|_refused| Breach::PublicKey)?;
+        let is_own = public_key.point() == Some(own_key);
+        let ends_at = match self.kind {
+            Kind::Root => {
+                self.check_root(&certificate, &extensions, is_own)?;
+                None
+            }
+            Kind::Leaf { root_ends_at } => {
+                self.check_leaf(&extensions, is_own)?;
+                Some(root_ends_at)
+            }
+            #[cfg(test)]
+            Kind::Unbounded => None,
+        };
+        self.check_validity(&certificate, ends_at)
+    }
+
+    fn check_root(
+        &self,
+        certificate: &TbsCertificate<'_>,
+        extensions: &Extensions<'_>,
+        is_own: bool,
+    ) -> Result<(), Breach> {
+        if !extensions.has_root_usages() {
+            return Err(Breach::Usage);
+        }
+        if !is_own {
+            return Err(Breach::PublicKey);
+        }
+        let is_self_issued = certificate.issuer().as_raw() == certificate.subject().as_raw();
+        match extensions.names {
+            Some((_, [GeneralName::URI(uri)]))
+                if *uri == self.trust_domain.id().as_str() && is_self_issued =>
+            {
+                Ok(())
+            }
+            _ => Err(Breach::Name),
+        }
+    }
+
+    fn check_leaf(&self, extensions: &Extensions<'_>, is_own: bool) -> Result<(), Breach> {
+        if !extensions.has_leaf_usages() {
+            return Err(Breach::Usage);
+        }
+        if is_own {
+            return Err(Breach::PublicKey);
+        }
+        // Critical: the subject of an X.509-SVID is empty, or says nothing that counts.
+        let Some((true, [GeneralName::URI(uri), others @ ..])) = extensions.names else {
+            return Err(Breach::Name);
+        };
+        let is_inside = uri
+            .parse::<SpiffeId>()
+            .is_ok_and(|id| *id.trust_domain() == self.trust_domain && id.has_path());
+        let only_dns = others.iter().all(|name| matches!(name, GeneralName::DNSName(_)));
+        if is_inside && only_dns && others.len() <= X509SvidTemplate::MAX_DNS_NAMES {
+            Ok(())
+        } else {
+            Err(Breach::Name)
+        }
+    }
+
+    fn check_validity(
+        &self,
+        certificate: &TbsCertificate<'_>,
+        ends_at: Option<Timestamp>,
+    ) -> Result<(), Breach> {
+        let Validity { not_before, not_after } =
+            Validity::read(certificate).ok_or(Breach::Lifetime)?;
+        let backdated = Duration::from_secs(BACKDATED_SECONDS.unsigned_abs());
+        let longest = self.max_lifetime.saturating_add(backdated);
+        let lasts = Duration::try_from(not_after.duration_since(not_before));
+        if !lasts.is_ok_and(|lasts| lasts <= longest) {
+            return Err(Breach::Lifetime);
+        }
+        self.guard.check_end(not_after, self.max_lifetime, ends_at)
+    }
+}
