@@ -91,6 +91,11 @@ impl Store {
         self.shared.kills.know(agents);
     }
 
+    /// Says which tenant the trust domain belongs to: leaves name it. The first word stands.
+    pub fn know_tenant(&self, tenant: impl Into<String>) {
+        self.shared.tenant.get_or_init(|| tenant.into());
+    }
+
     /// Says how much approvers are asked. The first word stands; without one it is the default.
     pub fn limit_approvals(&self, limits: ApprovalLimits) {
         if self.approval_limits.set(limits).is_err() {

@@ -122,6 +122,29 @@ fn a_log_signed_again_with_another_key_is_found() {
 }
 
 #[test]
+fn a_leaf_that_names_another_checkpoint_than_its_log_has_is_named_unless_a_root_says_more() {
+    let mut all = leaves(20);
+    let naming = |size: u64, root: Hash| {
+        let mut event = event(EventKind::IntentRequested, "int_new", 20);
+        event.prev_checkpoint = Some(crate::PrevCheckpoint { root, size });
+        Leaf::seal(event, &trust_domain(), 20, at(20)).unwrap()
+    };
+    let mut frontier = Frontier::new();
+    all[..9].iter().for_each(|leaf| frontier.append(leaf.hash()));
+    all.push(naming(9, frontier.root()));
+    verify(all.clone(), &checkpoint(&all), None).unwrap();
+    verify(all.clone(), &checkpoint(&all[..12]), None).unwrap();
+    // Written anew and signed by the true key, but for the leaves that name what was before.
+    let honest = checkpoint(&all);
+    all[4] = forged(&all[4]);
+    let error = verify(all.clone(), &checkpoint(&all), None).unwrap_err();
+    assert_eq!((error.kind(), error.seq()), ("checkpoint_differs", Some(20)));
+    let error = verify(all.clone(), &checkpoint(&all[..12]), None).unwrap_err();
+    assert_eq!((error.kind(), error.seq()), ("checkpoint_differs", Some(20)));
+    assert_eq!(verify(all, &honest, None).unwrap_err().kind(), "root_mismatch");
+}
+
+#[test]
 fn a_leaf_of_another_trust_domain_is_named() {
     let mut all = leaves(3);
     let foreign = "dev.example.org".parse().unwrap();

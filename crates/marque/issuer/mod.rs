@@ -157,6 +157,7 @@ impl Issuer {
         let now = clock.now();
         versions::are_as_granted(&playbooks, &store).await?;
         let asked = document.approvals();
+        store.know_tenant(document.tenant().as_str());
         store.limit_approvals(ApprovalLimits {
             max_per_hour: asked.max_per_hour,
             max_pending: asked.max_pending,
