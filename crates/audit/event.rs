@@ -155,11 +155,14 @@ pub enum EventKind {
     /// A transmitter of shared signals said something about somebody here.
     #[serde(rename = "org.marque.ssf.received")]
     SsfReceived,
+    /// A witness has seen another history of the log and does not cosign this one.
+    #[serde(rename = "org.marque.witness.refused")]
+    WitnessRefused,
 }
 
 impl EventKind {
     /// Every kind, in the order of declaration.
-    pub const ALL: [Self; 46] = [
+    pub const ALL: [Self; 47] = [
         Self::IntentRequested,
         Self::IntentPending,
         Self::IntentDenied,
@@ -206,6 +209,7 @@ impl EventKind {
         Self::AuthorityCreated,
         Self::IdentityShared,
         Self::SsfReceived,
+        Self::WitnessRefused,
     ];
 
     /// The CloudEvents `type`.
@@ -258,6 +262,7 @@ impl EventKind {
             Self::AuthorityCreated => "org.marque.authority.created",
             Self::IdentityShared => "org.marque.identity.shared",
             Self::SsfReceived => "org.marque.ssf.received",
+            Self::WitnessRefused => "org.marque.witness.refused",
         }
     }
 }

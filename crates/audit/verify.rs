@@ -81,7 +81,7 @@ pub async fn verify_store(
 #[derive(Debug)]
 pub struct LogVerifier {
     checkpoint: Checkpoint,
-    older: Option<Checkpoint>,
+    older: Vec<Checkpoint>,
     frontier: Frontier,
     root_at_checkpoint: Option<Hash>,
     last_recorded: Option<Timestamp>,
@@ -118,7 +118,7 @@ impl LogVerifier {
         }
         let mut verifier = Self {
             checkpoint,
-            older,
+            older: older.into_iter().collect(),
             frontier: Frontier::new(),
             root_at_checkpoint: None,
             last_recorded: None,
@@ -132,6 +132,20 @@ impl LogVerifier {
         };
         verifier.compare_with_checkpoints()?;
         Ok(verifier)
+    }
+
+    /// Holds the log against one more older checkpoint.
+    ///
+    /// # Errors
+    /// It is not signed by `key`, or is the larger.
+    pub fn covering(mut self, older: &str, key: &VerifierKey) -> Result<Self, VerifyError> {
+        let older = verified(older, key).map_err(VerifyError::OlderCheckpoint)?;
+        if older.size > self.checkpoint.size {
+            return Err(VerifyError::Shrunk { older: older.size, newer: self.checkpoint.size });
+        }
+        self.older.push(older);
+        self.compare_with_checkpoints()?;
+        Ok(self)
     }
 
     /// Judges only what these leaves did: what was granted before is known all the same, and the tree is that of the whole
@@ -211,15 +225,14 @@ impl LogVerifier {
     /// Compares roots at the two sizes for which one was signed.
     fn compare_with_checkpoints(&mut self) -> Result<(), VerifyError> {
         let size = self.frontier.size();
-        if let Some(older) = self.older.as_ref().filter(|older| older.size == size)
-            && older.root != self.frontier.root()
-        {
+        let differs = |older: &Checkpoint| older.size == size && older.root != self.frontier.root();
+        if self.older.iter().any(differs) {
             return Err(VerifyError::Rewritten { before: size });
         }
         if self.checkpoint.size == size {
             let root = self.frontier.root();
             if root != self.checkpoint.root {
-                let from = self.older.as_ref().map_or(0, |older| older.size);
+                let from = self.older.iter().map(|older| older.size).max().unwrap_or(0);
                 return Err(VerifyError::Root { from, to: size });
             }
             self.root_at_checkpoint = Some(root);

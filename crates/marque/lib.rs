@@ -33,3 +33,4 @@ pub mod telemetry;
 pub mod templates;
 pub mod tls;
 pub mod webhooks;
+mod witnesses;

@@ -20,6 +20,7 @@ mod approver_login;
 mod audit;
 mod audit_export;
 mod audit_sinks;
+mod audit_witnesses;
 mod binding;
 mod break_glass;
 mod broker;

@@ -88,7 +88,8 @@ fn action(kind: EventKind) -> &'static str {
         | EventKind::ApprovalObjected
         | EventKind::ApprovalRefused
         | EventKind::ChangeRefused
-        | EventKind::TokenRefused => "deny",
+        | EventKind::TokenRefused
+        | EventKind::WitnessRefused => "deny",
         EventKind::IntentCompleted
         | EventKind::IntentClosedUnreported
         | EventKind::BreakGlassEnded => "stop",

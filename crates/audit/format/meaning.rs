@@ -45,7 +45,8 @@ pub(super) fn outcome(event: &Event) -> Outcome {
         | EventKind::ApprovalRefused
         | EventKind::ApproverLoginRefused
         | EventKind::ChangeRefused
-        | EventKind::TokenRefused => Outcome::Failure,
+        | EventKind::TokenRefused
+        | EventKind::WitnessRefused => Outcome::Failure,
         EventKind::IntentRequested
         | EventKind::IntentPending
         | EventKind::BreakGlassRequested
@@ -138,6 +139,7 @@ pub fn severity(kind: EventKind) -> Severity {
         | EventKind::KillLiftAsked
         | EventKind::KillLifted
         | EventKind::SsfReceived
+        | EventKind::WitnessRefused
         | EventKind::QuarantineBegan
         | EventKind::BreakGlassRequested
         | EventKind::BreakGlassActivated

@@ -109,6 +109,7 @@ const fn class(kind: EventKind) -> (Class, u32, &'static str) {
         | EventKind::ChangeRefused
         | EventKind::KillLiftAsked
         | EventKind::SsfReceived
+        | EventKind::WitnessRefused
         | EventKind::BreakGlassReviewed => (Class::ApiActivity, 3, "Update"),
         EventKind::TokenUsed => (Class::ApiActivity, 99, "Use"),
         EventKind::PolicyObserved => (Class::ApiActivity, 99, "Observe"),

@@ -82,7 +82,8 @@ impl Tokens {
             | EventKind::EntryDeleted
             | EventKind::AuthorityCreated
             | EventKind::IdentityShared
-            | EventKind::SsfReceived => {}
+            | EventKind::SsfReceived
+            | EventKind::WitnessRefused => {}
         }
         Ok(())
     }

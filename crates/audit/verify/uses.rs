@@ -86,7 +86,8 @@ impl Uses {
             | EventKind::EntryDeleted
             | EventKind::AuthorityCreated
             | EventKind::IdentityShared
-            | EventKind::SsfReceived => {}
+            | EventKind::SsfReceived
+            | EventKind::WitnessRefused => {}
         }
         Ok(())
     }

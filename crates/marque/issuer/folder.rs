@@ -20,7 +20,7 @@ use marque_spiffe::Environment;
 
 use super::{change_control, token_config};
 use crate::webhooks::kinds;
-use crate::{post_checks, rehearsal, sinks};
+use crate::{post_checks, rehearsal, sinks, witnesses};
 
 /// The document that makes a folder a trust domain's.
 const DOCUMENT: &str = "trust-domain.toml";
@@ -83,6 +83,7 @@ pub fn check(path: &Path) -> Result<CheckedFolder, Vec<Finding>> {
     findings.extend(unusable_servers(&folder));
     findings.extend(unusable_events(&folder));
     findings.extend(sinks::unknown_formats(&folder));
+    findings.extend(witnesses::unusable_keys(&folder));
     if let Some(playbooks) = &playbooks {
         findings.extend(unknown_webhooks(&folder, playbooks));
         findings.extend(post_checks::unbelievable(&folder, playbooks));

@@ -73,6 +73,7 @@ use crate::sinks::{Sinks, SinksParts};
 use crate::ssf::{Signals, SignalsParts};
 use crate::telemetry::inventory::Textfile;
 use crate::webhooks::{Webhooks, WebhooksParts};
+use crate::witnesses::{Witnesses, WitnessesParts};
 
 /// The registries of every trust domain that a process serves, for asking whether a process is an agent of any.
 pub(crate) type Neighbours = Arc<OnceLock<Vec<Arc<Registry>>>>;
@@ -95,6 +96,7 @@ pub struct Issuer {
     approvers: Option<Arc<Approvers>>,
     webhooks: Arc<Webhooks>,
     sinks: Arc<Sinks>,
+    witnesses: Arc<Witnesses>,
     post_checks: Arc<PostChecks>,
     signals: Arc<Signals>,
     profiles: Profiles,
@@ -300,7 +302,15 @@ impl Issuer {
         };
         let denials = Denials::new(Arc::clone(&document), Arc::clone(&clock));
         let log_key = checkpoint_key.verifier_key()?;
-        let log_tree = LogTree::new(Arc::clone(&store) as _, log_key.clone());
+        let log_tree = Arc::new(LogTree::new(Arc::clone(&store) as _, log_key.clone()));
+        let witnesses = WitnessesParts {
+            key: log_key.clone(),
+            tree: Arc::clone(&log_tree),
+            store: Arc::clone(&store),
+            clock: Arc::clone(&clock),
+            random: Arc::clone(&random),
+        };
+        let witnesses = Arc::new(Witnesses::open(&document, &folder.path, witnesses)?);
         Ok(Self {
             relationships,
             oidc_keys,
@@ -314,7 +324,8 @@ impl Issuer {
             registrar,
             kill_switch,
             log_key,
-            log_tree: Arc::new(log_tree),
+            log_tree,
+            witnesses,
             checkpoint_key,
             minting: Arc::new(minting),
             workload: OnceLock::new(),

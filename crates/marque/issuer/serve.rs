@@ -243,6 +243,12 @@ impl Built {
                 Ok(())
             });
         }
+        for asker in issuer.witnesses.askers(&stop) {
+            tasks.spawn(async move {
+                asker.await;
+                Ok(())
+            });
+        }
         for courier in issuer.signals.couriers(&stop) {
             tasks.spawn(async move {
                 courier.await;

@@ -252,6 +252,9 @@ pub trait AdminDoor: Debug + Send + Sync {
     /// Who is told what happens, and how far each has come.
     fn webhooks(&self) -> BoxFuture<'_, Result<Vec<WebhookView>, AdminError>>;
 
+    /// The newest checkpoint that enough witnesses have cosigned; `None` while there is none.
+    fn cosigned_checkpoint(&self) -> BoxFuture<'_, Result<Option<String>, AdminError>>;
+
     /// Where the log is pushed, and how far each has come.
     fn audit_sinks(&self) -> BoxFuture<'_, Result<Vec<SinkView>, AdminError>>;
 
