@@ -32,7 +32,10 @@ const RUST_CRYPTO: &[(&str, &str)] = &[
     ),
     ("p256", "jsonwebtoken; openidconnect"),
     ("p384", "jsonwebtoken; openidconnect"),
-    ("rsa", "jsonwebtoken; openidconnect"),
+    (
+        "rsa",
+        "marque-keys, which makes RSA keys and signs nothing with it; jsonwebtoken; openidconnect",
+    ),
 ];
 
 const ALLOWED_LICENCES: &[&str] = &[

@@ -44,7 +44,7 @@ pub(crate) async fn serve(socket: &Path) {
     let uid = format!("unix:uid:{}", nix::unistd::geteuid());
     let scratch = Arc::new(Scratch::with(vec![entry("bench", &[&uid])]));
     let unix = UnixAttestor::new(UnixAttestorConfig::default());
-    let document = Arc::clone(scratch.registry.document());
+    let document = scratch.registry.document();
     let clock: Arc<dyn marque_spiffe::Clock> = Arc::new(SystemClock);
     let log = Arc::new(MemoryLog::of(TRUST_DOMAIN));
     let door = WorkloadDoor {

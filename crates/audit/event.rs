@@ -146,6 +146,15 @@ pub enum EventKind {
     /// A registration entry was removed.
     #[serde(rename = "org.marque.entry.deleted")]
     EntryDeleted,
+    /// Somebody added a relationship with another trust domain.
+    #[serde(rename = "org.marque.federation.added")]
+    FederationAdded,
+    /// Somebody ended a relationship with another trust domain.
+    #[serde(rename = "org.marque.federation.removed")]
+    FederationRemoved,
+    /// Somebody set the bundle of another trust domain by hand.
+    #[serde(rename = "org.marque.bundle.set")]
+    BundleSet,
     /// A signing authority was made.
     #[serde(rename = "org.marque.authority.created")]
     AuthorityCreated,
@@ -162,7 +171,7 @@ pub enum EventKind {
 
 impl EventKind {
     /// Every kind, in the order of declaration.
-    pub const ALL: [Self; 47] = [
+    pub const ALL: [Self; 50] = [
         Self::IntentRequested,
         Self::IntentPending,
         Self::IntentDenied,
@@ -206,6 +215,9 @@ impl EventKind {
         Self::SvidBrokered,
         Self::EntryCreated,
         Self::EntryDeleted,
+        Self::FederationAdded,
+        Self::FederationRemoved,
+        Self::BundleSet,
         Self::AuthorityCreated,
         Self::IdentityShared,
         Self::SsfReceived,
@@ -259,6 +271,9 @@ impl EventKind {
             Self::SvidBrokered => "org.marque.svid.brokered",
             Self::EntryCreated => "org.marque.entry.created",
             Self::EntryDeleted => "org.marque.entry.deleted",
+            Self::FederationAdded => "org.marque.federation.added",
+            Self::FederationRemoved => "org.marque.federation.removed",
+            Self::BundleSet => "org.marque.bundle.set",
             Self::AuthorityCreated => "org.marque.authority.created",
             Self::IdentityShared => "org.marque.identity.shared",
             Self::SsfReceived => "org.marque.ssf.received",

@@ -147,14 +147,32 @@ impl Authority {
         template: &JwtSvidTemplate,
         now: Timestamp,
     ) -> Result<MintedJwtSvid, AuthorityError> {
+        self.mint_jwt(None, template, now)
+    }
+
+    /// Mints a JWT-SVID that names an issuer, as verifiers want it which find keys by OpenID Connect discovery. `issuer` is the
+    /// `iss`: one that publishes the keys of the bundle.
+    ///
+    /// # Errors
+    /// As [`Authority::mint_x509_svid`].
+    pub fn mint_jwt_svid_of(
+        &self,
+        issuer: &str,
+        template: &JwtSvidTemplate,
+        now: Timestamp,
+    ) -> Result<MintedJwtSvid, AuthorityError> {
+        self.mint_jwt(Some(issuer), template, now)
+    }
+
+    fn mint_jwt(
+        &self,
+        issuer: Option<&str>,
+        template: &JwtSvidTemplate,
+        now: Timestamp,
+    ) -> Result<MintedJwtSvid, AuthorityError> {
         template.check(self.trust_domain()).map_err(AuthorityError::Template)?;
-        self.jwt.mint(
-            template,
-            self.config.max_jwt_svid_lifetime,
-            &self.bundle,
-            self.random.as_ref(),
-            now,
-        )
+        let ceiling = self.config.max_jwt_svid_lifetime;
+        self.jwt.mint((template, issuer), ceiling, &self.bundle, self.random.as_ref(), now)
     }
 
     /// Makes the holder's key pair and mints a WIT-SVID that is bound to it.

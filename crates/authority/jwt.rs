@@ -15,8 +15,10 @@ use crate::{
     x509::{capped_end, check_id},
 };
 
-/// The claims of every JWT-SVID, and no others.
+/// The claims of every JWT-SVID. One with an issuer has `iss`, and `sub_sha256` where its `sub` is long; none has others.
 const CLAIMS: [&str; 5] = ["aud", "exp", "iat", "jti", "sub"];
+const ISSUER: &str = "iss";
+const SUBJECT_DIGEST: &str = "sub_sha256";
 
 /// What a JWT-SVID should say.
 #[derive(Clone, Debug)]
@@ -77,10 +79,15 @@ pub(crate) struct JwtAuthority {
     ends_at: Timestamp,
 }
 
-/// `aud` is always an array: the most widely used clients read nothing else. There is no `iss`: the trust domain in `sub`
-/// says whose key signed.
+/// `aud` is always an array: the most widely used clients read nothing else. There is no `iss` unless it is asked for: the trust
+/// domain in `sub` says whose key signed.
 #[derive(Serialize)]
 struct Claims<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    iss: Option<&'a str>,
+    /// What clouds may call the principal instead, where `sub` is too long for them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sub_sha256: Option<String>,
     sub: &'a SpiffeId,
     aud: &'a [String],
     iat: NumericDate,
@@ -101,10 +108,11 @@ impl JwtAuthority {
         self.ends_at
     }
 
-    /// Signs a token and checks it. `template` was checked, `ceiling` is the longest lifetime.
+    /// Signs a token and checks it. The template was checked, and comes with the `iss` where there is one; `ceiling` is the longest
+    /// lifetime.
     pub(crate) fn mint(
         &self,
-        template: &JwtSvidTemplate,
+        (template, issuer): (&JwtSvidTemplate, Option<&str>),
         ceiling: Duration,
         bundle: &Bundle,
         random: &dyn Random,
@@ -115,13 +123,15 @@ impl JwtAuthority {
             capped_end(&self.slot, template.lifetime.min(ceiling), self.ends_at, issued_at)?;
         let date = |at| NumericDate::floor(at).map_err(|_range| AuthorityError::Time(at));
         let claims = Claims {
+            iss: issuer,
+            sub_sha256: issuer.and_then(|_| template.spiffe_id.subject_digest()),
             sub: &template.spiffe_id,
             aud: &template.audience,
             iat: date(issued_at)?,
             exp: date(expires_at)?,
             jti: token_id(random)?,
         };
-        let token = self.issue(&claims, template, expires_at, bundle, now)?;
+        let token = self.issue(&claims, (template, issuer), expires_at, bundle, now)?;
         Ok(MintedJwtSvid { spiffe_id: template.spiffe_id.clone(), token, issued_at, expires_at })
     }
 
@@ -129,15 +139,15 @@ impl JwtAuthority {
     fn issue<C: Serialize>(
         &self,
         claims: &C,
-        template: &JwtSvidTemplate,
+        wanted: (&JwtSvidTemplate, Option<&str>),
         expires_at: Timestamp,
         bundle: &Bundle,
         now: Timestamp,
     ) -> Result<CompactToken, AuthorityError> {
         let token = sign_compact(Some("JWT"), claims, self.signer.as_ref())
             .map_err(AuthorityError::Sign)?;
-        self.check(&token, template, expires_at, bundle, now).map_err(|source| {
-            AuthorityError::SelfCheck { id: template.spiffe_id.clone(), source }
+        self.check(&token, wanted, expires_at, bundle, now).map_err(|source| {
+            AuthorityError::SelfCheck { id: wanted.0.spiffe_id.clone(), source }
         })?;
         Ok(token)
     }
@@ -145,7 +155,7 @@ impl JwtAuthority {
     fn check(
         &self,
         token: &CompactToken,
-        template: &JwtSvidTemplate,
+        (template, issuer): (&JwtSvidTemplate, Option<&str>),
         expires_at: Timestamp,
         bundle: &Bundle,
         now: Timestamp,
@@ -155,6 +165,10 @@ impl JwtAuthority {
             UnverifiedJwtSvid::parse(token.expose_token()).map_err(SelfCheckError::Jwt)?;
         let key_id = unverified.key_id().clone();
         let svid = unverified.verify(bundle, audience, now).map_err(SelfCheckError::Jwt)?;
+        let digest = issuer.and_then(|_| template.spiffe_id.subject_digest());
+        let more = [(ISSUER, issuer), (SUBJECT_DIGEST, digest.as_deref())];
+        let said = |name: &str| svid.claims().get(name).and_then(serde_json::Value::as_str);
+        let wanted = more.iter().filter(|(_, value)| value.is_some()).count();
         let facts = [
             ("SPIFFE ID", *svid.id() == template.spiffe_id),
             (
@@ -166,7 +180,8 @@ impl JwtAuthority {
             ("key id", key_id == *self.signer.key_id()),
             (
                 "set of claims",
-                svid.claims().len() == CLAIMS.len()
+                svid.claims().len() == CLAIMS.len() + wanted
+                    && more.iter().all(|(name, value)| said(name) == *value)
                     && CLAIMS.iter().all(|name| svid.claims().contains_key(*name)),
             ),
         ];

@@ -152,7 +152,7 @@ impl<'a> Opening<'a> {
             tracing::warn!(%slot, "a key without a record was found and is used");
             return Ok((key, false));
         }
-        match self.keys.generate(slot) {
+        match self.keys.generate(slot, slot.purpose().default_algorithm()) {
             Ok(key) => Ok((key, true)),
             Err(source) => {
                 // Another process that shares the keys may have been faster.

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use marque_jose::{Algorithm, Jwk, KeyId, PublicKey, SignError, Signer};
-use marque_keys::{SigningKey, SlotId};
+use marque_keys::{KeyAlgorithm, SigningKey, SlotId};
 use marque_spiffe::Random;
 
 use crate::AuthorityError;
@@ -31,9 +31,11 @@ impl rcgen::SigningKey for CertificateSigner {
     }
 }
 
-/// Signs tokens with ES256 under a key id that names the slot: `jwt-svid-a-1-<8 hex of the thumbprint>`.
+/// Signs tokens with the algorithm of its key, ES256 or RS256, under a key id that names the slot:
+/// `jwt-svid-a-1-<8 hex of the thumbprint>`.
 pub(crate) struct TokenSigner {
     key: SigningKey,
+    algorithm: Algorithm,
     key_id: KeyId,
     public_key: PublicKey,
 }
@@ -41,17 +43,24 @@ pub(crate) struct TokenSigner {
 impl TokenSigner {
     pub(crate) fn new(key: SigningKey) -> Result<Self, AuthorityError> {
         let (key_id, public_key) = name_key(key.slot(), key.public_key())?;
-        Ok(Self { key, key_id, public_key })
+        let algorithm = match key.algorithm() {
+            KeyAlgorithm::EcdsaP256 => Algorithm::Es256,
+            KeyAlgorithm::Rsa2048 => Algorithm::Rs256,
+            KeyAlgorithm::Ed25519 => {
+                return Err(AuthorityError::PublicKey { slot: key.slot().clone() });
+            }
+        };
+        Ok(Self { key, algorithm, key_id, public_key })
     }
 
     pub(crate) fn jwk(&self) -> Jwk {
-        Jwk::for_signatures(self.public_key.clone(), self.key_id.clone())
+        Jwk::pinned(self.public_key.clone(), self.key_id.clone(), self.algorithm)
     }
 }
 
 impl Signer for TokenSigner {
     fn algorithm(&self) -> Algorithm {
-        Algorithm::Es256
+        self.algorithm
     }
 
     fn key_id(&self) -> &KeyId {
@@ -73,11 +82,18 @@ impl fmt::Debug for TokenSigner {
     }
 }
 
-/// The key id and the parsed public half of a P-256 key in a slot.
-pub(crate) fn name_key(slot: &SlotId, point: &[u8]) -> Result<(KeyId, PublicKey), AuthorityError> {
+/// The key id and the parsed public half of a key in a slot: a P-256 point, or the DER of an RSA key. Neither form can be
+/// taken for the other: a point begins with 4, a DER sequence with 0x30.
+pub(crate) fn name_key(
+    slot: &SlotId,
+    public_half: &[u8],
+) -> Result<(KeyId, PublicKey), AuthorityError> {
     let refused = || AuthorityError::PublicKey { slot: slot.clone() };
-    let point = point.try_into().map_err(|_length| refused())?;
-    let public_key = PublicKey::from_p256_point(point).map_err(|_jose_error| refused())?;
+    let public_key = match public_half.try_into() {
+        Ok(point) => PublicKey::from_p256_point(point),
+        Err(_length) => PublicKey::from_rsa_public_key_der(public_half),
+    };
+    let public_key = public_key.map_err(|_jose_error| refused())?;
     let [a, b, c, d, ..] = public_key.thumbprint();
     let key_id = format!("{slot}-{a:02x}{b:02x}{c:02x}{d:02x}")
         .parse()

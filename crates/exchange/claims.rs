@@ -2,6 +2,8 @@
 //!
 //! Deliberately absent: signing, and the judgement what goes into them.
 
+use std::collections::BTreeMap;
+
 use marque_intent::{AuthorizationDetail, Digest, Envelope, IntentId, PlaybookId, RightsClaims};
 use marque_jose::{Audiences, NumericDate};
 use marque_spiffe::SpiffeId;
@@ -45,8 +47,35 @@ pub(crate) struct AccessTokenClaims {
     pub(crate) single_use: bool,
     #[serde(default, skip_serializing_if = "RightsClaims::is_empty")]
     pub(crate) rights: RightsClaims,
+    /// What AWS STS takes of the grant into the session.
+    #[serde(
+        default,
+        rename = "https://aws.amazon.com/tags",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub(crate) aws_tags: Option<AwsTags>,
+    /// What clouds may call a subject whose name is too long for them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) sub_sha256: Option<String>,
     #[serde(flatten)]
     pub(crate) envelope: Envelope,
+}
+
+/// Session tags of AWS STS. They stay with the session through every role that it assumes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct AwsTags {
+    principal_tags: BTreeMap<String, [String; 1]>,
+    transitive_tag_keys: Vec<String>,
+}
+
+impl AwsTags {
+    /// The playbook and the intent.
+    pub(crate) fn of(playbook: &PlaybookId, intent: &IntentId) -> Self {
+        let tags = [("marque-playbook", playbook.as_str()), ("marque-intent", intent.as_str())];
+        let principal_tags: BTreeMap<_, _> =
+            tags.map(|(name, value)| (name.to_owned(), [value.to_owned()])).into();
+        Self { transitive_tag_keys: principal_tags.keys().cloned().collect(), principal_tags }
+    }
 }
 
 /// The claim `intent`: which grant, by digest, and under which playbook.

@@ -79,11 +79,20 @@ pub struct ResourceServer {
     pub max_token_lifetime: Option<Duration>,
     /// Whether it takes bound tokens only.
     pub binding_required: bool,
+    /// Whether tokens for it carry the grant as session tags of AWS STS.
+    pub aws_session_tags: bool,
 }
 
 impl ResourceServer {
     /// A resource server that takes whatever intents permit.
     pub const fn new(audience: String, callers: BTreeSet<SpiffeId>) -> Self {
-        Self { audience, callers, scopes: None, max_token_lifetime: None, binding_required: false }
+        Self {
+            audience,
+            callers,
+            scopes: None,
+            max_token_lifetime: None,
+            binding_required: false,
+            aws_session_tags: false,
+        }
     }
 }

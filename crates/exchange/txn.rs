@@ -221,6 +221,8 @@ impl TransactionClaims {
             envelope,
             status: None,
             single_use: false,
+            aws_tags: None,
+            sub_sha256: None,
         };
         let context = TransactionContext { request: rctx, details: tctx };
         (claims, Transaction { id: txn, context })

@@ -70,6 +70,9 @@ pub struct Counts {
     pub by_standing: BTreeMap<&'static str, usize>,
     /// Secrets that stand in more than one place.
     pub shared: usize,
+    /// Users with what secrets that do not end open for them: each pair is one workflow on stored secrets, in however many
+    /// files they stand (M 122).
+    pub stored_secret_workflows: usize,
     /// Findings, by code.
     pub findings: BTreeMap<&'static str, usize>,
 }
@@ -241,6 +244,9 @@ fn counts(files: usize, credentials: &[Credential], shared: usize, findings: &[F
         *counts.by_kind.entry(credential.kind.as_str()).or_default() += 1;
         *counts.by_standing.entry(credential.standing.as_str()).or_default() += 1;
     }
+    let lasting = credentials.iter().filter(|one| one.standing == Standing::Static);
+    let workflows: BTreeSet<_> = lasting.map(|one| (one.place.uid, &one.reach)).collect();
+    counts.stored_secret_workflows = workflows.len();
     for finding in findings {
         *counts.findings.entry(finding.code.as_str()).or_default() += 1;
     }

@@ -70,6 +70,12 @@ impl Jwk {
         Self { key, kid: Some(kid), key_use: Some("sig".to_owned()), alg }
     }
 
+    /// A key of which one algorithm alone is used: with its name, use `sig` and that algorithm, which should fit the key.
+    #[must_use]
+    pub fn pinned(key: PublicKey, kid: KeyId, alg: Algorithm) -> Self {
+        Self { key, kid: Some(kid), key_use: Some("sig".to_owned()), alg: Some(alg) }
+    }
+
     /// Reads one JWK.
     ///
     /// # Errors

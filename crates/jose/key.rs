@@ -132,6 +132,15 @@ impl PublicKey {
         Self::from_point(Curve::P256, point)
     }
 
+    /// An RSA key from its DER `RSAPublicKey` (RFC 8017 appendix A.1.1), the form that key pairs and tokens give it in.
+    ///
+    /// # Errors
+    /// [`KeyError::Der`], and what an RSA key is refused for: its size, an unsafe modulus or exponent.
+    pub fn from_rsa_public_key_der(der: &[u8]) -> Result<Self, KeyError> {
+        let (modulus, exponent) = spki::rsa_numbers(der)?;
+        RsaKey::new(modulus.to_vec(), exponent.to_vec()).map(Self::Rsa)
+    }
+
     /// The key members of the JWK: `kty` with `crv`, `x`, `y`, or with `n`, `e`.
     #[must_use]
     pub fn to_jwk(&self) -> Map<String, Value> {

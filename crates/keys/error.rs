@@ -2,7 +2,7 @@
 
 use std::{io, path::PathBuf};
 
-use crate::SlotId;
+use crate::{KeyAlgorithm, SlotId};
 
 /// Why a key could not be made, found, used or removed.
 #[derive(Debug, thiserror::Error)]
@@ -13,6 +13,14 @@ pub enum KeyError {
     AlreadyExists {
         /// The slot asked for.
         slot: SlotId,
+    },
+    /// Keys of this purpose never have this algorithm.
+    #[error("the key of slot `{slot}` cannot be of algorithm `{algorithm}`")]
+    NotAllowed {
+        /// The slot asked for.
+        slot: SlotId,
+        /// The algorithm asked for.
+        algorithm: KeyAlgorithm,
     },
     /// ring could not make a key pair; it never says why.
     #[error("could not generate a key for slot `{slot}`")]
@@ -75,10 +83,10 @@ pub enum KeyError {
 #[non_exhaustive]
 pub enum SealedKeyError {
     /// The file is not a sealed key.
-    #[error("the file is not a sealed key of version {supported}; restore it from a backup", supported = crate::sealed::FORMAT_VERSION)]
+    #[error("the file is not a sealed key of version 1 to {supported}; restore it from a backup", supported = crate::sealed::FORMAT_VERSION)]
     Malformed,
     /// The file is of a version that this build does not know.
-    #[error("the file has format version {found}, and this build reads version {supported}; use the build that wrote it", supported = crate::sealed::FORMAT_VERSION)]
+    #[error("the file has format version {found}, and this build reads versions 1 to {supported}; use the build that wrote it", supported = crate::sealed::FORMAT_VERSION)]
     Version {
         /// The version in the file.
         found: u64,

@@ -7,8 +7,10 @@
 //! Deliberately absent: certificates, tokens, key ids on the wire, which slot is the active one, and any way to export
 //! a private key. A hardware token will be a third manager behind the same trait.
 
+mod algorithm;
 mod error;
 mod folder;
+mod generate;
 mod manager;
 mod memory;
 mod sealed;
@@ -16,13 +18,14 @@ mod sealing;
 mod signing;
 mod slot;
 
+pub use algorithm::{KeyAlgorithm, UnknownKeyAlgorithm};
 pub use error::{FileError, KeyError, SealedKeyError, SealingKeyError};
 pub use manager::KeyManager;
 pub use memory::MemoryKeys;
 pub use sealed::SealedFileKeys;
 pub use sealing::SealingKey;
 pub use signing::SigningKey;
-pub use slot::{KeyAlgorithm, KeyPurpose, Slot, SlotId, SlotIdError};
+pub use slot::{KeyPurpose, Slot, SlotId, SlotIdError};
 
 /// ring's source of randomness for key generation, signatures and nonces.
 #[expect(

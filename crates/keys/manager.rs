@@ -1,16 +1,15 @@
 //! The seam between those who sign and those who keep keys.
 
-use crate::{KeyError, SigningKey, SlotId};
+use crate::{KeyAlgorithm, KeyError, SigningKey, SlotId};
 
 /// Makes, finds and forgets key pairs. One slot holds at most one key pair, for ever: a new key is a new generation.
 pub trait KeyManager: std::fmt::Debug + Send + Sync {
     /// Makes a key pair for `slot` and keeps it before it returns.
     ///
-    /// The algorithm follows from the slot's purpose.
-    ///
     /// # Errors
-    /// [`KeyError::AlreadyExists`] when the slot is taken (nothing is ever overwritten); otherwise what failed.
-    fn generate(&self, slot: &SlotId) -> Result<SigningKey, KeyError>;
+    /// [`KeyError::AlreadyExists`] when the slot is taken (nothing is ever overwritten), [`KeyError::NotAllowed`] when the
+    /// slot's purpose has no keys of this algorithm; otherwise what failed.
+    fn generate(&self, slot: &SlotId, algorithm: KeyAlgorithm) -> Result<SigningKey, KeyError>;
 
     /// The key pair of `slot`, or `None` when there is none.
     ///

@@ -5,7 +5,10 @@ use std::{
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
-use crate::{KeyError, KeyManager, SigningKey, SlotId, signing::generate_pkcs8};
+use crate::{
+    KeyAlgorithm, KeyError, KeyManager, SigningKey, SlotId, generate::generate_pkcs8,
+    signing::check_allowed,
+};
 
 /// A key manager that keeps nothing on disk: for tests and throw-away runs.
 #[derive(Debug, Default)]
@@ -26,11 +29,13 @@ impl MemoryKeys {
 }
 
 impl KeyManager for MemoryKeys {
-    fn generate(&self, slot: &SlotId) -> Result<SigningKey, KeyError> {
+    fn generate(&self, slot: &SlotId, algorithm: KeyAlgorithm) -> Result<SigningKey, KeyError> {
+        check_allowed(slot, algorithm)?;
         match self.keys().entry(slot.clone()) {
             Entry::Occupied(_) => Err(KeyError::AlreadyExists { slot: slot.clone() }),
             Entry::Vacant(vacant) => {
-                Ok(vacant.insert(SigningKey::from_pkcs8(slot, &generate_pkcs8(slot)?)?).clone())
+                let pkcs8 = generate_pkcs8(slot, algorithm)?;
+                Ok(vacant.insert(SigningKey::from_pkcs8(slot, algorithm, &pkcs8)?).clone())
             }
         }
     }

@@ -1,7 +1,7 @@
 //! Keys in files, one file each, sealed with AES-256-GCM under the [`SealingKey`].
 //!
-//! The seal authenticates the format's version, the context (the trust domain), the slot and the sealing key's id, so a
-//! file that is renamed, moved to another trust domain or edited does not open.
+//! The seal authenticates the format's version, the context (the trust domain), the slot, the algorithm and the sealing
+//! key's id, so a file that is renamed, moved to another trust domain or edited does not open.
 //!
 //! Deliberately absent: changing the sealing key of existing files, and locks. Two processes may share a folder: whoever
 //! links a name first has made that key, and the other is told that it exists.
@@ -13,13 +13,13 @@ use std::path::Path;
 pub(crate) use format::FORMAT_VERSION;
 
 use crate::{
-    FileError, KeyError, KeyManager, SealingKey, SigningKey, SlotId, folder::Folder,
-    signing::generate_pkcs8,
+    FileError, KeyAlgorithm, KeyError, KeyManager, SealingKey, SigningKey, SlotId, folder::Folder,
+    generate::generate_pkcs8, signing::check_allowed,
 };
 
 /// The end of every key file's name.
 const SUFFIX: &str = ".key";
-/// The longest key file, in bytes; a real one has about 600.
+/// The longest key file, in bytes; a real one has about 600, and with an RSA key 2000.
 const MAX_FILE: usize = 4096;
 /// The longest context, in bytes: that of a trust domain's name.
 const MAX_CONTEXT: usize = 255;
@@ -57,9 +57,11 @@ impl SealedFileKeys {
 }
 
 impl KeyManager for SealedFileKeys {
-    fn generate(&self, slot: &SlotId) -> Result<SigningKey, KeyError> {
+    fn generate(&self, slot: &SlotId, algorithm: KeyAlgorithm) -> Result<SigningKey, KeyError> {
+        check_allowed(slot, algorithm)?;
         let name = file_name(slot);
-        let sealed = format::seal(&generate_pkcs8(slot)?, &self.sealing, &self.context, slot)
+        let pkcs8 = generate_pkcs8(slot, algorithm)?;
+        let sealed = format::seal(&pkcs8, algorithm, &self.sealing, &self.context, slot)
             .map_err(|source| KeyError::Sealed { path: self.folder.path_of(&name), source })?;
         match self.folder.create(&name, &sealed) {
             Err(FileError::Exists { .. }) => {
@@ -74,9 +76,9 @@ impl KeyManager for SealedFileKeys {
     fn load(&self, slot: &SlotId) -> Result<Option<SigningKey>, KeyError> {
         let name = file_name(slot);
         let Some(sealed) = self.folder.read(&name, MAX_FILE)? else { return Ok(None) };
-        let pkcs8 = format::unseal(&sealed, &self.sealing, &self.context, slot)
+        let (algorithm, pkcs8) = format::unseal(&sealed, &self.sealing, &self.context, slot)
             .map_err(|source| KeyError::Sealed { path: self.folder.path_of(&name), source })?;
-        SigningKey::from_pkcs8(slot, &pkcs8).map(Some)
+        SigningKey::from_pkcs8(slot, algorithm, &pkcs8).map(Some)
     }
 
     fn list(&self) -> Result<Vec<SlotId>, KeyError> {

@@ -4,9 +4,8 @@ use std::{fmt, sync::Arc};
 
 use ring::signature::{
     ECDSA_P256_SHA256_ASN1_SIGNING, ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair,
-    KeyPair,
+    KeyPair, RSA_PKCS1_SHA256, RsaKeyPair,
 };
-use zeroize::Zeroizing;
 
 use crate::{KeyAlgorithm, KeyError, SlotId, system_random};
 
@@ -32,6 +31,7 @@ enum Pair {
         asn1: Box<EcdsaKeyPair>,
     },
     Ed25519(Ed25519KeyPair),
+    Rsa(Box<RsaKeyPair>),
 }
 
 impl SigningKey {
@@ -45,15 +45,18 @@ impl SigningKey {
         match self.inner.pair {
             Pair::P256 { .. } => KeyAlgorithm::EcdsaP256,
             Pair::Ed25519(_) => KeyAlgorithm::Ed25519,
+            Pair::Rsa(_) => KeyAlgorithm::Rsa2048,
         }
     }
 
-    /// The public half: the 65-byte uncompressed point (SEC 1, 2.3.3) for P-256, the 32 bytes of RFC 8032 for Ed25519.
+    /// The public half: the 65-byte uncompressed point (SEC 1, 2.3.3) for P-256, the 32 bytes of RFC 8032 for Ed25519, the
+    /// DER `RSAPublicKey` of RFC 8017 appendix A.1.1 for RSA.
     pub fn public_key(&self) -> &[u8] {
         &self.inner.public_key
     }
 
-    /// Signs `message`; 64 bytes, `r || s` for P-256 (the form of a JWS, RFC 7518 section 3.4), RFC 8032 for Ed25519.
+    /// Signs `message` in the form of a JWS (RFC 7518 section 3): 64 bytes, `r || s` for P-256 and RFC 8032 for Ed25519, and
+    /// the 256 bytes of RSASSA-PKCS1-v1_5 with SHA-256 for RSA.
     ///
     /// # Errors
     /// [`KeyError::Sign`] when the system gives no randomness.
@@ -61,24 +64,32 @@ impl SigningKey {
         match &self.inner.pair {
             Pair::P256 { fixed, .. } => self.ecdsa(fixed, message),
             Pair::Ed25519(pair) => Ok(pair.sign(message).as_ref().to_vec()),
+            Pair::Rsa(pair) => self.rsa(pair, message),
         }
     }
 
-    /// Signs `message`; the ASN.1 `Ecdsa-Sig-Value` of X.509 (RFC 3279 section 2.2.3).
+    /// Signs `message` in the form of X.509: the ASN.1 `Ecdsa-Sig-Value` of RFC 3279 section 2.2.3 for P-256; for RSA the
+    /// same as [`SigningKey::sign_fixed`].
     ///
     /// # Errors
     /// [`KeyError::NoDerForm`] for an Ed25519 key, [`KeyError::Sign`] when the system gives no randomness.
     pub fn sign_der(&self, message: &[u8]) -> Result<Vec<u8>, KeyError> {
         match &self.inner.pair {
             Pair::P256 { asn1, .. } => self.ecdsa(asn1, message),
+            Pair::Rsa(pair) => self.rsa(pair, message),
             Pair::Ed25519(_) => Err(KeyError::NoDerForm { slot: self.inner.slot.clone() }),
         }
     }
 
     /// Builds the key pair from PKCS#8, whose two halves must belong together.
-    pub(crate) fn from_pkcs8(slot: &SlotId, pkcs8: &[u8]) -> Result<Self, KeyError> {
+    pub(crate) fn from_pkcs8(
+        slot: &SlotId,
+        algorithm: KeyAlgorithm,
+        pkcs8: &[u8],
+    ) -> Result<Self, KeyError> {
+        check_allowed(slot, algorithm)?;
         let rejected = |reason| KeyError::Rejected { slot: slot.clone(), reason };
-        let (public_key, pair) = match slot.purpose().algorithm() {
+        let (public_key, pair) = match algorithm {
             KeyAlgorithm::EcdsaP256 => {
                 let build = |form| {
                     EcdsaKeyPair::from_pkcs8(form, pkcs8, &system_random()).map_err(rejected)
@@ -94,8 +105,19 @@ impl SigningKey {
                 let pair = Ed25519KeyPair::from_pkcs8(pkcs8).map_err(rejected)?;
                 (pair.public_key().as_ref().to_vec(), Pair::Ed25519(pair))
             }
+            KeyAlgorithm::Rsa2048 => {
+                let pair = RsaKeyPair::from_pkcs8(pkcs8).map_err(rejected)?;
+                (pair.public_key().as_ref().to_vec(), Pair::Rsa(Box::new(pair)))
+            }
         };
         Ok(Self { inner: Arc::new(Inner { slot: slot.clone(), public_key, pair }) })
+    }
+
+    fn rsa(&self, pair: &RsaKeyPair, message: &[u8]) -> Result<Vec<u8>, KeyError> {
+        let mut signature = vec![0; pair.public().modulus_len()];
+        pair.sign(&RSA_PKCS1_SHA256, &system_random(), message, &mut signature)
+            .map_err(|_unspecified| KeyError::Sign { slot: self.inner.slot.clone() })?;
+        Ok(signature)
     }
 
     fn ecdsa(&self, pair: &EcdsaKeyPair, message: &[u8]) -> Result<Vec<u8>, KeyError> {
@@ -115,17 +137,13 @@ impl fmt::Debug for SigningKey {
     }
 }
 
-/// A new private key for `slot` in PKCS#8, drawn by ring.
-pub(crate) fn generate_pkcs8(slot: &SlotId) -> Result<Zeroizing<Vec<u8>>, KeyError> {
-    let random = system_random();
-    let document = match slot.purpose().algorithm() {
-        KeyAlgorithm::EcdsaP256 => {
-            EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &random)
-        }
-        KeyAlgorithm::Ed25519 => Ed25519KeyPair::generate_pkcs8(&random),
-    };
-    let document = document.map_err(|_unspecified| KeyError::Generate { slot: slot.clone() })?;
-    Ok(Zeroizing::new(document.as_ref().to_vec()))
+/// Whether the purpose of `slot` has keys of `algorithm`.
+pub(crate) fn check_allowed(slot: &SlotId, algorithm: KeyAlgorithm) -> Result<(), KeyError> {
+    if slot.purpose().algorithms().contains(&algorithm) {
+        Ok(())
+    } else {
+        Err(KeyError::NotAllowed { slot: slot.clone(), algorithm })
+    }
 }
 
 #[cfg(test)]

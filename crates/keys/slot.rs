@@ -2,6 +2,8 @@
 
 use std::{fmt, num::NonZeroU32, str::FromStr};
 
+use crate::KeyAlgorithm;
+
 /// What a key is used for. No key ever serves two purposes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum KeyPurpose {
@@ -38,8 +40,20 @@ impl KeyPurpose {
         }
     }
 
-    /// The algorithm of every key with this purpose.
-    pub fn algorithm(self) -> KeyAlgorithm {
+    /// The algorithms that a key with this purpose may have; the first is the default.
+    ///
+    /// RS256 is for those who verify nothing else: Microsoft Entra for JWT-SVIDs, and resource servers that know only what
+    /// RFC 9068 section 2.1 demands. A root is P-256, as is every SVID that it signs.
+    pub fn algorithms(self) -> &'static [KeyAlgorithm] {
+        match self {
+            Self::AuditCheckpoint => &[KeyAlgorithm::Ed25519],
+            Self::X509Authority | Self::WitSvid => &[KeyAlgorithm::EcdsaP256],
+            Self::JwtSvid | Self::AccessToken => &[KeyAlgorithm::EcdsaP256, KeyAlgorithm::Rsa2048],
+        }
+    }
+
+    /// The algorithm of a key of which nothing else is said.
+    pub fn default_algorithm(self) -> KeyAlgorithm {
         match self {
             Self::AuditCheckpoint => KeyAlgorithm::Ed25519,
             Self::X509Authority | Self::JwtSvid | Self::WitSvid | Self::AccessToken => {
@@ -50,31 +64,6 @@ impl KeyPurpose {
 }
 
 impl fmt::Display for KeyPurpose {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
-
-/// The signature algorithm of a key.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum KeyAlgorithm {
-    /// ECDSA over P-256 with SHA-256 (FIPS 186-5).
-    EcdsaP256,
-    /// Ed25519 (RFC 8032).
-    Ed25519,
-}
-
-impl KeyAlgorithm {
-    /// The algorithm as it is written in errors and key files, e.g. `ecdsa-p256`.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::EcdsaP256 => "ecdsa-p256",
-            Self::Ed25519 => "ed25519",
-        }
-    }
-}
-
-impl fmt::Display for KeyAlgorithm {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
     }

@@ -1,14 +1,17 @@
 //! How far somebody who reads the log on has come, as every replica sees it: one row, of which every step replaces exactly
 //! what was read, so that a replica that lost its turn moves nothing.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use backon::{BackoffBuilder as _, ExponentialBuilder};
 use jiff::Timestamp;
 use marque_audit::{LogError, LogStore as _};
-use marque_spiffe::Random;
+use marque_spiffe::{Clock, Random};
 use marque_store::{FOR_GOOD, Failure, Kept, KeptChange, Store};
 use serde::{Deserialize, Serialize};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 
 /// How long a replica has its turn.
 pub(crate) const TURN: Duration = Duration::from_secs(30);
@@ -72,6 +75,54 @@ impl Cursor {
     }
 }
 
+/// What a step came to.
+#[derive(Debug)]
+pub(crate) enum Step {
+    /// There may be more at once.
+    More,
+    /// Not before.
+    Until(Timestamp),
+    /// There is nothing, or it is another's turn.
+    Nothing,
+}
+
+/// When somebody who follows the log takes the next step.
+#[derive(Debug)]
+pub(crate) struct Pace<'a> {
+    clock: &'a dyn Clock,
+    stop: &'a CancellationToken,
+    /// How often a log that another replica writes is looked at.
+    look: Duration,
+    grown: watch::Receiver<u64>,
+}
+
+impl<'a> Pace<'a> {
+    pub(crate) fn new(
+        store: &Store,
+        clock: &'a Arc<dyn Clock>,
+        stop: &'a CancellationToken,
+        look: Duration,
+    ) -> Self {
+        Self { clock: &**clock, stop, look, grown: store.changed() }
+    }
+
+    /// Waits after a step until the next one; whether there is one.
+    pub(crate) async fn goes_on(&mut self, step: Step) -> bool {
+        let pause = match step {
+            Step::More => return !self.stop.is_cancelled(),
+            Step::Until(at) => at,
+            Step::Nothing => self.clock.now() + self.look,
+        };
+        tokio::select! {
+            // Whoever is told to stop takes no further turn.
+            biased;
+            () = self.stop.cancelled() => false,
+            () = self.clock.sleep_until(pause) => true,
+            changed = self.grown.changed() => changed.is_ok(),
+        }
+    }
+}
+
 /// Whose turn it is.
 #[derive(Debug)]
 pub(crate) enum Turn {
@@ -126,6 +177,28 @@ pub(crate) async fn turn(
     let row = store.kept(kind, key, now).await?;
     let row = row.filter(|row| row.read::<Cursor>().is_ok_and(|seen| seen == cursor));
     Ok(row.map_or(Turn::Others, |row| Turn::Own(Box::new((row, cursor)))))
+}
+
+/// Gives the turn back, if it is this replica's: whoever goes on need not wait for its end.
+pub(crate) async fn give_back(
+    store: &Store,
+    (kind, key): (&str, &str),
+    holder: &str,
+    now: Timestamp,
+) {
+    let given_back = async {
+        let Some(row) = store.kept(kind, key, now).await? else { return Ok(()) };
+        let mut cursor: Cursor = row.read()?;
+        if cursor.holder == holder {
+            cursor.held_until = now;
+            store.keep(vec![row.replaced_by(&cursor, FOR_GOOD)?]).await?;
+        }
+        Ok::<(), Failure>(())
+    };
+    if let Err(error) = given_back.await {
+        let error = &error as &dyn std::error::Error;
+        tracing::debug!(error, kind, key, "a turn was not given back, and ends by itself");
+    }
 }
 
 /// As [`turn`], for a reader that begins with what happens next: a new one stands at the end of the log.

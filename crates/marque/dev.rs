@@ -55,6 +55,7 @@ pub async fn run(options: DevOptions) -> anyhow::Result<ExitCode> {
     let data_dir =
         data_dir.canonicalize().with_context(|| format!("find `{}`", data_dir.display()))?;
     let watchers = Watchers::begin(telemetry, exporter).await?;
+    watchers.expect(&folders);
     let shared = Shared {
         data_dir,
         store: StoreOption::Sqlite,
@@ -114,7 +115,7 @@ async fn register(built: &[Built], binding: &AgentBinding) -> anyhow::Result<()>
         .with_context(|| format!("find the agent's program `{}`", binding.program.display()))?;
     let mut registered = false;
     for one in built {
-        let trust_domain = one.issuer.trust_domain();
+        let trust_domain = one.served.lasting().trust_domain();
         let spiffe_id: SpiffeId = match &binding.name {
             AgentName::Id(id) if id.trust_domain() == trust_domain => id.clone(),
             AgentName::Id(_) => continue,
@@ -138,7 +139,7 @@ async fn register(built: &[Built], binding: &AgentBinding) -> anyhow::Result<()>
             repository: None,
             expires_at: None,
         };
-        let created = one.issuer.registrar().create_for_this_run(entry, OWNER).await;
+        let created = one.served.lasting().registrar().create_for_this_run(entry, OWNER).await;
         created.with_context(|| format!("register the agent `{}`", program.display()))?;
         registered = true;
     }

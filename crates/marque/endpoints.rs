@@ -6,7 +6,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use marque_spiffe::{Environment, TrustDomain};
+use marque_spiffe::{Environment, SpiffeId, TrustDomain};
 use serde::{Deserialize, Serialize};
 
 /// The name of the file in the data directory.
@@ -46,8 +46,23 @@ pub struct TrustDomainEndpoints {
     pub jwks_url: String,
     /// The trust domain's bundle, as a SPIFFE bundle endpoint of profile `https_web`.
     pub bundle_url: String,
+    /// The same of profile `https_spiffe`, where it is served.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bundle_spiffe: Option<SpiffeBundleEndpoint>,
+    /// The issuer that JWT-SVIDs name, where clouds verify them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub svid_issuer_url: Option<String>,
     /// The PEM file with the certificate authority that the URLs above are served under.
     pub ca_file: PathBuf,
+}
+
+/// A bundle endpoint of profile `https_spiffe`: what those who federate by it have to know.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SpiffeBundleEndpoint {
+    /// The address.
+    pub url: String,
+    /// Who it proves to be.
+    pub spiffe_id: SpiffeId,
 }
 
 /// `endpoints.json` could not be read.

@@ -10,6 +10,7 @@
 
 pub(crate) mod broker;
 pub(crate) mod explain;
+mod federation;
 
 use std::error::Error;
 
@@ -253,6 +254,7 @@ pub(crate) fn admin(error: AdminError) -> Status {
         AdminError::NotFound { .. } => Status::not_found(error.to_string()),
         AdminError::Refused(denial) => denied(&denial),
         AdminError::Entry(source) => entry(&source),
+        AdminError::Federation(source) => federation::refused(&source),
         AdminError::EventNotTaken(message) => {
             coded(Code::FailedPrecondition, message, "event_not_taken")
         }

@@ -2,39 +2,51 @@
 //!
 //! [`FederatedBundles`] holds the present ones, whether they came from a file, from the last run or from the network.
 //! [`Relationship`] fetches one of them again and again; one that could not be fetched for too long is not used any more.
+//! [`Federations`] has all relationships, those of the folder and those that operators add by command.
 //! Absent: what workloads get of it (`issuer/`), and the own bundle's endpoint (`http/bundle.rs`).
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
 use jiff::Timestamp;
 use marque_registry::TrustDomainDocument;
-use marque_spiffe::Bundle;
+use marque_spiffe::{Bundle, TrustDomain};
 
 mod bundles;
+mod change;
+mod desk;
+mod destination;
 mod fetch;
 mod kept;
 mod relationship;
+mod stored;
 mod tls;
+mod view;
 
 pub(crate) use self::bundles::FederatedBundles;
+pub use self::change::FederationError;
+pub use self::desk::Federations;
+pub(crate) use self::desk::{
+    FederationsParts, HandsOn, concerns_relationships, fetched_by_command,
+};
 pub(crate) use self::fetch::{FetchError, FetchLimits, ask, fetch};
 use self::kept::Kept;
 pub(crate) use self::kept::KeptBundles;
-pub(crate) use self::relationship::{Relationship, relationships, web_authorities};
+pub(crate) use self::relationship::{Relationship, web_authorities};
+pub use self::stored::{NewEndpoint, NewFederation, NewProfile};
 pub(crate) use self::tls::web;
+pub use self::view::{BundleSummary, FederationView};
 
-/// The bundles to begin with: `files` of the folder, and those of the last run where they are newer. How old one is
-/// outlives a restart; a file that is newer than what was fetched last is as fresh as the run.
+/// The bundles to begin with: `files` of the folder, and those of the last run where they are newer. How old one is outlives a
+/// restart; a file that is newer than what was fetched last is as fresh as the run.
 pub(crate) fn open(
     document: &TrustDomainDocument,
     files: Vec<Arc<Bundle>>,
     kept: &KeptBundles,
     now: Timestamp,
-) -> anyhow::Result<Arc<FederatedBundles>> {
-    kept.prune(document.federation())
-        .context("forget the bundles that are not fetched any more")?;
+) -> Arc<FederatedBundles> {
     let bundles = FederatedBundles::new(document.environment(), files);
     for federation in document.federation() {
         let Some(endpoint) = federation.endpoint() else { continue };
@@ -50,7 +62,22 @@ pub(crate) fn open(
         }
         bundles.withdraw_stale(trust_domain, now);
     }
-    Ok(Arc::new(bundles))
+    Arc::new(bundles)
+}
+
+/// Forgets the bundles that are fetched neither for the folder nor `by_command` any more.
+///
+/// # Errors
+/// They cannot be removed.
+pub(crate) fn prune(
+    document: &TrustDomainDocument,
+    by_command: &BTreeSet<TrustDomain>,
+    kept: &KeptBundles,
+) -> anyhow::Result<()> {
+    let fetched = document.federation().iter().filter(|one| one.endpoint().is_some());
+    let fetched = fetched.map(|one| one.trust_domain()).chain(by_command);
+    kept.prune(&fetched.cloned().collect())
+        .context("forget the bundles that are not fetched any more")
 }
 
 /// When a bundle that was refreshed at some time is used no more.

@@ -15,7 +15,7 @@ use marque_exchange::{OidcKeys, StaleOidcKeys};
 use marque_jose::{JwkError, JwkSet};
 use marque_registry::IssuerKeys;
 use marque_spiffe::{BundleEndpointUrl, Clock};
-use rustls::ClientConfig;
+use rustls::{ClientConfig, RootCertStore};
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
@@ -45,6 +45,8 @@ pub(crate) struct FetchedKeys {
     issuer: String,
     url: BundleEndpointUrl,
     tls: Arc<ClientConfig>,
+    /// Who vouches for the place.
+    roots: Arc<RootCertStore>,
     max_staleness: Duration,
     limits: FetchLimits,
     present: watch::Sender<Option<Present>>,
@@ -73,12 +75,14 @@ enum RefreshError {
 }
 
 impl OidcKeyRing {
-    /// The keys to begin with: those of files. The others are fetched by [`Self::fetched`].
+    /// The keys to begin with: those of files, and those that `before` had fetched from the same place by the same
+    /// authorities. The others are fetched by [`Self::fetched`].
     pub(crate) fn open<'a>(
         issuers: impl IntoIterator<Item = (&'a str, &'a IssuerKeys)>,
         folder: &Path,
         mut files: BTreeMap<String, JwkSet>,
         clock: &Arc<dyn Clock>,
+        before: Option<&Self>,
     ) -> anyhow::Result<Self> {
         let mut ring = BTreeMap::new();
         for (name, keys) in issuers {
@@ -88,16 +92,20 @@ impl OidcKeyRing {
                     Keys::OfFile(Arc::new(files.remove(&name).unwrap_or_default()))
                 }
                 IssuerKeys::Fetched { url, ca_file, max_staleness } => {
-                    let tls = web_authorities(&folder.join(ca_file))
-                        .and_then(|roots| Ok(web(roots, Arc::clone(clock))?))
-                        .with_context(|| format!("prepare to fetch the keys of `{name}`"))?;
+                    let prepared = || format!("prepare to fetch the keys of `{name}`");
+                    let roots = web_authorities(&folder.join(ca_file)).with_context(prepared)?;
+                    let roots = Arc::new(roots);
+                    let tls = web(RootCertStore::clone(&roots), Arc::clone(clock));
+                    let tls = tls.with_context(prepared)?;
+                    let known = before.and_then(|before| before.known(&name, url, &roots));
                     Keys::Fetched(Arc::new(FetchedKeys {
                         issuer: name.clone(),
                         url: url.clone(),
                         tls,
+                        roots,
                         max_staleness: *max_staleness,
                         limits: LIMITS,
-                        present: watch::channel(None).0,
+                        present: watch::channel(known).0,
                         wanted: Notify::new(),
                         clock: Arc::clone(clock),
                     }))
@@ -106,6 +114,16 @@ impl OidcKeyRing {
             ring.insert(name, keys);
         }
         Ok(Self(ring))
+    }
+
+    /// What was fetched for the issuer of this name, if it came from this place by these authorities.
+    fn known(&self, name: &str, from: &BundleEndpointUrl, by: &RootCertStore) -> Option<Present> {
+        match self.0.get(name)? {
+            Keys::Fetched(keys) if keys.url == *from && keys.roots.roots == by.roots => {
+                keys.present.borrow().clone()
+            }
+            Keys::Fetched(_) | Keys::OfFile(_) => None,
+        }
     }
 
     /// Those that somebody has to fetch.

@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::cli::{OutputFormat, TelemetryOptions};
 use crate::endpoints::{Endpoints, FILE_NAME};
+use crate::issuer::folder::CheckedFolder;
 use crate::issuer::serve::{Built, Shared};
 use crate::telemetry;
 use crate::telemetry::inventory::Textfile;
@@ -41,7 +42,7 @@ pub(crate) async fn serve_all(
     output: OutputFormat,
 ) -> anyhow::Result<ExitCode> {
     raise_descriptor_limit();
-    let registries = built.iter().map(|one| one.issuer.registry().clone()).collect();
+    let registries = built.iter().map(|one| Arc::clone(one.served.lasting().registry())).collect();
     if shared.neighbours.set(registries).is_err() {
         tracing::error!("the trust domains of this process were set twice");
     }
@@ -50,7 +51,7 @@ pub(crate) async fn serve_all(
         telemetry: watchers.at.as_ref().map(ToString::to_string),
     };
     let stop = CancellationToken::new();
-    let issuers = built.iter().map(|one| Arc::clone(&one.issuer)).collect();
+    let issuers = built.iter().map(|one| Arc::clone(one.served.lasting())).collect();
     let mut terminate = signal(SignalKind::terminate()).context("listen for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("listen for SIGINT")?;
     let mut tasks = JoinSet::new();
@@ -111,6 +112,12 @@ impl Watchers {
             tasks.spawn(exporter.run(Arc::clone(&watched), stop.clone()));
         }
         Ok(Self { watched, at, stop, tasks })
+    }
+
+    /// Tells that these trust domains will be served.
+    pub(crate) fn expect(&self, folders: &[CheckedFolder]) {
+        let names = folders.iter().map(|checked| checked.folder.document.name().to_string());
+        self.watched.expect(names.collect());
     }
 
     async fn end(mut self) {

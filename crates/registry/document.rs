@@ -1,5 +1,6 @@
 //! `trust-domain.toml`: what a trust domain is, and the ceilings over everything in it.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::Path;
@@ -8,7 +9,7 @@ use std::time::Duration;
 
 use marque_spiffe::{Environment, TrustDomain};
 
-use crate::entry::Entry;
+use crate::entry::{Entry, EntrySource};
 use crate::error::RegistryError;
 use crate::finding::Finding;
 use crate::lifetime::Lifetime;
@@ -19,6 +20,7 @@ mod attestation;
 mod audit;
 mod authorization_servers;
 mod broker;
+mod bundles;
 mod chat;
 mod clients;
 mod decisions;
@@ -28,6 +30,7 @@ mod grants;
 mod identities;
 mod issuer_keys;
 mod limits;
+mod oidc_discovery;
 mod oidc_issuers;
 mod playbooks;
 mod post_checks;
@@ -64,6 +67,11 @@ pub use authorization_servers::{
 pub use clients::{ClientCeiling, MAX_CLIENT_CEILINGS};
 pub use issuer_keys::{IssuerKeys, MAX_ISSUER_NAME};
 
+pub use bundles::{
+    AddressRange, AddressRangeError, BundleEndpointSettings, BundleFetchingSettings,
+};
+pub use oidc_discovery::OidcDiscoverySettings;
+
 pub use broker::{BrokerRule, ReferenceType, ReferenceTypeError};
 pub use denials::{DENIAL_CLASSES, DenialSettings, DuplicateRule, DuplicateRuleError};
 pub use identities::{IdentitySettings, SharingRule, SharingRuleError};
@@ -74,7 +82,8 @@ pub use attestation::{
 };
 
 pub use federation::{
-    BundleEndpoint, BundleEndpointProfile, Federation, MAX_FEDERATIONS, boundary,
+    BundleEndpoint, BundleEndpointProfile, DEFAULT_STALENESS, Federation, MAX_FEDERATIONS,
+    STALENESS, boundary,
 };
 pub use grants::GrantSettings;
 pub use limits::LimitSettings;
@@ -85,7 +94,7 @@ pub use ticket_systems::{
     MAX_TICKET_SYSTEMS, TicketAnswer, TicketSystem, TicketUrl, TicketUrlError,
 };
 
-pub use resource_servers::{MAX_LISTED, ResourceServer, TokenBinding};
+pub use resource_servers::{MAX_LISTED, ResourceServer, Revocation, TokenBinding};
 
 /// The document of one trust domain, checked.
 ///
@@ -140,7 +149,8 @@ pub use resource_servers::{MAX_LISTED, ResourceServer, TokenBinding};
 /// ```
 ///
 /// `[approvals]` is described at [`ApprovalSettings`], `[[resource_servers]]` at [`ResourceServer`], `[grants]` at [`GrantSettings`], `[[clients]]` at [`ClientCeiling`], `[[authorization_servers]]` at
-/// [`AuthorizationServer`], `[token_service]` at [`TokenServiceSettings`], `[[oidc_issuers]]` at [`OidcIssuer`],
+/// [`AuthorizationServer`], `[bundle_endpoint]` at [`BundleEndpointSettings`], `[bundle_fetching]` at
+/// [`BundleFetchingSettings`], `[oidc_discovery]` at [`OidcDiscoverySettings`], `[token_service]` at [`TokenServiceSettings`], `[[oidc_issuers]]` at [`OidcIssuer`],
 /// `[[ticket_systems]]` at [`TicketSystem`], `[approver_login]` at
 /// [`ApproverLogin`], `[denials]` at [`DenialSettings`], `[decisions]` at [`DecisionSettings`], `[[decision_points]]` at
 /// [`DecisionPointRule`], `[[webhooks]]` at [`Webhook`], `[[chat_integrations]]` at [`ChatIntegration`], `[[chat_identities]]` at
@@ -163,6 +173,9 @@ pub struct TrustDomainDocument {
     brokers: Vec<BrokerRule>,
     max_access_token_lifetime: Lifetime,
     federation: Vec<Federation>,
+    bundle_endpoint: BundleEndpointSettings,
+    bundle_fetching: BundleFetchingSettings,
+    oidc_discovery: Option<OidcDiscoverySettings>,
     limits: LimitSettings,
     grants: GrantSettings,
     identities: IdentitySettings,
@@ -342,6 +355,21 @@ impl TrustDomainDocument {
         &self.federation
     }
 
+    /// How the own bundle is served.
+    pub const fn bundle_endpoint(&self) -> &BundleEndpointSettings {
+        &self.bundle_endpoint
+    }
+
+    /// Where the bundles of others may be fetched.
+    pub const fn bundle_fetching(&self) -> &BundleFetchingSettings {
+        &self.bundle_fetching
+    }
+
+    /// How clouds verify JWT-SVIDs; `None` where they do not.
+    pub const fn oidc_discovery(&self) -> Option<&OidcDiscoverySettings> {
+        self.oidc_discovery.as_ref()
+    }
+
     /// What happens when one identity is used by more than one program.
     pub fn identities(&self) -> &IdentitySettings {
         &self.identities
@@ -440,8 +468,8 @@ impl TrustDomainDocument {
     /// Whether an entry keeps the trust domain's rules.
     ///
     /// # Errors
-    /// When it names an identity of another trust domain, asks for more than a ceiling, or for the bundle of a
-    /// trust domain that is not federated with.
+    /// When it names an identity of another trust domain, asks for more than a ceiling, or is of the folder and asks for the
+    /// bundle of a trust domain that the document does not federate with.
     pub fn check(&self, entry: &Entry) -> Result<(), RegistryError> {
         let spiffe_id = entry.spiffe_id();
         if spiffe_id.trust_domain() != &self.name {
@@ -449,9 +477,9 @@ impl TrustDomainDocument {
             return Err(RegistryError::ForeignTrustDomain { spiffe_id, trust_domain });
         }
         let content = entry.content();
-        let known = |name: &TrustDomain| self.federation.iter().any(|f| f.trust_domain() == name);
-        if let Some(unknown) = content.federates_with.iter().find(|name| !known(name)) {
-            return Err(RegistryError::NotFederated(unknown.clone()));
+        if let EntrySource::File { .. } = entry.source() {
+            // What was added by command may go by command, so that no file hangs on it.
+            self.check_federation(entry, &BTreeSet::new())?;
         }
         let limits = [
             ("x509_lifetime", content.x509_lifetime, self.lifetimes.x509_svid),
@@ -463,6 +491,25 @@ impl TrustDomainDocument {
             }
         }
         Ok(())
+    }
+
+    /// Whether a new entry asks only for the bundles of trust domains that are federated with: here, or `also`. An entry that
+    /// is there already stays when a relationship ends; it gets no bundle of it any more.
+    ///
+    /// # Errors
+    /// [`RegistryError::NotFederated`].
+    pub fn check_federation(
+        &self,
+        entry: &Entry,
+        also: &BTreeSet<TrustDomain>,
+    ) -> Result<(), RegistryError> {
+        let known = |name: &TrustDomain| {
+            also.contains(name) || self.federation.iter().any(|one| one.trust_domain() == name)
+        };
+        match entry.federates_with().iter().find(|name| !known(name)) {
+            Some(unknown) => Err(RegistryError::NotFederated(unknown.clone())),
+            None => Ok(()),
+        }
     }
 }
 

@@ -52,7 +52,9 @@ pub enum RegistryError {
         ceiling: Lifetime,
     },
     /// The entry asks for the bundle of a trust domain that the document does not name.
-    #[error("`federates_with` names `{0}`, which is in no [[federation]] of the trust domain")]
+    #[error(
+        "`federates_with` names `{0}`, which is in no [[federation]] of the trust domain and was not added by `marque federation add`"
+    )]
     NotFederated(TrustDomain),
     /// An entry asks for more bundles than it may.
     #[error("an entry federates with at most {limit} trust domains, not {found}")]

@@ -21,26 +21,28 @@ mod registry;
 mod shared_map;
 mod splay;
 mod store;
+mod view;
 
 pub use document::{
-    APPROVER_LOGIN, ApprovalSettings, ApproverLogin, AttestationSettings, AuditSettings, AuditSink,
-    AuthorizationServer, BrokerRule, BundleEndpoint, BundleEndpointProfile, ChatIdentity,
-    ChatIntegration, ChatPerson, ClientCeiling, DENIAL_CLASSES, DecisionPointRule,
-    DecisionSettings, DenialSettings, DuplicateRule, DuplicateRuleError, EngineSettings,
-    Federation, GrantKind, GrantSettings, HashReaders, HashReadersError, HostSettings, HumanRole,
-    IdentitySettings, IssuerKeys, KubeletAuth, KubeletEndpoint, KubernetesSettings,
-    LifetimeSettings, LimitSettings, MAX_APPROVER_GROUPS, MAX_AUDIT_SINKS,
+    APPROVER_LOGIN, AddressRange, AddressRangeError, ApprovalSettings, ApproverLogin,
+    AttestationSettings, AuditSettings, AuditSink, AuthorizationServer, BrokerRule, BundleEndpoint,
+    BundleEndpointProfile, BundleEndpointSettings, BundleFetchingSettings, ChatIdentity,
+    ChatIntegration, ChatPerson, ClientCeiling, DEFAULT_STALENESS, DENIAL_CLASSES,
+    DecisionPointRule, DecisionSettings, DenialSettings, DuplicateRule, DuplicateRuleError,
+    EngineSettings, Federation, GrantKind, GrantSettings, HashReaders, HashReadersError,
+    HostSettings, HumanRole, IdentitySettings, IssuerKeys, KubeletAuth, KubeletEndpoint,
+    KubernetesSettings, LifetimeSettings, LimitSettings, MAX_APPROVER_GROUPS, MAX_AUDIT_SINKS,
     MAX_AUTHORIZATION_SERVERS, MAX_CHAT_IDENTITIES, MAX_CHAT_INTEGRATIONS, MAX_CLIENT_CEILINGS,
     MAX_DECISION_POINTS, MAX_FEDERATIONS, MAX_FOREIGN_CLIENTS, MAX_HUMAN_ROLES, MAX_ISSUER_NAME,
     MAX_LISTED, MAX_OIDC_ISSUERS, MAX_SSF_STREAMS, MAX_SSF_TRANSMITTERS, MAX_TICKET_SYSTEMS,
-    MAX_WEBHOOKS, MAX_WITNESSES, NonceDemand, OidcIssuer, OperatorPrincipal, OperatorRule,
-    ParentSettings, PlaybookSettings, PostCheckSettings, ReferenceType, ReferenceTypeError,
-    ResourceServer, ScriptSettings, SharingRule, SharingRuleError, SinkContent, SinkTarget,
-    SinkTargetError, SsfDelivery, SsfEffect, SsfHeard, SsfStream, SsfTold, SsfTransmitter,
-    SyslogTarget, SystemdSettings, Tenant, TenantError, TicketAnswer, TicketSystem, TicketUrl,
-    TicketUrlError, TokenBinding, TokenServiceSettings, TrustDomainDocument, UnixSettings, Webhook,
-    WebhookUrl, WebhookUrlError, Witness, WitnessSettings, WorkloadApiSettings, boundary,
-    chain_boundary, shared_approvers,
+    MAX_WEBHOOKS, MAX_WITNESSES, NonceDemand, OidcDiscoverySettings, OidcIssuer, OperatorPrincipal,
+    OperatorRule, ParentSettings, PlaybookSettings, PostCheckSettings, ReferenceType,
+    ReferenceTypeError, ResourceServer, Revocation, STALENESS, ScriptSettings, SharingRule,
+    SharingRuleError, SinkContent, SinkTarget, SinkTargetError, SsfDelivery, SsfEffect, SsfHeard,
+    SsfStream, SsfTold, SsfTransmitter, SyslogTarget, SystemdSettings, Tenant, TenantError,
+    TicketAnswer, TicketSystem, TicketUrl, TicketUrlError, TokenBinding, TokenServiceSettings,
+    TrustDomainDocument, UnixSettings, Webhook, WebhookUrl, WebhookUrlError, Witness,
+    WitnessSettings, WorkloadApiSettings, boundary, chain_boundary, shared_approvers,
 };
 pub use entry::{
     Entry, EntryId, EntryIdError, EntryRole, EntryRoleError, EntrySource, MAX_DNS_NAMES,
@@ -54,3 +56,4 @@ pub use near::{Missing, NearEntry};
 pub use registry::{Registry, Snapshot};
 pub use splay::{Splay, SplayError};
 pub use store::{EntryStore, EntryStoreError};
+pub use view::RegistryView;

@@ -1,10 +1,10 @@
 use std::cmp::Ordering;
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::ArcSwap;
-use marque_spiffe::{SelectorSet, SpiffeId};
+use marque_spiffe::{SelectorSet, SpiffeId, TrustDomain};
 use tokio::sync::watch;
 
 use crate::document::TrustDomainDocument;
@@ -17,17 +17,21 @@ use crate::shared_map::SharedMap;
 /// new snapshot shares the rest with the old.
 #[derive(Debug)]
 pub struct Registry {
-    document: Arc<TrustDomainDocument>,
     current: ArcSwap<Snapshot>,
     feed: watch::Sender<Arc<Snapshot>>,
+    /// The trust domains beside those of the document that new entries may ask for the bundles of.
+    also_federated: ArcSwap<BTreeSet<TrustDomain>>,
     /// Held while a change is prepared, so that no two start from the same snapshot.
     changing: Mutex<()>,
 }
 
-/// The entries of one trust domain at one moment.
-#[derive(Clone, Default)]
+/// The entries of one trust domain at one moment, and the document that they fit.
+#[derive(Clone)]
 pub struct Snapshot {
     revision: u64,
+    /// How often the folder was replaced.
+    generation: u64,
+    document: Arc<TrustDomainDocument>,
     /// In the order of answers.
     entries: Vec<Arc<Entry>>,
     by_id: SharedMap<EntryId, Arc<Entry>>,
@@ -44,17 +48,26 @@ impl Registry {
         document: Arc<TrustDomainDocument>,
         entries: Vec<Entry>,
     ) -> Result<Self, RegistryError> {
-        let mut snapshot = Snapshot { revision: 1, ..Snapshot::default() };
-        snapshot.change(&document, &[], entries.into_iter().map(Arc::new).collect())?;
+        let mut snapshot = Snapshot {
+            revision: 1,
+            generation: 0,
+            document,
+            entries: Vec::new(),
+            by_id: SharedMap::default(),
+            by_spiffe_id: SharedMap::default(),
+            index: SelectorIndex::default(),
+        };
+        snapshot.change(&[], entries.into_iter().map(Arc::new).collect())?;
         let snapshot = Arc::new(snapshot);
         let (feed, _) = watch::channel(Arc::clone(&snapshot));
         let current = ArcSwap::new(snapshot);
-        Ok(Self { document, current, feed, changing: Mutex::new(()) })
+        let also_federated = ArcSwap::default();
+        Ok(Self { current, feed, also_federated, changing: Mutex::new(()) })
     }
 
-    /// The trust domain's document.
-    pub fn document(&self) -> &Arc<TrustDomainDocument> {
-        &self.document
+    /// The trust domain's document right now.
+    pub fn document(&self) -> Arc<TrustDomainDocument> {
+        Arc::clone(&self.current.load().document)
     }
 
     /// The entries right now.
@@ -67,13 +80,20 @@ impl Registry {
         self.feed.subscribe()
     }
 
+    /// Sets the trust domains that are federated with beside those of the document.
+    pub fn also_federate_with(&self, names: BTreeSet<TrustDomain>) {
+        self.also_federated.store(Arc::new(names));
+    }
+
     /// Whether `entry` could be added right now: for asking before it is stored.
     ///
     /// # Errors
-    /// As [`Registry::add`].
+    /// As [`Registry::add`]; and when it asks for the bundle of a trust domain that is not federated with.
     pub fn check(&self, entry: &Entry) -> Result<(), RegistryError> {
-        self.document.check(entry)?;
-        self.snapshot().check_unique(entry)
+        let snapshot = self.snapshot();
+        snapshot.document.check(entry)?;
+        snapshot.document.check_federation(entry, &self.also_federated.load())?;
+        snapshot.check_unique(entry)
     }
 
     /// Adds an entry.
@@ -109,20 +129,31 @@ impl Registry {
     pub fn replace_all(&self, entries: Vec<Entry>) -> Result<Arc<Snapshot>, RegistryError> {
         let _changing = self.lock();
         let snapshot = self.snapshot();
-        // An entry that stays as it is stays the same one: nobody takes it for changed.
-        let mut entries: Vec<Arc<Entry>> = entries
-            .into_iter()
-            .map(|entry| match snapshot.entry(entry.id()) {
-                Some(held) if **held == entry => Arc::clone(held),
-                _ => Arc::new(entry),
-            })
-            .collect();
-        entries.sort_by(|a, b| a.rank().cmp(&b.rank()));
-        let (gone, new) = differences(&snapshot.entries, &entries);
+        let (gone, new) = snapshot.differences_to(entries);
         if gone.is_empty() && new.is_empty() {
             return Ok(snapshot);
         }
         self.publish(&gone, new)
+    }
+
+    /// Replaces the document and all entries in one visible step: nobody ever sees the one with the other's. Every entry is
+    /// held against the new document, those that stay too.
+    ///
+    /// # Errors
+    /// As [`Registry::new`]; document and entries then stay as they are.
+    pub fn replace_folder(
+        &self,
+        document: Arc<TrustDomainDocument>,
+        entries: Vec<Entry>,
+    ) -> Result<Arc<Snapshot>, RegistryError> {
+        let _changing = self.lock();
+        let snapshot = self.snapshot();
+        entries.iter().try_for_each(|entry| document.check(entry))?;
+        let (gone, new) = snapshot.differences_to(entries);
+        let mut next = Snapshot::clone(&snapshot);
+        next.document = document;
+        next.generation += 1;
+        self.put(next, &gone, new)
     }
 
     fn publish(
@@ -130,10 +161,19 @@ impl Registry {
         gone: &[Arc<Entry>],
         new: Vec<Arc<Entry>>,
     ) -> Result<Arc<Snapshot>, RegistryError> {
-        let mut next = Snapshot::clone(&self.snapshot());
+        self.put(Snapshot::clone(&self.snapshot()), gone, new)
+    }
+
+    /// Puts what `next` becomes in the place of what is there.
+    fn put(
+        &self,
+        mut next: Snapshot,
+        gone: &[Arc<Entry>],
+        new: Vec<Arc<Entry>>,
+    ) -> Result<Arc<Snapshot>, RegistryError> {
         // A revision is given once; nothing ever sets it back.
         next.revision += 1;
-        next.change(&self.document, gone, new)?;
+        next.change(gone, new)?;
         let next = Arc::new(next);
         self.current.store(Arc::clone(&next));
         self.feed.send_replace(Arc::clone(&next));
@@ -150,6 +190,16 @@ impl Snapshot {
     /// Grows with every change and is never used again within the life of a [`Registry`].
     pub fn revision(&self) -> u64 {
         self.revision
+    }
+
+    /// How often document and entries were replaced together before this.
+    pub fn generation(&self) -> u64 {
+        self.generation
+    }
+
+    /// The document that the entries fit.
+    pub fn document(&self) -> &Arc<TrustDomainDocument> {
+        &self.document
     }
 
     /// The entries earned by these selectors: those whose selectors are a subset of them. The
@@ -183,10 +233,23 @@ impl Snapshot {
         gone
     }
 
+    /// What is gone and what is new where these are all entries. One that stays as it is stays the same one: nobody takes
+    /// it for changed.
+    fn differences_to(&self, entries: Vec<Entry>) -> (Vec<Arc<Entry>>, Vec<Arc<Entry>>) {
+        let mut entries: Vec<Arc<Entry>> = entries
+            .into_iter()
+            .map(|entry| match self.entry(entry.id()) {
+                Some(held) if **held == entry => Arc::clone(held),
+                _ => Arc::new(entry),
+            })
+            .collect();
+        entries.sort_by(|a, b| a.rank().cmp(&b.rank()));
+        differences(&self.entries, &entries)
+    }
+
     /// Takes out what is gone, then puts in what is new.
     fn change(
         &mut self,
-        document: &TrustDomainDocument,
         gone: &[Arc<Entry>],
         mut new: Vec<Arc<Entry>>,
     ) -> Result<(), RegistryError> {
@@ -199,7 +262,7 @@ impl Snapshot {
         self.entries.retain(|entry| !gone.contains(&Arc::as_ptr(entry)));
         new.sort_by(|a, b| a.rank().cmp(&b.rank()));
         for entry in &new {
-            document.check(entry)?;
+            self.document.check(entry)?;
             self.check_unique(entry)?;
             self.by_id.insert(entry.id().clone(), Arc::clone(entry));
             self.by_spiffe_id.insert(entry.spiffe_id().clone(), Arc::clone(entry));

@@ -202,6 +202,12 @@ impl Bundle {
         self.sequence.unwrap_or(0)
     }
 
+    /// Whether the document gives a sequence number.
+    #[must_use]
+    pub const fn has_sequence(&self) -> bool {
+        self.sequence.is_some()
+    }
+
     /// How often to fetch the bundle, [`Bundle::DEFAULT_REFRESH_HINT`] when it does not say.
     #[must_use]
     pub fn refresh_hint(&self) -> Duration {
@@ -254,6 +260,17 @@ impl Bundle {
     #[must_use]
     pub fn jwt_jwks(&self) -> serde_json::Value {
         serde_json::json!({ "keys": document::token_keys(&self.jwt, document::JWT_SVID) })
+    }
+
+    /// The keys for JWT-SVIDs as a JWK Set for those who know nothing of SPIFFE: with use `sig`, and each with one algorithm
+    /// (RFC 7517 section 4).
+    #[must_use]
+    pub fn jwt_signature_jwks(&self) -> serde_json::Value {
+        let keys = self.jwt.jwks("sig").map(|mut jwk| {
+            jwk.alg = jwk.alg.or_else(|| jwk.key.algorithms().first().copied());
+            jwk.to_value()
+        });
+        serde_json::json!({ "keys": keys.collect::<Vec<_>>() })
     }
 
     /// The keys for WIT-SVIDs alone as a JWK Set.

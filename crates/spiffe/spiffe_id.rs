@@ -213,5 +213,6 @@ pub(crate) fn check_segment(segment: &str) -> Result<(), SpiffeIdError> {
     }
 }
 
+mod subject;
 #[cfg(test)]
 mod tests;

@@ -16,7 +16,7 @@ mod writer;
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::str::FromStr;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, RwLock};
 use std::time::{Duration, Instant};
 
 use deadpool_postgres::{Manager, ManagerConfig, Object, Pool, RecyclingMethod};
@@ -84,14 +84,14 @@ impl PostgresStore {
             heard: Heard::since(asked),
             intents,
             size: watch::Sender::new(head.size),
-            pace: OnceLock::new(),
-            tenant: OnceLock::new(),
+            pace: RwLock::default(),
+            tenant: RwLock::default(),
         });
         let (sender, receiver) = mpsc::unbounded_channel();
         tokio::spawn(writer::run(writing, schema.clone(), shared.clone(), receiver));
         let listener = tokio::spawn(listen::run(config, schema, shared.clone(), reader.clone()));
         Ok(Store {
-            approval_limits: std::sync::OnceLock::new(),
+            approval_limits: std::sync::RwLock::default(),
             queue: Queue::new(Mailbox::Task(sender)),
             reader,
             shared,

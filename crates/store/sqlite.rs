@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 use std::fs::OpenOptions;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, OnceLock, mpsc};
+use std::sync::{Arc, RwLock, mpsc};
 use std::time::Duration;
 
 use marque_spiffe::{Clock, TrustDomain};
@@ -96,8 +96,8 @@ fn open(
         heard: Heard::alone(),
         intents: Arc::new(KnownIntents::new()),
         size: watch::Sender::new(head.size),
-        pace: OnceLock::new(),
-        tenant: OnceLock::new(),
+        pace: RwLock::default(),
+        tenant: RwLock::default(),
     });
     let reader = Arc::new(Readers::new(path.to_owned(), shared.intents.clone()));
     let (sender, receiver) = mpsc::channel();
@@ -107,7 +107,7 @@ fn open(
         .spawn(move || writer::run(connection, &writing, &receiver))
         .map_err(StoreError::Writer)?;
     Ok(Store {
-        approval_limits: std::sync::OnceLock::new(),
+        approval_limits: std::sync::RwLock::default(),
         queue: Queue::new(Mailbox::Thread(sender)),
         reader,
         shared,

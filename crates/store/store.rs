@@ -3,7 +3,7 @@
 mod deferrals;
 mod records;
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use futures::FutureExt;
@@ -43,7 +43,7 @@ pub struct Store {
     pub(crate) shared: Arc<Shared>,
     pub(crate) durability: Durability,
     pub(crate) _listener: Option<Listener>,
-    pub(crate) approval_limits: std::sync::OnceLock<ApprovalLimits>,
+    pub(crate) approval_limits: std::sync::RwLock<ApprovalLimits>,
 }
 
 /// How long a kill that is in force and journaled waits for the database before it is answered.
@@ -91,20 +91,19 @@ impl Store {
         self.shared.kills.know(agents);
     }
 
-    /// Says which tenant the trust domain belongs to: leaves name it. The first word stands.
+    /// Says which tenant the trust domain belongs to, which leaves name from here on.
     pub fn know_tenant(&self, tenant: impl Into<String>) {
-        self.shared.tenant.get_or_init(|| tenant.into());
+        let mut known = self.shared.tenant.write().unwrap_or_else(PoisonError::into_inner);
+        *known = Some(tenant.into());
     }
 
-    /// Says how much approvers are asked. The first word stands; without one it is the default.
+    /// Says how much approvers are asked from here on; until then it is the default.
     pub fn limit_approvals(&self, limits: ApprovalLimits) {
-        if self.approval_limits.set(limits).is_err() {
-            tracing::warn!("how much approvers are asked was said before");
-        }
+        *self.approval_limits.write().unwrap_or_else(PoisonError::into_inner) = limits;
     }
 
     pub(crate) fn approval_limits(&self) -> ApprovalLimits {
-        self.approval_limits.get().copied().unwrap_or_default()
+        *self.approval_limits.read().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// What is remembered of each approver's decisions, by approver.
@@ -200,14 +199,18 @@ impl Store {
 }
 
 impl Store {
-    /// The numbers by which requests and refusals are counted from here on; the first that are given stay.
+    /// The numbers by which requests and refusals are counted from here on.
     pub fn keep_pace(&self, settings: PaceSettings) {
-        self.shared.pace.get_or_init(|| settings);
+        *self.shared.pace.write().unwrap_or_else(PoisonError::into_inner) = Some(settings);
+    }
+
+    fn pace_settings(&self) -> Option<PaceSettings> {
+        self.shared.pace.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// What is counted of an intent's request, where anything is.
     fn pace_of(&self, intent: &Intent) -> Option<Pace> {
-        let settings = self.shared.pace.get()?.clone();
+        let settings = self.pace_settings()?;
         // A sealed grant has a canonical form, and so has every part of it.
         let asked = Asked::of_intent(intent).ok()?;
         let terms = intent.grant().terms();
@@ -326,7 +329,7 @@ impl IntentStore for Store {
         &self,
         refused: RefusedRequest,
     ) -> BoxFuture<'_, Result<Denial, IntentStoreError>> {
-        let settings = self.shared.pace.get().cloned();
+        let settings = self.pace_settings();
         async move { self.queue.run(RecordDenial { refused, settings }).await.map_err(intents) }
             .boxed()
     }

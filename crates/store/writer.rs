@@ -1,6 +1,6 @@
 //! What both engines' writers share: one attempt for a whole batch, and one for each transaction when that fails.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Instant;
 
 use marque_exchange::StatusKey;
@@ -27,9 +27,9 @@ pub(crate) struct Shared {
     pub(crate) intents: Arc<KnownIntents>,
     pub(crate) size: watch::Sender<u64>,
     /// The numbers by which requests and refusals are counted; nothing is where there are none.
-    pub(crate) pace: OnceLock<PaceSettings>,
+    pub(crate) pace: RwLock<Option<PaceSettings>>,
     /// The tenant of the trust domain, which leaves name where their event names none.
-    pub(crate) tenant: OnceLock<String>,
+    pub(crate) tenant: RwLock<Option<String>>,
 }
 
 impl Shared {
@@ -47,7 +47,7 @@ impl Shared {
             now: self.clock.now(),
             instant: Instant::now(),
             monotonic: self.clock.monotonic().map(Into::into),
-            tenant: self.tenant.get().cloned(),
+            tenant: self.tenant.read().unwrap_or_else(PoisonError::into_inner).clone(),
         };
         let mut batch = Batch::new((&self.trust_domain, &self.status_key), loaded, pending, taken);
         jobs.iter_mut().for_each(|job| job.run(&mut batch));

@@ -1,5 +1,5 @@
 //! For tests only: a clock that stands still, seeded randomness, scratch authorities, a log in
-//! memory, and HTTP/2 by hand.
+//! memory, HTTP/2 by hand, and waiting for what has to happen.
 //!
 //! No security: keys are made on the spot and thrown away. Absent: whatever only one crate's tests need. Everything here
 //! panics on failure, as a test does.
@@ -12,6 +12,7 @@ mod log;
 mod proof;
 mod random;
 mod signer;
+mod wait;
 
 pub use authority::{ScratchBundles, ScratchCa, ScratchTrustDomain, ScratchX509Svid};
 pub use clock::{FixedClock, START};
@@ -21,6 +22,7 @@ pub use random::SeededRandom;
 pub use rcgen;
 pub use signer::ScratchSigner;
 pub use tempfile::TempDir;
+pub use wait::until;
 
 /// A new directory that goes away with the value.
 ///

@@ -20,7 +20,7 @@ mod identity;
 
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -104,8 +104,7 @@ pub struct HolderFacts {
 
 /// The users of every identity of one trust domain.
 pub struct Sharing {
-    rule: SharingRule,
-    window: Duration,
+    terms: RwLock<(SharingRule, Duration)>,
     limits: SharingLimits,
     clock: Arc<dyn Clock>,
     state: Mutex<State>,
@@ -138,17 +137,26 @@ impl Sharing {
         clock: Arc<dyn Clock>,
         limits: SharingLimits,
     ) -> Self {
-        Self { rule, window, limits, clock, state: Mutex::default() }
+        Self { terms: RwLock::new((rule, window)), limits, clock, state: Mutex::default() }
     }
 
     /// What is done about shared identities.
     pub fn rule(&self) -> SharingRule {
-        self.rule
+        self.terms().0
     }
 
     /// How long an identity is its holder's after it was last handed out.
     pub fn window(&self) -> Duration {
-        self.window
+        self.terms().1
+    }
+
+    /// Goes on by these, with all that is known of who uses what.
+    pub fn set_terms(&self, rule: SharingRule, window: Duration) {
+        *self.terms.write().unwrap_or_else(PoisonError::into_inner) = (rule, window);
+    }
+
+    fn terms(&self) -> (SharingRule, Duration) {
+        *self.terms.read().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Says that `user` is about to be handed these identities. Those in the answer's `refused` must not leave.
@@ -200,7 +208,7 @@ impl Sharing {
         state
             .identities
             .get(spiffe_id)
-            .map_or_else(Vec::new, |found| found.holders(self.window, now))
+            .map_or_else(Vec::new, |found| found.holders(self.window(), now))
     }
 
     /// Every identity that more than one fingerprint holds right now, in order.
@@ -210,7 +218,7 @@ impl Sharing {
         let mut shared: Vec<_> = state
             .identities
             .iter()
-            .map(|(spiffe_id, identity)| (spiffe_id.clone(), identity.holders(self.window, now)))
+            .map(|(spiffe_id, identity)| (spiffe_id.clone(), identity.holders(self.window(), now)))
             .filter(|(_, holders)| holders.len() > 1)
             .collect();
         shared.sort_by(|(one, _), (other, _)| one.cmp(other));
@@ -224,17 +232,18 @@ impl Sharing {
         spiffe_id: &SpiffeId,
         user: &IdentityUser,
     ) -> Option<(HolderFacts, Option<Timestamp>)> {
-        if self.rule != SharingRule::Deny {
+        let (rule, window) = self.terms();
+        if rule != SharingRule::Deny {
             return None;
         }
         let now = self.clock.now();
         let state = self.lock();
         let identity = state.identities.get(spiffe_id)?;
-        if identity.is_held_by(user, self.window, now) {
+        if identity.is_held_by(user, window, now) {
             return None;
         }
-        let holder = identity.holders(self.window, now).into_iter().next()?;
-        let until = (!holder.present).then_some(holder.last_seen + self.window);
+        let holder = identity.holders(window, now).into_iter().next()?;
+        let until = (!holder.present).then_some(holder.last_seen + window);
         Some((holder, until))
     }
 
@@ -260,7 +269,7 @@ impl State {
         if !self.identities.contains_key(spiffe_id)
             && self.identities.len() >= sharing.limits.identities
         {
-            self.make_room(sharing.window, now);
+            self.make_room(sharing.window(), now);
         }
         let identity = self.identities.entry(spiffe_id.clone()).or_default();
         Borrowed { identity, next_holder: &mut self.next_holder }
@@ -295,8 +304,8 @@ impl Drop for Stay {
 impl fmt::Debug for Sharing {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Sharing")
-            .field("rule", &self.rule)
-            .field("window", &self.window)
+            .field("rule", &self.rule())
+            .field("window", &self.window())
             .finish_non_exhaustive()
     }
 }

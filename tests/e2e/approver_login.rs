@@ -387,7 +387,8 @@ async fn a_session_ends_by_itself() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_terminal_gets_a_session_of_its_own_when_the_person_confirms_it() {
     let Some(modules) = modules() else { return };
-    let desk = Desk::start(&modules, "", |_| {}).await;
+    let lifters = "lift_groups = [\"platform-sre\"]";
+    let desk = Desk::start(&modules, lifters, |_| {}).await;
     let rotator = Client::start(&desk.daemon, ROTATOR).await;
     let intent = rotator.ask_rotation().await;
     let state = desk.daemon.path("state");
@@ -475,6 +476,18 @@ async fn a_terminal_gets_a_session_of_its_own_when_the_person_confirms_it() {
         assert!(approved.status.success(), "{approved:?}");
     }
     rotator.exchange(&intent).await.expect(200);
+    // The same person asks for a lift there, and another one confirms it at the admin socket.
+    operator.kill(&["playbook", "ingress-cert-rotation"]).await;
+    let lift = ["kill", "lift", "1", "--as-person", "--reason", "repaired"];
+    let lift = marque(&lift).output().await.expect("it runs");
+    assert!(lift.status.success(), "{lift:?}");
+    let listed = marque(&["kill", "list", "--as-person"]).output().await;
+    let listed: Value = serde_json::from_slice(&listed.expect("it runs").stdout).expect("JSON");
+    let ask = listed[0]["asks"][0]["id"].as_str().expect("a wish");
+    let confirm = marque(&["kill", "confirm", ask, "--as-person", "--yes"]).output().await;
+    let confirm = confirm.expect("it runs");
+    assert!(String::from_utf8_lossy(&confirm.stderr).contains("lift_needs_another_person"));
+    operator.json(&["kill", "confirm", ask, "--yes"]).await;
     let out = marque(&["logout"]).output().await.expect("it runs");
     assert!(out.status.success(), "{out:?}");
     assert_eq!(http.send(Call::get(&desk.base).bearer(token)).await.status, 401);

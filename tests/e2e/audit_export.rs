@@ -12,36 +12,24 @@ use marque_audit::{
 };
 use marque_spiffe::MonotonicTime;
 use serde_json::{Value, json};
-use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::Command;
 
 use crate::support::daemon::{Daemon, NON_PRODUCTION, PRODUCTION, RESTARTER};
 use crate::support::oauth::Client;
 use crate::support::operator::{Operator, run_marque};
 use crate::support::programs::marque;
-use crate::support::python::interpreter;
+use crate::support::python::{interpreter, run_script, said};
 use crate::support::wait::within;
 
 const TRACEPARENT: &str = "00-0af7651916cd43dd8448eb211c80319c-00f067aa0ba902b7-01";
 
 /// What the packages of others make of records; `None` where there is no Python.
 pub(crate) async fn read_by_others(format: &str, records: &[String]) -> Option<Vec<Value>> {
-    let mut child = Command::new(interpreter()?)
-        .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/python/audit_records.py"))
-        .env("PYTHONDONTWRITEBYTECODE", "1")
-        .env("PYTHONWARNINGS", "ignore")
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .kill_on_drop(true)
-        .spawn()
-        .expect("Python starts");
-    let order = json!({ "format": format, "records": records }).to_string();
-    let mut stdin = child.stdin.take().expect("standard input");
-    let feed = tokio::spawn(async move { stdin.write_all(order.as_bytes()).await });
-    let output = child.wait_with_output().await.expect("the script ends");
+    let order = json!({ "format": format, "records": records });
+    let output = run_script(&interpreter()?, "audit_records", &order).await;
     assert!(output.status.success(), "{format}: {output:?}");
-    feed.await.expect("the writer ends").expect("the script reads");
-    let said: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    let said = said(&output);
     assert_eq!(said["problems"], json!([]), "{format}");
     Some(said["read"].as_array().expect("what was read").clone())
 }

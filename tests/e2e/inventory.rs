@@ -238,6 +238,20 @@ async fn an_inventory_fails_a_job_and_feeds_a_collector() {
         assert!(text.contains(line), "{line}: {text}");
     }
     assert!(!text.contains(CANARY));
+    // On whose behalf these are, nobody has said.
+    let workflows = "marque_inventory_stored_secret_workflows";
+    assert!(!text.contains(workflows), "{text}");
+    let of = ["--metrics", &metrics, "--workflows-of", "prod.example.org"];
+    homes.run("text", &of).await.succeeded();
+    let counted = &homes.json(&[]).await["counts"]["stored_secret_workflows"];
+    let line = format!("{workflows}{{trust_domain=\"prod.example.org\"}} {counted}\n");
+    assert!(counted.as_u64() > Some(0) && read(&file).contains(&line), "{}", read(&file));
+    // Where something was not read, a number would be too low.
+    homes.write("bob/.docker/config.json", "{");
+    let said = homes.run("text", &of).await.succeeded();
+    assert!(format!("{}{}", said.out, said.err).contains("no number"), "{said:?}");
+    assert!(!read(&file).contains(workflows), "{}", read(&file));
+    fs::remove_file(homes.path("bob/.docker/config.json")).expect("taken away");
     homes.run("text", &["--fail-on", "not_read,loose_permissions"]).await.succeeded();
     homes.run("text", &["--fail-on", "any"]).await.failed();
     assert_eq!(homes.run("text", &["--fail-on", "nothing"]).await.code, 2);

@@ -10,6 +10,7 @@ use crate::support::http::Call;
 use crate::support::log;
 use crate::support::oauth::{Client, INGRESS, approved_rotation, rotation};
 use crate::support::operator::Operator;
+use crate::support::wait::until;
 
 /// An agent with a live token and another approved intent, and the resource server that asks about it.
 struct AtWork {
@@ -75,15 +76,8 @@ async fn m_119_scopes_of_one_grant_stop_its_token_and_leave_the_other_grant_alon
         work.operator.kill(&[&scope[..], &["--for", "2s"]].concat()).await;
         assert!(!work.is_live().await, "{scope:?} stops the token");
         // It ends by itself, and the token is live again: nothing of a kill is for good.
-        let begun = std::time::Instant::now();
-        while !work.is_live().await {
-            assert!(
-                begun.elapsed().as_secs() < 30,
-                "{scope:?} never ends: {:?}",
-                work.kills().await
-            );
-            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
-        }
+        let end = format!("the end of the kill of {scope:?}");
+        until(&end, async || work.is_live().await.then_some(())).await;
     }
     assert_eq!(work.kills().await["epoch"], 8, "each kill and each end begins an epoch");
     work.agent.exchange(&work.unused).await.expect(200);
@@ -112,11 +106,8 @@ async fn m_119_each_wide_scope_stops_issuance_and_use_with_its_own_code() {
         work.operator.kill(&[kind, selector, "--for", "3s"]).await;
         let refused = work.agent.exchange(&work.unused).await;
         refused.oauth_error("access_denied").refused(code);
-        let begun = std::time::Instant::now();
-        while work.kills().await["kills"].as_array().is_some_and(|kills| !kills.is_empty()) {
-            assert!(begun.elapsed().as_secs() < 30, "{kind} never ends");
-            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
-        }
+        let end = format!("the end of the kill of the {kind}");
+        until(&end, async || (work.kills().await["kills"] == json!([])).then_some(())).await;
     }
     work.agent.exchange(&work.unused).await.expect(200);
 }

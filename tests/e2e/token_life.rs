@@ -2,19 +2,16 @@
 //! introspection, as a signed answer too, and by status lists, which Python reads with libraries that are not ours.
 
 use std::path::Path;
-use std::process::Stdio;
 
 use jsonwebtoken::jwk::JwkSet;
 use jsonwebtoken::{Algorithm, DecodingKey, Validation};
 use marque_status_list::{MAX_LIST_BYTES, Status, StatusList, StatusListClaims};
 use serde_json::{Value, json};
-use tokio::io::AsyncWriteExt as _;
-use tokio::process::Command;
 
 use crate::support::daemon::{Daemon, PRODUCTION, ROTATOR, SECOND_ROTATOR};
 use crate::support::http::{Answer, Call};
 use crate::support::oauth::{ASSERTION_TYPE, Client, GRANT_TYPE, INGRESS, approved_rotation};
-use crate::support::python::interpreter;
+use crate::support::python::{interpreter, run_script, said};
 use crate::support::tokens::{claims, header, now};
 
 const ACCESS_TOKEN: &str = "urn:ietf:params:oauth:token-type:access_token";
@@ -256,21 +253,7 @@ async fn oauth_15_2_the_list_is_found_cached_and_read_by_clients_that_are_not_ou
 }
 
 async fn read_by_python(python: &Path, asked: &Value) -> Value {
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/python/status_list.py");
-    let mut child = Command::new(python)
-        .arg(script)
-        .env("PYTHONDONTWRITEBYTECODE", "1")
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .kill_on_drop(true)
-        .spawn()
-        .expect("Python starts");
-    let mut stdin = child.stdin.take().expect("standard input");
-    stdin.write_all(asked.to_string().as_bytes()).await.expect("the script reads");
-    drop(stdin);
-    let output = child.wait_with_output().await.expect("the script ends");
-    let err = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{}: {err}", output.status);
-    serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {err}"))
+    let output = run_script(python, "status_list", asked).await;
+    assert!(output.status.success(), "{output:?}");
+    said(&output)
 }

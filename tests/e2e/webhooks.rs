@@ -3,20 +3,17 @@
 
 use std::fs;
 use std::path::Path;
-use std::process::Stdio;
 use std::sync::{Arc, Mutex};
 
 use axum::body::Bytes;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::IntoResponse as _;
 use serde_json::{Value, json};
-use tokio::io::AsyncWriteExt as _;
-use tokio::process::Command;
 
 use crate::support::daemon::{Daemon, NON_PRODUCTION, PRODUCTION, RESTARTER, ROTATOR};
 use crate::support::http::{Answer, Call};
 use crate::support::oauth::Client;
-use crate::support::python::interpreter;
+use crate::support::python::{interpreter, run_script, said};
 use crate::support::tokens::now;
 use crate::support::wait::until;
 
@@ -86,23 +83,7 @@ fn hook(receiver: &Receiver, events: &str) -> String {
 
 /// What PyPI's package makes of an order.
 async fn standard(order: &Value) -> Option<Value> {
-    let python = interpreter()?;
-    let mut child = Command::new(python)
-        .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/python/standard_webhooks.py"))
-        .env("PYTHONDONTWRITEBYTECODE", "1")
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .kill_on_drop(true)
-        .spawn()
-        .expect("Python starts");
-    let mut stdin = child.stdin.take().expect("standard input");
-    stdin.write_all(order.to_string().as_bytes()).await.expect("the script reads");
-    drop(stdin);
-    let output = child.wait_with_output().await.expect("the script ends");
-    Some(
-        serde_json::from_slice(&output.stdout)
-            .unwrap_or_else(|error| panic!("{error}: {output:?}")),
-    )
+    Some(said(&run_script(&interpreter()?, "standard_webhooks", order).await))
 }
 
 async fn is_verified(secret: &str, headers: &HeaderMap, body: &str) -> bool {

@@ -73,6 +73,7 @@ fn action(kind: EventKind) -> &'static str {
         | EventKind::TokenIssued
         | EventKind::TokenDerived
         | EventKind::EntryCreated
+        | EventKind::FederationAdded
         | EventKind::PayloadSealed
         | EventKind::AuthorityCreated => "create",
         EventKind::IntentPending
@@ -97,12 +98,14 @@ fn action(kind: EventKind) -> &'static str {
         | EventKind::IntentExpired
         | EventKind::IntentRevoked
         | EventKind::TokenRevoked => "revoke",
-        EventKind::ApprovalNarrowed | EventKind::PostureSet => "update",
+        EventKind::ApprovalNarrowed | EventKind::PostureSet | EventKind::BundleSet => "update",
         EventKind::CooldownBegan | EventKind::QuarantineBegan | EventKind::Kill => "disable",
         EventKind::QuarantineReleased | EventKind::KillLifted => "enable",
         EventKind::ApproverLoggedIn | EventKind::ApproverLoginRefused => "authenticate/login",
         EventKind::BreakGlassUsed | EventKind::TokenUsed | EventKind::PayloadRead => "read",
-        EventKind::EntryDeleted | EventKind::PayloadErased => "delete",
+        EventKind::EntryDeleted | EventKind::FederationRemoved | EventKind::PayloadErased => {
+            "delete"
+        }
     }
 }
 

@@ -90,6 +90,9 @@ pub(super) fn outcome(event: &Event) -> Outcome {
         | EventKind::SvidBrokered
         | EventKind::EntryCreated
         | EventKind::EntryDeleted
+        | EventKind::FederationAdded
+        | EventKind::FederationRemoved
+        | EventKind::BundleSet
         | EventKind::AuthorityCreated
         | EventKind::IdentityShared => Outcome::Success,
     }
@@ -157,6 +160,9 @@ pub fn severity(kind: EventKind) -> Severity {
         | EventKind::PolicyObserved
         | EventKind::EntryCreated
         | EventKind::EntryDeleted
+        | EventKind::FederationAdded
+        | EventKind::FederationRemoved
+        | EventKind::BundleSet
         | EventKind::AuthorityCreated
         | EventKind::IdentityShared => Severity::Medium,
         EventKind::IntentDenied

@@ -81,12 +81,13 @@ const fn class(kind: EventKind) -> (Class, u32, &'static str) {
         | EventKind::IntentRevoked
         | EventKind::BreakGlassEnded
         | EventKind::TokenRevoked => (Class::UserAccess, 2, "Revoke Privileges"),
-        EventKind::EntryCreated | EventKind::AuthorityCreated | EventKind::PayloadSealed => {
-            (Class::EntityManagement, 1, "Create")
-        }
+        EventKind::EntryCreated
+        | EventKind::FederationAdded
+        | EventKind::AuthorityCreated
+        | EventKind::PayloadSealed => (Class::EntityManagement, 1, "Create"),
         EventKind::PayloadRead => (Class::EntityManagement, 2, "Read"),
-        EventKind::PostureSet => (Class::EntityManagement, 3, "Update"),
-        EventKind::EntryDeleted | EventKind::PayloadErased => {
+        EventKind::PostureSet | EventKind::BundleSet => (Class::EntityManagement, 3, "Update"),
+        EventKind::EntryDeleted | EventKind::FederationRemoved | EventKind::PayloadErased => {
             (Class::EntityManagement, 4, "Delete")
         }
         EventKind::Kill => (Class::EntityManagement, 9, "Disable"),
@@ -330,6 +331,9 @@ fn entity(leaf: &Leaf) -> Value {
     let (kind, uid) = match event.kind {
         EventKind::EntryCreated | EventKind::EntryDeleted => {
             ("Registration Entry", told(leaf, "entry"))
+        }
+        EventKind::FederationAdded | EventKind::FederationRemoved | EventKind::BundleSet => {
+            ("Federation Relationship", told(leaf, "trust_domain"))
         }
         EventKind::AuthorityCreated => ("Signing Authority", told(leaf, "slot")),
         EventKind::PayloadSealed | EventKind::PayloadRead | EventKind::PayloadErased => {

@@ -80,6 +80,9 @@ impl Tokens {
             | EventKind::SvidBrokered
             | EventKind::EntryCreated
             | EventKind::EntryDeleted
+            | EventKind::FederationAdded
+            | EventKind::FederationRemoved
+            | EventKind::BundleSet
             | EventKind::AuthorityCreated
             | EventKind::IdentityShared
             | EventKind::SsfReceived

@@ -84,6 +84,9 @@ impl Uses {
             | EventKind::SvidBrokered
             | EventKind::EntryCreated
             | EventKind::EntryDeleted
+            | EventKind::FederationAdded
+            | EventKind::FederationRemoved
+            | EventKind::BundleSet
             | EventKind::AuthorityCreated
             | EventKind::IdentityShared
             | EventKind::SsfReceived

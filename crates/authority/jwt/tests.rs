@@ -1,5 +1,5 @@
 use marque_jose::{Audiences, UnverifiedJws};
-use marque_keys::{KeyManager, KeyPurpose, MemoryKeys};
+use marque_keys::{KeyAlgorithm, KeyManager, KeyPurpose, MemoryKeys};
 use marque_spiffe::JwtSvidError;
 use marque_testkit::START;
 use serde_json::json;
@@ -7,7 +7,7 @@ use serde_json::json;
 use super::*;
 use crate::{
     Authority,
-    testing::{House, authority, id, jwt_template, later},
+    testing::{HOUR, House, authority, id, jwt_template, later},
 };
 
 const AUDIENCE: &str = "https://issuer.example.org";
@@ -149,9 +149,13 @@ struct Desk {
 
 impl Desk {
     fn new() -> Self {
+        Self::with(KeyAlgorithm::EcdsaP256)
+    }
+
+    fn with(algorithm: KeyAlgorithm) -> Self {
         let slot = SlotId::first(KeyPurpose::JwtSvid);
-        let signer =
-            Arc::new(TokenSigner::new(MemoryKeys::new().generate(&slot).unwrap()).unwrap());
+        let key = MemoryKeys::new().generate(&slot, algorithm).unwrap();
+        let signer = Arc::new(TokenSigner::new(key).unwrap());
         let bundle = Bundle::builder("prod.example.org".parse().unwrap())
             .jwt_authority(signer.key_id().clone(), signer.public_key().clone())
             .unwrap()
@@ -168,7 +172,7 @@ impl Desk {
             claims[name] = value.clone();
         }
         claims.as_object_mut().unwrap().retain(|_, value| !value.is_null());
-        match self.authority.issue(&claims, &template, later(300), &self.bundle, START) {
+        match self.authority.issue(&claims, (&template, None), later(300), &self.bundle, START) {
             Ok(token) => Ok(token),
             Err(AuthorityError::SelfCheck { source, .. }) => Err(source),
             Err(other) => panic!("{other:?}"),
@@ -246,4 +250,47 @@ fn a_token_is_never_printed() {
     let signature = token.rsplit('.').next().unwrap();
     let printed = format!("{minted:?}");
     assert!(!printed.contains(signature) && printed.contains("/agent/a"), "{printed}");
+}
+
+#[test]
+fn a_key_for_rs256_mints_what_the_bundle_and_its_published_jwk_verify() {
+    let desk = Desk::with(KeyAlgorithm::Rsa2048);
+    let template = jwt_template("/agent/a");
+    let random = marque_testkit::SeededRandom::new(1);
+    let minted =
+        desk.authority.mint((&template, None), HOUR, &desk.bundle, &random, START).unwrap();
+    let jwk = desk.authority.signer.jwk();
+    assert_eq!(jwk.alg, Some(marque_jose::Algorithm::Rs256));
+    let published = marque_jose::Jwk::parse(&jwk.to_value()).unwrap();
+    let jws = marque_jose::UnverifiedJws::parse(minted.token.expose_token()).unwrap();
+    jws.verify(&published.key, &[marque_jose::Algorithm::Rs256]).unwrap();
+    // The bundle reads back from the document that others fetch, and verifies too.
+    let document = desk.bundle.to_document().to_string();
+    let document = Bundle::parse("prod.example.org".parse().unwrap(), document.as_bytes()).unwrap();
+    let audience = template.audience[0].as_str();
+    let svid = UnverifiedJwtSvid::parse(minted.token.expose_token()).unwrap();
+    svid.verify(&document, audience, START).unwrap();
+}
+
+#[test]
+fn a_token_names_its_issuer_only_where_that_is_asked_for_and_a_long_subject_by_its_digest() {
+    let (authority, issuer) = (authority(), "https://issuer.example.org/svid");
+    for (path, long) in
+        [("/agent/a".to_owned(), false), (format!("/agent/{}", "a".repeat(150)), true)]
+    {
+        let template = jwt_template(&path);
+        let claims = |token: &CompactToken| {
+            let svid = UnverifiedJwtSvid::parse(token.expose_token()).unwrap();
+            let svid = svid.verify(&authority.bundle(), AUDIENCE, START).unwrap();
+            svid.claims().clone()
+        };
+        let bare = claims(&mint(&authority, &template, START).token);
+        assert!(!bare.contains_key("iss") && !bare.contains_key("sub_sha256"));
+        let named = claims(&authority.mint_jwt_svid_of(issuer, &template, START).unwrap().token);
+        assert_eq!(named["iss"], issuer);
+        assert_eq!(named["sub"], template.spiffe_id.as_str(), "the standard's `sub` stays");
+        let digest = template.spiffe_id.subject_digest();
+        assert_eq!(digest.is_some(), long);
+        assert_eq!(named.get("sub_sha256").and_then(|value| value.as_str()), digest.as_deref());
+    }
 }

@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use marque_keys::{KeyManager, MemoryKeys, Slot};
+use marque_keys::{KeyAlgorithm, KeyManager, MemoryKeys, Slot};
 use marque_spiffe::Environment;
 use marque_testkit::START;
 
@@ -121,7 +121,7 @@ fn a_private_key_that_is_not_the_one_on_record_is_refused() {
         let house = House::default();
         house.open().unwrap();
         house.keys.remove(&SlotId::first(purpose)).unwrap();
-        house.keys.generate(&SlotId::first(purpose)).unwrap();
+        house.keys.generate(&SlotId::first(purpose), purpose.default_algorithm()).unwrap();
         let error = house.open().unwrap_err();
         assert!(
             matches!(&error, AuthorityError::KeyChanged { slot } if slot.purpose() == purpose),
@@ -169,7 +169,7 @@ fn prepared_and_old_keys_are_published_and_do_not_sign() {
         (b(KeyPurpose::X509Authority), AuthorityState::Prepared),
         (b(KeyPurpose::JwtSvid), AuthorityState::Old),
     ] {
-        let key = house.keys.generate(&slot).unwrap();
+        let key = house.keys.generate(&slot, slot.purpose().default_algorithm()).unwrap();
         let certificate = (slot.purpose() == KeyPurpose::X509Authority).then(|| {
             let random = marque_testkit::SeededRandom::new(9);
             root::self_sign(&config("prod.example.org"), &key, &random, START).unwrap().to_vec()
@@ -326,7 +326,11 @@ fn settings_that_cannot_be_used_make_no_key() {
 struct Broken(MemoryKeys);
 
 impl KeyManager for Broken {
-    fn generate(&self, slot: &SlotId) -> Result<SigningKey, marque_keys::KeyError> {
+    fn generate(
+        &self,
+        slot: &SlotId,
+        _algorithm: KeyAlgorithm,
+    ) -> Result<SigningKey, marque_keys::KeyError> {
         Err(marque_keys::KeyError::Generate { slot: slot.clone() })
     }
 

@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use marque_keys::{KeyManager, KeyPurpose, MemoryKeys, SlotId};
+use marque_keys::{KeyAlgorithm, KeyManager, KeyPurpose, MemoryKeys, SlotId};
 use marque_testkit::{START, SeededRandom};
 use rcgen::{
     CidrSubnet, CustomExtension, ExtendedKeyUsagePurpose, GeneralSubtree, NameConstraints,
@@ -10,7 +10,9 @@ use super::*;
 use crate::testing::{House, config, later};
 
 fn key() -> SigningKey {
-    MemoryKeys::new().generate(&SlotId::first(KeyPurpose::X509Authority)).unwrap()
+    MemoryKeys::new()
+        .generate(&SlotId::first(KeyPurpose::X509Authority), KeyAlgorithm::EcdsaP256)
+        .unwrap()
 }
 
 fn public_key(key: &SigningKey) -> PublicKey {

@@ -1,7 +1,7 @@
 use std::collections::BTreeSet;
 
 use marque_jose::UnverifiedJws;
-use marque_keys::{KeyManager, KeyPurpose, MemoryKeys};
+use marque_keys::{KeyAlgorithm, KeyManager, KeyPurpose, MemoryKeys};
 use marque_spiffe::WitSvidError;
 use marque_testkit::START;
 
@@ -173,8 +173,10 @@ struct Desk {
 impl Desk {
     fn new() -> Self {
         let slot = SlotId::first(KeyPurpose::WitSvid);
-        let signer =
-            Arc::new(TokenSigner::new(MemoryKeys::new().generate(&slot).unwrap()).unwrap());
+        let signer = Arc::new(
+            TokenSigner::new(MemoryKeys::new().generate(&slot, KeyAlgorithm::EcdsaP256).unwrap())
+                .unwrap(),
+        );
         let bundle = Bundle::builder("prod.example.org".parse().unwrap())
             .wit_authority(signer.key_id().clone(), signer.public_key().clone())
             .unwrap()

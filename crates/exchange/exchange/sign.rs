@@ -6,9 +6,10 @@ use marque_intent::{Bearings, Envelope, Intent, OnBehalf};
 use marque_jose::{Audiences, NumericDate, sign_compact};
 
 use crate::{
-    ACCESS_TOKEN_TYPE, IssuedToken, MayAct, OAuthError, TokenRecord, TokenResponse, TokenService,
+    ACCESS_TOKEN_TYPE, IssuedToken, MayAct, OAuthError, Principal, TokenRecord, TokenResponse,
+    TokenService,
     act::Chain,
-    claims::{AccessTokenClaims, IntentClaim, answered_details, granted_details},
+    claims::{AccessTokenClaims, AwsTags, IntentClaim, answered_details, granted_details},
     decision::Decision,
     service::{server_error, unavailable},
 };
@@ -36,7 +37,11 @@ impl TokenService {
         let grant = intent.grant();
         let details =
             granted_details(intent.id(), &rights.authorization_details).map_err(server_error)?;
+        let aws_tags =
+            self.wants_aws_tags(&audiences).then(|| AwsTags::of(&grant.playbook.id, intent.id()));
         let claims = AccessTokenClaims {
+            aws_tags,
+            sub_sha256: subject_digest(chain.root()),
             iss: issuer.to_owned(),
             sub: chain.root().clone(),
             aud: Audiences::new(audiences).map_err(server_error)?,
@@ -75,6 +80,23 @@ impl TokenService {
             scope,
             answered_details(details, asked_rights.as_ref()).map_err(server_error)?,
         ))
+    }
+}
+
+impl TokenService {
+    /// Whether the only audience is one whose tokens carry the grant as session tags of AWS.
+    fn wants_aws_tags(&self, audiences: &[String]) -> bool {
+        let [audience] = audiences else { return false };
+        let mut servers = self.config.resource_servers.iter();
+        servers.any(|server| server.audience == *audience && server.aws_session_tags)
+    }
+}
+
+/// What clouds may call an agent whose SPIFFE ID is too long for them.
+fn subject_digest(root: &Principal) -> Option<String> {
+    match root {
+        Principal::Agent(id) => id.subject_digest(),
+        Principal::Person(_) => None,
     }
 }
 

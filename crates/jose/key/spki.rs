@@ -31,16 +31,19 @@ pub(super) fn read(der: &[u8]) -> Result<Parts<'_>, KeyError> {
     match algorithm {
         EC_P256 => Ok(Parts::Point(Curve::P256, key)),
         EC_P384 => Ok(Parts::Point(Curve::P384, key)),
-        RSA => {
-            let mut outer = Reader(key);
-            let mut numbers = Reader(outer.value(SEQUENCE)?);
-            outer.end()?;
-            let (modulus, exponent) = (numbers.unsigned()?, numbers.unsigned()?);
-            numbers.end()?;
-            Ok(Parts::Rsa { modulus, exponent })
-        }
+        RSA => rsa_numbers(key).map(|(modulus, exponent)| Parts::Rsa { modulus, exponent }),
         _ => Err(KeyError::Unsupported { kind: "of the certificate".to_owned() }),
     }
+}
+
+/// Modulus and exponent of an `RSAPublicKey` (RFC 8017 appendix A.1.1).
+pub(super) fn rsa_numbers(der: &[u8]) -> Result<(&[u8], &[u8]), KeyError> {
+    let mut outer = Reader(der);
+    let mut numbers = Reader(outer.value(SEQUENCE)?);
+    outer.end()?;
+    let (modulus, exponent) = (numbers.unsigned()?, numbers.unsigned()?);
+    numbers.end()?;
+    Ok((modulus, exponent))
 }
 
 /// The rest of some DER.

@@ -39,6 +39,20 @@ fn a_key_reads_back_from_its_jwk_and_other_members_do_not_matter_to_it() {
 }
 
 #[test]
+fn an_rsa_key_reads_from_the_form_of_pkcs_1_as_from_its_jwk() {
+    let modulus = [0xff; 256];
+    let der =
+        [b"\x30\x82\x01\x0a\x02\x82\x01\x01\x00", &modulus[..], b"\x02\x03\x01\x00\x01"].concat();
+    let key = PublicKey::from_rsa_public_key_der(&der).unwrap();
+    assert_eq!(Ok(key), rsa(&modulus, &[1, 0, 1]));
+    for length in 0..der.len() {
+        assert_eq!(PublicKey::from_rsa_public_key_der(&der[..length]), Err(KeyError::Der));
+    }
+    let longer = [der.as_slice(), &[0]].concat();
+    assert_eq!(PublicKey::from_rsa_public_key_der(&longer), Err(KeyError::Der));
+}
+
+#[test]
 fn rsa_keys_have_2048_to_4096_bits() {
     let modulus = |bits: usize| {
         let mut modulus = vec![0xff; bits.div_ceil(8)];

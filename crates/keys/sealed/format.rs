@@ -9,10 +9,12 @@ use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use super::is_context;
-use crate::{SealedKeyError, SealingKey, SlotId, system_random};
+use crate::{KeyAlgorithm, SealedKeyError, SealingKey, SlotId, system_random};
 
-/// The only version there is.
-pub(crate) const FORMAT_VERSION: u64 = 1;
+/// The version that is written.
+pub(crate) const FORMAT_VERSION: u64 = 2;
+/// The version that names no algorithm: the key has the default one of its purpose. It is still read.
+const WITHOUT_ALGORITHM: u64 = 1;
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -20,6 +22,9 @@ struct KeyFile {
     version: u64,
     context: String,
     slot: SlotId,
+    /// From version 2 on, and there always.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    algorithm: Option<String>,
     /// The id of the sealing key, so that a wrong one is told from a damaged file.
     sealing_key: String,
     nonce: String,
@@ -35,6 +40,28 @@ struct VersionOnly {
 /// Seals a private key for one context and slot, under a nonce drawn for this file alone.
 pub(super) fn seal(
     pkcs8: &[u8],
+    algorithm: KeyAlgorithm,
+    sealing: &SealingKey,
+    context: &str,
+    slot: &SlotId,
+) -> Result<Vec<u8>, SealedKeyError> {
+    write(pkcs8, Some(algorithm), sealing, context, slot)
+}
+
+/// A file as it was written before algorithms were named.
+#[cfg(test)]
+pub(super) fn seal_version_1(
+    pkcs8: &[u8],
+    sealing: &SealingKey,
+    context: &str,
+    slot: &SlotId,
+) -> Vec<u8> {
+    write(pkcs8, None, sealing, context, slot).unwrap()
+}
+
+fn write(
+    pkcs8: &[u8],
+    algorithm: Option<KeyAlgorithm>,
     sealing: &SealingKey,
     context: &str,
     slot: &SlotId,
@@ -47,14 +74,15 @@ pub(super) fn seal(
     buffer.extend_from_slice(pkcs8);
     cipher(sealing)
         .and_then(|cipher| {
-            let aad = Aad::from(authenticated(FORMAT_VERSION, context, slot, &sealing_key));
+            let aad = Aad::from(authenticated(context, slot, algorithm, &sealing_key));
             cipher.seal_in_place_append_tag(Nonce::assume_unique_for_key(nonce), aad, &mut *buffer)
         })
         .map_err(|_unspecified| SealedKeyError::Seal)?;
     let file = KeyFile {
-        version: FORMAT_VERSION,
+        version: version_of(algorithm),
         context: context.to_owned(),
         slot: slot.clone(),
+        algorithm: algorithm.map(|algorithm| algorithm.as_str().to_owned()),
         sealing_key,
         nonce: hex::encode(nonce),
         sealed: BASE64_STANDARD.encode(&*buffer),
@@ -65,14 +93,14 @@ pub(super) fn seal(
     Ok(content)
 }
 
-/// Opens what [`seal`] made for the same context and slot under the same sealing key.
+/// Opens what [`seal`] made for the same context and slot under the same sealing key, or a file of version 1.
 pub(super) fn unseal(
     content: &[u8],
     sealing: &SealingKey,
     context: &str,
     slot: &SlotId,
-) -> Result<Zeroizing<Vec<u8>>, SealedKeyError> {
-    let file = parse(content)?;
+) -> Result<(KeyAlgorithm, Zeroizing<Vec<u8>>), SealedKeyError> {
+    let (file, algorithm) = parse(content)?;
     let in_use = sealing.id();
     if file.sealing_key != in_use {
         return Err(SealedKeyError::OtherSealingKey { sealed_under: file.sealing_key, in_use });
@@ -92,8 +120,8 @@ pub(super) fn unseal(
     let sealed =
         BASE64_STANDARD.decode(&file.sealed).map_err(|_base64_error| SealedKeyError::Malformed)?;
     let mut buffer = Zeroizing::new(sealed);
-    // The expected values are authenticated, never the ones that the file claims.
-    let aad = Aad::from(authenticated(FORMAT_VERSION, context, slot, &in_use));
+    // The expected values are authenticated, never the ones that the file claims, where something is expected.
+    let aad = Aad::from(authenticated(context, slot, algorithm, &in_use));
     let length = cipher(sealing)
         .and_then(|cipher| {
             let opened =
@@ -102,13 +130,14 @@ pub(super) fn unseal(
         })
         .map_err(|_unspecified| SealedKeyError::Broken)?;
     buffer.truncate(length);
-    Ok(buffer)
+    Ok((algorithm.unwrap_or_else(|| slot.purpose().default_algorithm()), buffer))
 }
 
-fn parse(content: &[u8]) -> Result<KeyFile, SealedKeyError> {
+/// The file and the algorithm that it names; none in a file of version 1.
+fn parse(content: &[u8]) -> Result<(KeyFile, Option<KeyAlgorithm>), SealedKeyError> {
     let malformed = |_json_error| SealedKeyError::Malformed;
     let VersionOnly { version } = serde_json::from_slice(content).map_err(malformed)?;
-    if version != FORMAT_VERSION {
+    if !(WITHOUT_ALGORITHM..=FORMAT_VERSION).contains(&version) {
         return Err(SealedKeyError::Version { found: version });
     }
     let file: KeyFile = serde_json::from_slice(content).map_err(malformed)?;
@@ -118,18 +147,35 @@ fn parse(content: &[u8]) -> Result<KeyFile, SealedKeyError> {
     if !is_id || !is_context(&file.context) {
         return Err(SealedKeyError::Malformed);
     }
-    Ok(file)
+    let algorithm = file.algorithm.as_deref().map(str::parse).transpose();
+    let algorithm = algorithm.map_err(|_unknown| SealedKeyError::Malformed)?;
+    if algorithm.is_none() != (version == WITHOUT_ALGORITHM) {
+        return Err(SealedKeyError::Malformed);
+    }
+    Ok((file, algorithm))
 }
 
 fn cipher(sealing: &SealingKey) -> Result<LessSafeKey, ring::error::Unspecified> {
     UnboundKey::new(&AES_256_GCM, sealing.expose_bytes()).map(LessSafeKey::new)
 }
 
-/// The additional data: a label, the version, then each text after its length, so that no two readings are possible.
-fn authenticated(version: u64, context: &str, slot: &SlotId, sealing_key: &str) -> Vec<u8> {
+fn version_of(algorithm: Option<KeyAlgorithm>) -> u64 {
+    if algorithm.is_some() { FORMAT_VERSION } else { WITHOUT_ALGORITHM }
+}
+
+/// The additional data: a label, the version, then each text after its length, so that no two readings are possible. The
+/// version follows from whether there is an algorithm.
+fn authenticated(
+    context: &str,
+    slot: &SlotId,
+    algorithm: Option<KeyAlgorithm>,
+    sealing_key: &str,
+) -> Vec<u8> {
     let mut bytes = b"marque/sealed-key".to_vec();
-    bytes.extend_from_slice(&version.to_be_bytes());
-    for text in [context, slot.to_string().as_str(), sealing_key] {
+    bytes.extend_from_slice(&version_of(algorithm).to_be_bytes());
+    let slot = slot.to_string();
+    let texts = [context, slot.as_str(), sealing_key];
+    for text in texts.into_iter().chain(algorithm.map(KeyAlgorithm::as_str)) {
         bytes.extend_from_slice(&(text.len() as u64).to_be_bytes());
         bytes.extend_from_slice(text.as_bytes());
     }

@@ -6,6 +6,7 @@ use super::*;
 use crate::{KeyPurpose, SealedKeyError};
 
 const CONTEXT: &str = "prod.example.org";
+const P256: KeyAlgorithm = KeyAlgorithm::EcdsaP256;
 
 struct Fixture {
     dir: tempfile::TempDir,
@@ -56,10 +57,14 @@ fn refusal(result: Result<impl std::fmt::Debug, KeyError>) -> SealedKeyError {
 fn a_key_is_the_same_after_it_is_opened_again() {
     let fixture = Fixture::new();
     for purpose in KeyPurpose::ALL {
-        let made = fixture.open().unwrap().generate(&SlotId::first(purpose)).unwrap();
+        let made = fixture
+            .open()
+            .unwrap()
+            .generate(&SlotId::first(purpose), purpose.default_algorithm())
+            .unwrap();
         let found = fixture.open().unwrap().load(&SlotId::first(purpose)).unwrap().unwrap();
         assert_eq!(found.public_key(), made.public_key());
-        assert_eq!(found.algorithm(), purpose.algorithm());
+        assert_eq!(found.algorithm(), purpose.default_algorithm());
     }
     let mut expected: Vec<_> = KeyPurpose::ALL.into_iter().map(SlotId::first).collect();
     expected.sort();
@@ -80,8 +85,8 @@ fn what_a_crash_left_unfinished_goes_with_the_next_opening() {
 fn a_slot_is_never_filled_twice() {
     let fixture = Fixture::new();
     let keys = fixture.open().unwrap();
-    let made = keys.generate(&slot()).unwrap();
-    assert!(matches!(keys.generate(&slot()), Err(KeyError::AlreadyExists { .. })));
+    let made = keys.generate(&slot(), P256).unwrap();
+    assert!(matches!(keys.generate(&slot(), P256), Err(KeyError::AlreadyExists { .. })));
     assert_eq!(keys.load(&slot()).unwrap().unwrap().public_key(), made.public_key());
 }
 
@@ -89,7 +94,7 @@ fn a_slot_is_never_filled_twice() {
 fn of_many_that_open_and_fill_one_slot_at_once_exactly_one_wins() {
     let fixture = Fixture::new();
     let made: Vec<_> = thread::scope(|scope| {
-        let fill = || fixture.open().unwrap().generate(&slot());
+        let fill = || fixture.open().unwrap().generate(&slot(), P256);
         let threads: Vec<_> = (0..8).map(|_| scope.spawn(fill)).collect();
         threads.into_iter().map(|thread| thread.join().unwrap()).collect()
     });
@@ -111,7 +116,7 @@ fn of_many_that_open_and_fill_one_slot_at_once_exactly_one_wins() {
 #[test]
 fn the_wrong_sealing_key_is_named_and_the_right_one_asked_for() {
     let mut fixture = Fixture::new();
-    fixture.open().unwrap().generate(&slot()).unwrap();
+    fixture.open().unwrap().generate(&slot(), P256).unwrap();
     let right = fixture.sealing.id();
     fixture.sealing = SealingKey::from_hex(&"4d".repeat(32)).unwrap();
     let error = refusal(fixture.open());
@@ -121,12 +126,60 @@ fn the_wrong_sealing_key_is_named_and_the_right_one_asked_for() {
 }
 
 #[test]
+fn an_rsa_key_is_kept_with_its_algorithm_and_reads_back() {
+    let fixture = Fixture::new();
+    let made = fixture.open().unwrap().generate(&slot(), KeyAlgorithm::Rsa2048).unwrap();
+    assert_eq!(fixture.file(&slot())["algorithm"], "rsa-2048");
+    let found = fixture.open().unwrap().load(&slot()).unwrap().unwrap();
+    assert_eq!(found.algorithm(), KeyAlgorithm::Rsa2048);
+    assert_eq!(found.public_key(), made.public_key());
+    // Whoever edits the clear member meets the seal.
+    fixture.edit(&slot(), "algorithm", "ecdsa-p256".into());
+    assert_eq!(refusal(fixture.open()), SealedKeyError::Broken);
+}
+
+#[test]
+fn a_file_of_version_1_which_names_no_algorithm_still_opens() {
+    let fixture = Fixture::new();
+    let keys = fixture.open().unwrap();
+    let pkcs8 = generate_pkcs8(&slot(), P256).unwrap();
+    let file = format::seal_version_1(&pkcs8, &fixture.sealing, CONTEXT, &slot());
+    fs::write(fixture.path(&slot()), &file).unwrap();
+    let mut permissions = fs::metadata(fixture.path(&slot())).unwrap().permissions();
+    std::os::unix::fs::PermissionsExt::set_mode(&mut permissions, 0o600);
+    fs::set_permissions(fixture.path(&slot()), permissions).unwrap();
+    assert_eq!(keys.load(&slot()).unwrap().unwrap().algorithm(), P256);
+    // A file of one version that is dressed as the other does not open.
+    fixture.edit(&slot(), "version", 2.into());
+    assert_eq!(refusal(keys.load(&slot())), SealedKeyError::Malformed);
+    fixture.edit(&slot(), "algorithm", "ecdsa-p256".into());
+    assert_eq!(refusal(keys.load(&slot())), SealedKeyError::Broken);
+}
+
+#[test]
+fn a_key_of_an_algorithm_that_its_purpose_does_not_have_is_not_made() {
+    let fixture = Fixture::new();
+    let keys = fixture.open().unwrap();
+    for purpose in KeyPurpose::ALL {
+        for algorithm in KeyAlgorithm::ALL {
+            let slot = SlotId::first(purpose);
+            if purpose.algorithms().contains(&algorithm) {
+                continue;
+            }
+            let error = keys.generate(&slot, algorithm).unwrap_err();
+            assert!(matches!(error, KeyError::NotAllowed { .. }), "{error:?}");
+            assert!(!fixture.path(&slot).exists());
+        }
+    }
+}
+
+#[test]
 fn two_files_that_swap_their_names_do_not_open() {
     let fixture = Fixture::new();
     let keys = fixture.open().unwrap();
     let (one, other) = (SlotId::first(KeyPurpose::JwtSvid), SlotId::first(KeyPurpose::AccessToken));
-    keys.generate(&one).unwrap();
-    keys.generate(&other).unwrap();
+    keys.generate(&one, P256).unwrap();
+    keys.generate(&other, P256).unwrap();
     fs::rename(fixture.path(&one), fixture.path(&one).with_extension("tmp")).unwrap();
     fs::rename(fixture.path(&other), fixture.path(&one)).unwrap();
     fs::rename(fixture.path(&one).with_extension("tmp"), fixture.path(&other)).unwrap();
@@ -139,7 +192,7 @@ fn two_files_that_swap_their_names_do_not_open() {
 #[test]
 fn a_file_of_another_trust_domain_does_not_open() {
     let fixture = Fixture::new();
-    fixture.open().unwrap().generate(&slot()).unwrap();
+    fixture.open().unwrap().generate(&slot(), P256).unwrap();
     let other = "dev.example.org";
     assert_eq!(
         refusal(fixture.open_as(other)),
@@ -152,7 +205,7 @@ fn a_file_of_another_trust_domain_does_not_open() {
 #[test]
 fn a_file_that_was_sealed_by_another_key_and_relabelled_does_not_open() {
     let mut fixture = Fixture::new();
-    fixture.open().unwrap().generate(&slot()).unwrap();
+    fixture.open().unwrap().generate(&slot(), P256).unwrap();
     fixture.sealing = SealingKey::from_hex(&"4d".repeat(32)).unwrap();
     fixture.edit(&slot(), "sealing_key", fixture.sealing.id().into());
     assert_eq!(refusal(fixture.open()), SealedKeyError::Broken);
@@ -162,7 +215,7 @@ fn a_file_that_was_sealed_by_another_key_and_relabelled_does_not_open() {
 fn every_changed_byte_breaks_the_seal() {
     let fixture = Fixture::new();
     let keys = fixture.open().unwrap();
-    keys.generate(&slot()).unwrap();
+    keys.generate(&slot(), P256).unwrap();
     let sealed = BASE64_STANDARD.decode(fixture.file(&slot())["sealed"].as_str().unwrap()).unwrap();
     for index in 0..sealed.len() {
         let mut changed = sealed.clone();
@@ -184,10 +237,10 @@ fn every_changed_byte_breaks_the_seal() {
 fn a_later_version_is_named_and_anything_else_is_malformed() {
     let fixture = Fixture::new();
     let keys = fixture.open().unwrap();
-    keys.generate(&slot()).unwrap();
+    keys.generate(&slot(), P256).unwrap();
     let good = fixture.file(&slot());
-    fs::write(fixture.path(&slot()), r#"{"version":2,"wrapped":true}"#).unwrap();
-    assert_eq!(refusal(keys.load(&slot())), SealedKeyError::Version { found: 2 });
+    fs::write(fixture.path(&slot()), r#"{"version":3,"wrapped":true}"#).unwrap();
+    assert_eq!(refusal(keys.load(&slot())), SealedKeyError::Version { found: 3 });
 
     let malformed = [
         ("extra", serde_json::json!(1)),
@@ -199,6 +252,8 @@ fn a_later_version_is_named_and_anything_else_is_malformed() {
         ("nonce", "00".into()),
         ("sealed", "***".into()),
         ("sealed", serde_json::Value::Null),
+        ("algorithm", "rsa-1024".into()),
+        ("algorithm", serde_json::Value::Null),
     ];
     for (member, value) in malformed {
         fs::write(fixture.path(&slot()), good.to_string()).unwrap();
@@ -218,7 +273,7 @@ fn a_later_version_is_named_and_anything_else_is_malformed() {
 fn a_file_longer_than_a_key_can_be_is_refused() {
     let fixture = Fixture::new();
     let keys = fixture.open().unwrap();
-    keys.generate(&slot()).unwrap();
+    keys.generate(&slot(), P256).unwrap();
     let mut content = fs::read(fixture.path(&slot())).unwrap();
     content.resize(MAX_FILE, b' ');
     fs::write(fixture.path(&slot()), &content).unwrap();
@@ -235,7 +290,7 @@ fn every_file_has_its_own_nonce() {
     let nonces: std::collections::BTreeSet<_> = KeyPurpose::ALL
         .into_iter()
         .map(|purpose| {
-            keys.generate(&SlotId::first(purpose)).unwrap();
+            keys.generate(&SlotId::first(purpose), purpose.default_algorithm()).unwrap();
             fixture.file(&SlotId::first(purpose))["nonce"].to_string()
         })
         .collect();
@@ -265,7 +320,7 @@ fn a_context_is_1_to_255_printable_characters() {
 fn a_removed_key_is_gone_and_removing_it_again_is_no_error() {
     let fixture = Fixture::new();
     let keys = fixture.open().unwrap();
-    keys.generate(&slot()).unwrap();
+    keys.generate(&slot(), P256).unwrap();
     keys.remove(&slot()).unwrap();
     keys.remove(&slot()).unwrap();
     assert!(keys.load(&slot()).unwrap().is_none());
@@ -291,16 +346,17 @@ fn printed(secret: &[u8]) -> Vec<String> {
 fn no_byte_of_a_private_or_sealing_key_is_ever_printed() {
     let mut fixture = Fixture::new();
     fixture.sealing =
-        SealingKey::from_hex(&hex::encode(&generate_pkcs8(&slot()).unwrap()[36..68])).unwrap();
+        SealingKey::from_hex(&hex::encode(&generate_pkcs8(&slot(), P256).unwrap()[36..68]))
+            .unwrap();
     let keys = fixture.open().unwrap();
     let mut secrets = printed(fixture.sealing.expose_bytes());
     let mut output = format!("{keys:?} {:?}", fixture.sealing);
     for purpose in KeyPurpose::ALL {
         let slot = SlotId::first(purpose);
-        output += &format!("{:?}", keys.generate(&slot).unwrap());
+        output += &format!("{:?}", keys.generate(&slot, purpose.default_algorithm()).unwrap());
         let content = fs::read(fixture.path(&slot)).unwrap();
         output += &String::from_utf8_lossy(&content);
-        let pkcs8 = format::unseal(&content, &fixture.sealing, CONTEXT, &slot).unwrap();
+        let (_, pkcs8) = format::unseal(&content, &fixture.sealing, CONTEXT, &slot).unwrap();
         // Where ring's PKCS#8 documents hold the private half; the public half may be shown.
         let private = if purpose == KeyPurpose::AuditCheckpoint { 16..48 } else { 36..68 };
         secrets.extend(printed(&pkcs8[private]));
@@ -309,7 +365,7 @@ fn no_byte_of_a_private_or_sealing_key_is_ever_printed() {
         let broken = keys.load(&slot).unwrap_err();
         output += &format!("{broken} {broken:?} {}", std::error::Error::source(&broken).unwrap());
         fs::write(fixture.path(&slot), &content).unwrap();
-        let taken = keys.generate(&slot).unwrap_err();
+        let taken = keys.generate(&slot, purpose.default_algorithm()).unwrap_err();
         output += &format!("{taken} {taken:?}");
     }
     let other = SealingKey::from_hex(&"4d".repeat(32)).unwrap();

@@ -42,14 +42,26 @@ fn a_name_has_one_spelling() {
 }
 
 #[test]
-fn only_audit_checkpoints_are_signed_with_ed25519() {
+fn a_purpose_says_which_algorithms_it_has_and_the_first_is_its_default() {
+    use KeyAlgorithm::{EcdsaP256, Ed25519, Rsa2048};
     for purpose in KeyPurpose::ALL {
-        let expected = if purpose == KeyPurpose::AuditCheckpoint {
-            KeyAlgorithm::Ed25519
-        } else {
-            KeyAlgorithm::EcdsaP256
+        let expected: &[_] = match purpose {
+            KeyPurpose::AuditCheckpoint => &[Ed25519],
+            KeyPurpose::X509Authority | KeyPurpose::WitSvid => &[EcdsaP256],
+            KeyPurpose::JwtSvid | KeyPurpose::AccessToken => &[EcdsaP256, Rsa2048],
         };
-        assert_eq!(purpose.algorithm(), expected, "{purpose}");
+        assert_eq!(purpose.algorithms(), expected, "{purpose}");
+        assert_eq!(purpose.algorithms().first(), Some(&purpose.default_algorithm()), "{purpose}");
+    }
+}
+
+#[test]
+fn the_name_of_an_algorithm_reads_back() {
+    for algorithm in KeyAlgorithm::ALL {
+        assert_eq!(algorithm.to_string().parse(), Ok(algorithm));
+    }
+    for unknown in ["", "rsa-1024", "RSA-2048", "ecdsa-p256 "] {
+        assert!(unknown.parse::<KeyAlgorithm>().is_err(), "{unknown}");
     }
 }
 

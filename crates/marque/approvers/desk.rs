@@ -12,34 +12,37 @@ use marque_intent::{
     Intent, IntentChange, IntentFilter, IntentId, IntentStore as _, IntentStoreError, ListOrder,
     Narrowing, OpenBy, OpenIntents as _, Reason, Rosters, State,
 };
-use marque_registry::Registry;
+use marque_registry::RegistryView;
 use marque_spiffe::Clock;
 use marque_store::{Failure, Store};
 use serde::Serialize;
 
 use super::looks::Looks;
 use super::told::{Eligibility, Held, Told};
+use crate::irrevocable::Irrevocable;
 use crate::issuer::IntentDesk;
 
 /// Where intents of one trust domain are decided about.
 #[derive(Debug)]
 pub struct ApprovalDesk {
     store: Arc<Store>,
-    registry: Arc<Registry>,
+    registry: Arc<RegistryView>,
     rosters: Arc<Rosters>,
     /// What an approval counts for: tickets are looked at again, and policy has its say.
     intents: Arc<IntentDesk>,
     clock: Arc<dyn Clock>,
-    looks: Looks,
+    looks: Arc<Looks>,
 }
 
 /// What an approval desk is opened with.
 pub(crate) struct ApprovalDeskParts {
     pub(crate) store: Arc<Store>,
-    pub(crate) registry: Arc<Registry>,
+    pub(crate) registry: Arc<RegistryView>,
     pub(crate) rosters: Arc<Rosters>,
     pub(crate) intents: Arc<IntentDesk>,
     pub(crate) clock: Arc<dyn Clock>,
+    /// When somebody was shown something first.
+    pub(crate) looks: Arc<Looks>,
 }
 
 /// What an approver says.
@@ -132,8 +135,8 @@ impl Word {
 
 impl ApprovalDesk {
     pub(crate) fn open(parts: ApprovalDeskParts) -> Self {
-        let ApprovalDeskParts { store, registry, rosters, intents, clock } = parts;
-        Self { store, registry, rosters, intents, clock, looks: Looks::default() }
+        let ApprovalDeskParts { store, registry, rosters, intents, clock, looks } = parts;
+        Self { store, registry, rosters, intents, clock, looks }
     }
 
     /// Somebody with the groups of those on duty now.
@@ -349,7 +352,8 @@ impl ApprovalDesk {
         let entries = self.registry.snapshot();
         let entry = entries.entry_by_spiffe_id(intent.agent());
         let owner = entry.map(|entry| entry.owner().to_owned());
-        Told { intent, owner, you: None, held: None }
+        let irrevocable = Irrevocable::of(&intent, &self.registry.document(), self.now());
+        Told { intent, owner, you: None, held: None, irrevocable }
     }
 
     fn now(&self) -> Timestamp {

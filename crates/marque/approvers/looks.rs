@@ -11,7 +11,7 @@ const MAX_LOOKS: usize = 4096;
 
 /// First looks. Lost with the process.
 #[derive(Debug, Default)]
-pub(super) struct Looks(Mutex<BTreeMap<(String, IntentId, Digest), Timestamp>>);
+pub(crate) struct Looks(Mutex<BTreeMap<(String, IntentId, Digest), Timestamp>>);
 
 impl Looks {
     /// Remembers a look. The first one counts: looking again does not make a decision hasty.

@@ -7,6 +7,7 @@
 
 mod callback;
 mod desk;
+mod lifts;
 mod login;
 mod looks;
 mod names;
@@ -33,9 +34,11 @@ use tokio::sync::Semaphore;
 pub(crate) use self::callback::{CallbackError, CallbackHeaders};
 pub(crate) use self::desk::ApprovalDeskParts;
 pub use self::desk::{ApprovalDesk, DecisionError, Word};
+pub(crate) use self::lifts::{LiftError, Standing};
 pub(crate) use self::login::{
     Answered, Entered, LoginError, MAX_PARAMETER, TerminalDoor, check_of,
 };
+pub(crate) use self::looks::Looks;
 pub(crate) use self::sealed::LoginSecret;
 pub(crate) use self::secrets::{line as secret_line, webhook_key};
 pub(crate) use self::session::{LOGIN_COOKIE, SESSION_COOKIE, Session, Shown};
@@ -45,6 +48,7 @@ use self::callback::Integration;
 use self::names::Namesakes;
 use self::provider::Provider;
 use self::refusals::Refusals;
+use crate::issuer::KillSwitch;
 use crate::oidc::OidcKeyRing;
 
 /// How many logins are finished at a time: each asks the provider for a token.
@@ -56,9 +60,10 @@ pub struct Approvers {
     document: Arc<TrustDomainDocument>,
     provider: Option<Provider>,
     integrations: Vec<Integration>,
-    secret: LoginSecret,
+    secret: Arc<LoginSecret>,
     store: Arc<Store>,
     desk: Arc<ApprovalDesk>,
+    kill_switch: Arc<KillSwitch>,
     namesakes: Namesakes,
     clock: Arc<dyn Clock>,
     random: Arc<dyn Random>,
@@ -71,9 +76,10 @@ pub(crate) struct ApproversParts<'a> {
     pub(crate) folder: &'a Path,
     pub(crate) issuer: IssuerUrl,
     pub(crate) keys: &'a Arc<OidcKeyRing>,
-    pub(crate) secret: LoginSecret,
+    pub(crate) secret: Arc<LoginSecret>,
     pub(crate) store: Arc<Store>,
     pub(crate) desk: Arc<ApprovalDesk>,
+    pub(crate) kill_switch: Arc<KillSwitch>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) random: Arc<dyn Random>,
 }
@@ -85,7 +91,17 @@ impl Approvers {
         document: &Arc<TrustDomainDocument>,
         parts: ApproversParts<'_>,
     ) -> anyhow::Result<Option<Self>> {
-        let ApproversParts { folder, issuer, keys, secret, store, desk, clock, random } = parts;
+        let ApproversParts {
+            folder,
+            issuer,
+            keys,
+            secret,
+            store,
+            desk,
+            kill_switch,
+            clock,
+            random,
+        } = parts;
         let provider = document
             .approver_login()
             .map(|login| Provider::open(login, &issuer, folder, keys, &clock))
@@ -106,6 +122,7 @@ impl Approvers {
             secret,
             store,
             desk,
+            kill_switch,
             namesakes: Namesakes::of(document),
             clock,
             random,

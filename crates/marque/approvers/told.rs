@@ -6,6 +6,8 @@ use std::collections::BTreeSet;
 use jiff::Timestamp;
 use marque_intent::{Decider, Denial, GroupName, Intent, IntentId, Scope, ToolId};
 
+use crate::irrevocable::Irrevocable;
+
 /// An intent as it stands.
 #[derive(Debug, Clone)]
 pub struct Told {
@@ -17,6 +19,8 @@ pub struct Told {
     pub you: Option<Eligibility>,
     /// What the agent may do already; only in a review.
     pub held: Option<Held>,
+    /// Where its tokens stay good whatever is done.
+    pub irrevocable: Option<Irrevocable>,
 }
 
 /// Whether somebody may approve, and why.

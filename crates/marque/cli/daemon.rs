@@ -241,6 +241,25 @@ fn next_for_code(code: &str) -> Option<&'static str> {
         "shutting_down" | "issuer_unavailable" | "attestation_unavailable" => {
             Some("try again in a moment")
         }
+        "environment_boundary" => Some(
+            "federate with a trust domain of the same environment: nothing crosses the firebreak",
+        ),
+        "federation_from_folder" => Some(
+            "edit [[federation]] in the folder's trust-domain.toml, have it reviewed, and restart the daemon",
+        ),
+        "federation_unknown" => Some("see which there are with `marque federation list`"),
+        "federation_exists" => Some(
+            "see it with `marque federation show`; remove it first to add it otherwise, or give it a bundle with `marque \
+             bundle set`",
+        ),
+        "bundle_sequence" => Some(
+            "compare the two with `marque bundle diff`; a bundle that is older than the one that is held is not taken back",
+        ),
+        "bundle_empty" => Some("see `marque federation remove`"),
+        "bundle_not_fetched" => Some(
+            "see what is wrong with `marque federation show`; the bundle that is held is used until it is too old",
+        ),
+        "federation_changed" => Some("look again with `marque federation list`, then try again"),
         "approval_expired" | "grant_expired" => Some("the agent has to ask again"),
         _ => None,
     }

@@ -10,7 +10,7 @@ use jiff::tz::TimeZone;
 use marque_inventory::{
     Credential, FindingCode, FingerprintKey, Known, Permitted, Report, Scan, Step, report,
 };
-use marque_spiffe::{Clock as _, Random as _};
+use marque_spiffe::{Clock as _, Random as _, TrustDomain};
 use nix::unistd::{User, geteuid};
 
 use super::Session;
@@ -35,6 +35,7 @@ Examples:
   marque inventory --home /root --trust-domains /etc/marque/trust-domains --known exceptions.toml
   marque inventory ~/src --fail-on shared_credential,static_secret
   marque inventory --home /root --metrics /var/lib/node_exporter/marque_inventory.prom
+  marque inventory --home /root --metrics /var/lib/marque/inventory.prom --workflows-of prod.example.org
   marque --output json inventory --key-file host.key | jq '.findings[]'")]
 pub(super) struct InventoryArgs {
     /// Files, or folders that are searched
@@ -58,6 +59,10 @@ pub(super) struct InventoryArgs {
     /// Write the numbers for a textfile collector of Prometheus
     #[arg(long, value_name = "FILE")]
     metrics: Option<PathBuf>,
+    /// Also write there how many workflows on stored secrets there are, as those of this trust domain: all that was found
+    /// has to be on its behalf
+    #[arg(long, value_name = "TRUST-DOMAIN", requires = "metrics")]
+    workflows_of: Option<TrustDomain>,
 }
 
 /// Findings by their codes.
@@ -119,7 +124,13 @@ impl InventoryArgs {
         known.apply(&mut scanned.credentials, &permitted, today);
         let report = report(scanned, self.trust_domains.is_some());
         if let Some(file) = &self.metrics {
-            write_metrics(file, &report, now.as_second())?;
+            let workflows = self.workflows_of.as_ref();
+            write_metrics(file, &metrics(&report, now.as_second(), workflows))?;
+            if workflows.is_some() && !report.problems.is_empty() {
+                let told = "Something was not read, so that nobody knows how many workflows have stored secrets: no number of \
+                            them was written.";
+                session.output.remark(told)?;
+            }
         }
         match session.output.format() {
             OutputFormat::Json => session.output.show(&report, |_| String::new())?,
@@ -195,7 +206,7 @@ fn text(file: &Path) -> Result<String, Failure> {
 }
 
 /// Writes the numbers: whole, or not at all.
-fn write_metrics(file: &Path, report: &Report, now: i64) -> Result<(), Failure> {
+fn write_metrics(file: &Path, text: &str) -> Result<(), Failure> {
     let mut name = file.file_name().unwrap_or_default().to_owned();
     name.push(".new");
     let new = file.with_file_name(name);
@@ -206,14 +217,14 @@ fn write_metrics(file: &Path, report: &Report, now: i64) -> Result<(), Failure> 
             _ => {}
         }
         let mut draft = fs::File::options().write(true).create_new(true).open(&new)?;
-        draft.write_all(metrics(report, now).as_bytes())?;
+        draft.write_all(text.as_bytes())?;
         fs::rename(&new, file)
     };
     written()
         .map_err(|error| Failure::because(format!("cannot write `{}`", file.display()), &error))
 }
 
-fn metrics(report: &Report, now: i64) -> String {
+fn metrics(report: &Report, now: i64, workflows_of: Option<&TrustDomain>) -> String {
     let counts = &report.counts;
     let mut text = String::new();
     let mut gauge = |name: &str, help: &str, label: &str, values: &[(&str, usize)]| {
@@ -241,6 +252,12 @@ fn metrics(report: &Report, now: i64) -> String {
     gauge("marque_inventory_shared_credentials", help, "", &[("", counts.shared)]);
     gauge("marque_inventory_findings", "Findings of the inventory, by code", "code", &findings);
     gauge("marque_inventory_files", "Files that were read", "", &[("", counts.files)]);
+    // Of what was not read nobody knows: no number is better than one that is too low.
+    if let Some(name) = workflows_of.filter(|_| report.problems.is_empty()) {
+        let help = "Users with what their secrets that do not end open";
+        let trust_domain = [(name.as_str(), counts.stored_secret_workflows)];
+        gauge("marque_inventory_stored_secret_workflows", help, "trust_domain", &trust_domain);
+    }
     let name = "marque_inventory_last_run_timestamp_seconds";
     put(
         &mut text,

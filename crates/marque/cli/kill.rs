@@ -2,6 +2,8 @@
 
 mod lift;
 mod show;
+#[cfg(test)]
+mod tests;
 
 use clap::{Args, Subcommand};
 use jiff::{SignedDuration, Timestamp};
@@ -13,10 +15,11 @@ use marque_spiffe::{Clock as _, SpiffeId};
 use super::Session;
 use super::daemon::{Home, Of};
 use super::failure::Failure;
+use super::person::AsPerson;
 use super::text::moment;
 use crate::clock::SystemClock;
 use crate::endpoints::TrustDomainEndpoints;
-use crate::grpc::admin::{KillStateView, NewKillOrder};
+use crate::grpc::admin::{KilledView, NewKillOrder};
 
 /// Stop an agent, a grant, a playbook, a person's agents, a trust domain or everything: issuance and use end at once
 ///
@@ -35,6 +38,7 @@ Examples:
   marque kill list
   marque kill lift kill_0123456789abcdef01234567 --to drain --reason 'repaired, see CHG-1842'
   marque kill confirm lift_0123456789abcdef01234567
+  marque kill confirm --as-person --issuer https://issuer.example.org lift_0123456789abcdef01234567
   marque kill drill")]
 pub(super) struct KillArgs {
     #[command(subcommand)]
@@ -76,7 +80,10 @@ enum KillCommand {
     #[command(flatten)]
     Stop(StopCommand),
     /// Show the kills that stand, and which of them somebody wants lifted
-    List,
+    List {
+        #[command(flatten)]
+        as_person: AsPerson,
+    },
     /// Ask for a kill to be lifted or relaxed; another person has to confirm it
     Lift {
         /// The id of the kill, or its epoch
@@ -88,6 +95,8 @@ enum KillCommand {
         /// Why; who confirms it and the log read it
         #[arg(long)]
         reason: Option<String>,
+        #[command(flatten)]
+        as_person: AsPerson,
     },
     /// Confirm that another person's wish to lift a kill is done
     Confirm {
@@ -97,6 +106,8 @@ enum KillCommand {
         /// Do it without asking
         #[arg(long)]
         yes: bool,
+        #[command(flatten)]
+        as_person: AsPerson,
     },
     /// Measure how fast a kill spreads, with one that hits nobody and ends by itself
     Drill,
@@ -257,9 +268,13 @@ impl StopCommand {
 impl KillArgs {
     pub(super) async fn run(self, session: &mut Session) -> Result<(), Failure> {
         match self.command {
-            KillCommand::List => show::list(session).await,
-            KillCommand::Lift { kill, to, reason } => lift::ask(session, kill, to, reason).await,
-            KillCommand::Confirm { lift, yes } => lift::confirm(session, lift, yes).await,
+            KillCommand::List { as_person } => show::list(session, &as_person).await,
+            KillCommand::Lift { kill, to, reason, as_person } => {
+                lift::ask(session, (kill, to), reason, &as_person).await
+            }
+            KillCommand::Confirm { lift, yes, as_person } => {
+                lift::confirm(session, lift, yes, &as_person).await
+            }
             KillCommand::Drill => show::drill(session).await,
             KillCommand::Stop(command) => match command.target(session)? {
                 (target, how) if how.dry_run => show::impact(session, target, &how).await,
@@ -294,20 +309,24 @@ impl Target {
             }
         }
         session.output.show(&states, |states| {
-            let line = |of: &Of<KillStateView>| {
+            let line = |of: &Of<KilledView>| {
+                let state = &of.item.state;
                 let of_upstream = match order.mode {
                     KillMode::StopAndRevokeUpstream => {
                         "Nothing was obtained upstream, so there was nothing to revoke there.\n"
                     }
                     _ => "",
                 };
-                let here = match of.item.kept_here_only {
+                let here = match state.kept_here_only {
                     true => format!("{}{HERE_ONLY}", of.trust_domain),
                     false => String::new(),
                 };
                 format!(
-                    "Stopped in {}: {what} ({}); kill epoch {}\n{of_upstream}{here}",
-                    of.trust_domain, order.mode, of.item.epoch
+                    "Stopped in {}: {what} ({}); kill epoch {}\n{of_upstream}{here}{}",
+                    of.trust_domain,
+                    order.mode,
+                    state.epoch,
+                    show::out_of_reach(of.item.irrevocable.as_ref())
                 )
             };
             states.iter().map(line).collect()
@@ -333,10 +352,7 @@ impl How {
     }
 }
 
-async fn kill(
-    at: TrustDomainEndpoints,
-    order: &NewKillOrder,
-) -> Result<Of<KillStateView>, Failure> {
+async fn kill(at: TrustDomainEndpoints, order: &NewKillOrder) -> Result<Of<KilledView>, Failure> {
     let mut home = Home::reach(at).await?;
     let state = home.admin.kill(order).await?;
     Ok(home.of(state))
@@ -360,31 +376,5 @@ fn verb(mode: KillMode) -> &'static str {
         KillMode::StopIssuance => "Stop the issuing for",
         KillMode::StopUse => "Stop the use of",
         KillMode::Stop | KillMode::StopAndRevokeUpstream => "Stop",
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use clap::Command;
-
-    use super::*;
-
-    fn takes(line: &[&str]) -> bool {
-        let command = KillArgs::augment_args(Command::new("kill"));
-        command.try_get_matches_from([&["kill"], line].concat()).is_ok()
-    }
-
-    #[test]
-    fn what_belongs_to_a_kill_is_refused_where_nobody_is_stopped() {
-        for own in [&["--dry-run"][..], &["--mode", "drain"], &["--for", "2h"]] {
-            assert!(takes(&[&["task", "t-1"], own].concat()), "{own:?}");
-            for other in [&["confirm", "lift_1"][..], &["lift", "1"], &["drill"], &["list"]] {
-                assert!(takes(other), "{other:?}");
-                assert!(!takes(&[other, own].concat()), "{other:?} {own:?}");
-            }
-        }
-        assert!(takes(&["confirm", "lift_1", "--yes"]));
-        assert!(takes(&["lift", "1", "--to", "drain", "--reason", "repaired"]));
-        assert!(takes(&["all", "--yes", "--reason", "incident 7"]));
     }
 }

@@ -7,6 +7,7 @@
 mod approve;
 mod audit;
 mod break_glass;
+mod bundle;
 mod check;
 mod daemon;
 mod demo;
@@ -16,12 +17,14 @@ mod dev;
 mod entry;
 mod explain;
 mod failure;
+mod federation;
 mod intent;
 mod inventory;
 mod issuer;
 mod kill;
 mod login;
 mod metrics;
+mod oidc;
 mod output;
 mod person;
 mod place;
@@ -39,6 +42,7 @@ mod telemetry;
 mod text;
 mod token;
 mod top;
+mod trust_policy;
 mod webhook;
 
 use std::process::ExitCode;
@@ -105,6 +109,10 @@ enum Command {
     Top(top::TopArgs),
     Svid(svid::SvidArgs),
     Entry(entry::EntryArgs),
+    Federation(federation::FederationArgs),
+    Bundle(bundle::BundleArgs),
+    Oidc(oidc::OidcArgs),
+    TrustPolicy(trust_policy::TrustPolicyArgs),
     Explain(explain::ExplainArgs),
     Report(report::ReportArgs),
     Playbook(playbook::PlaybookArgs),
@@ -171,6 +179,10 @@ impl Command {
             Self::Top(args) => args.run(session).await,
             Self::Svid(args) => args.run(session).await,
             Self::Entry(args) => args.run(session).await,
+            Self::Federation(args) => args.run(session).await,
+            Self::Bundle(args) => args.run(session).await,
+            Self::Oidc(args) => args.run(session).await,
+            Self::TrustPolicy(args) => args.run(session),
             Self::Explain(args) => args.run(session).await,
             Self::Report(args) => args.run(session).await,
             Self::Playbook(args) => args.run(session).await,

@@ -6,6 +6,7 @@ use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use clap::Args;
+use marque_intent::kill::KillMode;
 use marque_intent::{DenyReason, Narrowing};
 use marque_jose::sha256;
 use marque_spiffe::Environment;
@@ -16,7 +17,7 @@ use super::Session;
 use super::failure::Failure;
 use crate::client::{Answer, ClientError, HttpClient};
 use crate::config;
-use crate::grpc::admin::IntentView;
+use crate::grpc::admin::{IntentView, KillStateView, LiftAskView};
 
 /// Which issuer a person logs in to.
 #[derive(Debug, Clone, Args)]
@@ -103,6 +104,11 @@ impl Target {
 }
 
 impl AsPerson {
+    /// Whether the command is to be a person's who logged in.
+    pub(super) const fn is_meant(&self) -> bool {
+        self.as_person
+    }
+
     /// Who is logged in, where the command is to be theirs.
     pub(super) fn chosen(&self, session: &Session) -> Result<Option<Person>, Failure> {
         if self.as_person {
@@ -206,6 +212,30 @@ impl Person {
         self.decide(&format!("/intents/{id}/deny"), body, key).await
     }
 
+    pub(super) async fn kill_state(&self) -> Result<KillStateView, Failure> {
+        let told = self.get("/kills").await?;
+        serde_json::from_value(told).map_err(|_unread| unreadable())
+    }
+
+    pub(super) async fn ask_lift(
+        &self,
+        kill: &str,
+        to: Option<KillMode>,
+        reason: &str,
+    ) -> Result<LiftAskView, Failure> {
+        let body = match to {
+            Some(to) => json!({ "reason": reason, "to": to }),
+            None => json!({ "reason": reason }),
+        };
+        let told = self.post(&format!("/kills/{}/lift", name(kill)?), body, None).await?;
+        serde_json::from_value(told).map_err(|_unread| unreadable())
+    }
+
+    pub(super) async fn confirm_lift(&self, lift: &str) -> Result<KillStateView, Failure> {
+        let told = self.post(&format!("/lifts/{}/confirm", name(lift)?), json!({}), None).await?;
+        serde_json::from_value(told).map_err(|_unread| unreadable())
+    }
+
     pub(super) async fn log_out(&self) -> Result<(), Failure> {
         self.post("/logout", json!({}), None).await?;
         fs::remove_file(path(&self.file.issuer))
@@ -252,6 +282,14 @@ fn told(answer: Answer) -> Result<Value, Failure> {
         Some("mfa_needed") => failure.next("prove anew who you are: marque login --fresh"),
         _ => failure,
     })
+}
+
+/// A name as a part of a path.
+fn name(text: &str) -> Result<&str, Failure> {
+    let is_name = text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
+    Some(text)
+        .filter(|text| is_name && !text.is_empty())
+        .ok_or_else(|| Failure::usage(format!("`{text}` is no name of a kill or a lift")))
 }
 
 fn login_first() -> Failure {

@@ -137,6 +137,8 @@ mod tests {
                 intents_url: "https://localhost:1/v1/intents".to_owned(),
                 jwks_url: "https://localhost:1/oauth2/jwks".to_owned(),
                 bundle_url: "https://localhost:1/spiffe/bundle".to_owned(),
+                bundle_spiffe: None,
+                svid_issuer_url: None,
                 ca_file: folder.join("ca.pem"),
             })
             .collect();

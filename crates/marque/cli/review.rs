@@ -15,7 +15,7 @@ use serde_json::Value;
 
 use super::output::{pairs, put, visible};
 use super::text::{length, lifetime, lines, moment, moment_from, or_dash, short_digest};
-use crate::grpc::admin::{GrantView, HeldView, IntentView};
+use crate::grpc::admin::{GrantView, HeldView, IntentView, IrrevocableView};
 use marque_spiffe::Environment;
 
 pub(super) use self::deciding::less;
@@ -42,6 +42,7 @@ pub(super) fn render(
     text.push_str(&held::section(intent.held.as_ref()));
     put(&mut text, format_args!("{HEADING}{}{HEADING:#}:\n", consequence(intent)));
     text.push_str(&additions(grant, intent.held.as_ref(), now));
+    text.push_str(&irrevocable(intent));
     text.push_str(&deciding::section(intent, now));
     if let Some(denial) = &intent.denial {
         let (code, detail) = (visible(&denial.code), visible(&denial.detail));
@@ -145,6 +146,25 @@ fn attested(grant: &GrantView, now: Timestamp) -> String {
         Some(at) => format!("{what}, {}", moment_from(Some(at), now)),
         None => format!("{what}, nobody knows when"),
     }
+}
+
+/// Where no kill reaches, if there is such a place.
+fn irrevocable(intent: &IntentView) -> String {
+    let mut text = String::new();
+    let Some(IrrevocableView { audiences, until }) = &intent.irrevocable else { return text };
+    let at: Vec<String> = audiences.iter().map(|one| visible(one)).collect();
+    let until = match until {
+        Some(_) => format!("until {}, when the last token that is out expires", moment(*until)),
+        None => "until it expires, once a token is issued".to_owned(),
+    };
+    put(
+        &mut text,
+        format_args!(
+            "\n{WARNING}Not revocable{WARNING:#} {until}, at {}: no kill is heard of there\n",
+            at.join(", ")
+        ),
+    );
+    text
 }
 
 fn consequence(intent: &IntentView) -> &'static str {

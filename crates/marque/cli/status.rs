@@ -9,6 +9,7 @@ use super::Session;
 use super::failure::Failure;
 use super::output::pairs;
 use super::text::moment;
+use crate::endpoints::SpiffeBundleEndpoint;
 use crate::grpc::admin::StatusView;
 use crate::sinks::SinkView;
 
@@ -31,6 +32,8 @@ impl StatusArgs {
                 workload_api_socket: home.at.workload_api_socket,
                 broker_api_socket: home.at.broker_api_socket,
                 bundle_url: home.at.bundle_url,
+                bundle_spiffe: home.at.bundle_spiffe,
+                svid_issuer_url: home.at.svid_issuer_url,
             });
         }
         session.output.show(&all, |all| all.iter().map(render).collect::<Vec<_>>().join("\n"))
@@ -46,6 +49,10 @@ struct Status {
     #[serde(skip_serializing_if = "Option::is_none")]
     broker_api_socket: Option<PathBuf>,
     bundle_url: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    bundle_spiffe: Option<SpiffeBundleEndpoint>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    svid_issuer_url: Option<String>,
     audit_sinks: Sinks,
 }
 
@@ -72,8 +79,17 @@ fn readiness(status: &StatusView) -> String {
 }
 
 fn render(status: &Status) -> String {
-    let Status { daemon: status, workload_api_socket, broker_api_socket, bundle_url, audit_sinks } =
-        status;
+    let Status {
+        daemon: status,
+        workload_api_socket,
+        broker_api_socket,
+        bundle_url,
+        bundle_spiffe,
+        svid_issuer_url,
+        audit_sinks,
+    } = status;
+    let by_svid = bundle_spiffe.as_ref();
+    let by_svid = by_svid.map(|at| format!("\nand at {} as {}", at.url, at.spiffe_id));
     let broker_api = broker_api_socket.as_ref();
     pairs([
         ("trust domain", status.trust_domain.clone()),
@@ -89,7 +105,15 @@ fn render(status: &Status) -> String {
         ("running since", moment(status.started_at)),
         ("entries", format!("{} (revision {})", status.entries, status.registry_revision)),
         ("playbooks", status.playbooks.to_string()),
-        ("bundle", format!("sequence {} at {bundle_url}", status.bundle_sequence)),
+        (
+            "bundle",
+            format!(
+                "sequence {} at {bundle_url}{}",
+                status.bundle_sequence,
+                by_svid.unwrap_or_default()
+            ),
+        ),
+        ("jwt-svid issuer", svid_issuer_url.clone().unwrap_or_else(|| "none".to_owned())),
         ("kill epoch", status.kill_epoch.to_string()),
         ("log", format!("{} leaves", status.log_size)),
         ("audit sinks", sinks(audit_sinks)),

@@ -51,13 +51,16 @@ pub(super) enum Taken {
 
 /// Why a bundle does not take the place of the one before.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
-pub(super) enum RefusedBundle {
+pub(crate) enum RefusedBundle {
     /// It is older, or changed without saying so.
     #[error("the bundle does not follow the one before")]
     Sequence(#[source] SequenceError),
     /// Its authorities are of the other environment.
     #[error("{0}")]
     Boundary(String),
+    /// The relationship has ended meanwhile.
+    #[error("the relationship has ended")]
+    Ended,
     /// Together with the others it would be too much to send to workloads.
     #[error("the bundles of all other trust domains would have {0} bytes, more than {MAX_BYTES}")]
     TooMuch(usize),
@@ -97,18 +100,49 @@ impl FederatedBundles {
         bundle: Arc<Bundle>,
         until: Timestamp,
     ) -> Result<Taken, RefusedBundle> {
+        self.put(bundle, Some(until), || true)
+    }
+
+    /// [`Self::replace`] where there may be no end, as long as the relationship lasts: [`Self::forget`] waits for it, or it finds
+    /// that nothing is wanted any more.
+    pub(super) fn put(
+        &self,
+        bundle: Arc<Bundle>,
+        until: Option<Timestamp>,
+        lasts: impl FnOnce() -> bool,
+    ) -> Result<Taken, RefusedBundle> {
         let name = bundle.trust_domain().clone();
         let across = self.environment.other();
         if bundle.names_environment(across) {
             return Err(RefusedBundle::Boundary(boundary(&name, across)));
         }
         let mut all = self.all();
+        if !lasts() {
+            return Err(RefusedBundle::Ended);
+        }
         let taken = followed_by(&all, &name, &bundle)?;
-        all.insert(name, Latest { bundle, until: Some(until), withdrawn: false });
+        all.insert(name, Latest { bundle, until, withdrawn: false });
         if taken != Taken::Same {
             self.present.send_replace(used(&all));
         }
         Ok(taken)
+    }
+
+    /// Forgets the bundle: the relationship has ended, and whoever uses it is told at once (FE-8).
+    pub(super) fn forget(&self, trust_domain: &TrustDomain) {
+        let mut all = self.all();
+        if all.remove(trust_domain).is_some_and(|latest| !latest.withdrawn) {
+            self.present.send_replace(used(&all));
+        }
+    }
+
+    /// Whether this bundle might take the place of the one before.
+    pub(super) fn check(&self, bundle: &Arc<Bundle>) -> Result<(), RefusedBundle> {
+        let across = self.environment.other();
+        if bundle.names_environment(across) {
+            return Err(RefusedBundle::Boundary(boundary(bundle.trust_domain(), across)));
+        }
+        followed_by(&self.all(), bundle.trust_domain(), bundle).map(drop)
     }
 
     /// Sets when the bundle that is there is withdrawn.

@@ -4,6 +4,7 @@
 //! from one fetch to the next: no connection, no session, no cookie, no redirect.
 
 use std::io;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,9 +18,10 @@ use hyper_util::rt::TokioIo;
 use marque_spiffe::{BundleEndpointUrl, BundleEndpointUrlError};
 use rustls::ClientConfig;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use tokio_rustls::TlsConnector;
+
+use super::destination::Destinations;
 
 /// How many redirects are followed to a bundle.
 pub(crate) const MAX_REDIRECTS: usize = 3;
@@ -75,6 +77,22 @@ pub(crate) enum FetchError {
     /// A redirect to where nothing may be fetched.
     #[error("redirected to a URL from which no bundle may be fetched")]
     Redirect(#[source] BundleEndpointUrlError),
+    /// A redirect to a host that nobody allowed.
+    #[error(
+        "redirected to `{0}`, another host; list it as `redirect_hosts` in [bundle_fetching] if bundles are there"
+    )]
+    OtherHost(String),
+    /// The host has an address that nobody allowed.
+    #[error(
+        "`{host}` is at {address}, which is not on the public internet; list the network as `private_addresses` in \
+         [bundle_fetching] if bundles are there"
+    )]
+    Address {
+        /// The host.
+        host: String,
+        /// Where it is.
+        address: IpAddr,
+    },
     /// More often than the limit.
     #[error("redirected more than {0} times")]
     TooManyRedirects(usize),
@@ -94,8 +112,18 @@ enum Hop {
     Redirect(BundleEndpointUrl),
 }
 
-/// Fetches the document at `url`.
+/// Fetches the document at `url`, wherever that is.
 pub(crate) async fn fetch(
+    url: &BundleEndpointUrl,
+    tls: &Arc<ClientConfig>,
+    limits: FetchLimits,
+) -> Result<Bytes, FetchError> {
+    fetch_within(&Destinations::Any, url, tls, limits).await
+}
+
+/// Fetches the document at `url` by the rules of where it may be.
+pub(super) async fn fetch_within(
+    destinations: &Destinations,
     url: &BundleEndpointUrl,
     tls: &Arc<ClientConfig>,
     limits: FetchLimits,
@@ -103,9 +131,12 @@ pub(crate) async fn fetch(
     let fetching = async {
         let mut at = url.clone();
         for _hop in 0..=limits.redirects {
-            match hop(&at, tls, limits.bytes).await? {
+            match hop(destinations, &at, tls, limits.bytes).await? {
                 Hop::Document(document) => return Ok(document),
-                Hop::Redirect(to) => at = to,
+                Hop::Redirect(to) => {
+                    destinations.check_redirect(&at, &to)?;
+                    at = to;
+                }
             }
         }
         Err(FetchError::TooManyRedirects(limits.redirects))
@@ -115,13 +146,14 @@ pub(crate) async fn fetch(
 }
 
 async fn hop(
+    destinations: &Destinations,
     url: &BundleEndpointUrl,
     tls: &Arc<ClientConfig>,
     limit: usize,
 ) -> Result<Hop, FetchError> {
     // Ends the connection when this function does, however it does.
     let mut driver = JoinSet::new();
-    let answer = ask(url, Some(tls), HeaderMap::new(), &mut driver).await?;
+    let answer = ask_within(destinations, url, Some(tls), HeaderMap::new(), &mut driver).await?;
     let status = answer.status();
     if is_redirect(status) {
         let location = answer.headers().get(LOCATION).and_then(|location| location.to_str().ok());
@@ -143,10 +175,20 @@ pub(crate) async fn ask(
     headers: HeaderMap,
     driver: &mut JoinSet<()>,
 ) -> Result<Response<Incoming>, FetchError> {
+    ask_within(&Destinations::Any, url, tls, headers, driver).await
+}
+
+async fn ask_within(
+    destinations: &Destinations,
+    url: &BundleEndpointUrl,
+    tls: Option<&Arc<ClientConfig>>,
+    headers: HeaderMap,
+    driver: &mut JoinSet<()>,
+) -> Result<Response<Incoming>, FetchError> {
     let unreachable =
         |source| FetchError::Connect { authority: url.authority().to_owned(), source };
     let host = url.host();
-    let stream = TcpStream::connect((&*host.to_str(), url.port())).await.map_err(unreachable)?;
+    let stream = destinations.connect(url).await?;
     let mut sender = match tls {
         Some(tls) => {
             let stream = TlsConnector::from(Arc::clone(tls)).connect(host.clone(), stream).await;

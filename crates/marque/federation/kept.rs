@@ -8,7 +8,6 @@ use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 use marque_jose::sha256;
-use marque_registry::Federation;
 use marque_spiffe::{Bundle, TrustDomain};
 
 /// Names are shortened past this, because file systems take 255 bytes.
@@ -72,9 +71,8 @@ impl KeptBundles {
     }
 
     /// Forgets every trust domain that is not fetched any more, so that it does not come back with old keys (FE-8).
-    pub(crate) fn prune(&self, federation: &[Federation]) -> io::Result<()> {
-        let fetched = federation.iter().filter(|federation| federation.endpoint().is_some());
-        let wanted: BTreeSet<_> = fetched.map(|one| self.file(one.trust_domain())).collect();
+    pub(crate) fn prune(&self, fetched: &BTreeSet<TrustDomain>) -> io::Result<()> {
+        let wanted: BTreeSet<_> = fetched.iter().map(|name| self.file(name)).collect();
         let listing = match std::fs::read_dir(&self.0) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
             listing => listing?,
@@ -86,6 +84,14 @@ impl KeptBundles {
             }
         }
         Ok(())
+    }
+
+    /// Forgets one trust domain.
+    pub(super) fn forget(&self, trust_domain: &TrustDomain) -> io::Result<()> {
+        match std::fs::remove_file(self.file(trust_domain)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        }
     }
 
     fn file(&self, trust_domain: &TrustDomain) -> PathBuf {

@@ -2,7 +2,7 @@
 //! not be fetched for too long.
 
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -15,8 +15,9 @@ use rustls_pki_types::pem::PemObject as _;
 use tokio_util::sync::CancellationToken;
 
 use super::bundles::{FederatedBundles, RefusedBundle, Taken};
+use super::destination::Destinations;
 use super::end;
-use super::fetch::{FetchError, FetchLimits, fetch};
+use super::fetch::{FetchError, FetchLimits, fetch_within};
 use super::kept::KeptBundles;
 use super::tls;
 
@@ -32,22 +33,43 @@ const REFRESHED: &str = "marque_federated_bundle_refreshed_timestamp_seconds";
 /// One trust domain whose bundle is fetched.
 #[derive(Debug)]
 pub(crate) struct Relationship {
-    /// The trust domain that fetches.
-    own: TrustDomain,
-    /// The one whose bundle it is.
+    /// The trust domain whose bundle it is.
     trust_domain: TrustDomain,
     url: BundleEndpointUrl,
     tls: Arc<ClientConfig>,
     max_staleness: Duration,
     pub(super) limits: FetchLimits,
-    bundles: Arc<FederatedBundles>,
-    kept: KeptBundles,
-    clock: Arc<dyn Clock>,
+    destinations: Destinations,
+    /// Cancelled when the relationship has ended.
+    ended: CancellationToken,
+    attempts: Mutex<Attempts>,
+    shared: RelationshipParts,
+}
+
+/// What all relationships of a trust domain have in common.
+#[derive(Debug, Clone)]
+pub(super) struct RelationshipParts {
+    /// The trust domain that fetches.
+    pub(super) own: TrustDomain,
+    pub(super) bundles: Arc<FederatedBundles>,
+    /// Who vouches for an endpoint with an SVID.
+    pub(super) vouchers: Arc<dyn BundleSource>,
+    pub(super) kept: KeptBundles,
+    pub(super) clock: Arc<dyn Clock>,
+}
+
+/// What became of fetching.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Attempts {
+    /// When the bundle was fetched last.
+    pub(super) refreshed_at: Option<Timestamp>,
+    /// Why it was not fetched the last time.
+    pub(super) failure: Option<String>,
 }
 
 /// Why a bundle was not refreshed.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum RefreshError {
+pub(crate) enum RefreshError {
     /// It could not be fetched.
     #[error("fetch the bundle")]
     Fetch(#[source] FetchError),
@@ -73,33 +95,30 @@ impl<S: BundleSource> BundleSource for Everybody<S> {
     }
 }
 
-/// The relationships with an endpoint. `folder` is the trust domain's, `own` has the own bundle.
-pub(crate) fn relationships(
+/// The own trust domain and those that are federated with.
+pub(super) fn vouchers(
+    own: impl BundleSource + 'static,
+    bundles: &Arc<FederatedBundles>,
+) -> Arc<dyn BundleSource> {
+    Arc::new(Everybody { own, others: Arc::clone(bundles) })
+}
+
+/// The relationships in the folder that have an endpoint.
+pub(super) fn of_the_folder(
     document: &TrustDomainDocument,
     folder: &Path,
-    bundles: &Arc<FederatedBundles>,
-    own: impl BundleSource + 'static,
-    kept: &KeptBundles,
-    clock: &Arc<dyn Clock>,
+    shared: &RelationshipParts,
 ) -> anyhow::Result<Vec<Arc<Relationship>>> {
-    let everybody: Arc<dyn BundleSource> = Arc::new(Everybody { own, others: Arc::clone(bundles) });
     let mut relationships = Vec::new();
     for federation in document.federation() {
         let Some(endpoint) = federation.endpoint() else { continue };
         let trust_domain = federation.trust_domain().clone();
-        let tls = tls_of(endpoint, folder, &everybody, clock)
+        let tls = tls_of(endpoint, folder, &shared.vouchers, &shared.clock)
             .with_context(|| format!("prepare to fetch the bundle of `{trust_domain}`"))?;
-        relationships.push(Arc::new(Relationship {
-            own: document.name().clone(),
-            trust_domain,
-            url: endpoint.url.clone(),
-            tls,
-            max_staleness: endpoint.max_staleness,
-            limits: FetchLimits::default(),
-            bundles: Arc::clone(bundles),
-            kept: kept.clone(),
-            clock: Arc::clone(clock),
-        }));
+        let url = endpoint.url.clone();
+        let destinations = Destinations::reviewed(&url, document.bundle_fetching());
+        let to = Whither { url, tls, destinations, max_staleness: endpoint.max_staleness };
+        relationships.push(Arc::new(Relationship::new(trust_domain, to, shared.clone())));
     }
     Ok(relationships)
 }
@@ -137,14 +156,64 @@ fn roots(file: &Path) -> anyhow::Result<RootCertStore> {
     Ok(roots)
 }
 
+/// Where a bundle is fetched, and how long it is used.
+pub(super) struct Whither {
+    pub(super) url: BundleEndpointUrl,
+    pub(super) tls: Arc<ClientConfig>,
+    pub(super) destinations: Destinations,
+    pub(super) max_staleness: Duration,
+}
+
 impl Relationship {
+    pub(super) fn new(trust_domain: TrustDomain, to: Whither, shared: RelationshipParts) -> Self {
+        let Whither { url, tls, destinations, max_staleness } = to;
+        Self {
+            trust_domain,
+            url,
+            tls,
+            max_staleness,
+            limits: FetchLimits::default(),
+            destinations,
+            ended: CancellationToken::new(),
+            attempts: Mutex::default(),
+            shared,
+        }
+    }
+
+    /// The trust domain whose bundle is fetched.
+    pub(super) const fn trust_domain(&self) -> &TrustDomain {
+        &self.trust_domain
+    }
+
+    /// Ends it: what is fetched from now on is not taken.
+    pub(super) fn end(&self) {
+        self.ended.cancel();
+        for gauge in [STALE, REFRESHED] {
+            // A gauge cannot be taken back; what has ended is neither stale nor refreshed.
+            self.gauge(gauge).set(0.0);
+        }
+    }
+
+    /// What became of fetching.
+    pub(super) fn attempts(&self) -> MutexGuard<'_, Attempts> {
+        self.attempts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Fetches the bundle and only shows it.
+    pub(super) async fn look(&self) -> Result<Bundle, RefreshError> {
+        let document = fetch_within(&self.destinations, &self.url, &self.tls, self.limits).await;
+        let document = document.map_err(RefreshError::Fetch)?;
+        Bundle::parse(self.trust_domain.clone(), &document).map_err(RefreshError::Bundle)
+    }
+
     /// Fetches until `stop`. A failure waits for the next turn like a success.
     pub(crate) async fn follow(&self, stop: CancellationToken) {
         loop {
             self.withdraw_if_stale();
-            let began = self.clock.now();
+            let began = self.shared.clock.now();
             let refreshed = tokio::select! {
                 () = stop.cancelled() => return,
+                () = self.ended.cancelled() => return,
                 refreshed = self.refresh() => refreshed,
             };
             let trust_domain = &self.trust_domain;
@@ -154,10 +223,11 @@ impl Relationship {
             }
             let next = began + self.interval();
             loop {
-                let stale = self.bundles.ends_at(trust_domain).filter(|end| *end < next);
+                let stale = self.shared.bundles.ends_at(trust_domain).filter(|end| *end < next);
                 tokio::select! {
                     () = stop.cancelled() => return,
-                    () = self.clock.sleep_until(stale.unwrap_or(next)) => {}
+                    () = self.ended.cancelled() => return,
+                    () = self.shared.clock.sleep_until(stale.unwrap_or(next)) => {}
                 }
                 if stale.is_none() {
                     break;
@@ -170,38 +240,48 @@ impl Relationship {
     /// How long to wait between two fetches: what the bundle says, within reason, and often enough that a single failure
     /// makes no bundle stale, however long the fetches take.
     fn interval(&self) -> Duration {
-        let bundle = self.bundles.latest(&self.trust_domain);
+        let bundle = self.shared.bundles.latest(&self.trust_domain);
         let hint = bundle.map_or(Bundle::DEFAULT_REFRESH_HINT, |bundle| bundle.refresh_hint());
         hint.min(self.max_staleness / 3).clamp(SHORTEST_INTERVAL, LONGEST_INTERVAL)
     }
 
     /// Stops the use of a bundle that was not refreshed for too long.
     fn withdraw_if_stale(&self) {
-        self.bundles.withdraw_stale(&self.trust_domain, self.clock.now());
+        self.shared.bundles.withdraw_stale(&self.trust_domain, self.shared.clock.now());
         self.tell();
     }
 
     /// What operators see of it: whether there is a bundle that is used.
     fn tell(&self) {
-        let stale = self.bundles.bundle(&self.trust_domain).is_none();
+        let stale = self.shared.bundles.bundle(&self.trust_domain).is_none();
         self.gauge(STALE).set(if stale { 1.0 } else { 0.0 });
     }
 
     fn gauge(&self, name: &'static str) -> metrics::Gauge {
-        let (own, federated) = (self.own.to_string(), self.trust_domain.to_string());
+        let (own, federated) = (self.shared.own.to_string(), self.trust_domain.to_string());
         metrics::gauge!(name, "trust_domain" => own, "federated" => federated)
     }
 
+    /// Fetches the bundle, and takes it if it may take the place of the one before.
     pub(super) async fn refresh(&self) -> Result<(), RefreshError> {
         // Counted from before the request: whatever came later may be missing from the answer.
-        let refreshed_at = self.clock.now();
-        let document =
-            fetch(&self.url, &self.tls, self.limits).await.map_err(RefreshError::Fetch)?;
-        let bundle =
-            Bundle::parse(self.trust_domain.clone(), &document).map_err(RefreshError::Bundle)?;
-        let bundle = Arc::new(bundle);
+        let refreshed_at = self.shared.clock.now();
+        let taken = match self.look().await {
+            Ok(bundle) => self.take(Arc::new(bundle), refreshed_at).await,
+            Err(error) => Err(error),
+        };
+        let mut attempts = self.attempts();
+        match &taken {
+            Ok(()) => *attempts = Attempts { refreshed_at: Some(refreshed_at), failure: None },
+            Err(error) => attempts.failure = Some(chain(error)),
+        }
+        taken
+    }
+
+    async fn take(&self, bundle: Arc<Bundle>, refreshed_at: Timestamp) -> Result<(), RefreshError> {
         let until = end(refreshed_at, self.max_staleness);
-        let taken = self.bundles.replace(Arc::clone(&bundle), until);
+        let lasts = || !self.ended.is_cancelled();
+        let taken = self.shared.bundles.put(Arc::clone(&bundle), Some(until), lasts);
         let (trust_domain, sequence) = (&self.trust_domain, bundle.sequence());
         match taken.map_err(RefreshError::Refused)? {
             Taken::Same => {}
@@ -218,7 +298,7 @@ impl Relationship {
 
     /// A bundle that cannot be kept is used all the same: only a restart would miss it.
     async fn keep(&self, bundle: Arc<Bundle>, refreshed_at: Timestamp) {
-        let kept = self.kept.clone();
+        let kept = self.shared.kept.clone();
         let saved = tokio::task::spawn_blocking(move || kept.save(&bundle, refreshed_at)).await;
         if let Err(error) = saved.unwrap_or_else(|stopped| Err(stopped.into())) {
             let trust_domain = &self.trust_domain;
@@ -226,4 +306,10 @@ impl Relationship {
             tracing::error!(%trust_domain, error, "a bundle that was fetched could not be kept");
         }
     }
+}
+
+/// An error with what led to it, on one line.
+pub(super) fn chain(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(error.source(), |cause| cause.source());
+    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }

@@ -13,13 +13,15 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use marque_registry::{Federation, TrustDomainDocument};
+use marque_registry::TrustDomainDocument;
 use marque_spiffe::{Bundle, BundleSource, Clock as _, SpiffeId, TrustDomain};
 use marque_testkit::{FixedClock, ScratchBundles, ScratchTrustDomain};
 use tempfile::TempDir;
 
 use super::relationship::RefreshError;
-use super::{FederatedBundles, KeptBundles, Relationship, relationships};
+use super::relationship::{RelationshipParts, of_the_folder, vouchers};
+use super::{FederatedBundles, KeptBundles, Relationship};
+use marque_registry::BundleFetchingSettings;
 
 const PARTNER: &str = "partner.example.org";
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -65,11 +67,17 @@ impl Own {
     fn start(&self, federation: &str, files: &[Arc<Bundle>]) -> Run {
         let document = document(federation);
         let kept = KeptBundles::new(self.folder.path().join("kept"));
-        let bundles = super::open(&document, files.to_vec(), &kept, self.clock.now()).unwrap();
+        super::prune(&document, &std::collections::BTreeSet::new(), &kept).unwrap();
+        let bundles = super::open(&document, files.to_vec(), &kept, self.clock.now());
         let own = ScratchBundles::of(&[&ScratchTrustDomain::new("test.example.org")]);
-        let clock = Arc::new(self.clock.clone()) as _;
-        let folder = self.folder.path();
-        let relationships = relationships(&document, folder, &bundles, own, &kept, &clock);
+        let shared = RelationshipParts {
+            own: document.name().clone(),
+            vouchers: vouchers(own, &bundles),
+            bundles: Arc::clone(&bundles),
+            kept,
+            clock: Arc::new(self.clock.clone()) as _,
+        };
+        let relationships = of_the_folder(&document, self.folder.path(), &shared);
         Run { bundles, relationships: relationships.unwrap() }
     }
 
@@ -111,8 +119,9 @@ fn document(federation: &str) -> TrustDomainDocument {
     TrustDomainDocument::parse("trust-domain.toml".as_ref(), &text).unwrap()
 }
 
-fn federation(federation: &str) -> Vec<Federation> {
-    document(federation).federation().to_vec()
+/// `[bundle_fetching]` of a document that ends like this.
+pub(crate) fn settings(section: &str) -> BundleFetchingSettings {
+    document(section).bundle_fetching().clone()
 }
 
 fn partner_name() -> TrustDomain {

@@ -6,7 +6,9 @@
 
 mod approvals;
 mod client;
+mod current;
 mod door;
+mod federation;
 mod gate;
 mod inquiries;
 mod leaves;
@@ -27,20 +29,23 @@ use std::sync::Arc;
 
 use futures::stream::BoxStream;
 use marque_attest::Attestors;
+use marque_intent::kill::StopPoint;
 use marque_intent::{Holding, IntentId, OpenCount};
 use tokio::net::UnixListener;
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
 use tonic::{Request, Response, Status};
 
+use self::current::CurrentAdmin;
 use self::gate::Gate;
 use super::connection::peer_of;
 use super::proto::admin as proto;
-use super::proto::admin::admin_server::{Admin, AdminServer};
+use super::proto::admin::admin_server::Admin;
 use super::serve::{Limits, ServeError, serve};
 use crate::{error, telemetry};
 
 pub use client::{AdminClient, LeafStream};
+pub use current::AdminDoors;
 pub use door::{
     AdminDoor, AdminError, DaemonStatus, NewKillOrder, NewPosture, Operator, Refusal, TokenStanding,
 };
@@ -50,27 +55,25 @@ pub use pace::{RefusalView, StandingView};
 pub use remote_log::RemoteLog;
 pub use view::{
     ApprovalView, ApproverRecordView, DenialView, EarnedView, EligibilityView, EntryView,
-    ExplanationView, FindingView, GrantView, HeldView, HolderView, IntentView, KillScopeView,
-    KillStateView, KillView, LeafView, LiftAskView, LogInfoView, MissingView, NarrowedView,
-    NearView, ObjectionView, PlaybookView, ProfilesView, ReasonView, RefusedCallerView, ReportView,
-    SharedIdentityView, StatusView, TokenView, UseView,
+    ExplanationView, FindingView, GrantView, HeldView, HolderView, IntentView, IrrevocableView,
+    KillScopeView, KillStateView, KillView, KilledView, LeafView, LiftAskView, LogInfoView,
+    MissingView, NarrowedView, NearView, ObjectionView, PlaybookView, ProfilesView, ReasonView,
+    RefusedCallerView, ReportView, SharedIdentityView, StatusView, TokenView, UseView,
 };
 
-/// Serves the admin API on `listener` until `shutdown` is cancelled and the drain is over.
+/// Serves the admin API on `listener`, each call by the door of the moment at which it came, until `shutdown` is cancelled and the drain is over.
 ///
 /// # Errors
 /// When the server cannot be run at all; nothing that a client does ends it.
 pub async fn serve_admin(
     listener: UnixListener,
-    door: Arc<dyn AdminDoor>,
+    doors: AdminDoors,
     attestors: Arc<Attestors>,
     limits: Limits,
     shutdown: CancellationToken,
 ) -> Result<(), ServeError> {
-    let gate = Gate::new(Arc::clone(&door), attestors);
-    let service = AdminService { door, gate, shutdown: shutdown.clone() };
-    let server = AdminServer::new(service).max_decoding_message_size(limits.message_bytes);
-    serve(listener, Routes::new(server), None, limits, shutdown).await
+    let current = CurrentAdmin::new(doors, attestors, limits.message_bytes, shutdown.clone());
+    serve(listener, Routes::new(current), None, limits, shutdown).await
 }
 
 /// An intent as an approver has to see it.
@@ -81,6 +84,20 @@ pub(crate) fn review(
     told: &crate::approvers::Told,
 ) -> Result<IntentView, super::client::CallError> {
     messages::told(told).try_into()
+}
+
+/// The kill switch with all that an operator is told of it.
+pub(crate) fn kill_review(
+    standing: &crate::approvers::Standing,
+) -> Result<KillStateView, super::client::CallError> {
+    let crate::approvers::Standing { state, kept_here_only, asks } = standing;
+    let view: KillStateView = messages::kill_state_of(state, *kept_here_only).try_into()?;
+    Ok(KillStateView { asks: asks.iter().map(lift_review).collect(), ..view })
+}
+
+/// Somebody's wish to lift a kill, as an operator is told of it.
+pub(crate) fn lift_review(ask: &crate::issuer::kill::LiftAsk) -> LiftAskView {
+    messages::lift_ask(ask).into()
 }
 
 #[derive(Debug)]
@@ -178,6 +195,55 @@ impl Admin for AdminService {
         let proto::DeleteEntryRequest { id } = request.into_inner();
         self.door.delete_entry(requests::entry_id(&id)?, operator).await.map_err(error::admin)?;
         Ok(Response::new(proto::DeleteEntryResponse {}))
+    }
+
+    async fn list_federations(
+        &self,
+        request: Request<proto::ListFederationsRequest>,
+    ) -> Result<Response<proto::ListFederationsResponse>, Status> {
+        self.federations(request).await
+    }
+
+    async fn add_federation(
+        &self,
+        request: Request<proto::AddFederationRequest>,
+    ) -> Result<Response<proto::AddFederationResponse>, Status> {
+        self.federate(request).await
+    }
+
+    async fn remove_federation(
+        &self,
+        request: Request<proto::RemoveFederationRequest>,
+    ) -> Result<Response<proto::RemoveFederationResponse>, Status> {
+        self.part(request).await
+    }
+
+    async fn refresh_federation(
+        &self,
+        request: Request<proto::RefreshFederationRequest>,
+    ) -> Result<Response<proto::RefreshFederationResponse>, Status> {
+        self.refresh(request).await
+    }
+
+    async fn get_bundle(
+        &self,
+        request: Request<proto::GetBundleRequest>,
+    ) -> Result<Response<proto::GetBundleResponse>, Status> {
+        self.bundle(request).await
+    }
+
+    async fn set_bundle(
+        &self,
+        request: Request<proto::SetBundleRequest>,
+    ) -> Result<Response<proto::SetBundleResponse>, Status> {
+        self.replace_bundle(request).await
+    }
+
+    async fn list_published(
+        &self,
+        request: Request<proto::ListPublishedRequest>,
+    ) -> Result<Response<proto::ListPublishedResponse>, Status> {
+        self.published(request).await
     }
 
     async fn list_playbooks(
@@ -331,10 +397,9 @@ impl Admin for AdminService {
     ) -> Result<Response<proto::KillResponse>, Status> {
         let operator = self.operator("Kill", &request).await?;
         let order = requests::kill(request.into_inner())?;
+        let stops_use = order.mode.stops(StopPoint::Use);
         let state = self.door.kill(order, operator).await.map_err(error::admin)?;
-        Ok(Response::new(proto::KillResponse {
-            state: Some(messages::kill_state(&*self.door, &state)),
-        }))
+        Ok(Response::new(messages::killed(&*self.door, &state, stops_use)))
     }
 
     async fn get_kill_state(

@@ -125,8 +125,8 @@ impl Stage {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let document = registry.document();
         let sharing =
-            SharedIdentities::new(Arc::clone(document), Arc::clone(&log) as _, Arc::clone(&clock));
-        let denials = Denials::new(Arc::clone(document), clock);
+            SharedIdentities::new(Arc::clone(&document), Arc::clone(&log) as _, Arc::clone(&clock));
+        let denials = Denials::new(document, clock);
         Self {
             folder,
             scratch: Arc::new(scratch),

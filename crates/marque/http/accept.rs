@@ -6,15 +6,12 @@
 //! `marque-exchange` to find out. Deliberately absent: routes, plain HTTP, and proxy headers.
 
 mod addresses;
+mod routers;
 mod traffic;
 
 use std::{convert::Infallible, io, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
 
-use axum::{
-    Router,
-    body::Body,
-    http::{Response, StatusCode},
-};
+use axum::{Router, body::Body, http::Response};
 use hyper::{Request, body::Incoming, service::service_fn};
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
@@ -30,13 +27,12 @@ use tokio::{
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tower::Service;
-use tower_http::timeout::TimeoutLayer;
 
+pub use self::routers::Routers;
 use self::{
     addresses::Addresses,
     traffic::{Overdue, Patience, Traffic},
 };
-use super::problem;
 use crate::grpc::limit::Limit;
 
 /// What one client, or all of them together, may take of the server.
@@ -108,21 +104,17 @@ impl HttpServer {
         self.address
     }
 
+    /// What serves requests, beginning with `router`, within the limits of this server.
+    pub fn routers(&self, router: Router) -> Routers {
+        Routers::new(router, self.limits.request)
+    }
+
     /// Serves until `stop` completes, then lets open requests finish for at most [`HttpLimits::drain`] and closes.
-    pub async fn run(self, router: Router, stop: impl Future<Output = ()>) {
+    pub async fn run(self, routers: Routers, stop: impl Future<Output = ()>) {
         let Self { listener, address: _, tls, limits } = self;
-        let router = router
-            .layer(TimeoutLayer::with_status_code(StatusCode::REQUEST_TIMEOUT, limits.request))
-            // The router's own layers never see the answer to a request that took too long.
-            .layer(axum::middleware::map_response(async |response: Response<Body>| match response
-                .status()
-            {
-                StatusCode::REQUEST_TIMEOUT => problem::never_stored(response),
-                _ => response,
-            }));
         let shared = Arc::new(Shared {
             acceptor: TlsAcceptor::from(tls),
-            router,
+            routers,
             drain: CancellationToken::new(),
             close: CancellationToken::new(),
             limits,
@@ -179,7 +171,7 @@ impl HttpServer {
 
 struct Shared {
     acceptor: TlsAcceptor,
-    router: Router,
+    routers: Routers,
     drain: CancellationToken,
     close: CancellationToken,
     limits: HttpLimits,
@@ -225,7 +217,7 @@ impl Shared {
             if let Some(peer) = &peer {
                 request.extensions_mut().insert(peer.clone());
             }
-            let mut router = self.router.clone();
+            let mut router = self.routers.current();
             async move {
                 let answer: Result<Response<Body>, Infallible> = router.call(request).await;
                 answer.map(|answer| answer.map(|body| open.until_taken(body)))

@@ -3,9 +3,10 @@
 //! Callers are people who logged in: a browser by its cookie, a terminal by its own bearer token. No SVID and no access
 //! token is ever taken here, and what is taken here is taken nowhere else. A browser's request that decides has to come from
 //! a page of this origin and bring the session's own token; none of it is ever decided by `GET`. Absent: logging in
-//! (`login`), callbacks (`callback`), and every rule about who may approve.
+//! (`login`), callbacks (`callback`), kills (`lifts`), and every rule about who may approve.
 
 mod callback;
+mod lifts;
 mod login;
 mod page;
 
@@ -41,8 +42,14 @@ const MAX_BODY: usize = 8 * 1024;
 const LIMITS: Limits = Limits { max_bytes: MAX_BODY, max_depth: 4 };
 
 /// The stable codes of this API that are in no table of denials.
-pub(in crate::http) const CODES: [&str; 18] = [
+pub(in crate::http) const CODES: [&str; 24] = [
     "cross_site_request",
+    "kill_mode_without_effect",
+    "kill_not_standing",
+    "kill_raced",
+    "lift_needs_another_person",
+    "lift_no_step",
+    "lift_not_asked",
     "login_busy",
     "login_code_refused",
     "login_issuer_mismatch",
@@ -72,6 +79,7 @@ pub(super) fn routes(path: &str) -> Routes {
         .route(&format!("{path}{PATH}/intents/{{id}}/deny"), post(deny))
         .merge(login::routes(path))
         .merge(callback::routes(path))
+        .merge(lifts::routes(path))
         .layer(DefaultBodyLimit::max(MAX_BODY))
         .layer(axum::middleware::map_response(async |response: Response| {
             problem::never_stored(response)

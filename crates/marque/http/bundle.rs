@@ -1,6 +1,7 @@
-//! The trust domain's own bundle for everybody who asks: a bundle endpoint of profile `https_web` (SPIFFE Federation).
+//! The trust domain's own bundle for everybody who asks (SPIFFE Federation): on the HTTPS edge as profile `https_web`, and on the
+//! listener of profile `https_spiffe` (`issuer/bundle_endpoint.rs`).
 //!
-//! Nobody has to say who they are (FE-6). Deliberately absent: profile `https_spiffe`, and the bundles of others.
+//! Nobody has to say who they are (FE-6). Deliberately absent: TLS, and the bundles of others.
 
 use axum::{
     Json,
@@ -17,6 +18,11 @@ pub const PATH: &str = "/spiffe/bundle";
 
 pub(super) fn routes(path: &str) -> Routes {
     Routes::new().route(&format!("{path}{PATH}"), get(bundle))
+}
+
+/// The bundle and nothing else: where clients of other makes look, and where the HTTPS edge has it.
+pub(super) fn alone() -> Routes {
+    Routes::new().route("/", get(bundle)).route(PATH, get(bundle))
 }
 
 async fn bundle(State(state): State<HttpState>) -> Response {

@@ -19,6 +19,7 @@ mod routes;
 mod signals;
 mod status;
 mod stop;
+mod svid_discovery;
 mod token;
 
 use std::{error::Error, fmt, sync::Arc};
@@ -49,7 +50,7 @@ use tower_http::{catch_panic::CatchPanicLayer, set_header::SetResponseHeaderLaye
 use self::routes::Routes;
 use crate::approvers::Approvers;
 use crate::ssf::Signals;
-pub use accept::{HttpLimits, HttpServer};
+pub use accept::{HttpLimits, HttpServer, Routers};
 pub use log::ReceiptError;
 
 /// One trust domain's issuer as this edge sees it.
@@ -142,6 +143,11 @@ pub trait IssuerDoor: fmt::Debug + Send + Sync {
 
     /// The newest bundle of the trust domain.
     fn bundle(&self) -> Arc<Bundle>;
+
+    /// The issuer that JWT-SVIDs name, where they name one: another one than that of access tokens.
+    fn svid_issuer(&self) -> Option<&IssuerUrl> {
+        None
+    }
 
     /// The keys of access tokens.
     fn jwks(&self) -> Value;
@@ -244,7 +250,18 @@ struct HttpState {
 /// Every route of one issuer.
 pub fn router(issuer: Arc<dyn IssuerDoor>) -> Router {
     let state = HttpState { issuer };
-    routes(&state)
+    let routes = routes(&state);
+    served(routes, state)
+}
+
+/// The bundle endpoint alone, for a listener of its own.
+pub fn bundle_router(issuer: Arc<dyn IssuerDoor>) -> Router {
+    served(bundle::alone(), HttpState { issuer })
+}
+
+/// The routes with what surrounds every answer.
+fn served(routes: Routes, state: HttpState) -> Router {
+    routes
         .into_router()
         .fallback(async || problem::plain(StatusCode::NOT_FOUND, "there is nothing here"))
         .method_not_allowed_fallback(async || {
@@ -266,7 +283,9 @@ pub fn router(issuer: Arc<dyn IssuerDoor>) -> Router {
 /// What is served for this issuer.
 fn routes(state: &HttpState) -> Routes {
     let path = state.issuer.issuer().path();
+    let svids = state.issuer.svid_issuer().map(svid_discovery::routes);
     Routes::new()
+        .merge(svids.unwrap_or_default())
         .merge(token::routes(path, state))
         .merge(status::routes(path, *state.issuer.offers()))
         .merge(intents::routes(path))

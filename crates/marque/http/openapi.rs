@@ -8,6 +8,7 @@ mod approvals;
 mod discovery;
 mod forms;
 mod intents;
+mod lifts;
 mod log;
 mod oauth;
 mod operation;
@@ -56,6 +57,7 @@ pub fn document(issuer: &IssuerUrl, offers: &Offers) -> Value {
     paths.extend(oauth::paths(offers));
     paths.extend(intents::paths());
     paths.extend(approvals::paths());
+    paths.extend(lifts::paths());
     paths.extend(log::paths());
     paths.extend(signals::paths(issuer));
     paths.extend(discovery::paths(issuer));

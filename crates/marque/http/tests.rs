@@ -52,7 +52,7 @@ impl Server {
         let server = HttpServer::bind(address, certificates.server_config(), limits).await.unwrap();
         let address = server.local_addr();
         let door = Arc::new(door);
-        let routes = router(Arc::clone(&door) as _);
+        let routes = server.routers(router(Arc::clone(&door) as _));
         let (stop, stopped) = oneshot::channel::<()>();
         let running = tokio::spawn(server.run(routes, async move { drop(stopped.await) }));
         Self { address, door, folder, stop: Some(stop), running }

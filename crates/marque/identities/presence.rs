@@ -6,6 +6,7 @@
 //! started. A process that executes another program counts until it exits.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use jiff::Timestamp;
@@ -30,6 +31,8 @@ pub(crate) struct Lost {
 pub(crate) struct Presence {
     held: Mutex<Held>,
     lost: mpsc::UnboundedSender<Lost>,
+    /// Whether any grant hangs on who lives, as playbooks are now.
+    wanted: AtomicBool,
     clock: Arc<dyn Clock>,
 }
 
@@ -43,7 +46,14 @@ impl Presence {
     /// Nobody holds anything yet; who is lost is told to the receiver.
     pub(crate) fn new(clock: Arc<dyn Clock>) -> (Arc<Self>, mpsc::UnboundedReceiver<Lost>) {
         let (lost, told) = mpsc::unbounded_channel();
-        (Arc::new(Self { held: Mutex::default(), lost, clock }), told)
+        let wanted = AtomicBool::new(false);
+        (Arc::new(Self { held: Mutex::default(), lost, wanted, clock }), told)
+    }
+
+    /// Says whether a grant may hang on who lives. Processes are watched in any case, because playbooks may want that later;
+    /// those beyond what can be watched are known only while it is wanted.
+    pub(crate) fn want(&self, wanted: bool) {
+        self.wanted.store(wanted, Ordering::Relaxed);
     }
 
     /// Whether a live process holds the identity.
@@ -53,7 +63,13 @@ impl Presence {
 
     /// Says that a process is handed these identities.
     pub(crate) fn handed(self: &Arc<Self>, ids: &[SpiffeId], process: ProcessInstance) {
-        let is_new = self.held().add(ids, process);
+        let is_new = {
+            let mut held = self.held();
+            if held.is_full() && !self.wanted.load(Ordering::Relaxed) {
+                return;
+            }
+            held.add(ids, process)
+        };
         if !is_new {
             return;
         }
@@ -99,6 +115,10 @@ impl Presence {
 }
 
 impl Held {
+    fn is_full(&self) -> bool {
+        self.by_process.len() >= MAX_WATCHED
+    }
+
     /// Whether the process is a new one.
     fn add(&mut self, ids: &[SpiffeId], process: ProcessInstance) -> bool {
         let is_new = !self.by_process.contains_key(&process);

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use marque_audit::{LogError, LogStore};
-use marque_registry::TrustDomainDocument;
+use marque_registry::{IdentitySettings, TrustDomainDocument};
 use marque_spiffe::{Clock, SelectorSet, SpiffeId};
 use marque_workload::{HolderFacts, IdentityUser, SharedUse, Sharing, Stay};
 
@@ -42,6 +42,11 @@ impl SharedIdentities {
     #[must_use]
     pub(crate) fn watched_by(self, presence: Arc<Presence>) -> Self {
         Self { presence: Some(presence), ..self }
+    }
+
+    /// Goes on by these settings, with all that is known of who uses what.
+    pub(crate) fn go_by(&self, settings: &IdentitySettings) {
+        self.sharing.set_terms(settings.sharing(), settings.sharing_window());
     }
 
     /// Leaves of the SVIDs that are about to leave those that the user may have, and puts on record what has to be.

@@ -6,8 +6,8 @@ use futures::future::BoxFuture;
 use jiff::Timestamp;
 use marque_audit::{Event, EventKind, LogStore, VerifierKey};
 use marque_exchange::{
-    RevocationOutcome, Revoker, TokenId, TokenLifeStore as _, TokenRecord, TokenRevocation,
-    TokenStore, TokenStoreError, is_live,
+    Endpoint, RevocationOutcome, Revoker, TokenId, TokenLifeStore as _, TokenRecord,
+    TokenRevocation, TokenStore, TokenStoreError, is_live,
 };
 use marque_intent::IntentStore;
 use marque_intent::kill::{KillMode, KillScope, KillState};
@@ -21,8 +21,10 @@ use marque_registry::{Entry, EntryId, EntryRole, NewEntry, Snapshot, TrustDomain
 use marque_spiffe::{SelectorSet, SpiffeId};
 
 use super::kill::{DrillReport, Impact, LiftAsk};
-use super::{Issuer, RegistrarError};
+use super::{Issuer, Lasting, RegistrarError};
 use crate::approvers::{Told, Word};
+use crate::discovery::{self, Published};
+use crate::federation::Federations;
 use crate::grpc::admin::{
     AdminDoor, AdminError, DaemonStatus, NewKillOrder, NewPosture, Operator, Refusal, TokenStanding,
 };
@@ -55,7 +57,7 @@ impl Issuer {
 
 impl AdminDoor for Issuer {
     fn document(&self) -> Arc<TrustDomainDocument> {
-        Arc::clone(self.registrar.registry().document())
+        Arc::clone(&self.document)
     }
 
     fn registry(&self) -> Arc<Snapshot> {
@@ -97,11 +99,11 @@ impl AdminDoor for Issuer {
     }
 
     fn readiness(&self) -> BoxFuture<'_, Vec<NotReady>> {
-        Box::pin(Self::readiness(self))
+        Box::pin(Lasting::readiness(self))
     }
 
     fn measure(&self) -> BoxFuture<'_, ()> {
-        Box::pin(Self::measure(self))
+        Box::pin(Lasting::measure(self))
     }
 
     fn create_entry(
@@ -425,6 +427,31 @@ impl AdminDoor for Issuer {
 
     fn webhooks(&self) -> BoxFuture<'_, Result<Vec<WebhookView>, AdminError>> {
         Box::pin(async move { self.webhooks.views().await.map_err(|error| of_webhook(error, "")) })
+    }
+
+    fn published(&self) -> Vec<Published> {
+        let bundle = self.authority.bundle();
+        let tokens = Published {
+            of: "tokens".to_owned(),
+            issuer: self.issuer_url.to_string(),
+            sequence: bundle.sequence(),
+            configuration: self.tokens.openid_configuration(),
+            keys_path: Endpoint::Jwks.path().to_owned(),
+            keys: self.tokens.jwks(),
+        };
+        let svids = self.svid_issuer.as_ref().map(|issuer| Published {
+            of: "svids".to_owned(),
+            issuer: issuer.to_string(),
+            sequence: bundle.sequence(),
+            configuration: discovery::configuration(issuer, &bundle),
+            keys_path: discovery::KEYS_PATH.to_owned(),
+            keys: discovery::keys(&bundle),
+        });
+        svids.into_iter().chain([tokens]).collect()
+    }
+
+    fn federations(&self) -> Arc<Federations> {
+        Arc::clone(&self.federations)
     }
 
     fn audit_sinks(&self) -> BoxFuture<'_, Result<Vec<SinkView>, AdminError>> {

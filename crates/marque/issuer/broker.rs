@@ -3,7 +3,7 @@
 //! The endpoint is there only where the trust domain lists a broker. Its SPIFFE ID is below a path at which no workload
 //! can be registered, so brokers know by it whom they talk to.
 
-mod identity;
+pub(super) mod identity;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -17,7 +17,7 @@ use tokio::net::UnixListener;
 use tokio_util::sync::CancellationToken;
 
 use self::identity::Identity;
-use super::Issuer;
+use super::Lasting;
 use crate::grpc::broker::{BrokerDoor, serve_broker};
 
 /// The endpoint, bound and with an SVID to show.
@@ -31,7 +31,7 @@ pub(super) struct BrokerEndpoint {
 impl BrokerEndpoint {
     /// The endpoint of a trust domain at `socket`, which `bind` makes; `None` where there is no broker.
     pub(super) async fn build(
-        issuer: &Issuer,
+        issuer: &Lasting,
         socket: PathBuf,
         bind: impl FnOnce(&Path) -> anyhow::Result<UnixListener>,
     ) -> anyhow::Result<Option<Self>> {
@@ -50,7 +50,7 @@ impl BrokerEndpoint {
     /// Serves until `stop`.
     pub(super) async fn run(
         self,
-        issuer: Arc<Issuer>,
+        issuer: Arc<Lasting>,
         attestors: Arc<Attestors>,
         workload: Workload,
         stop: CancellationToken,

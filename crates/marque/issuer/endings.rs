@@ -14,7 +14,7 @@ use marque_spiffe::SpiffeId;
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio_util::sync::CancellationToken;
 
-use super::Issuer;
+use super::Lasting;
 use crate::identities::Lost;
 
 /// Counts intents that ended though nobody asked for it: why, and whether they were used and nobody said how it went.
@@ -26,7 +26,7 @@ const AT_ONCE: usize = 500;
 const RETRY: Duration = Duration::from_secs(1);
 
 /// Ends every intent of which a clock has run out, and every one whose parent ended where it hangs on that.
-pub(super) async fn sweep(issuer: &Issuer, stop: &CancellationToken) -> anyhow::Result<()> {
+pub(super) async fn sweep(issuer: &Lasting, stop: &CancellationToken) -> anyhow::Result<()> {
     while !stop.is_cancelled() {
         let now = issuer.clock.now();
         let due = issuer.store.due(now, AT_ONCE).await?;
@@ -48,7 +48,7 @@ pub(super) async fn sweep(issuer: &Issuer, stop: &CancellationToken) -> anyhow::
 
 /// Ends what hangs on an agent's process when its last one has exited, until told to stop.
 pub(super) async fn end_with_agents(
-    issuer: &Issuer,
+    issuer: &Lasting,
     mut lost: UnboundedReceiver<Lost>,
     stop: &CancellationToken,
 ) {
@@ -74,7 +74,7 @@ fn warn(agent: &SpiffeId, error: &IntentStoreError) {
 }
 
 /// Whatever the agent asked for before it was lost; what a new process of it asks for is its own.
-async fn end_of(issuer: &Issuer, lost: &Lost) -> Result<(), IntentStoreError> {
+async fn end_of(issuer: &Lasting, lost: &Lost) -> Result<(), IntentStoreError> {
     loop {
         let holding = Holding { by: OpenBy::Agent, name: lost.agent.to_string() };
         let held = issuer.store.held(holding).await?;
@@ -103,7 +103,7 @@ fn because(why: EndReason, by: String) -> IntentChange {
 
 /// Applies one change. An intent that somebody ended meanwhile stays what it is.
 async fn end(
-    issuer: &Issuer,
+    issuer: &Lasting,
     id: marque_intent::IntentId,
     change: IntentChange,
 ) -> Result<(), IntentStoreError> {

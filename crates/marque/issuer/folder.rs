@@ -18,7 +18,7 @@ use marque_registry::{
 };
 use marque_spiffe::Environment;
 
-use super::{change_control, token_config};
+use super::{change_control, cloud_findings, token_config};
 use crate::webhooks::kinds;
 use crate::{post_checks, rehearsal, sinks, witnesses};
 
@@ -79,6 +79,7 @@ pub fn check(path: &Path) -> Result<CheckedFolder, Vec<Finding>> {
     findings.extend(unusable_groups(&folder));
     findings.extend(unusable_persons(&folder));
     findings.extend(unusable_url(&folder));
+    findings.extend(cloud_findings::unusable(&folder));
     findings.extend(unusable_scopes(&folder));
     findings.extend(unusable_servers(&folder));
     findings.extend(unusable_events(&folder));
@@ -326,7 +327,7 @@ impl CheckedFolder {
             line: None,
             message,
         };
-        let mut warnings = Vec::new();
+        let mut warnings = cloud_findings::doubtful(&self.folder);
         for playbook in self.playbooks.iter() {
             if playbook.is_overdue(now) && self.playbooks.overdue() == Overdue::Warn {
                 let message = format!("its review was due on {}", playbook.review_by());

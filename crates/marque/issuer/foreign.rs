@@ -1,11 +1,11 @@
 //! What workloads get beside the own bundle: the present bundles of other trust domains, and revocation lists of the own
-//! authorities, which are read once, at start.
+//! authorities, which are read with the folder.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use marque_spiffe::{Bundle, RevocationList};
+use marque_spiffe::{Bundle, Environment, RevocationList};
 use marque_workload::BundleSet;
 
 use crate::federation::FederatedBundles;
@@ -43,6 +43,11 @@ impl Foreign {
         Self { bundles, lists }
     }
 
+    /// Nobody's.
+    pub(super) fn none(environment: Environment) -> Self {
+        Self { bundles: Arc::new(FederatedBundles::new(environment, [])), lists: Vec::new() }
+    }
+
     /// The own bundle with what is here.
     pub(super) fn with(&self, own: Arc<Bundle>) -> BundleSet {
         let crls = self.lists.iter().map(|list| Arc::clone(list.der()));
@@ -55,7 +60,7 @@ impl Foreign {
         &self.bundles
     }
 
-    /// Lists that are out of date, or will be soon: then verifiers refuse everything. A new file needs a restart.
+    /// Lists that are out of date, or will be soon: then verifiers refuse everything. A new file is read by a reload.
     pub(super) fn outdated(&self, now: Timestamp) -> impl Iterator<Item = &RevocationList> {
         self.lists.iter().filter(move |list| list.next_update() <= now + WARNING_AHEAD)
     }
@@ -63,7 +68,6 @@ impl Foreign {
 
 #[cfg(test)]
 mod tests {
-    use marque_spiffe::Environment;
     use marque_testkit::{START, ScratchTrustDomain};
 
     use super::*;

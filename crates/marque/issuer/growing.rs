@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-use super::Issuer;
+use super::Lasting;
 
 /// How many blocks of leaves are read at a time.
 const BLOCKS_AT_ONCE: usize = 16;
@@ -13,7 +13,7 @@ const BLOCKS_AT_ONCE: usize = 16;
 const RETRY: Duration = Duration::from_secs(1);
 
 /// Makes the upper part of the log's tree, behind the leaves: all of it after a start, then what comes.
-pub(super) async fn grow_tree(issuer: Arc<Issuer>, stop: CancellationToken) -> anyhow::Result<()> {
+pub(super) async fn grow_tree(issuer: Arc<Lasting>, stop: CancellationToken) -> anyhow::Result<()> {
     let mut grown = issuer.log_tree.log().changed();
     loop {
         grown.borrow_and_update();

@@ -124,7 +124,7 @@ impl IssuerDoor for Issuer {
     }
 
     fn log_readers(&self) -> &AuditSettings {
-        self.registry().document().audit()
+        self.document.audit()
     }
 
     fn checkpoint(&self) -> BoxFuture<'_, Result<Option<String>, TreeError>> {
@@ -167,6 +167,10 @@ impl IssuerDoor for Issuer {
 
     fn bundle(&self) -> Arc<Bundle> {
         self.authority.bundle()
+    }
+
+    fn svid_issuer(&self) -> Option<&IssuerUrl> {
+        self.svid_issuer.as_ref()
     }
 
     fn jwks(&self) -> Value {

@@ -3,7 +3,7 @@
 //! The state is put together anew whenever the registry, the kill switch or a federated bundle changes. Nothing is minted for an entry that
 //! is gone, has ended or is stopped, whatever the caller believes; what is minted is recorded before it leaves.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures::future::BoxFuture;
@@ -12,8 +12,9 @@ use marque_audit::{Event, EventKind, LogStore as _};
 use marque_authority::{
     Authority, JwtSvidTemplate, MintedWitSvid, MintedX509Svid, WitSvidTemplate, X509SvidTemplate,
 };
+use marque_exchange::IssuerUrl;
 use marque_intent::kill::{KillScope, KillState, StopPoint};
-use marque_registry::{Entry, EntryId, Registry, Snapshot, TrustDomainDocument};
+use marque_registry::{Entry, EntryId, Registry, Snapshot};
 use marque_spiffe::{Clock, SpiffeId};
 use marque_workload::{
     BundleSet, Issuer, IssuerState, JwtSvidMaterial, PrivateKey, Stops, WitSvidMaterial,
@@ -25,6 +26,7 @@ use zeroize::Zeroizing;
 
 use super::foreign::Foreign;
 use super::store::kill_watch;
+use crate::federation::HandsOn;
 
 use marque_store::Store;
 
@@ -34,13 +36,16 @@ const SHORTEST_LIFETIME: Duration = Duration::from_secs(1);
 /// The in-process issuer of one trust domain.
 #[derive(Debug)]
 pub(super) struct InProcessIssuer {
-    document: Arc<TrustDomainDocument>,
     authority: Arc<Authority>,
     registry: Arc<Registry>,
     store: Arc<Store>,
     clock: Arc<dyn Clock>,
-    foreign: Foreign,
+    foreign: watch::Sender<Arc<Foreign>>,
+    /// What JWT-SVIDs say as their `iss`; nothing where no cloud verifies them.
+    jwt_issuer: Option<IssuerUrl>,
     state: watch::Sender<Arc<IssuerState>>,
+    /// Held while what the state is put together from changes, so that nobody is told of a part of the change.
+    telling: Mutex<()>,
 }
 
 impl InProcessIssuer {
@@ -50,8 +55,8 @@ impl InProcessIssuer {
     }
 
     /// What goes to workloads beside the own bundle.
-    pub(super) fn foreign(&self) -> &Foreign {
-        &self.foreign
+    pub(super) fn foreign(&self) -> Arc<Foreign> {
+        Arc::clone(&self.foreign.borrow())
     }
 
     pub(super) fn new(
@@ -59,13 +64,30 @@ impl InProcessIssuer {
         registry: Arc<Registry>,
         store: Arc<Store>,
         clock: Arc<dyn Clock>,
-        foreign: Foreign,
+        jwt_issuer: Option<IssuerUrl>,
     ) -> Self {
         let kills = kill_watch(&store).borrow().clone();
+        let foreign = Arc::new(Foreign::none(authority.environment()));
         let bundles = foreign.with(authority.bundle());
         let (state, _) = watch::channel(Arc::new(state_of(registry.snapshot(), bundles, &kills)));
-        let document = Arc::clone(registry.document());
-        Self { document, authority, registry, store, clock, foreign, state }
+        let (foreign, telling) = (watch::Sender::new(foreign), Mutex::default());
+        Self { authority, registry, store, clock, foreign, jwt_issuer, state, telling }
+    }
+
+    /// Changes the registry by `change` and goes on with `foreign`; workloads are told of both at once.
+    ///
+    /// # Errors
+    /// Those of `change`; everything then stays as it is.
+    pub(super) fn change_with<E>(
+        &self,
+        foreign: Arc<Foreign>,
+        change: impl FnOnce() -> Result<(), E>,
+    ) -> Result<(), E> {
+        let telling = self.lock();
+        change()?;
+        self.foreign.send_replace(foreign);
+        self.tell(&telling);
+        Ok(())
     }
 
     /// Is up to date when this comes back, and stays so by the future that it gives, until `stop`: it follows the registry,
@@ -76,7 +98,8 @@ impl InProcessIssuer {
     ) -> impl Future<Output = ()> + use<> {
         let mut entries = self.registry.subscribe();
         let mut kills = kill_watch(&self.store);
-        let mut others = self.foreign.bundles().subscribe();
+        let mut foreign = self.foreign.subscribe();
+        let mut others = foreign.borrow_and_update().bundles().subscribe();
         self.update();
         async move {
             loop {
@@ -85,6 +108,10 @@ impl InProcessIssuer {
                     changed = entries.changed() => changed,
                     changed = kills.changed() => changed,
                     changed = others.changed() => changed,
+                    changed = foreign.changed() => {
+                        others = foreign.borrow_and_update().bundles().subscribe();
+                        changed
+                    }
                 };
                 if changed.is_err() {
                     return;
@@ -96,7 +123,15 @@ impl InProcessIssuer {
 
     /// Tells workloads what holds now.
     fn update(&self) {
-        let bundles = self.foreign.with(self.authority.bundle());
+        self.tell(&self.lock());
+    }
+
+    fn lock(&self) -> MutexGuard<'_, ()> {
+        self.telling.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn tell(&self, _telling: &MutexGuard<'_, ()>) {
+        let bundles = self.foreign().with(self.authority.bundle());
         let kills = Arc::clone(&kill_watch(&self.store).borrow());
         let now = state_of(self.registry.snapshot(), bundles, &kills);
         self.state.send_replace(Arc::new(now));
@@ -133,7 +168,7 @@ impl InProcessIssuer {
     ) -> Result<Arc<X509SvidMaterial>, WorkloadError> {
         let template = X509SvidTemplate {
             spiffe_id: spiffe_id.clone(),
-            lifetime: self.document.x509_svid_lifetime(),
+            lifetime: self.registry.document().x509_svid_lifetime(),
             dns_names: Vec::new(),
         };
         let minted = self
@@ -144,7 +179,7 @@ impl InProcessIssuer {
             .with_agent(spiffe_id.clone())
             .with_expires_at(minted.not_after)
             .with_detail("svid", "x509-svid")
-            .with_detail("endpoint", "broker");
+            .with_detail("endpoint", spiffe_id.as_str().rsplit('/').next().unwrap_or_default());
         self.append(event).await?;
         Ok(Arc::new(material(minted)))
     }
@@ -179,6 +214,12 @@ impl InProcessIssuer {
     }
 }
 
+impl HandsOn for InProcessIssuer {
+    fn hand_on(&self) {
+        self.update();
+    }
+}
+
 impl Issuer for InProcessIssuer {
     fn state(&self) -> watch::Receiver<Arc<IssuerState>> {
         self.state.subscribe()
@@ -191,8 +232,8 @@ impl Issuer for InProcessIssuer {
         Box::pin(async move {
             let entry = self.entry(entry)?;
             let now = self.clock.now();
-            let wanted =
-                entry.x509_lifetime().unwrap_or_else(|| self.document.x509_svid_lifetime());
+            let document = self.registry.document();
+            let wanted = entry.x509_lifetime().unwrap_or_else(|| document.x509_svid_lifetime());
             let template = X509SvidTemplate {
                 spiffe_id: entry.spiffe_id().clone(),
                 lifetime: self.lifetime(&entry, wanted, now),
@@ -215,16 +256,18 @@ impl Issuer for InProcessIssuer {
         Box::pin(async move {
             let entry = self.entry(entry)?;
             let now = self.clock.now();
-            let wanted = entry.jwt_lifetime().unwrap_or_else(|| self.document.jwt_svid_lifetime());
+            let document = self.registry.document();
+            let wanted = entry.jwt_lifetime().unwrap_or_else(|| document.jwt_svid_lifetime());
             let template = JwtSvidTemplate {
                 spiffe_id: entry.spiffe_id().clone(),
                 audience: audience.to_vec(),
                 lifetime: self.lifetime(&entry, wanted, now),
             };
-            let minted = self
-                .authority
-                .mint_jwt_svid(&template, now)
-                .map_err(|error| WorkloadError::Mint(Box::new(error)))?;
+            let minted = match &self.jwt_issuer {
+                Some(issuer) => self.authority.mint_jwt_svid_of(issuer.as_str(), &template, now),
+                None => self.authority.mint_jwt_svid(&template, now),
+            };
+            let minted = minted.map_err(|error| WorkloadError::Mint(Box::new(error)))?;
             self.record(&entry, "jwt-svid", audience, minted.expires_at).await?;
             Ok(Arc::new(JwtSvidMaterial {
                 spiffe_id: minted.spiffe_id,
@@ -243,7 +286,7 @@ impl Issuer for InProcessIssuer {
             let entry = self.entry(entry)?;
             let now = self.clock.now();
             // An entry whose X.509-SVIDs are to be short means the keys that come with them, and these do as well.
-            let wanted = self.document.wit_svid_lifetime();
+            let wanted = self.registry.document().wit_svid_lifetime();
             let wanted = entry.x509_lifetime().map_or(wanted, |own| own.min(wanted));
             let template = WitSvidTemplate {
                 spiffe_id: entry.spiffe_id().clone(),

@@ -5,11 +5,11 @@
 use marque_exchange::{PRUNED_AT_ONCE, TokenLifeStore as _, TokenStoreError};
 use tokio_util::sync::CancellationToken;
 
-use super::Issuer;
+use super::Lasting;
 
 /// Forgets everything that may be forgotten now, one bounded transaction after the other; how many rows.
 pub(super) async fn prune(
-    issuer: &Issuer,
+    issuer: &Lasting,
     stop: &CancellationToken,
 ) -> Result<usize, TokenStoreError> {
     let mut all = 0;

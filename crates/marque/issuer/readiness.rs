@@ -1,15 +1,17 @@
 //! What keeps a trust domain from serving requests, and the numbers that are measured when somebody looks.
 
+use std::sync::OnceLock;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use marque_audit::LogStore as _;
 use metrics::gauge;
 use tokio::sync::Mutex;
+use tokio_util::sync::CancellationToken;
 
-use super::Issuer;
+use super::Lasting;
 use crate::telemetry::described as names;
-use crate::telemetry::health::NotReady;
+use crate::telemetry::health::{self, NotReady};
 use crate::telemetry::inventory::Textfile;
 use crate::telemetry::number;
 
@@ -18,29 +20,41 @@ const STANDS_FOR: Duration = Duration::from_secs(1);
 /// How long a row may take to be written.
 const WRITTEN_WITHIN: Duration = Duration::from_secs(2);
 
-/// What was found when it was last looked.
+/// Whether anybody is served, and what was found when it was last looked.
 #[derive(Debug, Default)]
-pub(super) struct Looked(Mutex<Option<(Instant, Vec<NotReady>)>>);
+pub(super) struct Looked {
+    /// From when on requests are served; cancelled when the daemon is asked to end.
+    served: OnceLock<CancellationToken>,
+    found: Mutex<Option<(Instant, Vec<NotReady>)>>,
+}
 
-impl Issuer {
-    /// What keeps requests from being served; nothing where they can be. A row is written to find out.
+impl Lasting {
+    /// From now on requests are served, until `stop` is cancelled. The first word stands.
+    pub(super) fn serves_until(&self, stop: CancellationToken) {
+        self.looked.served.get_or_init(|| stop);
+    }
+
+    /// What keeps requests from being served; nothing where they can be. A row is written to find out, unless nobody is
+    /// served anyway.
     pub(crate) async fn readiness(&self) -> Vec<NotReady> {
-        let mut looked = self.looked.0.lock().await;
-        if let Some((at, reasons)) = &*looked
+        let reasons = match self.looked.served.get() {
+            None => vec![NotReady::Starting],
+            Some(stop) if stop.is_cancelled() => vec![NotReady::Draining],
+            Some(_) => self.found().await,
+        };
+        health::measure(self.trust_domain().as_str(), &reasons);
+        reasons
+    }
+
+    async fn found(&self) -> Vec<NotReady> {
+        let mut found = self.looked.found.lock().await;
+        if let Some((at, reasons)) = &*found
             && at.elapsed() < STANDS_FOR
         {
             return reasons.clone();
         }
         let reasons = self.look().await;
-        for reason in NotReady::ALL {
-            let holds = f64::from(u8::from(reasons.contains(&reason)));
-            let name = self.trust_domain().to_string();
-            gauge!(names::NOT_READY, "trust_domain" => name, "reason" => reason.as_str())
-                .set(holds);
-        }
-        let ready = f64::from(u8::from(reasons.is_empty()));
-        gauge!(names::READY, "trust_domain" => self.trust_domain().to_string()).set(ready);
-        *looked = Some((Instant::now(), reasons.clone()));
+        *found = Some((Instant::now(), reasons.clone()));
         reasons
     }
 

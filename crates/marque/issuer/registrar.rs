@@ -91,7 +91,7 @@ impl Registrar {
         if self.registry.replace_all(all.cloned().collect()).is_ok() {
             return Ok(());
         }
-        let document = Arc::clone(self.registry.document());
+        let document = self.registry.document();
         let fitting =
             Registry::new(document, self.from_files.clone()).map_err(RegistrarError::Refused)?;
         for entry in stored.into_iter().chain(for_this_run.iter().cloned()) {
@@ -185,7 +185,7 @@ impl Registrar {
     ) -> Result<(), RegistrarError> {
         // Selectors may hold what a workload was told in confidence: the log has those that the document allows, and a
         // digest by which the whole set can be told from another.
-        let selectors = loggable(self.registry.document(), entry.selectors());
+        let selectors = loggable(&self.registry.document(), entry.selectors());
         let digest = Fingerprint::of(entry.selectors());
         let event = Event::new(kind, self.clock.now())
             .with_agent(entry.spiffe_id().clone())

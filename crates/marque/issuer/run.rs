@@ -51,6 +51,7 @@ pub async fn run(options: IssuerOptions) -> anyhow::Result<ExitCode> {
     let environments = Arc::new(KnownEnvironments::of(&known));
     let folders = choose(known, &only)?;
     folder::one_environment(&folders)?;
+    watchers.expect(&folders);
     let sealing = SealingKey::from_file(&sealing_key).context("read the sealing key")?;
     let (tls, ca_file) = tls_material(&tls)?;
     let shared = Shared {

@@ -26,20 +26,22 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::broker::BrokerEndpoint;
+use super::bundle_endpoint::BundleEndpoint;
 use super::endings;
 use super::folder::{CheckedFolder, local_url};
 use super::growing::grow_tree;
 use super::pruning::prune;
+use super::served::Served;
 use super::watch::watch;
-use super::{Issuer, IssuerParts, Neighbours};
+use super::{Issuer, IssuerParts, Lasting, Neighbours};
 use crate::approvers::LoginSecret;
 use crate::attestors;
 use crate::cli::StoreOption;
 use crate::endpoints::TrustDomainEndpoints;
-use crate::grpc::admin::serve_admin;
+use crate::grpc::admin::{AdminDoors, serve_admin};
 use crate::grpc::serve::ask_for_senders;
 use crate::grpc::workload::{WorkloadDoor, serve_workload};
-use crate::http::{HttpLimits, HttpServer, bundle, router};
+use crate::http::{HttpLimits, HttpServer, bundle as http_bundle, router};
 use crate::payloads::PayloadKey;
 
 /// The longest socket path: Linux allows 107 bytes, and clients may add to what they are told.
@@ -78,12 +80,13 @@ pub(crate) struct Shared {
 /// One trust domain with everything bound and open, not yet served.
 #[derive(Debug)]
 pub(crate) struct Built {
-    pub(crate) issuer: Arc<Issuer>,
+    pub(crate) served: Arc<Served>,
     pub(crate) endpoints: TrustDomainEndpoints,
     https: HttpServer,
     workload: UnixListener,
     admin: UnixListener,
     broker: Option<BrokerEndpoint>,
+    bundle: Option<BundleEndpoint>,
     attestors: Arc<Attestors>,
 }
 
@@ -158,6 +161,8 @@ pub(crate) async fn build(
         bind_socket(path, BROKER_SOCKET_MODE)
     })
     .await?;
+    let limits = http_limits(issuer.registry().document().limits());
+    let bundle = BundleEndpoint::build(&issuer, limits).await?;
     let endpoints = TrustDomainEndpoints {
         name,
         environment,
@@ -167,17 +172,20 @@ pub(crate) async fn build(
         token_endpoint: Endpoint::Token.url(&issuer_url),
         intents_url: issuer_url.join("/v1/intents"),
         jwks_url: Endpoint::Jwks.url(&issuer_url),
-        bundle_url: issuer_url.join(bundle::PATH),
+        bundle_url: issuer_url.join(http_bundle::PATH),
+        bundle_spiffe: bundle.as_ref().map(|bundle| bundle.at.clone()),
+        svid_issuer_url: issuer.svid_issuer.as_ref().map(ToString::to_string),
         issuer_url: issuer_url.as_str().to_owned(),
         ca_file: shared.ca_file.clone(),
     };
     Ok(Built {
-        issuer: Arc::new(issuer),
+        served: Arc::new(Served::new(issuer)),
         endpoints,
         https,
         workload,
         admin,
         broker,
+        bundle,
         attestors: Arc::new(attestors),
     })
 }
@@ -185,7 +193,9 @@ pub(crate) async fn build(
 impl Built {
     /// Serves until `stop`, drains, and comes back.
     pub(crate) async fn run(self, stop: CancellationToken) -> anyhow::Result<()> {
-        let Self { issuer, endpoints, https, workload, admin, broker, attestors } = self;
+        let Self { served, endpoints, https, workload, admin, broker, bundle, attestors } = self;
+        let issuer = Arc::clone(served.lasting());
+        issuer.serves_until(stop.clone());
         let mut tasks: JoinSet<anyhow::Result<()>> = JoinSet::new();
         // Before anybody is listened to: entries may have come since it was built.
         let following = issuer.follow_changes(stop.clone());
@@ -210,62 +220,23 @@ impl Built {
             let (issuer, identities) = (Arc::clone(&issuer), Workload::clone(&identities));
             tasks.spawn(broker.run(issuer, attestors, identities, token));
         }
-        let (token, door) = (stop.clone(), Arc::clone(&issuer));
-        tasks.spawn(async move { Ok(serve_admin(admin, door, attestors, limits, token).await?) });
-        let (token, routes) = (stop.clone(), router(Arc::clone(&issuer) as _));
+        if let Some(bundle) = bundle {
+            tasks.spawn(bundle.run(served.current(), stop.clone()));
+        }
+        let (token, doors) = (stop.clone(), Arc::clone(&served));
+        let doors = AdminDoors::new(move || doors.current() as _);
+        tasks.spawn(async move { Ok(serve_admin(admin, doors, attestors, limits, token).await?) });
+        let (token, routes) = (stop.clone(), https.routers(router(served.current() as _)));
         tasks.spawn(async move {
             https.run(routes, token.cancelled_owned()).await;
             Ok(())
         });
-        for relationship in issuer.relationships() {
-            let (token, relationship) = (stop.clone(), Arc::clone(relationship));
-            tasks.spawn(async move {
-                relationship.follow(token).await;
-                Ok(())
-            });
-        }
-        for keys in issuer.fetched_keys() {
-            let (token, keys) = (stop.clone(), Arc::clone(keys));
-            tasks.spawn(async move {
-                keys.follow(token).await;
-                Ok(())
-            });
-        }
-        for courier in issuer.webhooks.couriers(&stop) {
-            tasks.spawn(async move {
-                courier.await;
-                Ok(())
-            });
-        }
-        for pusher in issuer.sinks.pushers(&stop) {
-            tasks.spawn(async move {
-                pusher.await;
-                Ok(())
-            });
-        }
-        for asker in issuer.witnesses.askers(&stop) {
-            tasks.spawn(async move {
-                asker.await;
-                Ok(())
-            });
-        }
-        for courier in issuer.signals.couriers(&stop) {
-            tasks.spawn(async move {
-                courier.await;
-                Ok(())
-            });
-        }
+        tasks.spawn(served.run(stop.clone()));
         let (token, watched) = (stop.clone(), Arc::clone(&issuer));
         tasks.spawn(async move {
             watch(watched, token).await;
             Ok(())
         });
-        let (token, watch) = (stop.clone(), issuer.change_watch());
-        tasks.spawn(async move {
-            watch.run(token).await;
-            Ok(())
-        });
-        tasks.spawn(Arc::clone(&issuer.post_checks).run(stop.clone()));
         tasks.spawn(keep_up(Arc::clone(&issuer), stop.clone()));
         tasks.spawn(grow_tree(Arc::clone(&issuer), stop.clone()));
         let ending = Arc::clone(&issuer.kill_switch).end_by_the_clock(stop.clone());
@@ -301,7 +272,7 @@ impl Built {
 }
 
 /// Signs a checkpoint when the log has grown, every [`CHECKPOINT_INTERVAL`] at most; once more at the end.
-async fn sequence(issuer: Arc<Issuer>, stop: CancellationToken) {
+async fn sequence(issuer: Arc<Lasting>, stop: CancellationToken) {
     let log: Arc<dyn LogStore> = Arc::clone(&issuer.store) as _;
     let mut grown = log.changed();
     let signer = Arc::clone(&issuer.checkpoint_key) as _;
@@ -335,7 +306,7 @@ async fn sequence(issuer: Arc<Issuer>, stop: CancellationToken) {
 
 /// What needs doing now and then: intents whose clocks ran out are ended, so that the log says so; entries that another
 /// replica changed are read; an end of the authorities that draws near is announced.
-async fn keep_up(issuer: Arc<Issuer>, stop: CancellationToken) -> anyhow::Result<()> {
+async fn keep_up(issuer: Arc<Lasting>, stop: CancellationToken) -> anyhow::Result<()> {
     let mut warned: Option<Timestamp> = None;
     loop {
         if let Err(error) = endings::sweep(&issuer, &stop).await {
@@ -366,7 +337,7 @@ async fn keep_up(issuer: Arc<Issuer>, stop: CancellationToken) -> anyhow::Result
 }
 
 /// There is no rotation yet: a trust domain whose authorities end stops issuing. Nor is a revocation list read again.
-fn warn_of_the_end(issuer: &Issuer, now: Timestamp) {
+fn warn_of_the_end(issuer: &Lasting, now: Timestamp) {
     let ends_at = issuer.authority.ends_at();
     if ends_at <= now + WARNING_AHEAD {
         let trust_domain = issuer.trust_domain();

@@ -71,6 +71,7 @@ fn resource_server(server: &marque_registry::ResourceServer) -> Result<ResourceS
         scopes: checked_scopes(server.scopes())?,
         max_token_lifetime: server.max_token_lifetime(),
         binding_required: server.binding() == TokenBinding::Required,
+        aws_session_tags: server.has_aws_session_tags(),
         ..ResourceServer::new(server.audience().to_owned(), callers)
     })
 }

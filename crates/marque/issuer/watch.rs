@@ -13,8 +13,9 @@ use marque_audit::{Event, EventKind, LogError, LogStore};
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
-use super::Issuer;
+use super::Lasting;
 use super::figures::{Figures, LOOK_BACK};
+use crate::federation::concerns_relationships;
 
 /// How many leaves are read at a time.
 const PAGE: usize = 256;
@@ -24,13 +25,13 @@ const AGAIN: Duration = Duration::from_secs(1);
 const MAX_LEAVES: u64 = 500_000;
 
 /// Follows the log until it is told to stop.
-pub(super) async fn watch(issuer: Arc<Issuer>, stop: CancellationToken) {
+pub(super) async fn watch(issuer: Arc<Lasting>, stop: CancellationToken) {
     let log: Arc<dyn LogStore> = Arc::clone(&issuer.store) as _;
     let mut grown = log.changed();
     issuer.figures.begin();
     let mut next = None;
     while !stop.is_cancelled() {
-        let followed = follow(&*log, &issuer.figures, &mut next, issuer.clock.now()).await;
+        let followed = follow(&*log, &issuer, &mut next).await;
         let wait = async {
             match followed {
                 Ok(()) => drop(grown.changed().await),
@@ -53,13 +54,13 @@ pub(super) async fn watch(issuer: Arc<Issuer>, stop: CancellationToken) {
 /// Takes up what is new; what was there before it began is not counted again.
 async fn follow(
     log: &dyn LogStore,
-    figures: &Figures,
+    issuer: &Lasting,
     next: &mut Option<u64>,
-    now: Timestamp,
 ) -> Result<(), LogError> {
+    let figures = &issuer.figures;
     let mut from = match *next {
         Some(from) => from,
-        None => recall(log, figures, now).await?,
+        None => recall(log, figures, issuer.clock.now()).await?,
     };
     loop {
         let page = log.leaves(from, PAGE).await?;
@@ -67,6 +68,9 @@ async fn follow(
         for leaf in &page {
             figures.tell(leaf.event());
             alert(leaf.event(), figures);
+            if concerns_relationships(leaf.event().kind) {
+                issuer.federations_changed.notify_one();
+            }
         }
         from = last.seq() + 1;
         *next = Some(from);

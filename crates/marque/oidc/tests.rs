@@ -34,7 +34,7 @@ impl Stage {
         );
         let document = TrustDomainDocument::parse(Path::new("trust-domain.toml"), &text).unwrap();
         let clock: Arc<dyn Clock> = Arc::new(self.clock.clone());
-        OidcKeyRing::open(document.issuer_keys(), self.folder.path(), BTreeMap::new(), &clock)
+        OidcKeyRing::open(document.issuer_keys(), self.folder.path(), BTreeMap::new(), &clock, None)
             .unwrap()
     }
 
@@ -210,7 +210,8 @@ fn keys_of_a_file_need_no_server() {
     let files = BTreeMap::from([("corp".to_owned(), file)]);
     let clock = FixedClock::default();
     let shared: Arc<dyn Clock> = Arc::new(clock.clone());
-    let ring = OidcKeyRing::open(document.issuer_keys(), Path::new("/"), files, &shared).unwrap();
+    let ring =
+        OidcKeyRing::open(document.issuer_keys(), Path::new("/"), files, &shared, None).unwrap();
     assert_eq!(ring.fetched().count(), 0);
     clock.advance(Duration::from_secs(30 * 24 * 3600));
     assert_eq!(names(&ring, &clock), Some(vec!["k-1".to_owned()]));

@@ -91,11 +91,23 @@ impl PostChecks {
     /// Until `stop`. What is asked at that moment is asked again by whoever runs next.
     pub(crate) async fn run(self: Arc<Self>, stop: CancellationToken) -> anyhow::Result<()> {
         let turn = Turn::new(&*self.random, self.longest_step() + SLACK)?;
+        self.follow(&turn, &stop).await;
+        if let Err(error) = turn.give_back(&self.store, self.clock.now()).await {
+            let error = &error as &dyn std::error::Error;
+            tracing::debug!(
+                error,
+                "the turn of post-checks was not given back, and ends by itself"
+            );
+        }
+        Ok(())
+    }
+
+    async fn follow(&self, turn: &Turn, stop: &CancellationToken) {
         let mut grown = self.store.changed();
         loop {
             let step = tokio::select! {
-                () = stop.cancelled() => return Ok(()),
-                step = self.step(&turn) => step,
+                () = stop.cancelled() => return,
+                step = self.step(turn) => step,
             };
             match step {
                 Ok(true) => continue,
@@ -107,9 +119,9 @@ impl PostChecks {
             }
             let look = self.clock.now() + LOOK;
             tokio::select! {
-                () = stop.cancelled() => return Ok(()),
+                () = stop.cancelled() => return,
                 () = self.clock.sleep_until(look) => {}
-                changed = grown.changed() => if changed.is_err() { return Ok(()) },
+                changed = grown.changed() => if changed.is_err() { return },
             }
         }
     }

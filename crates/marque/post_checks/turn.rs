@@ -86,6 +86,19 @@ impl Turn {
         store.keep(vec![change]).await.map_err(Unread::Cursor)
     }
 
+    /// Gives the turn back, if it is this replica's: whoever goes on need not wait for its end.
+    pub(super) async fn give_back(&self, store: &Store, now: Timestamp) -> Result<(), Unread> {
+        let found = store.kept(CURSORS, ALL, now).await.map_err(Unread::Cursor)?;
+        let Some(row) = found else { return Ok(()) };
+        let cursor: Cursor = row.read().map_err(Unread::Cursor)?;
+        if cursor.holder != self.holder {
+            return Ok(());
+        }
+        let cursor = Cursor { held_until: now, ..cursor };
+        let change = row.replaced_by(&cursor, FOR_GOOD).map_err(Unread::Cursor)?;
+        store.keep(vec![change]).await.map(drop).map_err(Unread::Cursor)
+    }
+
     fn cursor(&self, next: u64, now: Timestamp) -> Cursor {
         Cursor { next, holder: self.holder.clone(), held_until: now + self.length }
     }

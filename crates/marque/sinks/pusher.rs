@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::state::{CURSORS, SinkView};
 use super::{Content, LAG, NotTaken, PUSHES, Push, Sink, Sinks, Target};
-use crate::cursor::{self, Cursor, LONGEST_PAUSE, Turn};
+use crate::cursor::{self, Cursor, LONGEST_PAUSE, Step, Turn};
 use crate::outgoing::in_one_line;
 use crate::witnesses;
 
@@ -37,16 +37,6 @@ pub(crate) enum SinkError {
     Log(#[from] LogError),
 }
 
-/// What a step came to.
-enum Step {
-    /// There may be more at once.
-    More,
-    /// Not before.
-    Until(jiff::Timestamp),
-    /// There is nothing before the log grows.
-    Nothing,
-}
-
 impl Sinks {
     /// One task for each sink.
     pub(crate) fn pushers(
@@ -65,10 +55,16 @@ impl Sinks {
             tracing::error!(sink = sink.name, "no randomness: the audit sink is not served");
             return;
         };
+        self.follow(sink, &holder, stop).await;
+        let now = self.clock.now();
+        cursor::give_back(&self.store, (CURSORS, &sink.name), &holder, now).await;
+    }
+
+    async fn follow(&self, sink: &Sink, holder: &str, stop: &CancellationToken) {
         let mut grown = self.store.changed();
         while !stop.is_cancelled() {
             grown.mark_unchanged();
-            let (pause, grows) = match self.step(sink, &holder).await {
+            let (pause, grows) = match self.step(sink, holder).await {
                 Ok(Step::More) => continue,
                 // How far it is behind is measured meanwhile.
                 Ok(Step::Until(at)) => (at.min(self.clock.now() + LOOK), false),

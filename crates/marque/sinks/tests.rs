@@ -6,7 +6,7 @@ use std::sync::Mutex;
 use axum::http::{HeaderMap, StatusCode};
 use marque_audit::{Event, EventKind, LogStore as _};
 use marque_store::SqliteStore;
-use marque_testkit::{FixedClock, SeededRandom, TempDir, temp_dir};
+use marque_testkit::{FixedClock, SeededRandom, TempDir, temp_dir, until};
 use tokio_util::sync::CancellationToken;
 
 use super::*;
@@ -71,16 +71,6 @@ impl Stage {
     fn pushes(&self) -> Vec<String> {
         self.told.lock().unwrap().0.clone()
     }
-}
-
-async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
-    for _ in 0..3000 {
-        if holds().await {
-            return;
-        }
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
-    panic!("waited in vain for {what}");
 }
 
 async fn view(sinks: &Sinks) -> SinkView {

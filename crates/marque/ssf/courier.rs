@@ -1,6 +1,6 @@
-//! Follows the log for one stream: keeps what its receiver is to be told, and pushes what is kept.
+//! Follows the log for one stream: keeps what its receiver is to be told, and has what is kept delivered.
 //!
-//! Absent: fetching, which its receiver does.
+//! Absent: delivery, and fetching, which a receiver does.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -11,12 +11,10 @@ use marque_audit::{Leaf, LogStore as _};
 use marque_store::{FOR_GOOD, Kept, KeptChange};
 use tokio_util::sync::CancellationToken;
 
-use super::outbox::{Aside, CURSORS, Waiting, waiting};
-use super::push::NotTaken;
+use super::outbox::{Aside, CURSORS, Outbox, Waiting, waiting};
 use super::told::{Part, Told};
-use super::{SignalError, Signals, Stream};
-use crate::cursor::{Cursor, pause, turn_from_end};
-use crate::outgoing::Destination;
+use super::{SignalError, Signals, Stream, count_sent};
+use crate::cursor::{Cursor, Pace, Step, give_back, holder, turn_from_end};
 
 /// How many leaves are read at a time.
 const LEAVES: usize = 256;
@@ -29,25 +27,15 @@ const MOST_WAITING: usize = 512;
 /// For how long a leaf that cannot be told is tried again before it is put aside.
 const TRIED_FOR: Duration = Duration::from_mins(1);
 /// The longest pause between two tries.
-const LONGEST_PAUSE: Duration = Duration::from_mins(1);
+pub(super) const LONGEST_PAUSE: Duration = Duration::from_mins(1);
 /// How often a log that another replica writes is looked at.
 const LOOK: Duration = Duration::from_millis(500);
 
-/// What a step came to.
-enum Step {
-    /// There may be more at once.
-    More,
-    /// Not before.
-    Until(Timestamp),
-    /// There is nothing, or it is another's turn.
-    Nothing,
-}
-
 /// What one courier knows of what it did.
-struct Courier {
+pub(super) struct Courier {
     holder: String,
     /// What was taken, and could not be written down as that yet.
-    taken: BTreeSet<String>,
+    pub(super) taken: BTreeSet<String>,
     /// Whether the last step delivered, so that it is the log's turn.
     has_delivered: bool,
     /// The leaf that cannot be told, and since when.
@@ -92,31 +80,25 @@ impl Signals {
 
     async fn serve(&self, stream: &Stream, stop: &CancellationToken) {
         let name = stream.settings.name();
-        let mut holder = [0; 16];
-        if self.random.fill(&mut holder).is_err() {
+        let Some(holder) = holder(&*self.random) else {
             tracing::error!(stream = name, "no randomness: the stream is not served");
             return;
-        }
-        let mut courier = Courier::new(hex::encode(holder));
-        let mut grown = self.store.changed();
+        };
+        self.follow(stream, Courier::new(holder.clone()), stop).await;
+        give_back(&self.store, (CURSORS, name), &holder, self.clock.now()).await;
+    }
+
+    async fn follow(&self, stream: &Stream, mut courier: Courier, stop: &CancellationToken) {
+        let name = stream.settings.name();
+        let mut pace = Pace::new(&self.store, &self.clock, stop, LOOK);
         loop {
-            let pause = match self.step(stream, &mut courier).await {
-                Ok(Step::More) if stop.is_cancelled() => return,
-                Ok(Step::More) => continue,
-                Ok(Step::Until(at)) => at,
-                Ok(Step::Nothing) => self.clock.now() + LOOK,
-                Err(error) => {
-                    let error = &error as &dyn std::error::Error;
-                    tracing::error!(error, stream = name, "a stream cannot be served");
-                    self.clock.now() + LOOK
-                }
-            };
-            tokio::select! {
-                // Whoever is told to stop takes no further turn.
-                biased;
-                () = stop.cancelled() => return,
-                () = self.clock.sleep_until(pause) => {}
-                changed = grown.changed() => if changed.is_err() { return },
+            let step = self.step(stream, &mut courier).await.unwrap_or_else(|error| {
+                let error = &error as &dyn std::error::Error;
+                tracing::error!(error, stream = name, "a stream cannot be served");
+                Step::Nothing
+            });
+            if !pace.goes_on(step).await {
+                return;
             }
         }
     }
@@ -130,8 +112,11 @@ impl Signals {
         let pause = cursor.retry_at.filter(|at| *at > now);
         let destination = stream.delivery.destination.as_ref().filter(|_| pause.is_none());
         let has_delivered = std::mem::take(&mut courier.has_delivered);
+        let Outbox { waiting, damaged } = waiting(&self.store, name, PUSHED_AT_ONCE, now).await?;
+        if !damaged.is_empty() {
+            return self.put_damaged_aside(stream, &row, &cursor, damaged).await;
+        }
         if let Some(destination) = destination.filter(|_| !has_delivered) {
-            let waiting = waiting(&self.store, name, PUSHED_AT_ONCE, now).await?;
             if !waiting.is_empty() {
                 courier.has_delivered = true;
                 return self.deliver((stream, destination), &row, cursor, (courier, waiting)).await;
@@ -151,6 +136,28 @@ impl Signals {
 
     async fn has_room(&self, stream: &str, now: Timestamp) -> Result<bool, SignalError> {
         Ok(waiting(&self.store, stream, MOST_WAITING, now).await?.len() < MOST_WAITING)
+    }
+
+    /// Rows that nobody can read any more hold nothing up: whoever looks at the stream is told of them.
+    async fn put_damaged_aside(
+        &self,
+        stream: &Stream,
+        row: &Kept,
+        cursor: &Cursor,
+        damaged: Vec<Kept>,
+    ) -> Result<Step, SignalError> {
+        let (name, now) = (stream.settings.name(), self.clock.now());
+        let mut changes = vec![row.replaced_by(cursor, FOR_GOOD)?];
+        for one in damaged {
+            tracing::error!(
+                stream = name,
+                row = one.key,
+                "an event that does not read was put aside"
+            );
+            count_sent(stream, "put_aside");
+            changes.extend([Aside::damaged(&one.key, now).row(name)?, one.taken_away()]);
+        }
+        Ok(if self.store.keep(changes).await? { Step::More } else { Step::Nothing })
     }
 
     /// Keeps what leaves come to, together with how far that goes.
@@ -201,50 +208,6 @@ impl Signals {
         changes.push(row.replaced_by(&cursor, FOR_GOOD)?);
         if self.store.keep(changes).await? {
             courier.stuck = None;
-            return Ok(Step::More);
-        }
-        Ok(Step::Nothing)
-    }
-
-    /// Pushes what has waited longest. The log is looked at before a pause.
-    async fn deliver(
-        &self,
-        (stream, destination): (&Stream, &Destination),
-        row: &Kept,
-        mut cursor: Cursor,
-        (courier, waiting): (&mut Courier, Vec<(Kept, Waiting)>),
-    ) -> Result<Step, SignalError> {
-        let name = stream.settings.name();
-        let (mut changes, mut failed) = (Vec::new(), None);
-        for (found, Waiting { leaf, claims }) in waiting {
-            let jti = claims.jti().to_owned();
-            if !courier.taken.contains(&jti) {
-                match self.push(stream, destination, &claims).await {
-                    Ok(()) => drop(courier.taken.insert(jti)),
-                    Err(NotTaken::Refused(code)) => {
-                        tracing::error!(stream = name, leaf, code, "an event was put aside");
-                        let at = self.clock.now();
-                        changes.push(Aside { jti, leaf, at, failure: code.to_owned() }.row(name)?);
-                    }
-                    Err(error) => {
-                        failed = Some(error.told());
-                        break;
-                    }
-                }
-                (cursor.failed, cursor.failure) = (0, None);
-                cursor.delivered_at = Some(self.clock.now());
-            }
-            changes.push(found.taken_away());
-        }
-        if let Some(failure) = failed {
-            cursor.failed = cursor.failed.saturating_add(1);
-            tracing::warn!(stream = name, failure, tries = cursor.failed, "not taken");
-            let at = self.clock.now() + pause(cursor.failed, LONGEST_PAUSE);
-            (cursor.retry_at, cursor.failure) = (Some(at), Some(failure));
-        }
-        changes.push(row.replaced_by(&cursor, FOR_GOOD)?);
-        if self.store.keep(changes).await? {
-            courier.taken.clear();
             return Ok(Step::More);
         }
         Ok(Step::Nothing)

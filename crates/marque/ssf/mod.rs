@@ -6,6 +6,7 @@
 
 mod bearer;
 mod courier;
+mod deliver;
 mod direct;
 mod outbox;
 mod poll;
@@ -31,6 +32,7 @@ use serde_json::{Value, json};
 
 use self::bearer::Bearer;
 use self::push::Delivery;
+use self::stops::Stopping;
 use crate::cursor::TurnError;
 use crate::oidc::OidcKeyRing;
 
@@ -61,6 +63,7 @@ pub struct Signals {
     store: Arc<Store>,
     clock: Arc<dyn Clock>,
     random: Arc<dyn Random>,
+    stopping: Stopping,
 }
 
 /// A stream, ready to be delivered.
@@ -153,6 +156,7 @@ impl Signals {
             store,
             clock,
             random,
+            stopping: Stopping::default(),
         })
     }
 

@@ -11,6 +11,8 @@ use serde::{Deserialize, Serialize};
 pub(super) const CURSORS: &str = "ssf_stream";
 /// How long something waits for a receiver that does not come.
 const WAITS: Duration = Duration::from_hours(7 * 24);
+/// Why something was put aside that nobody can read.
+const UNREADABLE: &str = "unreadable";
 /// How long what a receiver refused is kept.
 const ASIDE: Duration = Duration::from_hours(14 * 24);
 
@@ -50,10 +52,36 @@ impl Waiting {
     }
 }
 
+/// What waits for a receiver.
+pub(super) struct Outbox {
+    pub(super) waiting: Vec<(Kept, Waiting)>,
+    /// Rows that do not read.
+    pub(super) damaged: Vec<Kept>,
+}
+
+impl Outbox {
+    pub(super) fn len(&self) -> usize {
+        self.waiting.len() + self.damaged.len()
+    }
+}
+
 impl Aside {
+    /// An event that waits no more.
+    pub(super) fn of(waiting: &Waiting, at: Timestamp, failure: String) -> Self {
+        let Waiting { leaf, claims } = waiting;
+        Self { jti: claims.jti().to_owned(), leaf: *leaf, at, failure }
+    }
+
+    /// An event whose row does not read: what its key says of it.
+    pub(super) fn damaged(key: &str, at: Timestamp) -> Self {
+        let leaf = key.split('/').next().and_then(|seq| seq.parse().ok());
+        let jti = key.rsplit('/').next().unwrap_or(key).to_owned();
+        Self { jti, leaf, at, failure: UNREADABLE.to_owned() }
+    }
+
     /// A leaf of which nobody can say what it comes to.
     pub(super) fn unreadable(seq: u64, now: Timestamp) -> Self {
-        let (jti, failure) = (format!("leaf-{seq}"), "unreadable".to_owned());
+        let (jti, failure) = (format!("leaf-{seq}"), UNREADABLE.to_owned());
         Self { jti, leaf: Some(seq), at: now, failure }
     }
 
@@ -69,9 +97,15 @@ pub(super) async fn waiting(
     stream: &str,
     most: usize,
     now: Timestamp,
-) -> Result<Vec<(Kept, Waiting)>, Failure> {
-    let rows = store.first_kept(&waiting_kind(stream), most, now).await?;
-    rows.into_iter().map(|row| Ok((row.clone(), row.read()?))).collect()
+) -> Result<Outbox, Failure> {
+    let mut outbox = Outbox { waiting: Vec::new(), damaged: Vec::new() };
+    for row in store.first_kept(&waiting_kind(stream), most, now).await? {
+        match row.read() {
+            Ok(waiting) => outbox.waiting.push((row, waiting)),
+            Err(_told_of_the_row) => outbox.damaged.push(row),
+        }
+    }
+    Ok(outbox)
 }
 
 /// What was refused.
@@ -80,7 +114,10 @@ pub(super) async fn aside(
     stream: &str,
     now: Timestamp,
 ) -> Result<Vec<Aside>, Failure> {
-    store.all_kept(&aside_kind(stream), now).await?.iter().map(Kept::read).collect()
+    let rows = store.all_kept(&aside_kind(stream), now).await?;
+    // One that does not read itself is still one.
+    let read = |row: &Kept| row.read().unwrap_or_else(|_| Aside::damaged(&row.key, now));
+    Ok(rows.iter().map(read).collect())
 }
 
 fn waiting_kind(stream: &str) -> String {

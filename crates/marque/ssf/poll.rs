@@ -11,7 +11,7 @@ use marque_store::MAX_KEPT_LISTED;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::outbox::{Aside, Waiting, waiting};
+use super::outbox::{Aside, Outbox, Waiting, waiting};
 use super::receiver::ReceiveError;
 use super::{SignalError, Signals, Stream, count_sent, known_code};
 
@@ -96,7 +96,7 @@ impl Signals {
         loop {
             let now = self.clock.now();
             let waiting = waiting(&self.store, name, most.saturating_add(1), now).await;
-            let waiting = waiting.map_err(|error| unavailable(error.into()))?;
+            let Outbox { waiting, .. } = waiting.map_err(|error| unavailable(error.into()))?;
             let left = LONGEST_WAIT.saturating_sub(began.elapsed());
             let at_once = request.return_immediately || most == 0 || left.is_zero();
             if !waiting.is_empty() || at_once {
@@ -138,15 +138,14 @@ impl Signals {
         let now: Timestamp = self.clock.now();
         let name = stream.settings.name();
         let mut changes = Vec::new();
-        for (row, Waiting { leaf, claims }) in
-            waiting(&self.store, name, MAX_KEPT_LISTED, now).await?
-        {
-            let jti = claims.jti();
+        let Outbox { waiting, .. } = waiting(&self.store, name, MAX_KEPT_LISTED, now).await?;
+        for (row, one) in waiting {
+            let (leaf, jti) = (one.leaf, one.claims.jti());
             if let Some(SetErr { err }) = request.set_errs.get(jti) {
                 let code = known_code(err);
                 tracing::error!(stream = name, leaf, code, "an event was put aside");
                 count_sent(stream, "refused");
-                let aside = Aside { jti: jti.to_owned(), leaf, at: now, failure: code.to_owned() };
+                let aside = Aside::of(&one, now, code.to_owned());
                 changes.extend([row.taken_away(), aside.row(name)?]);
             } else if request.ack.iter().any(|taken| taken == jti) {
                 count_sent(stream, "taken");

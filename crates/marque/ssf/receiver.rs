@@ -109,10 +109,14 @@ impl Signals {
             return Ok("nobody");
         };
         let stops = stops(transmitter, &event);
-        let already = is_stopped(&scope, &self.kills());
-        if stops && !already {
-            self.stop(transmitter, &event, &scope, now).await?;
-        }
+        let already = {
+            let _alone = self.stopping.alone(&scope).await;
+            let already = is_stopped(&scope, &self.kills());
+            if stops && !already {
+                self.stop(transmitter, &event, &scope, now).await?;
+            }
+            already
+        };
         let result = if stops { "stopped" } else { "recorded" };
         let record = self.record(transmitter, &event, &scope, (result, already), now);
         let until = event.issued_at.saturating_add(transmitter.settings.max_age() + 2 * LEEWAY);

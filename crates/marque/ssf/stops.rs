@@ -1,6 +1,7 @@
 //! Which stop a leaf or a kill tells of, and what it stops: the side of shared signals that knows the kill switch.
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -9,6 +10,7 @@ use marque_exchange::{TokenRecord, is_live};
 use marque_intent::kill::{Kill, KillMode, KillRecord, KillScope, KillState, NewKill, StopPoint};
 use marque_intent::{Intent, Reason, TextTooLong};
 use serde_json::Value;
+use tokio::sync::OwnedMutexGuard;
 
 /// How many kills of one transmitter may stand.
 const MOST_STANDING: usize = 1000;
@@ -137,6 +139,22 @@ pub(super) fn admit(actor: &str, state: &KillState, now: Timestamp) -> Result<()
         return Err(TooManyStops::Rate);
     }
     Ok(())
+}
+
+/// Who is being stopped: of two who would stop the same at the same time, one does, and the other one hears of it.
+#[derive(Debug, Default)]
+pub(super) struct Stopping(Mutex<BTreeMap<KillScope, Arc<tokio::sync::Mutex<()>>>>);
+
+impl Stopping {
+    /// Waits until nobody else stops this; nobody else does until what is given is dropped.
+    pub(super) async fn alone(&self, scope: &KillScope) -> OwnedMutexGuard<()> {
+        let turn = {
+            let mut turns = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            turns.retain(|_, turn| Arc::strong_count(turn) > 1);
+            Arc::clone(turns.entry(scope.clone()).or_default())
+        };
+        turn.lock_owned().await
+    }
 }
 
 /// Whether all of it is stopped already, until somebody lifts that.

@@ -2,7 +2,10 @@
 //!
 //! A trust domain's own reasons come from its issuer; here are their codes, and what the process adds. Absent: finding out.
 
+use metrics::gauge;
 use serde::Serialize;
+
+use super::described as names;
 
 /// Why requests are not served. A code is never renamed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -65,6 +68,17 @@ impl NotReady {
             }
         }
     }
+}
+
+/// Puts into the metrics how one trust domain is.
+pub(crate) fn measure(trust_domain: &str, reasons: &[NotReady]) {
+    for reason in NotReady::ALL {
+        let holds = f64::from(u8::from(reasons.contains(&reason)));
+        let name = trust_domain.to_owned();
+        gauge!(names::NOT_READY, "trust_domain" => name, "reason" => reason.as_str()).set(holds);
+    }
+    let ready = f64::from(u8::from(reasons.is_empty()));
+    gauge!(names::READY, "trust_domain" => trust_domain.to_owned()).set(ready);
 }
 
 /// One reason as it is shown.

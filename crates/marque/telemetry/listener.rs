@@ -31,9 +31,9 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
 
-use super::health::{DomainHealth, Health, NotReady};
+use super::health::{DomainHealth, Health, NotReady, measure};
 use super::inventory::Textfile;
-use crate::issuer::Issuer;
+use crate::issuer::Lasting;
 
 /// How many connections are served at once; more wait.
 const MAX_CONNECTIONS: usize = 32;
@@ -90,7 +90,9 @@ impl fmt::Display for TelemetryListen {
 /// What the listener tells of: the trust domains of the process, once they are there.
 #[derive(Debug, Default)]
 pub(crate) struct Watched {
-    issuers: OnceLock<Vec<Arc<Issuer>>>,
+    /// The trust domains that will be served, by name.
+    expected: OnceLock<Vec<String>>,
+    issuers: OnceLock<Vec<Arc<Lasting>>>,
     stop: OnceLock<CancellationToken>,
     textfile: Option<Textfile>,
 }
@@ -101,8 +103,23 @@ impl Watched {
         Self { textfile, ..Self::default() }
     }
 
+    /// These will be served: until then they are starting.
+    pub(crate) fn expect(&self, trust_domains: Vec<String>) {
+        for name in &trust_domains {
+            measure(name, &[NotReady::Starting]);
+        }
+        self.expected.get_or_init(|| trust_domains);
+    }
+
+    /// Nobody is served any more, whoever asks from now on.
+    pub(crate) fn ended(&self) {
+        for name in self.expected.get().into_iter().flatten() {
+            measure(name, &[NotReady::Draining]);
+        }
+    }
+
     /// From now on these serve, until `stop` is cancelled. Only the first word counts.
-    pub(crate) fn serve(&self, issuers: Vec<Arc<Issuer>>, stop: CancellationToken) {
+    pub(crate) fn serve(&self, issuers: Vec<Arc<Lasting>>, stop: CancellationToken) {
         for issuer in &issuers {
             if let Some(textfile) = &self.textfile {
                 issuer.knows_inventory_by(textfile.clone());
@@ -119,8 +136,13 @@ impl Watched {
             Some(stop) if stop.is_cancelled() => Some(NotReady::Draining),
             Some(_) => None,
         };
+        let Some(issuers) = self.issuers.get() else {
+            let starting = |name: &String| DomainHealth::of(name.clone(), &[NotReady::Starting]);
+            let names = self.expected.get().into_iter().flatten();
+            return Health::of(process, names.map(starting).collect());
+        };
         // All at once: one whose store hangs holds up no answer about the others.
-        let domains = self.issuers.get().into_iter().flatten().map(async |issuer| {
+        let domains = issuers.iter().map(async |issuer| {
             DomainHealth::of(issuer.trust_domain().to_string(), &issuer.readiness().await)
         });
         Health::of(process, join_all(domains).await)
@@ -287,8 +309,11 @@ mod tests {
     async fn who_starts_or_drains_is_not_ready() {
         let codes = |health: &Health| serde_json::to_value(&health.reasons).unwrap();
         let (watched, stop) = (Watched::new(None), CancellationToken::new());
+        watched.expect(vec!["prod.example.org".to_owned()]);
         let health = watched.health().await;
         assert_eq!((health.ready, &codes(&health)[0]["code"]), (false, &"starting".into()));
+        let told = serde_json::to_value(&health.trust_domains).unwrap();
+        assert_eq!(told[0]["reasons"][0]["code"], "starting", "{told}");
         watched.serve(Vec::new(), stop.clone());
         assert!(watched.health().await.ready);
         stop.cancel();

@@ -31,6 +31,9 @@ use super::listener::Watched;
 
 /// How long what still waits may take to be sent once the daemon ends.
 const LAST_WORDS: Duration = Duration::from_secs(3);
+/// The signals that wait in queues, as metrics name them.
+const TRACES: &str = "traces";
+const LOGS: &str = "logs";
 
 /// What is sent, and where to.
 #[derive(Debug)]
@@ -50,8 +53,8 @@ impl Exporter {
         let Some(settings) = Settings::read(endpoint, crate::config::otel)? else {
             return Ok(None);
         };
-        let spans = settings.traces.is_some().then(|| courier::queue("traces"));
-        let logs = settings.logs.is_some().then(|| courier::queue("logs"));
+        let spans = settings.traces.is_some().then(|| courier::queue(TRACES));
+        let logs = settings.logs.is_some().then(|| courier::queue(LOGS));
         Ok(Some(Self { settings: Arc::new(settings), spans, logs }))
     }
 
@@ -61,35 +64,54 @@ impl Exporter {
         Spans::new(spans, self.logs.as_ref().map(|(queue, _)| queue.clone()))
     }
 
-    /// Sends until `stop` is cancelled, and then for a little while what still waits.
+    /// Sends until `stop` is cancelled, and then for a little while what still waits. What is not taken by then is counted,
+    /// and the metrics that say so go last.
     pub(crate) async fn run(self, watched: Arc<Watched>, stop: CancellationToken) {
         let Self { settings, spans, logs } = self;
-        let mut sending = JoinSet::new();
+        let (mut sending, mut held) = (JoinSet::new(), Vec::new());
         let resource = settings.resource();
-        if let (Some(to), Some((_, waiting))) = (&settings.traces, spans) {
-            let courier = Courier::new(to.clone(), &settings, "traces");
-            let resource = resource.clone();
-            sending.spawn(
-                courier.batches(waiting, stop.clone(), move |spans| of_spans(&resource, spans)),
-            );
+        if let (Some(to), Some((queue, waiting))) = (&settings.traces, spans) {
+            let courier = Courier::new(to.clone(), &settings, TRACES);
+            let (resource, of) = (resource.clone(), queue.held());
+            held.push((TRACES, of.clone()));
+            let written = move |spans| of_spans(&resource, spans);
+            sending.spawn(courier.batches((waiting, of), stop.clone(), written));
         }
-        if let (Some(to), Some((_, waiting))) = (&settings.logs, logs) {
-            let courier = Courier::new(to.clone(), &settings, "logs");
-            let resource = resource.clone();
-            sending.spawn(
-                courier.batches(waiting, stop.clone(), move |logs| of_logs(&resource, logs)),
-            );
+        if let (Some(to), Some((queue, waiting))) = (&settings.logs, logs) {
+            let courier = Courier::new(to.clone(), &settings, LOGS);
+            let (resource, of) = (resource.clone(), queue.held());
+            held.push((LOGS, of.clone()));
+            let written = move |logs| of_logs(&resource, logs);
+            sending.spawn(courier.batches((waiting, of), stop.clone(), written));
         }
+        let (last, mut measuring) = (CancellationToken::new(), JoinSet::new());
         if let Some(to) = &settings.metrics {
             let courier = Courier::new(to.clone(), &settings, "metrics");
-            sending.spawn(measure(courier, settings.interval, resource, watched, stop.clone()));
+            let (watched, last) = (Arc::clone(&watched), last.clone());
+            measuring.spawn(measure(courier, settings.interval, resource, watched, last));
         }
         stop.cancelled().await;
-        let ended = async { while sending.join_next().await.is_some() {} };
-        if tokio::time::timeout(LAST_WORDS, ended).await.is_err() {
-            tracing::warn!("the collector did not take the last of what was to be told");
+        ended(&mut sending).await;
+        for (signal, held) in held {
+            let lost = held.give_up(signal);
+            if lost > 0 {
+                tracing::warn!(signal, lost, "telemetry was dropped as the daemon ended");
+            }
+        }
+        watched.ended();
+        last.cancel();
+        if !ended(&mut measuring).await {
+            tracing::warn!("the collector did not take the last metrics");
         }
     }
+}
+
+/// Waits for tasks for a little while, and ends those that go on; whether none did.
+async fn ended(tasks: &mut JoinSet<()>) -> bool {
+    let all = async { while tasks.join_next().await.is_some() {} };
+    let in_time = tokio::time::timeout(LAST_WORDS, all).await.is_ok();
+    tasks.shutdown().await;
+    in_time
 }
 
 /// Sends the metrics, each time all of them.

@@ -20,6 +20,16 @@ impl Sample {
     }
 }
 
+/// A value as the count that it is.
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "a count, and what is none becomes the nearest"
+)]
+pub(crate) fn whole(value: f64) -> u64 {
+    value as u64
+}
+
 /// Every line of a text that is a sample; what does not read is left out.
 pub(crate) fn read(text: &str) -> Vec<Sample> {
     text.lines().filter_map(sample).collect()

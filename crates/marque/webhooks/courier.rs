@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::{Request, header};
-use jiff::Timestamp;
 use marque_audit::LogStore as _;
 use marque_store::{FOR_GOOD, Failure, Kept, KeptChange};
 use tokio_util::sync::CancellationToken;
@@ -14,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 use super::message::Message;
 use super::state::{CURSORS, DEAD, DeadLetter};
 use super::{DeadLetterView, Hook, WebhookView, Webhooks};
-use crate::cursor::{self, Cursor, TurnError};
+use crate::cursor::{self, Cursor, Pace, Step, TurnError};
 use crate::outgoing::{OutgoingError, OutgoingLimits};
 
 /// How often a message is sent before it is put aside.
@@ -84,25 +83,21 @@ impl Webhooks {
             tracing::error!(webhook = hook.name, "no randomness: the webhook is not served");
             return;
         };
-        let mut grown = self.store.changed();
+        self.follow(hook, &holder, stop).await;
+        let now = self.clock.now();
+        cursor::give_back(&self.store, (CURSORS, &hook.name), &holder, now).await;
+    }
+
+    async fn follow(&self, hook: &Hook, holder: &str, stop: &CancellationToken) {
+        let mut pace = Pace::new(&self.store, &self.clock, stop, LOOK);
         loop {
-            let pause = match self.step(hook, &holder).await {
-                Ok(Step::More) if stop.is_cancelled() => return,
-                Ok(Step::More) => continue,
-                Ok(Step::Until(at)) => at,
-                Ok(Step::Nothing) => self.clock.now() + LOOK,
-                Err(error) => {
-                    let error = &error as &dyn std::error::Error;
-                    tracing::error!(error, webhook = hook.name, "a webhook cannot be served");
-                    self.clock.now() + LOOK
-                }
-            };
-            tokio::select! {
-                // Whoever is told to stop takes no further turn.
-                biased;
-                () = stop.cancelled() => return,
-                () = self.clock.sleep_until(pause) => {}
-                changed = grown.changed() => if changed.is_err() { return },
+            let step = self.step(hook, holder).await.unwrap_or_else(|error| {
+                let error = &error as &dyn std::error::Error;
+                tracing::error!(error, webhook = hook.name, "a webhook cannot be served");
+                Step::Nothing
+            });
+            if !pace.goes_on(step).await {
+                return;
             }
         }
     }
@@ -269,16 +264,6 @@ impl Webhooks {
         }
         if taken == 0 && leaf.is_some() { Err(WebhookError::NotFound) } else { Ok(taken) }
     }
-}
-
-/// What a step came to.
-enum Step {
-    /// There may be more at once.
-    More,
-    /// Not before.
-    Until(Timestamp),
-    /// There is nothing, or it is another's turn.
-    Nothing,
 }
 
 /// Which rule broke, in one line; nothing that the receiver wrote.

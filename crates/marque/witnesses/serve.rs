@@ -80,22 +80,8 @@ impl Witnesses {
                 () = self.clock.sleep_until(self.clock.now() + LOOK) => {}
             }
         }
-        if let Err(error) = self.give_up(witness, &holder).await {
-            let error = &error as &dyn std::error::Error;
-            tracing::warn!(error, witness = witness.name, "another replica asks the witness later");
-        }
-    }
-
-    /// Lets another replica, or the next process, ask the witness at once.
-    async fn give_up(&self, witness: &Witness, holder: &str) -> Result<(), WitnessError> {
         let now = self.clock.now();
-        let Some(row) = self.store.kept(CURSORS, &witness.name, now).await? else { return Ok(()) };
-        let cursor: Cursor = row.read()?;
-        if cursor.holder == holder {
-            let over = Cursor { held_until: now, ..cursor };
-            self.store.keep(vec![row.replaced_by(&over, FOR_GOOD)?]).await?;
-        }
-        Ok(())
+        cursor::give_back(&self.store, (CURSORS, &witness.name), &holder, now).await;
     }
 
     /// Looks at what is shown, and submits it once at most; whether there may be more at once.

@@ -40,6 +40,7 @@ const DEFAULT_FRESH: Duration = Duration::from_mins(5);
 /// mfa_acr = ["urn:example:two-factors"]  # asked for, and taken for more than one factor; may be absent: then `amr` has to say it
 /// mfa_max_age = "5m"                     # how old such a login may be where a playbook asks for one; at most 1h
 /// session = "15m"                        # how long somebody stays logged in; at most 1h
+/// lift_groups = ["sre-leads"]            # whose members may lift kills, with a fresh second factor; may be absent: nobody here
 /// iss_parameter = true                   # whether answers without `iss` (RFC 9207) are refused; may be absent: true
 ///
 /// [approver_login.groups]                # the provider's group = the approver group; others count for nothing
@@ -56,6 +57,7 @@ pub struct ApproverLogin {
     client_secret_file: Option<PathBuf>,
     groups_claim: Option<String>,
     groups: BTreeMap<String, String>,
+    lift_groups: BTreeSet<String>,
     mfa_acr: BTreeSet<String>,
     scopes: BTreeSet<String>,
     mfa_max_age: Duration,
@@ -110,6 +112,11 @@ impl ApproverLogin {
         &self.groups
     }
 
+    /// The approver groups whose members may ask for a kill to be lifted, and confirm it. Text here.
+    pub fn lift_groups(&self) -> &BTreeSet<String> {
+        &self.lift_groups
+    }
+
     /// The `acr` values that are asked for, and taken for more than one factor.
     pub fn mfa_acr(&self) -> &BTreeSet<String> {
         &self.mfa_acr
@@ -160,6 +167,7 @@ pub(super) fn read(
     let groups_claim: Option<ClaimName> = table.optional_text("groups_claim", log);
     let mfa_acr: Vec<Text> = table.texts("mfa_acr", log);
     let scopes: Vec<ClaimName> = table.texts("scopes", log);
+    let lift_groups: Vec<Text> = table.texts("lift_groups", log);
     let mfa_max_age = duration(&mut table, "mfa_max_age", (DEFAULT_FRESH, MAX_SESSION), log);
     let session = duration(&mut table, "session", (DEFAULT_SESSION, MAX_SESSION), log);
     let iss_parameter = table.optional_switch("iss_parameter", log);
@@ -178,8 +186,9 @@ pub(super) fn read(
     if groups.len() > MAX_APPROVER_GROUPS {
         log.at(line, format!("more than {MAX_APPROVER_GROUPS} of [approver_login.groups]"));
     }
-    if mfa_acr.len().max(scopes.len()) > MAX_NAMES {
-        let message = format!("`mfa_acr` and `scopes` have at most {MAX_NAMES} entries each");
+    if mfa_acr.len().max(scopes.len()).max(lift_groups.len()) > MAX_NAMES {
+        let message =
+            format!("`mfa_acr`, `scopes` and `lift_groups` have at most {MAX_NAMES} entries each");
         log.at(line, message);
     }
     if !groups.is_empty() && groups_claim.is_none() {
@@ -206,6 +215,7 @@ pub(super) fn read(
         client_secret_file: client_secret_file.map(|Readable(file)| file),
         groups_claim: groups_claim.map(|ClaimName(claim)| claim),
         groups: groups.into_iter().map(|(theirs, Text(ours))| (theirs, ours)).collect(),
+        lift_groups: lift_groups.into_iter().map(|Text(name)| name).collect(),
         mfa_acr: mfa_acr.into_iter().map(|Text(name)| name).collect(),
         scopes: scopes.into_iter().map(|ClaimName(scope)| scope).collect(),
         mfa_max_age: mfa_max_age?,
@@ -253,6 +263,7 @@ client_id = "approvers"
         assert_eq!((login.session(), login.mfa_max_age()), (DEFAULT_SESSION, DEFAULT_FRESH));
         assert!(login.iss_parameter());
         assert!(login.groups().is_empty() && login.mfa_acr().is_empty());
+        assert!(login.lift_groups().is_empty(), "nobody lifts whom the document does not name");
         assert_eq!((login.client_secret_file(), login.groups_claim()), (None, None));
         assert_eq!(login.keys().ca_file(), Some(login.ca_file()));
     }
@@ -261,12 +272,13 @@ client_id = "approvers"
     fn everything_of_a_login_is_read() {
         let lines = LOGIN.replace(
             "client_id",
-            "client_secret_file = \"/run/secrets/x\"\ngroups_claim = \"groups\"\nmfa_acr = [\"two\"]\nscopes = [\"groups\"]\n\
+            "client_secret_file = \"/run/secrets/x\"\ngroups_claim = \"groups\"\nmfa_acr = [\"two\"]\nlift_groups = [\"sre\"]\nscopes = [\"groups\"]\n\
              mfa_max_age = \"1m\"\nsession = \"1h\"\niss_parameter = false\nclient_id",
         );
         let login = parse(&format!("{lines}\n[approver_login.groups]\n\"a b\" = \"sre\"")).unwrap();
         assert_eq!(login.client_secret_file(), Some(Path::new("/run/secrets/x")));
         assert_eq!(login.groups()["a b"], "sre");
+        assert!(login.lift_groups().contains("sre"));
         assert!(login.mfa_acr().contains("two") && login.scopes().contains("groups"));
         assert_eq!(login.mfa_max_age(), Duration::from_mins(1));
         assert_eq!(login.session(), MAX_SESSION);
@@ -308,8 +320,10 @@ client_id = "approvers"
             parse(&format!("{lines}\n[approver_login.groups]\n{most}{past}")).unwrap_err();
         assert!(findings[0].to_string().contains("more than 256"), "{findings:?}");
         let many: Vec<String> = (0..=MAX_NAMES).map(|at| format!("\"a{at}\"")).collect();
-        let lines =
-            LOGIN.replace("client_id", &format!("mfa_acr = [{}]\nclient_id", many.join(",")));
-        assert!(parse(&lines).unwrap_err()[0].to_string().contains("at most 16"));
+        for key in ["mfa_acr", "lift_groups"] {
+            let lines =
+                LOGIN.replace("client_id", &format!("{key} = [{}]\nclient_id", many.join(",")));
+            assert!(parse(&lines).unwrap_err()[0].to_string().contains("at most 16"), "{key}");
+        }
     }
 }

@@ -19,9 +19,10 @@ use crate::lifetime::Lifetime;
 /// How many other trust domains one may federate with.
 pub const MAX_FEDERATIONS: usize = 64;
 /// How long a bundle that cannot be refreshed is used where nothing is said: over a weekend, and no longer.
-const DEFAULT_STALENESS: Duration = Duration::from_hours(72);
+pub const DEFAULT_STALENESS: Duration = Duration::from_hours(72);
 /// The bounds of what may be said: several turns of fetching, and a month.
-const STALENESS: RangeInclusive<Duration> = Duration::from_mins(5)..=Duration::from_hours(30 * 24);
+pub const STALENESS: RangeInclusive<Duration> =
+    Duration::from_mins(5)..=Duration::from_hours(30 * 24);
 
 /// One of `[[federation]]`: another trust domain of the same environment.
 #[derive(Debug, Clone, PartialEq, Eq)]

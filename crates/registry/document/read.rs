@@ -9,9 +9,9 @@ use super::broker::brokers;
 use super::federation::federations;
 use super::{
     HostSettings, LifetimeSettings, OperatorPrincipal, OperatorRule, TrustDomainDocument,
-    approvals, approver_login, attestation, audit, authorization_servers, chat, clients, decisions,
-    denials, identities, oidc_issuers, playbooks, post_checks, resource_servers, ssf,
-    ticket_systems, token_service, webhooks, workload_api,
+    approvals, approver_login, attestation, audit, authorization_servers, bundles, chat, clients,
+    decisions, denials, identities, oidc_discovery, oidc_issuers, playbooks, post_checks,
+    resource_servers, ssf, ticket_systems, token_service, webhooks, workload_api,
 };
 use crate::fields::{Fields, Lined, Log, parse};
 use crate::finding::Finding;
@@ -55,6 +55,9 @@ fn document(mut top: Fields<'_, '_>, log: &mut Log<'_>) -> Option<TrustDomainDoc
     let clients = clients::read(top.tables("clients", log), name.as_ref(), log);
     let federation = top.tables("federation", log);
     let federation = federations(federation, (name.as_ref(), environment), log);
+    let bundle_endpoint = bundles::endpoint(&mut top, log);
+    let bundle_fetching = bundles::fetching(&mut top, log);
+    let oidc_discovery = oidc_discovery::read(&mut top, lifetimes.as_ref(), log);
     let limits = top.optional_table("limits", log).map(|table| super::limits::read(table, log));
     let grants = top.optional_table("grants", log).map(|table| super::grants::read(table, log));
     let identities = identities::read(&mut top, log);
@@ -105,6 +108,9 @@ fn document(mut top: Fields<'_, '_>, log: &mut Log<'_>) -> Option<TrustDomainDoc
         brokers,
         max_access_token_lifetime: tokens?,
         federation,
+        bundle_endpoint,
+        bundle_fetching,
+        oidc_discovery,
         limits: limits.unwrap_or_default(),
         grants: grants.unwrap_or_default(),
         identities,

@@ -20,17 +20,23 @@ pub const MAX_LISTED: usize = 64;
 /// [[resource_servers]]
 /// audience = "https://gateway.prod.example.org/k8s"            # an absolute URI, unique
 /// spiffe_ids = ["spiffe://prod.example.org/service/gateway"]   # who may introspect for it
+/// revocation = "introspection"         # how it hears that a token ended: or "status_list", or "none"; may be absent, see below
 /// binding = "optional"                 # may be absent; "required": tokens have to be bound to a key
 /// scopes = ["secrets.update"]          # may be absent: whatever intents permit; at most 64
 /// max_token_lifetime = "2m"            # may be absent; at most 1h
+/// session_tags = "aws"                 # may be absent; tokens carry playbook and intent as session tags of AWS STS
 /// ```
+///
+/// Where `revocation` is absent it is `introspection` if somebody may introspect for it, and `none` if nobody may.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ResourceServer {
     audience: String,
     spiffe_ids: Vec<SpiffeId>,
+    revocation: Revocation,
     binding: TokenBinding,
     scopes: Option<BTreeSet<String>>,
     max_token_lifetime: Option<Lifetime>,
+    aws_session_tags: bool,
     line: usize,
 }
 
@@ -44,6 +50,17 @@ pub enum TokenBinding {
     Required,
 }
 
+/// How a resource server hears that a token ended before its time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Revocation {
+    /// It introspects.
+    Introspection,
+    /// It looks into the status list that the token names.
+    StatusList,
+    /// It looks at signatures alone: a token is good there until it expires.
+    None,
+}
+
 impl ResourceServer {
     /// The audience: an absolute URI.
     pub fn audience(&self) -> &str {
@@ -53,6 +70,11 @@ impl ResourceServer {
     /// Who may introspect tokens for it.
     pub fn spiffe_ids(&self) -> &[SpiffeId] {
         &self.spiffe_ids
+    }
+
+    /// How it hears that a token ended before its time.
+    pub const fn revocation(&self) -> Revocation {
+        self.revocation
     }
 
     /// Whether tokens for it have to be bound to a key.
@@ -70,9 +92,36 @@ impl ResourceServer {
         self.max_token_lifetime.map(Lifetime::as_duration)
     }
 
+    /// Whether tokens for it carry playbook and intent as session tags of AWS STS.
+    pub const fn has_aws_session_tags(&self) -> bool {
+        self.aws_session_tags
+    }
+
     /// The line of `trust-domain.toml` on which it begins.
     pub const fn line(&self) -> usize {
         self.line
+    }
+}
+
+impl super::TrustDomainDocument {
+    /// Whether the resource server of this audience hears that a token ended before its time; nobody knows it of one that
+    /// the document does not name.
+    pub fn hears_of_ends(&self, audience: &str) -> bool {
+        let server = self.resource_servers.iter().find(|server| server.audience == audience);
+        server.is_some_and(|server| server.revocation != Revocation::None)
+    }
+}
+
+impl FromStr for Revocation {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "introspection" => Ok(Self::Introspection),
+            "status_list" => Ok(Self::StatusList),
+            "none" => Ok(Self::None),
+            _ => Err("is none of `introspection`, `status_list` and `none`"),
+        }
     }
 }
 
@@ -85,6 +134,17 @@ impl FromStr for TokenBinding {
             "optional" => Ok(Self::Optional),
             _ => Err("is neither `required` nor `optional`"),
         }
+    }
+}
+
+/// Whose session tags tokens carry.
+struct SessionTags;
+
+impl FromStr for SessionTags {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        if text == "aws" { Ok(Self) } else { Err("is not `aws`") }
     }
 }
 
@@ -103,17 +163,39 @@ fn resource_server(
     let begins = table.line();
     let audience: Option<Lined<Audience>> = table.lined_text("audience", log);
     let spiffe_ids: Vec<SpiffeId> = table.texts("spiffe_ids", log);
+    let revocation: Option<Lined<Revocation>> = table.optional_lined_text("revocation", log);
     let binding: Option<TokenBinding> = table.optional_text("binding", log);
     let scopes = listed::<Text>(&mut table, "scopes", log);
     let max_token_lifetime = max_token_lifetime(&mut table, log);
+    let session_tags: Option<SessionTags> = table.optional_text("session_tags", log);
     table.finish(log);
     let Lined { value: Audience(audience), line } = audience?;
     if !audiences.insert(audience.clone()) {
         log.at(line, "`audience` in [resource_servers] is used twice");
         return None;
     }
+    let revocation = match revocation {
+        Some(Lined { value: Revocation::Introspection, line }) if spiffe_ids.is_empty() => {
+            let message = "`revocation` in [resource_servers] is `introspection`, and `spiffe_ids` lets nobody introspect";
+            log.at(line, message);
+            return None;
+        }
+        Some(said) => said.value,
+        None if spiffe_ids.is_empty() => Revocation::None,
+        None => Revocation::Introspection,
+    };
     let (binding, line) = (binding.unwrap_or_default(), begins);
-    Some(ResourceServer { audience, spiffe_ids, binding, scopes, max_token_lifetime, line })
+    let aws_session_tags = session_tags.is_some();
+    Some(ResourceServer {
+        audience,
+        spiffe_ids,
+        revocation,
+        binding,
+        scopes,
+        max_token_lifetime,
+        aws_session_tags,
+        line,
+    })
 }
 
 /// `max_token_lifetime`, which may be absent.

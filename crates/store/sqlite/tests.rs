@@ -39,8 +39,8 @@ impl Bench {
         let status_key = marque_exchange::StatusKey::new([7; 32]);
         let size = watch::Sender::new(0);
         let heard = Heard::alone();
-        let pace = std::sync::OnceLock::new();
-        let tenant = std::sync::OnceLock::new();
+        let pace = std::sync::RwLock::default();
+        let tenant = std::sync::RwLock::default();
         let shared =
             Shared { trust_domain, status_key, clock, kills, heard, intents, size, pace, tenant };
         let (sender, receiver) = channel();

@@ -56,12 +56,12 @@ impl Identity {
         sharing: &Sharing,
         now: Timestamp,
     ) -> Outcome {
-        self.prune(sharing.window, now);
+        self.prune(sharing.window(), now);
         // Whoever is known as the process or as the fingerprint is no newcomer.
         let known = self.position(&user.fingerprint).is_some()
             || self.holders.iter().any(|holder| holder.knows(user));
         let newcomer = Holder::of(user, *next_holder, now);
-        if !known && !self.holders.is_empty() && sharing.rule == SharingRule::Deny {
+        if !known && !self.holders.is_empty() && sharing.rule() == SharingRule::Deny {
             let records = self.records_about(&newcomer, &sharing.limits, now);
             return Outcome { refused: true, records };
         }

@@ -84,6 +84,12 @@ impl Daemon {
 
     /// Starts the daemon again on the same data, after `kill` or `stop`. Ports change, so everything is read anew.
     pub(crate) async fn launch(&mut self) {
+        self.begin();
+        self.begun().await;
+    }
+
+    /// Starts the daemon again, and does not wait until it serves.
+    pub(crate) fn begin(&mut self) {
         assert!(self.child.is_none(), "the daemon is already running");
         self.starts += 1;
         let endpoints = self.endpoints_file();
@@ -92,6 +98,11 @@ impl Daemon {
         }
         let child = self.command().spawn().expect("the daemon starts");
         self.child = Some(child);
+    }
+
+    /// Waits until a daemon that was begun serves.
+    pub(crate) async fn begun(&mut self) {
+        let endpoints = self.endpoints_file();
         let places = until("the daemon's ready line", async || {
             if let Some(status) =
                 self.child.as_mut().and_then(|child| child.try_wait().expect("its status"))

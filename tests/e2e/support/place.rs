@@ -20,7 +20,17 @@ pub(crate) struct Place {
     pub(crate) intents_url: String,
     pub(crate) jwks_url: String,
     pub(crate) bundle_url: String,
+    pub(crate) bundle_spiffe: Option<SpiffeBundle>,
+    pub(crate) svid_issuer_url: Option<String>,
     pub(crate) ca_file: PathBuf,
+}
+
+/// A bundle endpoint that proves itself by an SVID.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct SpiffeBundle {
+    pub(crate) url: String,
+    pub(crate) spiffe_id: String,
 }
 
 #[derive(Deserialize)]

@@ -83,10 +83,13 @@ pub(super) const CSF: [Control; 8] = [
     Control {
         tag: "nist-csf:PR.AA-01",
         title: "Identities and credentials for authorized users, services and hardware are managed",
-        how: "Registration entries and authorities, with every change in the log.",
+        how: "Registration entries, federation and authorities, with every change in the log.",
         kinds: &[
             Kind::EntryCreated,
             Kind::EntryDeleted,
+            Kind::FederationAdded,
+            Kind::FederationRemoved,
+            Kind::BundleSet,
             Kind::AuthorityCreated,
             Kind::SvidIssued,
             Kind::SvidBrokered,

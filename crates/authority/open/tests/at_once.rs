@@ -51,9 +51,13 @@ fn of_two_that_open_at_once_with_shared_keys_both_have_the_authorities_of_the_fi
 struct Overtaken(MemoryKeys);
 
 impl KeyManager for Overtaken {
-    fn generate(&self, slot: &SlotId) -> Result<SigningKey, marque_keys::KeyError> {
-        self.0.generate(slot)?;
-        self.0.generate(slot)
+    fn generate(
+        &self,
+        slot: &SlotId,
+        algorithm: KeyAlgorithm,
+    ) -> Result<SigningKey, marque_keys::KeyError> {
+        self.0.generate(slot, algorithm)?;
+        self.0.generate(slot, algorithm)
     }
 
     fn load(&self, slot: &SlotId) -> Result<Option<SigningKey>, marque_keys::KeyError> {

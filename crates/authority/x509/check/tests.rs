@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use marque_keys::{KeyManager, KeyPurpose, MemoryKeys, SlotId};
+use marque_keys::{KeyAlgorithm, KeyManager, KeyPurpose, MemoryKeys, SlotId};
 use marque_spiffe::{Random, RandomError, X509SvidError};
 use marque_testkit::{START, SeededRandom};
 use rcgen::{
@@ -36,7 +36,7 @@ impl Desk {
     ) -> Self {
         let config = config("prod.example.org");
         let slot = SlotId::first(KeyPurpose::X509Authority);
-        let key = MemoryKeys::new().generate(&slot).unwrap();
+        let key = MemoryKeys::new().generate(&slot, KeyAlgorithm::EcdsaP256).unwrap();
         let der = crate::root::self_sign(&config, &key, &SeededRandom::new(1), START).unwrap();
         let public =
             marque_jose::PublicKey::from_p256_point(key.public_key().try_into().unwrap()).unwrap();
@@ -73,7 +73,8 @@ type Spoil<'a> = Box<dyn FnOnce(&mut CertificateParams) + 'a>;
 #[test]
 fn a_certificate_signed_with_the_wrong_key_does_not_leave() {
     let slot = SlotId::first(KeyPurpose::X509Authority);
-    let desk = Desk::signing_with(|_| MemoryKeys::new().generate(&slot).unwrap());
+    let desk =
+        Desk::signing_with(|_| MemoryKeys::new().generate(&slot, KeyAlgorithm::EcdsaP256).unwrap());
     let refused = desk.issue_spoiled(|_| ()).unwrap_err();
     assert!(
         matches!(refused, SelfCheckError::X509(X509SvidError::UnknownAuthority(0))),

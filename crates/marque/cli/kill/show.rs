@@ -5,16 +5,21 @@ use serde_json::Value;
 use super::super::Session;
 use super::super::daemon::{Home, Of};
 use super::super::failure::Failure;
-use super::super::output::table;
+use super::super::output::{table, visible};
+use super::super::person::AsPerson;
 use super::super::text::moment;
 use super::{How, Target};
-use crate::grpc::admin::{KillScopeView, KillStateView};
+use crate::grpc::admin::{IrrevocableView, KillScopeView, KillStateView};
 
 /// How many names of a kind are shown to people; JSON has them all.
 const SHOWN: usize = 20;
 
 /// The kills that stand.
-pub(super) async fn list(session: &mut Session) -> Result<(), Failure> {
+pub(super) async fn list(session: &mut Session, as_person: &AsPerson) -> Result<(), Failure> {
+    if as_person.is_meant() {
+        let states = vec![super::lift::standing(session, as_person).await?];
+        return session.output.show(&states, |states| render(states));
+    }
     let mut states = Vec::new();
     for mut home in session.homes().await? {
         let state = home.admin.kill_state().await?;
@@ -73,12 +78,46 @@ fn hit(of: &Of<Value>) -> String {
             text.push_str("    … (all with --output json)\n");
         }
     }
+    text.push_str(&good_elsewhere(&of.item));
     let streams = of.item.get("streams").and_then(Value::as_u64).unwrap_or_default();
     text.push_str(&format!("  open Workload API streams: {streams}\n"));
     if of.item.get("truncated").and_then(Value::as_bool) == Some(true) {
         text.push_str("  There are more intents than were looked through.\n");
     }
     text
+}
+
+/// What a kill would not end at once.
+fn good_elsewhere(impact: &Value) -> String {
+    let mut text = String::new();
+    let until = |of: Option<&Value>| of.and_then(Value::as_str).unwrap_or("-").to_owned();
+    let tokens = impact.get("irrevocable");
+    let count = tokens.and_then(|of| of.get("count")).and_then(Value::as_u64).unwrap_or_default();
+    if let Some(tokens) = tokens.filter(|_| count > 0) {
+        let at = tokens.get("audiences").and_then(Value::as_array);
+        let at: Vec<&str> = at.into_iter().flatten().filter_map(Value::as_str).collect();
+        let until = until(tokens.get("until"));
+        text.push_str(&format!(
+            "  not revocable until {until}: {count} of these tokens, at {}\n",
+            at.join(", ")
+        ));
+    }
+    if let Some(ends) = impact.get("svids_until").filter(|ends| !ends.is_null()) {
+        let until = until(Some(ends));
+        text.push_str(&format!("  not revocable until {until}: SVIDs that the agents have\n"));
+    }
+    text
+}
+
+/// Where a kill is not heard of, and for how long.
+pub(super) fn out_of_reach(irrevocable: Option<&IrrevocableView>) -> String {
+    let Some(IrrevocableView { audiences, until }) = irrevocable else { return String::new() };
+    let at: Vec<String> = audiences.iter().map(|one| visible(one)).collect();
+    format!(
+        "Not revocable until {}: tokens that are out for {}, which hears of no token's end\n",
+        moment(*until),
+        at.join(", ")
+    )
 }
 
 fn measured(of: &Of<Value>) -> Vec<[String; 3]> {

@@ -81,6 +81,8 @@ pub(in crate::cli) fn pending() -> IntentView {
         ended_for: String::new(),
         report: String::new(),
         heard_at: None,
+        revocable: true,
+        irrevocable: None,
         open_level: 1,
         objections: Vec::new(),
         narrowed: Vec::new(),

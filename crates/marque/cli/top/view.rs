@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use crate::grpc::admin::StatusView;
 use crate::telemetry::described as names;
-use crate::telemetry::samples::{self, Sample};
+use crate::telemetry::samples::{self, Sample, whole};
 
 /// How far a sink of the audit log is behind, where there are sinks.
 const SINK_LAG: &str = "marque_audit_sink_lag_records";
@@ -187,15 +187,6 @@ fn denials(now: &Reading, before: Option<&Reading>) -> Vec<DenialRow> {
     let mut rows: Vec<_> = rows.collect();
     rows.sort_by(|one, other| other.total.cmp(&one.total).then_with(|| one.code.cmp(&other.code)));
     rows
-}
-
-#[expect(
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    reason = "a count, and what is none becomes the nearest"
-)]
-fn whole(value: f64) -> u64 {
-    value as u64
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use marque_testkit::{START, ScratchTrustDomain};
 use super::super::bundles::{MAX_BYTES, RefusedBundle, Taken};
 use super::super::fetch::FetchLimits;
 use super::endpoint::{Answer, Endpoint};
-use super::{KeptBundles, Own, PARTNER, document_of, federation, partner, partner_name, web};
+use super::{KeptBundles, Own, PARTNER, document_of, partner, partner_name, web};
 
 #[tokio::test]
 async fn fe_2_a_bundle_that_went_back_or_changed_in_silence_is_refused() {
@@ -183,6 +183,6 @@ fn a_name_too_long_for_a_file_is_kept_all_the_same() {
     kept.save(&dots.bundle(), START).unwrap();
     let files = || std::fs::read_dir(folder.path().join("kept")).unwrap().count();
     assert_eq!(files(), 2);
-    kept.prune(&federation("")).unwrap();
+    kept.prune(&std::collections::BTreeSet::new()).unwrap();
     assert_eq!(files(), 0);
 }

@@ -85,3 +85,23 @@ async fn fe_5_where_a_redirect_leads_has_to_prove_the_same_spiffe_id() {
     run.refresh().await.unwrap();
     assert_eq!(run.sequence(), Some(2));
 }
+
+#[tokio::test]
+async fn fe_5_a_redirect_to_another_host_is_refused_unless_the_folder_names_it() {
+    let endpoint = Endpoint::web().await;
+    let elsewhere = format!("https://127.0.0.1:{}/moved", endpoint.port);
+    endpoint.answer("/bundle", Answer::Redirect(elsewhere));
+    endpoint.answer("/moved", Answer::Document(document_of(&partner(), 2, 300)));
+    let text = web(&endpoint.url("/bundle"), &endpoint.ca_file);
+    let said = Own::new().start(&text, &[]).refused().await;
+    assert!(said.contains("`127.0.0.1`, another host"), "{said}");
+    // The host of a redirect was not reviewed as a private one.
+    let named = "[bundle_fetching]\nredirect_hosts = [\"127.0.0.1\"]\n";
+    let said = Own::new().start(&format!("{named}{text}"), &[]).refused().await;
+    assert!(said.contains("not on the public internet"), "{said}");
+    assert!(!endpoint.asked().contains(&"/moved".to_owned()));
+    let named = format!("{named}private_addresses = [\"127.0.0.1\"]\n");
+    let run = Own::new().start(&format!("{named}{text}"), &[]);
+    run.refresh().await.unwrap();
+    assert_eq!(run.sequence(), Some(2));
+}

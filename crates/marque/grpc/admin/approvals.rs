@@ -13,6 +13,7 @@ use super::door::Operator;
 use super::{AdminService, messages, requests};
 use crate::approvers::{Eligibility, Held, Word};
 use crate::error;
+use crate::irrevocable::Irrevocable;
 
 impl AdminService {
     pub(super) async fn shown_intent(
@@ -155,6 +156,11 @@ pub(super) fn eligibility(you: &Eligibility) -> proto::Eligibility {
     };
     let groups = groups.iter().map(ToString::to_string).collect();
     proto::Eligibility { may_approve: refused.is_none(), groups, code, detail }
+}
+
+pub(super) fn irrevocable(irrevocable: &Irrevocable) -> proto::Irrevocable {
+    let Irrevocable { audiences, until } = irrevocable;
+    proto::Irrevocable { audiences: audiences.clone(), until: until.map(timestamp) }
 }
 
 pub(super) fn held(held: &Held) -> proto::Held {

@@ -1,5 +1,6 @@
 //! The admin API as the command line uses it.
 
+mod federation;
 mod kill;
 mod log;
 

@@ -20,6 +20,8 @@ use marque_registry::{Entry, EntryId, NewEntry, RegistryError, Snapshot, TrustDo
 use marque_spiffe::{SelectorSet, SpiffeId};
 
 use crate::approvers::{DecisionError, Told, Word};
+use crate::discovery::Published;
+use crate::federation::{FederationError, Federations};
 use crate::identities::{Denials, SharedIdentities};
 use crate::issuer::kill::{DrillReport, Impact, KillError, LiftAsk};
 use crate::sinks::SinkView;
@@ -255,6 +257,12 @@ pub trait AdminDoor: Debug + Send + Sync {
     /// The newest checkpoint that enough witnesses have cosigned; `None` while there is none.
     fn cosigned_checkpoint(&self) -> BoxFuture<'_, Result<Option<String>, AdminError>>;
 
+    /// What clouds fetch to verify tokens, by issuer.
+    fn published(&self) -> Vec<Published>;
+
+    /// The relationships with other trust domains.
+    fn federations(&self) -> Arc<Federations>;
+
     /// Where the log is pushed, and how far each has come.
     fn audit_sinks(&self) -> BoxFuture<'_, Result<Vec<SinkView>, AdminError>>;
 
@@ -391,6 +399,9 @@ pub enum AdminError {
     /// The registration's rules refuse it.
     #[error("the entry is refused")]
     Entry(#[source] RegistryError),
+    /// The rules of federation refuse it.
+    #[error(transparent)]
+    Federation(#[from] FederationError),
     /// The receiver of a stream did not take an event.
     #[error("{0}")]
     EventNotTaken(String),

@@ -24,15 +24,28 @@ pub(super) struct Gate {
     attestors: Arc<Attestors>,
     own_uid: u32,
     /// Places for those who ask for the name of a user.
-    lookups: Arc<Semaphore>,
+    lookups: Lookups,
+}
+
+/// Places for lookups, which all calls share.
+#[derive(Debug, Clone)]
+pub(super) struct Lookups(Arc<Semaphore>);
+
+impl Default for Lookups {
+    fn default() -> Self {
+        Self(Arc::new(Semaphore::new(LOOKUPS)))
+    }
 }
 
 /// How many names of users are looked up at a time.
 const LOOKUPS: usize = 8;
 
 impl Gate {
-    pub(super) fn new(door: Arc<dyn AdminDoor>, attestors: Arc<Attestors>) -> Self {
-        let lookups = Arc::new(Semaphore::new(LOOKUPS));
+    pub(super) fn new(
+        door: Arc<dyn AdminDoor>,
+        attestors: Arc<Attestors>,
+        lookups: Lookups,
+    ) -> Self {
         Self { door, attestors, own_uid: Uid::effective().as_raw(), lookups }
     }
 
@@ -101,7 +114,7 @@ impl Gate {
     /// The name service may block, so it is asked on a thread of its own: those that the runtime keeps for what blocks may
     /// all be taken by what callers of the service ask for, and whoever throws the kill switch must not wait for these.
     async fn user_name(&self, uid: u32) -> Option<String> {
-        let place = Arc::clone(&self.lookups).acquire_owned().await.ok()?;
+        let place = Arc::clone(&self.lookups.0).acquire_owned().await.ok()?;
         let (tell, told) = oneshot::channel();
         let ask = move || {
             drop(tell.send(User::from_uid(Uid::from_raw(uid))));
@@ -150,7 +163,7 @@ mod tests {
 
     fn gate(stage: &Stage) -> Gate {
         let door = Arc::new(FakeDoor::new(Arc::clone(&stage.registry)));
-        let lookups = Arc::new(Semaphore::new(LOOKUPS));
+        let lookups = Lookups::default();
         Gate { door, attestors: Arc::clone(&stage.attestors), own_uid: 500, lookups }
     }
 

@@ -16,6 +16,7 @@ use super::super::time::{duration, timestamp};
 use super::approvals;
 use super::door::{AdminDoor, DaemonStatus};
 use crate::approvers::Told;
+use crate::irrevocable::Irrevocable;
 use crate::issuer::kill::LiftAsk;
 use crate::telemetry::health::NotReady;
 
@@ -151,6 +152,7 @@ pub(super) fn intent(intent: &Intent, agent_owner: Option<&str>) -> proto::Inten
         narrowed: intent.narrowed().iter().map(approvals::narrowed).collect(),
         you: None,
         held: None,
+        irrevocable: None,
         reported_outcome: reported.map(|outcome| outcome.as_str().to_owned()).unwrap_or_default(),
         post_check: intent.post_check().map(|said| said.as_str().to_owned()).unwrap_or_default(),
     }
@@ -158,10 +160,11 @@ pub(super) fn intent(intent: &Intent, agent_owner: Option<&str>) -> proto::Inten
 
 /// An intent with what is told beside it.
 pub(super) fn told(told: &Told) -> proto::Intent {
-    let Told { intent: of, owner, you, held } = told;
+    let Told { intent: of, owner, you, held, irrevocable } = told;
     proto::Intent {
         you: you.as_ref().map(approvals::eligibility),
         held: held.as_ref().map(approvals::held),
+        irrevocable: irrevocable.as_ref().map(approvals::irrevocable),
         ..intent(of, owner.as_deref())
     }
 }
@@ -179,10 +182,28 @@ pub(super) fn posture_scope(scope: &PostureScope) -> proto::KillScope {
 }
 
 pub(super) fn kill_state(door: &dyn AdminDoor, state: &KillState) -> proto::KillState {
+    kill_state_of(state, door.kills_kept_here_only())
+}
+
+/// What is answered to a kill. What one that stops use does not reach is said with it.
+pub(super) fn killed(
+    door: &dyn AdminDoor,
+    state: &KillState,
+    stops_use: bool,
+) -> proto::KillResponse {
+    let irrevocable = Irrevocable::at_most(&door.document(), door.now()).filter(|_| stops_use);
+    proto::KillResponse {
+        state: Some(kill_state(door, state)),
+        irrevocable_until: irrevocable.as_ref().and_then(|of| of.until.map(timestamp)),
+        irrevocable_at: irrevocable.map(|of| of.audiences).unwrap_or_default(),
+    }
+}
+
+pub(super) fn kill_state_of(state: &KillState, kept_here_only: bool) -> proto::KillState {
     proto::KillState {
         epoch: state.epoch,
         kills: state.kills.iter().map(kill).collect(),
-        kept_here_only: door.kills_kept_here_only(),
+        kept_here_only,
     }
 }
 
@@ -201,7 +222,7 @@ pub(super) fn kill(kill: &Kill) -> proto::KillRecord {
 }
 
 pub(super) fn lift_ask(ask: &LiftAsk) -> proto::LiftAsk {
-    let LiftAsk { kill, to, reason, actor, person: _, at, until } = ask;
+    let LiftAsk { kill, to, reason, actor, person: _, names: _, at, until } = ask;
     proto::LiftAsk {
         id: ask.id(),
         kill: kill.to_string(),

@@ -8,7 +8,7 @@ use marque_intent::{
     PlaybookId, PostureScope, Reason, State,
 };
 use marque_registry::{EntryId, EntryRole, NewEntry};
-use marque_spiffe::SpiffeId;
+use marque_spiffe::{Environment, SpiffeId, TrustDomain};
 use tonic::Status;
 
 use super::super::proto::admin as proto;
@@ -26,6 +26,22 @@ pub(super) fn token_id(id: &str) -> Result<TokenId, Status> {
 
 pub(super) fn entry_id(id: &str) -> Result<EntryId, Status> {
     parse("id", id)
+}
+
+pub(super) fn trust_domain(name: &str) -> Result<TrustDomain, Status> {
+    parse("trust_domain", name)
+}
+
+pub(super) fn spiffe_id(id: &str) -> Result<SpiffeId, Status> {
+    parse("spiffe_id", id)
+}
+
+pub(super) fn environment(environment: i32) -> Result<Environment, Status> {
+    match proto::Environment::try_from(environment) {
+        Ok(proto::Environment::Production) => Ok(Environment::Production),
+        Ok(proto::Environment::NonProduction) => Ok(Environment::NonProduction),
+        Ok(proto::Environment::Unspecified) | Err(_) => Err(error::missing_field("environment")),
+    }
 }
 
 pub(super) fn playbook_id(id: &str) -> Result<PlaybookId, Status> {

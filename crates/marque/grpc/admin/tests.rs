@@ -24,7 +24,7 @@ use self::door::{FakeDoor, intent};
 use super::super::client::CallError;
 use super::super::serve::{Limits, ServeError};
 use super::super::stage::{PATIENCE, Stage, distinguishing};
-use super::{AdminClient, KillScopeView, NewKillOrder, RemoteLog, serve_admin};
+use super::{AdminClient, AdminDoors, KillScopeView, NewKillOrder, RemoteLog, serve_admin};
 use crate::clock::SystemClock;
 
 const TOKEN: &str = "tok_00000000000000000000000000000001";
@@ -46,7 +46,10 @@ impl Desk {
         let attestors = Arc::clone(&stage.attestors);
         let task = tokio::spawn(serve_admin(
             listener,
-            Arc::clone(&door) as _,
+            AdminDoors::new({
+                let door = Arc::clone(&door);
+                move || Arc::clone(&door) as _
+            }),
             attestors,
             Limits::default(),
             shutdown.clone(),

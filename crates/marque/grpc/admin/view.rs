@@ -188,6 +188,12 @@ pub struct IntentView {
     pub report: String,
     /// Since when nothing was heard of it.
     pub heard_at: Option<Timestamp>,
+    /// Whether every end of its tokens is heard of wherever they are used; where it is not, `irrevocable` says until when.
+    #[serde(default = "yes")]
+    pub revocable: bool,
+    /// Where its tokens stay good until they expire, whatever is done.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub irrevocable: Option<IrrevocableView>,
     /// The level of its plan at which it waits, from 1; 0 when it does not wait.
     #[serde(default)]
     pub open_level: u32,
@@ -406,32 +412,53 @@ pub struct DenialView {
 }
 
 /// Every kill that stands.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct KillStateView {
     /// Rises with every kill.
     pub epoch: u64,
     /// Oldest first.
     pub kills: Vec<KillView>,
     /// Wishes to lift a kill that another person may confirm.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub asks: Vec<LiftAskView>,
     /// Why those are not known, where they are not.
-    #[serde(skip_serializing_if = "String::is_empty")]
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub asks_unknown: String,
     /// Something is in force at this replica of which no other can hear yet: it is ordered at each of them.
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub kept_here_only: bool,
 }
 
-/// Somebody's wish to lift a kill.
+/// The kill switch after a kill.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct KilledView {
+    /// How it stands.
+    #[serde(flatten)]
+    pub state: KillStateView,
+    /// Where what is stopped stays good until it expires.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub irrevocable: Option<IrrevocableView>,
+}
+
+/// Resource servers that hear of no token's end.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IrrevocableView {
+    /// Their audiences.
+    pub audiences: Vec<String>,
+    /// When the last token expires that is good there; absent while none is out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<Timestamp>,
+}
+
+/// Somebody's wish to lift a kill.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LiftAskView {
     /// Names exactly this wish.
     pub id: String,
     /// The id of the kill.
     pub kill: String,
     /// What it is relaxed to; it ends where it is empty.
-    #[serde(skip_serializing_if = "String::is_empty")]
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub mode: String,
     /// Why.
     pub reason: String,
@@ -444,7 +471,7 @@ pub struct LiftAskView {
 }
 
 /// One kill.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct KillView {
     /// What it stops.
     #[serde(flatten)]
@@ -462,17 +489,17 @@ pub struct KillView {
     /// How far it goes now.
     pub mode: String,
     /// When it ends by itself, if it does.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires_at: Option<Timestamp>,
 }
 
 /// What a kill stops.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct KillScopeView {
     /// The kind of its scope.
     pub scope: String,
     /// What it selects within it; nothing where it takes everything.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub selector: Option<String>,
 }
 
@@ -514,4 +541,9 @@ pub struct ReportView {
     pub act: bool,
     /// The figures.
     pub facts: Value,
+}
+
+/// What older daemons do not say.
+const fn yes() -> bool {
+    true
 }

@@ -30,7 +30,7 @@ fn offered(method: &'static str, id: &'static str, summary: &'static str) -> Ope
         .problem(404, "people do not log in here")
 }
 
-fn person(method: &'static str, id: &'static str, summary: &'static str) -> Operation {
+pub(super) fn person(method: &'static str, id: &'static str, summary: &'static str) -> Operation {
     offered(method, id, summary)
         .secured(&["approver_session", "approver_terminal"])
         .problem(401, "nobody is logged in, or not with what the playbook wants")
@@ -57,7 +57,7 @@ fn log_out() -> Operation {
     csrf(person("post", "logOutApprover", "ends the session")).empty(204, "it has ended")
 }
 
-fn csrf(operation: Operation) -> Operation {
+pub(super) fn csrf(operation: Operation) -> Operation {
     operation.parameter(
         "header",
         CSRF,
@@ -203,7 +203,7 @@ fn callback() -> Operation {
         .problem(503, "it could not be kept, and was not done")
 }
 
-fn changing(operation: Operation) -> Operation {
+pub(super) fn changing(operation: Operation) -> Operation {
     operation
         .problem(400, "the request is malformed")
         .problem(409, "it contradicts what was done before")

@@ -7,7 +7,7 @@ use marque_intent::{
 };
 use serde_json::{Map, Value, json};
 
-use super::{forms, operation::reference, signals};
+use super::{forms, lifts, operation::reference, signals};
 use crate::http::approvals::CODES;
 use crate::http::log::CODES as LOG_CODES;
 
@@ -109,6 +109,7 @@ pub(super) fn all(offers: &Offers) -> Map<String, Value> {
     }
     schemas.extend(forms::all(offers));
     schemas.extend(signals::schemas());
+    schemas.extend(lifts::schemas());
     schemas.into_iter().map(|(name, schema)| (name.to_owned(), schema)).collect()
 }
 
@@ -144,7 +145,7 @@ fn digest() -> Value {
     json!({ "type": "string", "description": "of a SHA-256" })
 }
 
-fn instant() -> Value {
+pub(super) fn instant() -> Value {
     json!({ "type": "string", "format": "date-time" })
 }
 

@@ -18,7 +18,9 @@ use crate::grpc::broker::ServerCertificate;
 const RETRY: Duration = Duration::from_secs(5);
 
 /// Whoever mints for the trust domain's own endpoints.
-pub(super) trait EndpointIssuer: std::fmt::Debug + Send + Sync {
+pub(in crate::issuer) trait EndpointIssuer:
+    std::fmt::Debug + Send + Sync
+{
     /// An X.509-SVID with a fresh key.
     fn mint<'a>(
         &'a self,
@@ -44,7 +46,7 @@ impl EndpointIssuer for InProcessIssuer {
 
 /// The endpoint's own SVID.
 #[derive(Debug)]
-pub(super) struct Identity {
+pub(in crate::issuer) struct Identity {
     spiffe_id: SpiffeId,
     issuer: Arc<dyn EndpointIssuer>,
     clock: Arc<dyn Clock>,
@@ -54,7 +56,7 @@ pub(super) struct Identity {
 
 impl Identity {
     /// Mints the first.
-    pub(super) async fn begin(
+    pub(in crate::issuer) async fn begin(
         spiffe_id: SpiffeId,
         issuer: Arc<dyn EndpointIssuer>,
         clock: Arc<dyn Clock>,
@@ -65,13 +67,13 @@ impl Identity {
         Ok(Self { spiffe_id, issuer, clock, certificate, current })
     }
 
-    pub(super) fn certificate(&self) -> &Arc<ServerCertificate> {
+    pub(in crate::issuer) fn certificate(&self) -> &Arc<ServerCertificate> {
         &self.certificate
     }
 
     /// Replaces the SVID at half its life, and at once when no authority stands behind it any more. During the drain the
     /// one that is there will do.
-    pub(super) async fn keep(mut self, stop: CancellationToken) -> Infallible {
+    pub(in crate::issuer) async fn keep(mut self, stop: CancellationToken) -> Infallible {
         let mut state = self.issuer.state();
         let mut due = half_life(&self.current, self.clock.now());
         loop {
@@ -87,7 +89,8 @@ impl Identity {
                 due = match self.renew().await {
                     Ok(()) => half_life(&self.current, self.clock.now()),
                     Err(error) => {
-                        tracing::error!(error = &*error, "the Broker API endpoint got no new SVID");
+                        let endpoint = &self.spiffe_id;
+                        tracing::error!(error = &*error, %endpoint, "an endpoint got no new SVID");
                         self.clock.now() + RETRY
                     }
                 };

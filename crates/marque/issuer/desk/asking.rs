@@ -83,7 +83,8 @@ impl marque_exchange::IntentDesk for IntentDesk {
                     || rule.groups.iter().any(|counted| counted.as_str() == group)
             })
         };
-        let operators = self.registry.document().operators();
+        let document = self.registry.document();
+        let operators = document.operators();
         let is_group = name == OPERATORS
             || operators.iter().any(|operator| operator.groups().iter().any(|group| group == name));
         let is_user = operators.iter().any(|operator| {

@@ -29,7 +29,7 @@ use marque_intent::{
     Rosters, State, Submitted,
 };
 use marque_policy::DecisionPoint;
-use marque_registry::Registry;
+use marque_registry::RegistryView;
 use marque_spiffe::{Clock, Environment, Random, SpiffeId};
 use marque_store::Store;
 
@@ -48,19 +48,20 @@ pub struct IntentDesk {
     pub(in crate::issuer) playbooks: Arc<PlaybookSet>,
     pub(in crate::issuer) policy: Arc<dyn DecisionPoint>,
     /// Where the rules of `policy` that take their time are evaluated.
-    pub(in crate::issuer) slow: SlowRoom,
+    pub(in crate::issuer) slow: Arc<SlowRoom>,
     pub(in crate::issuer) further: FurtherPoints,
-    pub(in crate::issuer) postures: PostureBoard,
+    pub(in crate::issuer) postures: Arc<PostureBoard>,
     pub(in crate::issuer) change: Arc<ChangeControl>,
-    pub(in crate::issuer) registry: Arc<Registry>,
+    /// The entries that go with the playbooks and the policy.
+    pub(in crate::issuer) registry: Arc<RegistryView>,
     pub(in crate::issuer) rosters: Arc<Rosters>,
     pub(in crate::issuer) store: Arc<Store>,
     pub(in crate::issuer) clock: Arc<dyn Clock>,
     pub(in crate::issuer) random: Arc<dyn Random>,
     /// How many grants may be open at once.
     pub(in crate::issuer) caps: Caps,
-    /// Who lives, where a playbook wants to know.
-    pub(in crate::issuer) presence: Option<Arc<Presence>>,
+    /// Who lives.
+    pub(in crate::issuer) presence: Arc<Presence>,
     pub(in crate::issuer) pace: PaceSettings,
     /// What agents write, where a playbook wants it sealed.
     pub(in crate::issuer) payloads: Arc<Payloads>,

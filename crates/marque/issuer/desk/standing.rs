@@ -35,8 +35,7 @@ impl IntentDesk {
 
     /// A grant that ends with its agent's process is given only where that process is seen: nobody would ever see it end.
     pub(super) fn must_be_alive(&self, id: &SpiffeId, playbook: &Playbook) -> Result<(), Denial> {
-        let seen = || self.presence.as_ref().is_some_and(|presence| presence.has(id));
-        if !playbook.ends().with_agent || seen() {
+        if !playbook.ends().with_agent || self.presence.has(id) {
             return Ok(());
         }
         let detail = format!("no live process on this node was handed an SVID of `{id}`");

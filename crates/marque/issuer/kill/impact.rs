@@ -1,15 +1,19 @@
 //! Whom a kill would hit, without throwing the switch.
 
+use std::time::Duration;
+
 use jiff::Timestamp;
 use marque_exchange::{
     STATUS_LIST_PLACES, SuspectQuery, TokenLifeStore as _, is_live, is_not_stopped,
 };
 use marque_intent::kill::{KillMode, KillScope, KillState, NewKill};
 use marque_intent::{IntentFilter, IntentStore as _, MAX_LISTED, Reason, State, StopPoint};
+use marque_registry::Entry;
 use marque_workload::Workload;
 use serde::Serialize;
 
 use super::{KillError, KillSwitch};
+use crate::irrevocable::Outliving;
 
 /// How many tokens are read at a time.
 const READ_AT_ONCE: usize = 256;
@@ -30,6 +34,10 @@ pub struct Impact {
     pub grants: Named,
     /// Access tokens that are live and would read as inactive.
     pub tokens: Named,
+    /// Which of those tokens stay good until they expire, where nobody hears of their end.
+    pub irrevocable: Outliving,
+    /// By when every SVID has ended that the agents have: whoever verifies one asks nobody. Absent where no agent is hit.
+    pub svids_until: Option<Timestamp>,
     /// Open streams of the Workload API that would end or lose an identity.
     pub streams: usize,
     /// Whether there were more intents than are looked through.
@@ -74,6 +82,8 @@ impl KillSwitch {
             agents: Named::default(),
             grants: Named::default(),
             tokens: Named::default(),
+            irrevocable: Outliving::default(),
+            svids_until: None,
             streams: 0,
             truncated: false,
         };
@@ -83,6 +93,8 @@ impl KillSwitch {
             let id = entry.spiffe_id();
             if newly(&|kills| kills.stops_agent(id, StopPoint::Issue).is_some()) {
                 impact.agents.add(id);
+                let ends = now.checked_add(self.longest_svid(entry)).ok();
+                impact.svids_until = impact.svids_until.max(ends);
             }
         }
         for state in [State::Pending, State::Approved, State::Active] {
@@ -99,7 +111,7 @@ impl KillSwitch {
                 }
             }
         }
-        self.tokens(&mut impact.tokens, &before, &after, now).await?;
+        self.tokens(&mut impact, &before, &after, now).await?;
         if let Some(workload) = workload {
             impact.streams = workload
                 .would_lose(|id| newly(&|kills| kills.stops_agent(id, StopPoint::Issue).is_some()));
@@ -107,9 +119,17 @@ impl KillSwitch {
         Ok(impact)
     }
 
+    /// How long an SVID of this entry lasts at most.
+    fn longest_svid(&self, entry: &Entry) -> Duration {
+        let document = self.registry.document();
+        let x509 = entry.x509_lifetime().unwrap_or_else(|| document.x509_svid_lifetime());
+        let jwt = entry.jwt_lifetime().unwrap_or_else(|| document.jwt_svid_lifetime());
+        x509.max(jwt).max(document.wit_svid_lifetime())
+    }
+
     async fn tokens(
         &self,
-        tokens: &mut Named,
+        impact: &mut Impact,
         before: &KillState,
         after: &KillState,
         now: Timestamp,
@@ -126,7 +146,8 @@ impl KillSwitch {
             for (record, intent) in found {
                 let live = is_live(&record, &intent, before, now).is_ok();
                 if live && is_not_stopped(&record, &intent, after, StopPoint::Use).is_err() {
-                    tokens.add(&record.id.as_str());
+                    impact.tokens.add(&record.id.as_str());
+                    impact.irrevocable.add(&record, &self.registry.document());
                 }
             }
         }

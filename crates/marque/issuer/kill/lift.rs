@@ -3,13 +3,14 @@
 //! An ask ends after [`LIFT_ASK_LASTS`]; one that is made anew takes the place of the last. Both are on record. Absent: a
 //! way around the second person, also for whoever threw the switch.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
 use marque_audit::{Event, EventKind};
 use marque_intent::kill::{KillId, KillMode, KillOrder, KillState, NewLift};
-use marque_intent::{Decider, Digest, Reason};
+use marque_intent::{Decider, Digest, Principal, Reason};
 use marque_store::{Kept, KeptChange};
 use serde::{Deserialize, Serialize};
 
@@ -37,6 +38,9 @@ pub struct LiftAsk {
     pub actor: String,
     /// Who asked, as one person whichever door they come through.
     pub person: String,
+    /// What else that person is called, so that nobody confirms their own wish by another name.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub names: BTreeSet<Principal>,
     /// When.
     pub at: Timestamp,
     /// Until when it may be confirmed.
@@ -55,6 +59,15 @@ impl LiftAsk {
             // It has no number that is none.
             Err(_no_form) => String::new(),
         }
+    }
+}
+
+impl LiftAsk {
+    /// Whether it is this person's own, whichever door they came through then and now.
+    fn is_of(&self, who: &Decider) -> bool {
+        let theirs = who.names();
+        self.person == who.key()
+            || self.names.iter().any(|name| theirs.iter().any(|other| name.is(other)))
     }
 }
 
@@ -90,6 +103,7 @@ impl KillSwitch {
             reason,
             actor: who.approver.to_string(),
             person: who.key(),
+            names: who.names(),
             at: now,
             until: now.saturating_add(LIFT_ASK_LASTS).unwrap_or(Timestamp::MAX),
         };
@@ -139,7 +153,7 @@ impl KillSwitch {
             }
         }
         let (row, asked) = found.ok_or_else(|| KillError::NotAsked(ask.to_owned()))?;
-        if asked.person == who.key() {
+        if asked.is_of(who) {
             return Err(KillError::SamePerson);
         }
         let state = self.state();

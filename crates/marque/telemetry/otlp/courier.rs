@@ -2,6 +2,7 @@
 //! a few tries is dropped and counted.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use http::{Request, Response, StatusCode, header};
@@ -29,6 +30,28 @@ const MAX_ANSWER: usize = 64 * 1024;
 pub(super) struct Queue<T> {
     sender: mpsc::Sender<T>,
     signal: &'static str,
+    held: Held,
+}
+
+/// How many things were put into a queue of which nobody knows yet whether they were taken.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Held(Arc<AtomicUsize>);
+
+impl Held {
+    fn add(&self, count: usize) {
+        self.0.fetch_add(count, Ordering::Relaxed);
+    }
+
+    fn settle(&self, count: usize) {
+        self.0.fetch_sub(count, Ordering::Relaxed);
+    }
+
+    /// Counts what nobody will send any more as dropped; how many.
+    pub(super) fn give_up(&self, signal: &'static str) -> usize {
+        let lost = self.0.swap(0, Ordering::Relaxed);
+        dropped(signal, "ended", lost);
+        lost
+    }
 }
 
 /// What waits in one.
@@ -36,26 +59,33 @@ pub(super) type Waiting<T> = mpsc::Receiver<T>;
 
 impl<T> Clone for Queue<T> {
     fn clone(&self) -> Self {
-        Self { sender: self.sender.clone(), signal: self.signal }
+        Self { sender: self.sender.clone(), signal: self.signal, held: self.held.clone() }
     }
 }
 
 /// A queue for one signal.
 pub(super) fn queue<T>(signal: &'static str) -> (Queue<T>, Waiting<T>) {
     let (sender, waiting) = mpsc::channel(MAX_WAITING);
-    (Queue { sender, signal }, waiting)
+    (Queue { sender, signal, held: Held::default() }, waiting)
 }
 
 impl<T> Queue<T> {
     /// Never waits: where there is no room it is dropped, and counted.
     pub(super) fn put(&self, one: T) {
+        self.held.add(1);
         if let Err(refused) = self.sender.try_send(one) {
+            self.held.settle(1);
             let reason = match refused {
                 mpsc::error::TrySendError::Full(_) => "full",
                 mpsc::error::TrySendError::Closed(_) => "ended",
             };
             dropped(self.signal, reason, 1);
         }
+    }
+
+    /// What is in it, and on its way.
+    pub(super) fn held(&self) -> Held {
+        self.held.clone()
     }
 }
 
@@ -94,7 +124,7 @@ impl Courier {
     /// Sends what comes, until `stop` is cancelled and nothing waits any more.
     pub(super) async fn batches<T: Send + 'static>(
         self,
-        mut waiting: Waiting<T>,
+        (mut waiting, held): (Waiting<T>, Held),
         stop: CancellationToken,
         written: impl Fn(Vec<T>) -> Vec<u8> + Send,
     ) {
@@ -126,6 +156,7 @@ impl Courier {
             }
             let count = batch.len();
             self.send(written(batch), count).await;
+            held.settle(count);
         }
     }
 
@@ -208,5 +239,8 @@ mod tests {
             kept += 1;
         }
         assert_eq!(kept, MAX_WAITING);
+        // Nobody has sent them, and nobody will.
+        assert_eq!(queue.held().give_up("traces"), MAX_WAITING);
+        assert_eq!(queue.held().give_up("traces"), 0);
     }
 }

@@ -12,7 +12,7 @@ use opentelemetry_proto::tonic::metrics::v1::{
 
 use super::settings::text;
 use crate::clock::SystemClock;
-use crate::telemetry::samples::{self, Sample};
+use crate::telemetry::samples::{self, Sample, whole};
 
 /// Nanoseconds since 1970, by the daemon's clock.
 pub(super) fn nanoseconds_now() -> u64 {
@@ -103,15 +103,6 @@ fn histogram(samples: &[Sample], name: &str, started: u64, now: u64) -> Vec<Hist
         }
     }
     points.into_values().collect()
-}
-
-#[expect(
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    reason = "a count, and what is none becomes the nearest"
-)]
-fn whole(value: f64) -> u64 {
-    value as u64
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use marque_intent::PlaybookSet;
 use marque_registry::TrustDomainDocument;
 use marque_spiffe::{Clock, Environment};
 use marque_store::{SqliteStore, Store};
-use marque_testkit::{FixedClock, SeededRandom, TempDir, temp_dir};
+use marque_testkit::{FixedClock, SeededRandom, TempDir, temp_dir, until};
 
 use super::super::WebhooksParts;
 use super::*;
@@ -86,16 +86,6 @@ impl Stage {
     fn ids(&self) -> Vec<String> {
         self.told.lock().unwrap().0.clone()
     }
-}
-
-async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
-    for _ in 0..3000 {
-        if holds().await {
-            return;
-        }
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
-    panic!("waited in vain for {what}");
 }
 
 async fn view(webhooks: &Webhooks) -> WebhookView {

@@ -2,7 +2,7 @@ use std::path::Path;
 
 use super::*;
 use crate::document::MAX_LISTED;
-use crate::{Finding, ResourceServer, TrustDomainDocument};
+use crate::{Finding, ResourceServer, Revocation, TrustDomainDocument};
 
 const DOCUMENT: &str = include_str!("../../folder/tests/trust-domain.toml");
 const CLIENT: &str = r#"
@@ -93,7 +93,20 @@ fn a_resource_server_says_what_it_takes() {
         parse("scopes = [\"dns.read\"]\nmax_token_lifetime = \"30s\"").unwrap();
     assert_eq!(bounded.scopes(), Some(&texts(&["dns.read"])));
     assert_eq!(bounded.max_token_lifetime(), Some(Duration::from_secs(30)));
+    // One for which nobody introspects hears of nothing, unless the document says how it does.
+    assert_eq!(plain.revocation(), Revocation::None);
+    let lists = parse("revocation = \"status_list\"").unwrap();
+    assert_eq!(lists.revocation(), Revocation::StatusList);
+    let hears = |lines: &str, audience: &str| {
+        document(&format!("{server}{lines}")).unwrap().hears_of_ends(audience)
+    };
+    assert!(hears("revocation = \"status_list\"", "https://x.example.org"));
+    assert!(!hears("revocation = \"none\"", "https://x.example.org"));
+    assert!(!hears("revocation = \"status_list\"", "https://y.example.org"));
+    assert!(hears("", "https://gateway.example.org/k8s"), "somebody introspects there");
     for (lines, because) in [
+        ("revocation = \"introspection\"", "lets nobody introspect"),
+        ("revocation = \"soon\"", "is none of `introspection`, `status_list` and `none`"),
         ("scopes = [\"a\", \"a\"]", "`scopes` in [resource_servers]: `a` is there twice"),
         ("scopes = [1]", "`scopes` in [resource_servers] must be a text"),
         ("max_token_lifetime = \"2h\"", "`max_token_lifetime` must be at most 1h"),

@@ -7,6 +7,7 @@ use futures::future::join_all;
 use marque_audit::{EventKind, LogStore};
 use marque_exchange::{Freshness, RedeemError, ReplayStore, TokenLifeStore, TokenStore, is_live};
 use marque_intent::{DenialCode, IntentChange, IntentStore, KillScope, KillState, StopPoint};
+use marque_testkit::until;
 use tokio::time::timeout;
 
 use crate::engine::{Engine, Postgres};
@@ -171,17 +172,11 @@ async fn a_replica_that_hears_nothing_says_so_and_does_not_say_who_is_stopped() 
     assert!(there.current_kills().is_ok());
     proxy.set(Way::Closed);
     let state = here.kill(kill(KillScope::Agent(agent("a"))), START).await.unwrap();
-    while there.current_kills().is_ok() {
-        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
-    }
+    until("a replica that hears nothing", async || there.current_kills().is_err()).await;
     assert!(here.current_kills().is_ok());
     proxy.set(Way::Open);
-    let heard = loop {
-        match there.current_kills() {
-            Ok(heard) => break heard,
-            Err(_) => tokio::time::sleep(std::time::Duration::from_millis(10)).await,
-        }
-    };
+    until("a replica that hears again", async || there.current_kills().is_ok()).await;
+    let heard = there.current_kills().unwrap();
     // Whoever hears again has heard what was missed.
     assert_eq!(*heard, state);
 }
@@ -266,12 +261,8 @@ async fn m_120_a_kill_holds_while_postgresql_is_read_only_and_is_recorded_when_i
     assert_eq!((state.epoch, state.kills.len()), (1, 1));
     assert!(store.keeps_kills_here_only(), "no other replica can hear of it");
     // It can be read, so that introspection and status lists go on, and they know of the kill.
-    let heard = loop {
-        match store.current_kills() {
-            Ok(heard) => break heard,
-            Err(_) => tokio::time::sleep(Duration::from_millis(10)).await,
-        }
-    };
+    until("what is read", async || store.current_kills().is_ok()).await;
+    let heard = store.current_kills().unwrap();
     assert!(heard.stops_agent(&agent("a"), StopPoint::Use).is_some());
     assert!(store.redeem(redemption(&stopped, START)).await.is_err());
     assert_eq!(engine.number("SELECT count(*) FROM kills").await, 0);

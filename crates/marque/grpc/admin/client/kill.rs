@@ -2,9 +2,10 @@
 
 use marque_intent::kill::KillMode;
 
+use super::super::super::time::from_timestamp;
 use super::super::door::NewKillOrder;
 use super::super::messages;
-use super::super::view::{KillStateView, LiftAskView};
+use super::super::view::{IrrevocableView, KillStateView, KilledView, LiftAskView};
 use super::{AdminClient, CallError, proto, timestamp};
 
 impl AdminClient {
@@ -12,7 +13,7 @@ impl AdminClient {
     ///
     /// # Errors
     /// As [`Self::status`].
-    pub async fn kill(&mut self, order: &NewKillOrder) -> Result<KillStateView, CallError> {
+    pub async fn kill(&mut self, order: &NewKillOrder) -> Result<KilledView, CallError> {
         let NewKillOrder { scope, mode, reason, expires_at } = order;
         let request = proto::KillRequest {
             scope: Some(messages::kill_scope(scope)),
@@ -20,8 +21,12 @@ impl AdminClient {
             mode: mode.to_string(),
             expires_at: expires_at.map(timestamp),
         };
-        let proto::KillResponse { state } = self.inner.kill(request).await?.into_inner();
-        state.ok_or(CallError::Malformed("state"))?.try_into()
+        let proto::KillResponse { state, irrevocable_at: audiences, irrevocable_until } =
+            self.inner.kill(request).await?.into_inner();
+        let state = state.ok_or(CallError::Malformed("state"))?.try_into()?;
+        let until = irrevocable_until.and_then(from_timestamp);
+        let irrevocable = Some(IrrevocableView { audiences, until });
+        Ok(KilledView { state, irrevocable: irrevocable.filter(|of| !of.audiences.is_empty()) })
     }
 
     /// What is killed now.

@@ -26,6 +26,7 @@ use super::super::door::{
 };
 use crate::approvers::{Told, Word};
 use crate::clock::SystemClock;
+use crate::federation::Federations;
 use crate::identities::{Denials, SharedIdentities};
 use crate::issuer::kill::{DrillReport, Impact, KillError, LiftAsk};
 use crate::sinks::SinkView;
@@ -51,13 +52,13 @@ impl FakeDoor {
         let log = Arc::new(MemoryLog::of("test.example.org"));
         let (document, clock) = (registry.document(), Arc::new(SystemClock));
         let sharing = SharedIdentities::new(
-            Arc::clone(document),
+            Arc::clone(&document),
             Arc::clone(&log) as _,
             Arc::clone(&clock) as _,
         );
         Self {
             sharing: Arc::new(sharing),
-            denials: Arc::new(Denials::new(Arc::clone(document), clock)),
+            denials: Arc::new(Denials::new(document, clock)),
             registry,
             intents: Mutex::default(),
             tokens: Mutex::default(),
@@ -109,12 +110,12 @@ impl FakeDoor {
 }
 
 fn told(intent: Intent) -> Told {
-    Told { intent, owner: None, you: None, held: None }
+    Told { intent, owner: None, you: None, held: None, irrevocable: None }
 }
 
 impl AdminDoor for FakeDoor {
     fn document(&self) -> Arc<TrustDomainDocument> {
-        Arc::clone(self.registry.document())
+        self.registry.document()
     }
 
     fn registry(&self) -> Arc<Snapshot> {
@@ -441,6 +442,14 @@ impl AdminDoor for FakeDoor {
         _leaf: Option<u64>,
     ) -> BoxFuture<'_, Result<u64, AdminError>> {
         Box::pin(async { Err(AdminError::NotFound { what: "webhook", id: name }) })
+    }
+
+    fn published(&self) -> Vec<crate::discovery::Published> {
+        Vec::new()
+    }
+
+    fn federations(&self) -> Arc<Federations> {
+        unreachable!("nobody here asks about federation")
     }
 
     fn sharing(&self) -> Arc<SharedIdentities> {

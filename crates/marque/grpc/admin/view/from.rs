@@ -6,8 +6,9 @@ use super::super::super::client::CallError;
 use super::super::super::proto::admin as proto;
 use super::super::super::time::{from_duration, from_timestamp};
 use super::{
-    DenialView, EntryView, GrantView, IntentView, KillScopeView, KillStateView, KillView, LeafView,
-    LiftAskView, LogInfoView, PlaybookView, ReasonView, ReportView, StatusView, UseView,
+    DenialView, EntryView, GrantView, IntentView, IrrevocableView, KillScopeView, KillStateView,
+    KillView, LeafView, LiftAskView, LogInfoView, PlaybookView, ReasonView, ReportView, StatusView,
+    UseView,
 };
 
 impl TryFrom<proto::GetStatusResponse> for StatusView {
@@ -176,6 +177,7 @@ impl TryFrom<proto::Intent> for IntentView {
             narrowed,
             you,
             held,
+            irrevocable,
         } = message;
         Ok(Self {
             id,
@@ -211,6 +213,8 @@ impl TryFrom<proto::Intent> for IntentView {
             narrowed: narrowed.into_iter().map(Into::into).collect(),
             you: you.map(Into::into),
             held: held.map(Into::into),
+            revocable: irrevocable.is_none(),
+            irrevocable: irrevocable.map(Into::into),
         })
     }
 }
@@ -329,6 +333,13 @@ impl TryFrom<proto::KillState> for KillStateView {
             asks_unknown: String::new(),
             kept_here_only,
         })
+    }
+}
+
+impl From<proto::Irrevocable> for IrrevocableView {
+    fn from(message: proto::Irrevocable) -> Self {
+        let proto::Irrevocable { audiences, until } = message;
+        Self { audiences, until: until.and_then(from_timestamp) }
     }
 }
 

@@ -152,8 +152,8 @@ pub(crate) async fn a_newer_checkpoint_is_not_replaced_by_an_older_one(engine: i
 pub(crate) async fn a_leaf_says_what_the_log_alone_knows_when_it_takes_it(engine: impl Engine) {
     let store = engine.open().await;
     store.append(refusal()).await.unwrap();
+    store.know_tenant("before");
     store.know_tenant("example");
-    store.know_tenant("another");
     let signed = verified(&engine, &store).await.unwrap().checkpoint;
     let since = Instant::now().checked_sub(Duration::from_secs(3)).unwrap();
     let request = Correlation::begin([7; 16]).since(since);

@@ -1,0 +1,80 @@
+//! The bundle endpoint of profile `https_spiffe`: a listener of its own that proves itself by an X.509-SVID, which is replaced in
+//! time (FE-7).
+//!
+//! Its SPIFFE ID is below a path at which no workload can be registered. Nobody has to say who they are (FE-6). Absent: profile
+//! `https_web`, which is on the HTTPS edge.
+
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use marque_registry::RESERVED_SEGMENT;
+use marque_spiffe::SpiffeId;
+use rustls::ServerConfig;
+use rustls::server::{NoServerSessionStorage, ResolvesServerCert};
+use tokio_util::sync::CancellationToken;
+
+use super::Issuer;
+use super::broker::identity::Identity;
+use crate::endpoints::SpiffeBundleEndpoint;
+use crate::http::{HttpLimits, HttpServer, bundle_router};
+
+/// The endpoint, bound and with an SVID to show.
+#[derive(Debug)]
+pub(super) struct BundleEndpoint {
+    pub(super) at: SpiffeBundleEndpoint,
+    server: HttpServer,
+    identity: Identity,
+}
+
+impl BundleEndpoint {
+    /// The endpoint of a trust domain; `None` where its document wants none.
+    pub(super) async fn build(issuer: &Issuer, limits: HttpLimits) -> anyhow::Result<Option<Self>> {
+        let document = issuer.registry().document();
+        let settings = document.bundle_endpoint();
+        let Some(address) = settings.https_spiffe else { return Ok(None) };
+        let spiffe_id = format!("{}/{RESERVED_SEGMENT}/bundle", issuer.trust_domain().id());
+        let spiffe_id: SpiffeId = spiffe_id.parse()?;
+        let minting = Arc::clone(&issuer.minting);
+        let identity = Identity::begin(spiffe_id.clone(), minting, Arc::clone(&issuer.clock));
+        let identity = identity.await.context("mint the bundle endpoint's own SVID")?;
+        let tls = tls_of(Arc::clone(identity.certificate()) as _)?;
+        let server = HttpServer::bind(address, tls, limits).await;
+        let server = server.with_context(|| {
+            format!("listen on {address} for the bundle endpoint; is it taken already?")
+        })?;
+        let url = match &settings.https_spiffe_url {
+            Some(url) => url.to_string(),
+            None => format!("https://localhost:{}/", server.local_addr().port()),
+        };
+        Ok(Some(Self { at: SpiffeBundleEndpoint { url, spiffe_id }, server, identity }))
+    }
+
+    /// Serves until `stop`.
+    pub(super) async fn run(
+        self,
+        issuer: Arc<Issuer>,
+        stop: CancellationToken,
+    ) -> anyhow::Result<()> {
+        let Self { at: _, server, identity } = self;
+        let routers = server.routers(bundle_router(issuer as _));
+        let serving = server.run(routers, stop.clone().cancelled_owned());
+        tokio::select! {
+            () = serving => Ok(()),
+            never = identity.keep(stop) => match never {},
+        }
+    }
+}
+
+/// TLS 1.2 and 1.3 as Mozilla's intermediate settings have them (FE-3), without client certificates and without sessions: a
+/// resumed one would skip the certificate.
+fn tls_of(certificate: Arc<dyn ResolvesServerCert>) -> anyhow::Result<Arc<ServerConfig>> {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let mut config = ServerConfig::builder_with_provider(provider)
+        .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])?
+        .with_no_client_auth()
+        .with_cert_resolver(certificate);
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    config.session_storage = Arc::new(NoServerSessionStorage {});
+    config.send_tls13_tickets = 0;
+    Ok(Arc::new(config))
+}

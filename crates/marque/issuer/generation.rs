@@ -1,0 +1,330 @@
+//! One generation of rules: everything that a folder says, as it was read once, wired to what lasts.
+//!
+//! A generation is made whole before it is in force, so that whatever can fail has failed by then; [`Issuer::take_effect`]
+//! cannot. Its tasks run while it is in force and under a token of their own; the next generation's begin when they have
+//! ended, so that no two couriers stand at one cursor. Absent: when one takes the place of another.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use marque_authority::Authority;
+use marque_exchange::{TokenService, TokenServiceParts};
+use marque_intent::{ApprovalLimits, Caps};
+use marque_registry::{RegistryView, TrustDomainDocument};
+use marque_spiffe::{Bundle, BundleSource, TrustDomain};
+use marque_workload::BundleSet;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use super::desk::{self, FurtherPoints, IntentDesk};
+use super::folder::CheckedFolder;
+use super::foreign::Foreign;
+use super::{Issuer, IssuerParts, Lasting, token_config, versions};
+use crate::approvers::{ApprovalDesk, ApprovalDeskParts, Approvers, ApproversParts};
+use crate::authzen::ExternalPoint;
+use crate::change::{self, ChangeControl};
+use crate::federation::{self, FederatedBundles, Federations, FederationsParts};
+use crate::oidc::OidcKeyRing;
+use crate::post_checks::PostChecks;
+use crate::sinks::{Sinks, SinksParts};
+use crate::ssf::{Signals, SignalsParts};
+use crate::webhooks::{Webhooks, WebhooksParts};
+use crate::witnesses::{Witnesses, WitnessesParts};
+
+impl Issuer {
+    /// Opens the authorities, loads the entries, and wires the rooms.
+    pub(crate) async fn open(
+        mut checked: CheckedFolder,
+        parts: IssuerParts,
+    ) -> anyhow::Result<Self> {
+        versions::are_as_granted(&checked.playbooks, &parts.store).await?;
+        let document = Arc::new(checked.folder.document.clone());
+        let entries = std::mem::take(&mut checked.folder.entries);
+        let lasting = Lasting::open(&document, entries, parts).await?;
+        let by_command = federation::fetched_by_command(&lasting.store, lasting.started_at).await;
+        let by_command = by_command.context("read the relationships that were added by command")?;
+        federation::prune(&document, &by_command, &lasting.kept_bundles)?;
+        let issuer = Self::wire(checked, &Arc::new(lasting), None).await?;
+        issuer.take_effect();
+        let foreign = Arc::clone(&issuer.foreign);
+        issuer.minting.change_with(foreign, || Ok::<(), anyhow::Error>(()))?;
+        Ok(issuer)
+    }
+
+    /// Wires the rooms by the rules of a folder; what is in force stays in force. What `before` knows that no folder says is
+    /// taken over. Every file that the document names is read here.
+    ///
+    /// # Errors
+    /// A file cannot be read, or a client cannot be set up.
+    pub(super) async fn wire(
+        checked: CheckedFolder,
+        lasting: &Arc<Lasting>,
+        before: Option<&Self>,
+    ) -> anyhow::Result<Self> {
+        let CheckedFolder { folder, playbooks, calendars, policy, rosters } = checked;
+        let (document, path) = (Arc::new(folder.document), folder.path);
+        let registry = Arc::clone(lasting.registry());
+        let view = Arc::new(match before {
+            None => RegistryView::of_present(registry),
+            Some(_) => RegistryView::of_next(registry),
+        });
+        let Lasting { store, clock, random, authority, issuer_url, .. } = &**lasting;
+        let kept = &lasting.kept_bundles;
+        let federated = federation::open(&document, folder.federated, kept, clock.now());
+        let foreign =
+            Foreign::new(Arc::clone(&federated), folder.revocation_lists, &authority.bundle());
+        let keys_before = before.map(|before| &*before.oidc_keys);
+        let (issuers, files) = (document.issuer_keys(), folder.issuer_keys);
+        let oidc_keys = OidcKeyRing::open(issuers, &path, files, clock, keys_before)?;
+        let (oidc_keys, playbooks) = (Arc::new(oidc_keys), Arc::new(playbooks));
+        let systems = document.ticket_systems();
+        let change = Arc::new(ChangeControl::open(systems, calendars, &path, clock)?);
+        let intents = Arc::new(IntentDesk {
+            payloads: Arc::clone(&lasting.payloads),
+            environment: document.environment(),
+            playbooks,
+            policy: Arc::new(policy),
+            slow: Arc::clone(&lasting.slow),
+            further: further_points(&document, &path)?,
+            postures: Arc::clone(&lasting.postures),
+            change,
+            registry: view,
+            rosters: Arc::new(rosters),
+            store: Arc::clone(store),
+            clock: Arc::clone(clock),
+            random: Arc::clone(random),
+            caps: caps(&document),
+            presence: Arc::clone(&lasting.presence),
+            pace: desk::pace_settings(document.denials()),
+        });
+        let approval_desk = Arc::new(ApprovalDesk::open(ApprovalDeskParts {
+            store: Arc::clone(store),
+            registry: Arc::clone(&intents.registry),
+            rosters: Arc::clone(&intents.rosters),
+            intents: Arc::clone(&intents),
+            clock: Arc::clone(clock),
+            looks: Arc::clone(&lasting.looks),
+        }));
+        let approvers = ApproversParts {
+            desk: Arc::clone(&approval_desk),
+            kill_switch: Arc::clone(&lasting.kill_switch),
+            folder: &path,
+            issuer: issuer_url.clone(),
+            keys: &oidc_keys,
+            secret: Arc::clone(&lasting.login_secret),
+            store: Arc::clone(store),
+            clock: Arc::clone(clock),
+            random: Arc::clone(random),
+        };
+        let kept_by = (store, clock, random);
+        Ok(Self {
+            approvers: Approvers::open(&document, approvers)?.map(Arc::new),
+            approval_desk,
+            tokens: Arc::new(tokens(&document, lasting, (&intents, &oidc_keys))?),
+            webhooks: Arc::new(webhooks(&document, &path, lasting, &intents)?),
+            sinks: Arc::new(sinks(&document, &path, lasting)?),
+            witnesses: Arc::new(witnesses(&document, &path, lasting)?),
+            post_checks: Arc::new(PostChecks::open(&document, &path, &intents.playbooks, kept_by)?),
+            signals: Arc::new(signals(&document, &path, lasting, &oidc_keys)?),
+            federations: federations(&document, &path, lasting, federated).await?,
+            foreign: Arc::new(foreign),
+            intents,
+            oidc_keys,
+            document,
+            lasting: Arc::clone(lasting),
+        })
+    }
+
+    /// Tells what lasts the numbers that it goes by from here on.
+    pub(super) fn take_effect(&self) {
+        self.store.know_tenant(self.document.tenant().as_str());
+        let asked = self.document.approvals();
+        self.store.limit_approvals(ApprovalLimits {
+            max_per_hour: asked.max_per_hour,
+            max_pending: asked.max_pending,
+        });
+        self.store.keep_pace(self.intents.pace.clone());
+        self.sharing.go_by(self.document.identities());
+        let playbooks = &self.intents.playbooks;
+        self.presence.want(playbooks.iter().any(|playbook| playbook.ends().with_agent));
+    }
+
+    /// What runs while this generation is in force, until `stop`.
+    pub(super) fn start(&self, tasks: &mut JoinSet<anyhow::Result<()>>, stop: &CancellationToken) {
+        fn ends_well(
+            task: impl Future<Output = ()> + Send + 'static,
+        ) -> impl Future<Output = anyhow::Result<()>> + Send + 'static {
+            async move {
+                task.await;
+                Ok(())
+            }
+        }
+        tasks.spawn(ends_well(Arc::clone(&self.federations).run(stop.clone())));
+        for keys in self.oidc_keys.fetched() {
+            let (token, keys) = (stop.clone(), Arc::clone(keys));
+            tasks.spawn(ends_well(async move { keys.follow(token).await }));
+        }
+        for courier in self.webhooks.couriers(stop) {
+            tasks.spawn(ends_well(courier));
+        }
+        for pusher in self.sinks.pushers(stop) {
+            tasks.spawn(ends_well(pusher));
+        }
+        for asker in self.witnesses.askers(stop) {
+            tasks.spawn(ends_well(asker));
+        }
+        for courier in self.signals.couriers(stop) {
+            tasks.spawn(ends_well(courier));
+        }
+        tasks.spawn(ends_well(self.change_watch().run(stop.clone())));
+        tasks.spawn(Arc::clone(&self.post_checks).run(stop.clone()));
+    }
+
+    /// What holds the grants that were given to their tickets and calendars.
+    fn change_watch(&self) -> change::Watch {
+        change::Watch {
+            control: Arc::clone(&self.intents.change),
+            playbooks: Arc::clone(&self.intents.playbooks),
+            store: Arc::clone(&self.store) as _,
+            open: Arc::clone(&self.store) as _,
+            clock: Arc::clone(&self.clock),
+        }
+    }
+}
+
+fn tokens(
+    document: &TrustDomainDocument,
+    lasting: &Lasting,
+    (intents, oidc_keys): (&Arc<IntentDesk>, &Arc<OidcKeyRing>),
+) -> anyhow::Result<TokenService> {
+    let Lasting { store, authority, .. } = lasting;
+    // The token endpoint takes SVIDs of the own trust domain alone: federation is for workloads among themselves.
+    let bundles = Arc::new(BundleSet::new(authority.bundle(), []));
+    let config = token_config::of(document, lasting.issuer_url.clone())?;
+    let parts = TokenServiceParts {
+        bundles,
+        environments: Arc::clone(&lasting.environments),
+        oidc_keys: Arc::clone(oidc_keys) as _,
+        signer: authority.access_token_signer(),
+        keys: authority.access_token_keys(),
+        store: Arc::clone(store) as _,
+        deferrals: Arc::clone(store) as _,
+        desk: Arc::clone(intents) as _,
+        gate: Arc::clone(&intents.change) as _,
+        life: Arc::clone(store) as _,
+        replays: Arc::clone(store) as _,
+        nonce_secret: lasting.nonce_secret.clone(),
+        random: Arc::clone(&lasting.random),
+        clock: Arc::clone(&lasting.clock),
+    };
+    Ok(TokenService::new(config, parts))
+}
+
+fn webhooks(
+    document: &Arc<TrustDomainDocument>,
+    path: &Path,
+    lasting: &Lasting,
+    intents: &IntentDesk,
+) -> anyhow::Result<Webhooks> {
+    let parts = WebhooksParts {
+        issuer: lasting.issuer_url.clone(),
+        playbooks: Arc::clone(&intents.playbooks),
+        store: Arc::clone(&lasting.store),
+        clock: Arc::clone(&lasting.clock),
+        random: Arc::clone(&lasting.random),
+    };
+    Webhooks::open(document, path, parts)
+}
+
+fn sinks(document: &TrustDomainDocument, path: &Path, lasting: &Lasting) -> anyhow::Result<Sinks> {
+    let parts = SinksParts {
+        store: Arc::clone(&lasting.store),
+        clock: Arc::clone(&lasting.clock),
+        random: Arc::clone(&lasting.random),
+    };
+    Sinks::open(document, path, parts)
+}
+
+fn witnesses(
+    document: &TrustDomainDocument,
+    path: &Path,
+    lasting: &Lasting,
+) -> anyhow::Result<Witnesses> {
+    let parts = WitnessesParts {
+        key: lasting.log_key.clone(),
+        tree: Arc::clone(&lasting.log_tree),
+        store: Arc::clone(&lasting.store),
+        clock: Arc::clone(&lasting.clock),
+        random: Arc::clone(&lasting.random),
+    };
+    Witnesses::open(document, path, parts)
+}
+
+fn signals(
+    document: &Arc<TrustDomainDocument>,
+    path: &Path,
+    lasting: &Lasting,
+    keys: &Arc<OidcKeyRing>,
+) -> anyhow::Result<Signals> {
+    let parts = SignalsParts {
+        issuer: lasting.issuer_url.clone(),
+        signer: lasting.authority.access_token_signer(),
+        keys: Arc::clone(keys),
+        store: Arc::clone(&lasting.store),
+        clock: Arc::clone(&lasting.clock),
+        random: Arc::clone(&lasting.random),
+    };
+    Signals::open(document, path, parts)
+}
+
+async fn federations(
+    document: &Arc<TrustDomainDocument>,
+    path: &Path,
+    lasting: &Lasting,
+    bundles: Arc<FederatedBundles>,
+) -> anyhow::Result<Arc<Federations>> {
+    let parts = FederationsParts {
+        bundles,
+        own: OwnBundle(Arc::clone(&lasting.authority)),
+        kept: lasting.kept_bundles.clone(),
+        store: Arc::clone(&lasting.store),
+        registry: Arc::clone(lasting.registry()),
+        environments: Arc::clone(&lasting.environments),
+        changed: Arc::clone(&lasting.federations_changed),
+        clock: Arc::clone(&lasting.clock),
+    };
+    let federations = Federations::open(Arc::clone(document), path, parts).await?;
+    federations.handed_on_by(Arc::clone(&lasting.minting) as _);
+    Ok(federations)
+}
+
+/// The own bundle of the moment.
+#[derive(Debug)]
+struct OwnBundle(Arc<Authority>);
+
+impl BundleSource for OwnBundle {
+    fn bundle(&self, trust_domain: &TrustDomain) -> Option<Arc<Bundle>> {
+        (trust_domain == self.0.trust_domain()).then(|| self.0.bundle())
+    }
+}
+
+/// The further decision points of the document.
+fn further_points(document: &TrustDomainDocument, folder: &Path) -> anyhow::Result<FurtherPoints> {
+    let rules = document.decision_points().iter();
+    let external = rules.map(|rule| {
+        let name = rule.name();
+        ExternalPoint::open(rule, folder)
+            .with_context(|| format!("open the decision point `{name}`"))
+    });
+    Ok(FurtherPoints { external: external.collect::<Result<_, _>>()? })
+}
+
+fn caps(document: &TrustDomainDocument) -> Caps {
+    let settings = document.grants();
+    Caps {
+        per_agent: Some(settings.max_open_per_agent),
+        per_delegator: Some(settings.max_open_per_delegator),
+        per_target: Some(settings.max_open_per_target),
+    }
+}

@@ -1,0 +1,298 @@
+//! What of a trust domain lives as long as the process, whatever becomes of its folder: keys, store, kill switch, log, the
+//! state that workloads follow, and whatever is remembered in memory alone.
+//!
+//! Absent: every rule that the folder says.
+
+use std::path::PathBuf;
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+use anyhow::Context as _;
+use jiff::Timestamp;
+use marque_audit::{Event, EventKind, LogStore, LogTree, VerifierKey};
+use marque_authority::{Authority, AuthorityConfig};
+use marque_exchange::{EnvironmentLookup, IssuerUrl, NonceSecret, OAuthError, SignedStatusList};
+use marque_keys::KeyManager;
+use marque_registry::{Entry, Registry, TrustDomainDocument};
+use marque_spiffe::{Clock, Environment, Random, TrustDomain};
+use marque_store::Store;
+use marque_workload::{Profiles, Workload, WorkloadLimits};
+use tokio::sync::Notify;
+use tokio::sync::mpsc::UnboundedReceiver;
+use tokio_util::sync::CancellationToken;
+
+use super::Neighbours;
+use super::builds::Builds;
+use super::desk::{PostureBoard, SlowRoom};
+use super::endings;
+use super::figures::Figures;
+use super::keys::CheckpointKey;
+use super::kill::KillSwitch;
+use super::minting::InProcessIssuer;
+use super::readiness::Looked;
+use super::registrar::Registrar;
+use crate::approvers::{LoginSecret, Looks};
+use crate::discovery;
+use crate::federation::KeptBundles;
+use crate::identities::{Denials, Lost, Presence, SharedIdentities};
+use crate::payloads::{PayloadKey, Payloads};
+use crate::telemetry::inventory::Textfile;
+
+/// What lives as long as the process that serves a trust domain.
+#[derive(Debug)]
+pub struct Lasting {
+    pub(super) authority: Arc<Authority>,
+    pub(super) status_lists: Builds<Result<Option<Arc<SignedStatusList>>, Arc<OAuthError>>>,
+    pub(super) registrar: Registrar,
+    pub(super) kill_switch: Arc<KillSwitch>,
+    pub(super) store: Arc<Store>,
+    pub(super) minting: Arc<InProcessIssuer>,
+    pub(super) workload: OnceLock<Workload>,
+    pub(super) sharing: Arc<SharedIdentities>,
+    pub(super) denials: Arc<Denials>,
+    pub(super) checkpoint_key: Arc<CheckpointKey>,
+    pub(super) log_key: VerifierKey,
+    pub(super) log_tree: Arc<LogTree>,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) random: Arc<dyn Random>,
+    pub(super) environments: Arc<dyn EnvironmentLookup>,
+    pub(super) neighbours: Neighbours,
+    pub(super) started_at: Timestamp,
+    pub(super) issuer_url: IssuerUrl,
+    /// Whether the log could be read and signed when that was last tried.
+    pub(super) ready: AtomicBool,
+    pub(super) looked: Looked,
+    pub(super) figures: Figures,
+    pub(super) inventory: OnceLock<Textfile>,
+    pub(super) presence: Arc<Presence>,
+    /// Which agents' last processes exited, for whoever ends their grants.
+    pub(super) lost: Mutex<Option<UnboundedReceiver<Lost>>>,
+    pub(super) payloads: Arc<Payloads>,
+    pub(super) postures: Arc<PostureBoard>,
+    pub(super) slow: Arc<SlowRoom>,
+    pub(super) looks: Arc<Looks>,
+    pub(super) nonce_secret: NonceSecret,
+    pub(super) login_secret: Arc<LoginSecret>,
+    pub(super) kept_bundles: KeptBundles,
+    /// Notified when the log says that a relationship with another trust domain changed.
+    pub(super) federations_changed: Arc<Notify>,
+    /// What JWT-SVIDs name as their issuer; nothing where no cloud verifies them.
+    pub(super) svid_issuer: Option<IssuerUrl>,
+}
+
+/// What an issuer is opened with, beside its folder.
+#[derive(Debug)]
+pub(crate) struct IssuerParts {
+    pub(crate) issuer_url: IssuerUrl,
+    pub(crate) keys: Arc<dyn KeyManager>,
+    pub(crate) store: Arc<Store>,
+    pub(crate) environments: Arc<dyn EnvironmentLookup>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) random: Arc<dyn Random>,
+    pub(crate) neighbours: Neighbours,
+    /// What nonces and challenges are made with.
+    pub(crate) nonce_secret: NonceSecret,
+    /// What logins and sessions of approvers are made with.
+    pub(crate) login_secret: LoginSecret,
+    /// What agents write is sealed with.
+    pub(crate) payload_key: PayloadKey,
+    /// Where the bundles that were fetched are kept.
+    pub(crate) kept_bundles: PathBuf,
+}
+
+impl Lasting {
+    /// Opens the authorities, and loads the entries: those of the folder, which fit `document`, and those in the store.
+    pub(super) async fn open(
+        document: &Arc<TrustDomainDocument>,
+        entries: Vec<Entry>,
+        parts: IssuerParts,
+    ) -> anyhow::Result<Self> {
+        let IssuerParts {
+            issuer_url,
+            keys,
+            store,
+            environments,
+            clock,
+            random,
+            neighbours,
+            nonce_secret,
+            login_secret,
+            payload_key,
+            kept_bundles,
+        } = parts;
+        let now = clock.now();
+        let authority =
+            Authority::open(authority_config(document), keys, &*store, Arc::clone(&random), now)
+                .await;
+        let authority = Arc::new(authority.context("open the signing authorities")?);
+        store.know_tenant(document.tenant().as_str());
+        record_new_authorities(&store, &authority, now).await?;
+        let registrar = Registrar::open(
+            Arc::clone(document),
+            entries,
+            Arc::clone(&store),
+            Arc::clone(&clock),
+            Arc::clone(&random),
+        );
+        let registrar = registrar.await.context("load the registration entries")?;
+        let known = Arc::clone(registrar.registry());
+        let kill_switch = KillSwitch::new(Arc::clone(&store), known, Arc::clone(&clock));
+        let checkpoint_key =
+            Arc::new(CheckpointKey::new(document.name(), authority.checkpoint_key().clone())?);
+        let svid_issuer = discovery::svid_issuer(document, &issuer_url)?;
+        let minting = InProcessIssuer::new(
+            Arc::clone(&authority),
+            Arc::clone(registrar.registry()),
+            Arc::clone(&store),
+            Arc::clone(&clock),
+            svid_issuer.clone(),
+        );
+        let (presence, lost) = Presence::new(Arc::clone(&clock));
+        let log: Arc<dyn LogStore> = Arc::clone(&store) as _;
+        let sharing = SharedIdentities::new(Arc::clone(document), log, Arc::clone(&clock));
+        let sharing = sharing.watched_by(Arc::clone(&presence));
+        let denials = Denials::new(Arc::clone(document), Arc::clone(&clock));
+        let log_key = checkpoint_key.verifier_key()?;
+        let log_tree = LogTree::new(Arc::clone(&store) as _, log_key.clone());
+        let kept_in = (&store, &clock, &random);
+        let payloads = Payloads::new(payload_key, document.name().as_str(), kept_in);
+        Ok(Self {
+            authority,
+            status_lists: Builds::default(),
+            registrar,
+            kill_switch: Arc::new(kill_switch),
+            postures: Arc::new(PostureBoard::new(Arc::clone(&store))),
+            store,
+            minting: Arc::new(minting),
+            workload: OnceLock::new(),
+            sharing: Arc::new(sharing),
+            denials: Arc::new(denials),
+            checkpoint_key,
+            log_key,
+            log_tree: Arc::new(log_tree),
+            clock,
+            random,
+            environments,
+            neighbours,
+            started_at: now,
+            issuer_url,
+            ready: AtomicBool::new(true),
+            looked: Looked::default(),
+            figures: Figures::new(document.name(), document.environment()),
+            inventory: OnceLock::new(),
+            presence,
+            lost: Mutex::new(Some(lost)),
+            payloads: Arc::new(payloads),
+            slow: Arc::default(),
+            looks: Arc::default(),
+            nonce_secret,
+            login_secret: Arc::new(login_secret),
+            kept_bundles: KeptBundles::new(kept_bundles),
+            svid_issuer,
+            federations_changed: Arc::default(),
+        })
+    }
+
+    /// The trust domain.
+    #[must_use]
+    pub fn trust_domain(&self) -> &TrustDomain {
+        self.authority.trust_domain()
+    }
+
+    /// Its environment.
+    #[must_use]
+    pub fn environment(&self) -> Environment {
+        self.authority.environment()
+    }
+
+    /// Where entries are added and removed.
+    #[must_use]
+    pub fn registrar(&self) -> &Registrar {
+        &self.registrar
+    }
+
+    /// The kill switch.
+    #[must_use]
+    pub fn kill_switch(&self) -> &KillSwitch {
+        &self.kill_switch
+    }
+
+    pub(crate) fn registry(&self) -> &Arc<Registry> {
+        self.registrar.registry()
+    }
+
+    /// The node's half: what local callers are entitled to.
+    pub(super) fn workload(&self) -> Workload {
+        let made = || {
+            let splay = self.registry().document().workload_api().splay.as_duration();
+            let (issuer, clock) = (Arc::clone(&self.minting) as _, Arc::clone(&self.clock));
+            Workload::with_splay(issuer, clock, WorkloadLimits::default(), splay)
+        };
+        self.workload.get_or_init(made).clone()
+    }
+
+    /// Whether Envoy's secret discovery service is served beside the Workload API.
+    pub(super) fn serves_envoy_sds(&self) -> bool {
+        self.registry().document().workload_api().envoy_sds
+    }
+
+    /// Which profiles of the Workload API are served.
+    pub(super) fn profiles(&self) -> Profiles {
+        let document = self.registry().document();
+        let settings = document.workload_api();
+        Profiles { x509: settings.x509_svid, jwt: settings.jwt_svid, wit: settings.wit_svid }
+    }
+
+    /// What every SVID passes on its way out.
+    pub(crate) fn sharing(&self) -> &Arc<SharedIdentities> {
+        &self.sharing
+    }
+
+    /// Whom the doors refused.
+    pub(crate) fn denials(&self) -> &Arc<Denials> {
+        &self.denials
+    }
+
+    /// Ends what hangs on an agent's process when its last one has exited.
+    pub(super) async fn end_with_agents(&self, stop: CancellationToken) {
+        let lost = self.lost.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(lost) = lost {
+            endings::end_with_agents(self, lost, &stop).await;
+        }
+    }
+
+    pub(super) fn follow_changes(
+        &self,
+        stop: CancellationToken,
+    ) -> impl Future<Output = ()> + use<> {
+        Arc::clone(&self.minting).follow(stop)
+    }
+}
+
+/// Puts it on record when keys were made (M 106: the issuer's own events are in the log too).
+async fn record_new_authorities(
+    store: &Store,
+    authority: &Authority,
+    now: Timestamp,
+) -> anyhow::Result<()> {
+    for slot in authority.created() {
+        let event = Event::new(EventKind::AuthorityCreated, now)
+            .with_expires_at(authority.ends_at())
+            .with_detail("slot", slot.to_string());
+        store.append(event).await.context("record a new signing authority")?;
+    }
+    Ok(())
+}
+
+fn authority_config(document: &TrustDomainDocument) -> AuthorityConfig {
+    AuthorityConfig {
+        trust_domain: document.name().clone(),
+        environment: document.environment(),
+        ca_lifetime: document.ca_lifetime(),
+        max_x509_svid_lifetime: document.x509_svid_lifetime(),
+        max_jwt_svid_lifetime: document.jwt_svid_lifetime(),
+        max_wit_svid_lifetime: document.wit_svid_lifetime(),
+        wit_svids: document.workload_api().wit_svid,
+        refresh_hint: document.refresh_hint(),
+    }
+}
