@@ -27,6 +27,10 @@ use marque_intent::{
     resolve,
 };
 use marque_inventory::{FingerprintKey, Format, MAX_FOUND};
+use marque_registry::{
+    IdTemplate, MAX_SPIRE_BUNDLES, MAX_SPIRE_ENTRIES, ValuePattern, parse_spire_bundles,
+    parse_spire_entries,
+};
 use marque_spiffe::{
     Bundle, BundleMap, BundleSource as _, Environment, SpiffeId, TrustDomain, UnverifiedJwtSvid,
     UnverifiedWitSvid, UnverifiedX509Svid,
@@ -50,6 +54,26 @@ pub(crate) fn traceparent(bytes: &[u8]) {
             );
         }
         None => assert_eq!(hinted, own),
+    }
+}
+
+/// What SPIRE printed is read within its limits; a bundle that comes of it reads as one, and is of the trust domain that it
+/// names.
+pub(crate) fn spire(bytes: &[u8]) {
+    if let Ok(entries) = parse_spire_entries(bytes) {
+        assert!(entries.len() <= MAX_SPIRE_ENTRIES);
+        for entry in &entries {
+            assert!(entry.selectors.iter().all(|selector| selector.contains(':')));
+        }
+    }
+    let Ok(bundles) = parse_spire_bundles(bytes) else { return };
+    assert!(bundles.len() <= MAX_SPIRE_BUNDLES);
+    for found in bundles {
+        let Ok(bundle) = found.to_bundle() else { continue };
+        let name: TrustDomain = found.trust_domain.parse().expect("a bundle has a trust domain");
+        let document = bundle.to_document().to_string();
+        let again = Bundle::parse(name, document.as_bytes()).expect("what was written is read");
+        assert_eq!(again, bundle);
     }
 }
 
@@ -610,4 +634,36 @@ pub(crate) fn kill(bytes: &[u8]) {
     let again = KillScope::parse(scope.kind(), scope.selector().as_deref());
     assert_eq!(again.ok(), Some(scope.clone()), "it reads as it is written");
     assert!(scope.selector().is_none_or(|selector| selector.len() <= 2048));
+}
+
+/// A template of SPIFFE IDs reads back as it was written, and whatever stands for a selector's value gives one ID of the
+/// template's form or none.
+pub(crate) fn entry_template(bytes: &[u8]) {
+    let Ok(text) = from_utf8(bytes) else { return };
+    let (id, value) = text.split_once('\n').unwrap_or((text, ""));
+    let Ok(template) = id.parse::<IdTemplate>() else { return };
+    assert_eq!(template.to_string(), id);
+    let filled = template
+        .placeholders()
+        .fold(id.to_owned(), |id, place| id.replace(&format!("{{{place}}}"), value));
+    if let Ok(spiffe_id) = filled.parse::<SpiffeId>() {
+        assert_eq!(spiffe_id.trust_domain(), template.trust_domain());
+        // A value with a slash in it would make more segments than the template has.
+        if !value.contains('/') {
+            assert_eq!(spiffe_id.segments().count(), id.split('/').count() - 3);
+        }
+    }
+    if let Ok(pattern) = value.parse::<ValuePattern>() {
+        assert_eq!(pattern.to_string(), value);
+        assert!(value.contains('*') || pattern.matches(value));
+    }
+}
+
+/// A backup is refused, or its manifest names nothing outside of a backup.
+pub(crate) fn backup(bytes: &[u8]) {
+    let Ok(manifest) = marque::backup::inspect(bytes) else { return };
+    for file in &manifest.files {
+        assert!(!file.path.contains("..") && !file.path.starts_with('/'));
+        assert!(file.bytes <= bytes.len() as u64);
+    }
 }

@@ -71,6 +71,11 @@ fn inventory_files() {
 }
 
 #[test]
+fn what_spire_prints() {
+    over_corpus("spire", checks::spire);
+}
+
+#[test]
 fn bundle_maps() {
     over_corpus("bundle_map", checks::bundle_map);
 }
@@ -178,4 +183,14 @@ fn traceparents() {
 #[test]
 fn kills() {
     over_corpus("kill", checks::kill);
+}
+
+#[test]
+fn entry_templates() {
+    over_corpus("entry_template", checks::entry_template);
+}
+
+#[test]
+fn backups() {
+    over_corpus("backup", checks::backup);
 }

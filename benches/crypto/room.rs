@@ -8,8 +8,8 @@ use futures::FutureExt as _;
 use futures::future::{BoxFuture, ready};
 use marque_audit::Event;
 use marque_authority::{
-    Authority, AuthorityConfig, AuthorityRecord, AuthorityStore, AuthorityStoreError,
-    JwtSvidTemplate, X509SvidTemplate,
+    Authority, AuthorityConfig, AuthorityOrder, AuthorityRecord, AuthorityStore,
+    AuthorityStoreError, JwtSvidTemplate, OrderRefusal, X509SvidTemplate,
 };
 use marque_exchange::{
     ASSERTION_TYPE_JWT_SPIFFE, Derivation, Derived, EnvironmentLookup, Freshness,
@@ -35,7 +35,7 @@ const INTENT: &str = "int_00000000000000000000000000";
 
 /// A trust domain's authorities in memory, and a token service with one approved intent that never runs out.
 pub(crate) struct Room {
-    pub(crate) authority: Authority,
+    pub(crate) authority: Arc<Authority>,
     service: TokenService,
 }
 
@@ -55,20 +55,22 @@ impl Room {
             max_x509_svid_lifetime: Duration::from_secs(3_600),
             max_jwt_svid_lifetime: Duration::from_secs(300),
             max_wit_svid_lifetime: Duration::from_secs(3_600),
+            max_access_token_lifetime: Duration::from_secs(600),
+            jwt_svid_algorithm: marque_keys::KeyAlgorithm::EcdsaP256,
             wit_svids: true,
             refresh_hint: Duration::from_secs(300),
         };
         let random = Arc::new(SeededRandom::new(1));
-        let records = Records::default();
+        let records = Arc::new(Records::default());
         let opened = Authority::open(
             config,
             Arc::new(MemoryKeys::default()),
-            &records,
+            records,
             random.clone(),
             START,
         );
-        let authority =
-            opened.now_or_never().expect("memory answers at once").expect("authorities");
+        let opened = opened.now_or_never().expect("memory answers at once");
+        let authority = Arc::new(opened.expect("authorities"));
         let issuer = ISSUER.parse().expect("an issuer");
         let config = TokenServiceConfig {
             verified_svids,
@@ -79,8 +81,7 @@ impl Room {
             bundles: Arc::new(Bundles(authority.bundle())),
             environments: Arc::new(NoOthers),
             oidc_keys: Arc::new(marque_exchange::NoOidcKeys),
-            signer: authority.access_token_signer(),
-            keys: authority.access_token_keys(),
+            keys: Arc::clone(&authority) as _,
             deferrals: Arc::new(Nobody),
             desk: Arc::new(Nobody),
             gate: Arc::new(Nobody),
@@ -175,9 +176,13 @@ impl AuthorityStore for Records {
         ready(Ok(self.0.lock().expect("one thread").clone())).boxed()
     }
 
-    fn save(&self, record: AuthorityRecord) -> BoxFuture<'_, Result<(), AuthorityStoreError>> {
-        self.0.lock().expect("one thread").push(record);
-        ready(Ok(())).boxed()
+    fn order(
+        &self,
+        order: AuthorityOrder,
+    ) -> BoxFuture<'_, Result<Result<(), OrderRefusal>, AuthorityStoreError>> {
+        let mut records = self.0.lock().expect("one thread");
+        let ruled = order.decide(&records).map(|decision| decision.apply(&mut records));
+        ready(Ok(ruled)).boxed()
     }
 }
 

@@ -40,6 +40,10 @@ impl IntentDesk for Nobody {
         ready(Ok(())).boxed()
     }
 
+    fn may_hand_on(&self, _: &SpiffeId, _: &SpiffeId) -> Result<(), Denial> {
+        Ok(())
+    }
+
     fn approval(&self, _: &SpiffeId, _: &PlaybookId) -> PlaybookApproval {
         PlaybookApproval::NotForThisAgent
     }

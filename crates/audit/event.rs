@@ -155,9 +155,39 @@ pub enum EventKind {
     /// Somebody set the bundle of another trust domain by hand.
     #[serde(rename = "org.marque.bundle.set")]
     BundleSet,
+    /// An identity was not given, because its template has given as many as it may.
+    #[serde(rename = "org.marque.entry.refused")]
+    EntryRefused,
+    /// The trust domain was restored from a backup.
+    #[serde(rename = "org.marque.restored")]
+    Restored,
+    /// The folder of the trust domain was read anew and put in force.
+    #[serde(rename = "org.marque.folder.reloaded")]
+    FolderReloaded,
+    /// The folder of the trust domain was read anew and refused; what was in force stays.
+    #[serde(rename = "org.marque.folder.reload_refused")]
+    FolderReloadRefused,
     /// A signing authority was made.
     #[serde(rename = "org.marque.authority.created")]
     AuthorityCreated,
+    /// The key that is to follow a signing authority was made, and published.
+    #[serde(rename = "org.marque.authority.prepared")]
+    AuthorityPrepared,
+    /// A signing authority that was prepared signs from now on.
+    #[serde(rename = "org.marque.authority.activated")]
+    AuthorityActivated,
+    /// A signing authority is believed to be in wrong hands: what it signed is issued anew.
+    #[serde(rename = "org.marque.authority.tainted")]
+    AuthorityTainted,
+    /// A tainted signing authority was taken out of the bundle.
+    #[serde(rename = "org.marque.authority.revoked")]
+    AuthorityRevoked,
+    /// A signing authority was taken out of the bundle after everything that it signed had ended.
+    #[serde(rename = "org.marque.authority.retired")]
+    AuthorityRetired,
+    /// The record of a signing authority that left the bundle was deleted.
+    #[serde(rename = "org.marque.authority.pruned")]
+    AuthorityPruned,
     /// One identity was asked for by two programs within one window.
     #[serde(rename = "org.marque.identity.shared")]
     IdentityShared,
@@ -171,7 +201,7 @@ pub enum EventKind {
 
 impl EventKind {
     /// Every kind, in the order of declaration.
-    pub const ALL: [Self; 50] = [
+    pub const ALL: [Self; 60] = [
         Self::IntentRequested,
         Self::IntentPending,
         Self::IntentDenied,
@@ -218,7 +248,17 @@ impl EventKind {
         Self::FederationAdded,
         Self::FederationRemoved,
         Self::BundleSet,
+        Self::EntryRefused,
+        Self::Restored,
+        Self::FolderReloaded,
+        Self::FolderReloadRefused,
         Self::AuthorityCreated,
+        Self::AuthorityPrepared,
+        Self::AuthorityActivated,
+        Self::AuthorityTainted,
+        Self::AuthorityRevoked,
+        Self::AuthorityRetired,
+        Self::AuthorityPruned,
         Self::IdentityShared,
         Self::SsfReceived,
         Self::WitnessRefused,
@@ -274,7 +314,17 @@ impl EventKind {
             Self::FederationAdded => "org.marque.federation.added",
             Self::FederationRemoved => "org.marque.federation.removed",
             Self::BundleSet => "org.marque.bundle.set",
+            Self::EntryRefused => "org.marque.entry.refused",
+            Self::Restored => "org.marque.restored",
+            Self::FolderReloaded => "org.marque.folder.reloaded",
+            Self::FolderReloadRefused => "org.marque.folder.reload_refused",
             Self::AuthorityCreated => "org.marque.authority.created",
+            Self::AuthorityPrepared => "org.marque.authority.prepared",
+            Self::AuthorityActivated => "org.marque.authority.activated",
+            Self::AuthorityTainted => "org.marque.authority.tainted",
+            Self::AuthorityRevoked => "org.marque.authority.revoked",
+            Self::AuthorityRetired => "org.marque.authority.retired",
+            Self::AuthorityPruned => "org.marque.authority.pruned",
             Self::IdentityShared => "org.marque.identity.shared",
             Self::SsfReceived => "org.marque.ssf.received",
             Self::WitnessRefused => "org.marque.witness.refused",

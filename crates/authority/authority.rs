@@ -1,40 +1,67 @@
-//! The authorities of one trust domain, opened and ready to mint.
+//! The authorities of one trust domain: a handle on what signs now, and the steps in the lives of their keys.
 
-use std::sync::Arc;
+use std::{
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
+use arc_swap::ArcSwap;
 use jiff::Timestamp;
-use marque_jose::{JwkSet, Signer};
+use marque_jose::{JwkSet, Signer, SigningKeys};
 use marque_keys::{KeyManager, KeyPurpose, SigningKey, SlotId};
 use marque_spiffe::{Bundle, Environment, Random, TrustDomain};
 use rustls_pki_types::CertificateDer;
+use tokio::sync::{Mutex, watch};
 
 use crate::{
-    AuthorityConfig, AuthorityError, AuthorityStore, JwtSvidTemplate, MintedJwtSvid, MintedWitSvid,
-    MintedX509Svid, P256PublicKey, PrivateKeyPkcs8, WitSvidTemplate, X509SvidTemplate,
-    certificate::{Validity, plus_seconds, whole_second},
-    jwt::JwtAuthority,
-    open::{Active, Opening},
-    signer::{CertificateSigner, TokenSigner},
-    wit::WitAuthority,
-    x509::{Leaf, X509Authority},
+    AuthorityConfig, AuthorityError, AuthorityStep, AuthorityStore, AuthorityView, JwtSvidTemplate,
+    MintedJwtSvid, MintedWitSvid, MintedX509Svid, OrderRefusal, OrderedBy, P256PublicKey,
+    PrivateKeyPkcs8, WitSvidTemplate, X509SvidTemplate,
+    certificate::{Validity, whole_second},
+    list,
+    round::{Means, Round},
+    schedule::Schedule,
+    snapshot::{Snapshot, checkpoint_key},
+    x509::Leaf,
 };
 
-/// The active authorities of one trust domain.
-#[derive(Debug)]
+/// The authorities of one trust domain. What mints is a snapshot of the records, replaced whole when a step was taken, here or
+/// by another process.
 pub struct Authority {
     config: AuthorityConfig,
-    bundle: Arc<Bundle>,
-    x509: X509Authority,
-    jwt: JwtAuthority,
-    wit: Option<WitAuthority>,
-    access_token: Arc<TokenSigner>,
-    checkpoint: SigningKey,
+    keys: Arc<dyn KeyManager>,
+    store: Arc<dyn AuthorityStore>,
     random: Arc<dyn Random>,
+    checkpoint: SigningKey,
     created: Vec<SlotId>,
+    snapshot: ArcSwap<Snapshot>,
+    /// How often the snapshot was replaced.
+    changes: watch::Sender<u64>,
+    /// Whoever holds it looks at the records and takes steps.
+    turn: Mutex<()>,
+    /// Whether private keys were looked for that were pruned.
+    swept: AtomicBool,
+}
+
+/// What a trust domain publishes, and what of it is to be relied on.
+#[derive(Clone, Debug)]
+pub struct Trusted {
+    /// The bundle.
+    pub bundle: Arc<Bundle>,
+    /// The bundle without what is tainted: an SVID that does not verify by it is to be issued anew. The very same as `bundle`
+    /// where nothing is.
+    pub untainted: Arc<Bundle>,
+    /// When a key was last tainted or revoked; `None` when none on record was.
+    pub alarmed_at: Option<Timestamp>,
 }
 
 impl Authority {
-    /// Opens the authorities of a trust domain: makes the keys that are not there yet, and takes up the others.
+    /// Opens the authorities of a trust domain: makes the keys that are not there yet, takes up the others, and replaces those
+    /// that have ended.
     ///
     /// Opening is idempotent, also after it was interrupted. Each record is saved before its key signs for anybody.
     ///
@@ -44,35 +71,138 @@ impl Authority {
     pub async fn open(
         config: AuthorityConfig,
         keys: Arc<dyn KeyManager>,
-        store: &dyn AuthorityStore,
+        store: Arc<dyn AuthorityStore>,
         random: Arc<dyn Random>,
         now: Timestamp,
     ) -> Result<Self, AuthorityError> {
+        config.check().map_err(AuthorityError::Config)?;
         let now = whole_second(now)?;
-        let mut opening =
-            Opening::begin(&config, keys.as_ref(), store, random.as_ref(), now).await?;
-        let x509 = opening.active(KeyPurpose::X509Authority).await?;
-        let jwt = opening.active(KeyPurpose::JwtSvid).await?;
-        let access_token = opening.active(KeyPurpose::AccessToken).await?;
-        let checkpoint = opening.active(KeyPurpose::AuditCheckpoint).await?;
-        let wit =
-            if config.wit_svids { Some(opening.active(KeyPurpose::WitSvid).await?) } else { None };
-        let bundle = Arc::new(opening.bundle()?);
-        let root = opening.root(&x509.record)?;
-        let created = opening.into_created();
+        let means = Means {
+            config: &config,
+            keys: keys.as_ref(),
+            store: store.as_ref(),
+            random: random.as_ref(),
+        };
+        let mut round = Round::begin(means, now).await?;
+        for purpose in FIRST_KEYS {
+            round.begin_purpose(purpose).await?;
+        }
+        if config.wit_svids {
+            round.begin_purpose(KeyPurpose::WitSvid).await?;
+        }
+        let mut snapshot = Snapshot::of(round.records.clone(), &config, keys.as_ref(), None)?;
+        if snapshot.ends_at(&config) <= now {
+            round.take_due_steps().await?;
+            snapshot = Snapshot::of(round.records.clone(), &config, keys.as_ref(), None)?;
+        }
+        let checkpoint = checkpoint_key(&round.records, keys.as_ref())?;
+        let created = round.created;
         let authority = Self {
-            x509: X509Authority::new(x509.record.slot, root, CertificateSigner(x509.key))?,
-            jwt: jwt_authority(&config, jwt)?,
-            wit: wit.map(|wit| wit_authority(&config, wit)).transpose()?,
-            access_token: Arc::new(TokenSigner::new(access_token.key)?),
-            checkpoint: checkpoint.key,
-            bundle,
-            random,
+            snapshot: ArcSwap::from_pointee(snapshot),
+            checkpoint,
             created,
             config,
+            keys,
+            store,
+            random,
+            changes: watch::Sender::new(0),
+            turn: Mutex::new(()),
+            swept: AtomicBool::new(false),
         };
         authority.check_has_not_ended(now)?;
         Ok(authority)
+    }
+
+    /// Takes up what other processes did, and every step that is due by the clock. Steps that were taken stay taken when a
+    /// later one fails; calling again goes on from there.
+    ///
+    /// # Errors
+    /// A failing key manager or store, or records, keys and roots that do not belong together. What was signed with before goes
+    /// on signing.
+    pub async fn keep_up(&self, now: Timestamp) -> Result<(), AuthorityError> {
+        let turn = self.turn.lock().await;
+        let mut round = Round::begin(self.means(), whole_second(now)?).await?;
+        let stepped = round.take_due_steps().await;
+        let changed = self.take_up(&round)?;
+        stepped?;
+        if changed || !self.swept.load(Ordering::Relaxed) {
+            round.remove_pruned_keys()?;
+            self.swept.store(true, Ordering::Relaxed);
+        }
+        drop(turn);
+        Ok(())
+    }
+
+    /// Makes the next key of a purpose and publishes it, for activation later. Gives its name.
+    ///
+    /// # Errors
+    /// [`AuthorityError::Refused`]; otherwise as [`Authority::keep_up`].
+    pub async fn prepare(
+        &self,
+        purpose: KeyPurpose,
+        ordered: OrderedBy,
+        now: Timestamp,
+    ) -> Result<SlotId, AuthorityError> {
+        let _turn = self.turn.lock().await;
+        let mut round = Round::begin(self.means(), whole_second(now)?).await?;
+        let ruled = round.prepare(purpose, ordered).await?;
+        self.take_up(&round)?;
+        ruled.map_err(AuthorityError::Refused)
+    }
+
+    /// Lets a prepared key sign, in place of the active one. Unless `at_once` it has to have been published for three times the
+    /// bundle's refresh hint.
+    ///
+    /// # Errors
+    /// As [`Authority::prepare`].
+    pub async fn activate(
+        &self,
+        slot: SlotId,
+        at_once: bool,
+        ordered: OrderedBy,
+        now: Timestamp,
+    ) -> Result<(), AuthorityError> {
+        let schedule = Schedule(&self.config);
+        let published_for = if at_once { Duration::ZERO } else { schedule.publication() };
+        self.order(AuthorityStep::Activate { slot, published_for }, ordered, now).await
+    }
+
+    /// Gives a key up: nothing is signed with it any more, and whoever holds SVIDs that it signed sees by
+    /// [`Trusted::untainted`] that they are to be issued anew. It stays in the bundle until it is revoked. Of the active key the
+    /// prepared one takes the place.
+    ///
+    /// # Errors
+    /// As [`Authority::prepare`].
+    pub async fn taint(
+        &self,
+        slot: SlotId,
+        ordered: OrderedBy,
+        now: Timestamp,
+    ) -> Result<(), AuthorityError> {
+        self.order(AuthorityStep::Taint { slot }, ordered, now).await
+    }
+
+    /// Takes a tainted key out of the bundle: whoever knows the new bundle refuses all that it signed.
+    ///
+    /// # Errors
+    /// As [`Authority::prepare`].
+    pub async fn revoke(
+        &self,
+        slot: SlotId,
+        ordered: OrderedBy,
+        now: Timestamp,
+    ) -> Result<(), AuthorityError> {
+        self.order(AuthorityStep::Revoke { slot }, ordered, now).await
+    }
+
+    /// Every key on record, of every state, and what the clock does next with it.
+    pub fn list(&self) -> Vec<AuthorityView> {
+        list::views(&self.snapshot.load().records, &self.config)
+    }
+
+    /// Tells when what signs or is published changes; the number is that of changes since it was opened.
+    pub fn subscribe(&self) -> watch::Receiver<u64> {
+        self.changes.subscribe()
     }
 
     /// The trust domain.
@@ -87,7 +217,17 @@ impl Authority {
 
     /// The bundle: the root and the keys for JWT-SVIDs and WIT-SVIDs. Keys for access tokens and checkpoints are never part of it.
     pub fn bundle(&self) -> Arc<Bundle> {
-        Arc::clone(&self.bundle)
+        Arc::clone(&self.snapshot.load().bundle)
+    }
+
+    /// What is published, and what of it is to be relied on, at one moment.
+    pub fn trusted(&self) -> Trusted {
+        let snapshot = self.snapshot.load();
+        Trusted {
+            bundle: Arc::clone(&snapshot.bundle),
+            untainted: Arc::clone(&snapshot.untainted),
+            alarmed_at: snapshot.alarmed_at,
+        }
     }
 
     /// The slots whose keys were made when this authority was opened; empty when all were found again.
@@ -95,9 +235,10 @@ impl Authority {
         &self.created
     }
 
-    /// When the first of the authorities ends; it opens no more from then on. No SVID outlasts the key that signed it.
+    /// When the first of the keys that sign now ends, unless another one takes its place before. No SVID outlasts the key that
+    /// signed it.
     pub fn ends_at(&self) -> Timestamp {
-        self.ends().fold(Timestamp::MAX, |first, (_, at)| first.min(at))
+        self.snapshot.load().ends_at(&self.config)
     }
 
     /// Makes a key pair and mints an X.509-SVID for it.
@@ -110,9 +251,14 @@ impl Authority {
         template: &X509SvidTemplate,
         now: Timestamp,
     ) -> Result<MintedX509Svid, AuthorityError> {
-        let validity = self.x509_validity(template, now)?;
+        let snapshot = self.snapshot.load();
+        let validity = self.x509_validity(&snapshot, template, now)?;
         let (private_key, public_key) = PrivateKeyPkcs8::generate()?;
-        let chain = self.sign_x509_svid(template, &public_key, validity, now)?;
+        let chain = self.sign_x509_svid(
+            &snapshot,
+            &Leaf { template, public_key: &public_key, validity },
+            now,
+        )?;
         let Validity { not_before, not_after } = validity;
         Ok(MintedX509Svid {
             spiffe_id: template.spiffe_id.clone(),
@@ -134,8 +280,9 @@ impl Authority {
         public_key: &P256PublicKey,
         now: Timestamp,
     ) -> Result<Vec<CertificateDer<'static>>, AuthorityError> {
-        let validity = self.x509_validity(template, now)?;
-        self.sign_x509_svid(template, public_key, validity, now)
+        let snapshot = self.snapshot.load();
+        let validity = self.x509_validity(&snapshot, template, now)?;
+        self.sign_x509_svid(&snapshot, &Leaf { template, public_key, validity }, now)
     }
 
     /// Mints a JWT-SVID.
@@ -171,8 +318,9 @@ impl Authority {
         now: Timestamp,
     ) -> Result<MintedJwtSvid, AuthorityError> {
         template.check(self.trust_domain()).map_err(AuthorityError::Template)?;
-        let ceiling = self.config.max_jwt_svid_lifetime;
-        self.jwt.mint((template, issuer), ceiling, &self.bundle, self.random.as_ref(), now)
+        let snapshot = self.snapshot.load();
+        let (ceiling, bundle) = (self.config.max_jwt_svid_lifetime, &snapshot.bundle);
+        snapshot.jwt.mint((template, issuer), ceiling, bundle, self.random.as_ref(), now)
     }
 
     /// Makes the holder's key pair and mints a WIT-SVID that is bound to it.
@@ -184,89 +332,138 @@ impl Authority {
         template: &WitSvidTemplate,
         now: Timestamp,
     ) -> Result<MintedWitSvid, AuthorityError> {
-        let wit = self.wit.as_ref().ok_or(AuthorityError::NoWitSvids)?;
+        let snapshot = self.snapshot.load();
+        let wit = snapshot.wit.as_ref().ok_or(AuthorityError::NoWitSvids)?;
         template.check(self.trust_domain()).map_err(AuthorityError::Template)?;
         let ceiling = self.config.max_wit_svid_lifetime;
-        wit.mint(template, ceiling, &self.bundle, self.random.as_ref(), now)
+        wit.mint(template, ceiling, &snapshot.bundle, self.random.as_ref(), now)
     }
 
-    /// The signer of access tokens (ES256).
+    /// The signer of access tokens (ES256) at this moment.
     pub fn access_token_signer(&self) -> Arc<dyn Signer> {
-        Arc::clone(&self.access_token) as Arc<dyn Signer>
+        Arc::clone(&self.snapshot.load().access_token) as Arc<dyn Signer>
     }
 
-    /// The key set of the token endpoint: the keys for access tokens alone, with use `sig`.
-    pub fn access_token_keys(&self) -> JwkSet {
-        JwkSet { keys: vec![self.access_token.jwk()] }
+    /// The key set of the token endpoint: the keys for access tokens alone, with use `sig`. Those that will sign and those that
+    /// did are among them.
+    pub fn access_token_keys(&self) -> Arc<JwkSet> {
+        Arc::clone(&self.snapshot.load().access_token_keys)
     }
 
-    /// The key for checkpoints of the audit log (Ed25519).
+    /// The key for checkpoints of the audit log (Ed25519). It does not change: those who verify the log have pinned it.
     pub fn checkpoint_key(&self) -> &SigningKey {
         &self.checkpoint
     }
 
+    fn means(&self) -> Means<'_> {
+        Means {
+            config: &self.config,
+            keys: self.keys.as_ref(),
+            store: self.store.as_ref(),
+            random: self.random.as_ref(),
+        }
+    }
+
+    async fn order(
+        &self,
+        step: AuthorityStep,
+        ordered: OrderedBy,
+        now: Timestamp,
+    ) -> Result<(), AuthorityError> {
+        let _turn = self.turn.lock().await;
+        let now = whole_second(now)?;
+        let mut round = Round::begin(self.means(), now).await?;
+        self.has_not_ended(&step, &round, now).map_err(AuthorityError::Refused)?;
+        let ruled = round.order(step, ordered).await?;
+        self.take_up(&round)?;
+        ruled.map(drop).map_err(AuthorityError::Refused)
+    }
+
+    /// A key that has ended takes nobody's place.
+    fn has_not_ended(
+        &self,
+        step: &AuthorityStep,
+        round: &Round<'_>,
+        now: Timestamp,
+    ) -> Result<(), OrderRefusal> {
+        let AuthorityStep::Activate { slot, .. } = step else { return Ok(()) };
+        let found = round.records.iter().find(|record| record.slot == *slot);
+        match found.map(|record| Schedule(&self.config).ends_at(record)) {
+            Some(at) if at <= now => Err(OrderRefusal::Ended { slot: slot.clone(), at }),
+            _ => Ok(()),
+        }
+    }
+
+    /// Mints by the records of a round from now on; whether they are others than before.
+    fn take_up(&self, round: &Round<'_>) -> Result<bool, AuthorityError> {
+        let before = self.snapshot.load_full();
+        if before.records == round.records {
+            return Ok(false);
+        }
+        let keys = self.keys.as_ref();
+        let next = Snapshot::of(round.records.clone(), &self.config, keys, Some(&before))?;
+        self.snapshot.store(Arc::new(next));
+        self.changes.send_modify(|changes| *changes = changes.wrapping_add(1));
+        Ok(true)
+    }
+
     fn x509_validity(
         &self,
+        snapshot: &Snapshot,
         template: &X509SvidTemplate,
         now: Timestamp,
     ) -> Result<Validity, AuthorityError> {
         template.check(self.trust_domain()).map_err(AuthorityError::Template)?;
-        self.x509.validity(template.lifetime, self.config.max_x509_svid_lifetime, now)
+        snapshot.x509.validity(template.lifetime, self.config.max_x509_svid_lifetime, now)
     }
 
     fn sign_x509_svid(
         &self,
-        template: &X509SvidTemplate,
-        public_key: &P256PublicKey,
-        validity: Validity,
+        snapshot: &Snapshot,
+        leaf: &Leaf<'_>,
         now: Timestamp,
     ) -> Result<Vec<CertificateDer<'static>>, AuthorityError> {
-        let leaf = Leaf { template, public_key, validity };
-        Ok(vec![self.x509.mint(&leaf, &self.bundle, self.random.as_ref(), now)?])
-    }
-
-    /// The authorities whose SVIDs end with them.
-    fn ends(&self) -> impl Iterator<Item = (&SlotId, Timestamp)> {
-        let wit = self.wit.as_ref().map(|wit| (wit.slot(), wit.ends_at()));
-        let always =
-            [(self.x509.slot(), self.x509.ends_at()), (self.jwt.slot(), self.jwt.ends_at())];
-        always.into_iter().chain(wit)
+        Ok(vec![snapshot.x509.mint(leaf, &snapshot.bundle, self.random.as_ref(), now)?])
     }
 
     fn check_has_not_ended(&self, now: Timestamp) -> Result<(), AuthorityError> {
-        for (slot, at) in self.ends() {
+        let snapshot = self.snapshot.load();
+        for record in snapshot.active(&self.config) {
+            let at = Schedule(&self.config).ends_at(record);
             if now >= at {
-                return Err(AuthorityError::Ended { slot: slot.clone(), at });
+                return Err(AuthorityError::Ended { slot: record.slot.clone(), at });
             }
         }
         Ok(())
     }
 }
 
-fn jwt_authority(
-    config: &AuthorityConfig,
-    Active { record, key }: Active,
-) -> Result<JwtAuthority, AuthorityError> {
-    let ends_at = end_of_token_key(config, record.created_at)?;
-    Ok(JwtAuthority::new(record.slot, Arc::new(TokenSigner::new(key)?), ends_at))
+/// The purposes that every trust domain has a key for.
+const FIRST_KEYS: [KeyPurpose; 4] = [
+    KeyPurpose::X509Authority,
+    KeyPurpose::JwtSvid,
+    KeyPurpose::AccessToken,
+    KeyPurpose::AuditCheckpoint,
+];
+
+/// Access tokens, by whichever key signs them.
+impl SigningKeys for Authority {
+    fn signer(&self) -> Arc<dyn Signer> {
+        self.access_token_signer()
+    }
+
+    fn published(&self) -> Arc<JwkSet> {
+        self.access_token_keys()
+    }
 }
 
-fn wit_authority(
-    config: &AuthorityConfig,
-    Active { record, key }: Active,
-) -> Result<WitAuthority, AuthorityError> {
-    let ends_at = end_of_token_key(config, record.created_at)?;
-    Ok(WitAuthority::new(record.slot, Arc::new(TokenSigner::new(key)?), ends_at))
-}
-
-/// A key for tokens has no certificate that says when it ends: it lasts as long as a root made at the same time.
-fn end_of_token_key(
-    config: &AuthorityConfig,
-    created_at: Timestamp,
-) -> Result<Timestamp, AuthorityError> {
-    let lifetime = i64::try_from(config.ca_lifetime.as_secs())
-        .map_err(|_range| AuthorityError::Time(created_at))?;
-    plus_seconds(created_at, lifetime)
+impl fmt::Debug for Authority {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Authority")
+            .field("config", &self.config)
+            .field("snapshot", &self.snapshot.load())
+            .finish_non_exhaustive()
+    }
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use marque_keys::{KeyAlgorithm, KeyPurpose};
 use marque_spiffe::{Environment, TrustDomain};
 
 /// The settings of one trust domain's authorities.
@@ -19,6 +20,11 @@ pub struct AuthorityConfig {
     pub max_jwt_svid_lifetime: Duration,
     /// The longest WIT-SVID; a template that asks for more gets this.
     pub max_wit_svid_lifetime: Duration,
+    /// The longest access token. It is not enforced here: a key for access tokens stays published for that long after it
+    /// signed the last one.
+    pub max_access_token_lifetime: Duration,
+    /// The algorithm of the next key for JWT-SVIDs; one that is on record keeps its own.
+    pub jwt_svid_algorithm: KeyAlgorithm,
     /// Whether WIT-SVIDs are issued. Where they never were there is no key for them, and the bundle says so by having
     /// none (WIT-SVID specification, section 6.2); one that was made stays published.
     pub wit_svids: bool,
@@ -49,6 +55,14 @@ pub enum ConfigError {
 impl AuthorityConfig {
     /// The longest root: 20 years of 365 days.
     pub const MAX_CA_LIFETIME: Duration = Duration::from_secs(20 * 365 * 24 * 3600);
+
+    /// The algorithm of the next key of a purpose.
+    pub(crate) fn algorithm(&self, purpose: KeyPurpose) -> KeyAlgorithm {
+        match purpose {
+            KeyPurpose::JwtSvid => self.jwt_svid_algorithm,
+            _ => purpose.default_algorithm(),
+        }
+    }
 
     pub(crate) fn check(&self) -> Result<(), ConfigError> {
         let svids = [

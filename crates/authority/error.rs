@@ -6,7 +6,7 @@ use marque_spiffe::{
     JwtSvidError, RandomError, SpiffeId, TrustDomain, WitSvidError, X509SvidError,
 };
 
-use crate::{AuthorityStoreError, ConfigError};
+use crate::{AuthorityStoreError, ConfigError, OrderRefusal};
 
 /// Why an authority could not be opened or did not mint.
 #[derive(Debug, thiserror::Error)]
@@ -17,7 +17,7 @@ pub enum AuthorityError {
     /// The records could not be loaded or saved.
     #[error("could not {operation} the record of an authority")]
     Store {
-        /// `load` or `save`.
+        /// `load` or `change`.
         operation: &'static str,
         /// The store's error.
         source: AuthorityStoreError,
@@ -32,6 +32,12 @@ pub enum AuthorityError {
         /// The key manager's error.
         source: KeyError,
     },
+    /// The key manager could not say which keys it has.
+    #[error("could not list the keys")]
+    KeyList(#[source] KeyError),
+    /// A step in the life of a key was not taken.
+    #[error(transparent)]
+    Refused(OrderRefusal),
     /// Two records have the same slot.
     #[error("there are two records of the key `{slot}`; restore the store from a backup")]
     DuplicateRecord {
@@ -90,10 +96,10 @@ pub enum AuthorityError {
         /// What is wrong with it.
         source: RootProblem,
     },
-    /// The authority has ended: it was made `ca_lifetime` ago.
+    /// The authority has ended, and no other one has taken its place.
     #[error(
-        "the authority `{slot}` ended at {at}, `ca_lifetime` after it was made; keep this data folder, whose audit log stays \
-         good, and begin anew with another, empty one"
+        "the authority `{slot}` ended at {at} and no other one has taken its place; the log says why, and `marque authority list` \
+         shows which there are"
     )]
     Ended {
         /// The slot.

@@ -100,14 +100,6 @@ impl JwtAuthority {
         Self { slot, signer, ends_at }
     }
 
-    pub(crate) fn slot(&self) -> &SlotId {
-        &self.slot
-    }
-
-    pub(crate) fn ends_at(&self) -> Timestamp {
-        self.ends_at
-    }
-
     /// Signs a token and checks it. The template was checked, and comes with the `iss` where there is one; `ceiling` is the longest
     /// lifetime.
     pub(crate) fn mint(

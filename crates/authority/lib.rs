@@ -1,11 +1,13 @@
 //! The signing authorities of a trust domain, and the minting of every SVID.
 //!
 //! An [`Authority`] holds the active key of each purpose: the self-signed root for X.509-SVIDs, and separate keys for
-//! JWT-SVIDs, WIT-SVIDs, access tokens and audit checkpoints. Its records are stored before a key signs anything for anybody.
+//! JWT-SVIDs, WIT-SVIDs, access tokens and audit checkpoints. All but the last take turns: a key is prepared, so that verifiers
+//! get to know it, signs, and stays published until everything that it signed has ended. One that is believed to be in wrong
+//! hands is tainted and revoked. Its records are stored before a key signs anything for anybody.
 //! Whatever it mints is parsed again and verified by its own bundle before it leaves.
 //!
 //! Deliberately absent: sockets, the storage engine (see [`AuthorityStore`]), who is entitled to which SVID, caches, and
-//! the change from one slot to the other. A root carries no URI name constraints, because rustls-webpki refuses every
+//! who calls [`Authority::keep_up`]. A root carries no URI name constraints, because rustls-webpki refuses every
 //! certificate below one that does.
 
 mod authority;
@@ -13,21 +15,33 @@ mod certificate;
 mod config;
 mod error;
 mod jwt;
-mod open;
+mod list;
+mod order;
 mod record;
+mod refusal;
 mod root;
+mod round;
+mod schedule;
 mod signer;
+mod snapshot;
 mod subject_key;
 #[cfg(test)]
 mod testing;
 mod wit;
 mod x509;
 
-pub use authority::Authority;
+pub use authority::{Authority, Trusted};
 pub use config::{AuthorityConfig, ConfigError};
 pub use error::{AuthorityError, RootProblem, SelfCheckError, TemplateError};
 pub use jwt::{JwtSvidTemplate, MintedJwtSvid};
-pub use record::{AuthorityRecord, AuthorityState, AuthorityStore, AuthorityStoreError};
+pub use list::AuthorityView;
+pub use order::{AuthorityDecision, AuthorityOrder, AuthorityStep, MAX_PUBLISHED_KEYS};
+pub use record::{
+    AuthorityRecord, AuthorityState, AuthorityStore, AuthorityStoreError, AuthorityTimes,
+};
+pub use refusal::OrderRefusal;
+pub use round::OrderedBy;
+pub use schedule::NextStep;
 pub use subject_key::{P256PublicKey, PrivateKeyPkcs8};
 pub use wit::{MintedWitSvid, WitSvidTemplate};
 pub use x509::{MintedX509Svid, X509SvidTemplate};

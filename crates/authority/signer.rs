@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use marque_jose::{Algorithm, Jwk, KeyId, PublicKey, SignError, Signer};
+use marque_jose::{Algorithm, KeyId, PublicKey, SignError, Signer};
 use marque_keys::{KeyAlgorithm, SigningKey, SlotId};
 use marque_spiffe::Random;
 
@@ -53,8 +53,9 @@ impl TokenSigner {
         Ok(Self { key, algorithm, key_id, public_key })
     }
 
-    pub(crate) fn jwk(&self) -> Jwk {
-        Jwk::pinned(self.public_key.clone(), self.key_id.clone(), self.algorithm)
+    #[cfg(test)]
+    pub(crate) fn jwk(&self) -> marque_jose::Jwk {
+        marque_jose::Jwk::pinned(self.public_key.clone(), self.key_id.clone(), self.algorithm)
     }
 }
 

@@ -7,13 +7,14 @@ use std::{
 
 use futures::{FutureExt, future::BoxFuture};
 use jiff::Timestamp;
-use marque_keys::{KeyManager, KeyPurpose, MemoryKeys};
+use marque_audit::Event;
+use marque_keys::{KeyAlgorithm, KeyManager, KeyPurpose, MemoryKeys};
 use marque_spiffe::{Environment, SpiffeId};
 use marque_testkit::{START, SeededRandom};
 
 use crate::{
-    Authority, AuthorityConfig, AuthorityError, AuthorityRecord, AuthorityStore,
-    AuthorityStoreError, JwtSvidTemplate, WitSvidTemplate, X509SvidTemplate,
+    Authority, AuthorityConfig, AuthorityError, AuthorityOrder, AuthorityRecord, AuthorityStore,
+    AuthorityStoreError, JwtSvidTemplate, OrderRefusal, WitSvidTemplate, X509SvidTemplate,
 };
 
 pub(crate) const HOUR: Duration = Duration::from_secs(3600);
@@ -27,6 +28,8 @@ pub(crate) fn config(trust_domain: &str) -> AuthorityConfig {
         max_x509_svid_lifetime: HOUR,
         max_jwt_svid_lifetime: Duration::from_secs(300),
         max_wit_svid_lifetime: HOUR,
+        max_access_token_lifetime: Duration::from_secs(600),
+        jwt_svid_algorithm: KeyAlgorithm::EcdsaP256,
         wit_svids: true,
         refresh_hint: Duration::from_secs(60),
     }
@@ -53,13 +56,15 @@ pub(crate) fn wit_template(path: &str) -> WitSvidTemplate {
     WitSvidTemplate { spiffe_id: id(path), lifetime: HOUR }
 }
 
-/// Records in memory; saving fails from a chosen save on.
+/// Records in memory; orders fail from a chosen one on.
 #[derive(Debug, Default)]
 pub(crate) struct MemoryStore {
     pub(crate) records: Mutex<Vec<AuthorityRecord>>,
+    /// How many more orders are carried out.
     pub(crate) saves_left: Mutex<Option<usize>>,
-    /// What another process saves just before the next save.
+    /// What another process saves just before the next order.
     pub(crate) others: Mutex<Vec<AuthorityRecord>>,
+    pub(crate) events: Mutex<Vec<Event>>,
     pub(crate) unreadable: bool,
 }
 
@@ -87,7 +92,10 @@ impl AuthorityStore for MemoryStore {
         std::future::ready(Ok(self.records.lock().unwrap().clone())).boxed()
     }
 
-    fn save(&self, record: AuthorityRecord) -> BoxFuture<'_, Result<(), AuthorityStoreError>> {
+    fn order(
+        &self,
+        order: AuthorityOrder,
+    ) -> BoxFuture<'_, Result<Result<(), OrderRefusal>, AuthorityStoreError>> {
         if let Some(left) = self.saves_left.lock().unwrap().as_mut() {
             if *left == 0 {
                 return std::future::ready(Err(AuthorityStoreError::new("full"))).boxed();
@@ -96,10 +104,11 @@ impl AuthorityStore for MemoryStore {
         }
         let mut records = self.records.lock().unwrap();
         records.extend(self.others.lock().unwrap().drain(..));
-        if records.iter().all(|present| present.slot != record.slot) {
-            records.push(record);
-        }
-        std::future::ready(Ok(())).boxed()
+        let ruled = order.decide(&records).map(|decision| {
+            self.events.lock().unwrap().push(decision.event.clone());
+            decision.apply(&mut records);
+        });
+        std::future::ready(Ok(ruled)).boxed()
     }
 }
 
@@ -107,7 +116,7 @@ impl AuthorityStore for MemoryStore {
 #[derive(Debug, Default)]
 pub(crate) struct House {
     pub(crate) keys: Arc<MemoryKeys>,
-    pub(crate) store: MemoryStore,
+    pub(crate) store: Arc<MemoryStore>,
 }
 
 impl House {
@@ -122,7 +131,8 @@ impl House {
     ) -> Result<Authority, AuthorityError> {
         let keys = Arc::clone(&self.keys) as Arc<dyn KeyManager>;
         let random = Arc::new(SeededRandom::new(7));
-        Authority::open(config, keys, &self.store, random, now).now_or_never().unwrap()
+        let store = Arc::clone(&self.store) as Arc<dyn AuthorityStore>;
+        Authority::open(config, keys, store, random, now).now_or_never().unwrap()
     }
 }
 

@@ -82,14 +82,6 @@ impl WitAuthority {
         Self { slot, signer, ends_at }
     }
 
-    pub(crate) fn slot(&self) -> &SlotId {
-        &self.slot
-    }
-
-    pub(crate) fn ends_at(&self) -> Timestamp {
-        self.ends_at
-    }
-
     /// Makes the holder's key, signs a token for it and checks it. `template` was checked, `ceiling` is the longest
     /// lifetime.
     pub(crate) fn mint(

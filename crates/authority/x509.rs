@@ -86,10 +86,6 @@ impl X509Authority {
         Ok(Self { slot, root, issuer })
     }
 
-    pub(crate) fn slot(&self) -> &SlotId {
-        &self.slot
-    }
-
     pub(crate) fn ends_at(&self) -> Timestamp {
         self.root.validity.not_after
     }

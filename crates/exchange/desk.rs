@@ -40,6 +40,12 @@ pub trait IntentDesk: fmt::Debug + Send + Sync {
         delegator: Option<&'a Delegator>,
     ) -> BoxFuture<'a, Result<(), Denial>>;
 
+    /// Whether one agent may hand a token on to another, whatever the playbook permits.
+    ///
+    /// # Errors
+    /// Whoever of the two takes no part in delegation.
+    fn may_hand_on(&self, from: &SpiffeId, to: &SpiffeId) -> Result<(), Denial>;
+
     /// Who approves what a playbook grants to this agent.
     fn approval(&self, agent: &SpiffeId, playbook: &PlaybookId) -> PlaybookApproval;
 

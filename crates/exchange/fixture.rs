@@ -18,7 +18,7 @@ use jiff::Timestamp;
 use marque_intent::{
     Grant, GrantTerms, Intent, IntentChange, IntentId, KillScope, Outcome, Reason,
 };
-use marque_jose::{Jwk, JwkSet, Signer as _};
+use marque_jose::{FixedKeys, Jwk, JwkSet, Signer as _};
 use marque_spiffe::{Environment, SpiffeId, TrustDomain};
 use marque_testkit::{
     FixedClock, START, ScratchBundles, ScratchSigner, ScratchTrustDomain, SeededRandom,
@@ -136,8 +136,7 @@ impl Rig {
                 bundles: Arc::clone(&bundles) as _,
                 environments: Arc::new(environments),
                 oidc_keys,
-                signer: Arc::clone(&signer) as _,
-                keys,
+                keys: Arc::new(FixedKeys::new(Arc::clone(&signer) as _, keys)),
                 store: Arc::clone(&store) as _,
                 deferrals: Arc::clone(&store) as _,
                 desk: Arc::clone(&desk) as _,

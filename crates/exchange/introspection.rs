@@ -154,7 +154,7 @@ impl TokenService {
             token_introspection: answer,
         };
         let typ = Some(INTROSPECTION_TOKEN_TYPE);
-        sign_compact_within(typ, &claims, &*self.signer, MAX_ANSWER_BYTES)
+        sign_compact_within(typ, &claims, &*self.keys.signer(), MAX_ANSWER_BYTES)
             .map(Introspection::Jwt)
             .map_err(unavailable)
     }

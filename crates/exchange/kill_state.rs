@@ -6,7 +6,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use marque_jose::{CompactToken, NumericDate, sign_compact_within};
+use marque_jose::{CompactToken, KeyId, NumericDate, sign_compact_within};
 use marque_status_list::{KILL_STATE_TYPE, KillStateClaims, MAX_KILL_STATE_BYTES};
 
 use crate::service::{server_error, unavailable};
@@ -23,6 +23,7 @@ pub(crate) struct KillStatements(Mutex<Option<Signed>>);
 struct Signed {
     iat: NumericDate,
     epoch: u64,
+    signed_by: KeyId,
     token: Arc<CompactToken>,
 }
 
@@ -36,7 +37,11 @@ impl TokenService {
         let now = self.clock.now();
         let iat = NumericDate::floor(now).map_err(server_error)?;
         let mut last = self.kill_statements.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(signed) = last.as_ref().filter(|one| (one.iat, one.epoch) == (iat, epoch)) {
+        let signer = self.keys.signer();
+        let same = |one: &&Signed| {
+            (one.iat, one.epoch) == (iat, epoch) && one.signed_by == *signer.key_id()
+        };
+        if let Some(signed) = last.as_ref().filter(same) {
             return Ok(Arc::clone(&signed.token));
         }
         let claims = KillStateClaims {
@@ -47,9 +52,10 @@ impl TokenService {
             kill_epoch: epoch,
         };
         let typ = Some(KILL_STATE_TYPE);
-        let token = sign_compact_within(typ, &claims, &*self.signer, MAX_KILL_STATE_BYTES);
+        let token = sign_compact_within(typ, &claims, &*signer, MAX_KILL_STATE_BYTES);
         let token = Arc::new(token.map_err(unavailable)?);
-        *last = Some(Signed { iat, epoch, token: Arc::clone(&token) });
+        let signed_by = signer.key_id().clone();
+        *last = Some(Signed { iat, epoch, signed_by, token: Arc::clone(&token) });
         Ok(token)
     }
 }

@@ -118,7 +118,7 @@ impl TokenService {
 
     /// The keys that access tokens verify with.
     pub fn jwks(&self) -> Value {
-        self.keys.to_value()
+        self.keys.published().to_value()
     }
 
     /// The grant types that the token endpoint accepts.

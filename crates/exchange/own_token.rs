@@ -73,7 +73,8 @@ impl TokenService {
     fn own_jws(&self, token: &str) -> Option<VerifiedJws> {
         let jws = UnverifiedJws::parse(token).ok()?;
         let kid = jws.header().kid()?.clone();
-        let key = self.keys.keys.iter().find(|key| key.kid.as_ref() == Some(&kid))?;
+        let published = self.keys.published();
+        let key = published.find(&kid)?;
         jws.verify(&key.key, key.algorithms()).ok()
     }
 }

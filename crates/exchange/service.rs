@@ -5,7 +5,7 @@
 use std::{fmt, sync::Arc};
 
 use marque_dpop::{NoncePurpose, Nonces};
-use marque_jose::{JwkSet, Signer};
+use marque_jose::SigningKeys;
 use marque_spiffe::{BundleSource, Clock, Random};
 
 use crate::{
@@ -23,7 +23,7 @@ pub struct TokenService {
     pub(crate) persons: PersonVerifier,
     /// The keys of authorization servers of other domains.
     pub(crate) foreign_keys: Arc<dyn OidcKeys>,
-    pub(crate) keys: JwkSet,
+    pub(crate) keys: Arc<dyn SigningKeys>,
     pub(crate) store: Arc<dyn TokenStore>,
     pub(crate) deferrals: Arc<dyn DeferralStore>,
     pub(crate) desk: Arc<dyn IntentDesk>,
@@ -35,7 +35,6 @@ pub struct TokenService {
     pub(crate) replays: Arc<dyn ReplayStore>,
     pub(crate) nonces: Nonces,
     pub(crate) clock: Arc<dyn Clock>,
-    pub(crate) signer: Arc<dyn Signer>,
     pub(crate) random: Arc<dyn Random>,
 }
 
@@ -48,10 +47,8 @@ pub struct TokenServiceParts {
     pub environments: Arc<dyn EnvironmentLookup>,
     /// The keys of the issuers of ID tokens.
     pub oidc_keys: Arc<dyn OidcKeys>,
-    /// The key that signs access tokens.
-    pub signer: Arc<dyn Signer>,
-    /// The keys that access tokens verify with, the signer's among them.
-    pub keys: JwkSet,
+    /// The key that signs access tokens, and those that they verify with.
+    pub keys: Arc<dyn SigningKeys>,
     /// Intents and tokens at rest.
     pub store: Arc<dyn TokenStore>,
     /// Deferrals at rest.
@@ -79,7 +76,6 @@ impl TokenService {
             bundles,
             environments,
             oidc_keys,
-            signer,
             keys,
             store,
             deferrals,
@@ -130,7 +126,6 @@ impl TokenService {
             nonces,
             clock,
             random,
-            signer,
         }
     }
 

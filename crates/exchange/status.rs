@@ -242,10 +242,12 @@ impl TokenService {
         list: StatusList,
         (now, epoch): (Timestamp, u64),
     ) -> Result<Arc<SignedStatusList>, OAuthError> {
+        let signed_by = self.keys.signer().key_id().clone();
         let (signed_at, signed) = match kept.built.take() {
             Some(built)
                 if built.list == list
                     && built.epoch == epoch
+                    && built.signed_by == signed_by
                     && within(built.signed_at, SIGNED_AGAIN_AFTER, now) =>
             {
                 (built.signed_at, built.signed)
@@ -254,7 +256,8 @@ impl TokenService {
         };
         // Counted from its end: those who waited for it take it, however long it took.
         let done = self.clock.now();
-        kept.built = Some(Built { done, epoch, list, signed_at, signed: Arc::clone(&signed) });
+        let taken = Arc::clone(&signed);
+        kept.built = Some(Built { done, epoch, list, signed_at, signed_by, signed: taken });
         Ok(signed)
     }
 
@@ -273,7 +276,7 @@ impl TokenService {
             status_list: list.encode().map_err(server_error)?,
         };
         let typ = Some(STATUS_LIST_TOKEN_TYPE);
-        sign_compact_within(typ, &claims, &*self.signer, MAX_LIST_TOKEN_BYTES)
+        sign_compact_within(typ, &claims, &*self.keys.signer(), MAX_LIST_TOKEN_BYTES)
             .map(SignedStatusList::new)
             .map_err(unavailable)
     }

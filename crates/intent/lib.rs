@@ -94,12 +94,13 @@ pub use self::open::{
 };
 pub use self::parent::ParentIntent;
 pub use self::playbook::{
-    ApprovalMode, Difference, Effect, Enforcement, Exception, ExceptionId, ExceptionIdError,
-    ExceptionStanding, LintFinding, MAX_CLOCK, MAX_EXCEPTION, MAX_EXCEPTION_RUNS,
+    ApprovalMode, Difference, DocumentRules, Effect, Enforcement, Exception, ExceptionId,
+    ExceptionIdError, ExceptionStanding, LintFinding, MAX_CLOCK, MAX_EXCEPTION, MAX_EXCEPTION_RUNS,
     MAX_PLAYBOOK_BYTES, MAX_TOKEN_LIFETIME, MAX_USES, Overdue, Phase, PhaseName, PhaseNameError,
     PhaseSummary, PinnedException, Playbook, PlaybookError, PlaybookFinding, PlaybookId,
-    PlaybookIdError, PlaybookSet, PlaybookStatus, PlaybookSummary, Relaxed, Severity,
-    TicketSummary, Times, WorkflowLabel, changes_what_is_enforced, diff as playbook_diff, lint,
+    PlaybookIdError, PlaybookSet, PlaybookStatus, PlaybookSummary, Relaxed, Rule as DiffRule,
+    Severity, TicketSummary, Times, WorkflowLabel, changes_what_is_enforced, diff as playbook_diff,
+    lint,
 };
 pub use self::post_check::{PostCheck, PostCheckUrl, PostCheckUrlError};
 pub use self::provisions::{LogDemands, LogField, PromptKept, Provisions};

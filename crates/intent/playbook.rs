@@ -31,7 +31,8 @@ use jiff::civil::Date;
 use marque_spiffe::{SpiffeId, SpiffeIdPattern, TrustDomain};
 use serde_json::Value;
 
-pub use self::diff::{Difference, Effect, changes_what_is_enforced, diff};
+pub use self::diff::{Difference, DocumentRules, Effect, Rule, changes_what_is_enforced, diff};
+pub(crate) use self::exception::today;
 pub use self::exception::{
     Exception, ExceptionId, ExceptionIdError, ExceptionStanding, MAX_EXCEPTION, MAX_EXCEPTION_RUNS,
     PinnedException, Relaxed,

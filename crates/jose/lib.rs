@@ -29,7 +29,9 @@ pub use jws::{
 };
 pub use key::{EcKey, KeyError, PublicKey, RsaKey};
 pub use key_id::{KeyId, KeyIdError};
-pub use sign::{CompactToken, SignError, Signer, sign_compact, sign_compact_within};
+pub use sign::{
+    CompactToken, FixedKeys, SignError, Signer, SigningKeys, sign_compact, sign_compact_within,
+};
 
 /// Cuts text from outside so that it fits into an error: at most 64 characters, control characters escaped.
 fn excerpt(text: &str) -> String {

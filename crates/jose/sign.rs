@@ -1,11 +1,11 @@
 //! Making compact JWS: the signer behind a trait, the token in a type that does not print.
 
-use std::{error::Error, fmt};
+use std::{error::Error, fmt, sync::Arc};
 
 use serde::Serialize;
 use zeroize::Zeroizing;
 
-use crate::{Algorithm, KeyId, MAX_TOKEN_BYTES, PublicKey, base64url};
+use crate::{Algorithm, JwkSet, KeyId, MAX_TOKEN_BYTES, PublicKey, base64url};
 
 /// A private key that signs, wherever it lives.
 pub trait Signer: fmt::Debug + Send + Sync {
@@ -23,6 +23,39 @@ pub trait Signer: fmt::Debug + Send + Sync {
     /// # Errors
     /// Whatever kept the key from signing.
     fn sign(&self, message: &[u8]) -> Result<Vec<u8>, SignError>;
+}
+
+/// The keys of one issuer of tokens: whichever signs at the moment, and all whose signatures count.
+pub trait SigningKeys: fmt::Debug + Send + Sync {
+    /// The key that signs now. Another one may the next time: whoever signs asks for each token.
+    fn signer(&self) -> Arc<dyn Signer>;
+
+    /// The keys that its tokens verify with, the signer's among them.
+    fn published(&self) -> Arc<JwkSet>;
+}
+
+/// One key that signs for ever, and the set it is published in.
+#[derive(Clone, Debug)]
+pub struct FixedKeys {
+    signer: Arc<dyn Signer>,
+    published: Arc<JwkSet>,
+}
+
+impl FixedKeys {
+    /// `published` holds the signer's key, and others if it is to.
+    pub fn new(signer: Arc<dyn Signer>, published: JwkSet) -> Self {
+        Self { signer, published: Arc::new(published) }
+    }
+}
+
+impl SigningKeys for FixedKeys {
+    fn signer(&self) -> Arc<dyn Signer> {
+        Arc::clone(&self.signer)
+    }
+
+    fn published(&self) -> Arc<JwkSet> {
+        Arc::clone(&self.published)
+    }
 }
 
 /// Why nothing was signed.

@@ -123,6 +123,21 @@ impl SlotId {
     pub fn generation(&self) -> u32 {
         self.generation.get()
     }
+
+    /// Where it stands in the order in which the keys of its purpose are made: a-1, b-1, a-2, b-2 and so on.
+    pub fn place(&self) -> (u32, Slot) {
+        (self.generation(), self.slot)
+    }
+
+    /// The name of the key that is made after it, in the other slot; `None` after the last generation.
+    #[must_use]
+    pub fn successor(&self) -> Option<Self> {
+        let (slot, generation) = match self.slot {
+            Slot::A => (Slot::B, self.generation),
+            Slot::B => (Slot::A, self.generation.checked_add(1)?),
+        };
+        Some(Self::new(self.purpose, slot, generation))
+    }
 }
 
 impl fmt::Display for SlotId {

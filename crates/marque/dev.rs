@@ -11,7 +11,7 @@ use std::sync::{Arc, OnceLock};
 
 use anyhow::{Context as _, bail};
 use marque_keys::SealingKey;
-use marque_registry::{EntryRole, NewEntry};
+use marque_registry::{DelegateRights, EntryRole, NewEntry};
 use marque_spiffe::{Selector, SpiffeId, TrustDomain};
 use nix::unistd::Uid;
 
@@ -39,6 +39,7 @@ pub async fn run(options: DevOptions) -> anyhow::Result<ExitCode> {
         agents,
         port_base,
         listen,
+        watch,
         telemetry,
         output,
     } = options;
@@ -57,6 +58,8 @@ pub async fn run(options: DevOptions) -> anyhow::Result<ExitCode> {
     let watchers = Watchers::begin(telemetry, exporter).await?;
     watchers.expect(&folders);
     let shared = Shared {
+        trust_domains,
+        watch,
         data_dir,
         store: StoreOption::Sqlite,
         tls,
@@ -137,6 +140,8 @@ async fn register(built: &[Built], binding: &AgentBinding) -> anyhow::Result<()>
             dns_names: Vec::new(),
             federates_with: BTreeSet::new(),
             repository: None,
+            audiences: BTreeSet::new(),
+            delegation: DelegateRights::default(),
             expires_at: None,
         };
         let created = one.served.lasting().registrar().create_for_this_run(entry, OWNER).await;

@@ -16,6 +16,7 @@ use std::error::Error;
 
 use marque_attest::AttestError;
 use marque_audit::{LogError, VerifyError};
+use marque_authority::OrderRefusal;
 use marque_intent::{Denial, DenialCode};
 use marque_registry::RegistryError;
 use marque_spiffe::{SpiffeId, SpiffeIdError};
@@ -36,6 +37,10 @@ pub(crate) const CLASS_METADATA: &str = "marque-class";
 pub(crate) const NO_IDENTITY_ISSUED: &str = "no identity issued";
 /// The stable code of [`NO_IDENTITY_ISSUED`] where no entry fits the caller.
 pub(crate) const NO_IDENTITY: &str = "no_identity";
+/// The stable code where a template has given as many identities as it may.
+pub(crate) const TEMPLATE_FULL: &str = "template_full";
+/// The stable code where an entry does not allow an audience.
+pub(crate) const AUDIENCE_NOT_ALLOWED: &str = "audience_not_allowed";
 const ISSUER_UNAVAILABLE: &str = "issuer_unavailable";
 
 /// The request did not prove that it was meant for this socket (WE-2).
@@ -222,6 +227,13 @@ pub(crate) fn workload(error: WorkloadError) -> Status {
         WorkloadError::NotEntitled => {
             coded(Code::PermissionDenied, NO_IDENTITY_ISSUED, NO_IDENTITY)
         }
+        // It reads as any other refusal; the code is for whoever looks closer.
+        WorkloadError::TemplateFull => {
+            coded(Code::PermissionDenied, NO_IDENTITY_ISSUED, TEMPLATE_FULL)
+        }
+        WorkloadError::AudienceNotAllowed => {
+            coded(Code::PermissionDenied, error.to_string(), AUDIENCE_NOT_ALLOWED)
+        }
         WorkloadError::Unavailable => issuer_unavailable(),
         // Which rule is broken helps whoever checks a token; the token itself is in no error.
         WorkloadError::InvalidAudience(_) => invalid(&error, "audience_invalid"),
@@ -231,6 +243,16 @@ pub(crate) fn workload(error: WorkloadError) -> Status {
             tracing::error!(error = &error as &dyn Error, "minting failed");
             issuer_unavailable()
         }
+    }
+}
+
+/// The stable code of a failure that means that a caller has no identity for what it asked.
+pub(crate) fn refused_identity(error: &WorkloadError) -> Option<&'static str> {
+    match error {
+        WorkloadError::NotEntitled => Some(NO_IDENTITY),
+        WorkloadError::TemplateFull => Some(TEMPLATE_FULL),
+        WorkloadError::AudienceNotAllowed => Some(AUDIENCE_NOT_ALLOWED),
+        _ => None,
     }
 }
 
@@ -257,6 +279,13 @@ pub(crate) fn admin(error: AdminError) -> Status {
         AdminError::Federation(source) => federation::refused(&source),
         AdminError::EventNotTaken(message) => {
             coded(Code::FailedPrecondition, message, "event_not_taken")
+        }
+        AdminError::Authority(refusal) => {
+            let code = match refusal {
+                OrderRefusal::NoSuchKey { .. } => Code::NotFound,
+                _ => Code::FailedPrecondition,
+            };
+            coded(code, refusal.to_string(), refusal.code())
         }
         AdminError::Kill(error) => coded(Code::FailedPrecondition, error.to_string(), error.code()),
         AdminError::NotTaken(message) => {
@@ -300,13 +329,18 @@ fn entry(error: &RegistryError) -> Status {
         RegistryError::DuplicateId(_) | RegistryError::DuplicateSpiffeId { .. } => {
             Status::already_exists(chain(error))
         }
-        RegistryError::FromFile { .. } => Status::failed_precondition(chain(error)),
+        RegistryError::Covered { .. } => Status::already_exists(chain(error)),
+        RegistryError::FromFile { .. } | RegistryError::FromTemplate { .. } => {
+            Status::failed_precondition(chain(error))
+        }
         RegistryError::NoPath(_)
         | RegistryError::Reserved(_)
         | RegistryError::NoSelectors
         | RegistryError::TooManySelectors { .. }
         | RegistryError::TooManyDnsNames { .. }
         | RegistryError::TooManyFederations { .. }
+        | RegistryError::TooManyAudiences { .. }
+        | RegistryError::Overlapping { .. }
         | RegistryError::NotFederated(_)
         | RegistryError::ForeignTrustDomain { .. }
         | RegistryError::LifetimeTooLong { .. } => Status::invalid_argument(chain(error)),

@@ -5,15 +5,17 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use serde_json::json;
-use std::io::Write as _;
-use tokio::signal::unix::{SignalKind, signal};
+use std::io::{IsTerminal as _, Write as _};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::cli::{OutputFormat, TelemetryOptions};
 use crate::endpoints::{Endpoints, FILE_NAME};
 use crate::issuer::folder::CheckedFolder;
+use crate::issuer::reload::watch::watch;
 use crate::issuer::serve::{Built, Shared};
+use crate::issuer::served::Served;
 use crate::telemetry;
 use crate::telemetry::inventory::Textfile;
 use crate::telemetry::listener::{Listener, TelemetryListen, Watched};
@@ -51,9 +53,11 @@ pub(crate) async fn serve_all(
         telemetry: watchers.at.as_ref().map(ToString::to_string),
     };
     let stop = CancellationToken::new();
+    let served: Vec<Arc<Served>> = built.iter().map(|one| Arc::clone(&one.served)).collect();
     let issuers = built.iter().map(|one| Arc::clone(one.served.lasting())).collect();
     let mut terminate = signal(SignalKind::terminate()).context("listen for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("listen for SIGINT")?;
+    let mut hangups = Hangups::listen().context("listen for SIGHUP")?;
     let mut tasks = JoinSet::new();
     for one in built {
         tasks.spawn(one.run(stop.clone()));
@@ -62,6 +66,15 @@ pub(crate) async fn serve_all(
     endpoints.write(&file).with_context(|| format!("write `{}`", file.display()))?;
     watchers.watched.serve(issuers, stop.clone());
     say_ready(&endpoints, &file, output)?;
+    if shared.watch {
+        for one in &served {
+            let watching = watch(Arc::clone(one), stop.clone());
+            tasks.spawn(async move {
+                watching.await;
+                Ok(())
+            });
+        }
+    }
     let mut outcome = Ok(ExitCode::SUCCESS);
     let mut upkeep = tokio::time::interval(telemetry::UPKEEP);
     loop {
@@ -69,6 +82,7 @@ pub(crate) async fn serve_all(
             _ = upkeep.tick() => telemetry::keep_up(),
             _ = terminate.recv() => stop.cancel(),
             _ = interrupt.recv() => stop.cancel(),
+            () = hangups.next() => reload_all(&served),
             ended = tasks.join_next() => match ended {
                 None => break,
                 Some(ended) => {
@@ -83,6 +97,41 @@ pub(crate) async fn serve_all(
     std::fs::remove_file(&file).with_context(|| format!("remove `{}`", file.display()))?;
     watchers.end().await;
     outcome
+}
+
+/// SIGHUP, where it is not the word of a terminal that goes: then it ends the process, as ever.
+struct Hangups(Option<Signal>);
+
+impl Hangups {
+    fn listen() -> std::io::Result<Self> {
+        let of_terminal = std::io::stdin().is_terminal();
+        let hangups = (!of_terminal).then(|| signal(SignalKind::hangup()));
+        hangups.transpose().map(Self)
+    }
+
+    /// The next one; never, where it is a terminal's word.
+    async fn next(&mut self) {
+        let heard = match &mut self.0 {
+            Some(signal) => signal.recv().await,
+            None => None,
+        };
+        if heard.is_none() {
+            std::future::pending::<()>().await;
+        }
+    }
+}
+
+/// Has every folder read anew; each is taken or refused by itself, and says so itself.
+fn reload_all(served: &[Arc<Served>]) {
+    for one in served {
+        let one = Arc::clone(one);
+        tokio::spawn(async move {
+            if let Err(error) = one.reload("SIGHUP".to_owned(), false).await {
+                let trust_domain = one.lasting().trust_domain();
+                tracing::error!(error = &*error, %trust_domain, "the folder could not be read anew");
+            }
+        });
+    }
 }
 
 /// Who is told how the process is: from before it serves until after.

@@ -73,6 +73,12 @@ pub struct PolicyInfo {
 }
 
 impl PolicyInfo {
+    /// Whether it forbids; else it permits.
+    #[must_use]
+    pub fn is_forbid(&self) -> bool {
+        self.policy.effect() == cedar_policy::Effect::Forbid
+    }
+
     /// What a permit permits: `auto` or `ask`; absent for a forbid, and for a permit that is about no request.
     #[must_use]
     pub const fn tier(&self) -> Option<&'static str> {

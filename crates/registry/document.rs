@@ -18,6 +18,7 @@ mod approvals;
 mod approver_login;
 mod attestation;
 mod audit;
+mod authorities;
 mod authorization_servers;
 mod broker;
 mod bundles;
@@ -58,6 +59,7 @@ pub use audit::{
     AuditSettings, AuditSink, HashReaders, HashReadersError, MAX_AUDIT_SINKS, MAX_WITNESSES,
     SinkContent, SinkTarget, SinkTargetError, SyslogTarget, Witness, WitnessSettings,
 };
+pub use authorities::{AuthoritySettings, JwtSvidAlgorithm, UnknownJwtSvidAlgorithm};
 pub use token_service::{NonceDemand, TokenServiceSettings};
 pub use workload_api::WorkloadApiSettings;
 
@@ -104,11 +106,14 @@ pub use resource_servers::{MAX_LISTED, ResourceServer, Revocation, TokenBinding}
 /// tenant = "example"                   # [a-z0-9-]{1,63}
 ///
 /// [lifetimes]                          # required; "30s", "5m", "1h", "30d"
-/// authority = "30d"                    # of the root; at most 3650d
+/// authority = "30d"                    # of each signing key; at most 3650d. The next one is prepared at half of it
 /// x509_svid = "1h"                     # ceiling and default; at most 1/6 of the authority's and 24h
-/// jwt_svid = "5m"                      # ceiling and default; at most 1h
+/// jwt_svid = "5m"                      # ceiling and default; at most 1/6 of the authority's and 1h
 /// wit_svid = "1h"                      # may be absent: as `x509_svid`; ceiling and default, with the limits of that
-/// refresh_hint = "5m"                  # how often others fetch the bundle; at most 24h
+/// refresh_hint = "5m"                  # how often others fetch the bundle; at most 24h, and about 1/9 of the authority's
+///
+/// [authorities]                        # may be absent
+/// jwt_svid = "ES256"                   # or "RS256"; the next key for JWT-SVIDs takes it up
 ///
 /// [issuer]
 /// listen = "127.0.0.1:8443"            # of the HTTPS edge: an address and a port
@@ -163,6 +168,7 @@ pub struct TrustDomainDocument {
     environment: Environment,
     tenant: Tenant,
     lifetimes: LifetimeSettings,
+    authorities: AuthoritySettings,
     workload_api: WorkloadApiSettings,
     token_service: TokenServiceSettings,
     hosts: HostSettings,
@@ -273,6 +279,11 @@ impl TrustDomainDocument {
     /// The tenant.
     pub fn tenant(&self) -> &Tenant {
         &self.tenant
+    }
+
+    /// With what the signing authorities sign.
+    pub fn authorities(&self) -> AuthoritySettings {
+        self.authorities
     }
 
     /// How long the root lives.

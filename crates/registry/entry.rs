@@ -8,11 +8,18 @@ use std::str::FromStr;
 use jiff::Timestamp;
 use marque_spiffe::{DnsName, Hint, Repository, SelectorSet, SpiffeId, TrustDomain};
 use serde::{Deserialize, Serialize};
-use uuid::Uuid;
 
 use crate::document::MAX_FEDERATIONS;
 use crate::error::RegistryError;
 use crate::lifetime::Lifetime;
+
+mod id;
+mod policy;
+mod sharing;
+
+pub use id::{EntryId, EntryIdError};
+pub use policy::{AllowedAudience, AllowedAudienceError, DelegateRights, MAX_AUDIENCES};
+pub use sharing::{SharingReason, SharingReasonError};
 
 /// How many selectors an entry may have.
 pub const MAX_SELECTORS: usize = 64;
@@ -22,16 +29,6 @@ pub const MAX_DNS_NAMES: usize = 32;
 
 /// The first segment of the paths that the trust domain keeps for its own endpoints.
 pub const RESERVED_SEGMENT: &str = "marque";
-
-/// The id of an entry: 1 to 128 of `a-z0-9.-_`, unique in its trust domain.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub struct EntryId(String);
-
-/// Why a text is not an entry id.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("an entry id is 1 to 128 characters of `a-z`, `0-9`, `.`, `-` and `_`")]
-pub struct EntryIdError;
 
 /// Who answers for an entry: a person, a group or a team, as the organisation names it.
 /// 1 to 256 characters, none of them a control character.
@@ -72,6 +69,11 @@ pub enum EntrySource {
     },
     /// Over the admin API; kept in the store.
     Admin,
+    /// By a template of the folder, for a caller that was seen; kept in the store until its end.
+    Template {
+        /// The template.
+        template: EntryId,
+    },
 }
 
 /// An entry as somebody asks for it, before it has an id.
@@ -104,6 +106,12 @@ pub struct NewEntry {
     /// Where the code of its holder was built from, by the word of whoever registers it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub repository: Option<Repository>,
+    /// The only audiences of its JWT-SVIDs; any where there is none.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub audiences: BTreeSet<AllowedAudience>,
+    /// Whether its holder takes part in delegation.
+    #[serde(default, skip_serializing_if = "DelegateRights::are_full")]
+    pub delegation: DelegateRights,
     /// When the entry ends by itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires_at: Option<Timestamp>,
@@ -116,6 +124,7 @@ pub struct Entry {
     id: EntryId,
     source: EntrySource,
     content: NewEntry,
+    shared: Option<SharingReason>,
 }
 
 /// The form in storage; reading it back checks it again.
@@ -125,6 +134,8 @@ struct StoredEntry {
     id: EntryId,
     source: EntrySource,
     entry: NewEntry,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    shared: Option<SharingReason>,
 }
 
 impl NewEntry {
@@ -155,7 +166,11 @@ impl NewEntry {
             let (found, limit) = (self.federates_with.len(), MAX_FEDERATIONS);
             return Err(RegistryError::TooManyFederations { found, limit });
         }
-        Ok(Entry { id, source, content: self })
+        if self.audiences.len() > MAX_AUDIENCES {
+            let (found, limit) = (self.audiences.len(), MAX_AUDIENCES);
+            return Err(RegistryError::TooManyAudiences { found, limit });
+        }
+        Ok(Entry { id, source, content: self, shared: None })
     }
 }
 
@@ -220,6 +235,18 @@ impl Entry {
         self.content.repository.as_ref()
     }
 
+    /// Whether its JWT-SVIDs may be for all of these audiences.
+    pub fn allows_audiences<S: AsRef<str>>(&self, audiences: &[S]) -> bool {
+        let allowed = &self.content.audiences;
+        let named = |audience: &S| allowed.iter().any(|one| one.as_str() == audience.as_ref());
+        allowed.is_empty() || audiences.iter().all(named)
+    }
+
+    /// Whether its holder takes part in delegation.
+    pub fn delegation(&self) -> DelegateRights {
+        self.content.delegation
+    }
+
     /// When the entry ends by itself.
     pub fn expires_at(&self) -> Option<Timestamp> {
         self.content.expires_at
@@ -246,62 +273,15 @@ impl TryFrom<StoredEntry> for Entry {
     type Error = RegistryError;
 
     fn try_from(stored: StoredEntry) -> Result<Self, RegistryError> {
-        let StoredEntry { id, source, entry } = stored;
-        entry.into_entry(id, source)
+        let StoredEntry { id, source, entry, shared } = stored;
+        entry.into_entry(id, source).map(|entry| Self { shared, ..entry })
     }
 }
 
 impl From<Entry> for StoredEntry {
     fn from(entry: Entry) -> Self {
-        let Entry { id, source, content } = entry;
-        Self { id, source, entry: content }
-    }
-}
-
-impl EntryId {
-    /// An id for an entry made at `now`: a UUID version 7 (RFC 9562 5.7), which sorts by time.
-    pub fn generate(now: Timestamp, random: &[u8; 10]) -> Self {
-        let millis = u64::try_from(now.as_millisecond()).unwrap_or_default();
-        let id = uuid::Builder::from_unix_timestamp_millis(millis, random).into_uuid();
-        Self(Uuid::to_string(&id))
-    }
-
-    /// The id as text.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl FromStr for EntryId {
-    type Err = EntryIdError;
-
-    fn from_str(text: &str) -> Result<Self, EntryIdError> {
-        let allowed = |byte: u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'.' | b'-' | b'_');
-        if (1..=128).contains(&text.len()) && text.bytes().all(allowed) {
-            Ok(Self(text.to_owned()))
-        } else {
-            Err(EntryIdError)
-        }
-    }
-}
-
-impl TryFrom<String> for EntryId {
-    type Error = EntryIdError;
-
-    fn try_from(text: String) -> Result<Self, EntryIdError> {
-        text.parse()
-    }
-}
-
-impl From<EntryId> for String {
-    fn from(id: EntryId) -> Self {
-        id.0
-    }
-}
-
-impl fmt::Display for EntryId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        let Entry { id, source, content, shared } = entry;
+        Self { id, source, entry: content, shared }
     }
 }
 

@@ -3,6 +3,7 @@ use std::path::PathBuf;
 use marque_spiffe::{SpiffeId, TrustDomain};
 
 use crate::entry::EntryId;
+use crate::finding::FindingCode;
 use crate::lifetime::Lifetime;
 
 /// Why a registration entry is refused.
@@ -64,6 +65,42 @@ pub enum RegistryError {
         /// How many are allowed.
         limit: usize,
     },
+    /// An entry names more audiences than it may.
+    #[error("an entry names at most {limit} audiences, not {found}")]
+    TooManyAudiences {
+        /// How many there are.
+        found: usize,
+        /// How many are allowed.
+        limit: usize,
+    },
+    /// A template could give this SPIFFE ID to somebody else.
+    #[error(
+        "SPIFFE ID `{spiffe_id}` is one that template `{template}` may give: choose another, or narrow the template"
+    )]
+    Covered {
+        /// The SPIFFE ID.
+        spiffe_id: SpiffeId,
+        /// The template.
+        template: EntryId,
+    },
+    /// Two templates could give one SPIFFE ID.
+    #[error("templates `{first}` and `{second}` overlap: both may give the same SPIFFE ID")]
+    Overlapping {
+        /// The one that is there.
+        first: EntryId,
+        /// The other.
+        second: EntryId,
+    },
+    /// The entry was made by a template, and ends with it.
+    #[error(
+        "entry `{id}` was made by template `{template}`: it would be made anew at the next call; narrow the template, or use `marque kill agent`"
+    )]
+    FromTemplate {
+        /// The entry.
+        id: EntryId,
+        /// The template.
+        template: EntryId,
+    },
     /// Another entry has this id.
     #[error("entry `{0}` exists already")]
     DuplicateId(EntryId),
@@ -85,4 +122,23 @@ pub enum RegistryError {
         /// The line.
         line: usize,
     },
+}
+
+impl RegistryError {
+    /// The code that `marque check` has for it.
+    #[must_use]
+    pub const fn code(&self) -> FindingCode {
+        match self {
+            Self::NoPath(_) | Self::Reserved(_) | Self::ForeignTrustDomain { .. } => {
+                FindingCode::EntryOutsideTrustDomain
+            }
+            Self::LifetimeTooLong { .. } => FindingCode::EntryOverCeiling,
+            Self::NotFederated(_) => FindingCode::EntryNotFederated,
+            Self::DuplicateId(_) => FindingCode::EntryDuplicateId,
+            Self::DuplicateSpiffeId { .. } | Self::Covered { .. } | Self::Overlapping { .. } => {
+                FindingCode::EntryDuplicateSpiffeId
+            }
+            _ => FindingCode::EntryInvalid,
+        }
+    }
 }

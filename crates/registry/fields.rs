@@ -2,6 +2,7 @@
 //! them with their lines. A field that nobody asked for is a finding: a misspelt security setting
 //! is never silently ignored.
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Display;
 use std::path::Path;
@@ -10,13 +11,15 @@ use std::str::FromStr;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use crate::finding::Finding;
+use crate::finding::{Finding, FindingCode};
 
 /// What is wrong in one file so far.
 #[derive(Debug)]
 pub(crate) struct Log<'a> {
     file: &'a Path,
     text: &'a str,
+    /// Where lines end; found once, because every field of a large file asks for its line.
+    newlines: Vec<usize>,
     findings: Vec<Finding>,
 }
 
@@ -28,6 +31,8 @@ pub(crate) struct Fields<'t, 'i> {
     name: String,
     line: usize,
     asked: BTreeSet<&'static str>,
+    /// Fields that are there or not, as far as somebody looked; with those asked for, all that are known.
+    looked_for: RefCell<BTreeSet<&'static str>>,
 }
 
 /// A value and the line it stands on.
@@ -39,11 +44,18 @@ pub(crate) struct Lined<T> {
 
 impl<'a> Log<'a> {
     pub(crate) fn new(file: &'a Path, text: &'a str) -> Self {
-        Self { file, text, findings: Vec::new() }
+        let ends = text.bytes().enumerate().filter(|(_, byte)| *byte == b'\n');
+        let newlines = ends.map(|(at, _)| at).collect();
+        Self { file, text, newlines, findings: Vec::new() }
     }
 
     pub(crate) fn at(&mut self, line: usize, message: impl Into<String>) {
         self.findings.push(Finding::at(self.file, line, message));
+    }
+
+    /// A finding with a code of its own.
+    pub(crate) fn coded(&mut self, code: FindingCode, line: usize, message: impl Into<String>) {
+        self.findings.push(Finding::at(self.file, line, message).coded(code));
     }
 
     pub(crate) fn into_findings(self) -> Vec<Finding> {
@@ -52,7 +64,7 @@ impl<'a> Log<'a> {
 
     /// The line, counted from 1, on which a byte of the file stands.
     fn line_of(&self, offset: usize) -> usize {
-        1 + self.text.bytes().take(offset).filter(|byte| *byte == b'\n').count()
+        1 + self.newlines.partition_point(|end| *end < offset)
     }
 }
 
@@ -61,14 +73,20 @@ pub(crate) fn parse<'i>(log: &mut Log<'i>) -> Option<DeTable<'i>> {
     let (table, errors) = DeTable::parse_recoverable(log.text);
     for error in &errors {
         let line = error.span().map_or(1, |span| log.line_of(span.start));
-        log.at(line, error.message().trim());
+        log.coded(FindingCode::TomlSyntax, line, error.message().trim());
     }
     errors.is_empty().then(|| table.into_inner())
 }
 
 impl<'t, 'i> Fields<'t, 'i> {
     pub(crate) fn top(table: &'t DeTable<'i>) -> Self {
-        Self { table, name: String::new(), line: 1, asked: BTreeSet::new() }
+        Self {
+            table,
+            name: String::new(),
+            line: 1,
+            asked: BTreeSet::new(),
+            looked_for: RefCell::default(),
+        }
     }
 
     /// The line on which the table begins.
@@ -82,7 +100,8 @@ impl<'t, 'i> Fields<'t, 'i> {
     }
 
     /// Whether a field is there; that alone does not count as asking for it.
-    pub(crate) fn has(&self, key: &str) -> bool {
+    pub(crate) fn has(&self, key: &'static str) -> bool {
+        self.looked_for.borrow_mut().insert(key);
         self.table.contains_key(key)
     }
 
@@ -159,7 +178,7 @@ impl<'t, 'i> Fields<'t, 'i> {
         key: &'static str,
         log: &mut Log<'_>,
     ) -> Option<Lined<u32>> {
-        let line = log.line_of(self.table.get(key)?.span().start);
+        let line = log.line_of(self.take(key)?.span().start);
         self.optional_number(key, log).map(|value| Lined { value, line })
     }
 
@@ -239,11 +258,20 @@ impl<'t, 'i> Fields<'t, 'i> {
         fields.collect()
     }
 
-    /// Reports every field that was not asked for.
+    /// Reports every field that was not asked for, with those that are.
     pub(crate) fn finish(self, log: &mut Log<'_>) {
         for key in self.table.keys().filter(|key| !self.asked.contains(key.get_ref().as_ref())) {
             let line = log.line_of(key.span().start);
-            log.at(line, format!("unknown field `{}`{}", bounded(key.get_ref()), self.place()));
+            let looked_for = self.looked_for.borrow();
+            let known: Vec<String> =
+                self.asked.union(&looked_for).map(|key| format!("`{key}`")).collect();
+            let message = format!(
+                "unknown field `{}`{}, expected one of {}",
+                bounded(key.get_ref()),
+                self.place(),
+                known.join(", ")
+            );
+            log.coded(FindingCode::FieldUnknown, line, message);
         }
     }
 
@@ -270,7 +298,8 @@ impl<'t, 'i> Fields<'t, 'i> {
             Ok(value) => Some(Lined { value, line }),
             Err(error) => {
                 let text = bounded(text);
-                log.at(line, format!("`{key}`{}: `{text}`: {error}", self.place()));
+                let message = format!("`{key}`{}: `{text}`: {error}", self.place());
+                log.coded(FindingCode::FieldValue, line, message);
                 None
             }
         }
@@ -285,16 +314,21 @@ impl<'t, 'i> Fields<'t, 'i> {
         let name = format!("[{key}]");
         let line = log.line_of(value.span().start);
         let table = value.get_ref().as_table()?;
-        Some(Self { table, name, line, asked: BTreeSet::new() })
+        Some(Self { table, name, line, asked: BTreeSet::new(), looked_for: RefCell::default() })
     }
 
     fn missing(&self, key: &'static str, log: &mut Log<'_>) {
-        log.at(self.line, format!("`{key}`{} is missing", self.place()));
+        let code = match key {
+            "owner" => FindingCode::OwnerMissing,
+            _ => FindingCode::FieldMissing,
+        };
+        log.coded(code, self.line, format!("`{key}`{} is missing", self.place()));
     }
 
     fn mistyped(&self, key: &str, expected: &str, value: &Spanned<DeValue<'i>>, log: &mut Log<'_>) {
         let line = log.line_of(value.span().start);
-        log.at(line, format!("`{key}`{} must be {expected}", self.place()));
+        let message = format!("`{key}`{} must be {expected}", self.place());
+        log.coded(FindingCode::FieldType, line, message);
     }
 
     fn place(&self) -> String {

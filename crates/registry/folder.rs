@@ -1,16 +1,17 @@
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use jiff::Timestamp;
 use marque_jose::JwkSet;
-use marque_spiffe::{Bundle, RevocationList, Selector, TrustDomain};
+use marque_spiffe::{Bundle, RevocationList, Selector, SpiffeId, TrustDomain};
 
 use crate::document::TrustDomainDocument;
-use crate::entry::{Entry, EntrySource, NewEntry};
+use crate::entry::{DelegateRights, Entry, EntrySource, NewEntry, SharingReason};
 use crate::fields::{Fields, Log, parse};
-use crate::finding::Finding;
+use crate::finding::{Finding, FindingCode};
+use crate::template::{self, Template};
 
 mod trust;
 
@@ -37,8 +38,15 @@ const MAX_FILE: u64 = 1024 * 1024;
 /// dns_names = ["rotator.prod.example.org"]
 /// federates_with = ["partner.example.org"]   # whose bundles its callers get; in [[federation]]
 /// repository = "github.com/example/agents@refs/heads/main"   # where its code was built from
+/// audiences = ["https://ingress.prod.example.org"]   # of its JWT-SVIDs, exact; absent: any
+/// may_delegate = false                 # whether it may hand on what it was granted; absent: true
+/// may_act_for_others = false           # whether it may act for a person or another agent; absent: true
+/// shared = true                        # another entry, which says so too, has the same SPIFFE ID; default false
+/// reason = "two units of one agent"    # with `shared`, and only with it
 /// expires_at = "2027-03-01T00:00:00Z"
 /// ```
+///
+/// `[[template]]` is described at [`Template`].
 ///
 /// The default identity of a process with several is the first: files in the order of their
 /// names, entries in the order of their lines.
@@ -50,6 +58,8 @@ pub struct TrustDomainFolder {
     pub document: TrustDomainDocument,
     /// `entries/*.toml`, in the order of answers.
     pub entries: Vec<Entry>,
+    /// `[[template]]` in `entries/*.toml`, as they are written.
+    pub templates: Vec<Template>,
     /// The bundles of the trust domains in `[[federation]]` that have a file there, in its order.
     pub federated: Vec<Arc<Bundle>>,
     /// The keys in `[[oidc_issuers]]` and `[[authorization_servers]]` that have a file there, by the issuer's name.
@@ -67,11 +77,12 @@ impl TrustDomainFolder {
     pub fn load(path: &Path) -> Result<Self, Vec<Finding>> {
         let mut findings = Vec::new();
         let document = load_document(path, &mut findings);
-        let entries = load_entries(path, &mut findings);
+        let (entries, templates) = load_entries(path, &mut findings);
         let mut federated = Vec::new();
         let mut issuer_keys = BTreeMap::new();
         if let Some(document) = &document {
             check_together(document, &entries, &mut findings);
+            check_templates(document, &entries, &templates, &mut findings);
             federated = trust::bundles(path, document, &mut findings);
             trust::endpoint_authorities(path, document, &mut findings);
             issuer_keys = trust::issuer_keys(path, document, &mut findings);
@@ -80,7 +91,15 @@ impl TrustDomainFolder {
         match document {
             Some(document) if findings.is_empty() => {
                 let path = path.to_owned();
-                Ok(Self { path, document, entries, federated, issuer_keys, revocation_lists })
+                Ok(Self {
+                    path,
+                    document,
+                    entries,
+                    templates,
+                    federated,
+                    issuer_keys,
+                    revocation_lists,
+                })
             }
             _incomplete => {
                 findings.sort();
@@ -91,6 +110,16 @@ impl TrustDomainFolder {
     }
 }
 
+impl TrustDomainFolder {
+    /// The files below the folder that its document names and by which others are verified, each once: bundles, key sets
+    /// and certificates. None is secret.
+    #[must_use]
+    pub fn trust_files(&self) -> Vec<PathBuf> {
+        let named: BTreeSet<&Path> = trust::files_named(&self.document).collect();
+        named.into_iter().map(Path::to_owned).collect()
+    }
+}
+
 fn load_document(path: &Path, findings: &mut Vec<Finding>) -> Option<TrustDomainDocument> {
     let file = path.join("trust-domain.toml");
     let text = read(&file, findings)?;
@@ -98,8 +127,8 @@ fn load_document(path: &Path, findings: &mut Vec<Finding>) -> Option<TrustDomain
     document.map_err(|more| findings.extend(more)).ok()
 }
 
-fn load_entries(path: &Path, findings: &mut Vec<Finding>) -> Vec<Entry> {
-    let mut entries = Vec::new();
+fn load_entries(path: &Path, findings: &mut Vec<Finding>) -> (Vec<Entry>, Vec<Template>) {
+    let (mut entries, mut templates) = (Vec::new(), Vec::new());
     for file in files(&path.join("entries"), &["toml"], findings) {
         let Some(text) = read(&file, findings) else { continue };
         let mut log = Log::new(&file, &text);
@@ -107,11 +136,13 @@ fn load_entries(path: &Path, findings: &mut Vec<Finding>) -> Vec<Entry> {
             let mut top = Fields::top(&table);
             let tables = top.tables("entry", &mut log).into_iter();
             entries.extend(tables.filter_map(|table| entry(table, &file, &mut log)));
+            let tables = top.tables("template", &mut log).into_iter();
+            templates.extend(tables.filter_map(|table| template::read(table, &file, &mut log)));
             top.finish(&mut log);
         }
         findings.extend(log.into_findings());
     }
-    entries
+    (entries, templates)
 }
 
 /// The files of a folder with one of these endings, by name; a folder that is not there has none.
@@ -120,7 +151,7 @@ fn files(folder: &Path, endings: &[&str], findings: &mut Vec<Finding>) -> Vec<Pa
         Ok(listing) => listing,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Vec::new(),
         Err(error) => {
-            findings.push(Finding::about(folder, format!("cannot be read: {error}")));
+            findings.push(unreadable(folder, &error));
             return Vec::new();
         }
     };
@@ -129,7 +160,7 @@ fn files(folder: &Path, endings: &[&str], findings: &mut Vec<Finding>) -> Vec<Pa
         match item {
             Ok(item) => files.push(item.path()),
             Err(error) => {
-                findings.push(Finding::about(folder, format!("cannot be read: {error}")));
+                findings.push(unreadable(folder, &error));
             }
         }
     }
@@ -142,6 +173,43 @@ fn entry(mut table: Fields<'_, '_>, file: &Path, log: &mut Log<'_>) -> Option<En
     let line = table.line();
     let id = table.text("id", log);
     let spiffe_id = table.text("spiffe_id", log);
+    let shared = sharing(&mut table, log);
+    let content = content(table, spiffe_id, log);
+    let source = EntrySource::File { path: file.to_owned(), line };
+    let entry = content?.into_entry(id?, source);
+    let entry = entry.map_err(|error| log.coded(error.code(), line, error.to_string())).ok()?;
+    Some(match shared {
+        Some(reason) => entry.shared_because(reason),
+        None => entry,
+    })
+}
+
+/// `shared` and `reason`: neither says anything without the other.
+fn sharing(table: &mut Fields<'_, '_>, log: &mut Log<'_>) -> Option<SharingReason> {
+    let line = table.line();
+    let shared = table.optional_switch("shared", log).is_some_and(|field| field.value);
+    let says_why = table.has("reason");
+    let reason: Option<SharingReason> = table.optional_text("reason", log);
+    match (shared, says_why) {
+        (true, false) => {
+            let message = "`reason` in [entry] is missing: an identity is shared for one, and somebody reviews it";
+            log.coded(FindingCode::FieldMissing, line, message);
+            None
+        }
+        (false, true) => {
+            log.at(line, "`reason` in [entry] is why an identity is shared, and this one is not");
+            None
+        }
+        (true, true) | (false, false) => reason,
+    }
+}
+
+/// Everything that an entry says beside what it is called and whose it is.
+pub(crate) fn content(
+    mut table: Fields<'_, '_>,
+    spiffe_id: Option<SpiffeId>,
+    log: &mut Log<'_>,
+) -> Option<NewEntry> {
     let role = table.text("role", log);
     let owner = table.text("owner", log);
     let selectors: Vec<Selector> = table.required_texts("selectors", log);
@@ -151,9 +219,19 @@ fn entry(mut table: Fields<'_, '_>, file: &Path, log: &mut Log<'_>) -> Option<En
     let dns_names = table.texts("dns_names", log);
     let federates_with: Vec<TrustDomain> = table.texts("federates_with", log);
     let repository = table.optional_text("repository", log);
+    let audiences = table.texts("audiences", log);
+    if table.has("audiences") && audiences.is_empty() {
+        // Nobody who writes an empty list means "any", and that is what no list says.
+        log.at(table.line(), "`audiences` names no audience: leave it out for any, or name some");
+    }
+    let full = DelegateRights::default();
+    let delegation = DelegateRights {
+        may_delegate: switch(&mut table, "may_delegate", full.may_delegate, log),
+        may_act_for_others: switch(&mut table, "may_act_for_others", full.may_act_for_others, log),
+    };
     let expires_at: Option<Timestamp> = table.optional_text("expires_at", log);
     table.finish(log);
-    let content = NewEntry {
+    Some(NewEntry {
         spiffe_id: spiffe_id?,
         selectors: selectors.into_iter().collect(),
         role: role?,
@@ -164,37 +242,93 @@ fn entry(mut table: Fields<'_, '_>, file: &Path, log: &mut Log<'_>) -> Option<En
         dns_names,
         federates_with: federates_with.into_iter().collect(),
         repository,
+        audiences: audiences.into_iter().collect(),
+        delegation,
         expires_at,
-    };
-    let source = EntrySource::File { path: file.to_owned(), line };
-    content.into_entry(id?, source).map_err(|error| log.at(line, error.to_string())).ok()
+    })
+}
+
+fn switch(table: &mut Fields<'_, '_>, key: &'static str, absent: bool, log: &mut Log<'_>) -> bool {
+    table.optional_switch(key, log).map_or(absent, |found| found.value)
 }
 
 /// The rules that need the document or the other entries.
 fn check_together(document: &TrustDomainDocument, entries: &[Entry], findings: &mut Vec<Finding>) {
     let mut ids: HashMap<_, String> = HashMap::new();
-    let mut spiffe_ids: HashMap<_, String> = HashMap::new();
+    let mut spiffe_ids: HashMap<_, (&Entry, String)> = HashMap::new();
     for entry in entries {
         let EntrySource::File { path, line } = entry.source() else { continue };
-        let mut report = |message: String| findings.push(Finding::at(path, *line, message));
+        let mut report = |code: FindingCode, message: String| {
+            findings.push(Finding::at(path, *line, message).coded(code));
+        };
         if let Err(error) = document.check(entry) {
-            report(error.to_string());
+            report(error.code(), error.to_string());
         }
         let here = format!("{}:{line}", path.display());
         if let Some(first) = ids.insert(entry.id(), here.clone()) {
-            report(format!("entry `{}` exists already at {first}", entry.id()));
+            let message = format!("entry `{}` exists already at {first}", entry.id());
+            report(FindingCode::EntryDuplicateId, message);
         }
-        if let Some(first) = spiffe_ids.insert(entry.spiffe_id(), here) {
-            report(format!("SPIFFE ID `{}` exists already at {first}", entry.spiffe_id()));
+        let Some((holder, first)) = spiffe_ids.insert(entry.spiffe_id(), (entry, here)) else {
+            continue;
+        };
+        if !entry.may_share_with(holder) {
+            let unlike = entry.sharing().is_some() && holder.sharing().is_some();
+            let why = if unlike { ", with another role" } else { "" };
+            let message =
+                format!("SPIFFE ID `{}` exists already at {first}{why}", entry.spiffe_id());
+            report(FindingCode::EntryDuplicateSpiffeId, message);
+        }
+    }
+}
+
+fn unreadable(file: &Path, error: &dyn std::fmt::Display) -> Finding {
+    Finding::about(file, format!("cannot be read: {error}")).coded(FindingCode::FileUnreadable)
+}
+
+/// The rules of templates that need the document, the entries or the other templates.
+fn check_templates(
+    document: &TrustDomainDocument,
+    entries: &[Entry],
+    templates: &[Template],
+    findings: &mut Vec<Finding>,
+) {
+    for (at, template) in templates.iter().enumerate() {
+        let EntrySource::File { path, line } = template.source() else { continue };
+        let mut report = |code: FindingCode, message: String| {
+            findings.push(Finding::at(path, *line, message).coded(code));
+        };
+        if let Err(error) = document.check(template.shape()) {
+            report(error.code(), error.to_string());
+        }
+        let id = template.id();
+        let others = templates.iter().take(at);
+        if entries.iter().map(Entry::id).chain(others.clone().map(Template::id)).any(|o| o == id) {
+            let message = format!("an entry or a template `{id}` exists already");
+            report(FindingCode::EntryDuplicateId, message);
+        }
+        for other in others.filter(|other| other.overlaps(template)) {
+            let what = "both may give the same SPIFFE ID; tell them apart by a literal segment or by [template.values]";
+            let message =
+                format!("template `{id}` overlaps with template `{}`: {what}", other.id());
+            report(FindingCode::EntryDuplicateSpiffeId, message);
+        }
+        for entry in entries.iter().filter(|entry| template.may_give(entry.spiffe_id())) {
+            let what = "give the entry another path, or narrow the template by [template.values]";
+            let message = format!(
+                "template `{id}` covers `{}` of entry `{}`: {what}",
+                entry.spiffe_id(),
+                entry.id()
+            );
+            report(FindingCode::EntryDuplicateSpiffeId, message);
         }
     }
 }
 
 fn read(file: &Path, findings: &mut Vec<Finding>) -> Option<String> {
     let bytes = read_bytes(file, findings)?;
-    let unreadable =
-        |error| findings.push(Finding::about(file, format!("cannot be read: {error}")));
-    String::from_utf8(bytes).map_err(unreadable).ok()
+    let text = String::from_utf8(bytes);
+    text.map_err(|error| findings.push(unreadable(file, &error))).ok()
 }
 
 fn read_bytes(file: &Path, findings: &mut Vec<Finding>) -> Option<Vec<u8>> {
@@ -203,12 +337,13 @@ fn read_bytes(file: &Path, findings: &mut Vec<Finding>) -> Option<Vec<u8>> {
         .and_then(|source| source.take(MAX_FILE + 1).read_to_end(&mut bytes));
     match result {
         Ok(_) if bytes.len() as u64 > MAX_FILE => {
-            findings.push(Finding::about(file, format!("is larger than {MAX_FILE} bytes")));
+            let finding = Finding::about(file, format!("is larger than {MAX_FILE} bytes"));
+            findings.push(finding.coded(FindingCode::FileUnreadable));
             None
         }
         Ok(_) => Some(bytes),
         Err(error) => {
-            findings.push(Finding::about(file, format!("cannot be read: {error}")));
+            findings.push(unreadable(file, &error));
             None
         }
     }

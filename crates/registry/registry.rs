@@ -1,5 +1,5 @@
 use std::cmp::Ordering;
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -12,6 +12,7 @@ use crate::entry::{Entry, EntryId, EntrySource};
 use crate::error::RegistryError;
 use crate::index::SelectorIndex;
 use crate::shared_map::SharedMap;
+use crate::template::{Derivation, Template, TemplateRefusal, Templates};
 
 /// The entries of one trust domain, swapped whole on every change. A change costs what it changes: the
 /// new snapshot shares the rest with the old.
@@ -35,8 +36,12 @@ pub struct Snapshot {
     /// In the order of answers.
     entries: Vec<Arc<Entry>>,
     by_id: SharedMap<EntryId, Arc<Entry>>,
-    by_spiffe_id: SharedMap<SpiffeId, Arc<Entry>>,
+    /// In the order of answers; several only where each says that it shares its identity.
+    by_spiffe_id: SharedMap<SpiffeId, Vec<Arc<Entry>>>,
     index: SelectorIndex,
+    templates: Arc<Templates>,
+    /// How many entries each template has made.
+    instances: HashMap<EntryId, usize>,
 }
 
 impl Registry {
@@ -48,6 +53,20 @@ impl Registry {
         document: Arc<TrustDomainDocument>,
         entries: Vec<Entry>,
     ) -> Result<Self, RegistryError> {
+        Self::with_templates(document, entries, Vec::new())
+    }
+
+    /// As [`Registry::new`], with templates that give more entries.
+    ///
+    /// # Errors
+    /// As [`Registry::new`], and for the first template that breaks a rule of the trust domain, overlaps with another or
+    /// may give an entry's SPIFFE ID.
+    pub fn with_templates(
+        document: Arc<TrustDomainDocument>,
+        entries: Vec<Entry>,
+        templates: Vec<Template>,
+    ) -> Result<Self, RegistryError> {
+        templates.iter().try_for_each(|template| document.check(template.shape()))?;
         let mut snapshot = Snapshot {
             revision: 1,
             generation: 0,
@@ -56,6 +75,8 @@ impl Registry {
             by_id: SharedMap::default(),
             by_spiffe_id: SharedMap::default(),
             index: SelectorIndex::default(),
+            templates: Arc::new(Templates::new(templates)?),
+            instances: HashMap::default(),
         };
         snapshot.change(&[], entries.into_iter().map(Arc::new).collect())?;
         let snapshot = Arc::new(snapshot);
@@ -105,6 +126,18 @@ impl Registry {
         self.publish(&[], vec![Arc::new(entry)])
     }
 
+    /// Puts in what a template made, in place of what it made of the same SPIFFE ID before.
+    ///
+    /// # Errors
+    /// As [`Registry::add`].
+    pub fn put_instance(&self, entry: Entry) -> Result<Arc<Snapshot>, RegistryError> {
+        let _changing = self.lock();
+        let snapshot = self.snapshot();
+        let before = snapshot.entry(entry.id()).filter(|held| held.source() == entry.source());
+        let before: Vec<Arc<Entry>> = before.cloned().into_iter().collect();
+        self.publish(&before, vec![Arc::new(entry)])
+    }
+
     /// Removes an entry that came over the admin API; `None` when there is none.
     ///
     /// # Errors
@@ -116,6 +149,10 @@ impl Registry {
         if let EntrySource::File { path, line } = entry.source() {
             let (id, path, line) = (id.clone(), path.clone(), *line);
             return Err(RegistryError::FromFile { id, path, line });
+        }
+        if let EntrySource::Template { template } = entry.source() {
+            let (id, template) = (id.clone(), template.clone());
+            return Err(RegistryError::FromTemplate { id, template });
         }
         let removed = Arc::clone(entry);
         self.publish(std::slice::from_ref(&removed), Vec::new())?;
@@ -136,7 +173,7 @@ impl Registry {
         self.publish(&gone, new)
     }
 
-    /// Replaces the document and all entries in one visible step: nobody ever sees the one with the other's. Every entry is
+    /// Replaces the document, all entries and the templates in one visible step: nobody ever sees the one with the other's. Every entry is
     /// held against the new document, those that stay too.
     ///
     /// # Errors
@@ -144,14 +181,16 @@ impl Registry {
     pub fn replace_folder(
         &self,
         document: Arc<TrustDomainDocument>,
-        entries: Vec<Entry>,
+        (entries, templates): (Vec<Entry>, Vec<Template>),
     ) -> Result<Arc<Snapshot>, RegistryError> {
         let _changing = self.lock();
         let snapshot = self.snapshot();
         entries.iter().try_for_each(|entry| document.check(entry))?;
+        templates.iter().try_for_each(|template| document.check(template.shape()))?;
         let (gone, new) = snapshot.differences_to(entries);
         let mut next = Snapshot::clone(&snapshot);
         next.document = document;
+        next.templates = Arc::new(Templates::new(templates)?);
         next.generation += 1;
         self.put(next, &gone, new)
     }
@@ -204,8 +243,52 @@ impl Snapshot {
 
     /// The entries earned by these selectors: those whose selectors are a subset of them. The
     /// first is the default identity (WA-8): as written in files, then by age.
+    /// An identity that several of them share is there once, as the first of them has it.
     pub fn entries_for(&self, selectors: &SelectorSet) -> Vec<Arc<Entry>> {
-        self.index.matches(selectors)
+        let mut found = self.index.matches(selectors);
+        found.retain(|entry| self.stands(entry, selectors));
+        if found.iter().filter(|entry| entry.sharing().is_some()).count() > 1 {
+            let mut seen = HashSet::new();
+            found.retain(|entry| seen.insert(entry.spiffe_id().clone()));
+        }
+        found
+    }
+
+    /// What a template made is nobody's to whom the template would not give it now: a second value of a placeholder
+    /// takes it away.
+    fn stands(&self, entry: &Entry, caller: &SelectorSet) -> bool {
+        let EntrySource::Template { template } = entry.source() else { return true };
+        let derived = self.templates.get(template).map(|template| template.derive(caller));
+        derived.is_some_and(|made| made.is_ok_and(|made| made.spiffe_id() == entry.spiffe_id()))
+    }
+
+    /// The templates, as they are written.
+    pub fn templates(&self) -> &[Arc<Template>] {
+        self.templates.all()
+    }
+
+    /// The template with this id.
+    pub fn template(&self, id: &EntryId) -> Option<&Arc<Template>> {
+        self.templates.get(id)
+    }
+
+    /// What each template whose fixed selectors the caller has would give to it, whether or not that was made yet.
+    pub fn derive(&self, selectors: &SelectorSet) -> Vec<Derivation> {
+        let mut all = self.templates.derive(selectors);
+        for Derivation { template, outcome } in &mut all {
+            let holder =
+                outcome.as_ref().ok().and_then(|made| self.entry_by_spiffe_id(made.spiffe_id()));
+            let own = EntrySource::Template { template: template.id().clone() };
+            if let Some(holder) = holder.filter(|holder| *holder.source() != own) {
+                *outcome = Err(TemplateRefusal::Taken(holder.id().clone()));
+            }
+        }
+        all
+    }
+
+    /// How many entries a template has made that are there.
+    pub fn instances_of(&self, template: &EntryId) -> usize {
+        self.instances.get(template).copied().unwrap_or_default()
     }
 
     /// The entry with this id.
@@ -213,9 +296,14 @@ impl Snapshot {
         self.by_id.get(id)
     }
 
-    /// The entry that owns this SPIFFE ID; there is never more than one.
+    /// The entry that owns this SPIFFE ID; the first in the order of answers where several share it.
     pub fn entry_by_spiffe_id(&self, spiffe_id: &SpiffeId) -> Option<&Arc<Entry>> {
-        self.by_spiffe_id.get(spiffe_id)
+        self.by_spiffe_id.get(spiffe_id)?.first()
+    }
+
+    /// The entries with this SPIFFE ID: more than one where they share it.
+    pub fn entries_by_spiffe_id(&self, spiffe_id: &SpiffeId) -> &[Arc<Entry>] {
+        self.by_spiffe_id.get(spiffe_id).map_or(&[], Vec::as_slice)
     }
 
     /// All entries, in the order of answers.
@@ -255,8 +343,13 @@ impl Snapshot {
     ) -> Result<(), RegistryError> {
         for entry in gone {
             self.by_id.remove(entry.id());
-            self.by_spiffe_id.remove(entry.spiffe_id());
+            self.release(entry);
             self.index.remove(entry.id());
+            if let EntrySource::Template { template } = entry.source()
+                && let Some(count) = self.instances.get_mut(template)
+            {
+                *count = count.saturating_sub(1);
+            }
         }
         let gone: HashSet<*const Entry> = gone.iter().map(Arc::as_ptr).collect();
         self.entries.retain(|entry| !gone.contains(&Arc::as_ptr(entry)));
@@ -265,8 +358,11 @@ impl Snapshot {
             self.document.check(entry)?;
             self.check_unique(entry)?;
             self.by_id.insert(entry.id().clone(), Arc::clone(entry));
-            self.by_spiffe_id.insert(entry.spiffe_id().clone(), Arc::clone(entry));
+            self.hold(entry);
             self.index.add(entry);
+            if let EntrySource::Template { template } = entry.source() {
+                *self.instances.entry(template.clone()).or_default() += 1;
+            }
         }
         match <[Arc<Entry>; 1]>::try_from(new) {
             Ok([one]) => {
@@ -281,13 +377,41 @@ impl Snapshot {
         Ok(())
     }
 
+    fn hold(&mut self, entry: &Arc<Entry>) {
+        let mut holders = self.entries_by_spiffe_id(entry.spiffe_id()).to_vec();
+        let at = holders.partition_point(|holder| holder.rank() < entry.rank());
+        holders.insert(at, Arc::clone(entry));
+        self.by_spiffe_id.insert(entry.spiffe_id().clone(), holders);
+    }
+
+    fn release(&mut self, entry: &Entry) {
+        let mut holders = self.entries_by_spiffe_id(entry.spiffe_id()).to_vec();
+        holders.retain(|holder| holder.id() != entry.id());
+        if holders.is_empty() {
+            self.by_spiffe_id.remove(entry.spiffe_id());
+        } else {
+            self.by_spiffe_id.insert(entry.spiffe_id().clone(), holders);
+        }
+    }
+
     fn check_unique(&self, entry: &Entry) -> Result<(), RegistryError> {
         if self.by_id.contains_key(entry.id()) {
             return Err(RegistryError::DuplicateId(entry.id().clone()));
         }
-        if let Some(holder) = self.by_spiffe_id.get(entry.spiffe_id()) {
+        let mut holders = self.entries_by_spiffe_id(entry.spiffe_id()).iter();
+        if let Some(holder) = holders.find(|holder| !entry.may_share_with(holder)) {
             let (spiffe_id, holder) = (entry.spiffe_id().clone(), holder.id().clone());
             return Err(RegistryError::DuplicateSpiffeId { spiffe_id, holder });
+        }
+        if is_instance(entry) {
+            return Ok(());
+        }
+        if self.templates.get(entry.id()).is_some() {
+            return Err(RegistryError::DuplicateId(entry.id().clone()));
+        }
+        if let Some(template) = self.templates.covering(entry.spiffe_id()) {
+            let (spiffe_id, template) = (entry.spiffe_id().clone(), template.id().clone());
+            return Err(RegistryError::Covered { spiffe_id, template });
         }
         Ok(())
     }
@@ -301,6 +425,11 @@ impl fmt::Debug for Snapshot {
             .field("entries", &self.entries.len())
             .finish_non_exhaustive()
     }
+}
+
+/// Whether a template made it.
+fn is_instance(entry: &Entry) -> bool {
+    matches!(entry.source(), EntrySource::Template { .. })
 }
 
 /// What is in the one list only and what is in the other only, both in order of rank. The very same

@@ -157,6 +157,9 @@ pub enum StoreError {
     /// The thread that writes cannot be started.
     #[error("the writer cannot be started")]
     Writer(#[source] std::io::Error),
+    /// What is kept of the log cannot be read.
+    #[error("the log cannot be read")]
+    Log(#[source] Box<marque_audit::LogError>),
     /// What the database holds cannot be read.
     #[error("the store cannot be read")]
     Read(#[from] Failure),

@@ -105,7 +105,7 @@ impl Journal {
 }
 
 /// The orders, and how many bytes the whole lines take.
-fn read(
+pub(crate) fn read(
     file: &File,
     path: &Path,
     trust_domain: &TrustDomain,

@@ -20,6 +20,8 @@ mod reader;
 mod rows;
 mod sqlite;
 mod store;
+mod survey;
+mod templated;
 mod transaction;
 mod transactions;
 mod unreadable;
@@ -30,6 +32,8 @@ pub use kept::{FOR_GOOD, Kept, KeptChange, MAX_KEPT_LISTED};
 pub use postgres::{PostgresStore, SchemaName};
 pub use sqlite::SqliteStore;
 pub use store::Store;
+pub use survey::{JournalFile, Survey};
+pub use templated::Admitted;
 
 use std::collections::BTreeMap;
 

@@ -33,7 +33,7 @@ use crate::queue::{Mailbox, Queue};
 use crate::reader::Reader;
 use crate::store::Listener;
 use crate::writer::Shared;
-use crate::{Durability, Failure, Store, StoreError};
+use crate::{Durability, Failure, JournalFile, Store, StoreError, Survey};
 use read::PooledReader;
 
 /// How many connections read at a time. The writer has one of its own that no reader can take, and so has the listener.
@@ -98,6 +98,29 @@ impl PostgresStore {
             durability,
             _listener: Some(Listener(listener)),
         })
+    }
+}
+
+impl PostgresStore {
+    /// The kill journal of this replica.
+    #[must_use]
+    pub fn journal(data_dir: &Path, trust_domain: &TrustDomain) -> JournalFile {
+        JournalFile(data_dir.join(format!("{}.kills", SchemaName::of(trust_domain))))
+    }
+
+    /// Looks at the schema of a trust domain without opening it for use; `journal` counts, too.
+    ///
+    /// # Errors
+    /// The server cannot be used, or the schema cannot be read.
+    pub async fn survey(
+        url: &str,
+        journal: &JournalFile,
+        trust_domain: &TrustDomain,
+    ) -> Result<Survey, StoreError> {
+        let config = Config::from_str(url).map_err(|_quoting| StoreError::Address)?;
+        let pooled = pool(configured(config, &SchemaName::of(trust_domain)), 1)?;
+        let reader = PooledReader::new(pooled, Arc::new(KnownIntents::new()));
+        Survey::of(Arc::new(reader), journal, trust_domain).await
     }
 }
 

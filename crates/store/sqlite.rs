@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use marque_spiffe::{Clock, TrustDomain};
 use refinery::{Migration, Runner};
-use rusqlite::{Connection, OptionalExtension};
+use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension};
 use tokio::sync::watch;
 
 use crate::journal::Journal;
@@ -26,7 +26,7 @@ use crate::known::KnownIntents;
 use crate::queue::{Mailbox, Queue};
 use crate::rows::{Head, kill_state, status_key};
 use crate::writer::Shared;
-use crate::{Durability, Failure, Store, StoreError};
+use crate::{Durability, Failure, JournalFile, Store, StoreError, Survey};
 use read::Readers;
 
 /// How long a writer waits for a lock that somebody else holds on the file.
@@ -114,6 +114,80 @@ fn open(
         durability,
         _listener: None,
     })
+}
+
+impl SqliteStore {
+    /// The kill journal of a store.
+    #[must_use]
+    pub fn journal(path: &Path) -> JournalFile {
+        JournalFile(journal_path(path))
+    }
+
+    /// Copies a store as it is at one moment into a new file, mode 0600, whoever writes to it meanwhile; what is copied is
+    /// one file and nothing beside it. Blocks.
+    ///
+    /// # Errors
+    /// There is no store, it cannot be read, or `to` exists or cannot be written.
+    pub fn copy(from: &Path, to: &Path) -> Result<(), StoreError> {
+        let failed = |source: Box<dyn std::error::Error + Send + Sync>| StoreError::File {
+            path: from.to_owned(),
+            source,
+        };
+        OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(to)
+            .map_err(|error| failed(Box::new(error)))?;
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let connection =
+            Connection::open_with_flags(from, flags).map_err(|error| failed(Box::new(error)))?;
+        let copied = connection
+            .busy_timeout(BUSY_TIMEOUT)
+            .and_then(|()| connection.execute("VACUUM INTO ?1", [to.to_string_lossy()]));
+        copied.map(drop).map_err(|error| failed(Box::new(error)))
+    }
+
+    /// Whether some process has the store open. Blocks.
+    ///
+    /// # Errors
+    /// It cannot be opened at all.
+    pub fn is_in_use(path: &Path) -> Result<bool, StoreError> {
+        let failed = |error| StoreError::File { path: path.to_owned(), source: Box::new(error) };
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let connection = Connection::open_with_flags(path, flags).map_err(failed)?;
+        // Before the first access: then it takes the whole file, which nobody else may have open.
+        let taken = connection
+            .busy_timeout(Duration::ZERO)
+            .and_then(|()| connection.pragma_update(None, "locking_mode", "EXCLUSIVE"))
+            .and_then(|()| connection.execute_batch("BEGIN EXCLUSIVE; ROLLBACK"));
+        match taken {
+            Ok(()) => Ok(false),
+            Err(error) if error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy) => Ok(true),
+            Err(error) => Err(failed(error)),
+        }
+    }
+
+    /// Looks at the store of a trust domain without opening it for use.
+    ///
+    /// # Errors
+    /// It cannot be read, or is of another trust domain.
+    pub async fn survey(path: &Path, trust_domain: &TrustDomain) -> Result<Survey, StoreError> {
+        let readers = Readers::new(path.to_owned(), Arc::new(KnownIntents::new()));
+        let found = readers.run(|connection| {
+            let damage: String =
+                connection.query_row("PRAGMA integrity_check(1)", [], |row| row.get(0))?;
+            if damage != "ok" {
+                return Err(Failure::damaged("store", "integrity_check", damage));
+            }
+            setting(connection, "trust_domain")
+        });
+        let found = found.await?;
+        if found != trust_domain.as_str() {
+            return Err(StoreError::OtherTrustDomain { found });
+        }
+        Survey::of(Arc::new(readers), &Self::journal(path), trust_domain).await
+    }
 }
 
 fn journal_path(path: &Path) -> PathBuf {

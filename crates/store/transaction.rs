@@ -23,6 +23,7 @@ use marque_authority::AuthorityRecord;
 use marque_exchange::{Deferral, ReplayKey, SingleUse, TokenId, TokenRecord};
 use marque_intent::pace::{PaceKey, PaceRow};
 use marque_intent::{DenialId, DenialRecord, Digest, Holding, Intent, IntentId, PlaybookId};
+use marque_keys::SlotId;
 use marque_registry::{Entry, EntryId};
 use marque_spiffe::SpiffeId;
 
@@ -69,6 +70,8 @@ pub(crate) struct Keys {
     pub(crate) pace: BTreeSet<PaceKey>,
     /// Whether the ids and SPIFFE IDs of all entries are needed.
     pub(crate) entries: bool,
+    /// Whether the records of all authorities are needed.
+    pub(crate) authorities: bool,
     /// Whether rows are looked for that may be forgotten, and which.
     pub(crate) over: Option<Over>,
 }
@@ -118,7 +121,9 @@ pub(crate) struct Writes {
     pub(crate) pace: Vec<(PaceKey, PaceRow)>,
     pub(crate) denials: Vec<DenialRecord>,
     pub(crate) kills: Vec<Order>,
+    /// New and changed ones alike.
     pub(crate) authorities: Vec<AuthorityRecord>,
+    pub(crate) deleted_authorities: Vec<SlotId>,
     pub(crate) created_entries: Vec<Entry>,
     pub(crate) deleted_entries: Vec<EntryId>,
     pub(crate) deleted_tokens: Vec<TokenId>,

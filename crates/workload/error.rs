@@ -9,6 +9,12 @@ pub enum WorkloadError {
     /// by the kill switch reads alike.
     #[error("no identity issued")]
     NotEntitled,
+    /// The caller's identity would be one more than its template may give; it has no other.
+    #[error("no identity issued: its template has given as many as it may")]
+    TemplateFull,
+    /// No identity of the caller may have a JWT-SVID for these audiences.
+    #[error("no identity of the caller may have a JWT-SVID for this audience")]
+    AudienceNotAllowed,
     /// The issuer does not answer; trying again later may help.
     #[error("issuer is unavailable")]
     Unavailable,

@@ -67,7 +67,7 @@ impl<U: Update> Following<U> {
         if self.ended {
             return None;
         }
-        let outcome = self.advance().await;
+        let outcome = self.settle_and_advance().await;
         self.ended = outcome.is_err();
         Some(outcome)
     }
@@ -78,6 +78,14 @@ impl<U: Update> Following<U> {
         let told = self.last.as_ref().map(|last| &last.entitlement);
         let now = self.shared.entitlement(&self.group);
         !matches!((told, now), (Some(told), Ok(now)) if now.gives_the_same_as(told))
+    }
+
+    async fn settle_and_advance(&mut self) -> Result<U, WorkloadError> {
+        if self.last.is_none() {
+            let Who { selectors, scope, wanted: _ } = &*self.group.who;
+            self.shared.settle(selectors, scope).await?;
+        }
+        self.advance().await
     }
 
     async fn advance(&mut self) -> Result<U, WorkloadError> {
@@ -119,7 +127,9 @@ impl<U: Update> Following<U> {
         let only_bundles = now < told.look_again
             && entitlement.has_the_entries_of(&told.entitlement)
             && !entitlement.has_the_bundles_of(&told.entitlement);
-        if !only_bundles {
+        let alarmed =
+            entitlement.state.bundles.alarmed_at() > told.entitlement.state.bundles.alarmed_at();
+        if alarmed || !only_bundles {
             self.turn.over();
             return Ok(None);
         }

@@ -12,6 +12,7 @@ use tokio::sync::Mutex;
 
 use crate::error::WorkloadError;
 use crate::material::Material;
+use crate::state::BundleSet;
 
 /// After a renewal failed, the valid SVID is served this long before the issuer is asked again.
 const RETRY: Duration = Duration::from_secs(5);
@@ -37,7 +38,7 @@ pub(crate) struct Current<M> {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Need<'a> {
     pub(crate) entry: &'a Arc<Entry>,
-    pub(crate) bundle: &'a Bundle,
+    pub(crate) bundles: &'a BundleSet,
     pub(crate) clock: &'a dyn Clock,
 }
 
@@ -46,8 +47,8 @@ struct Held<M> {
     material: Arc<M>,
     /// The entry it was minted for; a changed entry needs another SVID.
     entry: Arc<Entry>,
-    /// The own bundle's sequence when it was last seen to be backed.
-    sequence: u64,
+    /// The untainted own authorities by which it was last looked whether it is backed.
+    untainted: Arc<Bundle>,
     look_again: Timestamp,
 }
 
@@ -102,20 +103,25 @@ impl<M: Material> Held<M> {
             return Err(WorkloadError::WrongSvid);
         }
         let look_again = renewal(need.entry.id(), now, material.ends_at());
-        let (entry, sequence) = (Arc::clone(need.entry), need.bundle.sequence());
-        Ok(Self { material, entry, sequence, look_again })
+        let untainted = Arc::clone(need.bundles.untainted());
+        Ok(Self { material, entry: Arc::clone(need.entry), untainted, look_again })
     }
 
     fn serves(&mut self, need: Need<'_>, now: Timestamp) -> bool {
         if now >= self.material.ends_at() || !same_entry(&self.entry, need.entry) {
             return false;
         }
-        if self.sequence != need.bundle.sequence() {
-            if !self.material.is_backed_by(need.bundle, now) {
+        let untainted = need.bundles.untainted();
+        if !Arc::ptr_eq(&self.untainted, untainted) && self.untainted != *untainted {
+            if !self.material.is_backed_by(need.bundles.own(), now) {
                 return false;
             }
-            self.sequence = need.bundle.sequence();
+            // What a tainted authority signed is valid still, and better than nothing when no other can be had.
+            if !self.material.is_backed_by(untainted, now) {
+                self.look_again = now;
+            }
         }
+        self.untainted = Arc::clone(untainted);
         true
     }
 

@@ -3,6 +3,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use futures::future::BoxFuture;
+use jiff::Timestamp;
 use marque_registry::{Entry, EntryId, Snapshot};
 use marque_spiffe::{Bundle, BundleSource, SelectorSet, SpiffeId, TrustDomain};
 use tokio::sync::watch;
@@ -17,6 +18,17 @@ use crate::material::{JwtSvidMaterial, WitSvidMaterial, X509SvidMaterial};
 pub trait Issuer: fmt::Debug + Send + Sync {
     /// The issuer's state: always the newest, none in between is promised.
     fn state(&self) -> watch::Receiver<Arc<IssuerState>>;
+
+    /// Makes the entries that templates give to a caller with these selectors, so that they are in the state from here
+    /// on; those that it has it keeps. Where there are no templates there is nothing to do.
+    ///
+    /// [`WorkloadError::TemplateFull`] when the caller has no other entry than one that is one too many.
+    fn settle<'a>(
+        &'a self,
+        _selectors: &'a SelectorSet,
+    ) -> BoxFuture<'a, Result<(), WorkloadError>> {
+        Box::pin(std::future::ready(Ok(())))
+    }
 
     /// Mints an X.509-SVID with a fresh key for an entry.
     ///
@@ -69,6 +81,9 @@ pub struct Stops {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BundleSet {
     own: Arc<Bundle>,
+    /// The own one without authorities that are tainted.
+    untainted: Arc<Bundle>,
+    alarmed_at: Option<Timestamp>,
     federated: BTreeMap<TrustDomain, Arc<Bundle>>,
     crls: Arc<[Arc<[u8]>]>,
 }
@@ -95,7 +110,8 @@ impl BundleSet {
             .map(|bundle| (bundle.trust_domain().clone(), bundle))
             .filter(|(trust_domain, _)| trust_domain != own.trust_domain())
             .collect();
-        Self { own, federated, crls: Arc::default() }
+        let untainted = Arc::clone(&own);
+        Self { own, untainted, alarmed_at: None, federated, crls: Arc::default() }
     }
 
     /// The same with these certificate revocation lists, in DER, of the own X.509 authorities.
@@ -103,6 +119,23 @@ impl BundleSet {
     pub fn with_crls(mut self, crls: impl IntoIterator<Item = Arc<[u8]>>) -> Self {
         self.crls = crls.into_iter().collect();
         self
+    }
+
+    /// The same where not every own authority is to be relied on: what does not verify by `untainted` is issued anew. That the
+    /// last one was tainted or revoked at `alarmed_at` is told to every stream at once.
+    #[must_use]
+    pub fn with_untainted(self, untainted: Arc<Bundle>, alarmed_at: Option<Timestamp>) -> Self {
+        Self { untainted, alarmed_at, ..self }
+    }
+
+    /// The own bundle without authorities that are tainted: SVIDs are served that verify by it.
+    pub fn untainted(&self) -> &Arc<Bundle> {
+        &self.untainted
+    }
+
+    /// When an own authority was last tainted or revoked.
+    pub(crate) fn alarmed_at(&self) -> Option<Timestamp> {
+        self.alarmed_at
     }
 
     /// The bundle of the own trust domain.

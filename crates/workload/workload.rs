@@ -49,7 +49,7 @@ const FORGET_AFTER: Duration = Duration::from_hours(1);
 #[derive(Debug, Clone)]
 pub struct Workload {
     pub(crate) shared: Arc<Shared>,
-    scope: Scope,
+    pub(crate) scope: Scope,
 }
 
 /// What every subscription needs.
@@ -60,7 +60,7 @@ pub(crate) struct Shared {
     x509: Cache<EntryId, Arc<Slot<X509SvidMaterial>>>,
     jwt: Cache<(EntryId, Vec<String>), Arc<Slot<JwtSvidMaterial>>>,
     wit: Cache<EntryId, Arc<Slot<WitSvidMaterial>>>,
-    groups: Arc<Groups>,
+    pub(crate) groups: Arc<Groups>,
     /// Started with the first subscription: before that there is nobody to wake.
     driver: OnceLock<Driver>,
     splay: Duration,
@@ -180,7 +180,8 @@ impl Workload {
     /// default first and each hint once.
     ///
     /// # Errors
-    /// [`WorkloadError::NotEntitled`] when the caller has no identity or not the one named.
+    /// [`WorkloadError::NotEntitled`] when the caller has no identity or not the one named;
+    /// [`WorkloadError::AudienceNotAllowed`] when none of those may have one for these audiences.
     pub async fn jwt_svids(
         &self,
         selectors: &SelectorSet,
@@ -188,13 +189,14 @@ impl Workload {
         spiffe_id: Option<&SpiffeId>,
     ) -> Result<Vec<(Arc<JwtSvidMaterial>, Option<Hint>)>, WorkloadError> {
         check_audience(audience)?;
+        self.settle(selectors).await?;
         let shared = &self.shared;
         let state = shared.state();
-        let entries = self.named(&state, selectors, spiffe_id)?;
+        let entries = self.named_for(&state, selectors, audience, spiffe_id)?;
         let minted = entries.iter().map(|entry| shared.jwt_svid(&state, entry, audience));
         let minted = try_join_all(minted).await?;
         // Minting takes time: who was stopped meanwhile gets nothing.
-        let still = self.named(&shared.state(), selectors, spiffe_id)?;
+        let still = self.named_for(&shared.state(), selectors, audience, spiffe_id)?;
         let mut hints = Hints::default();
         let svids: Vec<_> = entries
             .iter()
@@ -235,6 +237,19 @@ impl Workload {
     fn follow<U: Update>(&self, selectors: SelectorSet, wanted: Option<SpiffeId>) -> Following<U> {
         let who = Who { selectors, scope: self.scope.clone(), wanted };
         Following::new(Arc::clone(&self.shared), self.shared.join(who))
+    }
+
+    /// As [`Self::named`], those that may have a JWT-SVID for these audiences.
+    fn named_for(
+        &self,
+        state: &IssuerState,
+        selectors: &SelectorSet,
+        audience: &[String],
+        spiffe_id: Option<&SpiffeId>,
+    ) -> Result<Vec<Arc<Entry>>, WorkloadError> {
+        let mut entries = self.named(state, selectors, spiffe_id)?;
+        entries.retain(|entry| entry.allows_audiences(audience));
+        if entries.is_empty() { Err(WorkloadError::AudienceNotAllowed) } else { Ok(entries) }
     }
 
     /// The caller's entries, or the one with this SPIFFE ID among them.
@@ -327,7 +342,7 @@ impl Shared {
     }
 
     pub(crate) fn need<'a>(&'a self, state: &'a IssuerState, entry: &'a Arc<Entry>) -> Need<'a> {
-        Need { entry, bundle: state.bundles.own(), clock: &*self.clock }
+        Need { entry, bundles: &state.bundles, clock: &*self.clock }
     }
 
     /// How many X.509-SVIDs and how many JWT-SVIDs are kept.
@@ -344,7 +359,7 @@ impl Shared {
         self.groups.len()
     }
 
-    fn state(&self) -> Arc<IssuerState> {
+    pub(crate) fn state(&self) -> Arc<IssuerState> {
         Arc::clone(&self.state.borrow())
     }
 }

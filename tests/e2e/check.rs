@@ -5,6 +5,7 @@ use std::path::Path;
 
 use tempfile::TempDir;
 
+use crate::support::daemon::{Daemon, PRODUCTION};
 use crate::support::folder;
 use crate::support::operator::{Said, run_marque};
 
@@ -193,4 +194,124 @@ async fn an_alert_to_a_webhook_that_is_not_there_is_a_finding() {
     fs::write(&file, format!("{document}{hook}")).expect("write the document");
     let said = check(scratch.path()).await;
     assert!(!format!("{}{}", said.out, said.err).contains("emergency.alert"), "{said:?}");
+}
+
+/// Every lint of the folder as a whole: its code, its file, its line where it has one, and what to do.
+#[tokio::test]
+async fn each_lint_of_a_folder_has_its_code_and_says_what_to_do() {
+    const PLAYBOOK: &str = "prod.example.org/playbooks/ingress-cert-rotation.toml";
+    const DOCUMENT: &str = "prod.example.org/trust-domain.toml";
+    const ENTRY: &str = "prod.example.org/entries/cert-rotator.toml";
+    let second = |more: &str| {
+        format!(
+            "[[entry]]\nid = \"second\"\nspiffe_id = \"spiffe://prod.example.org/agent/cert-rotator\"\n\
+             role = \"agent\"\nowner = \"group:b\"\nselectors = [\"unix:user:b\"]\n{more}\n[[entry]]"
+        )
+    };
+    let role = "[[human_roles]]\nname = \"admin\"\nscopes = [\"secrets.update\"]\n[tokens]";
+    let everybody = "agents = [\n    \"spiffe://prod.example.org/*\",";
+    let overdue = "[playbooks]\noverdue = \"refuse\"\n[tokens]";
+    for (list, code, edits) in [
+        ("findings", "owner_missing", vec![(ENTRY, "owner = \"group:platform-sre\"", "")]),
+        ("findings", "owner_missing", vec![(PLAYBOOK, "owner = \"group:platform-sre\"", "")]),
+        ("findings", "entry_duplicate_spiffe_id", vec![(ENTRY, "[[entry]]", second("").as_str())]),
+        ("findings", "playbook_human_role", vec![(DOCUMENT, "[tokens]", role)]),
+        ("findings", "pattern_names_everybody", vec![(PLAYBOOK, "agents = [", everybody)]),
+        ("findings", "field_unknown", vec![(DOCUMENT, "tenant = ", "tenat = ")]),
+        ("findings", "toml_syntax", vec![(DOCUMENT, "tenant = ", "tenant = = ")]),
+        (
+            "findings",
+            "playbook_review_overdue",
+            vec![
+                (PLAYBOOK, "review_by = \"2027-03-01\"", "review_by = \"2020-01-01\""),
+                (DOCUMENT, "[tokens]", overdue),
+            ],
+        ),
+        (
+            "warnings",
+            "playbook_review_overdue",
+            vec![(PLAYBOOK, "review_by = \"2027-03-01\"", "review_by = \"2020-01-01\"")],
+        ),
+        (
+            "warnings",
+            "entry_no_expiry",
+            vec![(ENTRY, "expires_at = \"2031", "# expires_at = \"2031")],
+        ),
+        ("warnings", "entry_expired", vec![(ENTRY, "2031-01-01", "2020-01-01")]),
+        (
+            "warnings",
+            "pattern_names_everybody",
+            vec![(
+                DOCUMENT,
+                "[tokens]",
+                "[audit]\nreaders = [\"spiffe://prod.example.org/*\"]\n[tokens]",
+            )],
+        ),
+    ] {
+        let scratch = copy();
+        for (file, from, to) in &edits {
+            edit(scratch.path(), file, from, to);
+        }
+        let said = check(scratch.path()).await;
+        assert_eq!(said.code, i32::from(list == "findings"), "{code}: {said:?}");
+        let report = said.json();
+        let found = report[list].as_array().unwrap().iter().find(|found| found["code"] == code);
+        let found = found.unwrap_or_else(|| panic!("no {code} in {report:#}"));
+        let file = found["file"].as_str().unwrap();
+        assert!(edits.iter().any(|(edited, ..)| file.ends_with(edited)), "{code}: {file}");
+        assert!(found["help"].as_str().is_some_and(|help| help.len() > 10), "{found}");
+        let folder = scratch.path().display().to_string();
+        let strict = ["check", "--strict", &folder].map(ToOwned::to_owned);
+        run_marque(&strict).await.failed();
+    }
+}
+
+#[tokio::test]
+async fn m_1_an_identity_that_is_shared_on_purpose_is_listed_with_its_reasons() {
+    const ENTRY: &str = "prod.example.org/entries/cert-rotator.toml";
+    const WHY: &str = "shared = true\nreason = \"blue and green units of one agent\"\n";
+    let share = |trust_domains: &Path| {
+        let file = trust_domains.join(ENTRY);
+        let text = fs::read_to_string(&file).unwrap();
+        let blue = text.replace("[[entry]]", &format!("[[entry]]\n{WHY}"));
+        let green = blue
+            .replace("id = \"cert-rotator\"", "id = \"green\"")
+            .replace("marque-cert-rotator", "marque-green")
+            .replace("group:platform-sre", "group:green");
+        fs::write(file, format!("{blue}\n{green}")).unwrap();
+    };
+    let scratch = copy();
+    share(scratch.path());
+    let report = check(scratch.path()).await.succeeded().json();
+    let warnings = report["warnings"].as_array().unwrap();
+    assert_eq!(warnings.iter().filter(|found| found["code"] == "entry_shared").count(), 2);
+
+    let daemon = Daemon::start_with(share).await;
+    let operator = daemon.operator(PRODUCTION);
+    let listed = operator.json(&["report", "shared-identities", "--fail"]).await;
+    let [shared] = listed.as_array().unwrap().as_slice() else { panic!("{listed:#}") };
+    assert_eq!(shared["spiffe_id"], "spiffe://prod.example.org/agent/cert-rotator");
+    let declared = shared["declared"].as_array().unwrap();
+    assert_eq!(declared.len(), 2, "{shared:#}");
+    assert!(declared.iter().any(|one| one["entry_id"] == "green" && one["owner"] == "group:green"));
+    assert!(declared.iter().all(|one| one["reason"] == "blue and green units of one agent"));
+}
+
+#[tokio::test]
+async fn the_schemas_and_the_codes_are_printed() {
+    let schemas = run_marque(&["--output", "json", "schema"].map(ToOwned::to_owned)).await;
+    for schema in schemas.succeeded().json().as_array().unwrap() {
+        let name = schema["name"].as_str().unwrap().to_owned();
+        let printed = run_marque(&["schema".to_owned(), name]).await.succeeded().json();
+        assert_eq!(printed["$schema"], "https://json-schema.org/draft/2020-12/schema");
+    }
+    let unknown = run_marque(&["schema", "colours"].map(ToOwned::to_owned)).await;
+    assert_eq!(unknown.code, 2, "{unknown:?}");
+    assert!(unknown.err.contains("trust-domain, entries, playbook"), "{unknown:?}");
+    let scratch = tempfile::tempdir().unwrap();
+    let out = scratch.path().join("schemas").display().to_string();
+    run_marque(&["schema".to_owned(), "--out".to_owned(), out.clone()]).await.succeeded();
+    assert!(Path::new(&out).join("playbook.schema.json").is_file());
+    let codes = run_marque(&["check", "--codes"].map(ToOwned::to_owned)).await.succeeded();
+    assert!(codes.out.contains("entry_duplicate_spiffe_id"), "{codes:?}");
 }

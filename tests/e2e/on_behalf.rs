@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use crate::support::agent::Workload;
 use crate::support::daemon::{Daemon, NON_PRODUCTION, RESTARTER};
+use crate::support::http::Answer;
 use crate::support::oauth::Client;
 use crate::support::programs::copy_of_this_program;
 
@@ -214,6 +215,41 @@ async fn on_behalf_escalation() {
         .succeeded();
     ask("look-at-preview", "c", &parent).await.refused("chain_invalid");
     chain.b.exchange(&child).await.oauth_error("access_denied");
+}
+
+/// Registers the agent anew, with these rights.
+async fn with_rights(chain: &Chain, name: &str, program: &str, rights: &[&str]) {
+    let operator = chain.daemon.operator(NON_PRODUCTION);
+    let entries = operator.json(&["entry", "list"]).await;
+    let id = chain.id(name);
+    let held = entries.as_array().unwrap().iter().find(|entry| entry["spiffe_id"] == json!(id));
+    operator.run(&["entry", "delete", held.unwrap()["id"].as_str().unwrap()]).await.succeeded();
+    let uid = format!("unix:uid:{}", nix::unistd::geteuid());
+    let path = format!("unix:path:{}", copy_of_this_program(program).display());
+    let entry = ["entry", "create", "--spiffe-id", &id, "--owner", "group:tests"];
+    let selectors = ["--selector", &uid, "--selector", &path];
+    operator.json(&[&entry[..], &selectors, rights].concat()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_agent_whose_entry_keeps_it_out_of_delegation_is_handed_nothing_and_hands_on_nothing() {
+    let chain = start().await;
+    let parent = chain.parent().await;
+    with_rights(&chain, "b", "cert-rotator-one", &["--never-acts-for-others"]).await;
+    let for_b = chain.asked_for("look-at-preview", "b", &parent);
+    let why = async |answer: Answer| {
+        let id = answer.refused("agent_not_allowed").text("request_id");
+        chain.daemon.operator(NON_PRODUCTION).json(&["denials", "show", &id]).await.to_string()
+    };
+    let told = why(chain.a.ask(&for_b).await).await;
+    assert!(told.contains("may_act_for_others"), "{told}");
+    with_rights(&chain, "b", "cert-rotator-one", &["--never-delegates"]).await;
+    let child = chain.a.ask(&for_b).await.expect(201).text("id");
+    let for_c = chain.asked_for("look-at-preview", "c", &child);
+    let told = why(chain.b.ask(&for_c).await).await;
+    assert!(told.contains("may_delegate"), "{told}");
+    // What is its own it uses all the same.
+    chain.b.exchange(&child).await.expect(200);
 }
 
 #[tokio::test(flavor = "multi_thread")]

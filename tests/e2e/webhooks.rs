@@ -388,3 +388,38 @@ async fn a_callback_shows_no_factor_and_is_refused_where_a_playbook_demands_them
     deny.body["reason"] = "suspicious".into();
     assert_eq!(deny.send(&rotator).await.expect(200).json()["state"], "denied");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reload_loses_no_message_and_sends_none_twice_and_a_new_webhook_is_served() {
+    let (receiver, second) = (Receiver::start().await, Receiver::start().await);
+    let daemon = Daemon::start_with(|trust_domains| {
+        append(trust_domains, NON_PRODUCTION, &hook(&receiver, "\"intent.approved\""));
+    })
+    .await;
+    let operator = daemon.operator(NON_PRODUCTION);
+    let agent = Client::start(&daemon, RESTARTER).await;
+    let mut asked = vec![agent.ask_restart().await];
+    receiver.first().await;
+    let more = hook(&second, "\"intent.approved\"").replace("\"bus\"", "\"second\"");
+    append(&daemon.path("trust-domains"), NON_PRODUCTION, &more);
+    for _ in 0..5 {
+        asked.push(agent.ask_restart().await);
+        operator.run(&["reload"]).await.succeeded();
+        asked.push(agent.ask_restart().await);
+    }
+    let told = until("every message", async || {
+        let told = receiver.told();
+        (told.len() >= asked.len()).then_some(told)
+    })
+    .await;
+    let of = |told: &[(HeaderMap, String)]| -> Vec<String> {
+        let said = told.iter().map(|(_, body)| serde_json::from_str::<Value>(body).expect("JSON"));
+        said.map(|said| said["data"]["intent"].as_str().expect("an intent").to_owned()).collect()
+    };
+    assert_eq!(of(&told), asked);
+    // Whoever comes new is told what happens from then on.
+    let last = agent.ask_restart().await;
+    until("the last message", async || of(&second.told()).contains(&last).then_some(())).await;
+    until("the last message", async || of(&receiver.told()).contains(&last).then_some(())).await;
+    assert_eq!(receiver.told().len(), asked.len() + 1);
+}

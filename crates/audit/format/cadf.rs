@@ -75,6 +75,7 @@ fn action(kind: EventKind) -> &'static str {
         | EventKind::EntryCreated
         | EventKind::FederationAdded
         | EventKind::PayloadSealed
+        | EventKind::AuthorityPrepared
         | EventKind::AuthorityCreated => "create",
         EventKind::IntentPending
         | EventKind::IntentPostChecked
@@ -89,6 +90,8 @@ fn action(kind: EventKind) -> &'static str {
         | EventKind::ApprovalObjected
         | EventKind::ApprovalRefused
         | EventKind::ChangeRefused
+        | EventKind::EntryRefused
+        | EventKind::FolderReloadRefused
         | EventKind::TokenRefused
         | EventKind::WitnessRefused => "deny",
         EventKind::IntentCompleted
@@ -97,15 +100,27 @@ fn action(kind: EventKind) -> &'static str {
         EventKind::IntentCancelled
         | EventKind::IntentExpired
         | EventKind::IntentRevoked
+        | EventKind::AuthorityRevoked
         | EventKind::TokenRevoked => "revoke",
-        EventKind::ApprovalNarrowed | EventKind::PostureSet | EventKind::BundleSet => "update",
-        EventKind::CooldownBegan | EventKind::QuarantineBegan | EventKind::Kill => "disable",
-        EventKind::QuarantineReleased | EventKind::KillLifted => "enable",
+        EventKind::ApprovalNarrowed
+        | EventKind::PostureSet
+        | EventKind::FolderReloaded
+        | EventKind::BundleSet => "update",
+        EventKind::CooldownBegan
+        | EventKind::QuarantineBegan
+        | EventKind::AuthorityTainted
+        | EventKind::AuthorityRetired
+        | EventKind::Kill => "disable",
+        EventKind::QuarantineReleased | EventKind::AuthorityActivated | EventKind::KillLifted => {
+            "enable"
+        }
+        EventKind::Restored => "restore",
         EventKind::ApproverLoggedIn | EventKind::ApproverLoginRefused => "authenticate/login",
         EventKind::BreakGlassUsed | EventKind::TokenUsed | EventKind::PayloadRead => "read",
-        EventKind::EntryDeleted | EventKind::FederationRemoved | EventKind::PayloadErased => {
-            "delete"
-        }
+        EventKind::EntryDeleted
+        | EventKind::FederationRemoved
+        | EventKind::AuthorityPruned
+        | EventKind::PayloadErased => "delete",
     }
 }
 

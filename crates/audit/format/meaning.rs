@@ -45,6 +45,8 @@ pub(super) fn outcome(event: &Event) -> Outcome {
         | EventKind::ApprovalRefused
         | EventKind::ApproverLoginRefused
         | EventKind::ChangeRefused
+        | EventKind::EntryRefused
+        | EventKind::FolderReloadRefused
         | EventKind::TokenRefused
         | EventKind::WitnessRefused => Outcome::Failure,
         EventKind::IntentRequested
@@ -93,7 +95,15 @@ pub(super) fn outcome(event: &Event) -> Outcome {
         | EventKind::FederationAdded
         | EventKind::FederationRemoved
         | EventKind::BundleSet
+        | EventKind::Restored
+        | EventKind::FolderReloaded
         | EventKind::AuthorityCreated
+        | EventKind::AuthorityPrepared
+        | EventKind::AuthorityActivated
+        | EventKind::AuthorityTainted
+        | EventKind::AuthorityRevoked
+        | EventKind::AuthorityRetired
+        | EventKind::AuthorityPruned
         | EventKind::IdentityShared => Outcome::Success,
     }
 }
@@ -143,7 +153,10 @@ pub fn severity(kind: EventKind) -> Severity {
         | EventKind::KillLifted
         | EventKind::SsfReceived
         | EventKind::WitnessRefused
+        | EventKind::Restored
         | EventKind::QuarantineBegan
+        | EventKind::AuthorityTainted
+        | EventKind::AuthorityRevoked
         | EventKind::BreakGlassRequested
         | EventKind::BreakGlassActivated
         | EventKind::BreakGlassUsed => Severity::High,
@@ -163,7 +176,14 @@ pub fn severity(kind: EventKind) -> Severity {
         | EventKind::FederationAdded
         | EventKind::FederationRemoved
         | EventKind::BundleSet
+        | EventKind::EntryRefused
+        | EventKind::FolderReloaded
+        | EventKind::FolderReloadRefused
         | EventKind::AuthorityCreated
+        | EventKind::AuthorityPrepared
+        | EventKind::AuthorityActivated
+        | EventKind::AuthorityRetired
+        | EventKind::AuthorityPruned
         | EventKind::IdentityShared => Severity::Medium,
         EventKind::IntentDenied
         | EventKind::ApprovalObjected

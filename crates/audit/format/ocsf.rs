@@ -84,21 +84,32 @@ const fn class(kind: EventKind) -> (Class, u32, &'static str) {
         EventKind::EntryCreated
         | EventKind::FederationAdded
         | EventKind::AuthorityCreated
+        | EventKind::AuthorityPrepared
         | EventKind::PayloadSealed => (Class::EntityManagement, 1, "Create"),
         EventKind::PayloadRead => (Class::EntityManagement, 2, "Read"),
-        EventKind::PostureSet | EventKind::BundleSet => (Class::EntityManagement, 3, "Update"),
-        EventKind::EntryDeleted | EventKind::FederationRemoved | EventKind::PayloadErased => {
-            (Class::EntityManagement, 4, "Delete")
+        EventKind::PostureSet
+        | EventKind::FolderReloaded
+        | EventKind::FolderReloadRefused
+        | EventKind::BundleSet
+        | EventKind::Restored => (Class::EntityManagement, 3, "Update"),
+        EventKind::EntryDeleted
+        | EventKind::FederationRemoved
+        | EventKind::AuthorityPruned
+        | EventKind::PayloadErased => (Class::EntityManagement, 4, "Delete"),
+        EventKind::Kill | EventKind::AuthorityRevoked | EventKind::AuthorityRetired => {
+            (Class::EntityManagement, 9, "Disable")
         }
-        EventKind::Kill => (Class::EntityManagement, 9, "Disable"),
-        EventKind::KillLifted => (Class::EntityManagement, 8, "Enable"),
-        EventKind::CooldownBegan | EventKind::QuarantineBegan => {
+        EventKind::KillLifted | EventKind::AuthorityActivated => {
+            (Class::EntityManagement, 8, "Enable")
+        }
+        EventKind::CooldownBegan | EventKind::QuarantineBegan | EventKind::AuthorityTainted => {
             (Class::EntityManagement, 12, "Suspend")
         }
         EventKind::QuarantineReleased => (Class::EntityManagement, 13, "Resume"),
         EventKind::IntentRequested
         | EventKind::IntentDenied
         | EventKind::BreakGlassRequested
+        | EventKind::EntryRefused
         | EventKind::TokenRefused => (Class::ApiActivity, 1, "Create"),
         EventKind::IntentPending
         | EventKind::IntentPostChecked
@@ -335,11 +346,21 @@ fn entity(leaf: &Leaf) -> Value {
         EventKind::FederationAdded | EventKind::FederationRemoved | EventKind::BundleSet => {
             ("Federation Relationship", told(leaf, "trust_domain"))
         }
-        EventKind::AuthorityCreated => ("Signing Authority", told(leaf, "slot")),
+        EventKind::Restored => ("Trust Domain", None),
+        EventKind::AuthorityCreated
+        | EventKind::AuthorityPrepared
+        | EventKind::AuthorityActivated
+        | EventKind::AuthorityTainted
+        | EventKind::AuthorityRevoked
+        | EventKind::AuthorityRetired
+        | EventKind::AuthorityPruned => ("Signing Authority", told(leaf, "slot")),
         EventKind::PayloadSealed | EventKind::PayloadRead | EventKind::PayloadErased => {
             ("Payload", event.intent.as_deref())
         }
         EventKind::PostureSet => ("Posture", told(leaf, "scope")),
+        EventKind::FolderReloaded | EventKind::FolderReloadRefused => {
+            ("Configuration", told(leaf, "digest"))
+        }
         EventKind::CooldownBegan | EventKind::QuarantineBegan | EventKind::QuarantineReleased => {
             ("Agent Family", told(leaf, "family"))
         }

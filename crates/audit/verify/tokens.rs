@@ -83,7 +83,17 @@ impl Tokens {
             | EventKind::FederationAdded
             | EventKind::FederationRemoved
             | EventKind::BundleSet
+            | EventKind::EntryRefused
+            | EventKind::Restored
+            | EventKind::FolderReloaded
+            | EventKind::FolderReloadRefused
             | EventKind::AuthorityCreated
+            | EventKind::AuthorityPrepared
+            | EventKind::AuthorityActivated
+            | EventKind::AuthorityTainted
+            | EventKind::AuthorityRevoked
+            | EventKind::AuthorityRetired
+            | EventKind::AuthorityPruned
             | EventKind::IdentityShared
             | EventKind::SsfReceived
             | EventKind::WitnessRefused => {}

@@ -39,12 +39,6 @@ fn an_authority_knows_whose_it_is_and_when_it_ends() {
     assert_eq!(authority.trust_domain().as_str(), "prod.example.org");
     assert_eq!(authority.environment(), config("prod.example.org").environment);
     assert_eq!(authority.ends_at(), later(24 * 3600));
-    // The root ends when it says, whatever the settings have become; only the key for JWT-SVIDs follows them.
-    let longer = crate::AuthorityConfig {
-        ca_lifetime: 2 * config("x").ca_lifetime,
-        ..config("prod.example.org")
-    };
-    assert_eq!(house.open_with(longer, START).unwrap().ends_at(), later(24 * 3600));
 }
 
 #[test]

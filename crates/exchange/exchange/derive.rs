@@ -70,7 +70,16 @@ impl TokenService {
         };
         // A token that derives is a use like any other: policies decide again (M 79).
         let person = delegator(&chain, parent);
-        if let Err(denial) = self.desk.may_use(client, intent, person.as_ref()).await {
+        let allowed = if actor.id == parent.client {
+            Ok(())
+        } else {
+            self.desk.may_hand_on(&parent.client, &actor.id)
+        };
+        let allowed = match allowed {
+            Ok(()) => self.desk.may_use(client, intent, person.as_ref()).await,
+            refused => refused,
+        };
+        if let Err(denial) = allowed {
             self.remember(proofs).await?;
             return Err(self.not_derived(client, subject, Refusal::denied(denial)).await);
         }

@@ -100,7 +100,7 @@ impl TokenService {
                 Bearings::of(grant, chain.person().map(str::to_owned)),
             ),
         };
-        let token = sign_compact(Some(TRANSACTION_TOKEN_TYPE), &claims, &*self.signer)
+        let token = sign_compact(Some(TRANSACTION_TOKEN_TYPE), &claims, &*self.keys.signer())
             .map_err(unavailable)?;
         let expires_in =
             Duration::try_from(expires_at.duration_since(issued_at)).map_err(server_error)?;
@@ -134,8 +134,8 @@ impl TokenService {
             authorization_details: details.clone(),
             environment: self.config.environment,
         };
-        let grant =
-            sign_compact(Some(profile.typ()), &claims, &*self.signer).map_err(unavailable)?;
+        let grant = sign_compact(Some(profile.typ()), &claims, &*self.keys.signer())
+            .map_err(unavailable)?;
         let lasts = decision.expires_at.duration_since(decision.issued_at);
         let expires_in = Duration::try_from(lasts).map_err(server_error)?;
         let scope = decision.scope.clone();

@@ -69,8 +69,8 @@ impl TokenService {
                 Bearings::of(grant, chain.person().map(str::to_owned)),
             ),
         };
-        let access_token =
-            sign_compact(Some(ACCESS_TOKEN_TYPE), &claims, &*self.signer).map_err(unavailable)?;
+        let access_token = sign_compact(Some(ACCESS_TOKEN_TYPE), &claims, &*self.keys.signer())
+            .map_err(unavailable)?;
         let expires_in =
             Duration::try_from(expires_at.duration_since(issued_at)).map_err(server_error)?;
         Ok(TokenResponse::new(

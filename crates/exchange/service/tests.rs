@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use marque_audit::EventKind;
 use marque_intent::{DenialCode, KillScope};
-use marque_jose::{UnverifiedJws, VerifiedJws};
+use marque_jose::{Signer as _, UnverifiedJws, VerifiedJws};
 use marque_testkit::{START, ScratchSigner};
 use serde_json::json;
 

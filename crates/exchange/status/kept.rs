@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use futures::lock::{Mutex as AsyncMutex, MutexGuard as AsyncMutexGuard};
 use jiff::Timestamp;
 use marque_intent::KillState;
+use marque_jose::KeyId;
 use marque_status_list::{Bits, StatusList};
 
 use super::{STATUS_LIST_PLACES, STATUS_LIST_REBUILT_EVERY, SignedStatusList, within};
@@ -59,6 +60,8 @@ pub(super) struct Built {
     pub(super) epoch: u64,
     pub(super) list: StatusList,
     pub(super) signed_at: Timestamp,
+    /// By which key: what a key signed that is not published any more is worth nothing.
+    pub(super) signed_by: KeyId,
     pub(super) signed: Arc<SignedStatusList>,
 }
 

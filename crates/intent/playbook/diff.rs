@@ -15,7 +15,8 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 use self::judge::judge;
-use self::rules::{Rule, rule};
+use self::rules::PLAYBOOK;
+pub use self::rules::{DocumentRules, Rule};
 
 /// What a change does to who may do what.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
@@ -63,12 +64,37 @@ pub fn diff(old: &str, new: &str) -> Result<Vec<Difference>, String> {
             toml::from_str(text).map_err(|error| error.message().to_owned())?;
         serde_json::to_value(table).map_err(|error| error.to_string())
     };
-    let (before, after) = (keyed("", read(old)?), keyed("", read(new)?));
-    let mut found = Vec::new();
-    compare("", Some(&before), Some(&after), &mut found);
+    let (before, after) = (without_false(read(old)?), without_false(read(new)?));
+    let mut found = PLAYBOOK.diff(before.clone(), after.clone());
     author(&before, &after, &mut found);
     found.sort();
     Ok(found)
+}
+
+/// `emergency = false` says what is so without it.
+fn without_false(mut document: Value) -> Value {
+    if let Some(members) = document.as_object_mut()
+        && members.get("emergency") == Some(&Value::Bool(false))
+    {
+        members.remove("emergency");
+    }
+    document
+}
+
+impl DocumentRules {
+    /// Compares two documents; what is wider comes first.
+    #[must_use]
+    pub fn diff(&self, before: Value, after: Value) -> Vec<Difference> {
+        let mut found = Vec::new();
+        let (before, after) = (self.keyed("", before), self.keyed("", after));
+        self.compare("", Some(&before), Some(&after), &mut found);
+        for difference in &mut found {
+            difference.path = shown(&difference.path);
+            difference.sentence = shown(&difference.sentence);
+        }
+        found.sort();
+        found
+    }
 }
 
 /// Whether anything that is enforced differs: then what waits for an approver has to be approved again.
@@ -77,75 +103,98 @@ pub fn changes_what_is_enforced(differences: &[Difference]) -> bool {
     differences.iter().any(|difference| difference.effect != Effect::Described)
 }
 
-/// The document with each list of tables as a table by name, so that a new one in front is not a change of all.
-fn keyed(path: &str, value: Value) -> Value {
-    match value {
-        Value::Object(members) => {
-            let one = |(name, member): (String, Value)| (name_below(path, &name), name, member);
-            // `emergency = false` says what is so without it.
-            let says = |(path, _, member): &(String, String, Value)| {
-                path != "emergency" || *member != Value::Bool(false)
-            };
-            let members = members.into_iter().map(one).filter(says);
-            Value::Object(
-                members.map(|(path, name, member)| (name, keyed(&path, member))).collect(),
-            )
-        }
-        Value::Array(items) if rules::is_list_of_tables(path) => {
-            let mut named = Map::new();
-            for (index, item) in items.into_iter().enumerate() {
-                let name = name_of(&item, index);
-                let name = if named.contains_key(&name) { format!("{name}#{index}") } else { name };
-                named.insert(name.clone(), keyed(&name_below(path, &name), item));
-            }
-            Value::Object(named)
-        }
-        other => other,
-    }
+/// A dot within a name, which would make two steps of a path.
+const DOT: char = '\u{1f}';
+
+fn shown(path: &str) -> String {
+    path.replace(DOT, ".")
 }
 
-/// What tells an entry of a list from the others.
-fn name_of(item: &Value, index: usize) -> String {
-    // A name with a dot in it would be two steps of a path.
-    let text =
-        |name: &str| item.get(name).and_then(Value::as_str).map(|text| text.replace('.', "_"));
-    match (text("server"), text("name"), text("type"), text("issuer")) {
-        (Some(server), Some(name), _, _) => format!("{server}/{name}"),
-        (None, Some(name), _, _) | (_, None, Some(name), _) | (_, None, None, Some(name)) => name,
-        _ => index.to_string(),
+impl DocumentRules {
+    /// The document with each list of tables as a table by name, so that a new one in front is not a change of all.
+    fn keyed(&self, path: &str, value: Value) -> Value {
+        match value {
+            Value::Object(members) => {
+                let members = members.into_iter().map(|(name, member)| {
+                    let name = name.replace('.', DOT.encode_utf8(&mut [0; 4]));
+                    let member = self.keyed(&name_below(path, &name), member);
+                    (name, member)
+                });
+                Value::Object(members.collect())
+            }
+            Value::Array(items) if self.is_list_of_tables(path) => {
+                let mut named = Map::new();
+                for (index, item) in items.into_iter().enumerate() {
+                    let name = self.name_of(&item, index);
+                    let name =
+                        if named.contains_key(&name) { format!("{name}#{index}") } else { name };
+                    named.insert(name.clone(), self.keyed(&name_below(path, &name), item));
+                }
+                Value::Object(named)
+            }
+            other => other,
+        }
+    }
+
+    /// What tells an entry of a list from the others.
+    fn name_of(&self, item: &Value, index: usize) -> String {
+        let text = |name: &&str| match item.get(*name)? {
+            Value::String(text) => Some(text.replace('.', DOT.encode_utf8(&mut [0; 4]))),
+            Value::Number(number) => Some(number.to_string()),
+            _ => None,
+        };
+        let named = |names: &&[&str]| names.iter().map(text).collect::<Option<Vec<String>>>();
+        let parts = self.names.iter().find_map(named);
+        parts.map_or_else(|| index.to_string(), |parts| parts.join("/"))
+    }
+
+    fn compare(
+        &self,
+        path: &str,
+        before: Option<&Value>,
+        after: Option<&Value>,
+        found: &mut Vec<Difference>,
+    ) {
+        if before == after {
+            return;
+        }
+        match (self.rule(path), before, after) {
+            (Rule::Schema, Some(before), Some(after)) => {
+                schema::compare(path, before, after, self, found);
+            }
+            (Rule::Entry { added, .. }, None, Some(_)) => tell(path, added, before, after, found),
+            (Rule::Entry { removed, .. }, Some(_), None) => {
+                tell(path, removed, before, after, found);
+            }
+            (Rule::Table | Rule::Entry { .. }, _, _) => self.tables(path, before, after, found),
+            (rule, _, _) => judge(path, rule, self, (before, after), found),
+        }
+    }
+
+    /// Two tables, member by member. One that is not there has none.
+    fn tables(
+        &self,
+        path: &str,
+        before: Option<&Value>,
+        after: Option<&Value>,
+        found: &mut Vec<Difference>,
+    ) {
+        let is_table = |value: Option<&Value>| value.is_none_or(Value::is_object);
+        if !is_table(before) || !is_table(after) {
+            return tell(path, Effect::Unclear, before, after, found);
+        }
+        let members = [before, after].into_iter().flatten().filter_map(Value::as_object);
+        let names: BTreeSet<&String> = members.flat_map(Map::keys).collect();
+        for name in names {
+            let of = |table: Option<&Value>| table.and_then(|table| table.get(name)).cloned();
+            let (before, after) = (of(before), of(after));
+            self.compare(&name_below(path, name), before.as_ref(), after.as_ref(), found);
+        }
     }
 }
 
 fn name_below(path: &str, name: &str) -> String {
     if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") }
-}
-
-fn compare(path: &str, before: Option<&Value>, after: Option<&Value>, found: &mut Vec<Difference>) {
-    if before == after {
-        return;
-    }
-    match (rule(path), before, after) {
-        (Rule::Schema, Some(before), Some(after)) => schema::compare(path, before, after, found),
-        (Rule::Entry { added, .. }, None, Some(_)) => tell(path, added, before, after, found),
-        (Rule::Entry { removed, .. }, Some(_), None) => tell(path, removed, before, after, found),
-        (Rule::Table | Rule::Entry { .. }, _, _) => tables(path, before, after, found),
-        (rule, _, _) => judge(path, rule, before, after, found),
-    }
-}
-
-/// Two tables, member by member. One that is not there has none.
-fn tables(path: &str, before: Option<&Value>, after: Option<&Value>, found: &mut Vec<Difference>) {
-    let is_table = |value: Option<&Value>| value.is_none_or(Value::is_object);
-    if !is_table(before) || !is_table(after) {
-        return tell(path, Effect::Unclear, before, after, found);
-    }
-    let members = [before, after].into_iter().flatten().filter_map(Value::as_object);
-    let names: BTreeSet<&String> = members.flat_map(Map::keys).collect();
-    for name in names {
-        let of = |table: Option<&Value>| table.and_then(|table| table.get(name)).cloned();
-        let (before, after) = (of(before), of(after));
-        compare(&name_below(path, name), before.as_ref(), after.as_ref(), found);
-    }
 }
 
 /// Who is shut out as the playbook's author, where it names none, is who answers for it.

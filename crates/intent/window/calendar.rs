@@ -12,8 +12,8 @@ use serde::Deserialize;
 use super::local::{Zone, date, local_time};
 use super::{Interval, Repeated, Window, WindowDocument};
 use crate::lifecycle::plus;
-use crate::playbook::PlaybookError;
 use crate::playbook::lines::{Lines, line_at};
+use crate::playbook::{PlaybookError, today};
 use crate::short_name::short_name;
 
 /// The largest calendar file, in bytes.
@@ -159,6 +159,12 @@ impl Calendar {
     #[must_use]
     pub const fn review_by(&self) -> Date {
         self.review_by
+    }
+
+    /// Whether its review is overdue.
+    #[must_use]
+    pub fn is_overdue(&self, now: Timestamp) -> bool {
+        today(now) > self.review_by
     }
 
     /// Whether it lets emergency playbooks through.

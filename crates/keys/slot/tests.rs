@@ -92,3 +92,21 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn keys_of_a_purpose_are_made_in_the_order_of_their_places() {
+    let mut slot = SlotId::first(KeyPurpose::JwtSvid);
+    let mut names = vec![slot.to_string()];
+    for _ in 0..4 {
+        let next = slot.successor().unwrap();
+        assert!(next.place() > slot.place());
+        names.push(next.to_string());
+        slot = next;
+    }
+    assert_eq!(
+        names,
+        ["jwt-svid-a-1", "jwt-svid-b-1", "jwt-svid-a-2", "jwt-svid-b-2", "jwt-svid-a-3"]
+    );
+    let last = SlotId::new(KeyPurpose::JwtSvid, Slot::B, NonZeroU32::MAX);
+    assert_eq!(last.successor(), None);
+}

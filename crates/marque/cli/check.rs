@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 use jiff::Timestamp;
-use marque_registry::Finding;
+use marque_registry::{Finding, FindingCode};
 use marque_spiffe::Clock as _;
 use serde::Serialize;
 
@@ -16,17 +16,27 @@ use crate::issuer::folder;
 
 /// Validate a folder of trust domains: documents, entries, playbooks and policies
 ///
-/// Prints every finding as file:line: message. Exit code 0 when there is none, 1 when there are some: made for CI.
+/// Prints every finding as file:line: message [code], with what to do. Warnings are what somebody should look at. Exit code 0
+/// when there is no finding, 1 when there are some (with --strict: or a warning), 2 when the command line is wrong: made
+/// for CI. docs/check.md lists the codes.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
   marque check
   marque check trust-domains/prod.example.org
-  marque --output json check | jq -r '.findings[].message'")]
+  marque check --strict trust-domains          fail on warnings too
+  marque check --codes                         list the codes and what to do about each
+  marque --output json check | jq -r '.findings[] | \"\\(.file):\\(.line): \\(.code)\"'")]
 pub(super) struct CheckArgs {
     /// A trust domain's folder, or a folder of such folders
     #[arg(value_name = "DIR", default_value = "./trust-domains")]
     folder: PathBuf,
+    /// Fail on warnings too
+    #[arg(long)]
+    strict: bool,
+    /// List the codes that findings have, and check nothing
+    #[arg(long, conflicts_with_all = ["strict"])]
+    codes: bool,
 }
 
 #[derive(Debug, Serialize)]
@@ -50,22 +60,51 @@ struct Found {
     file: PathBuf,
     #[serde(skip_serializing_if = "Option::is_none")]
     line: Option<usize>,
+    /// What kind of thing it is; stable.
+    code: &'static str,
     message: String,
+    /// What to do about it.
+    help: &'static str,
+}
+
+/// A code, as `--codes` lists it.
+#[derive(Debug, Serialize)]
+struct Code {
+    code: &'static str,
+    help: &'static str,
 }
 
 impl CheckArgs {
     pub(super) fn run(self, session: &mut Session) -> Result<(), Failure> {
+        if self.codes {
+            return list_codes(session);
+        }
         let report = check(&self.folder, SystemClock.now());
         match session.output.format() {
             OutputFormat::Json => session.output.show(&report, |_| String::new())?,
             OutputFormat::Text => session.output.remark(&render(&report))?,
         }
-        match report.findings.len() {
-            0 => Ok(()),
-            1 => Err(Failure::failed("1 finding")),
-            many => Err(Failure::failed(format!("{many} findings"))),
+        let (findings, warnings) = (report.findings.len(), report.warnings.len());
+        match (findings, warnings) {
+            (0, 0) => Ok(()),
+            (0, count) if self.strict => Err(Failure::failed(counted(count, "warning"))),
+            (0, _) => Ok(()),
+            (count, _) => Err(Failure::failed(counted(count, "finding"))),
         }
     }
+}
+
+fn counted(count: usize, what: &str) -> String {
+    if count == 1 { format!("1 {what}") } else { format!("{count} {what}s") }
+}
+
+fn list_codes(session: &mut Session) -> Result<(), Failure> {
+    let codes = FindingCode::ALL.iter();
+    let codes: Vec<Code> =
+        codes.map(|code| Code { code: code.as_str(), help: code.help() }).collect();
+    session.output.show(&codes, |codes| {
+        codes.iter().map(|Code { code, help }| format!("{code}\n  {help}\n")).collect()
+    })
 }
 
 fn check(path: &std::path::Path, now: Timestamp) -> Report {
@@ -86,7 +125,8 @@ fn check(path: &std::path::Path, now: Timestamp) -> Report {
                 let name = document.name().to_string();
                 if report.trust_domains.iter().any(|other| other.name == name) {
                     let message = format!("trust domain `{name}` is in another folder too");
-                    report.findings.push(Finding::about(&path, message).into());
+                    let finding = Finding::about(&path, message);
+                    report.findings.push(finding.coded(FindingCode::TrustDomainTwice).into());
                 }
                 report.trust_domains.push(Checked {
                     name,
@@ -110,19 +150,20 @@ fn render(report: &Report) -> String {
         let Checked { name, environment, entries, playbooks } = checked;
         format!("{name} ({environment}): sound; entries {entries}, playbooks {playbooks}\n")
     });
-    let told = |Found { file, line, message }: &Found| {
-        let finding = Finding { file: file.clone(), line: *line, message: message.clone() };
-        visible(&finding.to_string())
+    let told = |Found { file, line, code, message, help }: &Found| {
+        let line = line.map_or_else(String::new, |line| format!("{line}:"));
+        let told = visible(&format!("{}:{line} {message} [{code}]", file.display()));
+        format!("{told}\n  help: {help}\n")
     };
-    let warnings = report.warnings.iter().map(|found| format!("warning: {}\n", told(found)));
-    let findings = report.findings.iter().map(|found| format!("{}\n", told(found)));
+    let warnings = report.warnings.iter().map(|found| format!("warning: {}", told(found)));
+    let findings = report.findings.iter().map(told);
     sound.chain(warnings).chain(findings).collect()
 }
 
 impl From<Finding> for Found {
     fn from(finding: Finding) -> Self {
-        let Finding { file, line, message } = finding;
-        Self { file, line, message }
+        let Finding { file, line, message, code } = finding;
+        Self { file, line, code: code.as_str(), message, help: code.help() }
     }
 }
 
@@ -145,5 +186,23 @@ mod tests {
         std::fs::write(&file, "name = \"prod.example.org\"\nenvironment = \"prod\"\n").unwrap();
         let told = render(&check(folder.path(), Timestamp::UNIX_EPOCH));
         assert!(told.contains(&format!("{}:2: ", file.display())), "{told}");
+    }
+
+    #[test]
+    fn each_finding_says_its_code_and_what_to_do() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("trust-domain.toml");
+        std::fs::write(&file, "name = \"prod.example.org\"\ntenat = \"example\"\n").unwrap();
+        let told = render(&check(folder.path(), Timestamp::UNIX_EPOCH));
+        assert!(told.contains("[field_unknown]\n  help: correct the field's name"), "{told}");
+    }
+
+    #[test]
+    fn the_page_lists_every_code() {
+        const PAGE: &str = include_str!("../../../docs/check.md");
+        let rows = PAGE.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next());
+        let rows: Vec<&str> = rows.collect();
+        let codes: Vec<&str> = FindingCode::ALL.iter().map(|code| code.as_str()).collect();
+        assert_eq!(rows, codes, "docs/check.md has a row for each code, in the order of the code");
     }
 }

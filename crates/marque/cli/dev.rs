@@ -20,6 +20,7 @@ use super::{OutputFormat, Session};
 #[command(after_help = "\
 Examples:
   marque dev
+  marque dev --watch                                # a changed folder is in force a moment later
   marque dev --agent /agent/report-writer/mine=/usr/bin/python3
   marque dev --telemetry-listen 127.0.0.1:9464      # health and metrics for a browser or Prometheus
   marque dev --port-base 0 --data-dir /tmp/marque   # ports of the system's choice, see endpoints.json")]
@@ -41,6 +42,9 @@ pub(super) struct DevArgs {
     /// The listen address of one trust domain's issuer, instead of what its trust-domain.toml says
     #[arg(long, value_name = "NAME=ADDRESS", conflicts_with = "port_base")]
     listen: Vec<ListenOverride>,
+    /// Reload a trust domain when the files of its folder have changed and come to rest, as `marque reload` does
+    #[arg(long)]
+    watch: bool,
     #[command(flatten)]
     telemetry: TelemetryArgs,
 }
@@ -62,6 +66,8 @@ pub struct DevOptions {
     pub port_base: Option<u16>,
     /// Listen addresses that stand in for those of the documents.
     pub listen: Vec<ListenOverride>,
+    /// Whether a change of its files reloads a folder.
+    pub watch: bool,
     /// What is told to whoever watches over the daemon.
     pub telemetry: TelemetryOptions,
     /// The form of the ready line.
@@ -163,7 +169,7 @@ impl FromStr for ListenOverride {
 
 impl DevArgs {
     pub(super) async fn run(self, session: &mut Session) -> Result<ExitCode, Failure> {
-        let Self { trust_domains, certs_dir, agents, port_base, listen, telemetry } = self;
+        let Self { trust_domains, certs_dir, agents, port_base, listen, watch, telemetry } = self;
         let data_dir = session.place.data_dir();
         let options = DevOptions {
             trust_domains,
@@ -174,6 +180,7 @@ impl DevArgs {
             agents,
             port_base,
             listen,
+            watch,
             output: session.output.format(),
         };
         crate::dev::run(options)

@@ -2,7 +2,9 @@
 
 use clap::{Args, Subcommand};
 use jiff::Timestamp;
-use marque_registry::{EntryId, EntryRole, Lifetime, NewEntry, Owner};
+use marque_registry::{
+    AllowedAudience, DelegateRights, EntryId, EntryRole, Lifetime, NewEntry, Owner,
+};
 use marque_spiffe::{DnsName, Hint, Repository, Selector, SpiffeId, TrustDomain};
 
 use super::Session;
@@ -17,8 +19,11 @@ use crate::grpc::admin::EntryView;
 #[command(after_help = "\
 Examples:
   marque entry list
+  marque entry show 0193…
   marque entry create --spiffe-id spiffe://dev.example.org/agent/report-writer/mine \\
       --selector unix:uid:1000 --selector unix:path:/usr/local/bin/report-writer --owner group:reports
+  marque entry create --spiffe-id spiffe://dev.example.org/agent/clerk --selector unix:user:clerk --owner group:reports \\
+      --audience https://issuer.dev.example.org --jwt-lifetime 2m --never-delegates --expires-at 2027-01-01T00:00:00Z
   marque entry delete 0193…")]
 pub(super) struct EntryArgs {
     #[command(subcommand)]
@@ -29,6 +34,12 @@ pub(super) struct EntryArgs {
 enum EntryCommand {
     /// List the entries, in the order in which a default identity is chosen
     List,
+    /// Show one entry, with all that it allows
+    Show {
+        /// The entry's id
+        #[arg(value_name = "ENTRY")]
+        id: EntryId,
+    },
     /// Add an entry
     Create(Box<CreateArgs>),
     /// Remove an entry that was added by command; those in the trust domain's folder are removed there
@@ -68,6 +79,16 @@ struct CreateArgs {
     /// The lifetime of its JWT-SVIDs, such as 2m, if shorter than the trust domain's
     #[arg(long, value_name = "LIFETIME")]
     jwt_lifetime: Option<Lifetime>,
+    /// An audience that its JWT-SVIDs may be for, exactly; with none, any. Agents that ask for intents with JWT-SVIDs need
+    /// the issuer's own URL
+    #[arg(long = "audience", value_name = "AUDIENCE")]
+    audiences: Vec<AllowedAudience>,
+    /// It may not hand on what it was granted: neither its tokens nor requests on behalf of others
+    #[arg(long)]
+    never_delegates: bool,
+    /// It may not act for a person, or for an agent that hands something on to it
+    #[arg(long)]
+    never_acts_for_others: bool,
     /// Where its code was built from, such as github.com/example/agents@refs/heads/main
     #[arg(long, value_name = "REPOSITORY@REF")]
     repository: Option<Repository>,
@@ -80,6 +101,7 @@ impl EntryArgs {
     pub(super) async fn run(self, session: &mut Session) -> Result<(), Failure> {
         match self.command {
             EntryCommand::List => list(session).await,
+            EntryCommand::Show { id } => show(session, &id).await,
             EntryCommand::Create(args) => create(session, *args).await,
             EntryCommand::Delete { id } => delete(session, &id).await,
         }
@@ -106,6 +128,9 @@ async fn create(session: &mut Session, args: CreateArgs) -> Result<(), Failure> 
         federates_with,
         x509_lifetime,
         jwt_lifetime,
+        audiences,
+        never_delegates,
+        never_acts_for_others,
         repository,
         expires_at,
     } = args;
@@ -122,10 +147,31 @@ async fn create(session: &mut Session, args: CreateArgs) -> Result<(), Failure> 
         dns_names,
         federates_with: federates_with.into_iter().collect(),
         repository,
+        audiences: audiences.into_iter().collect(),
+        delegation: DelegateRights {
+            may_delegate: !never_delegates,
+            may_act_for_others: !never_acts_for_others,
+        },
         expires_at,
     };
     let created = home.admin.create_entry(&entry).await?;
     session.output.show(&home.of(created), |created| render(&created.item))
+}
+
+async fn show(session: &mut Session, id: &EntryId) -> Result<(), Failure> {
+    let mut found = Vec::new();
+    for mut home in session.homes().await? {
+        let entries = home.admin.entries().await?;
+        let named = entries.into_iter().find(|entry| entry.id == id.as_str());
+        found.extend(named.map(|entry| home.of(entry)));
+    }
+    if found.is_empty() {
+        return Err(Failure::failed(format!("there is no entry `{id}`"))
+            .next("see which there are with `marque entry list`"));
+    }
+    session.output.show(&found, |found| {
+        found.iter().map(|of| render(&of.item)).collect::<Vec<_>>().join("\n")
+    })
 }
 
 async fn delete(session: &mut Session, id: &EntryId) -> Result<(), Failure> {
@@ -181,8 +227,22 @@ fn render(entry: &EntryView) -> String {
         ("X.509 lifetime", lifetime(entry.x509_svid_lifetime_s)),
         ("JWT lifetime", lifetime(entry.jwt_svid_lifetime_s)),
         ("repository", or_dash(&entry.repository)),
+        (
+            "audiences",
+            if entry.audiences.is_empty() { "any".to_owned() } else { lines(&entry.audiences) },
+        ),
+        ("may delegate", yes_or_no(entry.may_delegate)),
+        ("acts for others", yes_or_no(entry.may_act_for_others)),
+        (
+            "from",
+            if entry.source.is_empty() { "by command".to_owned() } else { entry.source.clone() },
+        ),
         ("expires", moment(entry.expires_at)),
     ])
+}
+
+fn yes_or_no(is: bool) -> String {
+    if is { "yes" } else { "no" }.to_owned()
 }
 
 #[cfg(test)]
@@ -202,6 +262,9 @@ mod tests {
             x509_svid_lifetime_s: Some(1800),
             jwt_svid_lifetime_s: None,
             repository: String::new(),
+            audiences: vec!["https://issuer.prod.example.org".to_owned()],
+            may_delegate: false,
+            may_act_for_others: true,
             expires_at: None,
             source: String::new(),
         }
@@ -219,19 +282,23 @@ mod tests {
     #[test]
     fn an_entry_reads_line_by_line_and_cannot_drive_the_terminal() {
         insta::assert_snapshot!(render(&entry("group:\u{1b}[31msre")), @r"
-        entry           0193
-        SPIFFE ID       spiffe://prod.example.org/agent/a
-        role            agent
-        owner           group:\u{1b}[31msre
-        selectors       unix:path:/bin/a
-                        unix:uid:1000
-        hint            -
-        DNS names       -
-        federates with  partner.example.org
-        X.509 lifetime  30m
-        JWT lifetime    -
-        repository      -
-        expires         -
+        entry            0193
+        SPIFFE ID        spiffe://prod.example.org/agent/a
+        role             agent
+        owner            group:\u{1b}[31msre
+        selectors        unix:path:/bin/a
+                         unix:uid:1000
+        hint             -
+        DNS names        -
+        federates with   partner.example.org
+        X.509 lifetime   30m
+        JWT lifetime     -
+        repository       -
+        audiences        https://issuer.prod.example.org
+        may delegate     no
+        acts for others  yes
+        from             by command
+        expires          -
         ");
     }
 }

@@ -9,7 +9,7 @@ use super::output::{pairs, put, table, visible};
 use super::text::{lines, moment, short_digest};
 use crate::grpc::admin::{
     EarnedView, ExplanationView, FindingView, MissingView, NearView, ProfilesView,
-    RefusedCallerView,
+    RefusedCallerView, TemplateView,
 };
 
 /// Say why a process gets the identities that it gets, or none: what it attests as, and what is missing
@@ -83,10 +83,14 @@ fn render(of: &Of<ExplanationView>) -> String {
         text.push_str("  none: no entry has all of its selectors among those above\n");
     }
     item.earned.iter().for_each(|earned| text.push_str(&identity(earned)));
+    if !item.templates.is_empty() {
+        text.push_str("\ntemplates\n");
+        item.templates.iter().for_each(|one| text.push_str(&template(one)));
+    }
     if !item.near.is_empty() {
         text.push_str("\nalmost\n");
         item.near.iter().for_each(|near| text.push_str(&almost(near)));
-    } else if item.earned.is_empty() {
+    } else if item.earned.is_empty() && item.templates.is_empty() {
         text.push_str(
             "\nNo entry comes close. Add one with `marque entry create`; see its --help.\n",
         );
@@ -145,6 +149,16 @@ fn identity(earned: &EarnedView) -> String {
         return format!("  {id} (entry {})\n", visible(&entry.id));
     }
     format!("  {id} is withheld: {} (code `{}`)\n", visible(withheld), visible(withheld_code))
+}
+
+fn template(one: &TemplateView) -> String {
+    let TemplateView { template, pattern, spiffe_id, refused_code, refused, given, limit } = one;
+    let what = if refused_code.is_empty() {
+        format!("gives {}", visible(spiffe_id))
+    } else {
+        format!("gives nothing: {} (code `{}`)", visible(refused), visible(refused_code))
+    };
+    format!("  {} ({}, {given} of {limit} given) {what}\n", visible(template), visible(pattern))
 }
 
 fn almost(near: &NearView) -> String {
@@ -207,6 +221,9 @@ mod tests {
             x509_svid_lifetime_s: None,
             jwt_svid_lifetime_s: None,
             repository: String::new(),
+            audiences: Vec::new(),
+            may_delegate: true,
+            may_act_for_others: true,
             expires_at: None,
             source: String::new(),
         }
@@ -248,6 +265,15 @@ mod tests {
                     missing("docker:label:a:b", &[]),
                 ],
             }],
+            templates: vec![TemplateView {
+                template: "team".to_owned(),
+                pattern: "spiffe://prod.example.org/agent/{k8s:ns}".to_owned(),
+                spiffe_id: String::new(),
+                refused_code: "template_selector_missing".to_owned(),
+                refused: "it has no selector `k8s:ns:…`".to_owned(),
+                given: 3,
+                limit: 10,
+            }],
             profiles: ProfilesView {
                 x509_svid: true,
                 jwt_svid: true,
@@ -275,6 +301,9 @@ mod tests {
         identities
           spiffe://prod.example.org/agent/a is withheld: stopped by the kill switch (code `killed`)
 
+        templates
+          team (spiffe://prod.example.org/agent/{k8s:ns}, 3 of 10 given) gives nothing: it has no selector `k8s:ns:…` (code `template_selector_missing`)
+
         almost
           spiffe://prod.example.org/agent/b (entry 0193, by command)
             missing unix:path:/bin/b; found unix:path:/bin/a
@@ -284,7 +313,8 @@ mod tests {
 
     #[test]
     fn a_process_that_nothing_fits_is_shown_the_way_on() {
-        let item = ExplanationView { earned: Vec::new(), near: Vec::new(), ..explanation() };
+        let (earned, near, templates) = (Vec::new(), Vec::new(), Vec::new());
+        let item = ExplanationView { earned, near, templates, ..explanation() };
         let text = render(&Of { trust_domain: "prod.example.org".to_owned(), item });
         assert!(text.contains("none: no entry") && text.contains("marque entry create"), "{text}");
     }

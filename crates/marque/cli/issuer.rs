@@ -43,6 +43,9 @@ pub(super) struct IssuerArgs {
     /// Where TLS material is made when --tls-cert is not given; for this machine only
     #[arg(long, value_name = "DIR", default_value = "./certs-dev")]
     certs_dir: PathBuf,
+    /// Reload a trust domain when the files of its folder have changed and come to rest, as `marque reload` does
+    #[arg(long)]
+    watch: bool,
     #[command(flatten)]
     telemetry: TelemetryArgs,
 }
@@ -62,6 +65,8 @@ pub struct IssuerOptions {
     pub sealing_key: PathBuf,
     /// The HTTPS listener's certificate and key.
     pub tls: TlsFiles,
+    /// Whether a change of its files reloads a folder.
+    pub watch: bool,
     /// What is told to whoever watches over the daemon.
     pub telemetry: TelemetryOptions,
     /// The form of the ready line.
@@ -136,8 +141,16 @@ fn postgres(url: &str) -> Result<StoreOption, StoreOptionError> {
 
 impl IssuerArgs {
     pub(super) async fn run(self, session: &mut Session) -> Result<ExitCode, Failure> {
-        let Self { trust_domains, store, sealing_key, tls_cert, tls_key, certs_dir, telemetry } =
-            self;
+        let Self {
+            trust_domains,
+            store,
+            sealing_key,
+            tls_cert,
+            tls_key,
+            certs_dir,
+            watch,
+            telemetry,
+        } = self;
         let tls = match (tls_cert, tls_key) {
             (Some(certificate), Some(key)) => TlsFiles::Given { certificate, key },
             _ => TlsFiles::Made(certs_dir),
@@ -149,6 +162,7 @@ impl IssuerArgs {
             store,
             sealing_key,
             tls,
+            watch,
             telemetry: telemetry.options(None),
             output: session.output.format(),
         };

@@ -6,6 +6,8 @@
 
 mod approve;
 mod audit;
+mod authority;
+mod backup;
 mod break_glass;
 mod bundle;
 mod check;
@@ -18,6 +20,7 @@ mod entry;
 mod explain;
 mod failure;
 mod federation;
+mod import;
 mod intent;
 mod inventory;
 mod issuer;
@@ -28,13 +31,16 @@ mod oidc;
 mod output;
 mod person;
 mod place;
+mod plan;
 mod playbook;
 mod policy;
 mod posture;
 mod quarantine;
+mod reload;
 mod report;
 mod retry;
 mod review;
+mod schema;
 mod ssf;
 mod status;
 mod svid;
@@ -86,6 +92,7 @@ Examples:
   marque explain pid 4711                       say why a process gets an identity, or none
   marque top                                    watch the daemon
   marque audit verify                           prove the log of a running daemon
+  marque plan trust-domains                     see what a folder would change before it is served
 
 Exit codes:
   0  done
@@ -104,6 +111,7 @@ enum Command {
     DemoResource(demo::ResourceArgs),
     Dev(dev::DevArgs),
     Issuer(issuer::IssuerArgs),
+    Reload(reload::ReloadArgs),
     Status(status::StatusArgs),
     Metrics(metrics::MetricsArgs),
     Top(top::TopArgs),
@@ -130,8 +138,14 @@ enum Command {
     Kill(kill::KillArgs),
     Posture(posture::PostureArgs),
     Audit(audit::AuditArgs),
+    Backup(backup::BackupArgs),
+    Restore(backup::RestoreArgs),
+    Authority(authority::AuthorityArgs),
     Policy(policy::PolicyArgs),
     Check(check::CheckArgs),
+    Plan(plan::PlanArgs),
+    Schema(schema::SchemaArgs),
+    Import(import::ImportArgs),
     Inventory(inventory::InventoryArgs),
 }
 
@@ -174,6 +188,7 @@ impl Command {
             Self::DemoResource(args) => return args.run().await,
             Self::Dev(args) => return args.run(session).await,
             Self::Issuer(args) => return args.run(session).await,
+            Self::Reload(args) => args.run(session).await,
             Self::Status(args) => args.run(session).await,
             Self::Metrics(args) => args.run(session).await,
             Self::Top(args) => args.run(session).await,
@@ -200,8 +215,14 @@ impl Command {
             Self::Kill(args) => args.run(session).await,
             Self::Posture(args) => args.run(session).await,
             Self::Audit(args) => args.run(session).await,
+            Self::Backup(args) => args.run(session).await,
+            Self::Restore(args) => args.run(session).await,
+            Self::Authority(args) => args.run(session).await,
             Self::Policy(args) => args.run(session),
             Self::Check(args) => args.run(session),
+            Self::Plan(args) => return args.run(session).await,
+            Self::Schema(args) => args.run(session),
+            Self::Import(args) => args.run(session),
             Self::Inventory(args) => args.run(session),
         }?;
         Ok(ExitCode::SUCCESS)

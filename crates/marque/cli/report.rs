@@ -70,7 +70,7 @@ enum ReportCommand {
         /// How far back to look in the log: a lifetime such as 24h or 30d, or an instant
         #[arg(long, value_name = "LIFETIME|INSTANT", default_value = "24h")]
         since: Since,
-        /// End with exit code 1 when there is any
+        /// End with exit code 1 when there is any whose entries do not say `shared = true`
         #[arg(long)]
         fail: bool,
     },
@@ -186,7 +186,7 @@ async fn shared_identities(session: &mut Session, since: Since, fail: bool) -> R
         all.extend(shared.into_iter().map(|identity| home.of(identity)));
     }
     session.output.show(&all, |all| render(all, since))?;
-    match all.len() {
+    match all.iter().filter(|identity| identity.item.declared.is_empty()).count() {
         count if fail && count > 0 => {
             Err(Failure::failed(format!("{count} identities are shared"))
                 .next("give each program an entry of its own; see `marque entry create --help`"))
@@ -216,6 +216,21 @@ fn render(all: &[Of<SharedIdentityView>], since: Timestamp) -> String {
                 moment(item.last_record_at),
             ),
         );
+        for declared in &item.declared {
+            put(
+                &mut text,
+                format_args!(
+                    "shared on purpose by entry {} (owner {}): {}\n",
+                    visible(&declared.entry_id),
+                    visible(&declared.owner),
+                    visible(&declared.reason),
+                ),
+            );
+        }
+        if item.holders.is_empty() {
+            text.push_str("no program was seen to use it since\n\n");
+            continue;
+        }
         text.push_str(&table(
             ["PROGRAM", "UID", "PIDS", "FIRST", "LAST", "", "SELECTORS"],
             item.holders.iter().map(row),
@@ -250,6 +265,7 @@ fn row(holder: &HolderView) -> [String; 7] {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::grpc::admin::DeclaredSharingView;
 
     fn holder(digit: &str, pids: &[i32], refused: bool) -> HolderView {
         HolderView {
@@ -274,6 +290,7 @@ mod tests {
             refusals: 2,
             last_record_at: Some("2026-11-22T03:04:00Z".parse().unwrap()),
             now: false,
+            declared: Vec::new(),
         };
         let of = Of { trust_domain: "prod.example.org".to_owned(), item: identity };
         insta::assert_snapshot!(render(&[of], Timestamp::UNIX_EPOCH), @r#"
@@ -284,6 +301,29 @@ mod tests {
 
         Give each program an entry of its own (`marque entry create`); `sharing = "deny"` in [identities] of the trust domain refuses whoever comes second. `marque explain pid` says what a process looks like.
         "#);
+    }
+
+    #[test]
+    fn an_identity_that_is_shared_on_purpose_says_why() {
+        let declared = DeclaredSharingView {
+            entry_id: "a-blue".to_owned(),
+            owner: "group:sre".to_owned(),
+            reason: "two units of one agent".to_owned(),
+        };
+        let identity = SharedIdentityView {
+            spiffe_id: "spiffe://prod.example.org/agent/a".to_owned(),
+            owner: "group:sre".to_owned(),
+            holders: Vec::new(),
+            records: 0,
+            refusals: 0,
+            last_record_at: None,
+            now: false,
+            declared: vec![declared],
+        };
+        let of = Of { trust_domain: "prod.example.org".to_owned(), item: identity };
+        let text = render(&[of], Timestamp::UNIX_EPOCH);
+        let line = "shared on purpose by entry a-blue (owner group:sre): two units of one agent\n";
+        assert!(text.contains(line), "{text}");
     }
 
     #[test]

@@ -10,7 +10,7 @@ use super::failure::Failure;
 use super::output::pairs;
 use super::text::moment;
 use crate::endpoints::SpiffeBundleEndpoint;
-use crate::grpc::admin::StatusView;
+use crate::grpc::admin::{FolderView, RefusedReloadView, StatusView};
 use crate::sinks::SinkView;
 
 /// Show how the daemon is, one trust domain after the other
@@ -103,6 +103,7 @@ fn render(status: &Status) -> String {
         ("ready", readiness(status)),
         ("version", status.version.clone()),
         ("running since", moment(status.started_at)),
+        ("folder", status.folder.as_ref().map_or_else(|| "not told".to_owned(), folder)),
         ("entries", format!("{} (revision {})", status.entries, status.registry_revision)),
         ("playbooks", status.playbooks.to_string()),
         (
@@ -127,6 +128,20 @@ fn render(status: &Status) -> String {
             },
         ),
     ])
+}
+
+/// What was read when, and whether that is still what the files say.
+fn folder(standing: &FolderView) -> String {
+    let FolderView { digest, loaded_at, differs, refused } = standing;
+    let mut told = format!("{digest}, loaded {}", moment(*loaded_at));
+    if *differs {
+        told.push_str("\nits files are others by now: see `marque reload --dry-run`");
+    }
+    if let Some(RefusedReloadView { at, by, code, first }) = refused {
+        let at = moment(*at);
+        told.push_str(&format!("\nthe reload of {by} was refused {at} ({code}): {first}"));
+    }
+    told
 }
 
 /// One sink a line: how far behind, and what is in the way.

@@ -9,7 +9,6 @@ use std::path::Path;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use anyhow::Context as _;
 use jiff::Timestamp;
 use marque_audit::EventKind;
 use marque_exchange::EnvironmentLookup;
@@ -105,8 +104,8 @@ pub(crate) async fn fetched_by_command(
 }
 
 impl Federations {
-    /// Takes up what the folder and the store say. Nothing is fetched before [`Self::run`].
-    pub(crate) async fn open<S: BundleSource + 'static>(
+    /// Takes up what the folder says; what the store says is for [`Self::reconcile`]. Nothing is fetched before [`Self::run`].
+    pub(crate) fn open<S: BundleSource + 'static>(
         document: Arc<TrustDomainDocument>,
         folder: &Path,
         parts: FederationsParts<S>,
@@ -130,10 +129,7 @@ impl Federations {
             tasks: TaskTracker::new(),
             stop: OnceLock::new(),
         };
-        let federations = Arc::new(federations);
-        let looked = federations.reconcile().await;
-        looked.context("read the relationships that were added by command")?;
-        Ok(federations)
+        Ok(Arc::new(federations))
     }
 
     /// Fetches bundles, and follows what the store says, until `stop`.

@@ -5,10 +5,12 @@
 //! and kills, which are behind [`AdminDoor`].
 
 mod approvals;
+mod authorities;
 mod client;
 mod current;
 mod door;
 mod federation;
+mod folder;
 mod gate;
 mod inquiries;
 mod leaves;
@@ -19,6 +21,7 @@ mod reports;
 mod requests;
 mod signals;
 mod sinks;
+mod sources;
 #[cfg(test)]
 mod tests;
 mod tokens;
@@ -44,6 +47,7 @@ use super::proto::admin::admin_server::Admin;
 use super::serve::{Limits, ServeError, serve};
 use crate::{error, telemetry};
 
+pub use authorities::{AuthorityChange, AuthorityWish, SigningKeyView};
 pub use client::{AdminClient, LeafStream};
 pub use current::AdminDoors;
 pub use door::{
@@ -54,11 +58,12 @@ pub(crate) use gate::{names_of, written_groups};
 pub use pace::{RefusalView, StandingView};
 pub use remote_log::RemoteLog;
 pub use view::{
-    ApprovalView, ApproverRecordView, DenialView, EarnedView, EligibilityView, EntryView,
-    ExplanationView, FindingView, GrantView, HeldView, HolderView, IntentView, IrrevocableView,
-    KillScopeView, KillStateView, KillView, KilledView, LeafView, LiftAskView, LogInfoView,
-    MissingView, NarrowedView, NearView, ObjectionView, PlaybookView, ProfilesView, ReasonView,
-    RefusedCallerView, ReportView, SharedIdentityView, StatusView, TokenView, UseView,
+    ApprovalView, ApproverRecordView, DeclaredSharingView, DenialView, EarnedView, EligibilityView,
+    EntryView, ExplanationView, FindingView, FolderView, GrantView, HeldView, HolderView,
+    IntentView, IrrevocableView, KillScopeView, KillStateView, KillView, KilledView, LeafView,
+    LiftAskView, LogInfoView, MissingView, NarrowedView, NearView, ObjectionView, PlaybookView,
+    ProfilesView, ReasonView, RefusedCallerView, RefusedReloadView, ReportView, SharedIdentityView,
+    StatusView, TemplateView, TokenView, UseView,
 };
 
 /// Serves the admin API on `listener`, each call by the door of the moment at which it came, until `shutdown` is cancelled and the drain is over.
@@ -139,6 +144,7 @@ impl AdminService {
 #[tonic::async_trait]
 impl Admin for AdminService {
     type StreamLeavesStream = BoxStream<'static, Result<proto::StreamLeavesResponse, Status>>;
+    type StreamSourcesStream = BoxStream<'static, Result<proto::StreamSourcesResponse, Status>>;
 
     async fn get_status(
         &self,
@@ -152,7 +158,9 @@ impl Admin for AdminService {
             Err(_unreadable) => *log.changed().borrow(),
         };
         let not_ready = self.door.readiness().await;
-        Ok(Response::new(messages::status(&*self.door, log_size, &not_ready)))
+        let folder = folder::standing(self.door.folder().await);
+        let status = messages::status(&*self.door, log_size, &not_ready);
+        Ok(Response::new(proto::GetStatusResponse { folder: Some(folder), ..status }))
     }
 
     async fn get_metrics(
@@ -510,6 +518,15 @@ impl Admin for AdminService {
         Ok(Response::new(leaves::stream(self.door.log(), from, follow, self.shutdown.clone())))
     }
 
+    async fn stream_sources(
+        &self,
+        request: Request<proto::StreamSourcesRequest>,
+    ) -> Result<Response<Self::StreamSourcesStream>, Status> {
+        self.operator("StreamSources", &request).await?;
+        let proto::StreamSourcesRequest {} = request.into_inner();
+        Ok(Response::new(sources::stream(&self.door.sources())))
+    }
+
     async fn explain_process(
         &self,
         request: Request<proto::ExplainProcessRequest>,
@@ -573,6 +590,20 @@ impl Admin for AdminService {
         self.verify_signals(request).await
     }
 
+    async fn list_authorities(
+        &self,
+        request: Request<proto::ListAuthoritiesRequest>,
+    ) -> Result<Response<proto::ListAuthoritiesResponse>, Status> {
+        self.authorities(request).await
+    }
+
+    async fn change_authority(
+        &self,
+        request: Request<proto::ChangeAuthorityRequest>,
+    ) -> Result<Response<proto::ChangeAuthorityResponse>, Status> {
+        self.step_authority(request).await
+    }
+
     async fn list_webhooks(
         &self,
         request: Request<proto::ListWebhooksRequest>,
@@ -592,6 +623,13 @@ impl Admin for AdminService {
         request: Request<proto::TestWebhookRequest>,
     ) -> Result<Response<proto::TestWebhookResponse>, Status> {
         self.try_webhook(request).await
+    }
+
+    async fn reload_folder(
+        &self,
+        request: Request<proto::ReloadFolderRequest>,
+    ) -> Result<Response<proto::ReloadFolderResponse>, Status> {
+        self.reload(request).await
     }
 
     async fn redeliver_webhook(

@@ -10,7 +10,9 @@ use futures::future::BoxFuture;
 use jiff::Timestamp;
 use marque_attest::{Attestation, Attestors, Peer, UnixAttestor, UnixAttestorConfig};
 use marque_jose::HolderKey;
-use marque_registry::{EntryId, EntryRole, EntrySource, NewEntry, Registry, TrustDomainFolder};
+use marque_registry::{
+    DelegateRights, EntryId, EntryRole, EntrySource, NewEntry, Registry, TrustDomainFolder,
+};
 use marque_spiffe::{Clock, SelectorSet, SpiffeId};
 use marque_testkit::{MemoryLog, ScratchTrustDomain, TempDir};
 use marque_workload::{
@@ -177,6 +179,8 @@ impl Stage {
             dns_names: Vec::new(),
             federates_with: BTreeSet::new(),
             repository: None,
+            audiences: BTreeSet::new(),
+            delegation: DelegateRights::default(),
             expires_at: None,
         }
     }

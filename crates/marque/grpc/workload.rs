@@ -181,6 +181,8 @@ impl SpiffeWorkloadApi for WorkloadService {
             peer: &peer,
             selectors: &caller.selectors,
         };
+        let settled = self.door.workload.settle(&caller.selectors).await;
+        settled.map_err(|error| asked.failed(error))?;
         let valid = self
             .door
             .workload
@@ -270,8 +272,8 @@ impl Asked<'_> {
 
     /// What the caller is told; operators are told more when it has no identity.
     fn failed(&self, failure: WorkloadError) -> Status {
-        if matches!(failure, WorkloadError::NotEntitled) {
-            self.tell(error::NO_IDENTITY);
+        if let Some(code) = error::refused_identity(&failure) {
+            self.tell(code);
         }
         error::workload(failure)
     }

@@ -96,7 +96,8 @@ fn tell(shared: &mut BTreeMap<SpiffeId, SharedIdentity>, record: Record) {
 }
 
 impl SharedIdentity {
-    fn of(spiffe_id: SpiffeId) -> Self {
+    /// One that nobody was seen to use so far.
+    pub(crate) fn of(spiffe_id: SpiffeId) -> Self {
         Self {
             spiffe_id,
             holders: Vec::new(),

@@ -1,10 +1,12 @@
 //! The issuer as its operators reach it: the admin socket's door onto this trust domain.
 
-use std::sync::Arc;
+use std::collections::BTreeSet;
+use std::sync::{Arc, Weak};
 
 use futures::future::BoxFuture;
 use jiff::Timestamp;
 use marque_audit::{Event, EventKind, LogStore, VerifierKey};
+use marque_authority::AuthorityView;
 use marque_exchange::{
     Endpoint, RevocationOutcome, Revoker, TokenId, TokenLifeStore as _, TokenRecord,
     TokenRevocation, TokenStore, TokenStoreError, is_live,
@@ -20,13 +22,16 @@ use marque_intent::{
 use marque_registry::{Entry, EntryId, EntryRole, NewEntry, Snapshot, TrustDomainDocument};
 use marque_spiffe::{SelectorSet, SpiffeId};
 
+use super::folder::SourceFiles;
 use super::kill::{DrillReport, Impact, LiftAsk};
+use super::reload::{FolderStanding, ReloadReport};
 use super::{Issuer, Lasting, RegistrarError};
 use crate::approvers::{Told, Word};
 use crate::discovery::{self, Published};
 use crate::federation::Federations;
 use crate::grpc::admin::{
-    AdminDoor, AdminError, DaemonStatus, NewKillOrder, NewPosture, Operator, Refusal, TokenStanding,
+    AdminDoor, AdminError, AuthorityChange, DaemonStatus, NewKillOrder, NewPosture, Operator,
+    Refusal, TokenStanding,
 };
 use crate::identities::{Denials, SharedIdentities};
 use crate::sinks::SinkView;
@@ -67,16 +72,15 @@ impl AdminDoor for Issuer {
     fn agents_for(&self, selectors: &SelectorSet) -> Vec<SpiffeId> {
         let own = std::slice::from_ref(self.registrar.registry());
         let registries = self.neighbours.get().map_or(own, |all| all.as_slice());
-        registries
-            .iter()
-            .flat_map(|registry| registry.snapshot().entries_for(selectors))
-            .filter(|entry| entry.role() == EntryRole::Agent)
-            .map(|entry| entry.spiffe_id().clone())
-            .collect()
+        registries.iter().flat_map(|registry| agents(&registry.snapshot(), selectors)).collect()
     }
 
     fn playbooks(&self) -> Arc<PlaybookSet> {
         Arc::clone(&self.intents.playbooks)
+    }
+
+    fn sources(&self) -> SourceFiles {
+        self.sources.clone()
     }
 
     fn rosters(&self) -> Arc<Rosters> {
@@ -96,6 +100,18 @@ impl AdminDoor for Issuer {
             bundle_sequence: self.authority.bundle().sequence(),
             unreadable_rows: self.store.unreadable_rows(),
         }
+    }
+
+    fn authorities(&self) -> Vec<AuthorityView> {
+        self.authority_list()
+    }
+
+    fn change_authority(
+        &self,
+        change: AuthorityChange,
+        operator: Operator,
+    ) -> BoxFuture<'_, Result<String, AdminError>> {
+        Box::pin(async move { Lasting::change_authority(self, change, &operator).await })
     }
 
     fn readiness(&self) -> BoxFuture<'_, Vec<NotReady>> {
@@ -464,6 +480,23 @@ impl AdminDoor for Issuer {
         })
     }
 
+    fn reload(
+        &self,
+        operator: Operator,
+        dry_run: bool,
+    ) -> BoxFuture<'_, Result<ReloadReport, AdminError>> {
+        Box::pin(async move {
+            let served = self.served.get().and_then(Weak::upgrade);
+            let served = served.ok_or_else(|| AdminError::Unavailable("not served yet".into()))?;
+            let reloaded = served.reload(operator.to_string(), dry_run).await;
+            reloaded.map_err(|error| AdminError::Unavailable(error.into_boxed_dyn_error()))
+        })
+    }
+
+    fn folder(&self) -> BoxFuture<'_, FolderStanding> {
+        Box::pin(self.folder_standing())
+    }
+
     fn signals(&self) -> BoxFuture<'_, Result<Vec<SignalView>, AdminError>> {
         Box::pin(async move { self.signals.views().await.map_err(|error| of_signal(error, "")) })
     }
@@ -541,6 +574,16 @@ fn of_webhook(error: WebhookError, name: &str) -> AdminError {
     }
 }
 
+/// The agents that a process is, or would be if it asked.
+fn agents(registry: &Snapshot, selectors: &SelectorSet) -> BTreeSet<SpiffeId> {
+    let earned = registry.entries_for(selectors).into_iter();
+    let earned = earned.filter(|entry| entry.role() == EntryRole::Agent);
+    let given = registry.derive(selectors).into_iter();
+    let given = given.filter(|one| one.template.role() == EntryRole::Agent);
+    let given = given.filter_map(|one| one.outcome.ok().map(|made| made.spiffe_id().clone()));
+    earned.map(|entry| entry.spiffe_id().clone()).chain(given).collect()
+}
+
 fn no_token(id: &TokenId) -> AdminError {
     AdminError::NotFound { what: "token", id: id.to_string() }
 }
@@ -553,8 +596,9 @@ fn of_registrar(error: RegistrarError, id: &str) -> AdminError {
     match error {
         RegistrarError::Refused(error) => AdminError::Entry(error),
         RegistrarError::NotFound => AdminError::NotFound { what: "entry", id: id.to_owned() },
-        error @ (RegistrarError::Store(_) | RegistrarError::Log(_) | RegistrarError::Random(_)) => {
-            AdminError::Unavailable(Box::new(error))
-        }
+        error @ (RegistrarError::Unfitting(_)
+        | RegistrarError::Store(_)
+        | RegistrarError::Log(_)
+        | RegistrarError::Random(_)) => AdminError::Unavailable(Box::new(error)),
     }
 }

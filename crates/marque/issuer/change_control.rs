@@ -1,7 +1,7 @@
 //! Whether what playbooks say of tickets and calendars is there: a control that names nothing would hold nobody.
 
 use marque_intent::{CalendarSet, Playbook, PlaybookSet, TicketCondition};
-use marque_registry::{Finding, TrustDomainFolder};
+use marque_registry::{Finding, FindingCode, TrustDomainFolder};
 
 /// Calendars and ticket systems that a playbook names and that the folder does not have, and what such a system cannot tell.
 pub(super) fn unknown(
@@ -62,5 +62,5 @@ fn untold(folder: &TrustDomainFolder, condition: &TicketCondition) -> Vec<String
 
 fn of(folder: &TrustDomainFolder, playbook: &Playbook, message: String) -> Finding {
     let file = folder.path.join("playbooks").join(format!("{}.toml", playbook.id()));
-    Finding { file, line: None, message }
+    Finding::about(&file, message).coded(FindingCode::ReferenceUnknown)
 }

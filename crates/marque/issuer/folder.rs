@@ -8,19 +8,28 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use marque_exchange::IssuerUrl;
 use marque_intent::{
-    AlertSink, CalendarSet, Enforcement, ExceptionStanding, GroupName, HumanJob, Overdue, Playbook,
-    PlaybookFinding, PlaybookSet, Principal, RosterFinding, Rosters, Scope,
+    AlertSink, CalendarSet, Enforcement, GroupName, HumanJob, Overdue, Playbook, PlaybookSet,
+    Principal, RosterFinding, Rosters, Scope,
 };
-use marque_policy::{CaseResult, CedarDecisionPoint, PolicyFinding, run_cases};
+use marque_policy::{CaseResult, CedarDecisionPoint, run_cases};
 use marque_registry::{
-    ChatPerson, Finding, HumanRole, TrustDomainDocument, TrustDomainFolder, boundary,
+    ChatPerson, Finding, FindingCode, HumanRole, TrustDomainDocument, TrustDomainFolder, boundary,
     chain_boundary, shared_approvers,
 };
 use marque_spiffe::Environment;
 
+use super::reload::Contents;
 use super::{change_control, cloud_findings, token_config};
 use crate::webhooks::kinds;
 use crate::{post_checks, rehearsal, sinks, witnesses};
+
+mod coded;
+mod lints;
+mod sources;
+
+pub use sources::SourceFiles;
+
+use coded::{of_playbook, of_policy};
 
 /// The document that makes a folder a trust domain's.
 const DOCUMENT: &str = "trust-domain.toml";
@@ -38,6 +47,10 @@ pub struct CheckedFolder {
     pub policy: CedarDecisionPoint,
     /// Who is on duty when.
     pub rosters: Rosters,
+    /// The files that all of it was read from.
+    pub sources: SourceFiles,
+    /// What its files held when they were read.
+    pub contents: Contents,
 }
 
 /// Reads one trust domain's folder.
@@ -45,7 +58,12 @@ pub struct CheckedFolder {
 /// # Errors
 /// Every finding, with file and line.
 pub fn check(path: &Path) -> Result<CheckedFolder, Vec<Finding>> {
-    let folder = TrustDomainFolder::load(path)?;
+    let contents = Contents::read(path);
+    let before = SourceFiles::read(path);
+    let folder = TrustDomainFolder::load(path).map_err(|mut findings| {
+        findings.extend(lints::beside_the_document(path));
+        findings
+    })?;
     let mut findings = Vec::new();
     let document = &folder.document;
     let playbooks = keep(self::playbooks(path, document), &mut findings, |found| found);
@@ -54,7 +72,8 @@ pub fn check(path: &Path) -> Result<CheckedFolder, Vec<Finding>> {
     if let (Some(playbooks), Some(policy)) = (&playbooks, &policy) {
         match run_cases(&path.join("policy"), policy, playbooks) {
             Ok(results) => {
-                findings.extend(results.iter().filter_map(CaseResult::finding).map(of_policy));
+                let failed = results.iter().filter_map(CaseResult::finding).map(of_policy);
+                findings.extend(failed.map(|finding| finding.coded(FindingCode::CaseFailed)));
             }
             Err(found) => findings.extend(found.into_iter().map(of_policy)),
         }
@@ -74,7 +93,7 @@ pub fn check(path: &Path) -> Result<CheckedFolder, Vec<Finding>> {
     }
     let rosters = keep(Rosters::load(&path.join("rosters")), &mut findings, |found| {
         let RosterFinding { file, message } = found;
-        Finding { file, line: None, message }
+        Finding::about(&file, message)
     });
     findings.extend(unusable_groups(&folder));
     findings.extend(unusable_persons(&folder));
@@ -89,9 +108,12 @@ pub fn check(path: &Path) -> Result<CheckedFolder, Vec<Finding>> {
         findings.extend(unknown_webhooks(&folder, playbooks));
         findings.extend(post_checks::unbelievable(&folder, playbooks));
     }
-    match (playbooks, calendars, policy, rosters) {
-        (Some(playbooks), Some(calendars), Some(policy), Some(rosters)) if findings.is_empty() => {
-            Ok(CheckedFolder { folder, playbooks, calendars, policy, rosters })
+    let sources = keep(before.and_then(|read| read.still(path, &folder)), &mut findings, |one| one);
+    match (playbooks, calendars, policy, rosters, sources) {
+        (Some(playbooks), Some(calendars), Some(policy), Some(rosters), Some(sources))
+            if findings.is_empty() =>
+        {
+            Ok(CheckedFolder { folder, playbooks, calendars, policy, rosters, sources, contents })
         }
         _ => Err(findings),
     }
@@ -105,7 +127,9 @@ pub fn find(path: &Path) -> Result<Vec<PathBuf>, Finding> {
     if path.join(DOCUMENT).is_file() {
         return Ok(vec![path.to_owned()]);
     }
-    let finding = |message: String| Finding { file: path.to_owned(), line: None, message };
+    let finding = |message: String| {
+        Finding::about(path, message).coded(FindingCode::FolderWithoutTrustDomain)
+    };
     let entries = std::fs::read_dir(path)
         .map_err(|error| finding(format!("cannot read the folder: {error}")))?;
     let mut folders = Vec::new();
@@ -160,12 +184,18 @@ pub struct MixedEnvironments {
 /// Federations and chains across the firebreak between the trust domains of one folder, whatever their documents say of
 /// each other.
 pub fn across_the_firebreak(folders: &[CheckedFolder]) -> Vec<Finding> {
+    let folders: Vec<&TrustDomainFolder> = folders.iter().map(|checked| &checked.folder).collect();
+    across_the_firebreak_of(&folders)
+}
+
+/// As [`across_the_firebreak`], of folders of which no more is known.
+pub(super) fn across_the_firebreak_of(folders: &[&TrustDomainFolder]) -> Vec<Finding> {
     let environment_of = |name| {
-        let documents = folders.iter().map(|checked| &checked.folder.document);
+        let documents = folders.iter().map(|folder| &folder.document);
         documents.filter(|document| document.name() == name).map(|d| d.environment()).next()
     };
     let mut findings = Vec::new();
-    for TrustDomainFolder { path, document, .. } in folders.iter().map(|checked| &checked.folder) {
+    for TrustDomainFolder { path, document, .. } in folders.iter().copied() {
         for federation in document.federation() {
             let other = environment_of(federation.trust_domain());
             if let Some(other) = other.filter(|other| *other != document.environment()) {
@@ -174,7 +204,7 @@ pub fn across_the_firebreak(folders: &[CheckedFolder]) -> Vec<Finding> {
             }
         }
         if let Some(login) = document.approver_login() {
-            let others = folders.iter().map(|checked| &checked.folder.document);
+            let others = folders.iter().map(|folder| &folder.document);
             let mut across = others.filter(|other| other.environment() != document.environment());
             let same = across.find(|other| {
                 other.approver_login().is_some_and(|other| {
@@ -187,7 +217,7 @@ pub fn across_the_firebreak(folders: &[CheckedFolder]) -> Vec<Finding> {
             }
         }
         for server in document.authorization_servers() {
-            let others = folders.iter().map(|checked| &checked.folder.document);
+            let others = folders.iter().map(|folder| &folder.document);
             let mut others = others.filter(|other| other.environment() != document.environment());
             if let Some(other) = others.find(|other| is_at(other, server.issuer())) {
                 let message = chain_boundary(server.name(), other.environment());
@@ -244,7 +274,8 @@ fn unknown_playbooks<'a>(
     let unknown = |id: &&str| !playbooks.iter().any(|playbook| playbook.id().as_str() == *id);
     policy.playbooks().filter(unknown).map(|id| {
         let path = folder.path.join("policy/playbooks").join(id);
-        Finding::about(&path, format!("there is no playbook `{id}`"))
+        let finding = Finding::about(&path, format!("there is no playbook `{id}`"));
+        finding.coded(FindingCode::ReferenceUnknown)
     })
 }
 
@@ -263,18 +294,8 @@ fn observed_for_ever<'a>(
         let file = folder.path.join("playbooks").join(format!("{}.toml", playbook.id()));
         let message = "`enforcement = \"observe\"` in production needs an end: `observe_until` in [decisions] of \
                        trust-domain.toml";
-        Finding::about(&file, message)
+        Finding::about(&file, message).coded(FindingCode::PlaybookObservedForEver)
     })
-}
-
-fn of_playbook(found: PlaybookFinding) -> Finding {
-    let PlaybookFinding { file, line, message } = found;
-    Finding { file, line, message }
-}
-
-fn of_policy(found: PolicyFinding) -> Finding {
-    let PolicyFinding { file, line, message } = found;
-    Finding { file, line, message }
 }
 
 /// A tenant is one along a whole chain, so a playbook cannot have another than its trust domain.
@@ -287,7 +308,7 @@ fn foreign_tenants(folder: &TrustDomainFolder, playbooks: &PlaybookSet) -> Vec<F
             let file = folder.path.join("playbooks").join(format!("{}.toml", playbook.id()));
             let message =
                 format!("tenant `{}` is not the trust domain's `{tenant}`", playbook.tenant());
-            Finding { file, line: None, message }
+            Finding::about(&file, message).coded(FindingCode::PlaybookForeignTenant)
         })
         .collect()
 }
@@ -311,45 +332,18 @@ fn as_much_as_people(folder: &TrustDomainFolder, playbooks: &PlaybookSet) -> Vec
                 "permits everything that the human role `{}` does; split it into narrower playbooks",
                 role.name()
             );
-            findings.push(Finding { file, line: None, message });
+            findings.push(Finding::about(&file, message).coded(FindingCode::PlaybookHumanRole));
         }
     }
     findings
 }
 
 impl CheckedFolder {
-    /// What is no finding yet: playbooks and exceptions whose review is overdue, exceptions that have ended, and
-    /// playbooks that are about to go.
+    /// What is no finding yet: reviews that are overdue, exceptions that have ended, playbooks that are about to go, and
+    /// entries that never end, have ended, or share an identity.
     #[must_use]
     pub fn warnings(&self, now: Timestamp) -> Vec<Finding> {
-        let of = |folder: &str, id: &str, message: String| Finding {
-            file: self.folder.path.join(folder).join(format!("{id}.toml")),
-            line: None,
-            message,
-        };
-        let mut warnings = cloud_findings::doubtful(&self.folder);
-        for playbook in self.playbooks.iter() {
-            if playbook.is_overdue(now) && self.playbooks.overdue() == Overdue::Warn {
-                let message = format!("its review was due on {}", playbook.review_by());
-                warnings.push(of("playbooks", playbook.id().as_str(), message));
-            }
-            warnings.extend(
-                playbook.warning().map(|told| of("playbooks", playbook.id().as_str(), told)),
-            );
-        }
-        for exception in self.playbooks.exceptions() {
-            let message = match exception.standing(now) {
-                ExceptionStanding::Live | ExceptionStanding::NotBegun => continue,
-                ExceptionStanding::Ended => {
-                    format!("ended at {} and does nothing; delete it", exception.expires_at())
-                }
-                ExceptionStanding::ReviewOverdue => {
-                    format!("its review was due on {}", exception.review_by())
-                }
-            };
-            warnings.push(of("exceptions", exception.id().as_str(), message));
-        }
-        warnings
+        lints::warnings(self, now)
     }
 
     /// Playbooks whose review is overdue, where the trust domain refuses them. They are no reason not to serve the others:
@@ -358,13 +352,13 @@ impl CheckedFolder {
     pub fn overdue(&self, now: Timestamp) -> Vec<Finding> {
         let refused =
             |playbook: &&Arc<Playbook>| self.playbooks.check_review(playbook, now).is_err();
-        let finding = |playbook: &Arc<Playbook>| Finding {
-            file: self.folder.path.join("playbooks").join(format!("{}.toml", playbook.id())),
-            line: None,
-            message: format!(
+        let finding = |playbook: &Arc<Playbook>| {
+            let file = self.folder.path.join("playbooks").join(format!("{}.toml", playbook.id()));
+            let message = format!(
                 "its review was due on {}, and `overdue` is `refuse`",
                 playbook.review_by()
-            ),
+            );
+            Finding::about(&file, message).coded(FindingCode::PlaybookReviewOverdue)
         };
         self.playbooks.iter().filter(refused).map(finding).collect()
     }
@@ -394,10 +388,10 @@ fn unknown_webhooks(folder: &TrustDomainFolder, playbooks: &PlaybookSet) -> Vec<
     });
     named
         .filter(|(_, (_, name))| !known(name))
-        .map(|(playbook, (path, name))| Finding {
-            file: folder.path.join("playbooks").join(format!("{playbook}.toml")),
-            line: None,
-            message: format!("`{path}`: there is no [[webhooks]] `{name}`"),
+        .map(|(playbook, (path, name))| {
+            let file = folder.path.join("playbooks").join(format!("{playbook}.toml"));
+            let message = format!("`{path}`: there is no [[webhooks]] `{name}`");
+            Finding::about(&file, message).coded(FindingCode::ReferenceUnknown)
         })
         .collect()
 }
@@ -415,10 +409,9 @@ fn unusable_groups(folder: &TrustDomainFolder) -> Vec<Finding> {
         .chain(mapped)
         .chain(linked)
         .filter_map(|group| group.parse::<GroupName>().err().map(|error| (group, error)))
-        .map(|(group, error)| Finding {
-            file: folder.path.join(DOCUMENT),
-            line: None,
-            message: format!("approver group `{group}`: {error}"),
+        .map(|(group, error)| {
+            let message = format!("approver group `{group}`: {error}");
+            Finding::about(&folder.path.join(DOCUMENT), message)
         })
         .collect()
 }
@@ -431,10 +424,9 @@ fn unusable_persons(folder: &TrustDomainFolder) -> Vec<Finding> {
             let named = person.split_once(':').is_some_and(|(issuer, _)| !issuer.is_empty());
             !named || format!("person:{person}").parse::<Principal>().is_err()
         })
-        .map(|person| Finding {
-            file: folder.path.join(DOCUMENT),
-            line: None,
-            message: format!("`persons` in [operators]: `{person}` is not `<issuer>:<sub>`"),
+        .map(|person| {
+            let message = format!("`persons` in [operators]: `{person}` is not `<issuer>:<sub>`");
+            Finding::about(&folder.path.join(DOCUMENT), message)
         })
         .collect()
 }
@@ -444,7 +436,7 @@ fn unusable_url(folder: &TrustDomainFolder) -> Option<Finding> {
     let url = folder.document.hosts().url()?;
     let error = url.parse::<IssuerUrl>().err()?;
     let message = format!("`url` in [issuer]: `{url}`: {error}");
-    Some(Finding { file: folder.path.join(DOCUMENT), line: None, message })
+    Some(Finding::about(&folder.path.join(DOCUMENT), message))
 }
 
 /// Scopes of ceilings, of resource servers and of other domains that nobody could be granted.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use marque_authority::Trusted;
 use marque_spiffe::{Bundle, Environment, RevocationList};
 use marque_workload::BundleSet;
 
@@ -21,7 +22,7 @@ pub(super) struct Foreign {
 }
 
 impl Foreign {
-    /// Follows the bundles, and keeps of the lists those which an authority in the own bundle signed. Verifiers that have a list
+    /// Follows the bundles, and has lists of those which an authority in the own bundle signed. Verifiers that have a list
     /// want one for each authority of a chain, so that one of somebody else would only make them refuse everything.
     pub(super) fn new(
         bundles: Arc<FederatedBundles>,
@@ -48,11 +49,15 @@ impl Foreign {
         Self { bundles: Arc::new(FederatedBundles::new(environment, [])), lists: Vec::new() }
     }
 
-    /// The own bundle with what is here.
-    pub(super) fn with(&self, own: Arc<Bundle>) -> BundleSet {
-        let crls = self.lists.iter().map(|list| Arc::clone(list.der()));
+    /// The own bundle with what is here. A list goes with the authority that signed it.
+    pub(super) fn with(&self, own: Trusted) -> BundleSet {
+        let Trusted { bundle, untainted, alarmed_at } = own;
+        let lists = self.lists.iter().filter(|list| list.is_signed_by(&bundle));
+        let crls: Vec<_> = lists.map(|list| Arc::clone(list.der())).collect();
         let others = Arc::clone(&self.bundles.subscribe().borrow());
-        BundleSet::new(own, others.values().cloned()).with_crls(crls)
+        BundleSet::new(bundle, others.values().cloned())
+            .with_crls(crls)
+            .with_untainted(untainted, alarmed_at)
     }
 
     /// The bundles of others.
@@ -72,6 +77,11 @@ mod tests {
 
     use super::*;
 
+    fn trusted(own: &ScratchTrustDomain) -> Trusted {
+        let bundle = own.bundle();
+        Trusted { untainted: Arc::clone(&bundle), bundle, alarmed_at: None }
+    }
+
     fn others(bundles: impl IntoIterator<Item = Arc<Bundle>>) -> Arc<FederatedBundles> {
         Arc::new(FederatedBundles::new(Environment::NonProduction, bundles))
     }
@@ -90,7 +100,7 @@ mod tests {
         let lists = [&partner, &own, &namesake].map(|domain| list(domain, end));
         let kept = Arc::clone(lists[1].der());
         let foreign = Foreign::new(others([partner.bundle()]), lists.into(), &own.bundle());
-        let set = foreign.with(own.bundle());
+        let set = foreign.with(trusted(&own));
         assert_eq!(set.crls(), [kept]);
         assert_eq!(set.own(), &own.bundle());
         assert_eq!(set.federated().collect::<Vec<_>>(), [&partner.bundle()]);
@@ -105,6 +115,6 @@ mod tests {
         let second = Duration::from_secs(1);
         assert_eq!(at(end - WARNING_AHEAD - second), 0);
         assert_eq!((at(end - WARNING_AHEAD), at(end + second)), (1, 1));
-        assert_eq!(foreign.with(own.bundle()).crls().len(), 1);
+        assert_eq!(foreign.with(trusted(&own)).crls().len(), 1);
     }
 }

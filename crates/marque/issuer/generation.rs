@@ -6,21 +6,23 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context as _;
+use futures::future::join_all;
 use marque_authority::Authority;
 use marque_exchange::{TokenService, TokenServiceParts};
-use marque_intent::{ApprovalLimits, Caps};
+use marque_intent::{ApprovalLimits, CalendarSet, Caps, PlaybookSet, Rosters};
+use marque_policy::CedarDecisionPoint;
 use marque_registry::{RegistryView, TrustDomainDocument};
 use marque_spiffe::{Bundle, BundleSource, TrustDomain};
-use marque_workload::BundleSet;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::desk::{self, FurtherPoints, IntentDesk};
 use super::folder::CheckedFolder;
 use super::foreign::Foreign;
-use super::{Issuer, IssuerParts, Lasting, token_config, versions};
+use super::{Issuer, IssuerParts, Lasting, Over, token_config, versions};
 use crate::approvers::{ApprovalDesk, ApprovalDeskParts, Approvers, ApproversParts};
 use crate::authzen::ExternalPoint;
 use crate::change::{self, ChangeControl};
@@ -32,20 +34,29 @@ use crate::ssf::{Signals, SignalsParts};
 use crate::webhooks::{Webhooks, WebhooksParts};
 use crate::witnesses::{Witnesses, WitnessesParts};
 
+/// How long a request may take at most: then nobody works by the rules any more that it began with.
+const LONGEST_REQUEST: Duration = Duration::from_secs(120);
+/// How soon open grants are held against new rules again when that failed.
+const REVIEW_AGAIN: Duration = Duration::from_secs(5);
+
 impl Issuer {
     /// Opens the authorities, loads the entries, and wires the rooms.
     pub(crate) async fn open(
         mut checked: CheckedFolder,
         parts: IssuerParts,
     ) -> anyhow::Result<Self> {
-        versions::are_as_granted(&checked.playbooks, &parts.store).await?;
+        versions::are_as_granted(&checked.folder.path, &checked.playbooks, &parts.store).await?;
         let document = Arc::new(checked.folder.document.clone());
         let entries = std::mem::take(&mut checked.folder.entries);
-        let lasting = Lasting::open(&document, entries, parts).await?;
+        let templates = std::mem::take(&mut checked.folder.templates);
+        let contents = checked.contents.clone();
+        let lasting = Lasting::open(&document, ((entries, templates), contents), parts).await?;
         let by_command = federation::fetched_by_command(&lasting.store, lasting.started_at).await;
         let by_command = by_command.context("read the relationships that were added by command")?;
         federation::prune(&document, &by_command, &lasting.kept_bundles)?;
-        let issuer = Self::wire(checked, &Arc::new(lasting), None).await?;
+        let issuer = Self::wire(checked, &Arc::new(lasting), None)?;
+        let looked = issuer.federations.reconcile().await;
+        looked.context("read the relationships that were added by command")?;
         issuer.take_effect();
         let foreign = Arc::clone(&issuer.foreign);
         issuer.minting.change_with(foreign, || Ok::<(), anyhow::Error>(()))?;
@@ -57,12 +68,13 @@ impl Issuer {
     ///
     /// # Errors
     /// A file cannot be read, or a client cannot be set up.
-    pub(super) async fn wire(
+    pub(super) fn wire(
         checked: CheckedFolder,
         lasting: &Arc<Lasting>,
         before: Option<&Self>,
     ) -> anyhow::Result<Self> {
-        let CheckedFolder { folder, playbooks, calendars, policy, rosters } = checked;
+        let CheckedFolder { folder, playbooks, calendars, policy, rosters, sources, contents: _ } =
+            checked;
         let (document, path) = (Arc::new(folder.document), folder.path);
         let registry = Arc::clone(lasting.registry());
         let view = Arc::new(match before {
@@ -77,35 +89,10 @@ impl Issuer {
         let keys_before = before.map(|before| &*before.oidc_keys);
         let (issuers, files) = (document.issuer_keys(), folder.issuer_keys);
         let oidc_keys = OidcKeyRing::open(issuers, &path, files, clock, keys_before)?;
-        let (oidc_keys, playbooks) = (Arc::new(oidc_keys), Arc::new(playbooks));
-        let systems = document.ticket_systems();
-        let change = Arc::new(ChangeControl::open(systems, calendars, &path, clock)?);
-        let intents = Arc::new(IntentDesk {
-            payloads: Arc::clone(&lasting.payloads),
-            environment: document.environment(),
-            playbooks,
-            policy: Arc::new(policy),
-            slow: Arc::clone(&lasting.slow),
-            further: further_points(&document, &path)?,
-            postures: Arc::clone(&lasting.postures),
-            change,
-            registry: view,
-            rosters: Arc::new(rosters),
-            store: Arc::clone(store),
-            clock: Arc::clone(clock),
-            random: Arc::clone(random),
-            caps: caps(&document),
-            presence: Arc::clone(&lasting.presence),
-            pace: desk::pace_settings(document.denials()),
-        });
-        let approval_desk = Arc::new(ApprovalDesk::open(ApprovalDeskParts {
-            store: Arc::clone(store),
-            registry: Arc::clone(&intents.registry),
-            rosters: Arc::clone(&intents.rosters),
-            intents: Arc::clone(&intents),
-            clock: Arc::clone(clock),
-            looks: Arc::clone(&lasting.looks),
-        }));
+        let oidc_keys = Arc::new(oidc_keys);
+        let rules = Rules { playbooks, calendars, policy, rosters, view };
+        let intents = Arc::new(intent_desk(&document, &path, lasting, rules)?);
+        let approval_desk = Arc::new(approval_desk(lasting, &intents));
         let approvers = ApproversParts {
             desk: Arc::clone(&approval_desk),
             kill_switch: Arc::clone(&lasting.kill_switch),
@@ -127,11 +114,15 @@ impl Issuer {
             witnesses: Arc::new(witnesses(&document, &path, lasting)?),
             post_checks: Arc::new(PostChecks::open(&document, &path, &intents.playbooks, kept_by)?),
             signals: Arc::new(signals(&document, &path, lasting, &oidc_keys)?),
-            federations: federations(&document, &path, lasting, federated).await?,
+            federations: federations(&document, &path, lasting, federated)?,
             foreign: Arc::new(foreign),
+            sources,
             intents,
             oidc_keys,
             document,
+            path,
+            over: Over::default(),
+            earlier: before.map(Self::not_over).unwrap_or_default(),
             lasting: Arc::clone(lasting),
         })
     }
@@ -177,8 +168,47 @@ impl Issuer {
         for courier in self.signals.couriers(stop) {
             tasks.spawn(ends_well(courier));
         }
+        if let Some(review) = self.review_after_the_earlier(stop) {
+            tasks.spawn(ends_well(review));
+        }
         tasks.spawn(ends_well(self.change_watch().run(stop.clone())));
         tasks.spawn(Arc::clone(&self.post_checks).run(stop.clone()));
+    }
+
+    /// The generations that somebody still works by, this one with them.
+    fn not_over(&self) -> Vec<CancellationToken> {
+        let earlier = self.earlier.iter().filter(|earlier| !earlier.is_cancelled());
+        earlier.cloned().chain([self.over.token()]).collect()
+    }
+
+    /// Holds what is open against these rules when nobody works by earlier ones any more: until then something may still be
+    /// given by those.
+    fn review_after_the_earlier(
+        &self,
+        stop: &CancellationToken,
+    ) -> Option<impl Future<Output = ()> + use<>> {
+        let (earlier, stop) = (self.earlier.clone(), stop.clone());
+        let intents = Arc::clone(&self.intents);
+        if earlier.is_empty() {
+            return None;
+        }
+        let review = async move {
+            let all = join_all(earlier.iter().map(CancellationToken::cancelled));
+            drop(tokio::time::timeout(LONGEST_REQUEST, all).await);
+            while let Err(error) = intents.review_open().await {
+                tracing::error!(
+                    error = &error as &dyn std::error::Error,
+                    "open grants could not be held against the rules of now"
+                );
+                tokio::time::sleep(REVIEW_AGAIN).await;
+            }
+        };
+        Some(async move {
+            tokio::select! {
+                () = stop.cancelled() => {}
+                () = review => {}
+            }
+        })
     }
 
     /// What holds the grants that were given to their tickets and calendars.
@@ -193,6 +223,55 @@ impl Issuer {
     }
 }
 
+/// What a folder says of intents.
+struct Rules {
+    playbooks: PlaybookSet,
+    calendars: CalendarSet,
+    policy: CedarDecisionPoint,
+    rosters: Rosters,
+    /// The entries that go with them.
+    view: Arc<RegistryView>,
+}
+
+fn intent_desk(
+    document: &TrustDomainDocument,
+    path: &Path,
+    lasting: &Lasting,
+    rules: Rules,
+) -> anyhow::Result<IntentDesk> {
+    let Rules { playbooks, calendars, policy, rosters, view } = rules;
+    let change = ChangeControl::open(document.ticket_systems(), calendars, path, &lasting.clock)?;
+    Ok(IntentDesk {
+        payloads: Arc::clone(&lasting.payloads),
+        environment: document.environment(),
+        playbooks: Arc::new(playbooks),
+        policy: Arc::new(policy),
+        slow: Arc::clone(&lasting.slow),
+        further: further_points(document, path)?,
+        postures: Arc::clone(&lasting.postures),
+        change: Arc::new(change),
+        registry: view,
+        rosters: Arc::new(rosters),
+        store: Arc::clone(&lasting.store),
+        clock: Arc::clone(&lasting.clock),
+        random: Arc::clone(&lasting.random),
+        caps: caps(document),
+        presence: Arc::clone(&lasting.presence),
+        pace: desk::pace_settings(document.denials()),
+    })
+}
+
+fn approval_desk(lasting: &Lasting, intents: &Arc<IntentDesk>) -> ApprovalDesk {
+    ApprovalDesk::open(ApprovalDeskParts {
+        store: Arc::clone(&lasting.store),
+        registry: Arc::clone(&intents.registry),
+        rosters: Arc::clone(&intents.rosters),
+        intents: Arc::clone(intents),
+        clock: Arc::clone(&lasting.clock),
+        looks: Arc::clone(&lasting.looks),
+    })
+}
+
 fn tokens(
     document: &TrustDomainDocument,
     lasting: &Lasting,
@@ -200,14 +279,13 @@ fn tokens(
 ) -> anyhow::Result<TokenService> {
     let Lasting { store, authority, .. } = lasting;
     // The token endpoint takes SVIDs of the own trust domain alone: federation is for workloads among themselves.
-    let bundles = Arc::new(BundleSet::new(authority.bundle(), []));
+    let bundles = Arc::new(OwnBundle(Arc::clone(authority)));
     let config = token_config::of(document, lasting.issuer_url.clone())?;
     let parts = TokenServiceParts {
         bundles,
         environments: Arc::clone(&lasting.environments),
         oidc_keys: Arc::clone(oidc_keys) as _,
-        signer: authority.access_token_signer(),
-        keys: authority.access_token_keys(),
+        keys: Arc::clone(authority) as _,
         store: Arc::clone(store) as _,
         deferrals: Arc::clone(store) as _,
         desk: Arc::clone(intents) as _,
@@ -269,7 +347,7 @@ fn signals(
 ) -> anyhow::Result<Signals> {
     let parts = SignalsParts {
         issuer: lasting.issuer_url.clone(),
-        signer: lasting.authority.access_token_signer(),
+        signing: Arc::clone(&lasting.authority) as _,
         keys: Arc::clone(keys),
         store: Arc::clone(&lasting.store),
         clock: Arc::clone(&lasting.clock),
@@ -278,7 +356,7 @@ fn signals(
     Signals::open(document, path, parts)
 }
 
-async fn federations(
+fn federations(
     document: &Arc<TrustDomainDocument>,
     path: &Path,
     lasting: &Lasting,
@@ -294,7 +372,7 @@ async fn federations(
         changed: Arc::clone(&lasting.federations_changed),
         clock: Arc::clone(&lasting.clock),
     };
-    let federations = Federations::open(Arc::clone(document), path, parts).await?;
+    let federations = Federations::open(Arc::clone(document), path, parts)?;
     federations.handed_on_by(Arc::clone(&lasting.minting) as _);
     Ok(federations)
 }

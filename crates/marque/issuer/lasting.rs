@@ -5,15 +5,15 @@
 
 use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 
 use anyhow::Context as _;
 use jiff::Timestamp;
-use marque_audit::{Event, EventKind, LogStore, LogTree, VerifierKey};
+use marque_audit::{LogStore, LogTree, VerifierKey};
 use marque_authority::{Authority, AuthorityConfig};
 use marque_exchange::{EnvironmentLookup, IssuerUrl, NonceSecret, OAuthError, SignedStatusList};
-use marque_keys::KeyManager;
-use marque_registry::{Entry, Registry, TrustDomainDocument};
+use marque_keys::{KeyAlgorithm, KeyManager};
+use marque_registry::{Entry, JwtSvidAlgorithm, Registry, Template, TrustDomainDocument};
 use marque_spiffe::{Clock, Environment, Random, TrustDomain};
 use marque_store::Store;
 use marque_workload::{Profiles, Workload, WorkloadLimits};
@@ -31,6 +31,8 @@ use super::kill::KillSwitch;
 use super::minting::InProcessIssuer;
 use super::readiness::Looked;
 use super::registrar::Registrar;
+use super::reload::{Contents, FolderState};
+use super::served::Served;
 use crate::approvers::{LoginSecret, Looks};
 use crate::discovery;
 use crate::federation::KeptBundles;
@@ -43,7 +45,7 @@ use crate::telemetry::inventory::Textfile;
 pub struct Lasting {
     pub(super) authority: Arc<Authority>,
     pub(super) status_lists: Builds<Result<Option<Arc<SignedStatusList>>, Arc<OAuthError>>>,
-    pub(super) registrar: Registrar,
+    pub(super) registrar: Arc<Registrar>,
     pub(super) kill_switch: Arc<KillSwitch>,
     pub(super) store: Arc<Store>,
     pub(super) minting: Arc<InProcessIssuer>,
@@ -78,6 +80,10 @@ pub struct Lasting {
     pub(super) federations_changed: Arc<Notify>,
     /// What JWT-SVIDs name as their issuer; nothing where no cloud verifies them.
     pub(super) svid_issuer: Option<IssuerUrl>,
+    /// What is known of the folder in force.
+    pub(super) folder: Mutex<FolderState>,
+    /// Who reads the folder anew, as soon as the trust domain is served.
+    pub(super) served: OnceLock<Weak<Served>>,
 }
 
 /// What an issuer is opened with, beside its folder.
@@ -104,7 +110,7 @@ impl Lasting {
     /// Opens the authorities, and loads the entries: those of the folder, which fit `document`, and those in the store.
     pub(super) async fn open(
         document: &Arc<TrustDomainDocument>,
-        entries: Vec<Entry>,
+        (entries, contents): ((Vec<Entry>, Vec<Template>), Contents),
         parts: IssuerParts,
     ) -> anyhow::Result<Self> {
         let IssuerParts {
@@ -121,20 +127,10 @@ impl Lasting {
             kept_bundles,
         } = parts;
         let now = clock.now();
-        let authority =
-            Authority::open(authority_config(document), keys, &*store, Arc::clone(&random), now)
-                .await;
-        let authority = Arc::new(authority.context("open the signing authorities")?);
         store.know_tenant(document.tenant().as_str());
-        record_new_authorities(&store, &authority, now).await?;
-        let registrar = Registrar::open(
-            Arc::clone(document),
-            entries,
-            Arc::clone(&store),
-            Arc::clone(&clock),
-            Arc::clone(&random),
-        );
-        let registrar = registrar.await.context("load the registration entries")?;
+        let kept_in = (&store, &clock, &random);
+        let authority = Arc::new(authorities(document, keys, kept_in, now).await?);
+        let registrar = Arc::new(registrar(document, entries, kept_in).await?);
         let known = Arc::clone(registrar.registry());
         let kill_switch = KillSwitch::new(Arc::clone(&store), known, Arc::clone(&clock));
         let checkpoint_key =
@@ -142,7 +138,7 @@ impl Lasting {
         let svid_issuer = discovery::svid_issuer(document, &issuer_url)?;
         let minting = InProcessIssuer::new(
             Arc::clone(&authority),
-            Arc::clone(registrar.registry()),
+            Arc::clone(&registrar),
             Arc::clone(&store),
             Arc::clone(&clock),
             svid_issuer.clone(),
@@ -154,7 +150,6 @@ impl Lasting {
         let denials = Denials::new(Arc::clone(document), Arc::clone(&clock));
         let log_key = checkpoint_key.verifier_key()?;
         let log_tree = LogTree::new(Arc::clone(&store) as _, log_key.clone());
-        let kept_in = (&store, &clock, &random);
         let payloads = Payloads::new(payload_key, document.name().as_str(), kept_in);
         Ok(Self {
             authority,
@@ -190,6 +185,8 @@ impl Lasting {
             kept_bundles: KeptBundles::new(kept_bundles),
             svid_issuer,
             federations_changed: Arc::default(),
+            folder: Mutex::new(FolderState::new(contents, now)),
+            served: OnceLock::new(),
         })
     }
 
@@ -269,19 +266,28 @@ impl Lasting {
     }
 }
 
-/// Puts it on record when keys were made (M 106: the issuer's own events are in the log too).
-async fn record_new_authorities(
-    store: &Store,
-    authority: &Authority,
+/// What rooms keep things in: the store, by this clock and this randomness.
+type KeptIn<'a> = (&'a Arc<Store>, &'a Arc<dyn Clock>, &'a Arc<dyn Random>);
+
+async fn authorities(
+    document: &TrustDomainDocument,
+    keys: Arc<dyn KeyManager>,
+    (store, _clock, random): KeptIn<'_>,
     now: Timestamp,
-) -> anyhow::Result<()> {
-    for slot in authority.created() {
-        let event = Event::new(EventKind::AuthorityCreated, now)
-            .with_expires_at(authority.ends_at())
-            .with_detail("slot", slot.to_string());
-        store.append(event).await.context("record a new signing authority")?;
-    }
-    Ok(())
+) -> anyhow::Result<Authority> {
+    let (config, store) = (authority_config(document), Arc::clone(store) as _);
+    let authority = Authority::open(config, keys, store, Arc::clone(random), now).await;
+    authority.context("open the signing authorities")
+}
+
+async fn registrar(
+    document: &Arc<TrustDomainDocument>,
+    entries: (Vec<Entry>, Vec<Template>),
+    (store, clock, random): KeptIn<'_>,
+) -> anyhow::Result<Registrar> {
+    let (store, clock, random) = (Arc::clone(store), Arc::clone(clock), Arc::clone(random));
+    let registrar = Registrar::open(Arc::clone(document), entries, store, clock, random);
+    registrar.await.context("load the registration entries")
 }
 
 fn authority_config(document: &TrustDomainDocument) -> AuthorityConfig {
@@ -292,6 +298,11 @@ fn authority_config(document: &TrustDomainDocument) -> AuthorityConfig {
         max_x509_svid_lifetime: document.x509_svid_lifetime(),
         max_jwt_svid_lifetime: document.jwt_svid_lifetime(),
         max_wit_svid_lifetime: document.wit_svid_lifetime(),
+        max_access_token_lifetime: document.max_access_token_lifetime(),
+        jwt_svid_algorithm: match document.authorities().jwt_svid {
+            JwtSvidAlgorithm::Es256 => KeyAlgorithm::EcdsaP256,
+            JwtSvidAlgorithm::Rs256 => KeyAlgorithm::Rsa2048,
+        },
         wit_svids: document.workload_api().wit_svid,
         refresh_hint: document.refresh_hint(),
     }

@@ -1,6 +1,6 @@
 //! The issuer as a node in the same process sees it: its state, and SVIDs for its entries.
 //!
-//! The state is put together anew whenever the registry, the kill switch or a federated bundle changes. Nothing is minted for an entry that
+//! The state is put together anew whenever the registry, the authorities, the kill switch or a federated bundle changes. Nothing is minted for an entry that
 //! is gone, has ended or is stopped, whatever the caller believes; what is minted is recorded before it leaves.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -15,7 +15,7 @@ use marque_authority::{
 use marque_exchange::IssuerUrl;
 use marque_intent::kill::{KillScope, KillState, StopPoint};
 use marque_registry::{Entry, EntryId, Registry, Snapshot};
-use marque_spiffe::{Clock, SpiffeId};
+use marque_spiffe::{Clock, SelectorSet, SpiffeId};
 use marque_workload::{
     BundleSet, Issuer, IssuerState, JwtSvidMaterial, PrivateKey, Stops, WitSvidMaterial,
     WorkloadError, X509SvidMaterial,
@@ -24,6 +24,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use zeroize::Zeroizing;
 
+use super::Registrar;
 use super::foreign::Foreign;
 use super::store::kill_watch;
 use crate::federation::HandsOn;
@@ -37,6 +38,7 @@ const SHORTEST_LIFETIME: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub(super) struct InProcessIssuer {
     authority: Arc<Authority>,
+    registrar: Arc<Registrar>,
     registry: Arc<Registry>,
     store: Arc<Store>,
     clock: Arc<dyn Clock>,
@@ -61,17 +63,18 @@ impl InProcessIssuer {
 
     pub(super) fn new(
         authority: Arc<Authority>,
-        registry: Arc<Registry>,
+        registrar: Arc<Registrar>,
         store: Arc<Store>,
         clock: Arc<dyn Clock>,
         jwt_issuer: Option<IssuerUrl>,
     ) -> Self {
+        let registry = Arc::clone(registrar.registry());
         let kills = kill_watch(&store).borrow().clone();
         let foreign = Arc::new(Foreign::none(authority.environment()));
-        let bundles = foreign.with(authority.bundle());
+        let bundles = foreign.with(authority.trusted());
         let (state, _) = watch::channel(Arc::new(state_of(registry.snapshot(), bundles, &kills)));
         let (foreign, telling) = (watch::Sender::new(foreign), Mutex::default());
-        Self { authority, registry, store, clock, foreign, jwt_issuer, state, telling }
+        Self { authority, registrar, registry, store, clock, foreign, jwt_issuer, state, telling }
     }
 
     /// Changes the registry by `change` and goes on with `foreign`; workloads are told of both at once.
@@ -91,7 +94,7 @@ impl InProcessIssuer {
     }
 
     /// Is up to date when this comes back, and stays so by the future that it gives, until `stop`: it follows the registry,
-    /// the kill switch and the bundles of others.
+    /// the authorities, the kill switch and the bundles of others.
     pub(super) fn follow(
         self: Arc<Self>,
         stop: CancellationToken,
@@ -100,6 +103,7 @@ impl InProcessIssuer {
         let mut kills = kill_watch(&self.store);
         let mut foreign = self.foreign.subscribe();
         let mut others = foreign.borrow_and_update().bundles().subscribe();
+        let mut keys = self.authority.subscribe();
         self.update();
         async move {
             loop {
@@ -112,6 +116,7 @@ impl InProcessIssuer {
                         others = foreign.borrow_and_update().bundles().subscribe();
                         changed
                     }
+                    changed = keys.changed() => changed,
                 };
                 if changed.is_err() {
                     return;
@@ -131,7 +136,7 @@ impl InProcessIssuer {
     }
 
     fn tell(&self, _telling: &MutexGuard<'_, ()>) {
-        let bundles = self.foreign().with(self.authority.bundle());
+        let bundles = self.foreign().with(self.authority.trusted());
         let kills = Arc::clone(&kill_watch(&self.store).borrow());
         let now = state_of(self.registry.snapshot(), bundles, &kills);
         self.state.send_replace(Arc::new(now));
@@ -225,6 +230,19 @@ impl Issuer for InProcessIssuer {
         self.state.subscribe()
     }
 
+    fn settle<'a>(
+        &'a self,
+        selectors: &'a SelectorSet,
+    ) -> BoxFuture<'a, Result<(), WorkloadError>> {
+        Box::pin(async move {
+            self.registrar.settle(selectors).await?;
+            if self.state.borrow().registry.revision() < self.registry.snapshot().revision() {
+                self.update();
+            }
+            Ok(())
+        })
+    }
+
     fn mint_x509_svid<'a>(
         &'a self,
         entry: &'a EntryId,
@@ -255,6 +273,9 @@ impl Issuer for InProcessIssuer {
     ) -> BoxFuture<'a, Result<Arc<JwtSvidMaterial>, WorkloadError>> {
         Box::pin(async move {
             let entry = self.entry(entry)?;
+            if !entry.allows_audiences(audience) {
+                return Err(WorkloadError::AudienceNotAllowed);
+            }
             let now = self.clock.now();
             let document = self.registry.document();
             let wanted = entry.jwt_lifetime().unwrap_or_else(|| document.jwt_svid_lifetime());

@@ -5,6 +5,7 @@
 //! `served` has the generation of the moment.
 
 mod admin_door;
+mod authorities;
 mod broker;
 mod builds;
 mod bundle_endpoint;
@@ -25,19 +26,22 @@ mod minting;
 mod pruning;
 mod readiness;
 mod registrar;
+pub mod reload;
 pub(crate) mod run;
 pub mod serve;
-mod served;
+pub(crate) mod served;
 mod store;
 mod token_config;
 mod versions;
 mod watch;
 
 use std::ops::Deref;
+use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 
 use marque_exchange::{ClientAuthenticator, TokenService};
 use marque_registry::{Registry, TrustDomainDocument};
+use tokio_util::sync::{CancellationToken, DropGuard};
 
 pub use self::desk::{DeskError, IntentDesk};
 pub use self::kill::KillSwitch;
@@ -47,6 +51,7 @@ pub use self::run::run;
 
 pub(crate) use self::lasting::IssuerParts;
 
+use self::folder::SourceFiles;
 use self::foreign::Foreign;
 use crate::approvers::{ApprovalDesk, Approvers};
 use crate::federation::Federations;
@@ -68,6 +73,8 @@ pub struct Issuer {
     tokens: Arc<TokenService>,
     intents: Arc<IntentDesk>,
     federations: Arc<Federations>,
+    /// The files of the folder that is served.
+    sources: SourceFiles,
     foreign: Arc<Foreign>,
     oidc_keys: Arc<OidcKeyRing>,
     approval_desk: Arc<ApprovalDesk>,
@@ -77,6 +84,32 @@ pub struct Issuer {
     witnesses: Arc<Witnesses>,
     post_checks: Arc<PostChecks>,
     signals: Arc<Signals>,
+    /// The folder.
+    path: PathBuf,
+    /// Says when nobody works by these rules any more.
+    over: Over,
+    /// Generations before this one by which somebody still worked when this was made.
+    earlier: Vec<CancellationToken>,
+}
+
+/// Says when it is dropped.
+#[derive(Debug)]
+struct Over {
+    told: CancellationToken,
+    _telling: DropGuard,
+}
+
+impl Default for Over {
+    fn default() -> Self {
+        let told = CancellationToken::new();
+        Self { _telling: told.clone().drop_guard(), told }
+    }
+}
+
+impl Over {
+    fn token(&self) -> CancellationToken {
+        self.told.clone()
+    }
 }
 
 /// An issuer is what lasts of it, and the rules on top.

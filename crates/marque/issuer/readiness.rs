@@ -86,6 +86,7 @@ impl Lasting {
     /// Measures what is not counted as it happens.
     pub(crate) async fn measure(&self) {
         let label = || self.trust_domain().to_string();
+        self.measure_folder();
         self.readiness().await;
         gauge!(names::KILL_EPOCH, "trust_domain" => label())
             .set(number(self.kill_switch.state().epoch));
@@ -100,6 +101,7 @@ impl Lasting {
             gauge!(names::CHECKPOINT_LEAVES, "trust_domain" => label()).set(number(covered));
         }
         let inventory = self.inventory.get().map(Textfile::read).unwrap_or_default();
+        self.registrar.measure();
         self.figures.measure(&inventory, self.clock.now());
     }
 }

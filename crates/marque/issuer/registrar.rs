@@ -7,13 +7,17 @@ use marque_audit::{Event, EventKind, LogError, LogStore as _};
 use marque_registry::EntryStore as _;
 use marque_registry::{
     Entry, EntryId, EntrySource, EntryStoreError, NewEntry, Registry, RegistryError, Snapshot,
-    TrustDomainDocument,
+    Template, TrustDomainDocument,
 };
 use marque_spiffe::{Clock, Random, RandomError};
 use marque_store::Store;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, MutexGuard};
 
 use crate::identities::loggable;
+
+mod templated;
+
+use templated::Told;
 
 /// Adds and removes registration entries.
 #[derive(Debug)]
@@ -22,11 +26,31 @@ pub struct Registrar {
     store: Arc<Store>,
     clock: Arc<dyn Clock>,
     random: Arc<dyn Random>,
+    /// Held while anything changes, so that the log, the store and the registry tell the same story.
+    held: Mutex<Held>,
+    /// Which templates were said to have given as many as they may.
+    told: Told,
+}
+
+/// What no store has.
+#[derive(Debug)]
+struct Held {
     /// Those of the trust domain's folder, which no command changes.
     from_files: Vec<Entry>,
-    /// Those that live as long as this process. Held while anything changes, so that the log, the store and the
-    /// registry tell the same story.
-    for_this_run: Mutex<Vec<Entry>>,
+    templates: Vec<Template>,
+    /// Those that live as long as this process.
+    for_this_run: Vec<Entry>,
+}
+
+/// A folder's document and entries in the place of those before, ready to be put there. Nothing else changes meanwhile.
+#[derive(Debug)]
+pub(super) struct FolderChange<'a> {
+    registry: &'a Registry,
+    held: MutexGuard<'a, Held>,
+    document: Arc<TrustDomainDocument>,
+    from_files: Vec<Entry>,
+    templates: Vec<Template>,
+    all: Vec<Entry>,
 }
 
 /// Why an entry was not added or removed.
@@ -44,6 +68,9 @@ pub enum RegistrarError {
     /// The change could not be recorded, so it was not made.
     #[error("record the change in the log")]
     Log(#[source] LogError),
+    /// Entries that were added by command do not fit a folder.
+    #[error("entries that were added by command do not fit the folder")]
+    Unfitting(Vec<(EntryId, RegistryError)>),
     /// No random number for the entry's id.
     #[error("choose an id for the entry")]
     Random(#[source] RandomError),
@@ -56,16 +83,17 @@ impl Registrar {
     /// When an entry of the folder breaks a rule, or the store cannot be read.
     pub(super) async fn open(
         document: Arc<TrustDomainDocument>,
-        from_files: Vec<Entry>,
+        (from_files, templates): (Vec<Entry>, Vec<Template>),
         store: Arc<Store>,
         clock: Arc<dyn Clock>,
         random: Arc<dyn Random>,
     ) -> Result<Self, RegistrarError> {
-        let registry =
-            Registry::new(document, from_files.clone()).map_err(RegistrarError::Refused)?;
+        let registry = Registry::with_templates(document, from_files.clone(), templates.clone())
+            .map_err(RegistrarError::Refused)?;
         let registry = Arc::new(registry);
-        let for_this_run = Mutex::default();
-        let registrar = Self { registry, store, clock, random, from_files, for_this_run };
+        let held = Held { from_files, templates, for_this_run: Vec::new() };
+        let (held, told) = (Mutex::new(held), Told::default());
+        let registrar = Self { registry, store, clock, random, told, held };
         registrar.reconcile().await?;
         Ok(registrar)
     }
@@ -85,15 +113,18 @@ impl Registrar {
     /// A stored entry that breaks a rule, such as a lifetime that the document has lowered since, is left out and
     /// complained of: it must not keep every other one from being served.
     pub(super) async fn reconcile(&self) -> Result<(), RegistrarError> {
-        let for_this_run = self.for_this_run.lock().await;
+        let held = self.held.lock().await;
+        let Held { from_files, templates, for_this_run } = &*held;
         let stored = self.store.entries().await.map_err(RegistrarError::Store)?;
-        let all = self.from_files.iter().chain(&stored).chain(for_this_run.iter());
+        let (stored, over) = self.as_templates_are(stored, self.entries().templates());
+        let all = from_files.iter().chain(&stored).chain(for_this_run);
         if self.registry.replace_all(all.cloned().collect()).is_ok() {
-            return Ok(());
+            return self.drop_over(over).await;
         }
         let document = self.registry.document();
-        let fitting =
-            Registry::new(document, self.from_files.clone()).map_err(RegistrarError::Refused)?;
+        let (entries, templates) = (from_files.clone(), templates.clone());
+        let fitting = Registry::with_templates(document, entries, templates)
+            .map_err(RegistrarError::Refused)?;
         for entry in stored.into_iter().chain(for_this_run.iter().cloned()) {
             let id = entry.id().clone();
             if let Err(error) = fitting.add(entry) {
@@ -104,7 +135,44 @@ impl Registrar {
         let fitting =
             fitting.snapshot().entries().iter().map(|entry| entry.as_ref().clone()).collect();
         self.registry.replace_all(fitting).map_err(RegistrarError::Refused)?;
-        Ok(())
+        self.drop_over(over).await
+    }
+
+    /// Holds a folder's document and entries beside the entries that were added by command, which go on. Nothing is changed
+    /// before [`FolderChange::make`], and nothing else changes as long as what this gives is there.
+    ///
+    /// # Errors
+    /// [`RegistrarError::Unfitting`] where they do not go together, and where the store cannot be read.
+    pub(super) async fn begin(
+        &self,
+        document: Arc<TrustDomainDocument>,
+        (from_files, templates): (Vec<Entry>, Vec<Template>),
+    ) -> Result<FolderChange<'_>, RegistrarError> {
+        let held = self.held.lock().await;
+        let stored = self.store.entries().await.map_err(RegistrarError::Store)?;
+        let (entries, made_by) = (from_files.clone(), templates.clone());
+        let fitting = Registry::with_templates(Arc::clone(&document), entries, made_by);
+        let fitting = fitting.map_err(RegistrarError::Refused)?;
+        // What a template made goes with it: the next look at the store drops it.
+        let (stored, _over) = self.as_templates_are(stored, fitting.snapshot().templates());
+        let mut unfitting = Vec::new();
+        let by_command: Vec<Entry> =
+            stored.into_iter().chain(held.for_this_run.iter().cloned()).collect();
+        for entry in &by_command {
+            // One that was left out before is no reason now: it stays out.
+            let is_served = self.registry.snapshot().entry(entry.id()).is_some();
+            if let Err(error) = fitting.add(entry.clone())
+                && is_served
+            {
+                unfitting.push((entry.id().clone(), error));
+            }
+        }
+        if !unfitting.is_empty() {
+            return Err(RegistrarError::Unfitting(unfitting));
+        }
+        let snapshot = fitting.snapshot();
+        let all = snapshot.entries().iter().map(|entry| entry.as_ref().clone()).collect();
+        Ok(FolderChange { registry: &self.registry, held, document, from_files, templates, all })
     }
 
     /// Adds an entry in the name of `actor`.
@@ -112,7 +180,7 @@ impl Registrar {
     /// # Errors
     /// When it breaks a rule of the trust domain, or cannot be recorded or stored.
     pub async fn create(&self, new: NewEntry, actor: &str) -> Result<Entry, RegistrarError> {
-        let _changing = self.for_this_run.lock().await;
+        let _changing = self.held.lock().await;
         let entry = self.admit(new, actor).await?;
         if let Err(error) = self.store.create(entry.clone()).await {
             // The log said that it comes; now it says that it did not.
@@ -132,10 +200,10 @@ impl Registrar {
         new: NewEntry,
         actor: &str,
     ) -> Result<Entry, RegistrarError> {
-        let mut for_this_run = self.for_this_run.lock().await;
+        let mut held = self.held.lock().await;
         let entry = self.admit(new, actor).await?;
         self.registry.add(entry.clone()).map_err(RegistrarError::Refused)?;
-        for_this_run.push(entry.clone());
+        held.for_this_run.push(entry.clone());
         Ok(entry)
     }
 
@@ -145,7 +213,7 @@ impl Registrar {
     /// # Errors
     /// When there is none, it comes from a file, or the change cannot be recorded or stored.
     pub async fn delete(&self, id: &EntryId, actor: &str) -> Result<(), RegistrarError> {
-        let mut for_this_run = self.for_this_run.lock().await;
+        let mut held = self.held.lock().await;
         let snapshot = self.registry.snapshot();
         let entry = match snapshot.entry(id) {
             Some(entry) => entry.as_ref().clone(),
@@ -158,9 +226,13 @@ impl Registrar {
             let (id, path, line) = (id.clone(), path.clone(), *line);
             return Err(RegistrarError::Refused(RegistryError::FromFile { id, path, line }));
         }
+        if let EntrySource::Template { template } = entry.source() {
+            let (id, template) = (id.clone(), template.clone());
+            return Err(RegistrarError::Refused(RegistryError::FromTemplate { id, template }));
+        }
         // The identity ends first: what is stored then decides only whether it stays away.
         self.registry.remove(id).map_err(RegistrarError::Refused)?;
-        for_this_run.retain(|entry| entry.id() != id);
+        held.for_this_run.retain(|entry| entry.id() != id);
         self.record(EventKind::EntryDeleted, &entry, actor).await?;
         self.store.delete(id).await.map_err(RegistrarError::Store)?;
         Ok(())
@@ -183,18 +255,33 @@ impl Registrar {
         entry: &Entry,
         actor: &str,
     ) -> Result<(), RegistrarError> {
+        let event = self.event(kind, entry).with_actor(actor);
+        self.store.append(event).await.map_err(RegistrarError::Log)?;
+        Ok(())
+    }
+
+    fn event(&self, kind: EventKind, entry: &Entry) -> Event {
         // Selectors may hold what a workload was told in confidence: the log has those that the document allows, and a
         // digest by which the whole set can be told from another.
         let selectors = loggable(&self.registry.document(), entry.selectors());
         let digest = Fingerprint::of(entry.selectors());
-        let event = Event::new(kind, self.clock.now())
+        Event::new(kind, self.clock.now())
             .with_agent(entry.spiffe_id().clone())
-            .with_actor(actor)
             .with_detail("entry", entry.id().as_str())
             .with_detail("selectors", selectors)
             .with_detail("selectors_sha256", digest.to_string())
-            .with_detail("owner", entry.owner());
-        self.store.append(event).await.map_err(RegistrarError::Log)?;
+            .with_detail("owner", entry.owner())
+    }
+}
+
+impl FolderChange<'_> {
+    /// Puts them there, in one visible step.
+    ///
+    /// # Errors
+    /// They do not go together, which was looked at before; everything is as it was then.
+    pub(super) fn make(mut self) -> Result<(), RegistryError> {
+        self.registry.replace_folder(self.document, (self.all, self.templates.clone()))?;
+        (self.held.from_files, self.held.templates) = (self.from_files, self.templates);
         Ok(())
     }
 }

@@ -43,8 +43,17 @@ impl EnvironmentLookup for KnownEnvironments {
 /// # Errors
 /// When the folder has findings or mixes environments, or something cannot be opened, bound or served.
 pub async fn run(options: IssuerOptions) -> anyhow::Result<ExitCode> {
-    let IssuerOptions { trust_domains, only, data_dir, store, sealing_key, tls, telemetry, output } =
-        options;
+    let IssuerOptions {
+        trust_domains,
+        only,
+        data_dir,
+        store,
+        sealing_key,
+        tls,
+        watch,
+        telemetry,
+        output,
+    } = options;
     let exporter = telemetry::start(telemetry.collector.as_deref())?;
     let watchers = Watchers::begin(telemetry, exporter).await?;
     let known = load(&trust_domains, &[])?;
@@ -55,6 +64,8 @@ pub async fn run(options: IssuerOptions) -> anyhow::Result<ExitCode> {
     let sealing = SealingKey::from_file(&sealing_key).context("read the sealing key")?;
     let (tls, ca_file) = tls_material(&tls)?;
     let shared = Shared {
+        trust_domains,
+        watch,
         data_dir,
         store,
         tls,

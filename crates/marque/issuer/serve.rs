@@ -25,6 +25,7 @@ use tokio::net::UnixListener;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use super::authorities;
 use super::broker::BrokerEndpoint;
 use super::bundle_endpoint::BundleEndpoint;
 use super::endings;
@@ -36,12 +37,13 @@ use super::watch::watch;
 use super::{Issuer, IssuerParts, Lasting, Neighbours};
 use crate::approvers::LoginSecret;
 use crate::attestors;
+use crate::backup::record_restore;
 use crate::cli::StoreOption;
 use crate::endpoints::TrustDomainEndpoints;
 use crate::grpc::admin::{AdminDoors, serve_admin};
 use crate::grpc::serve::ask_for_senders;
 use crate::grpc::workload::{WorkloadDoor, serve_workload};
-use crate::http::{HttpLimits, HttpServer, bundle as http_bundle, router};
+use crate::http::{HttpLimits, HttpServer, bundle as http_bundle};
 use crate::payloads::PayloadKey;
 
 /// The longest socket path: Linux allows 107 bytes, and clients may add to what they are told.
@@ -67,6 +69,10 @@ const SEQUENCER_RETRY: Duration = Duration::from_secs(1);
 /// What every trust domain of a process shares.
 #[derive(Clone, Debug)]
 pub(crate) struct Shared {
+    /// The folder of the trust domains.
+    pub(crate) trust_domains: PathBuf,
+    /// Whether a change of its files reloads it.
+    pub(crate) watch: bool,
     pub(crate) data_dir: PathBuf,
     pub(crate) store: StoreOption,
     pub(crate) tls: Arc<ServerConfig>,
@@ -131,6 +137,7 @@ pub(crate) async fn build(
     let store = super::store::open(&shared.store, &private, &name, Arc::clone(&shared.clock))
         .await
         .with_context(|| format!("open the store of `{name}`"))?;
+    record_restore(&private, &store, &*shared.clock).await?;
     let parts = IssuerParts {
         issuer_url: issuer_url.clone(),
         keys: Arc::new(keys),
@@ -179,7 +186,7 @@ pub(crate) async fn build(
         ca_file: shared.ca_file.clone(),
     };
     Ok(Built {
-        served: Arc::new(Served::new(issuer)),
+        served: Served::new(issuer, &https, shared.trust_domains.clone()),
         endpoints,
         https,
         workload,
@@ -226,7 +233,7 @@ impl Built {
         let (token, doors) = (stop.clone(), Arc::clone(&served));
         let doors = AdminDoors::new(move || doors.current() as _);
         tasks.spawn(async move { Ok(serve_admin(admin, doors, attestors, limits, token).await?) });
-        let (token, routes) = (stop.clone(), https.routers(router(served.current() as _)));
+        let (token, routes) = (stop.clone(), served.routers.clone());
         tasks.spawn(async move {
             https.run(routes, token.cancelled_owned()).await;
             Ok(())
@@ -238,6 +245,7 @@ impl Built {
             Ok(())
         });
         tasks.spawn(keep_up(Arc::clone(&issuer), stop.clone()));
+        tasks.spawn(authorities::keep(Arc::clone(&issuer), stop.clone()));
         tasks.spawn(grow_tree(Arc::clone(&issuer), stop.clone()));
         let ending = Arc::clone(&issuer.kill_switch).end_by_the_clock(stop.clone());
         tasks.spawn(async move {
@@ -316,6 +324,10 @@ async fn keep_up(issuer: Arc<Lasting>, stop: CancellationToken) -> anyhow::Resul
             let error = &error as &dyn std::error::Error;
             tracing::error!(error, "the stored entries could not be read");
         }
+        if let Err(error) = issuer.workload().keep_alive().await {
+            let error = &error as &dyn std::error::Error;
+            tracing::error!(error, "identities of templates that are in use could not be renewed");
+        }
         match prune(&issuer, &stop).await {
             Ok(0) => {}
             Ok(pruned) => tracing::debug!(pruned, "rows of what ended long ago were forgotten"),
@@ -336,12 +348,14 @@ async fn keep_up(issuer: Arc<Lasting>, stop: CancellationToken) -> anyhow::Resul
     }
 }
 
-/// There is no rotation yet: a trust domain whose authorities end stops issuing. Nor is a revocation list read again.
+/// An authority that should have been replaced long before; and a revocation list that gets old: none is read again.
 fn warn_of_the_end(issuer: &Lasting, now: Timestamp) {
     let ends_at = issuer.authority.ends_at();
-    if ends_at <= now + WARNING_AHEAD {
+    // The next one signs when a sixth is left, or a week.
+    let ahead = WARNING_AHEAD.min(issuer.registry().document().ca_lifetime() / 12);
+    if ends_at <= now + ahead {
         let trust_domain = issuer.trust_domain();
-        tracing::warn!(%trust_domain, %ends_at, "the signing authorities end; nothing is issued after that");
+        tracing::warn!(%trust_domain, %ends_at, "a signing authority ends and no other one has taken its place; see `marque authority list`");
     }
     for list in issuer.minting.foreign().outdated(now) {
         let (trust_domain, issuer) = (issuer.trust_domain(), list.issuer());

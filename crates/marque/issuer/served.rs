@@ -1,30 +1,48 @@
 //! The generation of rules that is in force, for everybody who begins something.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::Context as _;
-use tokio::sync::watch;
+use tokio::sync::{Mutex, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::{Issuer, Lasting};
+use crate::http::{HttpServer, Routers, router};
 
 /// One trust domain as it is served: the generation in force, and what lasts.
 #[derive(Debug)]
 pub(crate) struct Served {
     lasting: Arc<Lasting>,
     current: watch::Sender<Arc<Issuer>>,
+    /// What serves HTTP requests.
+    pub(super) routers: Routers,
+    /// The folder with the trust domain's, and with those beside it.
+    pub(super) root: PathBuf,
+    /// Held by whoever reads the folder anew.
+    pub(super) reloading: Mutex<()>,
 }
 
 impl Served {
-    pub(super) fn new(issuer: Issuer) -> Self {
-        let lasting = Arc::clone(&issuer.lasting);
-        Self { lasting, current: watch::Sender::new(Arc::new(issuer)) }
+    /// What is served by the routes of `https` from its start on.
+    pub(super) fn new(issuer: Issuer, https: &HttpServer, root: PathBuf) -> Arc<Self> {
+        let (lasting, issuer) = (Arc::clone(&issuer.lasting), Arc::new(issuer));
+        let routers = https.routers(router(Arc::clone(&issuer) as _));
+        let (current, reloading) = (watch::Sender::new(issuer), Mutex::default());
+        let served = Arc::new(Self { lasting, current, routers, root, reloading });
+        served.lasting.served.get_or_init(|| Arc::downgrade(&served));
+        served
     }
 
     /// What is in force now. Whoever begins something takes it once and keeps it to its end.
     pub(crate) fn current(&self) -> Arc<Issuer> {
         Arc::clone(&self.current.borrow())
+    }
+
+    /// Puts another generation in force for whatever begins from here on.
+    pub(super) fn put(&self, next: Arc<Issuer>) {
+        self.current.send_replace(next);
     }
 
     /// What lives as long as the process.

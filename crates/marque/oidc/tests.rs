@@ -26,6 +26,10 @@ impl Stage {
     }
 
     fn ring_of(&self, url: &str, ca_file: &Path) -> OidcKeyRing {
+        self.ring_after(url, ca_file, None)
+    }
+
+    fn ring_after(&self, url: &str, ca_file: &Path, before: Option<&OidcKeyRing>) -> OidcKeyRing {
         let ca_file = ca_file.display();
         let text = format!(
             "{DOCUMENT}\n[[oidc_issuers]]\nname = \"corp\"\nenvironment = \"non-production\"\n\
@@ -34,7 +38,8 @@ impl Stage {
         );
         let document = TrustDomainDocument::parse(Path::new("trust-domain.toml"), &text).unwrap();
         let clock: Arc<dyn Clock> = Arc::new(self.clock.clone());
-        OidcKeyRing::open(document.issuer_keys(), self.folder.path(), BTreeMap::new(), &clock, None)
+        let files = BTreeMap::new();
+        OidcKeyRing::open(document.issuer_keys(), self.folder.path(), files, &clock, before)
             .unwrap()
     }
 
@@ -85,6 +90,25 @@ async fn keys_are_fetched_and_too_old_ones_verify_nothing() {
     of(&ring).refresh().await.unwrap();
     assert_eq!(names(&ring, &stage.clock), Some(vec!["k-2".to_owned()]), "k-1 is gone");
     assert!(ring.keys("stranger", stage.clock.now()).is_err());
+}
+
+#[tokio::test]
+async fn a_ring_goes_on_with_keys_of_the_same_place_by_the_same_authorities_and_no_others() {
+    let (stage, other) = (Stage::new().await, Stage::new().await);
+    let (url, ca_file) = (stage.endpoint.url("/jwks"), &stage.endpoint.ca_file);
+    let ring = stage.ring();
+    stage.serves("k-1");
+    of(&ring).refresh().await.unwrap();
+    let next = stage.ring_after(&url, ca_file, Some(&ring));
+    assert_eq!(names(&next, &stage.clock), Some(vec!["k-1".to_owned()]));
+    // They grow no younger by that.
+    stage.clock.advance(Duration::from_secs(20 * 60));
+    assert_eq!(names(&next, &stage.clock), None);
+    of(&ring).refresh().await.unwrap();
+    let elsewhere = stage.ring_after(&stage.endpoint.url("/other"), ca_file, Some(&ring));
+    assert_eq!(names(&elsewhere, &stage.clock), None);
+    let by_others = stage.ring_after(&url, &other.endpoint.ca_file, Some(&ring));
+    assert_eq!(names(&by_others, &stage.clock), None);
 }
 
 #[tokio::test]

@@ -201,12 +201,11 @@ pub(crate) fn unbelievable(folder: &TrustDomainFolder, playbooks: &PlaybookSet) 
     let over_tls = playbooks.iter().filter(|playbook| {
         !believed && playbook.post_check().is_some_and(marque_intent::PostCheckUrl::is_https)
     });
-    let finding = |id| Finding {
-        file: folder.path.join("playbooks").join(format!("{id}.toml")),
-        line: None,
-        message:
-            "`on_complete.verify`: `https` needs `ca_file` in [post_checks] of the trust domain"
-                .to_owned(),
+    let finding = |id| {
+        let file = folder.path.join("playbooks").join(format!("{id}.toml"));
+        let message =
+            "`on_complete.verify`: `https` needs `ca_file` in [post_checks] of the trust domain";
+        Finding::about(&file, message)
     };
     over_tls.map(|playbook| finding(playbook.id())).collect()
 }

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use jiff::Timestamp;
 use marque_intent::{DenialCode, Evidence, PhaseName, PlaybookSet, Ruling, files_in};
 use marque_policy::DecisionPoint;
-use marque_registry::Finding;
+use marque_registry::{Finding, FindingCode};
 use marque_spiffe::SpiffeId;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -46,7 +46,7 @@ impl CaseResult {
     pub fn finding(&self) -> Option<Finding> {
         let CaseOutcome::Failed { differs } = &self.outcome else { return None };
         let message = format!("case `{}`: {}", self.name, differs.join("; "));
-        Some(Finding { file: self.file.clone(), line: self.line, message })
+        Some(Finding::new(&self.file, self.line, message).coded(FindingCode::CaseFailed))
     }
 }
 
@@ -183,7 +183,7 @@ fn read(file: &Path) -> Result<(Vec<usize>, CaseFile), Finding> {
         Err(error) => {
             let before = |at: usize| text.bytes().take(at).filter(|byte| *byte == b'\n').count();
             let line = error.span().map(|span| 1 + before(span.start));
-            Err(Finding { file: file.to_owned(), line, message: error.message().to_owned() })
+            Err(Finding::new(file, line, error.message().to_owned()))
         }
     }
 }

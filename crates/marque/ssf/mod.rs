@@ -23,7 +23,7 @@ use anyhow::Context as _;
 use marque_exchange::{Endpoint, IssuerUrl};
 use marque_intent::IntentStore;
 use marque_intent::kill::KillState;
-use marque_jose::Signer;
+use marque_jose::SigningKeys;
 use marque_registry::{SsfStream, SsfTransmitter, TrustDomainDocument};
 use marque_spiffe::{Clock, Random};
 use marque_ssf::SetErrorCode;
@@ -58,7 +58,7 @@ pub struct Signals {
     transmitters: Vec<Transmitter>,
     document: Arc<TrustDomainDocument>,
     issuer: IssuerUrl,
-    signer: Arc<dyn Signer>,
+    signing: Arc<dyn SigningKeys>,
     keys: Arc<OidcKeyRing>,
     store: Arc<Store>,
     clock: Arc<dyn Clock>,
@@ -83,7 +83,8 @@ struct Transmitter {
 /// What signals are opened with.
 pub(crate) struct SignalsParts {
     pub(crate) issuer: IssuerUrl,
-    pub(crate) signer: Arc<dyn Signer>,
+    /// The keys of access tokens sign signals too.
+    pub(crate) signing: Arc<dyn SigningKeys>,
     pub(crate) keys: Arc<OidcKeyRing>,
     pub(crate) store: Arc<Store>,
     pub(crate) clock: Arc<dyn Clock>,
@@ -129,7 +130,7 @@ impl Signals {
         folder: &Path,
         parts: SignalsParts,
     ) -> anyhow::Result<Self> {
-        let SignalsParts { issuer, signer, keys, store, clock, random } = parts;
+        let SignalsParts { issuer, signing, keys, store, clock, random } = parts;
         let stream = |settings: &SsfStream| {
             let delivery = Delivery::open(settings, folder, &clock);
             let delivery =
@@ -151,7 +152,7 @@ impl Signals {
                 .collect::<anyhow::Result<_>>()?,
             document: Arc::clone(document),
             issuer,
-            signer,
+            signing,
             keys,
             store,
             clock,

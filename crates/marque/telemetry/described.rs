@@ -145,6 +145,12 @@ mod names {
             "What checks cost: `attestation` (who calls), `decision` (policy), `exchange` (a token request as a whole), `record` (until what was decided is durable)";
         KILL_EPOCH "marque_kill_epoch" Gauge, ["trust_domain"],
             "Rises with every kill";
+        FOLDER_RELOADS "marque_folder_reload_total" Counter, ["trust_domain", "result"],
+            "Reloads of a trust domain's folder, by result: `reloaded`, `refused` (it has findings) or `failed` (nothing could be recorded)";
+        FOLDER_LOADED "marque_folder_loaded_timestamp_seconds" Gauge, ["trust_domain"],
+            "When the folder that is in force was read";
+        FOLDER_REFUSED "marque_folder_refused" Gauge, ["trust_domain"],
+            "Whether the last reload was refused, so that the folder in force is not the newest: 1 or 0";
         LOG_LEAVES "marque_log_leaves" Gauge, ["trust_domain"],
             "Leaves of the log";
         CHECKPOINT_LEAVES "marque_log_checkpoint_leaves" Gauge, ["trust_domain"],
@@ -161,6 +167,10 @@ mod names {
             "1 where no bundle of the federated trust domain is used: it is too old, or was never fetched";
         BUNDLE_REFRESHED "marque_federated_bundle_refreshed_timestamp_seconds" Gauge, ["trust_domain", "federated"],
             "When the bundle of the federated trust domain was fetched last, in seconds since 1970";
+        TEMPLATE_IDENTITIES "marque_template_identities" Gauge, ["trust_domain", "template"],
+            "Identities that a template has given and that were asked for within its window";
+        TEMPLATE_REFUSALS "marque_template_refusals_total" Counter, ["trust_domain", "template"],
+            "Calls for an identity that would have been one more than its template may give";
         LIMIT_REFUSALS "marque_limit_refusals_total" Counter, ["limit"],
             "What a limit of a socket has refused, by the name of the limit";
         PIN_REFUSALS "marque_pin_refusals_total" Counter, ["reason"],

@@ -61,7 +61,7 @@ impl NotReady {
                 "the log cannot be read or its checkpoint cannot be signed: see the daemon's output"
             }
             Self::AuthoritiesEnded => {
-                "a signing authority has ended, so nothing can be signed: renew the authorities"
+                "a signing authority has ended and no other could take its place, so nothing can be signed: see the daemon's output and `marque authority list`"
             }
             Self::KillsUnheard => {
                 "the database has not told who is stopped for too long, so nothing is said to be live: look at the connection to it"

@@ -66,6 +66,11 @@ impl AuditSettings {
         &self.witnesses
     }
 
+    /// Who may read the leaves: patterns over the SPIFFE IDs of this trust domain.
+    pub fn readers(&self) -> &[SpiffeIdPattern] {
+        &self.readers
+    }
+
     /// Whether the holder of this identity may read the leaves.
     pub fn is_reader(&self, id: &SpiffeId) -> bool {
         self.readers.iter().any(|pattern| pattern.matches(id))

@@ -9,9 +9,9 @@ use super::broker::brokers;
 use super::federation::federations;
 use super::{
     HostSettings, LifetimeSettings, OperatorPrincipal, OperatorRule, TrustDomainDocument,
-    approvals, approver_login, attestation, audit, authorization_servers, bundles, chat, clients,
-    decisions, denials, identities, oidc_discovery, oidc_issuers, playbooks, post_checks,
-    resource_servers, ssf, ticket_systems, token_service, webhooks, workload_api,
+    approvals, approver_login, attestation, audit, authorities, authorization_servers, bundles,
+    chat, clients, decisions, denials, identities, oidc_discovery, oidc_issuers, playbooks,
+    post_checks, resource_servers, ssf, ticket_systems, token_service, webhooks, workload_api,
 };
 use crate::fields::{Fields, Lined, Log, parse};
 use crate::finding::Finding;
@@ -61,6 +61,7 @@ fn document(mut top: Fields<'_, '_>, log: &mut Log<'_>) -> Option<TrustDomainDoc
     let limits = top.optional_table("limits", log).map(|table| super::limits::read(table, log));
     let grants = top.optional_table("grants", log).map(|table| super::grants::read(table, log));
     let identities = identities::read(&mut top, log);
+    let authorities = authorities::read(&mut top, log);
     let denials = denials::read(&mut top, log);
     let attestation = attestation::read(&mut top, log);
     let playbooks = playbooks::read(&mut top, log);
@@ -98,6 +99,7 @@ fn document(mut top: Fields<'_, '_>, log: &mut Log<'_>) -> Option<TrustDomainDoc
         environment: environment?,
         tenant: tenant?,
         lifetimes: lifetimes?,
+        authorities,
         workload_api,
         token_service,
         hosts: hosts?,
@@ -140,8 +142,13 @@ fn lifetimes(mut table: Fields<'_, '_>, log: &mut Log<'_>) -> Option<LifetimeSet
     let wit_svid = optional_lifetime(&mut table, "wit_svid", MAX_X509_SVID, log);
     let refresh_hint = lifetime(&mut table, "refresh_hint", MAX_REFRESH_HINT, log);
     table.finish(log);
-    let (authority, x509_svid) = (authority?, x509_svid?);
-    for (name, svid) in [("x509_svid", Some(&x509_svid)), ("wit_svid", wit_svid.as_ref())] {
+    let (authority, x509_svid, jwt_svid) = (authority?, x509_svid?, jwt_svid?);
+    let svids = [
+        ("x509_svid", Some(&x509_svid)),
+        ("jwt_svid", Some(&jwt_svid)),
+        ("wit_svid", wit_svid.as_ref()),
+    ];
+    for (name, svid) in svids {
         if let Some(svid) = svid.filter(|svid| {
             svid.value.as_duration().saturating_mul(SVIDS_PER_AUTHORITY)
                 > authority.value.as_duration()
@@ -150,16 +157,37 @@ fn lifetimes(mut table: Fields<'_, '_>, log: &mut Log<'_>) -> Option<LifetimeSet
             log.at(svid.line, message);
         }
     }
-    let jwt_svid = jwt_svid?;
-    if jwt_svid.value.as_duration() > authority.value.as_duration() {
-        log.at(jwt_svid.line, "`jwt_svid` in [lifetimes] must not be longer than `authority`");
+    let refresh_hint = refresh_hint?;
+    if let Some(most) = too_long_for_rotation(refresh_hint.value, authority.value) {
+        log.at(refresh_hint.line, most);
     }
     Some(LifetimeSettings {
         authority: authority.value,
         x509_svid: x509_svid.value,
         jwt_svid: jwt_svid.value,
         wit_svid: wit_svid.unwrap_or(x509_svid).value,
-        refresh_hint: refresh_hint?.value,
+        refresh_hint: refresh_hint.value,
+    })
+}
+
+/// The next key is prepared when half of the authority's life is left and signs when a sixth is, or 30 and 7 days: between
+/// the two it is published for three times the refresh hint, counted in whole seconds.
+fn too_long_for_rotation(refresh_hint: Lifetime, authority: Lifetime) -> Option<String> {
+    let day = Duration::from_hours(24);
+    let authority = authority.as_duration();
+    let published = (authority / 2).min(day * 30).saturating_sub((authority / 6).min(day * 7));
+    let longest = published.saturating_sub(Duration::from_secs(1)).as_secs() / 3;
+    if refresh_hint.as_duration() <= Duration::from_secs(longest) {
+        return None;
+    }
+    Some(match longest {
+        0 => "`authority` in [lifetimes] is too short: its next key would sign before three times `refresh_hint` after it \
+              was published; give `authority` at least 12s"
+            .to_owned(),
+        longest => format!(
+            "`refresh_hint` in [lifetimes] is too long for `authority`: the next key signs before three times as long after it \
+             was published; give it at most {longest}s, or a longer `authority`"
+        ),
     })
 }
 

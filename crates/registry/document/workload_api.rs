@@ -130,7 +130,11 @@ mod tests {
         let line = DOCUMENT.lines().count() + 3;
         for (lines, message) in [
             ("wit_svid = \"yes\"", "`wit_svid` in [workload_api] must be true or false"),
-            ("wit_svids = true", "unknown field `wit_svids` in [workload_api]"),
+            (
+                "wit_svids = true",
+                "unknown field `wit_svids` in [workload_api], expected one of `envoy_sds`, `jwt_svid`, `splay`, \
+                 `wit_svid`, `x509_svid`",
+            ),
         ] {
             let findings: Vec<_> =
                 with(lines).unwrap_err().iter().map(ToString::to_string).collect();

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 
 use super::TrustDomainFolder;
-use crate::{EntryRole, EntrySource, Finding, OperatorPrincipal, TokenBinding};
+use crate::{EntryRole, EntrySource, Finding, FindingCode, OperatorPrincipal, TokenBinding};
 
 const DOCUMENT: &str = include_str!("tests/trust-domain.toml");
 const ENTRY: &str = include_str!("tests/entry.toml");
@@ -51,9 +51,17 @@ fn the_shipped_trust_domains_load() {
 #[test]
 fn every_field_of_a_folder_is_read() {
     let folder = folder(DOCUMENT, &[("a.toml", ENTRY)]);
-    let TrustDomainFolder { path, document, entries, federated, issuer_keys, revocation_lists } =
-        TrustDomainFolder::load(folder.path()).unwrap();
-    assert!(federated.is_empty() && issuer_keys.is_empty() && revocation_lists.is_empty());
+    let TrustDomainFolder {
+        path,
+        document,
+        entries,
+        templates,
+        federated,
+        issuer_keys,
+        revocation_lists,
+    } = TrustDomainFolder::load(folder.path()).unwrap();
+    assert!(templates.is_empty() && federated.is_empty());
+    assert!(issuer_keys.is_empty() && revocation_lists.is_empty());
     assert_eq!(path, folder.path());
     assert_eq!(document.tenant().as_str(), "example");
     assert_eq!(document.ca_lifetime().as_secs(), 30 * 86_400);
@@ -330,4 +338,54 @@ fn a_finding_reads_as_compilers_write_it() {
     let file = Path::new("a/b.toml");
     assert_eq!(Finding::at(file, 3, "is wrong").to_string(), "a/b.toml:3: is wrong");
     assert_eq!(Finding::about(file, "is wrong").to_string(), "a/b.toml: is wrong");
+}
+
+#[test]
+fn an_identity_is_shared_only_by_entries_that_say_so_and_why() {
+    let one = |id: &str, role: &str, more: &str| {
+        format!(
+            "[[entry]]\nid = \"{id}\"\nspiffe_id = \"spiffe://example.org/a\"\nrole = \"{role}\"\nowner = \"group:a\"\n\
+             selectors = [\"unix:user:{id}\"]\n{more}\n"
+        )
+    };
+    let why = "shared = true\nreason = \"two units of one agent\"";
+    let load = |first: String, second: String| {
+        TrustDomainFolder::load(folder(DOCUMENT, &[("a.toml", &(first + &second))]).path())
+    };
+    let loaded = load(one("a", "agent", why), one("b", "agent", why)).unwrap();
+    assert_eq!(loaded.entries[1].sharing().unwrap().as_str(), "two units of one agent");
+    for (first, second, code) in [
+        (one("a", "agent", ""), one("b", "agent", ""), "entry_duplicate_spiffe_id"),
+        (one("a", "agent", why), one("b", "agent", ""), "entry_duplicate_spiffe_id"),
+        (one("a", "agent", ""), one("b", "agent", why), "entry_duplicate_spiffe_id"),
+        (one("a", "agent", why), one("b", "service", why), "entry_duplicate_spiffe_id"),
+        (one("a", "agent", "shared = true"), String::new(), "field_missing"),
+        (one("a", "agent", "reason = \"x\""), String::new(), "entry_invalid"),
+        (one("a", "agent", "shared = true\nreason = \" \""), String::new(), "field_value"),
+        (one("a", "agent", ""), one("a", "agent", why), "entry_duplicate_id"),
+    ] {
+        let findings = load(first.clone(), second.clone()).unwrap_err();
+        let found = findings.iter().any(|finding| finding.code.as_str() == code);
+        assert!(found, "{code}: {first}{second}: {findings:?}");
+    }
+}
+
+#[test]
+fn a_finding_has_a_code_that_says_what_kind_it_is() {
+    for (from, to, code) in [
+        ("name = ", "name = = ", FindingCode::TomlSyntax),
+        ("tenant = ", "tenat = ", FindingCode::FieldUnknown),
+        ("tenant = \"example\"", "", FindingCode::FieldMissing),
+        ("tenant = \"example\"", "tenant = 7", FindingCode::FieldType),
+        ("tenant = \"example\"", "tenant = \"A\"", FindingCode::FieldValue),
+        ("user = \"alice\"\n", "", FindingCode::TrustDomainInvalid),
+    ] {
+        assert!(DOCUMENT.contains(from), "{from}");
+        let folder = folder(&DOCUMENT.replacen(from, to, 1), &[]);
+        let findings = TrustDomainFolder::load(folder.path()).unwrap_err();
+        assert!(findings.iter().any(|finding| finding.code == code), "{to}: {findings:?}");
+    }
+    let nobody = ENTRY.replace("owner = \"group:platform-sre\"\n", "");
+    let findings = TrustDomainFolder::load(folder(DOCUMENT, &[("a.toml", &nobody)]).path());
+    assert_eq!(findings.unwrap_err()[0].code, FindingCode::OwnerMissing);
 }

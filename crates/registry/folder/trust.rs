@@ -80,12 +80,30 @@ pub(super) fn issuer_keys(
     sets
 }
 
+/// The files below the folder by which others are verified: bundles, key sets and certificates. None is secret.
+pub(super) fn files_named(document: &TrustDomainDocument) -> impl Iterator<Item = &Path> {
+    let bundles = document.federation().iter().filter_map(|federation| federation.bundle());
+    let keys = document.issuer_keys().filter_map(|(_, keys)| keys.file());
+    bundles.chain(keys).chain(own_authorities(document))
+}
+
 /// The authorities of endpoints that lie in the folder; those elsewhere are of the host that will fetch.
 pub(super) fn endpoint_authorities(
     folder: &Path,
     document: &TrustDomainDocument,
     findings: &mut Vec<Finding>,
 ) {
+    for ca_file in own_authorities(document) {
+        let file = folder.join(ca_file);
+        let Some(bytes) = read_bytes(&file, findings) else { continue };
+        let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&bytes).collect();
+        if !found.is_ok_and(|found| !found.is_empty()) {
+            findings.push(Finding::about(&file, "holds no certificate in PEM".to_owned()));
+        }
+    }
+}
+
+fn own_authorities(document: &TrustDomainDocument) -> impl Iterator<Item = &Path> {
     let bundles = document.federation().iter().filter_map(|federation| {
         match &federation.endpoint()?.profile {
             BundleEndpointProfile::HttpsWeb { ca_file } => Some(ca_file.as_path()),
@@ -100,14 +118,7 @@ pub(super) fn endpoint_authorities(
         SsfDelivery::Poll => None,
     });
     let files = bundles.chain(keys).chain(login).chain(webhooks).chain(streams);
-    for ca_file in files.filter(|ca_file| !ca_file.is_absolute()) {
-        let file = folder.join(ca_file);
-        let Some(bytes) = read_bytes(&file, findings) else { continue };
-        let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&bytes).collect();
-        if !found.is_ok_and(|found| !found.is_empty()) {
-            findings.push(Finding::about(&file, "holds no certificate in PEM".to_owned()));
-        }
-    }
+    files.filter(|ca_file| !ca_file.is_absolute())
 }
 
 /// The revocation lists of a folder; one that is not there has none.

@@ -5,7 +5,9 @@ use marque_spiffe::{Selector, SelectorSet};
 use serde_json::json;
 
 use super::Registry;
-use crate::{Entry, EntryId, EntrySource, NewEntry, RegistryError, TrustDomainDocument};
+use crate::{
+    Entry, EntryId, EntrySource, NewEntry, RegistryError, RegistryView, TrustDomainDocument,
+};
 
 const DOCUMENT: &str = include_str!("../folder/tests/trust-domain.toml");
 
@@ -172,4 +174,92 @@ fn changes_from_many_threads_are_all_kept() {
     });
     assert_eq!(registry.snapshot().entries().len(), 100);
     assert_eq!(registry.snapshot().revision(), 101);
+}
+
+fn shared(id: &str, path: &str, line: usize, selectors: &[&str]) -> Entry {
+    let source = EntrySource::File { path: PathBuf::from("entries/a.toml"), line };
+    let entry = new_entry(path, selectors).into_entry(id.parse().unwrap(), source).unwrap();
+    entry.shared_because("two units of one agent".parse().unwrap())
+}
+
+#[test]
+fn an_identity_is_shared_by_entries_that_all_say_so() {
+    let (blue, green) = (&["unix:uid:1000", "unix:gid:1"], &["unix:uid:1000", "unix:gid:2"]);
+    let entries = vec![shared("blue", "x", 1, blue), shared("green", "x", 2, green)];
+    let registry = Registry::new(document(), entries).unwrap();
+    let snapshot = registry.snapshot();
+    let identity = snapshot.entry(&id("blue")).unwrap().spiffe_id().clone();
+    assert_eq!(snapshot.entry_by_spiffe_id(&identity).unwrap().id(), &id("blue"));
+    assert_eq!(snapshot.entries_by_spiffe_id(&identity).len(), 2);
+    let found = |texts: &[&str]| -> Vec<String> {
+        let entries = registry.snapshot().entries_for(&selectors(texts));
+        entries.iter().map(|entry| entry.id().to_string()).collect()
+    };
+    assert_eq!(found(&["unix:uid:1000", "unix:gid:2"]), ["green"]);
+    // Whoever is both has the identity once.
+    assert_eq!(found(&["unix:uid:1000", "unix:gid:1", "unix:gid:2"]), ["blue"]);
+    let error = registry.add(entry("other", "x")).unwrap_err();
+    assert!(matches!(error, RegistryError::DuplicateSpiffeId { .. }), "{error}");
+    registry.replace_all(vec![shared("green", "x", 2, green)]).unwrap();
+    assert_eq!(registry.snapshot().entry_by_spiffe_id(&identity).unwrap().id(), &id("green"));
+    registry.replace_all(Vec::new()).unwrap();
+    assert!(registry.snapshot().entry_by_spiffe_id(&identity).is_none());
+}
+
+#[test]
+fn a_shared_entry_is_kept_as_such() {
+    let entry = shared("blue", "x", 1, &["unix:uid:1"]);
+    let kept = serde_json::to_string(&entry).unwrap();
+    assert_eq!(serde_json::from_str::<Entry>(&kept).unwrap(), entry);
+}
+
+#[test]
+fn a_folder_is_replaced_in_one_step_and_old_views_keep_what_they_saw() {
+    let registry = Arc::new(Registry::new(document(), vec![entry("a", "x")]).unwrap());
+    let old = RegistryView::of_present(Arc::clone(&registry));
+    let next = RegistryView::of_next(Arc::clone(&registry));
+    // While it is in force, a view shows what comes by command.
+    registry.add(entry("b", "y")).unwrap();
+    let ids = |snapshot: Arc<crate::Snapshot>| -> Vec<String> {
+        snapshot.entries().iter().map(|entry| entry.id().to_string()).collect()
+    };
+    assert_eq!(ids(old.snapshot()), ["a", "b"]);
+    let before = registry.snapshot();
+    let told = registry.subscribe();
+    old.close();
+    let other = DOCUMENT.replace("x509_svid = \"1h\"", "x509_svid = \"50m\"");
+    let other = TrustDomainDocument::parse("trust-domain.toml".as_ref(), &other).unwrap();
+    let kept = before.entry(&id("b")).unwrap().as_ref().clone();
+    registry
+        .replace_folder(Arc::new(other.clone()), (vec![kept, entry("c", "z")], Vec::new()))
+        .unwrap();
+    assert_eq!(*registry.document(), other);
+    assert!(told.has_changed().unwrap());
+    assert_eq!(
+        (ids(next.snapshot()), ids(old.snapshot())),
+        (vec!["b".to_owned(), "c".to_owned()], vec!["a".to_owned(), "b".to_owned()])
+    );
+    assert_eq!((*old.document() == other, *next.document() == other), (false, true));
+    // What stays the same is the same one: nobody is woken for it.
+    let after = registry.snapshot();
+    assert!(Arc::ptr_eq(before.entry(&id("b")).unwrap(), after.entry(&id("b")).unwrap()));
+    let changed = after.changed_since(&before);
+    assert_eq!(changed.iter().map(|entry| entry.id().to_string()).collect::<Vec<_>>(), ["a", "c"]);
+}
+
+#[test]
+fn entries_that_stay_are_held_against_the_new_document_and_a_refusal_changes_nothing() {
+    let long =
+        NewEntry { x509_lifetime: Some("1h".parse().unwrap()), ..new_entry("x", &["unix:uid:1"]) };
+    let long = long.into_entry(id("a"), EntrySource::Admin).unwrap();
+    let registry = Registry::new(document(), vec![long.clone()]).unwrap();
+    let (before, was) = (registry.snapshot(), registry.document());
+    let shorter = DOCUMENT.replace("x509_svid = \"1h\"", "x509_svid = \"50m\"");
+    let shorter = TrustDomainDocument::parse("trust-domain.toml".as_ref(), &shorter).unwrap();
+    registry.replace_folder(Arc::new(shorter), (vec![long], Vec::new())).unwrap_err();
+    let twice = vec![entry("b", "y"), entry("b", "z")];
+    registry.replace_folder(document(), (twice, Vec::new())).unwrap_err();
+    assert!(Arc::ptr_eq(&registry.document(), &was));
+    assert_eq!(registry.snapshot().revision(), before.revision());
+    assert_eq!(registry.snapshot().generation(), before.generation());
 }

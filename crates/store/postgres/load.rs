@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use deadpool_postgres::Transaction;
+use marque_authority::AuthorityRecord;
 use marque_exchange::{Deferral, TokenId, TokenRecord};
 use marque_intent::{Digest, Intent, IntentId, KillState};
 use marque_spiffe::SpiffeId;
@@ -41,6 +42,8 @@ pub(super) async fn load(
         )?,
     };
     let entries = async { if keys.entries { entries(transaction).await } else { Ok(Vec::new()) } };
+    let authorities =
+        async { if keys.authorities { authorities(transaction).await } else { Ok(Vec::new()) } };
     let expired = head.expired(shared.clock.now());
     let asked = keys.intents.iter().collect();
     let (
@@ -51,6 +54,7 @@ pub(super) async fn load(
         kept,
         pace,
         entries,
+        authorities,
         over,
         mut found,
         open,
@@ -63,6 +67,7 @@ pub(super) async fn load(
         kept(transaction, keys),
         pace::load(transaction, &keys.pace),
         entries,
+        authorities,
         rows_over(transaction, keys),
         intents(transaction, &asked, &shared.intents),
         open::load(transaction, keys, shared.clock.now()),
@@ -91,6 +96,7 @@ pub(super) async fn load(
         kept,
         pace,
         entries,
+        authorities,
         over,
         open,
         checkpoint: prev_checkpoint(checkpoint),
@@ -324,6 +330,11 @@ pub(super) fn kept_row(row: &Row) -> Result<KeptRow, Failure> {
         until: row.try_get(3)?,
         document: row.try_get(4)?,
     })
+}
+
+async fn authorities(transaction: &Transaction<'_>) -> Result<Vec<AuthorityRecord>, Failure> {
+    let rows = transaction.query("SELECT slot, document::text FROM authorities", &[]).await?;
+    rows.iter().map(|row| read("authorities", row.try_get(0)?, row.try_get(1)?)).collect()
 }
 
 async fn entries(transaction: &Transaction<'_>) -> Result<Vec<(String, String)>, Failure> {

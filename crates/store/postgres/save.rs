@@ -338,9 +338,17 @@ async fn kills(transaction: &Transaction<'_>, changes: &Changes) -> Result<(), F
 
 async fn authorities(transaction: &Transaction<'_>, changes: &Changes) -> Result<(), Failure> {
     for (slot, record) in &changes.authorities {
-        let insert = "INSERT INTO authorities (slot, document) VALUES ($1, $2::text::json)
-                      ON CONFLICT (slot) DO NOTHING";
-        execute(transaction, insert, &[slot, &document(record)?]).await?;
+        let slot = slot.to_string();
+        match record {
+            Some(record) => {
+                let upsert = "INSERT INTO authorities (slot, document) VALUES ($1, $2::text::json)
+                              ON CONFLICT (slot) DO UPDATE SET document = excluded.document";
+                execute(transaction, upsert, &[&slot, &document(record)?]).await?;
+            }
+            None => {
+                execute(transaction, "DELETE FROM authorities WHERE slot = $1", &[&slot]).await?;
+            }
+        }
     }
     Ok(())
 }

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use marque_authority::AuthorityRecord;
 use marque_exchange::{Deferral, ReplayKey, TokenId, TokenRecord};
 use marque_intent::{Digest, Intent, IntentId};
 use rusqlite::{Connection, OptionalExtension, params};
@@ -44,6 +45,7 @@ pub(super) fn load(
     let wanted = wanted.chain(&maybe_open).chain(&recent);
     let intents = intents(connection, wanted, &shared.intents)?;
     let entries = if keys.entries { entries(connection)? } else { Vec::new() };
+    let authorities = if keys.authorities { authorities(connection)? } else { Vec::new() };
     let mut tokens = tokens(connection, keys)?;
     let expired = head.expired(shared.clock.now());
     let damaged_families = families(connection, keys, expired, &mut tokens)?;
@@ -63,6 +65,7 @@ pub(super) fn load(
         kept,
         pace,
         entries,
+        authorities,
         over,
         open,
         checkpoint,
@@ -250,6 +253,17 @@ pub(super) fn kept_row(row: &rusqlite::Row<'_>) -> rusqlite::Result<KeptRow> {
         until: row.get(3)?,
         document: row.get(4)?,
     })
+}
+
+fn authorities(connection: &Connection) -> Result<Vec<AuthorityRecord>, Failure> {
+    let mut statement = connection.prepare_cached("SELECT slot, document FROM authorities")?;
+    let rows =
+        statement.query_map([], |row| Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?)))?;
+    rows.map(|row| {
+        let (slot, document) = row?;
+        read("authorities", &slot, &document)
+    })
+    .collect()
 }
 
 fn entries(connection: &Connection) -> Result<Vec<(String, String)>, Failure> {

@@ -251,11 +251,17 @@ fn kills(connection: &Connection, changes: &Changes) -> Result<(), Failure> {
 }
 
 fn authorities(connection: &Connection, changes: &Changes) -> Result<(), Failure> {
-    let mut insert = connection.prepare_cached(
-        "INSERT INTO authorities (slot, document) VALUES (?1, ?2) ON CONFLICT (slot) DO NOTHING",
+    let mut delete = connection.prepare_cached("DELETE FROM authorities WHERE slot = ?1")?;
+    let mut upsert = connection.prepare_cached(
+        "INSERT INTO authorities (slot, document) VALUES (?1, ?2)
+         ON CONFLICT (slot) DO UPDATE SET document = excluded.document",
     )?;
     for (slot, record) in &changes.authorities {
-        insert.execute(params![slot, document(record)?])?;
+        let slot = slot.to_string();
+        match record {
+            Some(record) => upsert.execute(params![slot, document(record)?])?,
+            None => delete.execute([slot])?,
+        };
     }
     Ok(())
 }

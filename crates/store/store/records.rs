@@ -3,14 +3,16 @@
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use marque_audit::{Event, Hash, Leaf, LogError, LogStore, StoredCheckpoint};
-use marque_authority::{AuthorityRecord, AuthorityStore, AuthorityStoreError};
+use marque_authority::{
+    AuthorityOrder, AuthorityRecord, AuthorityStore, AuthorityStoreError, OrderRefusal,
+};
 use marque_registry::{Entry, EntryId, EntryStore, EntryStoreError};
 use tokio::sync::watch;
 
 use super::Store;
 use crate::Failure;
 use crate::reader::unavailable;
-use crate::transactions::{Append, CreateEntry, DeleteEntry, SaveAuthority, SaveCheckpoint};
+use crate::transactions::{Append, CreateEntry, DeleteEntry, OrderAuthority, SaveCheckpoint};
 
 impl LogStore for Store {
     fn size(&self) -> BoxFuture<'_, Result<u64, LogError>> {
@@ -54,8 +56,14 @@ impl AuthorityStore for Store {
         async move { self.reader.authorities().await.map_err(AuthorityStoreError::new) }.boxed()
     }
 
-    fn save(&self, record: AuthorityRecord) -> BoxFuture<'_, Result<(), AuthorityStoreError>> {
-        async move { self.queue.run(SaveAuthority { record }).await.map_err(AuthorityStoreError::new) }.boxed()
+    fn order(
+        &self,
+        order: AuthorityOrder,
+    ) -> BoxFuture<'_, Result<Result<(), OrderRefusal>, AuthorityStoreError>> {
+        async move {
+            self.queue.run(OrderAuthority { order }).await.map_err(AuthorityStoreError::new)
+        }
+        .boxed()
     }
 }
 

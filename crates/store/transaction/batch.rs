@@ -14,6 +14,7 @@ use marque_intent::{
     Agents, DenialId, DenialRecord, Digest, Holding, Intent, IntentId, KillRecord,
     break_glass_event,
 };
+use marque_keys::SlotId;
 use marque_registry::{Entry, EntryId};
 use marque_spiffe::TrustDomain;
 
@@ -76,8 +77,8 @@ pub(crate) struct Changes {
     pub(crate) pace: BTreeMap<PaceKey, PaceRow>,
     pub(crate) denials: Vec<DenialRecord>,
     pub(crate) kills: Vec<KillRecord>,
-    /// By slot, the last one of each.
-    pub(crate) authorities: BTreeMap<String, AuthorityRecord>,
+    /// By slot, as the last plan left them; `None` to be deleted.
+    pub(crate) authorities: BTreeMap<SlotId, Option<AuthorityRecord>>,
     /// To be deleted before the others are created.
     pub(crate) deleted_entries: Vec<EntryId>,
     pub(crate) created_entries: Vec<Entry>,
@@ -266,6 +267,7 @@ impl Batch {
             denials,
             kills,
             authorities,
+            deleted_authorities,
             created_entries,
             deleted_entries,
             deleted_tokens,
@@ -323,18 +325,24 @@ impl Batch {
         self.changes.deleted_pace.extend(deleted_pace);
         self.changes.deleted_denials.extend(deleted_denials);
         kills.into_iter().for_each(|order| self.take_kill(order));
-        for record in authorities {
-            // The first record of a slot stays: somebody may sign with its key already.
-            self.changes.authorities.entry(record.slot.to_string()).or_insert(record);
+        for slot in deleted_authorities {
+            self.view.loaded.authorities.retain(|record| record.slot != slot);
+            self.changes.authorities.insert(slot, None);
         }
-        let names = |entry: &Entry| (entry.id().to_string(), entry.spiffe_id().to_string());
-        self.view.loaded.entries.extend(created_entries.iter().map(names));
-        self.changes.created_entries.extend(created_entries);
+        for record in authorities {
+            self.view.loaded.authorities.retain(|known| known.slot != record.slot);
+            self.view.loaded.authorities.push(record.clone());
+            self.changes.authorities.insert(record.slot.clone(), Some(record));
+        }
+        // What is deleted goes first, in the engines too: a transaction may put an entry in the place of another.
         for id in deleted_entries {
             self.view.loaded.entries.retain(|(entry, _)| entry != id.as_str());
             self.changes.created_entries.retain(|entry| *entry.id() != id);
             self.changes.deleted_entries.push(id);
         }
+        let names = |entry: &Entry| (entry.id().to_string(), entry.spiffe_id().to_string());
+        self.view.loaded.entries.extend(created_entries.iter().map(names));
+        self.changes.created_entries.extend(created_entries);
         self.changes.deleted_tokens.extend(deleted_tokens);
         self.changes.deleted_idempotency.extend(deleted_idempotency);
         for row in kept {

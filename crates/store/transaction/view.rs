@@ -5,9 +5,11 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use marque_audit::PrevCheckpoint;
+use marque_authority::AuthorityRecord;
 use marque_exchange::{Deferral, Freshness, SingleUse, StatusKey, TokenId, TokenKind, TokenRecord};
 use marque_intent::pace::{Hushed, PaceKey, PaceRow, PaceRows};
 use marque_intent::{DenialId, Digest, Intent, IntentId, KillState};
+use marque_registry::EntryId;
 use marque_spiffe::SpiffeId;
 
 use super::{OpenGrants, Replays};
@@ -33,6 +35,8 @@ pub(crate) struct Loaded {
     pub(crate) pace: Found<PaceKey, PaceRow>,
     /// Id and SPIFFE ID of every entry, when they were asked for.
     pub(crate) entries: Vec<(String, String)>,
+    /// Every authority, when they were asked for.
+    pub(crate) authorities: Vec<AuthorityRecord>,
     /// What may be forgotten, when it was asked for.
     pub(crate) over: OverRows,
     pub(crate) open: OpenGrants,
@@ -240,9 +244,22 @@ impl View {
         self.loaded.head.recorded
     }
 
+    /// Every authority, if they were asked for.
+    pub(crate) fn authorities(&self) -> &[AuthorityRecord] {
+        &self.loaded.authorities
+    }
+
     /// Whether an entry has this id.
     pub(crate) fn has_entry(&self, id: &str) -> bool {
         self.loaded.entries.iter().any(|(entry, _)| entry == id)
+    }
+
+    /// How many entries a template has made.
+    pub(crate) fn instances_of(&self, template: &EntryId) -> usize {
+        let of = |(id, _): &&(String, String)| {
+            id.parse().is_ok_and(|id: EntryId| id.is_of_template(template))
+        };
+        self.loaded.entries.iter().filter(of).count()
     }
 
     /// Whether an entry has this SPIFFE ID.

@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 use marque_audit::{Event, EventKind, StoredCheckpoint};
-use marque_authority::AuthorityRecord;
+use marque_authority::{AuthorityDecision, AuthorityOrder, OrderRefusal};
 use marque_intent::{KillOrder, KillRecord, KillScope, KillState, NewKill, NewLift};
 
 use crate::Failure;
@@ -124,20 +124,32 @@ fn about(event: Event, scope: &KillScope) -> Event {
     }
 }
 
-/// Keeps the record of an authority, unless its slot has one: the first stays.
+/// Takes a step in the life of an authority, by its own rules.
 #[derive(Debug)]
-pub(crate) struct SaveAuthority {
-    pub(crate) record: AuthorityRecord,
+pub(crate) struct OrderAuthority {
+    pub(crate) order: AuthorityOrder,
 }
 
-impl Transaction for SaveAuthority {
-    type Answer = ();
+impl Transaction for OrderAuthority {
+    type Answer = Result<(), OrderRefusal>;
 
-    fn keys(&self, _: &mut Keys) {}
+    fn keys(&self, keys: &mut Keys) {
+        keys.authorities = true;
+    }
 
-    fn plan(&self, _: &View) -> Result<Plan<()>, Failure> {
-        let writes = Writes { authorities: vec![self.record.clone()], ..Writes::default() };
-        Ok(Plan { answer: (), writes })
+    fn plan(&self, view: &View) -> Result<Plan<Self::Answer>, Failure> {
+        match self.order.decide(view.authorities()) {
+            Ok(AuthorityDecision { put, remove, event }) => {
+                let writes = Writes {
+                    authorities: put,
+                    deleted_authorities: remove.into_iter().collect(),
+                    events: vec![event],
+                    ..Writes::default()
+                };
+                Ok(Plan { answer: Ok(()), writes })
+            }
+            Err(refusal) => Ok(Plan::nothing(Err(refusal))),
+        }
     }
 }
 

@@ -262,3 +262,15 @@ fn the_identities_that_are_shared_now_are_listed_with_their_holders() {
     scene.later(600);
     assert!(scene.sharing.shared().is_empty());
 }
+
+#[test]
+fn another_rule_goes_by_who_uses_what_already() {
+    let scene = Scene::new(SharingRule::Report);
+    assert!(scene.uses(&user("one", 1)).refused.is_empty());
+    assert!(scene.uses(&user("two", 2)).refused.is_empty());
+    scene.sharing.set_terms(SharingRule::Deny, WINDOW);
+    assert_eq!(scene.uses(&user("three", 3)).refused, [id("agent/a")]);
+    assert!(scene.uses(&user("one", 1)).refused.is_empty(), "who had it keeps it");
+    scene.sharing.set_terms(SharingRule::Deny, Duration::from_secs(1));
+    assert!(scene.later(2).uses(&user("three", 3)).refused.is_empty(), "nobody holds it that long");
+}

@@ -172,7 +172,15 @@ pub(super) const NON_HUMAN_IDENTITIES: [Control; 10] = [
         tag: "owasp-nhi:NHI7",
         title: "Long-Lived Secrets",
         how: "SVIDs live for a day at most and access tokens for an hour, by ceilings of the trust domain; every grant has an end.",
-        kinds: &[Kind::SvidIssued, Kind::TokenIssued, Kind::IntentExpired, Kind::AuthorityCreated],
+        kinds: &[
+            Kind::SvidIssued,
+            Kind::TokenIssued,
+            Kind::IntentExpired,
+            Kind::AuthorityCreated,
+            Kind::AuthorityPrepared,
+            Kind::AuthorityActivated,
+            Kind::AuthorityRetired,
+        ],
         classes: &[],
     },
     Control {

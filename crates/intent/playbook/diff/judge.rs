@@ -4,17 +4,17 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-use super::rules::Rule;
+use super::rules::{DocumentRules, Rule};
 use super::{Difference, Effect, plain, tell};
-use crate::playbook::sections::time::duration;
 
 pub(super) fn judge(
     path: &str,
     rule: Rule,
-    before: Option<&Value>,
-    after: Option<&Value>,
+    rules: &DocumentRules,
+    (before, after): (Option<&Value>, Option<&Value>),
     found: &mut Vec<Difference>,
 ) {
+    let amount = |value: &Value| amount(value, rules.seconds);
     let effect = match rule {
         Rule::Words => Effect::Described,
         Rule::AtMost { absent } => ordered(amount, absent, before, after),
@@ -30,13 +30,20 @@ pub(super) fn judge(
             let is_strict = |value: &Value| Some(i128::from(value.as_bool()? == strict));
             ordered(is_strict, i128::from(!strict), before, after).turned()
         }
+        Rule::Toggle { wide, absent } => {
+            let is_wide = |value: &Value| Some(i128::from(value.as_bool()? == wide));
+            let absent = absent.map_or(Rule::UNKNOWN, |absent| i128::from(absent == wide));
+            ordered(is_wide, absent, before, after)
+        }
         Rule::Fixed => match (before, after) {
             (None, Some(_)) => Effect::Narrower,
             (Some(_), None) => Effect::Wider,
             _ => Effect::Unclear,
         },
         Rule::Tree => tree(before, after),
-        Rule::Permits | Rule::PermitsOrAll | Rule::PermitsSome | Rule::Demands => {
+        Rule::Ceiling if before.is_none() => Effect::Narrower,
+        Rule::Ceiling if after.is_none() => Effect::Wider,
+        Rule::Permits | Rule::PermitsOrAll | Rule::PermitsSome | Rule::Demands | Rule::Ceiling => {
             return members(path, rule, before, after, found);
         }
         // A table or a schema that is not there on both sides.
@@ -67,7 +74,8 @@ fn ordered(
     before: Option<&Value>,
     after: Option<&Value>,
 ) -> Effect {
-    let number = |value: Option<&Value>| value.map_or(Some(absent), &read);
+    let known = Some(absent).filter(|absent| *absent != Rule::UNKNOWN);
+    let number = |value: Option<&Value>| value.map_or(known, &read);
     match (number(before), number(after)) {
         (Some(one), Some(other)) if other > one => Effect::Wider,
         (Some(one), Some(other)) if other < one => Effect::Narrower,
@@ -77,9 +85,9 @@ fn ordered(
 }
 
 /// A whole number, or a duration in seconds.
-fn amount(value: &Value) -> Option<i128> {
+fn amount(value: &Value, seconds: fn(&str) -> Option<u64>) -> Option<i128> {
     let number = value.as_u64().map(i128::from).or_else(|| value.as_i64().map(i128::from));
-    number.or_else(|| Some(i128::from(duration(value.as_str()?).ok()?.as_secs())))
+    number.or_else(|| Some(i128::from(seconds(value.as_str()?)?)))
 }
 
 fn tree(before: Option<&Value>, after: Option<&Value>) -> Effect {

@@ -1,27 +1,56 @@
-//! What more of each field of a playbook means. Every field of the format has its line; one that has none cannot be
-//! ordered.
+//! What more of each field of a document means, and of each field of a playbook. Every field of the format has its line; one
+//! that has none cannot be ordered.
 
 use super::Effect::{self, Narrower, Unclear, Wider};
+use crate::playbook::sections::time::duration;
 
 /// What a change of one field does.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) enum Rule {
+pub enum Rule {
     /// Its members are looked at.
     Table,
     /// The same for an entry of a list, of which there may be one more or one less.
-    Entry { added: Effect, removed: Effect },
+    Entry {
+        /// What one more does.
+        added: Effect,
+        /// What one less does.
+        removed: Effect,
+    },
     /// A JSON Schema; where there is none, anything will do.
     Schema,
     /// It only describes.
     Words,
-    /// More is wider; what an absent one is as good as.
-    AtMost { absent: i128 },
-    /// More is narrower; what an absent one is as good as.
-    AtLeast { absent: i128 },
-    /// A word: one that stands later is narrower. What an absent one is as good as.
-    Order { ranks: &'static [(&'static str, i128)], absent: i128 },
-    /// `strict` is narrower than the other value; an absent one is `false`.
-    Switch { strict: bool },
+    /// More is wider.
+    AtMost {
+        /// What an absent one is as good as, or [`Rule::UNKNOWN`].
+        absent: i128,
+    },
+    /// More is narrower.
+    AtLeast {
+        /// As of [`Self::AtMost`].
+        absent: i128,
+    },
+    /// A word: one of a higher rank is narrower.
+    Order {
+        /// The words with their ranks.
+        ranks: &'static [(&'static str, i128)],
+        /// As of [`Self::AtMost`].
+        absent: i128,
+    },
+    /// One value is narrower than the other; an absent one is `false`.
+    Switch {
+        /// Which.
+        strict: bool,
+    },
+    /// One value is wider than the other.
+    Toggle {
+        /// Which.
+        wide: bool,
+        /// What an absent one is; `None` where that depends.
+        absent: Option<bool>,
+    },
+    /// A ceiling: absent it is everything, and every member of it is more.
+    Ceiling,
     /// More members are wider; none is the least.
     Permits,
     /// More members are wider; none is everything.
@@ -201,17 +230,54 @@ const LISTS: &[&str] = &[
     "who.delegators.persons",
 ];
 
-/// What a change at a path means: its own rule, or that of a table where there are rules below it.
-pub(super) fn rule(path: &str) -> Rule {
-    if let Some((_, rule)) = RULES.iter().find(|(pattern, _)| fits(pattern, path, false)) {
-        return *rule;
-    }
-    let above = path.is_empty() || RULES.iter().any(|(pattern, _)| fits(pattern, path, true));
-    if above { Rule::Table } else { Rule::Unordered }
+impl Rule {
+    /// What an absent value is as good as where that depends on something else: then nobody can say.
+    pub const UNKNOWN: i128 = i128::MAX - 1;
+    /// No bound.
+    pub const WITHOUT: i128 = WITHOUT;
 }
 
-pub(super) fn is_list_of_tables(path: &str) -> bool {
-    LISTS.iter().any(|pattern| fits(pattern, path, false))
+/// What more of each field of one kind of document means.
+#[derive(Debug, Clone, Copy)]
+pub struct DocumentRules {
+    /// The rules by path; `*` stands for any one step.
+    pub rules: &'static [(&'static str, Rule)],
+    /// Lists of tables, whose entries are told apart by name.
+    pub lists: &'static [&'static str],
+    /// The members that name such an entry: the first of these that are all there.
+    pub names: &'static [&'static [&'static str]],
+    /// Reads a duration, in seconds.
+    pub seconds: fn(&str) -> Option<u64>,
+}
+
+/// Of playbooks.
+pub(super) const PLAYBOOK: DocumentRules = DocumentRules {
+    rules: RULES,
+    lists: LISTS,
+    names: &[&["server", "name"], &["name"], &["type"], &["issuer"]],
+    seconds: |text| duration(text).ok().map(|length| length.as_secs()),
+};
+
+impl DocumentRules {
+    /// What a change at a path means: its own rule, or that of a table where there are rules below it.
+    pub(super) fn rule(&self, path: &str) -> Rule {
+        if let Some((_, rule)) = self.rules.iter().find(|(pattern, _)| fits(pattern, path, false)) {
+            return *rule;
+        }
+        let above =
+            path.is_empty() || self.rules.iter().any(|(pattern, _)| fits(pattern, path, true));
+        if above { Rule::Table } else { Rule::Unordered }
+    }
+
+    /// Whether a rule says what a change of exactly this field means, or of what it is a part of.
+    #[must_use]
+    pub fn has(&self, path: &str) -> bool {
+        self.rules.iter().any(|(pattern, _)| fits(pattern, path, false))
+    }
+
+    pub(super) fn is_list_of_tables(&self, path: &str) -> bool {
+        self.lists.iter().any(|pattern| fits(pattern, path, false))
+    }
 }
 
 /// Whether the path is one that the pattern means, or, with `above`, one that leads there.
@@ -231,10 +297,4 @@ fn fits(pattern: &str, path: &str, above: bool) -> bool {
 #[cfg(test)]
 pub(super) fn fields() -> impl Iterator<Item = &'static str> {
     RULES.iter().map(|(path, _)| *path)
-}
-
-/// Whether there is a rule for exactly this path.
-#[cfg(test)]
-pub(super) fn has(path: &str) -> bool {
-    RULES.iter().any(|(pattern, _)| fits(pattern, path, false))
 }

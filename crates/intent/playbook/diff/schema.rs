@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use serde_json::{Map, Value};
 
 use super::judge::judge;
-use super::rules::Rule;
+use super::rules::{DocumentRules, Rule};
 use super::{Difference, Effect, name_below, tell};
 
 /// What a keyword's change means. One that is not known cannot be ordered.
@@ -22,7 +22,13 @@ fn rule(keyword: &str) -> Rule {
     }
 }
 
-pub(super) fn compare(path: &str, before: &Value, after: &Value, found: &mut Vec<Difference>) {
+pub(super) fn compare(
+    path: &str,
+    before: &Value,
+    after: &Value,
+    rules: &DocumentRules,
+    found: &mut Vec<Difference>,
+) {
     let (Some(one), Some(other)) = (before.as_object(), after.as_object()) else {
         return tell(path, Effect::Unclear, Some(before), Some(after), found);
     };
@@ -35,9 +41,10 @@ pub(super) fn compare(path: &str, before: &Value, after: &Value, found: &mut Vec
         let below = name_below(path, keyword);
         match (keyword.as_str(), before, after) {
             ("properties", _, _) => {
-                properties(&below, before, after, takes_others(one) || takes_others(other), found);
+                let open = takes_others(one) || takes_others(other);
+                properties(&below, (before, after), open, rules, found);
             }
-            ("items", Some(before), Some(after)) => compare(&below, before, after, found),
+            ("items", Some(before), Some(after)) => compare(&below, before, after, rules, found),
             ("items", None, _) => tell(&below, Effect::Narrower, before, after, found),
             ("items", _, None) => tell(&below, Effect::Wider, before, after, found),
             // Without the keyword, what has no name of its own is taken.
@@ -49,7 +56,7 @@ pub(super) fn compare(path: &str, before: &Value, after: &Value, found: &mut Vec
                 };
                 tell(&below, effect, before, after, found);
             }
-            _ => judge(&below, rule(keyword), before, after, found),
+            _ => judge(&below, rule(keyword), rules, (before, after), found),
         }
     }
 }
@@ -61,9 +68,9 @@ fn takes_others(schema: &Map<String, Value>) -> bool {
 /// A property that is new is one more that is taken, where others are not; where they are, it says more about one of them.
 fn properties(
     path: &str,
-    before: Option<&Value>,
-    after: Option<&Value>,
+    (before, after): (Option<&Value>, Option<&Value>),
     open: bool,
+    rules: &DocumentRules,
     found: &mut Vec<Difference>,
 ) {
     let empty = Map::new();
@@ -77,7 +84,7 @@ fn properties(
         let below = name_below(path, name);
         match (one.get(name), other.get(name)) {
             (Some(before), Some(after)) if before == after => {}
-            (Some(before), Some(after)) => compare(&below, before, after, found),
+            (Some(before), Some(after)) => compare(&below, before, after, rules, found),
             (before, after) if open => tell(&below, Effect::Unclear, before, after, found),
             (before @ None, after) => tell(&below, Effect::Wider, before, after, found),
             (before, after) => tell(&below, Effect::Narrower, before, after, found),

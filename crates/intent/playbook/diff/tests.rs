@@ -99,7 +99,8 @@ fn a_number_is_not_the_text_of_its_digits() {
     assert_eq!(found.len(), 2, "{found:?}");
     let mut found = Vec::new();
     let (number, text) = (serde_json::json!([1]), serde_json::json!(["1"]));
-    judge::judge("enum", rules::Rule::Permits, Some(&number), Some(&text), &mut found);
+    let both = (Some(&number), Some(&text));
+    judge::judge("enum", rules::Rule::Permits, &rules::PLAYBOOK, both, &mut found);
     let told: Vec<_> = found.iter().map(|one| (one.effect, one.sentence.as_str())).collect();
     let (gained, lost) = ("`enum` gains `\"1\"`", "`enum` loses `1`");
     assert_eq!(told, [(Effect::Wider, gained), (Effect::Narrower, lost)]);
@@ -202,7 +203,7 @@ fn an_entry_that_comes_or_goes_is_told_as_one() {
 #[test]
 fn every_field_of_the_playbooks_that_are_there_has_a_rule() {
     fn leaves(path: &str, value: &Value, found: &mut Vec<String>) {
-        match (rules::rule(path), value) {
+        match (rules::PLAYBOOK.rule(path), value) {
             (rules::Rule::Table | rules::Rule::Entry { .. }, Value::Object(members)) => {
                 for (name, member) in members {
                     leaves(&name_below(path, name), member, found);
@@ -215,9 +216,9 @@ fn every_field_of_the_playbooks_that_are_there_has_a_rule() {
     for text in [PLAYBOOK, crate::fixtures::REVIEW, emergency] {
         let table: toml::Table = toml::from_str(text).unwrap();
         let mut found = Vec::new();
-        leaves("", &keyed("", serde_json::to_value(table).unwrap()), &mut found);
+        leaves("", &rules::PLAYBOOK.keyed("", serde_json::to_value(table).unwrap()), &mut found);
         for path in found {
-            assert!(rules::has(&path), "{path} has no rule");
+            assert!(rules::PLAYBOOK.has(&path), "{path} has no rule");
         }
     }
 }

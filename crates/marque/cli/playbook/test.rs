@@ -50,10 +50,8 @@ impl TestArgs {
 /// The playbooks and policies of a folder, whatever its cases say.
 pub(super) fn load(folder: &std::path::Path) -> Result<(PlaybookSet, CedarDecisionPoint), Failure> {
     let document = TrustDomainFolder::load(folder).map_err(first)?.document;
-    let found = |found: marque_intent::PlaybookFinding| Finding {
-        file: found.file,
-        line: found.line,
-        message: found.message,
+    let found = |found: marque_intent::PlaybookFinding| {
+        Finding::new(&found.file, found.line, found.message)
     };
     let playbooks =
         PlaybookSet::load(&folder.join("playbooks"), document.name(), document.environment())

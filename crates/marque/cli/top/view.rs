@@ -210,6 +210,7 @@ pub(super) mod tests {
             playbooks: 0,
             log_size: 12,
             unreadable_rows: 0,
+            folder: None,
             ready,
             not_ready: if ready { Vec::new() } else { vec![reason] },
         }

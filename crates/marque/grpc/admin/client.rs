@@ -1,6 +1,8 @@
 //! The admin API as the command line uses it.
 
+mod authorities;
 mod federation;
+mod folder;
 mod kill;
 mod log;
 

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use futures::future::BoxFuture;
 use jiff::Timestamp;
 use marque_audit::{LogStore, VerifierKey};
+use marque_authority::{AuthorityView, OrderRefusal};
 use marque_exchange::{TokenId, TokenRecord};
 use marque_intent::kill::{KillMode, KillScope, KillState};
 use marque_intent::pace::{Family, Standing};
@@ -19,11 +20,14 @@ use marque_intent::{
 use marque_registry::{Entry, EntryId, NewEntry, RegistryError, Snapshot, TrustDomainDocument};
 use marque_spiffe::{SelectorSet, SpiffeId};
 
+use super::authorities::AuthorityChange;
 use crate::approvers::{DecisionError, Told, Word};
 use crate::discovery::Published;
 use crate::federation::{FederationError, Federations};
 use crate::identities::{Denials, SharedIdentities};
+use crate::issuer::folder::SourceFiles;
 use crate::issuer::kill::{DrillReport, Impact, KillError, LiftAsk};
+use crate::issuer::reload::{FolderStanding, ReloadReport};
 use crate::sinks::SinkView;
 use crate::ssf::SignalView;
 use crate::telemetry::health::NotReady;
@@ -71,8 +75,21 @@ pub trait AdminDoor: Debug + Send + Sync {
     /// The playbooks.
     fn playbooks(&self) -> Arc<PlaybookSet>;
 
+    /// The files of the folder that is served.
+    fn sources(&self) -> SourceFiles;
+
     /// How the daemon is.
     fn status(&self) -> DaemonStatus;
+
+    /// The keys of the signing authorities.
+    fn authorities(&self) -> Vec<AuthorityView>;
+
+    /// Takes a step in the life of a key. Gives the name of the key.
+    fn change_authority(
+        &self,
+        change: AuthorityChange,
+        operator: Operator,
+    ) -> BoxFuture<'_, Result<String, AdminError>>;
 
     /// What keeps requests from being served.
     fn readiness(&self) -> BoxFuture<'_, Vec<NotReady>>;
@@ -266,6 +283,17 @@ pub trait AdminDoor: Debug + Send + Sync {
     /// Where the log is pushed, and how far each has come.
     fn audit_sinks(&self) -> BoxFuture<'_, Result<Vec<SinkView>, AdminError>>;
 
+    /// Has the folder read anew and put in force; a dry run only says what that would come to. One that is refused is no
+    /// error.
+    fn reload(
+        &self,
+        operator: Operator,
+        dry_run: bool,
+    ) -> BoxFuture<'_, Result<ReloadReport, AdminError>>;
+
+    /// How the folder in force stands to its files.
+    fn folder(&self) -> BoxFuture<'_, FolderStanding>;
+
     /// The streams and transmitters of shared signals, and how far each has come.
     fn signals(&self) -> BoxFuture<'_, Result<Vec<SignalView>, AdminError>>;
 
@@ -408,6 +436,9 @@ pub enum AdminError {
     /// The kill switch's rules refuse it.
     #[error(transparent)]
     Kill(KillError),
+    /// The life of the key that it is about refuses it.
+    #[error(transparent)]
+    Authority(OrderRefusal),
     /// A webhook's receiver did not take a message.
     #[error("{0}")]
     NotTaken(String),

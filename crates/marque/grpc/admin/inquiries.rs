@@ -3,11 +3,14 @@
 //! Operators are shown selectors here, which are in no log. Absent on purpose: changing anything, and every rule; what is
 //! said here is what the rooms say.
 
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
 use jiff::Timestamp;
 use marque_attest::{Attestation, Fingerprint, Found, ProcessPin, Survey};
 use marque_intent::kill::StopPoint;
-use marque_registry::{Entry, Missing, NearEntry};
-use marque_spiffe::{Selector, SelectorSet};
+use marque_registry::{Derivation, Entry, Missing, NearEntry, Snapshot};
+use marque_spiffe::{Selector, SelectorSet, SpiffeId};
 use marque_workload::IdentityUser;
 use tonic::{Request, Response, Status};
 
@@ -71,9 +74,13 @@ impl AdminService {
         };
         let shared = self.door.sharing().report(since).await.map_err(error::log)?;
         let registry = self.door.registry();
-        let identities = shared.into_iter().map(|identity| {
-            let entry = registry.entry_by_spiffe_id(&identity.spiffe_id);
-            shared_identity(identity, entry.map(|entry| entry.owner()))
+        let seen: BTreeSet<SpiffeId> = shared.iter().map(|one| one.spiffe_id.clone()).collect();
+        let unseen = declared(&registry).filter(|id| !seen.contains(id));
+        let unseen: BTreeSet<SpiffeId> = unseen.collect();
+        let shared = shared.into_iter().chain(unseen.into_iter().map(SharedIdentity::of));
+        let identities = shared.map(|identity| {
+            let entries = registry.entries_by_spiffe_id(&identity.spiffe_id);
+            shared_identity(identity, entries)
         });
         Ok(Response::new(proto::ListSharedIdentitiesResponse { identities: identities.collect() }))
     }
@@ -108,6 +115,7 @@ impl Explained<'_> {
             fingerprint: self.survey.attestation.as_ref().map(fingerprint).unwrap_or_default(),
             earned: earned.iter().map(|entry| self.earned(entry, &selectors)).collect(),
             near: near(registry.near(&selectors, NEAR)),
+            templates: templates(&registry, &selectors),
             profiles: Some(proto::Profiles {
                 x509_svid: settings.x509_svid,
                 jwt_svid: settings.jwt_svid,
@@ -165,6 +173,36 @@ fn finding(found: &Found) -> proto::AttestorFinding {
     proto::AttestorFinding { kind: (*kind).to_owned(), selectors, error }
 }
 
+fn templates(registry: &Snapshot, selectors: &SelectorSet) -> Vec<proto::TemplateFinding> {
+    let finding = |Derivation { template, outcome }: Derivation| {
+        let (given, limit) = (registry.instances_of(template.id()), template.max_identities());
+        let (spiffe_id, refused_code, refused) = match outcome {
+            Ok(made) => {
+                let id = made.spiffe_id();
+                let is_full = usize::try_from(limit).is_ok_and(|limit| given >= limit);
+                if is_full && registry.entry_by_spiffe_id(id).is_none() {
+                    let why =
+                        format!("it has given {given} identities, which is as many as it may");
+                    (id.to_string(), error::TEMPLATE_FULL, why)
+                } else {
+                    (id.to_string(), "", String::new())
+                }
+            }
+            Err(refusal) => (String::new(), refusal.code(), refusal.to_string()),
+        };
+        proto::TemplateFinding {
+            template: template.id().to_string(),
+            pattern: template.spiffe_id().to_string(),
+            spiffe_id,
+            refused_code: refused_code.to_owned(),
+            refused,
+            given: given as u64,
+            limit,
+        }
+    };
+    registry.derive(selectors).into_iter().map(finding).collect()
+}
+
 fn near(near: Vec<NearEntry>) -> Vec<proto::NearEntry> {
     let missing = |Missing { selector, found }: Missing| proto::MissingSelector {
         selector: selector.to_string(),
@@ -194,17 +232,32 @@ fn refused_caller(denied: Denied, door: &dyn AdminDoor) -> proto::RefusedCaller 
     }
 }
 
-fn shared_identity(identity: SharedIdentity, owner: Option<&str>) -> proto::SharedIdentity {
+/// The identities that entries say they share.
+fn declared(registry: &Snapshot) -> impl Iterator<Item = SpiffeId> + '_ {
+    let sharing = registry.entries().iter().filter(|entry| entry.sharing().is_some());
+    sharing.map(|entry| entry.spiffe_id().clone())
+}
+
+fn shared_identity(identity: SharedIdentity, entries: &[Arc<Entry>]) -> proto::SharedIdentity {
     let SharedIdentity { spiffe_id, holders, records, refusals, last_record, now } = identity;
     proto::SharedIdentity {
         spiffe_id: spiffe_id.to_string(),
-        owner: owner.unwrap_or_default().to_owned(),
+        owner: entries.first().map(|entry| entry.owner().to_owned()).unwrap_or_default(),
         holders: holders.into_iter().map(holder).collect(),
         records,
         refusals,
         last_record_at: last_record.map(timestamp),
         now,
+        declared: entries.iter().filter_map(|entry| declaration(entry)).collect(),
     }
+}
+
+fn declaration(entry: &Entry) -> Option<proto::DeclaredSharing> {
+    Some(proto::DeclaredSharing {
+        entry_id: entry.id().to_string(),
+        owner: entry.owner().to_owned(),
+        reason: entry.sharing()?.to_string(),
+    })
 }
 
 fn holder(holder: SharedIdentityHolder) -> proto::IdentityHolder {

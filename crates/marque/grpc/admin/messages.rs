@@ -44,6 +44,7 @@ pub(super) fn status(
         log_size,
         unreadable_rows: count(unreadable_rows),
         not_ready: not_ready.iter().copied().map(reason).collect(),
+        folder: None,
     }
 }
 
@@ -55,6 +56,7 @@ pub(super) fn entry(entry: &Entry) -> proto::Entry {
     let source = match entry.source() {
         EntrySource::File { path, line } => format!("{}:{line}", path.display()),
         EntrySource::Admin => String::new(),
+        EntrySource::Template { template } => format!("template {template}"),
     };
     proto::Entry { id: entry.id().to_string(), spec: Some(entry_spec(entry.content())), source }
 }
@@ -72,6 +74,8 @@ pub(super) fn entry_spec(entry: &NewEntry) -> proto::EntrySpec {
         dns_names,
         federates_with,
         repository,
+        audiences,
+        delegation,
         expires_at,
     } = entry;
     let role = match role {
@@ -90,6 +94,9 @@ pub(super) fn entry_spec(entry: &NewEntry) -> proto::EntrySpec {
         jwt_svid_lifetime: jwt_lifetime.map(|lifetime| duration(lifetime.as_duration())),
         expires_at: expires_at.map(timestamp),
         repository: repository.as_ref().map(ToString::to_string).unwrap_or_default(),
+        audiences: audiences.iter().map(ToString::to_string).collect(),
+        never_delegates: !delegation.may_delegate,
+        never_acts_for_others: !delegation.may_act_for_others,
     }
 }
 

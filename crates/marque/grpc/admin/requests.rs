@@ -7,7 +7,7 @@ use marque_intent::{
     DenialFilter, DenialId, DenyReason, Digest, IntentFilter, IntentId, ListOrder, OpenBy,
     PlaybookId, PostureScope, Reason, State,
 };
-use marque_registry::{EntryId, EntryRole, NewEntry};
+use marque_registry::{DelegateRights, EntryId, EntryRole, NewEntry};
 use marque_spiffe::{Environment, SpiffeId, TrustDomain};
 use tonic::Status;
 
@@ -88,6 +88,9 @@ pub(super) fn new_entry(spec: Option<proto::EntrySpec>) -> Result<NewEntry, Stat
         expires_at,
         federates_with,
         repository,
+        audiences,
+        never_delegates,
+        never_acts_for_others,
     } = spec.ok_or_else(|| error::missing_field("spec"))?;
     let role = match proto::EntryRole::try_from(role) {
         Ok(proto::EntryRole::Agent) => EntryRole::Agent,
@@ -114,6 +117,14 @@ pub(super) fn new_entry(spec: Option<proto::EntrySpec>) -> Result<NewEntry, Stat
             .map(|name| parse("federates_with", name))
             .collect::<Result<_, _>>()?,
         repository: optional("repository", &repository)?,
+        audiences: audiences
+            .iter()
+            .map(|audience| parse("audiences", audience))
+            .collect::<Result<_, _>>()?,
+        delegation: DelegateRights {
+            may_delegate: !never_delegates,
+            may_act_for_others: !never_acts_for_others,
+        },
         expires_at: expires_at
             .map(|at| from_timestamp(at).ok_or_else(|| error::missing_field("expires_at")))
             .transpose()?,

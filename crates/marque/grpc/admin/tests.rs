@@ -76,6 +76,7 @@ async fn every_general_call(client: &mut AdminClient) -> Vec<(Code, Option<Strin
     vec![
         refusal(client.status().await),
         refusal(client.entries().await),
+        refusal(client.reload(true).await),
         refusal(client.create_entry(&new_entry("/service/x")).await),
         refusal(client.delete_entry("x".to_owned()).await),
         refusal(client.playbooks().await),
@@ -115,6 +116,8 @@ fn new_entry(path: &str) -> NewEntry {
         x509_lifetime: Some("30m".parse().unwrap()),
         jwt_lifetime: None,
         dns_names: vec!["x.example.org".parse().unwrap()],
+        audiences: Default::default(),
+        delegation: Default::default(),
         federates_with: Default::default(),
         repository: Some("github.com/example/x@refs/heads/main".parse().unwrap()),
         expires_at: Some("2099-01-01T00:00:00Z".parse().unwrap()),

@@ -8,8 +8,8 @@ mod inquiries;
 mod tokens;
 
 pub use inquiries::{
-    EarnedView, ExplanationView, FindingView, HolderView, MissingView, NearView, ProfilesView,
-    RefusedCallerView, SharedIdentityView,
+    DeclaredSharingView, EarnedView, ExplanationView, FindingView, HolderView, MissingView,
+    NearView, ProfilesView, RefusedCallerView, SharedIdentityView, TemplateView,
 };
 pub use tokens::TokenView;
 pub(super) use tokens::kept_token;
@@ -53,6 +53,34 @@ pub struct StatusView {
     pub ready: bool,
     /// What keeps them from being served.
     pub not_ready: Vec<ReasonView>,
+    /// How the folder in force stands to its files; absent where the daemon does not say.
+    pub folder: Option<FolderView>,
+}
+
+/// How the folder in force stands to its files.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct FolderView {
+    /// The digest of what was read.
+    pub digest: String,
+    /// When.
+    pub loaded_at: Option<Timestamp>,
+    /// Whether the files are others by now.
+    pub differs: bool,
+    /// The last reload, where it was refused.
+    pub refused: Option<RefusedReloadView>,
+}
+
+/// A reload that was refused.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct RefusedReloadView {
+    /// When.
+    pub at: Option<Timestamp>,
+    /// Who asked for it.
+    pub by: String,
+    /// Why; stable.
+    pub code: String,
+    /// The first of what stands in the way.
+    pub first: String,
 }
 
 /// Why requests are not served.
@@ -89,9 +117,15 @@ pub struct EntryView {
     pub jwt_svid_lifetime_s: Option<u64>,
     /// Where its code was built from; empty when not said.
     pub repository: String,
+    /// The only audiences of its JWT-SVIDs; any where there is none.
+    pub audiences: Vec<String>,
+    /// Whether it may hand on what it was granted.
+    pub may_delegate: bool,
+    /// Whether it may act for a person or another agent.
+    pub may_act_for_others: bool,
     /// When it ends by itself.
     pub expires_at: Option<Timestamp>,
-    /// `file:line` where it is written; empty when an operator added it.
+    /// `file:line` where it is written, `template ID` when a template made it; empty when an operator added it.
     pub source: String,
 }
 

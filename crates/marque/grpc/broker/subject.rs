@@ -120,8 +120,7 @@ impl Subject for Brokered {
     fn refusal(&self, refusal: Refusal<'_>) -> Status {
         let Refusal { method, selectors, error } = refusal;
         let code = match &error {
-            Some(WorkloadError::NotEntitled) => Some(error::NO_IDENTITY),
-            Some(_) => None,
+            Some(failure) => error::refused_identity(failure),
             None => Some(IDENTITY_SHARED),
         };
         if let Some(code) = code {

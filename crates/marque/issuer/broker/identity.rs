@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use futures::future::BoxFuture;
 use jiff::Timestamp;
-use marque_spiffe::{Clock, SpiffeId, UnverifiedX509Svid};
+use marque_spiffe::{Bundle, Clock, SpiffeId, UnverifiedX509Svid};
 use marque_workload::{IssuerState, WorkloadError, X509SvidMaterial};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -71,21 +71,24 @@ impl Identity {
         &self.certificate
     }
 
-    /// Replaces the SVID at half its life, and at once when no authority stands behind it any more. During the drain the
+    /// Replaces the SVID at half its life, and at once when its authority is tainted or gone. During the drain the
     /// one that is there will do.
     pub(in crate::issuer) async fn keep(mut self, stop: CancellationToken) -> Infallible {
         let mut state = self.issuer.state();
         let mut due = half_life(&self.current, self.clock.now());
         loop {
-            let bundle = Arc::clone(state.borrow_and_update().bundles.own());
+            let bundles = Arc::clone(&state.borrow_and_update().bundles);
             let now = self.clock.now();
-            let backed = UnverifiedX509Svid::parse_chain(self.current.chain.clone())
-                .and_then(|svid| svid.verify(&bundle, now))
-                .is_ok();
-            if !backed {
+            let verifies = |bundle: &Bundle| {
+                UnverifiedX509Svid::parse_chain(self.current.chain.clone())
+                    .and_then(|svid| svid.verify(bundle, now))
+                    .is_ok()
+            };
+            if !verifies(bundles.own()) {
                 self.certificate.withdraw();
             }
-            if !backed || now >= due {
+            // What a tainted authority signed is shown until there is another one.
+            if !verifies(bundles.untainted()) || now >= due {
                 due = match self.renew().await {
                     Ok(()) => half_life(&self.current, self.clock.now()),
                     Err(error) => {

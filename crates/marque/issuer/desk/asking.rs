@@ -66,6 +66,10 @@ impl marque_exchange::IntentDesk for IntentDesk {
         self.may_be_used(agent, intent, delegator).boxed()
     }
 
+    fn may_hand_on(&self, from: &SpiffeId, to: &SpiffeId) -> Result<(), Denial> {
+        self.hands_on(from, to)
+    }
+
     fn approval(&self, agent: &SpiffeId, playbook: &PlaybookId) -> PlaybookApproval {
         match self.playbooks.visible_to(agent).find(|visible| visible.id() == playbook) {
             None => PlaybookApproval::NotForThisAgent,

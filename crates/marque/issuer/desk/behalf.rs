@@ -14,7 +14,7 @@ impl IntentDesk {
     /// transaction that lends.
     ///
     /// # Errors
-    /// The agent that would hold it is none, or some intent of the chain is not the asker's, not live, or stopped.
+    /// The agent that would hold it is none, one of the two takes no part in delegation, or some intent of the chain is not the asker's, not live, or stopped.
     pub(super) async fn parent(
         &self,
         agent: &SpiffeId,
@@ -22,6 +22,7 @@ impl IntentDesk {
         now: Timestamp,
     ) -> Result<Intent, Denial> {
         self.must_be_an_agent(&asked.agent, now)?;
+        self.hands_on(agent, &asked.agent)?;
         let parent = self.above(&asked.parent).await?;
         if parent.agent() != agent {
             // As for one that is not there: whose it is, is nobody's business.

@@ -112,6 +112,9 @@ impl IntentDesk {
         let playbook = self.current(intent)?;
         // Of another agent, to whom it was handed on, nobody knows here how fresh its own attestation was.
         let own = client.id() == intent.agent();
+        if !own || delegator.is_some() {
+            self.acts_for_others(client.id())?;
+        }
         let attested_at = client.svid_issued_at().filter(|_| own);
         let evidence = self.evidence_now(intent, playbook, (attested_at, delegator), now).await?;
         if own {

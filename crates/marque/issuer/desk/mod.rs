@@ -14,6 +14,7 @@ mod further;
 mod pace;
 mod playbook;
 mod posture;
+mod rights;
 mod slow;
 mod standing;
 
@@ -33,6 +34,7 @@ use marque_registry::RegistryView;
 use marque_spiffe::{Clock, Environment, Random, SpiffeId};
 use marque_store::Store;
 
+pub(in crate::issuer) use self::drift::Drift;
 pub(in crate::issuer) use self::further::FurtherPoints;
 pub(super) use self::pace::settings as pace_settings;
 pub(in crate::issuer) use self::posture::PostureBoard;

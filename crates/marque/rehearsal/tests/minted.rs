@@ -14,7 +14,7 @@ use marque_intent::{
     Approval, ApprovalPlan, Approver, Delegator, Denial, Grant, GroupName, IdempotencyKey, Intent,
     IntentChange, IntentId, IntentRequest, IntentStore as _, PlaybookId, Ruling,
 };
-use marque_jose::{Jwk, JwkSet, Signer as _};
+use marque_jose::{FixedKeys, Jwk, JwkSet, Signer as _};
 use marque_spiffe::{Environment, SpiffeId, TrustDomain};
 use marque_store::SqliteStore;
 use marque_testkit::{FixedClock, ScratchBundles, ScratchSigner, ScratchTrustDomain, SeededRandom};
@@ -51,6 +51,10 @@ impl IntentDesk for Quiet {
         _delegator: Option<&'a Delegator>,
     ) -> BoxFuture<'a, Result<(), Denial>> {
         ready(Ok(())).boxed()
+    }
+
+    fn may_hand_on(&self, _: &SpiffeId, _: &SpiffeId) -> Result<(), Denial> {
+        Ok(())
     }
 
     fn approval(&self, _agent: &SpiffeId, _playbook: &PlaybookId) -> PlaybookApproval {
@@ -110,8 +114,7 @@ pub(super) async fn claims(
             bundles: Arc::new(ScratchBundles::of(&[&own])),
             environments: Arc::new(Quiet),
             oidc_keys: Arc::new(NoOidcKeys),
-            signer,
-            keys: JwkSet { keys: vec![key] },
+            keys: Arc::new(FixedKeys::new(signer, JwkSet { keys: vec![key] })),
             store: Arc::clone(&store) as _,
             deferrals: Arc::clone(&store) as _,
             desk: Arc::new(Quiet),

@@ -6,6 +6,7 @@ use std::time::Duration;
 use futures::future::BoxFuture;
 use jiff::Timestamp;
 use marque_audit::{LogStore, VerifierKey};
+use marque_authority::AuthorityView;
 use marque_exchange::{TokenId, TokenRecord};
 use marque_intent::kill::{KillMode, KillScope, KillState, NewKill};
 use marque_intent::pace::{Family, Standing};
@@ -21,6 +22,7 @@ use marque_registry::{
 use marque_spiffe::{Clock, Environment, SelectorSet, SpiffeId};
 use marque_testkit::{MemoryLog, SeededRandom};
 
+use super::super::AuthorityChange;
 use super::super::door::{
     AdminDoor, AdminError, DaemonStatus, NewKillOrder, NewPosture, Operator, Refusal, TokenStanding,
 };
@@ -28,7 +30,9 @@ use crate::approvers::{Told, Word};
 use crate::clock::SystemClock;
 use crate::federation::Federations;
 use crate::identities::{Denials, SharedIdentities};
+use crate::issuer::folder::SourceFiles;
 use crate::issuer::kill::{DrillReport, Impact, KillError, LiftAsk};
+use crate::issuer::reload::{FolderStanding, ReloadReport};
 use crate::sinks::SinkView;
 use crate::ssf::SignalView;
 use crate::telemetry::health::NotReady;
@@ -135,6 +139,18 @@ impl AdminDoor for FakeDoor {
         ))
     }
 
+    fn authorities(&self) -> Vec<AuthorityView> {
+        Vec::new()
+    }
+
+    fn change_authority(
+        &self,
+        _change: AuthorityChange,
+        _operator: Operator,
+    ) -> BoxFuture<'_, Result<String, AdminError>> {
+        Box::pin(async { Err(AdminError::NotFound { what: "key", id: String::new() }) })
+    }
+
     fn status(&self) -> DaemonStatus {
         DaemonStatus { started_at: SystemClock.now(), bundle_sequence: 7, unreadable_rows: 0 }
     }
@@ -216,6 +232,10 @@ impl AdminDoor for FakeDoor {
             Word::Revoke { reason } => IntentChange::Revoke { actor: operator.to_string(), reason },
         };
         Box::pin(async move { self.change(&id, &change).map(told) })
+    }
+
+    fn sources(&self) -> SourceFiles {
+        SourceFiles::default()
     }
 
     fn rosters(&self) -> Arc<Rosters> {
@@ -418,6 +438,27 @@ impl AdminDoor for FakeDoor {
 
     fn audit_sinks(&self) -> BoxFuture<'_, Result<Vec<SinkView>, AdminError>> {
         Box::pin(async { Ok(Vec::new()) })
+    }
+
+    fn reload(
+        &self,
+        operator: Operator,
+        _dry_run: bool,
+    ) -> BoxFuture<'_, Result<ReloadReport, AdminError>> {
+        self.actors.lock().unwrap().push(operator.to_string());
+        let refused = "there is no folder".to_owned();
+        Box::pin(async { Err(AdminError::Unavailable(refused.into())) })
+    }
+
+    fn folder(&self) -> BoxFuture<'_, FolderStanding> {
+        Box::pin(async {
+            FolderStanding {
+                digest: "sha256:00".to_owned(),
+                loaded_at: Timestamp::UNIX_EPOCH,
+                differs: false,
+                refused: None,
+            }
+        })
     }
 
     fn signals(&self) -> BoxFuture<'_, Result<Vec<SignalView>, AdminError>> {

@@ -28,6 +28,7 @@ impl TryFrom<proto::GetStatusResponse> for StatusView {
             log_size,
             unreadable_rows,
             not_ready,
+            folder,
         } = message;
         let environment = match proto::Environment::try_from(environment) {
             Ok(proto::Environment::Production) => "production",
@@ -48,6 +49,7 @@ impl TryFrom<proto::GetStatusResponse> for StatusView {
             playbooks,
             log_size,
             unreadable_rows,
+            folder: folder.map(Into::into),
             ready: not_ready.is_empty(),
             not_ready: not_ready
                 .into_iter()
@@ -74,6 +76,9 @@ impl TryFrom<proto::Entry> for EntryView {
             expires_at,
             federates_with,
             repository,
+            audiences,
+            never_delegates,
+            never_acts_for_others,
         } = spec.ok_or(CallError::Malformed("spec"))?;
         let role = match proto::EntryRole::try_from(role) {
             Ok(proto::EntryRole::Agent) => "agent",
@@ -92,6 +97,9 @@ impl TryFrom<proto::Entry> for EntryView {
             x509_svid_lifetime_s: seconds(x509_svid_lifetime),
             jwt_svid_lifetime_s: seconds(jwt_svid_lifetime),
             repository,
+            audiences,
+            may_delegate: !never_delegates,
+            may_act_for_others: !never_acts_for_others,
             expires_at: expires_at.and_then(from_timestamp),
             source,
         })

@@ -29,6 +29,8 @@ pub struct ExplanationView {
     pub earned: Vec<EarnedView>,
     /// The entries that it almost satisfies.
     pub near: Vec<NearView>,
+    /// The templates whose fixed selectors it has.
+    pub templates: Vec<TemplateView>,
     /// What the Workload API serves.
     pub profiles: ProfilesView,
     /// The kills that keep it from what it has earned.
@@ -80,6 +82,26 @@ pub struct MissingView {
     pub selector: String,
     /// What the process has in its place.
     pub found: Vec<String>,
+}
+
+/// What a template gives to a process.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct TemplateView {
+    /// The template.
+    pub template: String,
+    /// What it may give.
+    pub pattern: String,
+    /// What it gives to the process; empty where it gives nothing.
+    pub spiffe_id: String,
+    /// The stable code of why it gives nothing; empty where it does.
+    pub refused_code: String,
+    /// Why it gives nothing, in words.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub refused: String,
+    /// How many identities it has given.
+    pub given: u64,
+    /// How many it may.
+    pub limit: u32,
 }
 
 /// Which profiles are served.
@@ -135,6 +157,19 @@ pub struct SharedIdentityView {
     pub last_record_at: Option<Timestamp>,
     /// Whether more than one program holds it right now.
     pub now: bool,
+    /// The entries that say they share it, and why.
+    pub declared: Vec<DeclaredSharingView>,
+}
+
+/// An entry that says that it shares its identity.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct DeclaredSharingView {
+    /// The entry's id.
+    pub entry_id: String,
+    /// Who answers for it.
+    pub owner: String,
+    /// Why it shares its identity.
+    pub reason: String,
 }
 
 /// One program that used an identity.
@@ -174,6 +209,7 @@ impl TryFrom<proto::ExplainProcessResponse> for ExplanationView {
             profiles,
             kills,
             inner_pid_namespace,
+            templates,
         } = message;
         let proto::Profiles { x509_svid, jwt_svid, wit_svid, envoy_sds } =
             profiles.ok_or(CallError::Malformed("profiles"))?;
@@ -192,9 +228,25 @@ impl TryFrom<proto::ExplainProcessResponse> for ExplanationView {
             fingerprint,
             earned: earned.into_iter().map(TryInto::try_into).collect::<Result<_, _>>()?,
             near: near.into_iter().map(TryInto::try_into).collect::<Result<_, _>>()?,
+            templates: templates.into_iter().map(Into::into).collect(),
             profiles: ProfilesView { x509_svid, jwt_svid, wit_svid, envoy_sds },
             kills: kills.into_iter().map(TryInto::try_into).collect::<Result<_, _>>()?,
         })
+    }
+}
+
+impl From<proto::TemplateFinding> for TemplateView {
+    fn from(message: proto::TemplateFinding) -> Self {
+        let proto::TemplateFinding {
+            template,
+            pattern,
+            spiffe_id,
+            refused_code,
+            refused,
+            given,
+            limit,
+        } = message;
+        Self { template, pattern, spiffe_id, refused_code, refused, given, limit }
     }
 }
 
@@ -250,8 +302,14 @@ impl From<proto::SharedIdentity> for SharedIdentityView {
             refusals,
             last_record_at,
             now,
+            declared,
         } = message;
+        let declared = declared.into_iter().map(|one| {
+            let proto::DeclaredSharing { entry_id, owner, reason } = one;
+            DeclaredSharingView { entry_id, owner, reason }
+        });
         Self {
+            declared: declared.collect(),
             spiffe_id,
             owner,
             holders: holders.into_iter().map(Into::into).collect(),

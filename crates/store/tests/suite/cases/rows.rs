@@ -1,7 +1,13 @@
 //! Rows: damaged ones, and those that other rooms keep whole.
 
+use std::time::Duration;
+
 use futures::future::join_all;
-use marque_authority::{AuthorityRecord, AuthorityState, AuthorityStore};
+use marque_audit::{EventKind, LogStore};
+use marque_authority::{
+    AuthorityOrder, AuthorityRecord, AuthorityState, AuthorityStep, AuthorityStore, AuthorityTimes,
+    OrderRefusal,
+};
 use marque_exchange::{RedeemError, TokenStore};
 use marque_intent::{
     ChangeError, EndReason, Holding, Intent, IntentChange, IntentFilter, IntentStore,
@@ -143,29 +149,98 @@ pub(crate) async fn pages_of_what_has_not_ended_skip_nobody(engine: impl Engine)
     assert_eq!(seen, all[2..]);
 }
 
-pub(crate) async fn authorities_are_kept_by_slot(engine: impl Engine) {
-    let store = engine.open().await;
-    let record = |purpose, state, sequence| AuthorityRecord {
-        slot: SlotId::first(purpose),
+/// What is said of a purpose, in the order in which its keys were made.
+async fn authorities_of(store: &dyn AuthorityStore, purpose: KeyPurpose) -> Vec<AuthorityRecord> {
+    let mut kept = store.load().await.unwrap();
+    kept.retain(|record| record.slot.purpose() == purpose);
+    kept.sort_by_key(|record| record.slot.place());
+    kept
+}
+
+fn authority(slot: SlotId, state: AuthorityState) -> AuthorityRecord {
+    AuthorityRecord {
+        slot,
         state,
         certificate_der: Some(vec![0x30, 0x00]),
         public_key: vec![4; 65],
         created_at: START,
-        bundle_sequence: sequence,
-    };
-    let prepared = record(KeyPurpose::X509Authority, AuthorityState::Prepared, 1);
-    let active = record(KeyPurpose::X509Authority, AuthorityState::Active, 2);
-    let tokens = record(KeyPurpose::AccessToken, AuthorityState::Active, 1);
-    // The first record of a slot stays, in one batch and after it: somebody may sign with its key already.
-    for saved in
-        join_all([&prepared, &tokens, &active].map(|record| store.save(record.clone()))).await
-    {
-        saved.unwrap();
+        bundle_sequence: 0,
+        times: AuthorityTimes::default(),
     }
-    store.save(active).await.unwrap();
-    let mut kept = store.load().await.unwrap();
-    kept.sort_by_key(|record| record.slot.to_string());
-    assert_eq!(kept, [tokens, prepared]);
+}
+
+fn order(step: AuthorityStep) -> AuthorityOrder {
+    let reason = Some("a drill".to_owned());
+    AuthorityOrder { step, at: START, by: Some("local:7".to_owned()), reason }
+}
+
+pub(crate) async fn a_step_of_an_authority_is_taken_once_with_its_leaf(engine: impl Engine) {
+    let store = engine.open().await;
+    let purpose = KeyPurpose::X509Authority;
+    let first = SlotId::first(purpose);
+    let second = first.successor().unwrap();
+    let record = |slot: &SlotId, state| {
+        order(AuthorityStep::Record(Box::new(authority(slot.clone(), state))))
+    };
+    // The first of those who make a key has it, in one batch and after it: somebody may sign with it already.
+    let mut other = record(&first, AuthorityState::Active);
+    if let AuthorityStep::Record(record) = &mut other.step {
+        record.public_key = vec![5; 65];
+    }
+    let both = [record(&first, AuthorityState::Active), other];
+    let ruled = join_all(both.map(|order| AuthorityStore::order(&*store, order))).await;
+    let ruled: Vec<_> = ruled.into_iter().map(Result::unwrap).collect();
+    assert!(matches!(&ruled[..], [Ok(()), Err(OrderRefusal::NotTheNext { .. })]), "{ruled:?}");
+
+    let activate = AuthorityStep::Activate { slot: second.clone(), published_for: Duration::ZERO };
+    let taken = [
+        record(&second, AuthorityState::Prepared),
+        order(activate.clone()),
+        order(activate.clone()),
+        order(AuthorityStep::Taint { slot: first.clone() }),
+        order(AuthorityStep::Revoke { slot: first.clone() }),
+    ];
+    let ruled = join_all(taken.map(|order| AuthorityStore::order(&*store, order))).await;
+    let ruled: Vec<_> = ruled.into_iter().map(Result::unwrap).collect();
+    assert!(
+        matches!(
+            &ruled[..],
+            [Ok(()), Ok(()), Err(OrderRefusal::NotPrepared { .. }), Ok(()), Ok(())]
+        ),
+        "{ruled:?}"
+    );
+    let store = engine.open().await;
+    let kept = authorities_of(&*store, purpose).await;
+    let states: Vec<_> = kept.iter().map(|record| record.state).collect();
+    assert_eq!(states, [AuthorityState::Revoked, AuthorityState::Active]);
+    assert_eq!(kept[0].public_key, [4; 65]);
+    assert!(kept[0].bundle_sequence > kept[1].bundle_sequence);
+
+    let prune = order(AuthorityStep::Prune { slot: first.clone() });
+    AuthorityStore::order(&*store, prune).await.unwrap().unwrap();
+    let left = authorities_of(&*store, purpose).await;
+    assert_eq!(left.iter().map(|record| &record.slot).collect::<Vec<_>>(), [&second]);
+    assert_eq!(left[0].bundle_sequence, kept[0].bundle_sequence, "the sequence stays");
+
+    let leaves = store.leaves(0, 100).await.unwrap();
+    let told: Vec<_> = leaves
+        .iter()
+        .map(|leaf| (leaf.event().kind, leaf.event().detail["slot"].as_str().unwrap().to_owned()))
+        .collect();
+    let (first, second) = (first.to_string(), second.to_string());
+    assert_eq!(
+        told,
+        [
+            (EventKind::AuthorityCreated, first.clone()),
+            (EventKind::AuthorityPrepared, second.clone()),
+            (EventKind::AuthorityActivated, second),
+            (EventKind::AuthorityTainted, first.clone()),
+            (EventKind::AuthorityRevoked, first.clone()),
+            (EventKind::AuthorityPruned, first),
+        ]
+    );
+    assert_eq!(leaves[4].event().actor.as_deref(), Some("local:7"));
+    assert_eq!(leaves[4].event().detail["reason"], "a drill");
 }
 
 pub(crate) async fn entries_are_unique_by_id_and_by_spiffe_id(engine: impl Engine) {

@@ -1,13 +1,16 @@
 use std::time::Duration;
 
 use marque_keys::{KeyAlgorithm, KeyManager, MemoryKeys, Slot};
-use marque_spiffe::Environment;
+use marque_spiffe::{Bundle, Environment};
 use marque_testkit::START;
 
 use super::*;
+use crate::RootProblem;
 use crate::testing::{HOUR, House, MemoryStore, config, jwt_template, later, x509_template};
 
 mod at_once;
+mod crashes;
+mod turns;
 
 const PURPOSES: [KeyPurpose; 5] = [
     KeyPurpose::X509Authority,
@@ -50,7 +53,7 @@ fn what_was_minted_before_a_restart_verifies_after_it() {
 fn the_keys_of_sealed_files_open_again_as_well() {
     let dir = tempfile::tempdir().unwrap();
     let sealing = marque_keys::SealingKey::create_file(&dir.path().join("sealing.key")).unwrap();
-    let store = MemoryStore::default();
+    let store = std::sync::Arc::new(MemoryStore::default());
     let open = || {
         let keys = marque_keys::SealedFileKeys::open(
             &dir.path().join("keys"),
@@ -62,7 +65,7 @@ fn the_keys_of_sealed_files_open_again_as_well() {
         let opening = crate::Authority::open(
             config("prod.example.org"),
             std::sync::Arc::new(keys),
-            &store,
+            std::sync::Arc::clone(&store) as _,
             random,
             START,
         );
@@ -80,7 +83,7 @@ fn an_opening_that_was_interrupted_at_any_save_is_taken_up_again() {
         let house = House::default();
         *house.store.saves_left.lock().unwrap() = Some(saves);
         let error = house.open().unwrap_err();
-        assert!(matches!(error, AuthorityError::Store { operation: "save", .. }), "{error:?}");
+        assert!(matches!(error, AuthorityError::Store { operation: "change", .. }), "{error:?}");
         // The key is there and its record is not.
         assert_eq!(
             (house.keys.list().unwrap().len(), house.store.records.lock().unwrap().len()),
@@ -147,7 +150,12 @@ fn one_record_of_each_purpose_is_active() {
     ));
     house.store.records.lock().unwrap().pop();
 
-    for state in [AuthorityState::Prepared, AuthorityState::Old] {
+    for state in [
+        AuthorityState::Prepared,
+        AuthorityState::Old,
+        AuthorityState::Revoked,
+        AuthorityState::Retired,
+    ] {
         house.store.change(KeyPurpose::JwtSvid, |record| record.state = state);
         assert!(
             matches!(
@@ -181,6 +189,7 @@ fn prepared_and_old_keys_are_published_and_do_not_sign() {
             public_key: key.public_key().to_vec(),
             created_at: START,
             bundle_sequence: first.bundle().sequence() + 1,
+            times: AuthorityTimes::default(),
         });
     }
     let second = house.open().unwrap();
@@ -287,26 +296,54 @@ fn a_public_key_on_record_that_is_none_is_refused() {
 }
 
 #[test]
-fn authorities_that_have_ended_do_not_open() {
+fn authorities_that_have_ended_are_replaced_as_they_open() {
+    let house = House::default();
+    let first = house.open().unwrap();
+    let day = 24 * 3600;
+    let until_the_end = house.open_with(config("prod.example.org"), later(day - 1)).unwrap();
+    assert!(until_the_end.created().is_empty());
+    assert_eq!(until_the_end.ends_at(), later(day));
+
+    let next = house.open_with(config("prod.example.org"), later(day)).unwrap();
+    let made = [KeyPurpose::X509Authority, KeyPurpose::JwtSvid, KeyPurpose::AccessToken];
+    assert_eq!(next.created()[..3], made.map(b));
+    assert_eq!(next.ends_at(), later(2 * day));
+    next.bundle().supersedes(&first.bundle()).unwrap();
+    next.mint_x509_svid(&x509_template("/agent/a"), later(day)).unwrap();
+    next.mint_jwt_svid(&jwt_template("/agent/a"), later(day)).unwrap();
+}
+
+#[test]
+fn an_authority_that_has_ended_and_cannot_be_replaced_does_not_open() {
     let house = House::default();
     house.open().unwrap();
-    let day = 24 * 3600;
-    house.open_with(config("prod.example.org"), later(day - 1)).unwrap();
-    let error = house.open_with(config("prod.example.org"), later(day)).unwrap_err();
-    assert!(matches!(&error, AuthorityError::Ended { at, .. } if *at == later(day)), "{error:?}");
-    // The root says itself when it ends; the key for JWT-SVIDs follows the settings.
-    let shorter = AuthorityConfig { ca_lifetime: HOUR, ..config("prod.example.org") };
-    let error = house.open_with(shorter, later(3600)).unwrap_err();
-    assert!(
-        matches!(&error, AuthorityError::Ended { slot, .. } if slot.purpose() == KeyPurpose::JwtSvid),
-        "{error:?}"
-    );
+    *house.store.saves_left.lock().unwrap() = Some(0);
+    let error = house.open_with(config("prod.example.org"), later(24 * 3600)).unwrap_err();
+    assert!(matches!(error, AuthorityError::Store { operation: "change", .. }), "{error:?}");
+}
+
+#[test]
+fn what_is_on_record_ends_as_its_record_says_whatever_the_settings_have_become() {
+    let house = House::default();
+    house.open().unwrap();
+    for ca_lifetime in [HOUR, 48 * HOUR] {
+        let changed = AuthorityConfig { ca_lifetime, ..config("prod.example.org") };
+        assert_eq!(house.open_with(changed, later(60)).unwrap().ends_at(), later(24 * 3600));
+    }
+    // A record of a version that did not say so yet goes by the settings; a root says it itself.
+    for purpose in [KeyPurpose::X509Authority, KeyPurpose::JwtSvid] {
+        house.store.change(purpose, |record| record.times = AuthorityTimes::default());
+    }
+    let changed = AuthorityConfig { ca_lifetime: 2 * HOUR, ..config("prod.example.org") };
+    assert_eq!(house.open_with(changed, later(60)).unwrap().ends_at(), later(7200));
+    let changed = AuthorityConfig { ca_lifetime: 48 * HOUR, ..config("prod.example.org") };
+    assert_eq!(house.open_with(changed, later(60)).unwrap().ends_at(), later(24 * 3600));
 }
 
 #[test]
 fn a_store_that_cannot_be_read_is_not_taken_for_an_empty_one() {
     let house = House {
-        store: MemoryStore { unreadable: true, ..MemoryStore::default() },
+        store: std::sync::Arc::new(MemoryStore { unreadable: true, ..MemoryStore::default() }),
         ..House::default()
     };
     assert!(matches!(house.open(), Err(AuthorityError::Store { operation: "load", .. })));
@@ -349,10 +386,11 @@ impl KeyManager for Broken {
 
 #[test]
 fn a_failing_key_manager_leaves_no_record() {
-    let store = MemoryStore::default();
+    let store = std::sync::Arc::new(MemoryStore::default());
     let keys = std::sync::Arc::new(Broken(MemoryKeys::new()));
     let random = std::sync::Arc::new(marque_testkit::SeededRandom::new(7));
-    let opening = crate::Authority::open(config("prod.example.org"), keys, &store, random, START);
+    let kept = std::sync::Arc::clone(&store) as _;
+    let opening = crate::Authority::open(config("prod.example.org"), keys, kept, random, START);
     let error = futures::FutureExt::now_or_never(opening).unwrap().unwrap_err();
     assert!(matches!(error, AuthorityError::Keys { operation: "make", .. }), "{error:?}");
     assert!(store.records.lock().unwrap().is_empty());

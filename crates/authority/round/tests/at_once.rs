@@ -5,7 +5,7 @@ fn records_of_another(keys: Option<&House>) -> Vec<AuthorityRecord> {
     let keys = keys.map(|house| std::sync::Arc::clone(&house.keys)).unwrap_or_default();
     let other = House { keys, ..House::default() };
     other.open_with(config("prod.example.org"), later(1)).unwrap();
-    other.store.records.into_inner().unwrap()
+    std::mem::take(&mut *other.store.records.lock().unwrap())
 }
 
 #[test]
@@ -75,9 +75,9 @@ impl KeyManager for Overtaken {
 
 #[test]
 fn a_key_that_another_process_made_a_moment_ago_is_taken_up() {
-    let store = MemoryStore::default();
+    let store = std::sync::Arc::new(MemoryStore::default());
     let keys = std::sync::Arc::new(Overtaken(MemoryKeys::new()));
     let random = std::sync::Arc::new(marque_testkit::SeededRandom::new(7));
-    let opening = crate::Authority::open(config("prod.example.org"), keys, &store, random, START);
+    let opening = crate::Authority::open(config("prod.example.org"), keys, store, random, START);
     futures::FutureExt::now_or_never(opening).unwrap().unwrap();
 }

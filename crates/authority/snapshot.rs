@@ -1,0 +1,204 @@
+//! The authorities as one set of records has them: what is published, and what signs.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use marque_jose::{Jwk, JwkSet};
+use marque_keys::{KeyManager, KeyPurpose, SigningKey};
+use marque_spiffe::Bundle;
+
+use crate::{
+    AuthorityConfig, AuthorityError, AuthorityRecord, AuthorityState, RootProblem,
+    jwt::JwtAuthority,
+    record::{of, sequence},
+    root::Root,
+    round::load_key,
+    schedule::Schedule,
+    signer::{CertificateSigner, TokenSigner, name_key},
+    wit::WitAuthority,
+    x509::X509Authority,
+};
+
+/// What mints, and by what it is verified. It never changes: another set of records makes another one.
+#[derive(Debug)]
+pub(crate) struct Snapshot {
+    pub(crate) records: Vec<AuthorityRecord>,
+    pub(crate) bundle: Arc<Bundle>,
+    /// The bundle without what is tainted: an SVID that does not verify by it is to be issued anew.
+    pub(crate) untainted: Arc<Bundle>,
+    /// When a key was last tainted or revoked.
+    pub(crate) alarmed_at: Option<Timestamp>,
+    pub(crate) x509: X509Authority,
+    pub(crate) jwt: JwtAuthority,
+    pub(crate) wit: Option<WitAuthority>,
+    pub(crate) access_token: Arc<TokenSigner>,
+    pub(crate) access_token_keys: Arc<JwkSet>,
+}
+
+/// The active key of a purpose and its record.
+struct Active<'a> {
+    record: &'a AuthorityRecord,
+    key: SigningKey,
+}
+
+impl Snapshot {
+    /// Loads what the records name. What is published as before is shared with the snapshot before, so that whoever holds
+    /// on to a bundle can see that it is the same.
+    pub(crate) fn of(
+        records: Vec<AuthorityRecord>,
+        config: &AuthorityConfig,
+        keys: &dyn KeyManager,
+        before: Option<&Self>,
+    ) -> Result<Self, AuthorityError> {
+        let x509 = active(&records, keys, KeyPurpose::X509Authority)?;
+        let jwt = active(&records, keys, KeyPurpose::JwtSvid)?;
+        let access_token = active(&records, keys, KeyPurpose::AccessToken)?;
+        let wit = if config.wit_svids {
+            Some(active(&records, keys, KeyPurpose::WitSvid)?)
+        } else {
+            None
+        };
+        let schedule = Schedule(config);
+        let published = |record: &&AuthorityRecord| record.state.is_published();
+        let bundle = bundle(config, &records, records.iter().filter(published))?;
+        let bundle = shared(bundle, before.map(|before| &before.bundle));
+        let untainted = records.iter().filter(published).filter(|record| !record.is_tainted());
+        let untainted = self::bundle(config, &records, untainted)?;
+        let untainted = if untainted == *bundle {
+            Arc::clone(&bundle)
+        } else {
+            shared(untainted, before.map(|before| &before.untainted))
+        };
+        let root = read_root(config, x509.record)?;
+        let slot = x509.record.slot.clone();
+        Ok(Self {
+            bundle,
+            untainted,
+            alarmed_at: alarmed_at(&records),
+            x509: X509Authority::new(slot, root, CertificateSigner(x509.key))?,
+            jwt: JwtAuthority::new(
+                jwt.record.slot.clone(),
+                Arc::new(TokenSigner::new(jwt.key)?),
+                schedule.ends_at(jwt.record),
+            ),
+            wit: wit.map(|wit| wit_authority(wit, &schedule)).transpose()?,
+            access_token: Arc::new(TokenSigner::new(access_token.key)?),
+            access_token_keys: Arc::new(access_token_keys(&records)?),
+            records,
+        })
+    }
+
+    /// When the first of the keys that sign ends.
+    pub(crate) fn ends_at(&self, config: &AuthorityConfig) -> Timestamp {
+        let schedule = Schedule(config);
+        let active = self.active(config);
+        active.map(|record| schedule.ends_at(record)).fold(Timestamp::MAX, Timestamp::min)
+    }
+
+    /// The records of the keys that sign and end.
+    pub(crate) fn active<'a>(
+        &'a self,
+        config: &'a AuthorityConfig,
+    ) -> impl Iterator<Item = &'a AuthorityRecord> {
+        self.records.iter().filter(|record| {
+            let purpose = record.slot.purpose();
+            record.state == AuthorityState::Active
+                && purpose != KeyPurpose::AuditCheckpoint
+                && (purpose != KeyPurpose::WitSvid || config.wit_svids)
+        })
+    }
+}
+
+/// The root in a record, held to what a root of this trust domain and environment has to be.
+pub(crate) fn read_root(
+    config: &AuthorityConfig,
+    record: &AuthorityRecord,
+) -> Result<Root, AuthorityError> {
+    let refused = |source| AuthorityError::Root { slot: record.slot.clone(), source };
+    let der = record.certificate_der.clone().ok_or_else(|| refused(RootProblem::Missing))?;
+    let (_, public_key) = name_key(&record.slot, &record.public_key)?;
+    Root::read(der, &config.trust_domain, config.environment, &public_key).map_err(refused)
+}
+
+/// The key for checkpoints of the audit log, which never changes.
+pub(crate) fn checkpoint_key(
+    records: &[AuthorityRecord],
+    keys: &dyn KeyManager,
+) -> Result<SigningKey, AuthorityError> {
+    Ok(active(records, keys, KeyPurpose::AuditCheckpoint)?.key)
+}
+
+fn active<'a>(
+    records: &'a [AuthorityRecord],
+    keys: &dyn KeyManager,
+    purpose: KeyPurpose,
+) -> Result<Active<'a>, AuthorityError> {
+    let mut active = of(records, purpose).filter(|record| record.state == AuthorityState::Active);
+    let record = match (active.next(), active.next()) {
+        (Some(record), None) => record,
+        (Some(_), Some(_)) => return Err(AuthorityError::SeveralActive { purpose }),
+        (None, _) => return Err(AuthorityError::NoneActive { purpose }),
+    };
+    let slot = &record.slot;
+    let key =
+        load_key(keys, slot)?.ok_or_else(|| AuthorityError::KeyMissing { slot: slot.clone() })?;
+    if key.public_key() != record.public_key {
+        return Err(AuthorityError::KeyChanged { slot: slot.clone() });
+    }
+    Ok(Active { record, key })
+}
+
+fn wit_authority(
+    Active { record, key }: Active<'_>,
+    schedule: &Schedule<'_>,
+) -> Result<WitAuthority, AuthorityError> {
+    let signer = Arc::new(TokenSigner::new(key)?);
+    Ok(WitAuthority::new(record.slot.clone(), signer, schedule.ends_at(record)))
+}
+
+/// The bundle: whatever signs SVIDs or is known to, and nothing else.
+fn bundle<'a>(
+    config: &AuthorityConfig,
+    all: &[AuthorityRecord],
+    published: impl Iterator<Item = &'a AuthorityRecord>,
+) -> Result<Bundle, AuthorityError> {
+    let mut bundle = Bundle::builder(config.trust_domain.clone());
+    for record in published {
+        bundle = match record.slot.purpose() {
+            KeyPurpose::X509Authority => {
+                bundle.x509_authority(read_root(config, record)?.certificate)
+            }
+            KeyPurpose::JwtSvid => {
+                let (key_id, key) = name_key(&record.slot, &record.public_key)?;
+                bundle.jwt_authority(key_id, key)
+            }
+            KeyPurpose::WitSvid => {
+                let (key_id, key) = name_key(&record.slot, &record.public_key)?;
+                bundle.wit_authority(key_id, key)
+            }
+            KeyPurpose::AccessToken | KeyPurpose::AuditCheckpoint => Ok(bundle),
+        }
+        .map_err(AuthorityError::Bundle)?;
+    }
+    Ok(bundle.sequence(sequence(all)).refresh_hint(config.refresh_hint).build())
+}
+
+/// Every key that access tokens verify with: of those that are valid, and of those that will be.
+fn access_token_keys(records: &[AuthorityRecord]) -> Result<JwkSet, AuthorityError> {
+    let published =
+        of(records, KeyPurpose::AccessToken).filter(|record| record.state.is_published());
+    let keys = published.map(|record| {
+        let (key_id, key) = name_key(&record.slot, &record.public_key)?;
+        Ok(Jwk::for_signatures(key, key_id))
+    });
+    Ok(JwkSet { keys: keys.collect::<Result<_, AuthorityError>>()? })
+}
+
+fn alarmed_at(records: &[AuthorityRecord]) -> Option<Timestamp> {
+    let tainted = records.iter().filter(|record| record.is_tainted());
+    tainted.flat_map(|record| [record.times.tainted_at, record.times.left_at]).flatten().max()
+}
+
+fn shared(bundle: Bundle, before: Option<&Arc<Bundle>>) -> Arc<Bundle> {
+    before.filter(|before| ***before == bundle).map_or_else(|| Arc::new(bundle), Arc::clone)
+}

@@ -1,0 +1,42 @@
+//! The keys of the signing authorities.
+
+use super::super::super::client::CallError;
+use super::super::super::proto::admin as proto;
+use super::super::super::proto::admin::change_authority_request::Step;
+use super::super::authorities::{AuthorityWish, SigningKeyView};
+use super::AdminClient;
+
+impl AdminClient {
+    /// The keys that sign, will sign and did.
+    ///
+    /// # Errors
+    /// As [`Self::status`].
+    pub async fn authorities(&mut self) -> Result<Vec<SigningKeyView>, CallError> {
+        let request = proto::ListAuthoritiesRequest {};
+        let answer = self.inner.list_authorities(request).await?.into_inner();
+        let proto::ListAuthoritiesResponse { keys } = answer;
+        Ok(keys.into_iter().map(Into::into).collect())
+    }
+
+    /// Takes a step in the life of a key. Gives its name and all keys as they are then.
+    ///
+    /// # Errors
+    /// As [`Self::status`], and when the key's life or its purpose refuses the step.
+    pub async fn change_authority(
+        &mut self,
+        wish: AuthorityWish,
+        reason: String,
+    ) -> Result<(String, Vec<SigningKeyView>), CallError> {
+        let step = match wish {
+            AuthorityWish::Prepare(purpose) => Step::Prepare(purpose.to_string()),
+            AuthorityWish::Activate { slot, at_once: false } => Step::Activate(slot.to_string()),
+            AuthorityWish::Activate { slot, at_once: true } => Step::ActivateNow(slot.to_string()),
+            AuthorityWish::Taint(slot) => Step::Taint(slot.to_string()),
+            AuthorityWish::Revoke(slot) => Step::Revoke(slot.to_string()),
+        };
+        let request = proto::ChangeAuthorityRequest { reason, step: Some(step) };
+        let answer = self.inner.change_authority(request).await?.into_inner();
+        let proto::ChangeAuthorityResponse { key, keys } = answer;
+        Ok((key, keys.into_iter().map(Into::into).collect()))
+    }
+}

@@ -1,0 +1,23 @@
+//! The files of the folder that is served, one message each.
+
+use futures::StreamExt as _;
+use futures::stream::BoxStream;
+use tonic::Status;
+
+use super::super::proto::admin as proto;
+use crate::issuer::folder::SourceFiles;
+
+pub(super) fn stream(
+    sources: &SourceFiles,
+) -> BoxStream<'static, Result<proto::StreamSourcesResponse, Status>> {
+    let sources = sources.clone();
+    let mut next = Some(String::new());
+    let messages = futures::stream::poll_fn(move |_context| {
+        let found = next.take().and_then(|after| sources.after(&after));
+        std::task::Poll::Ready(found.map(|(name, content)| {
+            next = Some(name.to_owned());
+            Ok(proto::StreamSourcesResponse { name: name.to_owned(), content: content.to_vec() })
+        }))
+    });
+    messages.boxed()
+}

@@ -1,0 +1,201 @@
+//! What would change between two states of a trust domain's folder, in plain sentences: who gains or loses which identity and
+//! which playbook, and what becomes of every setting.
+//!
+//! It compares what was checked, field by field; a field that has no rule in `documents` cannot be ordered and is to be
+//! looked at. Absent: a judgement, which a person makes, and carrying anything out.
+
+mod documents;
+mod identities;
+mod others;
+mod playbooks;
+mod policies;
+mod templates;
+
+use std::collections::BTreeMap;
+
+use marque_intent::Effect;
+use serde::Serialize;
+
+use crate::issuer::folder::{CheckedFolder, SourceFiles};
+
+/// What would change in each trust domain.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Plan {
+    /// One for each trust domain of either state, by name.
+    pub trust_domains: Vec<TrustDomainPlan>,
+}
+
+/// What would change in one trust domain.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct TrustDomainPlan {
+    /// Its name.
+    pub trust_domain: String,
+    /// Its environment, as it would be; as it was where the trust domain goes.
+    pub environment: String,
+    /// Whether it comes, goes, changes or stays.
+    pub standing: Standing,
+    /// What changes, what is wider first.
+    pub changes: Vec<Change>,
+}
+
+/// What becomes of a trust domain as a whole.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Standing {
+    /// It is new.
+    Added,
+    /// It is gone.
+    Removed,
+    /// Something in it changes.
+    Changed,
+    /// Nothing in it changes.
+    Same,
+}
+
+/// One change.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct Change {
+    /// What it does to who may do what.
+    pub effect: Effect,
+    /// What kind of thing changes.
+    pub kind: Kind,
+    /// Which of them: a SPIFFE ID, a playbook's id, a name, a file.
+    pub subject: String,
+    /// Where in its document, where it is one field.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub path: Option<String>,
+    /// What it is, as a sentence.
+    pub sentence: String,
+}
+
+/// What kind of thing changes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Kind {
+    /// Who earns which SPIFFE ID: `entries/`.
+    Identity,
+    /// What may be asked for: `playbooks/`.
+    Playbook,
+    /// Less asked of one agent: `exceptions/`.
+    Exception,
+    /// What decides: `policy/`.
+    Policy,
+    /// What is related to whom: `policy/relations/`.
+    Relation,
+    /// `trust-domain.toml`.
+    Setting,
+    /// By what others are verified: bundles, key sets, certificates.
+    Trust,
+    /// `crls/`.
+    RevocationList,
+    /// When nothing is done: `calendars/`.
+    Calendar,
+    /// Who is on duty: `rosters/`.
+    Roster,
+    /// What people with a job may do: `roles/`.
+    Role,
+    /// What was written down to be held: `policy/tests/`, `playbooks/tests/`.
+    Case,
+}
+
+impl Plan {
+    /// Between two states of any number of trust domains.
+    #[must_use]
+    pub fn between<'a>(
+        before: impl IntoIterator<Item = &'a CheckedFolder>,
+        after: impl IntoIterator<Item = &'a CheckedFolder>,
+    ) -> Self {
+        let mut pairs: BTreeMap<&str, (Option<&CheckedFolder>, Option<&CheckedFolder>)> =
+            BTreeMap::new();
+        for folder in before {
+            pairs.entry(folder.folder.document.name().as_str()).or_default().0 = Some(folder);
+        }
+        for folder in after {
+            pairs.entry(folder.folder.document.name().as_str()).or_default().1 = Some(folder);
+        }
+        let plans = pairs.into_values().filter_map(|pair| match pair {
+            (Some(before), Some(after)) => Some(TrustDomainPlan::between(before, after)),
+            (None, Some(after)) => Some(TrustDomainPlan::alone(after, Standing::Added)),
+            (Some(before), None) => Some(TrustDomainPlan::alone(before, Standing::Removed)),
+            (None, None) => None,
+        });
+        Self { trust_domains: plans.collect() }
+    }
+
+    /// Whether nothing would change.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.trust_domains.iter().all(|one| one.standing == Standing::Same)
+    }
+
+    /// Every change, in the order of the trust domains.
+    pub fn changes(&self) -> impl Iterator<Item = &Change> {
+        self.trust_domains.iter().flat_map(|one| &one.changes)
+    }
+}
+
+impl TrustDomainPlan {
+    /// Between two states of one trust domain.
+    #[must_use]
+    pub fn between(before: &CheckedFolder, after: &CheckedFolder) -> Self {
+        let mut changes = identities::changes(&before.folder.entries, &after.folder.entries);
+        changes.extend(templates::changes(&before.sources, &after.sources));
+        changes.extend(playbooks::changes(before, after));
+        changes.extend(policies::changes(before, after));
+        changes.extend(others::changes(before, after));
+        changes.sort();
+        let standing = if changes.is_empty() { Standing::Same } else { Standing::Changed };
+        Self::of(after, standing, changes)
+    }
+
+    /// One that comes or goes whole: its identities and playbooks say what that means.
+    fn alone(folder: &CheckedFolder, standing: Standing) -> Self {
+        let (before, after): (&[_], &[_]) = match standing {
+            Standing::Removed => (&folder.folder.entries, &[]),
+            _ => (&[], &folder.folder.entries),
+        };
+        let mut changes = identities::changes(before, after);
+        let (none, files) = (SourceFiles::default(), &folder.sources);
+        changes.extend(match standing {
+            Standing::Removed => templates::changes(files, &none),
+            _ => templates::changes(&none, files),
+        });
+        changes.extend(playbooks::alone(folder, standing));
+        changes.sort();
+        Self::of(folder, standing, changes)
+    }
+
+    fn of(folder: &CheckedFolder, standing: Standing, changes: Vec<Change>) -> Self {
+        let document = &folder.folder.document;
+        Self {
+            trust_domain: document.name().to_string(),
+            environment: document.environment().to_string(),
+            standing,
+            changes,
+        }
+    }
+}
+
+impl Kind {
+    /// The name, as in the plan's JSON.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Identity => "identity",
+            Self::Playbook => "playbook",
+            Self::Exception => "exception",
+            Self::Policy => "policy",
+            Self::Relation => "relation",
+            Self::Setting => "setting",
+            Self::Trust => "trust",
+            Self::RevocationList => "revocation_list",
+            Self::Calendar => "calendar",
+            Self::Roster => "roster",
+            Self::Role => "role",
+            Self::Case => "case",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
