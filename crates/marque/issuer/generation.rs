@@ -33,6 +33,7 @@ use crate::post_checks::PostChecks;
 use crate::sinks::{Sinks, SinksParts};
 use crate::ssf::{Signals, SignalsParts};
 use crate::webhooks::{Webhooks, WebhooksParts};
+use crate::witnesses::{Witnesses, WitnessesParts};
 
 /// How long a request may take at most: then nobody works by the rules any more that it began with.
 const LONGEST_REQUEST: Duration = Duration::from_secs(120);
@@ -111,6 +112,7 @@ impl Issuer {
             tokens: Arc::new(tokens(&document, lasting, (&intents, &oidc_keys))?),
             webhooks: Arc::new(webhooks(&document, &path, lasting, &intents)?),
             sinks: Arc::new(sinks(&document, &path, lasting)?),
+            witnesses: Arc::new(witnesses(&document, &path, lasting)?),
             post_checks: Arc::new(PostChecks::open(&document, &path, &intents.playbooks, kept_by)?),
             signals: Arc::new(signals(&document, &path, lasting, &oidc_keys)?),
             federations: federations(&document, &path, lasting, (federated, before))?,
@@ -129,6 +131,7 @@ impl Issuer {
 
     /// Tells what lasts the numbers that it goes by from here on.
     pub(super) fn take_effect(&self) {
+        self.store.know_tenant(self.document.tenant().as_str());
         let asked = self.document.approvals();
         self.store.limit_approvals(ApprovalLimits {
             max_per_hour: asked.max_per_hour,
@@ -160,6 +163,9 @@ impl Issuer {
         }
         for pusher in self.sinks.pushers(stop) {
             tasks.spawn(ends_well(pusher));
+        }
+        for asker in self.witnesses.askers(stop) {
+            tasks.spawn(ends_well(asker));
         }
         for courier in self.signals.couriers(stop) {
             tasks.spawn(ends_well(courier));
@@ -318,6 +324,21 @@ fn sinks(document: &TrustDomainDocument, path: &Path, lasting: &Lasting) -> anyh
         random: Arc::clone(&lasting.random),
     };
     Sinks::open(document, path, parts)
+}
+
+fn witnesses(
+    document: &TrustDomainDocument,
+    path: &Path,
+    lasting: &Lasting,
+) -> anyhow::Result<Witnesses> {
+    let parts = WitnessesParts {
+        key: lasting.log_key.clone(),
+        tree: Arc::clone(&lasting.log_tree),
+        store: Arc::clone(&lasting.store),
+        clock: Arc::clone(&lasting.clock),
+        random: Arc::clone(&lasting.random),
+    };
+    Witnesses::open(document, path, parts)
 }
 
 fn signals(

@@ -128,6 +128,7 @@ impl Lasting {
         let svid_issuer = discovery::svid_issuer(document, &issuer_url)?;
         let names = signing_guard::Names { issuer: &issuer_url, svids: svid_issuer.as_ref() };
         let guard = signing_guard::guard(document, names, Arc::clone(&store) as _, &clock);
+        store.know_tenant(document.tenant().as_str());
         let kept_in = (&store, &clock, &random);
         let authority =
             Arc::new(authorities((document, guard), Arc::clone(&keys), kept_in, now).await?);

@@ -62,6 +62,7 @@ use crate::post_checks::PostChecks;
 use crate::sinks::Sinks;
 use crate::ssf::Signals;
 use crate::webhooks::Webhooks;
+use crate::witnesses::Witnesses;
 
 /// The registries of every trust domain that a process serves, for asking whether a process is an agent of any.
 pub(crate) type Neighbours = Arc<OnceLock<Vec<Arc<Registry>>>>;
@@ -82,6 +83,7 @@ pub struct Issuer {
     approvers: Option<Arc<Approvers>>,
     webhooks: Arc<Webhooks>,
     sinks: Arc<Sinks>,
+    witnesses: Arc<Witnesses>,
     post_checks: Arc<PostChecks>,
     signals: Arc<Signals>,
     /// What JWT-SVIDs name as their issuer.

@@ -129,6 +129,10 @@ mod names {
             "Pushes of the log to audit sinks, by sink and by what came of them";
         SINK_LAG "marque_audit_sink_lag_records" Gauge, ["trust_domain", "sink"],
             "Records that an audit sink was not sent yet, or has no checkpoint of";
+        WITNESS_SUBMISSIONS "marque_audit_witness_submissions_total" Counter, ["trust_domain", "witness", "result"],
+            "Checkpoints that were submitted to witnesses, by witness and by what came of it: `cosigned`, `not_taken` or `refused`";
+        WITNESS_LAG "marque_audit_witness_lag_records" Gauge, ["trust_domain", "witness"],
+            "Records of the checkpoint that witnesses are shown which a witness has not cosigned yet";
         WAITING "marque_intents_pending" Gauge, ["trust_domain"],
             "Requests that wait for a person";
         OPEN "marque_grants_open" Gauge, ["trust_domain"],
