@@ -59,9 +59,8 @@ async fn what_spire_prints_becomes_a_folder_that_the_check_accepts() {
         "each entry is there, or said to be left out or one with another"
     );
     let folder = out.display().to_string();
-    let checked =
-        run_marque(&["--output".to_owned(), "json".to_owned(), "check".to_owned(), folder]);
-    let checked = checked.await.succeeded().json();
+    let check = ["--output".to_owned(), "json".to_owned(), "check".to_owned(), folder];
+    let checked = run_marque(&check).await.succeeded().json();
     assert_eq!(checked["trust_domains"][0]["entries"], report["entries"]);
     let again = import(&out, &[]).await.failed();
     assert!(again.err.contains("is there already"), "{again:?}");
@@ -73,8 +72,7 @@ async fn a_file_that_is_not_spires_says_so() {
     let file = scratch.path().join("entries.json");
     fs::write(&file, "Found 1 entry\n").unwrap();
     let (file, out) = (file.display().to_string(), scratch.path().join("x").display().to_string());
-    let said = run_marque(
-        &[
+    let arguments = [
             "import",
             "spire",
             "--entries",
@@ -86,8 +84,7 @@ async fn a_file_that_is_not_spires_says_so() {
             "--owner",
             "a",
         ]
-        .map(ToOwned::to_owned),
-    );
-    let said = said.await.failed();
+        .map(ToOwned::to_owned);
+    let said = run_marque(&arguments).await.failed();
     assert!(said.err.contains("is no JSON") && said.err.contains("-output json"), "{said:?}");
 }
