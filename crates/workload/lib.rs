@@ -19,6 +19,7 @@ mod jwt;
 mod material;
 mod profiles;
 mod scope;
+mod settle;
 mod sharing;
 mod slot;
 mod state;

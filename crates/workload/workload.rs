@@ -49,7 +49,7 @@ const FORGET_AFTER: Duration = Duration::from_hours(1);
 #[derive(Debug, Clone)]
 pub struct Workload {
     pub(crate) shared: Arc<Shared>,
-    scope: Scope,
+    pub(crate) scope: Scope,
 }
 
 /// What every subscription needs.
@@ -60,7 +60,7 @@ pub(crate) struct Shared {
     x509: Cache<EntryId, Arc<Slot<X509SvidMaterial>>>,
     jwt: Cache<(EntryId, Vec<String>), Arc<Slot<JwtSvidMaterial>>>,
     wit: Cache<EntryId, Arc<Slot<WitSvidMaterial>>>,
-    groups: Arc<Groups>,
+    pub(crate) groups: Arc<Groups>,
     /// Started with the first subscription: before that there is nobody to wake.
     driver: OnceLock<Driver>,
     splay: Duration,
@@ -229,29 +229,6 @@ impl Workload {
         svid.verify(bundle, audience, now).map_err(WorkloadError::InvalidToken)
     }
 
-    /// Has the issuer make what templates give to a caller with these selectors. Streams and JWT-SVIDs do so by themselves.
-    ///
-    /// # Errors
-    /// As [`Issuer::settle`].
-    pub async fn settle(&self, selectors: &SelectorSet) -> Result<(), WorkloadError> {
-        self.shared.settle(selectors, &self.scope).await
-    }
-
-    /// Has the issuer keep what templates gave to callers whose streams are open.
-    ///
-    /// # Errors
-    /// As [`Issuer::settle`], of the first for whom it could not be done.
-    pub async fn keep_alive(&self) -> Result<(), WorkloadError> {
-        for (who, _) in self.shared.groups.members() {
-            match self.shared.settle(&who.selectors, &who.scope).await {
-                // Who has no place is told at its own call.
-                Ok(()) | Err(WorkloadError::TemplateFull) => {}
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(())
-    }
-
     /// The entries that the caller is entitled to right now, the default first.
     pub fn identities(&self, selectors: &SelectorSet) -> Vec<Arc<Entry>> {
         entitled(&self.shared.state(), selectors, &self.scope, self.shared.clock.now())
@@ -296,20 +273,6 @@ impl Shared {
     fn join(&self, who: Who) -> Arc<Group> {
         self.driver.get_or_init(|| Driver::start(&self.groups, &self.clock, &self.state));
         self.groups.join(who)
-    }
-
-    /// Has the issuer make what templates give to a caller, where something of it is in scope.
-    pub(crate) async fn settle(
-        &self,
-        selectors: &SelectorSet,
-        scope: &Scope,
-    ) -> Result<(), WorkloadError> {
-        let given = self.state().registry.derive(selectors);
-        let in_scope = given.iter().filter_map(|one| one.outcome.as_ref().ok());
-        if in_scope.into_iter().any(|made| scope.admits(made.spiffe_id())) {
-            self.issuer.settle(selectors).await?;
-        }
-        Ok(())
     }
 
     /// What a group is entitled to by the newest state.
@@ -396,7 +359,7 @@ impl Shared {
         self.groups.len()
     }
 
-    fn state(&self) -> Arc<IssuerState> {
+    pub(crate) fn state(&self) -> Arc<IssuerState> {
         Arc::clone(&self.state.borrow())
     }
 }

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
+use crate::fleet::{AGENT, Fleet, database};
 use crate::support::agent::Workload;
 use crate::support::daemon::{Daemon, NON_PRODUCTION, PRODUCTION, RESTARTER};
 use crate::support::folder;
@@ -171,18 +172,15 @@ async fn a_restore_takes_nothing_back_and_leaves_everything_as_it_was_where_it_r
     refused(&restore(&daemon, &old, &[]).await, "restore_log_rollback");
     let new = backup(&daemon, "new.marque-backup").await;
 
-    let other = about(
-        PRODUCTION,
-        &daemon.path("trust-domains"),
-        &daemon.data_dir(),
-        &["restore", "--from", &new.display().to_string()],
-    );
-    refused(&other.await, "restore_other_trust_domain");
+    let file = new.display().to_string();
+    let command = ["restore", "--from", &file];
+    let (documents, data) = (daemon.path("trust-domains"), daemon.data_dir());
+    let other = about(PRODUCTION, &documents, &data, &command).await;
+    refused(&other, "restore_other_trust_domain");
     let documents = daemon.path("other-environment");
     folder::copy(&daemon.path("trust-domains"), &documents);
     let document = format!("{NON_PRODUCTION}/trust-domain.toml");
     folder::edit(&documents, &document, "\"non-production\"", "\"production\"");
-    let command = ["restore", "--from", &new.display().to_string()];
     let crossed = about(NON_PRODUCTION, &documents, &daemon.data_dir(), &command).await;
     refused(&crossed, "environment_boundary");
 
@@ -254,4 +252,46 @@ async fn what_a_restore_replaces_is_moved_aside_and_the_same_state_restores_over
     assert_eq!(restored["compared"], true);
     daemon.launch().await;
     daemon.operator(NON_PRODUCTION).run(&["audit", "verify"]).await.succeeded();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn with_postgresql_a_backup_takes_the_rest_and_holds_the_database_against_it() {
+    let Some(server) = database() else { return };
+    let fleet = Fleet::new(&server).await;
+    let mut replica = fleet.start("a").await;
+    let program = copy_of_this_program("helper");
+    let id = replica.place.id(AGENT);
+    replica.operator().register(&id, "agent", &program).await;
+    let bundle = replica.client(&program).await;
+    let bundle = bundle.send(Call::get(&replica.place.bundle_url)).await.expect(200).json();
+    let (file, store) = (fleet.path("pg.marque-backup"), fleet.path("store"));
+    let (file, store) = (file.display().to_string(), format!("@{}", store.display()));
+    let run = async |data_dir: &str, command: &[&str]| {
+        let command = [command, &["--store", &store]].concat();
+        about(PRODUCTION, &fleet.path("trust-domain"), &fleet.path(data_dir), &command).await
+    };
+    run("a", &["backup", "--to", &file]).await.succeeded();
+    let listing = std::process::Command::new("tar").args(["-tf", &file]).output().unwrap();
+    assert!(!String::from_utf8(listing.stdout).unwrap().contains("sqlite"));
+    let (documents, data) = (fleet.path("trust-domain"), fleet.path("b"));
+    let sqlite = about(PRODUCTION, &documents, &data, &["restore", "--from", &file]).await;
+    refused(&sqlite, "restore_other_engine");
+    replica.child.kill().await.unwrap();
+    drop(replica);
+
+    // The same database from another host, as after `pg_restore`: keys, journal and bundles come from the backup.
+    run("b", &["restore", "--from", &file]).await.succeeded();
+    let replica = fleet.start("b").await;
+    let client = replica.client(&program).await;
+    let again = client.send(Call::get(&replica.place.bundle_url)).await.expect(200).json();
+    assert_eq!(again, bundle);
+    replica.operator().run(&["audit", "verify"]).await.succeeded();
+    drop((client, replica));
+
+    // A database that does not go as far as the backup says.
+    let empty = Fleet::new(&server).await;
+    drop(empty.start("a").await);
+    fs::copy(empty.path("store"), fleet.path("store")).unwrap();
+    refused(&run("c", &["restore", "--from", &file]).await, "backup_damaged");
+    assert!(!fleet.path("c").join(PRODUCTION).join("private").exists());
 }

@@ -155,7 +155,7 @@ async fn what_a_template_gave_is_killed_and_explained_like_any_other_identity() 
     assert!(stopped.contains("no identity issued"), "{stopped}");
     assert_eq!(identity(&daemon, 40_002).await, Ok(id(40_002)));
     // A process of the daemon's own program that waits: what the template gives to it, and why not.
-    let mut waiting = async |uid: u32| {
+    let waiting = async |uid: u32| {
         let mut command = Command::new(marque());
         let socket = daemon.place(NON_PRODUCTION).workload_api();
         command.args(["svid", "watch", "--socket", &socket]).uid(uid).gid(uid);

@@ -22,6 +22,7 @@ use crate::issuer::folder;
 #[derive(Debug, Args)]
 #[command(
     args_conflicts_with_subcommands = true,
+    subcommand_negates_reqs = true,
     after_help = "\
 Examples:
   marque backup --data-dir /var/lib/marque --trust-domains /etc/marque/trust-domains --to /backup/

@@ -1,5 +1,6 @@
 //! What only this engine can meet: full disks, locks of other processes, files that are something else.
 
+mod copies;
 mod older;
 
 use std::os::unix::fs::PermissionsExt;

@@ -16,4 +16,5 @@ pub(crate) mod pace;
 pub(crate) mod replays;
 pub(crate) mod rows;
 pub(crate) mod stories;
+pub(crate) mod templated;
 pub(crate) mod uses;

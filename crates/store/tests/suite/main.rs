@@ -171,4 +171,5 @@ on_both_engines! {
     rows::authorities_are_kept_by_slot,
     rows::entries_are_unique_by_id_and_by_spiffe_id,
     rows::an_entry_may_come_and_go_in_one_batch,
+    templated::a_template_gives_no_more_than_its_bound_to_all_who_ask_at_once,
 }
