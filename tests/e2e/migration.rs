@@ -73,18 +73,18 @@ async fn a_file_that_is_not_spires_says_so() {
     fs::write(&file, "Found 1 entry\n").unwrap();
     let (file, out) = (file.display().to_string(), scratch.path().join("x").display().to_string());
     let arguments = [
-            "import",
-            "spire",
-            "--entries",
-            &file,
-            "--out",
-            &out,
-            "--environment",
-            "production",
-            "--owner",
-            "a",
-        ]
-        .map(ToOwned::to_owned);
+        "import",
+        "spire",
+        "--entries",
+        &file,
+        "--out",
+        &out,
+        "--environment",
+        "production",
+        "--owner",
+        "a",
+    ]
+    .map(ToOwned::to_owned);
     let said = run_marque(&arguments).await.failed();
     assert!(said.err.contains("is no JSON") && said.err.contains("-output json"), "{said:?}");
 }
