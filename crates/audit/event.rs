@@ -204,7 +204,7 @@ pub enum EventKind {
 
 impl EventKind {
     /// Every kind, in the order of declaration.
-    pub const ALL: [Self; 60] = [
+    pub const ALL: [Self; 61] = [
         Self::IntentRequested,
         Self::IntentPending,
         Self::IntentDenied,

@@ -34,6 +34,7 @@ use super::reload::{Contents, FolderState};
 use super::served::Served;
 use super::signing_guard;
 use crate::approvers::{LoginSecret, Looks};
+use crate::discovery;
 use crate::federation::{KeptBundles, News};
 use crate::identities::{Denials, Lost, Presence, SharedIdentities};
 use crate::payloads::{PayloadKey, Payloads};
