@@ -130,8 +130,13 @@ impl Peers {
     }
 }
 
-/// Shakes hands and verifies tokens without a pause, until `stop`; how often, and which keys signed.
-async fn load(peers: &Peers, tokens: &JwtSource, stop: &AtomicBool) -> (usize, BTreeSet<String>) {
+/// Shakes hands and verifies tokens without a pause, until `stop` and until so many keys have signed; how often, and which.
+async fn load(
+    peers: &Peers,
+    tokens: &JwtSource,
+    stop: &AtomicBool,
+    keys: usize,
+) -> (usize, BTreeSet<String>) {
     let (mut rounds, mut kids) = (0, BTreeSet::new());
     while !stop.load(Ordering::Relaxed) || kids.len() < keys {
         peers.shake_hands(&peers.server).await.expect("a handshake of peers that follow");
