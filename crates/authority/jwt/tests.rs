@@ -280,7 +280,8 @@ fn a_key_for_rs256_mints_what_the_bundle_and_its_published_jwk_verify() {
     let desk = Desk::with(KeyAlgorithm::Rsa2048);
     let template = jwt_template("/agent/a");
     let random = marque_testkit::SeededRandom::new(1);
-    let minted = desk.authority.mint(&template, HOUR, &desk.bundle, &random, START).unwrap();
+    let minted =
+        desk.authority.mint((&template, None), HOUR, &desk.bundle, &random, START).unwrap();
     let jwk = desk.authority.signer.jwk();
     assert_eq!(jwk.alg, Some(marque_jose::Algorithm::Rs256));
     let published = marque_jose::Jwk::parse(&jwk.to_value()).unwrap();
