@@ -56,6 +56,15 @@ pub(crate) fn guard(clock: Arc<dyn Clock>, alarm: Arc<dyn SigningAlarm>) -> Sign
     SigningGuard::new(clock, alarm, token_service)
 }
 
+/// The claims of an access token that is within the ceiling.
+pub(crate) fn access_token_claims() -> serde_json::Value {
+    serde_json::json!({
+        "iss": "https://issuer.example.org", "sub": "x", "aud": "https://api.example.org",
+        "client_id": "x", "intent": { "id": "in_1" },
+        "iat": START.as_second(), "exp": START.as_second() + 300,
+    })
+}
+
 /// A clock at the end of time: most tests say for themselves when they mint.
 #[derive(Debug)]
 struct Unhurried;

@@ -2,20 +2,16 @@ use marque_jose::{Algorithm, UnverifiedJws, sign_compact};
 use marque_keys::KeyAlgorithm;
 use marque_testkit::START;
 use ring::signature::{ED25519, UnparsedPublicKey};
-use serde_json::json;
 
-use crate::testing::{House, authority, config, jwt_template, later, x509_template};
+use crate::testing::{
+    House, access_token_claims, authority, config, jwt_template, later, x509_template,
+};
 
 #[test]
 fn an_access_token_verifies_by_the_key_set_of_the_token_endpoint_alone() {
     let authority = authority();
     let signer = authority.access_token_signer();
-    let claims = json!({
-        "iss": "https://issuer.example.org", "sub": "x", "aud": "https://api.example.org",
-        "client_id": "x", "iat": START.as_second(), "exp": START.as_second() + 300,
-        "intent": { "id": "in_1" },
-    });
-    let token = sign_compact(Some("at+jwt"), &claims, signer.as_ref()).unwrap();
+    let token = sign_compact(Some("at+jwt"), &access_token_claims(), signer.as_ref()).unwrap();
     let keys = authority.access_token_keys();
     let key = keys.find(signer.key_id()).unwrap();
     assert_eq!((key.key_use.as_deref(), key.alg), (Some("sig"), Some(Algorithm::Es256)));

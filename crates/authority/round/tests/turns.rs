@@ -6,7 +6,7 @@ use marque_jose::{Signer, SigningKeys, UnverifiedJws, sign_compact};
 use marque_spiffe::{UnverifiedJwtSvid, UnverifiedX509Svid};
 
 use super::*;
-use crate::{Authority, NextStep};
+use crate::{Authority, NextStep, testing::access_token_claims};
 
 const H: u64 = 3600;
 
@@ -163,9 +163,8 @@ fn access_tokens_of_the_old_key_verify_by_the_key_set_and_the_set_stays_small() 
         let key = published.find(jws.header().kid().unwrap());
         key.is_some_and(|key| jws.verify(&key.key, key.algorithms()).is_ok())
     };
-    let sign = |signer: &dyn Signer| {
-        sign_compact(Some("at+jwt"), &serde_json::json!({ "sub": "x" }), signer).unwrap()
-    };
+    let sign =
+        |signer: &dyn Signer| sign_compact(Some("at+jwt"), &access_token_claims(), signer).unwrap();
     let first = sign(&*authority.signer());
     let before = authority.signer().key_id().clone();
     let mut most = 0;
