@@ -133,13 +133,9 @@ impl Issuer {
 
     /// What runs while this generation is in force, until `stop`.
     pub(super) fn start(&self, tasks: &mut JoinSet<anyhow::Result<()>>, stop: &CancellationToken) {
-        fn ends_well(
-            task: impl Future<Output = ()> + Send + 'static,
-        ) -> impl Future<Output = anyhow::Result<()>> + Send + 'static {
-            async move {
-                task.await;
-                Ok(())
-            }
+        async fn ends_well(task: impl Future<Output = ()>) -> anyhow::Result<()> {
+            task.await;
+            Ok(())
         }
         for relationship in &self.relationships {
             let (token, relationship) = (stop.clone(), Arc::clone(relationship));
