@@ -195,7 +195,7 @@ pub(super) fn across_the_firebreak_of(folders: &[&TrustDomainFolder]) -> Vec<Fin
         documents.filter(|document| document.name() == name).map(|d| d.environment()).next()
     };
     let mut findings = Vec::new();
-    for TrustDomainFolder { path, document, .. } in folders.iter().copied() {
+    for TrustDomainFolder { path, document, .. } in folders {
         for federation in document.federation() {
             let other = environment_of(federation.trust_domain());
             if let Some(other) = other.filter(|other| *other != document.environment()) {

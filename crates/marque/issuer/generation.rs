@@ -145,13 +145,9 @@ impl Issuer {
 
     /// What runs while this generation is in force, until `stop`.
     pub(super) fn start(&self, tasks: &mut JoinSet<anyhow::Result<()>>, stop: &CancellationToken) {
-        fn ends_well(
-            task: impl Future<Output = ()> + Send + 'static,
-        ) -> impl Future<Output = anyhow::Result<()>> + Send + 'static {
-            async move {
-                task.await;
-                Ok(())
-            }
+        async fn ends_well(task: impl Future<Output = ()>) -> anyhow::Result<()> {
+            task.await;
+            Ok(())
         }
         tasks.spawn(ends_well(Arc::clone(&self.federations).run(stop.clone())));
         for keys in self.oidc_keys.fetched() {

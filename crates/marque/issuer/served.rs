@@ -74,8 +74,8 @@ impl Served {
             own.cancel();
             let mut outcome = failed;
             while let Some(ended) = tasks.join_next().await {
-                let ended = ended.context("a task of the issuer stopped");
-                outcome = outcome.and(ended.and_then(|ended| ended));
+                let ended = ended.context("a task of the issuer stopped").and_then(|ended| ended);
+                outcome = outcome.and(ended);
             }
             outcome?;
         }
