@@ -12,7 +12,7 @@ use jiff::Timestamp;
 use marque_attest::cgroup::{CgroupRoot, Cgroups, ContainerId};
 use marque_audit::Correlation;
 use marque_audit::folder::TilePath;
-use marque_audit::{TlogProof, VerifierKey};
+use marque_audit::{CosignerKey, Hash, TlogProof, VerifierKey, witness};
 use marque_dpop::{HttpUri, MAX_JTI_BYTES, ProofRequest, UnverifiedProof};
 use marque_exchange::{
     IntrospectionRequest, MAX_DETAILS_BYTES, MAX_DETAILS_DEPTH, MAX_FORM_BYTES, MAX_FORM_FIELDS,
@@ -546,6 +546,20 @@ pub(crate) fn tlog_proof(bytes: &[u8]) {
     assert_eq!(TlogProof::parse(&proof.to_text()).expect("what we write we read"), proof);
     let key = VerifierKey::new("example.org/marque/audit", [7; 32]).expect("a key");
     assert!(proof.verify(&key).is_err());
+}
+
+/// What a witness answers is a size in its one spelling, or lines of which none is a cosignature of a key that never signed.
+pub(crate) fn witness_answer(bytes: &[u8]) {
+    if let Some(size) = witness::size(bytes) {
+        assert_eq!(format!("{size}\n").as_bytes(), bytes);
+    }
+    let key = CosignerKey::new("witness.example.org/w1", [7; 32]).expect("a key");
+    let Ok(text) = from_utf8(bytes) else { return };
+    if let Ok(read) = text.parse::<CosignerKey>() {
+        assert_eq!(read.to_string(), text);
+    }
+    let note = format!("example.org/marque/audit\n7\n{}\n\n{text}", Hash::of_empty_tree());
+    assert!(!matches!(key.find(&note), Ok(Some(_))));
 }
 
 /// The name of a tile has one spelling.

@@ -151,6 +151,11 @@ fn exceptions_to_playbooks() {
 }
 
 #[test]
+fn witness_answers() {
+    over_corpus("witness_answer", checks::witness_answer);
+}
+
+#[test]
 fn tlog_proofs() {
     over_corpus("tlog_proof", checks::tlog_proof);
 }

@@ -1,9 +1,10 @@
 //! Has everything that happened a record? What a store keeps and what others counted, held against the leaves.
 //!
 //! Tokens are taken first, then the leaves in their order; what is in memory is one small record for each token that the
-//! store still keeps, and one number for each emitter. Deliberately absent: where tokens and counts come from.
+//! store still keeps, and one number for each emitter and period. Deliberately absent: where tokens and counts come from.
 
 use std::collections::{BTreeMap, HashMap};
+use std::fmt;
 
 use jiff::Timestamp;
 use serde::Serialize;
@@ -105,15 +106,47 @@ pub enum Mismatch {
         found: u64,
     },
     /// An emitter counted more or fewer uses than have a record.
-    #[error("`{emitter}` counted {counted} uses, {recorded} have a record")]
+    #[error("`{emitter}` counted {counted} uses{period}, {recorded} have a record")]
     CountDiffers {
         /// Who counted.
         emitter: String,
+        /// When.
+        #[serde(flatten)]
+        period: Period,
         /// How many.
         counted: u64,
         /// How many records there are.
         recorded: u64,
     },
+}
+
+/// When something was counted: from an instant on, and before another.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct Period {
+    /// The first instant; without one from the log's first leaf on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub since: Option<Timestamp>,
+    /// The first instant that is no longer part of it; without one to the log's last leaf.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub until: Option<Timestamp>,
+}
+
+impl Period {
+    fn has(&self, at: Timestamp) -> bool {
+        self.since.is_none_or(|since| at >= since) && self.until.is_none_or(|until| at < until)
+    }
+}
+
+impl fmt::Display for Period {
+    /// ` since … until …`, as far as there is an end.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (word, at) in [("since", self.since), ("until", self.until)] {
+            if let Some(at) = at {
+                write!(f, " {word} {at}")?;
+            }
+        }
+        Ok(())
+    }
 }
 
 impl Mismatch {
@@ -154,8 +187,8 @@ pub struct Completeness {
     now: Timestamp,
     listed_at: u64,
     tokens: HashMap<String, Kept>,
-    /// Counted and recorded.
-    counts: BTreeMap<String, (u64, u64)>,
+    /// Counted and recorded, by emitter and period.
+    counts: BTreeMap<String, BTreeMap<Period, (u64, u64)>>,
     next: u64,
     mismatches: Vec<Mismatch>,
 }
@@ -189,9 +222,9 @@ impl Completeness {
         self.tokens.insert(kept.token.id.clone(), kept);
     }
 
-    /// Takes how many uses an emitter counted; two counts of one are added up.
-    pub fn count(&mut self, emitter: &str, counted: u64) {
-        let count = self.counts.entry(emitter.to_owned()).or_default();
+    /// Takes how many uses an emitter counted in a period; two counts of one period are added up.
+    pub fn count(&mut self, emitter: &str, period: Period, counted: u64) {
+        let count = self.counts.entry(emitter.to_owned()).or_default().entry(period).or_default();
         count.0 = count.0.saturating_add(counted);
     }
 
@@ -206,10 +239,9 @@ impl Completeness {
         let Some(id) = event.token_id.as_deref() else { return };
         match event.kind {
             EventKind::TokenUsed => {
-                if let Some((_, recorded)) =
-                    event.actor.as_ref().and_then(|actor| self.counts.get_mut(actor))
-                {
-                    *recorded += 1;
+                let counts = event.actor.as_ref().and_then(|actor| self.counts.get_mut(actor));
+                for (period, (_, recorded)) in counts.into_iter().flatten() {
+                    *recorded += u64::from(period.has(event.time));
                 }
                 self.end(
                     leaf,
@@ -288,10 +320,12 @@ impl Completeness {
         unrecorded.sort_by_key(ToString::to_string);
         self.mismatches.extend(unrecorded);
         let emitters = self.counts.len() as u64;
-        let counts = self.counts.into_iter().filter(|(_, (counted, recorded))| counted != recorded);
-        self.mismatches.extend(counts.map(|(emitter, (counted, recorded))| {
-            Mismatch::CountDiffers { emitter, counted, recorded }
-        }));
+        for (emitter, counts) in self.counts {
+            let differ = counts.into_iter().filter(|(_, (counted, recorded))| counted != recorded);
+            self.mismatches.extend(differ.map(|(period, (counted, recorded))| {
+                Mismatch::CountDiffers { emitter: emitter.clone(), period, counted, recorded }
+            }));
+        }
         Compared {
             leaves: self.next,
             tokens: self.tokens.len() as u64,

@@ -6,6 +6,7 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
@@ -44,6 +45,8 @@ pub struct Correlation {
     pub trace: TraceId,
     /// The caller's span, if it named one.
     pub parent: Option<SpanId>,
+    /// When it came in, where somebody looked.
+    pub since: Option<Instant>,
 }
 
 impl Correlation {
@@ -52,7 +55,7 @@ impl Correlation {
     pub fn begin(random: [u8; 16]) -> Self {
         // All zero is no trace; the chance of that is the chance of any other value.
         let trace = TraceId::new(random).unwrap_or(TraceId([1; 16]));
-        Self { request: RequestId(random), trace, parent: None }
+        Self { request: RequestId(random), trace, parent: None, since: None }
     }
 
     /// The same request, in the trace that its caller names; what is no `traceparent` (W3C Trace Context section 3.2)
@@ -63,6 +66,18 @@ impl Correlation {
             Some((trace, parent)) => Self { trace, parent: Some(parent), ..self },
             None => self,
         }
+    }
+
+    /// The same request, which came in at this instant.
+    #[must_use]
+    pub fn since(self, at: Instant) -> Self {
+        Self { since: Some(at), ..self }
+    }
+
+    /// How long it has taken by `now`, where it is known when it came in.
+    #[must_use]
+    pub fn taken(&self, now: Instant) -> Option<Duration> {
+        self.since.map(|since| now.saturating_duration_since(since))
     }
 
     /// The request in whose scope this is asked, if there is one.

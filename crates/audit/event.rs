@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::correlation::{Correlation, RequestId, TraceId};
+use crate::measured::{Monotonic, PrevCheckpoint};
 
 /// The kinds of events, each a CloudEvents `type`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -196,11 +197,14 @@ pub enum EventKind {
     /// A transmitter of shared signals said something about somebody here.
     #[serde(rename = "org.marque.ssf.received")]
     SsfReceived,
+    /// A witness has seen another history of the log and does not cosign this one.
+    #[serde(rename = "org.marque.witness.refused")]
+    WitnessRefused,
 }
 
 impl EventKind {
     /// Every kind, in the order of declaration.
-    pub const ALL: [Self; 60] = [
+    pub const ALL: [Self; 61] = [
         Self::IntentRequested,
         Self::IntentPending,
         Self::IntentDenied,
@@ -261,6 +265,7 @@ impl EventKind {
         Self::SigningRefused,
         Self::IdentityShared,
         Self::SsfReceived,
+        Self::WitnessRefused,
     ];
 
     /// The CloudEvents `type`.
@@ -327,6 +332,7 @@ impl EventKind {
             Self::SigningRefused => "org.marque.signing.refused",
             Self::IdentityShared => "org.marque.identity.shared",
             Self::SsfReceived => "org.marque.ssf.received",
+            Self::WitnessRefused => "org.marque.witness.refused",
         }
     }
 }
@@ -395,6 +401,12 @@ pub struct Event {
     /// The change ticket.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ticket: Option<String>,
+    /// The state of the change ticket by its system's word, when it was last asked for this grant.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ticket_state: Option<String>,
+    /// The tenant's label: the grant's, otherwise the trust domain's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tenant: Option<String>,
     /// The approver or operator who did it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub actor: Option<String>,
@@ -429,6 +441,15 @@ pub struct Event {
     /// The trace that the request belongs to: by the caller's word, if it named one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trace_id: Option<TraceId>,
+    /// How long the request had taken when the log took this, in whole microseconds by a clock that nobody sets.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub latency_us: Option<u64>,
+    /// When the log took it, by the clock of its host that nobody sets.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub monotonic: Option<Monotonic>,
+    /// The newest checkpoint that was kept when the log took it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prev_checkpoint: Option<PrevCheckpoint>,
     /// What else operators need: no secrets, no free text of agents beyond what the room bounded.
     #[serde(default, skip_serializing_if = "Map::is_empty")]
     pub detail: Map<String, Value>,
@@ -446,6 +467,8 @@ impl Event {
             playbook: None,
             grant_digest: None,
             ticket: None,
+            ticket_state: None,
+            tenant: None,
             actor: None,
             audience: Vec::new(),
             code: None,
@@ -457,6 +480,9 @@ impl Event {
             policy: None,
             request_id: None,
             trace_id: None,
+            latency_us: None,
+            monotonic: None,
+            prev_checkpoint: None,
             detail: Map::new(),
         }
     }
@@ -503,6 +529,22 @@ impl Event {
     #[must_use]
     pub fn with_ticket(mut self, ticket: impl Into<String>) -> Self {
         self.ticket = Some(ticket.into());
+        self
+    }
+
+    /// Says in which state the change ticket was.
+    #[must_use]
+    pub fn with_ticket_state(mut self, state: impl Into<String>) -> Self {
+        self.ticket_state = Some(state.into());
+        self
+    }
+
+    /// Names the tenant, unless one is named already.
+    #[must_use]
+    pub fn of_tenant(mut self, tenant: impl Into<String>) -> Self {
+        if self.tenant.is_none() {
+            self.tenant = Some(tenant.into());
+        }
         self
     }
 

@@ -6,11 +6,13 @@ use std::str::FromStr;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use ring::digest::{Context, SHA256, digest};
+use serde::{Deserialize, Serialize};
 
 use crate::AuditError;
 
 /// A SHA-256 hash: of a leaf, of an inner node, or of a whole tree. Displays as padded base64, as checkpoints do.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
 pub struct Hash([u8; 32]);
 
 impl Hash {
@@ -77,6 +79,20 @@ impl FromStr for Hash {
     fn from_str(text: &str) -> Result<Self, AuditError> {
         let bytes = STANDARD.decode(text).map_err(|_not_base64| AuditError::Hash)?;
         Self::try_from(bytes.as_slice())
+    }
+}
+
+impl TryFrom<String> for Hash {
+    type Error = AuditError;
+
+    fn try_from(text: String) -> Result<Self, AuditError> {
+        text.parse()
+    }
+}
+
+impl From<Hash> for String {
+    fn from(hash: Hash) -> Self {
+        hash.to_string()
     }
 }
 

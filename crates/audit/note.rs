@@ -1,7 +1,7 @@
 //! Signed notes (C2SP signed-note) with Ed25519, as far as checkpoints need them.
 //!
-//! Deliberately absent: other signature types (witness cosignatures pass through as signatures of unknown keys) and
-//! the private key, which stays with whoever implements [`CheckpointSigner`].
+//! Deliberately absent: other signature types (what witnesses sign is at [`crate::cosignature`]; here it passes through as
+//! signatures of unknown keys) and the private key, which stays with whoever implements [`CheckpointSigner`].
 
 use std::fmt;
 use std::str::FromStr;
@@ -35,11 +35,7 @@ pub trait CheckpointSigner: fmt::Debug + Send + Sync {
 
 /// A public key with its name, written `name+hash+base64` as C2SP verifier keys are.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct VerifierKey {
-    name: String,
-    id: [u8; 4],
-    public_key: [u8; 32],
-}
+pub struct VerifierKey(NamedKey);
 
 impl VerifierKey {
     /// Names a public key.
@@ -47,10 +43,7 @@ impl VerifierKey {
     /// # Errors
     /// When the name is empty or has a space, a plus or a control character.
     pub fn new(name: &str, public_key: [u8; 32]) -> Result<Self, AuditError> {
-        if !is_key_name(name) {
-            return Err(AuditError::VerifierKey("a name has no spaces and no plus"));
-        }
-        Ok(Self { name: name.to_owned(), id: key_id(name, &public_key), public_key })
+        NamedKey::new(name, ED25519_TYPE, public_key).map(Self)
     }
 
     /// The key of a signer.
@@ -64,20 +57,19 @@ impl VerifierKey {
     /// The key's name.
     #[must_use]
     pub fn name(&self) -> &str {
-        &self.name
+        self.0.name()
     }
 
     /// The 32 bytes of the Ed25519 public key.
     #[must_use]
     pub fn public_key(&self) -> &[u8; 32] {
-        &self.public_key
+        self.0.public_key()
     }
 }
 
 impl fmt::Display for VerifierKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let typed = [[ED25519_TYPE].as_slice(), self.public_key.as_slice()].concat();
-        write!(f, "{}+{}+{}", self.name, hex::encode(self.id), STANDARD.encode(typed))
+        self.0.fmt(f)
     }
 }
 
@@ -85,22 +77,74 @@ impl FromStr for VerifierKey {
     type Err = AuditError;
 
     fn from_str(text: &str) -> Result<Self, AuditError> {
+        NamedKey::read(text, ED25519_TYPE, "not an Ed25519 key").map(Self)
+    }
+}
+
+/// An Ed25519 key with its name and what it signs, which its id says too.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct NamedKey {
+    name: String,
+    signature_type: u8,
+    id: [u8; 4],
+    public_key: [u8; 32],
+}
+
+impl NamedKey {
+    pub(crate) fn new(
+        name: &str,
+        signature_type: u8,
+        public_key: [u8; 32],
+    ) -> Result<Self, AuditError> {
+        if !is_key_name(name) {
+            return Err(AuditError::VerifierKey("a name has no spaces and no plus"));
+        }
+        let id = key_id(name, signature_type, &public_key);
+        Ok(Self { name: name.to_owned(), signature_type, id, public_key })
+    }
+
+    /// Reads a key that signs this; `wrong` is said of one that signs something else.
+    pub(crate) fn read(
+        text: &str,
+        signature_type: u8,
+        wrong: &'static str,
+    ) -> Result<Self, AuditError> {
         let malformed = || AuditError::VerifierKey("it has the form name+hash+base64");
         let mut parts = text.splitn(3, '+');
         let (Some(name), Some(id), Some(key)) = (parts.next(), parts.next(), parts.next()) else {
             return Err(malformed());
         };
         let typed = STANDARD.decode(key).map_err(|_not_base64| malformed())?;
-        let (&signature_type, bytes) = typed.split_first().ok_or_else(malformed)?;
-        if signature_type != ED25519_TYPE {
-            return Err(AuditError::VerifierKey("not an Ed25519 key"));
+        let (&read_type, bytes) = typed.split_first().ok_or_else(malformed)?;
+        if read_type != signature_type {
+            return Err(AuditError::VerifierKey(wrong));
         }
         let public_key = bytes.try_into().map_err(|_wrong_length| malformed())?;
-        let key = Self::new(name, public_key)?;
+        let key = Self::new(name, signature_type, public_key)?;
         if hex::encode(key.id) != id {
             return Err(AuditError::VerifierKey("its hash is that of another key"));
         }
         Ok(key)
+    }
+
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    pub(crate) fn public_key(&self) -> &[u8; 32] {
+        &self.public_key
+    }
+
+    /// Whether a line says that it is of this key.
+    pub(crate) fn is_of(&self, line: &SignatureLine<'_>) -> bool {
+        line.name == self.name && line.id == self.id
+    }
+}
+
+impl fmt::Display for NamedKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let typed = [[self.signature_type].as_slice(), self.public_key.as_slice()].concat();
+        write!(f, "{}+{}+{}", self.name, hex::encode(self.id), STANDARD.encode(typed))
     }
 }
 
@@ -121,13 +165,13 @@ impl SignedCheckpoint {
         signer: &dyn CheckpointSigner,
     ) -> Result<Self, AuditError> {
         let key = VerifierKey::of(signer)?;
-        if checkpoint.origin != key.name {
+        if checkpoint.origin != key.name() {
             return Err(AuditError::Checkpoint("its origin is not the name of the key"));
         }
         let body = checkpoint.to_note_body();
         let signature = signer.sign(body.as_bytes())?;
-        let blob = STANDARD.encode([key.id.as_slice(), signature.as_slice()].concat());
-        let text = format!("{body}\n{SIGNATURE_MARK}{} {blob}\n", key.name);
+        let blob = STANDARD.encode([key.0.id.as_slice(), signature.as_slice()].concat());
+        let text = format!("{body}\n{SIGNATURE_MARK}{} {blob}\n", key.name());
         Ok(Self { checkpoint: checkpoint.clone(), text })
     }
 
@@ -139,7 +183,7 @@ impl SignedCheckpoint {
     pub fn verify(text: &str, key: &VerifierKey) -> Result<Self, AuditError> {
         let body = verify_note(text, key)?;
         let checkpoint = Checkpoint::parse(body)?;
-        if checkpoint.origin != key.name {
+        if checkpoint.origin != key.name() {
             return Err(AuditError::Checkpoint("its origin is not the name of the key"));
         }
         Ok(Self { checkpoint, text: text.to_owned() })
@@ -151,6 +195,18 @@ impl SignedCheckpoint {
         &self.checkpoint
     }
 
+    /// The same note with more signature lines, each once; whoever calls this has verified them.
+    pub(crate) fn with_lines<'a>(&self, lines: impl Iterator<Item = &'a str>) -> Self {
+        let mut text = self.text.clone();
+        for line in lines {
+            if !text.lines().any(|there| there == line) {
+                text.push_str(line);
+                text.push('\n');
+            }
+        }
+        Self { checkpoint: self.checkpoint.clone(), text }
+    }
+
     /// The signed note.
     #[must_use]
     pub fn text(&self) -> &str {
@@ -158,8 +214,31 @@ impl SignedCheckpoint {
     }
 }
 
+/// One signature of a note, unverified.
+#[derive(Debug)]
+pub(crate) struct SignatureLine<'a> {
+    pub(crate) name: &'a str,
+    pub(crate) id: [u8; 4],
+    pub(crate) signature: Vec<u8>,
+    /// The line itself.
+    pub(crate) text: &'a str,
+}
+
 /// The text of a note that `key` signed.
-fn verify_note<'a>(note: &'a str, key: &VerifierKey) -> Result<&'a str, AuditError> {
+fn verify_note<'a>(note: &'a str, VerifierKey(key): &VerifierKey) -> Result<&'a str, AuditError> {
+    let (body, lines) = read(note)?;
+    let mut signed = false;
+    for line in lines.iter().filter(|line| key.is_of(line)) {
+        UnparsedPublicKey::new(&ED25519, &key.public_key)
+            .verify(body.as_bytes(), &line.signature)
+            .map_err(|_unspecified| AuditError::BadSignature { name: key.name.clone() })?;
+        signed = true;
+    }
+    if signed { Ok(body) } else { Err(AuditError::NotSignedBy { name: key.name.clone() }) }
+}
+
+/// The text of a note, with its last newline, and its signatures.
+pub(crate) fn read(note: &str) -> Result<(&str, Vec<SignatureLine<'_>>), AuditError> {
     if note.len() > MAX_CHECKPOINT_BYTES {
         return Err(AuditError::Note("it is too long"));
     }
@@ -174,23 +253,17 @@ fn verify_note<'a>(note: &'a str, key: &VerifierKey) -> Result<&'a str, AuditErr
         .strip_prefix('\n')
         .and_then(|lines| lines.strip_suffix('\n'))
         .ok_or(AuditError::Note("its last line does not end"))?;
-    let mut signed = false;
-    for (count, line) in signatures.split('\n').enumerate() {
-        if count == MAX_SIGNATURES {
+    let mut lines = Vec::new();
+    for line in signatures.split('\n') {
+        if lines.len() == MAX_SIGNATURES {
             return Err(AuditError::Note("it has too many signatures"));
         }
-        let (name, id, signature) = parse_signature(line)?;
-        if name == key.name && id == key.id {
-            UnparsedPublicKey::new(&ED25519, &key.public_key)
-                .verify(body.as_bytes(), &signature)
-                .map_err(|_unspecified| AuditError::BadSignature { name: key.name.clone() })?;
-            signed = true;
-        }
+        lines.push(parse_signature(line)?);
     }
-    if signed { Ok(body) } else { Err(AuditError::NotSignedBy { name: key.name.clone() }) }
+    Ok((body, lines))
 }
 
-fn parse_signature(line: &str) -> Result<(&str, [u8; 4], Vec<u8>), AuditError> {
+fn parse_signature(line: &str) -> Result<SignatureLine<'_>, AuditError> {
     let malformed = || AuditError::Note("a signature line is malformed");
     let (name, blob) = line
         .strip_prefix(SIGNATURE_MARK)
@@ -201,7 +274,9 @@ fn parse_signature(line: &str) -> Result<(&str, [u8; 4], Vec<u8>), AuditError> {
     }
     let blob = STANDARD.decode(blob).map_err(|_not_base64| malformed())?;
     match blob.split_first_chunk::<4>() {
-        Some((id, signature)) if !signature.is_empty() => Ok((name, *id, signature.to_vec())),
+        Some((id, signature)) if !signature.is_empty() => {
+            Ok(SignatureLine { name, id: *id, signature: signature.to_vec(), text: line })
+        }
         _ => Err(malformed()),
     }
 }
@@ -211,8 +286,8 @@ fn is_key_name(name: &str) -> bool {
 }
 
 /// SHA-256(name ‖ newline ‖ type ‖ public key), its first four bytes (C2SP signed-note, "Ed25519 signatures").
-fn key_id(name: &str, public_key: &[u8; 32]) -> [u8; 4] {
-    let input = [name.as_bytes(), b"\n", &[ED25519_TYPE], public_key].concat();
+fn key_id(name: &str, signature_type: u8, public_key: &[u8; 32]) -> [u8; 4] {
+    let input = [name.as_bytes(), b"\n", &[signature_type], public_key].concat();
     let mut id = [0; 4];
     id.iter_mut().zip(digest(&SHA256, &input).as_ref()).for_each(|(to, from)| *to = *from);
     id

@@ -2,6 +2,8 @@
 
 use std::sync::Mutex;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use jiff::{SignedDuration, Timestamp};
@@ -10,8 +12,8 @@ use ring::signature::{Ed25519KeyPair, KeyPair};
 use tokio::sync::watch;
 
 use crate::{
-    AuditError, CheckpointSigner, Event, EventKind, Leaf, LogError, LogStore, StoredCheckpoint,
-    VerifierKey,
+    AuditError, CheckpointSigner, CosignerKey, Event, EventKind, Leaf, LogError, LogStore,
+    SignedCheckpoint, StoredCheckpoint, VerifierKey,
 };
 
 pub(crate) const ORIGIN: &str = "prod.example.org/marque/audit";
@@ -147,5 +149,35 @@ impl LogStore for MemoryLog {
 
     fn changed(&self) -> watch::Receiver<u64> {
         self.size.subscribe()
+    }
+}
+
+/// A witness with a fixed key that cosigns whatever it is shown.
+#[derive(Debug)]
+pub(crate) struct TestWitness {
+    name: String,
+    pair: Ed25519KeyPair,
+}
+
+impl TestWitness {
+    pub(crate) fn new(name: &str, seed: u8) -> Self {
+        let pair = Ed25519KeyPair::from_seed_unchecked(&[seed; 32]).unwrap();
+        Self { name: name.to_owned(), pair }
+    }
+
+    pub(crate) fn key(&self) -> CosignerKey {
+        let public_key = self.pair.public_key().as_ref().try_into().unwrap();
+        CosignerKey::new(&self.name, public_key).unwrap()
+    }
+
+    /// Its line of the note, made from the text of the specification.
+    pub(crate) fn cosigns(&self, signed: &SignedCheckpoint, at: Timestamp) -> String {
+        let time = at.as_second();
+        let body = signed.checkpoint().to_note_body();
+        let signature = self.pair.sign(format!("cosignature/v1\ntime {time}\n{body}").as_bytes());
+        let input = [self.name.as_bytes(), b"\n\x04", self.pair.public_key().as_ref()].concat();
+        let id = ring::digest::digest(&ring::digest::SHA256, &input);
+        let blob = [&id.as_ref()[..4], &time.to_be_bytes(), signature.as_ref()].concat();
+        format!("\u{2014} {} {}\n", self.name, STANDARD.encode(blob))
     }
 }

@@ -1,7 +1,8 @@
 //! A proof that one leaf is in the log, in one file that nobody has to be asked about: C2SP tlog-proof@v1.
 //!
 //! The file's `extra` data is the leaf itself, so that whoever has the file and the log's key has everything. Neither is to
-//! be trusted before [`TlogProof::verify`]. Deliberately absent: witness cosignatures, which pass through in the checkpoint.
+//! be trusted before [`TlogProof::verify`]. Witness
+//! cosignatures are in its checkpoint, where whoever wants them finds them ([`crate::WitnessPolicy`]).
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -122,6 +123,12 @@ impl TlogProof {
     #[must_use]
     pub fn index(&self) -> u64 {
         self.index
+    }
+
+    /// The checkpoint that it leads to, unverified.
+    #[must_use]
+    pub fn checkpoint(&self) -> &str {
+        &self.checkpoint
     }
 
     /// The text of the file.

@@ -268,19 +268,20 @@ impl Trail {
     }
 }
 
-/// What a kill by name would name of what an event says, each with its scope. Tools, tenants, builds and keys are in no leaf.
+/// What a kill by name would name of what an event says, each with its scope. Tools, builds and keys are in no leaf.
 fn names(event: &Event) -> impl Iterator<Item = (&'static str, String)> {
     let playbook = event.playbook.iter().flat_map(|pin| {
         [("playbook", pin.id.clone()), ("playbook_version", format!("{}@{}", pin.id, pin.version))]
     });
     let agent = event.agent.iter().map(|agent| ("agent", agent.to_string()));
+    let tenant = event.tenant.iter().map(|tenant| ("tenant", tenant.clone()));
     let said = ["task", "session", "delegator", "sponsor"].into_iter().filter_map(move |scope| {
         Some((scope, event.detail.get(scope).and_then(Value::as_str)?.to_owned()))
     });
     // A token has holders beside the agent of its grant.
     let holder = event.actor.iter().filter(move |_| is_birth(event));
     let holder = holder.map(|actor| ("agent", actor.clone()));
-    playbook.chain(agent).chain(said).chain(holder)
+    playbook.chain(agent).chain(tenant).chain(said).chain(holder)
 }
 
 /// The id of a kill, otherwise its epoch.

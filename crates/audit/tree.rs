@@ -1,8 +1,8 @@
-//! The tree of a stored log in pieces: tiles and inclusion proofs at the cost of two blocks of leaves, however long the log is.
+//! The tree of a stored log in pieces: tiles and proofs at the cost of two blocks of leaves, however long the log is.
 //!
 //! What is kept is one hash for every 256 leaves and what follows from those, in memory: 32 bytes for a block. It is made
-//! from the leaves, behind the commits, and made anew with the process. Deliberately absent: consistency proofs, which
-//! whoever reads tiles makes.
+//! from the leaves, behind the commits, and made anew with the process. Consistency
+//! proofs are for witnesses; whoever reads tiles makes them.
 
 mod top;
 
@@ -15,7 +15,8 @@ use tokio::time::timeout;
 use self::top::{Block, Top};
 use crate::folder::{TileKind, TilePath, bundle_bytes};
 use crate::{
-    AuditError, Hash, Leaf, LogError, LogStore, SignedCheckpoint, TlogProof, VerifierKey, merkle,
+    AuditError, Checkpoint, Hash, Leaf, LogError, LogStore, SignedCheckpoint, TlogProof,
+    VerifierKey, merkle,
 };
 
 /// Leaves in a block, hashes in a full tile.
@@ -143,8 +144,20 @@ impl LogTree {
     /// # Errors
     /// [`TreeError::NotThere`] while no checkpoint covers the leaf; see [`TreeError`].
     pub async fn prove(&self, index: u64) -> Result<TlogProof, TreeError> {
-        let _turn = self.turn().await?;
         let signed = self.checkpoint().await?.ok_or(TreeError::NotThere)?;
+        self.prove_under(index, &signed).await
+    }
+
+    /// As [`Self::prove`], under a checkpoint of one's own choice.
+    ///
+    /// # Errors
+    /// [`TreeError::NotThere`] where the checkpoint does not cover the leaf; see [`TreeError`].
+    pub async fn prove_under(
+        &self,
+        index: u64,
+        signed: &SignedCheckpoint,
+    ) -> Result<TlogProof, TreeError> {
+        let _turn = self.turn().await?;
         let size = signed.checkpoint().size;
         if index >= size {
             return Err(TreeError::NotThere);
@@ -158,7 +171,35 @@ impl LogTree {
         let root = &signed.checkpoint().root;
         merkle::verify_inclusion(&leaf.hash(), index, size, &path, root)
             .map_err(TreeError::Altered)?;
-        Ok(TlogProof::new(&leaf, path, &signed))
+        Ok(TlogProof::new(&leaf, path, signed))
+    }
+
+    /// The proof that what `signed` covers begins with the first `old` leaves, and the root of these. It was verified. From
+    /// nothing on there is nothing to prove.
+    ///
+    /// # Errors
+    /// [`TreeError::NotThere`] where `signed` covers fewer leaves; see [`TreeError`].
+    pub async fn consistency(
+        &self,
+        old: u64,
+        signed: &SignedCheckpoint,
+    ) -> Result<(Vec<Hash>, Hash), TreeError> {
+        let Checkpoint { origin: _, size, root } = signed.checkpoint();
+        if old > *size {
+            return Err(TreeError::NotThere);
+        }
+        if old == 0 {
+            return Ok((Vec::new(), Hash::of_empty_tree()));
+        }
+        let _turn = self.turn().await?;
+        self.make_up_for(*size).await?;
+        let (of_old, last) =
+            (self.block(old - 1, *size).await?, self.block(size - 1, *size).await?);
+        let proof = self.top(|top| top.consistency(old, *size, &[&of_old, &last]));
+        let (proof, old_root) = proof.ok_or(TreeError::Behind)?;
+        merkle::verify_consistency(old, &old_root, *size, root, &proof)
+            .map_err(TreeError::Altered)?;
+        Ok((proof, old_root))
     }
 
     async fn turn(&self) -> Result<SemaphorePermit<'_>, TreeError> {

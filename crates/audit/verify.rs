@@ -1,10 +1,12 @@
 //! Is this log what it was? Recomputes everything that a checkpoint and the leaves claim, and names what is wrong.
 //!
 //! The leaves pass through one at a time: what stays in memory is the tree's right edge and one small record for each
-//! intent that has not ended, the ids of all that were approved or ended, and one for each token.
+//! intent that has not ended, the ids of all that were approved or ended, and one for each token;
+//! and the hashes of the leaves since the newest checkpoint that one named, a million at most.
 
 mod error;
 mod kills;
+mod named;
 mod tokens;
 mod uses;
 
@@ -17,6 +19,7 @@ pub use error::VerifyError;
 
 use crate::merkle::Frontier;
 use crate::{Checkpoint, Hash, Leaf, LogError, LogStore, SignedCheckpoint, VerifierKey};
+use named::Named;
 use uses::Uses;
 
 /// How many leaves are read from a store at a time.
@@ -37,7 +40,7 @@ pub struct VerifiedLog {
 /// that was kept outside the host.
 ///
 /// Checked are the signatures, that nothing before the older checkpoint changed, the root, that numbers are dense and
-/// recorded times do not go back, and that every token was issued under an approved intent with a use left.
+/// recorded times do not go back, that checkpoints which leaves name are those of the leaves before them, and that every token was issued under an approved intent with a use left.
 ///
 /// # Errors
 /// The first thing that is wrong, with the leaf's number where one can be named.
@@ -78,11 +81,14 @@ pub async fn verify_store(
 #[derive(Debug)]
 pub struct LogVerifier {
     checkpoint: Checkpoint,
-    older: Option<Checkpoint>,
+    older: Vec<Checkpoint>,
     frontier: Frontier,
     root_at_checkpoint: Option<Hash>,
     last_recorded: Option<Timestamp>,
     source: Option<SpiffeId>,
+    named: Named,
+    /// The first leaf that names a checkpoint which the leaves before it do not have.
+    suspect: Option<VerifyError>,
     uses: Uses,
     /// The leaves whose meaning is judged; the tree is that of all.
     judged: RangeInclusive<u64>,
@@ -112,11 +118,13 @@ impl LogVerifier {
         }
         let mut verifier = Self {
             checkpoint,
-            older,
+            older: older.into_iter().collect(),
             frontier: Frontier::new(),
             root_at_checkpoint: None,
             last_recorded: None,
             source: None,
+            named: Named::new(),
+            suspect: None,
             uses: Uses::default(),
             judged: 0..=u64::MAX,
             goes_on: false,
@@ -124,6 +132,20 @@ impl LogVerifier {
         };
         verifier.compare_with_checkpoints()?;
         Ok(verifier)
+    }
+
+    /// Holds the log against one more older checkpoint.
+    ///
+    /// # Errors
+    /// It is not signed by `key`, or is the larger.
+    pub fn covering(mut self, older: &str, key: &VerifierKey) -> Result<Self, VerifyError> {
+        let older = verified(older, key).map_err(VerifyError::OlderCheckpoint)?;
+        if older.size > self.checkpoint.size {
+            return Err(VerifyError::Shrunk { older: older.size, newer: self.checkpoint.size });
+        }
+        self.older.push(older);
+        self.compare_with_checkpoints()?;
+        Ok(self)
     }
 
     /// Judges only what these leaves did: what was granted before is known all the same, and the tree is that of the whole
@@ -162,6 +184,10 @@ impl LogVerifier {
             return Err(VerifyError::TimeWentBack { seq });
         }
         self.last_recorded = Some(leaf.recorded());
+        // What was signed outside of the leaves has the first word.
+        if let Err(differs) = self.named.push(leaf) {
+            self.suspect.get_or_insert(differs);
+        }
         self.frontier.append(leaf.hash());
         self.compare_with_checkpoints()?;
         match self.uses.record(leaf) {
@@ -199,20 +225,25 @@ impl LogVerifier {
     /// Compares roots at the two sizes for which one was signed.
     fn compare_with_checkpoints(&mut self) -> Result<(), VerifyError> {
         let size = self.frontier.size();
-        if let Some(older) = self.older.as_ref().filter(|older| older.size == size)
-            && older.root != self.frontier.root()
-        {
+        let differs = |older: &Checkpoint| older.size == size && older.root != self.frontier.root();
+        if self.older.iter().any(differs) {
             return Err(VerifyError::Rewritten { before: size });
         }
         if self.checkpoint.size == size {
             let root = self.frontier.root();
             if root != self.checkpoint.root {
-                let from = self.older.as_ref().map_or(0, |older| older.size);
+                let from = self.older.iter().map(|older| older.size).max().unwrap_or(0);
                 return Err(VerifyError::Root { from, to: size });
             }
             self.root_at_checkpoint = Some(root);
         }
-        Ok(())
+        match (self.root_at_checkpoint, self.suspect.take()) {
+            (Some(_), Some(suspect)) => Err(suspect),
+            (_, suspect) => {
+                self.suspect = suspect;
+                Ok(())
+            }
+        }
     }
 }
 

@@ -1,5 +1,7 @@
 //! The authorities of one trust domain: a handle on what signs now, and the steps in the lives of their keys.
 
+mod mint;
+
 use std::{
     fmt,
     sync::{
@@ -14,19 +16,16 @@ use jiff::Timestamp;
 use marque_jose::{JwkSet, Signer, SigningKeys};
 use marque_keys::{KeyManager, KeyPurpose, SigningKey, SlotId};
 use marque_spiffe::{Bundle, Environment, Random, TrustDomain};
-use rustls_pki_types::CertificateDer;
 use tokio::sync::{Mutex, watch};
 
 use crate::{
-    AuthorityConfig, AuthorityError, AuthorityStep, AuthorityStore, AuthorityView, JwtSvidTemplate,
-    MintedJwtSvid, MintedWitSvid, MintedX509Svid, OrderRefusal, OrderedBy, P256PublicKey,
-    PrivateKeyPkcs8, WitSvidTemplate, X509SvidTemplate,
-    certificate::{Validity, whole_second},
+    AuthorityConfig, AuthorityError, AuthorityStep, AuthorityStore, AuthorityView, OrderRefusal,
+    OrderedBy,
+    certificate::whole_second,
     list,
     round::{Means, Round},
     schedule::Schedule,
     snapshot::{Snapshot, checkpoint_key},
-    x509::Leaf,
 };
 
 /// The authorities of one trust domain. What mints is a snapshot of the records, replaced whole when a step was taken, here or
@@ -55,8 +54,8 @@ pub struct Trusted {
     /// The bundle without what is tainted: an SVID that does not verify by it is to be issued anew. The very same as `bundle`
     /// where nothing is.
     pub untainted: Arc<Bundle>,
-    /// When a key was last tainted or revoked; `None` when none on record was.
-    pub alarmed_at: Option<Timestamp>,
+    /// How many taintings and revocations are on record: another number is told to everybody at once.
+    pub alarms: usize,
 }
 
 impl Authority {
@@ -226,7 +225,7 @@ impl Authority {
         Trusted {
             bundle: Arc::clone(&snapshot.bundle),
             untainted: Arc::clone(&snapshot.untainted),
-            alarmed_at: snapshot.alarmed_at,
+            alarms: snapshot.alarms,
         }
     }
 
@@ -239,104 +238,6 @@ impl Authority {
     /// signed it.
     pub fn ends_at(&self) -> Timestamp {
         self.snapshot.load().ends_at(&self.config)
-    }
-
-    /// Makes a key pair and mints an X.509-SVID for it.
-    ///
-    /// # Errors
-    /// [`AuthorityError::Template`], [`AuthorityError::Ended`], or whatever kept the SVID from being made or from passing
-    /// the check after minting.
-    pub fn mint_x509_svid(
-        &self,
-        template: &X509SvidTemplate,
-        now: Timestamp,
-    ) -> Result<MintedX509Svid, AuthorityError> {
-        let snapshot = self.snapshot.load();
-        let validity = self.x509_validity(&snapshot, template, now)?;
-        let (private_key, public_key) = PrivateKeyPkcs8::generate()?;
-        let chain = self.sign_x509_svid(
-            &snapshot,
-            &Leaf { template, public_key: &public_key, validity },
-            now,
-        )?;
-        let Validity { not_before, not_after } = validity;
-        Ok(MintedX509Svid {
-            spiffe_id: template.spiffe_id.clone(),
-            chain,
-            private_key,
-            not_before,
-            not_after,
-        })
-    }
-
-    /// Mints an X.509-SVID for a public key whose private half is elsewhere, with a node for example. That the caller
-    /// holds the private half is the caller's channel to prove. The chain is leaf first, without the root.
-    ///
-    /// # Errors
-    /// As [`Authority::mint_x509_svid`].
-    pub fn mint_x509_svid_for(
-        &self,
-        template: &X509SvidTemplate,
-        public_key: &P256PublicKey,
-        now: Timestamp,
-    ) -> Result<Vec<CertificateDer<'static>>, AuthorityError> {
-        let snapshot = self.snapshot.load();
-        let validity = self.x509_validity(&snapshot, template, now)?;
-        self.sign_x509_svid(&snapshot, &Leaf { template, public_key, validity }, now)
-    }
-
-    /// Mints a JWT-SVID.
-    ///
-    /// # Errors
-    /// As [`Authority::mint_x509_svid`].
-    pub fn mint_jwt_svid(
-        &self,
-        template: &JwtSvidTemplate,
-        now: Timestamp,
-    ) -> Result<MintedJwtSvid, AuthorityError> {
-        self.mint_jwt(None, template, now)
-    }
-
-    /// Mints a JWT-SVID that names an issuer, as verifiers want it which find keys by OpenID Connect discovery. `issuer` is the
-    /// `iss`: one that publishes the keys of the bundle.
-    ///
-    /// # Errors
-    /// As [`Authority::mint_x509_svid`].
-    pub fn mint_jwt_svid_of(
-        &self,
-        issuer: &str,
-        template: &JwtSvidTemplate,
-        now: Timestamp,
-    ) -> Result<MintedJwtSvid, AuthorityError> {
-        self.mint_jwt(Some(issuer), template, now)
-    }
-
-    fn mint_jwt(
-        &self,
-        issuer: Option<&str>,
-        template: &JwtSvidTemplate,
-        now: Timestamp,
-    ) -> Result<MintedJwtSvid, AuthorityError> {
-        template.check(self.trust_domain()).map_err(AuthorityError::Template)?;
-        let snapshot = self.snapshot.load();
-        let (ceiling, bundle) = (self.config.max_jwt_svid_lifetime, &snapshot.bundle);
-        snapshot.jwt.mint((template, issuer), ceiling, bundle, self.random.as_ref(), now)
-    }
-
-    /// Makes the holder's key pair and mints a WIT-SVID that is bound to it.
-    ///
-    /// # Errors
-    /// [`AuthorityError::NoWitSvids`] where none are issued; otherwise as [`Authority::mint_x509_svid`].
-    pub fn mint_wit_svid(
-        &self,
-        template: &WitSvidTemplate,
-        now: Timestamp,
-    ) -> Result<MintedWitSvid, AuthorityError> {
-        let snapshot = self.snapshot.load();
-        let wit = snapshot.wit.as_ref().ok_or(AuthorityError::NoWitSvids)?;
-        template.check(self.trust_domain()).map_err(AuthorityError::Template)?;
-        let ceiling = self.config.max_wit_svid_lifetime;
-        wit.mint(template, ceiling, &snapshot.bundle, self.random.as_ref(), now)
     }
 
     /// The signer of access tokens (ES256) at this moment.
@@ -405,25 +306,6 @@ impl Authority {
         self.snapshot.store(Arc::new(next));
         self.changes.send_modify(|changes| *changes = changes.wrapping_add(1));
         Ok(true)
-    }
-
-    fn x509_validity(
-        &self,
-        snapshot: &Snapshot,
-        template: &X509SvidTemplate,
-        now: Timestamp,
-    ) -> Result<Validity, AuthorityError> {
-        template.check(self.trust_domain()).map_err(AuthorityError::Template)?;
-        snapshot.x509.validity(template.lifetime, self.config.max_x509_svid_lifetime, now)
-    }
-
-    fn sign_x509_svid(
-        &self,
-        snapshot: &Snapshot,
-        leaf: &Leaf<'_>,
-        now: Timestamp,
-    ) -> Result<Vec<CertificateDer<'static>>, AuthorityError> {
-        Ok(vec![snapshot.x509.mint(leaf, &snapshot.bundle, self.random.as_ref(), now)?])
     }
 
     fn check_has_not_ended(&self, now: Timestamp) -> Result<(), AuthorityError> {

@@ -1,4 +1,4 @@
-//! When each step in the life of a key is due, by the clock. The numbers are justified in docs/adr/0006.
+//! When each step in the life of a key is due, by the clock. The numbers are justified in docs/adr/0010.
 
 use std::time::Duration;
 

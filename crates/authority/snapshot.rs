@@ -27,8 +27,8 @@ pub(crate) struct Snapshot {
     pub(crate) bundle: Arc<Bundle>,
     /// The bundle without what is tainted: an SVID that does not verify by it is to be issued anew.
     pub(crate) untainted: Arc<Bundle>,
-    /// When a key was last tainted or revoked.
-    pub(crate) alarmed_at: Option<Timestamp>,
+    /// How many taintings and revocations are on record.
+    pub(crate) alarms: usize,
     pub(crate) x509: X509Authority,
     pub(crate) jwt: JwtAuthority,
     pub(crate) wit: Option<WitAuthority>,
@@ -80,7 +80,7 @@ impl Snapshot {
         Ok(Self {
             bundle,
             untainted,
-            alarmed_at: alarmed_at(&records),
+            alarms: alarms(&records),
             x509: X509Authority::new(slot, root, x509)?,
             jwt: JwtAuthority::new(
                 jwt.record.slot.clone(),
@@ -202,9 +202,9 @@ fn access_token_keys(records: &[AuthorityRecord]) -> Result<JwkSet, AuthorityErr
     Ok(JwkSet { keys: keys.collect::<Result<_, AuthorityError>>()? })
 }
 
-fn alarmed_at(records: &[AuthorityRecord]) -> Option<Timestamp> {
-    let tainted = records.iter().filter(|record| record.is_tainted());
-    tainted.flat_map(|record| [record.times.tainted_at, record.times.left_at]).flatten().max()
+fn alarms(records: &[AuthorityRecord]) -> usize {
+    let tainted = || records.iter().filter(|record| record.is_tainted());
+    tainted().count() + tainted().filter(|record| !record.state.is_published()).count()
 }
 
 fn shared(bundle: Bundle, before: Option<&Arc<Bundle>>) -> Arc<Bundle> {

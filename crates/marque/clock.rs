@@ -2,14 +2,19 @@
 
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use marque_spiffe::{Clock, Random, RandomError};
+use marque_spiffe::{Clock, MonotonicTime, Random, RandomError};
 use ring::rand::{SecureRandom, SystemRandom};
+use rustix::time::{ClockId, clock_gettime};
 
 /// The longest single sleep; the wall clock is read again after each, so that a stepped clock is noticed.
 const LONGEST_NAP: Duration = Duration::from_secs(30);
+
+/// Where Linux names the start that it runs since.
+const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
 
 /// The host's wall clock.
 #[derive(Clone, Copy, Debug, Default)]
@@ -34,6 +39,23 @@ impl Clock for SystemClock {
             }
         })
     }
+
+    fn monotonic(&self) -> Option<MonotonicTime> {
+        static BOOT: OnceLock<Option<[u8; 16]>> = OnceLock::new();
+        let boot = (*BOOT.get_or_init(boot_id))?;
+        let since = clock_gettime(ClockId::Boottime);
+        let seconds = u64::try_from(since.tv_sec).ok()?;
+        let micros = u64::try_from(since.tv_nsec).ok()? / 1_000;
+        Some(MonotonicTime { boot, micros: seconds.checked_mul(1_000_000)?.checked_add(micros)? })
+    }
+}
+
+/// Which start of the host this is; `None` where the host does not say.
+fn boot_id() -> Option<[u8; 16]> {
+    let text = std::fs::read_to_string(BOOT_ID).ok()?;
+    let mut id = [0; 16];
+    hex::decode_to_slice(text.trim_end().replace('-', ""), &mut id).ok()?;
+    Some(id)
 }
 
 /// The host's random number generator, through ring.

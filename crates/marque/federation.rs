@@ -28,9 +28,7 @@ mod view;
 pub(crate) use self::bundles::FederatedBundles;
 pub use self::change::FederationError;
 pub use self::desk::Federations;
-pub(crate) use self::desk::{
-    FederationsParts, HandsOn, concerns_relationships, fetched_by_command,
-};
+pub(crate) use self::desk::{FederationsParts, HandsOn, News, fetched_by_command};
 pub(crate) use self::fetch::{FetchError, FetchLimits, ask, fetch};
 use self::kept::Kept;
 pub(crate) use self::kept::KeptBundles;
@@ -39,8 +37,8 @@ pub use self::stored::{NewEndpoint, NewFederation, NewProfile};
 pub(crate) use self::tls::web;
 pub use self::view::{BundleSummary, FederationView};
 
-/// The bundles to begin with: `files` of the folder, and those of the last run where they are newer. How old one is outlives a
-/// restart; a file that is newer than what was fetched last is as fresh as the run.
+/// The bundles to begin with: `files` of the folder, and those of the last run where they are newer. How old one is
+/// outlives a restart; a file that is newer than what was fetched last is as fresh as the run.
 pub(crate) fn open(
     document: &TrustDomainDocument,
     files: Vec<Arc<Bundle>>,
@@ -65,14 +63,14 @@ pub(crate) fn open(
     Arc::new(bundles)
 }
 
-/// Forgets the bundles that are fetched neither for the folder nor `by_command` any more.
+/// Forgets the bundles that are fetched neither by the folder nor `by_command` any more.
 ///
 /// # Errors
 /// They cannot be removed.
 pub(crate) fn prune(
     document: &TrustDomainDocument,
-    by_command: &BTreeSet<TrustDomain>,
     kept: &KeptBundles,
+    by_command: &BTreeSet<TrustDomain>,
 ) -> anyhow::Result<()> {
     let fetched = document.federation().iter().filter(|one| one.endpoint().is_some());
     let fetched = fetched.map(|one| one.trust_domain()).chain(by_command);

@@ -40,3 +40,4 @@ pub mod templates;
 pub mod tls;
 pub mod trust_policy;
 pub mod webhooks;
+mod witnesses;

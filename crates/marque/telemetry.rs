@@ -15,7 +15,7 @@ pub(crate) mod timer;
 
 use std::io::IsTerminal as _;
 use std::sync::OnceLock;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use http::HeaderMap;
 use marque_audit::Correlation;
@@ -100,7 +100,7 @@ pub(crate) const fn number(count: u64) -> f64 {
     count as f64
 }
 
-/// A new request of whoever sent these headers. What they say of a trace is a hint; more than one word is none.
+/// A new request of whoever sent these headers, which came in now. What they say of a trace is a hint; more than one word is none.
 pub(crate) fn request(headers: &HeaderMap) -> Correlation {
     let mut bytes = [0; 16];
     if let Err(error) = SystemRandomness::default().fill(&mut bytes) {
@@ -109,7 +109,8 @@ pub(crate) fn request(headers: &HeaderMap) -> Correlation {
     }
     let mut hints = headers.get_all(TRACEPARENT).iter();
     let hint = hints.next().filter(|_| hints.next().is_none());
-    Correlation::begin(bytes).hinted(hint.and_then(|hint| hint.to_str().ok()))
+    let hint = hint.and_then(|hint| hint.to_str().ok());
+    Correlation::begin(bytes).since(Instant::now()).hinted(hint)
 }
 
 #[cfg(test)]

@@ -57,8 +57,8 @@ pub use webhooks::{MAX_WEBHOOKS, Webhook, WebhookUrl, WebhookUrlError};
 
 pub use approvals::ApprovalSettings;
 pub use audit::{
-    AuditSettings, AuditSink, HashReaders, HashReadersError, MAX_AUDIT_SINKS, SinkContent,
-    SinkTarget, SinkTargetError, SyslogTarget,
+    AuditSettings, AuditSink, HashReaders, HashReadersError, MAX_AUDIT_SINKS, MAX_WITNESSES,
+    SinkContent, SinkTarget, SinkTargetError, SyslogTarget, Witness, WitnessSettings,
 };
 pub use authorities::{AuthoritySettings, JwtSvidAlgorithm, UnknownJwtSvidAlgorithm};
 pub use token_service::{NonceDemand, TokenServiceSettings};

@@ -26,7 +26,7 @@ pub use bundle::{
     Bundle, BundleBuilder, BundleError, BundleMap, BundleMapError, BundleSource, SequenceError,
 };
 pub use client_spiffe_id::{ClientSpiffeId, ClientSpiffeIdError};
-pub use clock::Clock;
+pub use clock::{Clock, MonotonicTime};
 pub use dns_name::{DnsName, DnsNameError};
 pub use endpoint_url::{BundleEndpointUrl, BundleEndpointUrlError};
 pub use environment::{Environment, UnknownEnvironment};

@@ -85,6 +85,7 @@ impl PostgresStore {
             intents,
             size: watch::Sender::new(head.size),
             pace: RwLock::default(),
+            tenant: RwLock::default(),
         });
         let (sender, receiver) = mpsc::unbounded_channel();
         tokio::spawn(writer::run(writing, schema.clone(), shared.clone(), receiver));

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use marque_audit::log::AlteredLeaf;
 use marque_audit::merkle::Frontier;
-use marque_audit::{AuditError, Hash, Leaf, LogError, StoredCheckpoint};
+use marque_audit::{AuditError, Hash, Leaf, LogError, PrevCheckpoint, StoredCheckpoint};
 use marque_exchange::{Deferral, StatusKey};
 use marque_intent::pace::{Family, HISTORY, Hushed, PaceKey, PaceRow, Standing};
 use marque_intent::{
@@ -53,6 +53,12 @@ impl Head {
             next_place: count("head", "next_place", next_place)?,
         })
     }
+}
+
+/// What a leaf says of the kept checkpoint. One that does not read keeps nothing from being recorded: whoever signs the next
+/// one finds it.
+pub(crate) fn prev_checkpoint(note: Option<String>) -> Option<PrevCheckpoint> {
+    note.and_then(|note| PrevCheckpoint::of_kept_note(&note).ok())
 }
 
 /// An idempotency key and what came of it.

@@ -97,6 +97,7 @@ fn open(
         intents: Arc::new(KnownIntents::new()),
         size: watch::Sender::new(head.size),
         pace: RwLock::default(),
+        tenant: RwLock::default(),
     });
     let reader = Arc::new(Readers::new(path.to_owned(), shared.intents.clone()));
     let (sender, receiver) = mpsc::channel();

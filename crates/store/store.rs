@@ -91,6 +91,12 @@ impl Store {
         self.shared.kills.know(agents);
     }
 
+    /// Says which tenant the trust domain belongs to, which leaves name from here on.
+    pub fn know_tenant(&self, tenant: impl Into<String>) {
+        let mut known = self.shared.tenant.write().unwrap_or_else(PoisonError::into_inner);
+        *known = Some(tenant.into());
+    }
+
     /// Says how much approvers are asked from here on; until then it is the default.
     pub fn limit_approvals(&self, limits: ApprovalLimits) {
         *self.approval_limits.write().unwrap_or_else(PoisonError::into_inner) = limits;

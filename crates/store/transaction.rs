@@ -11,7 +11,7 @@ mod open;
 mod replays;
 mod view;
 
-pub(crate) use batch::{Batch, Changes, IntentChangeRow, TokenChangeRow};
+pub(crate) use batch::{Batch, Changes, IntentChangeRow, Taken, TokenChangeRow};
 pub(crate) use open::OpenGrants;
 pub(crate) use replays::{Replays, forgotten_with};
 pub(crate) use view::{Found, Loaded, OverRows, View};

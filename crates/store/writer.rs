@@ -1,6 +1,7 @@
 //! What both engines' writers share: one attempt for a whole batch, and one for each transaction when that fails.
 
-use std::sync::{Arc, RwLock};
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Instant;
 
 use marque_exchange::StatusKey;
 use marque_intent::KillState;
@@ -12,7 +13,7 @@ use crate::Failure;
 use crate::kills::{Heard, KillBoard};
 use crate::known::KnownIntents;
 use crate::queue::Job;
-use crate::transaction::{Batch, Keys, Loaded};
+use crate::transaction::{Batch, Keys, Loaded, Taken};
 
 /// What a writer has besides its connection.
 #[derive(Debug)]
@@ -27,6 +28,8 @@ pub(crate) struct Shared {
     pub(crate) size: watch::Sender<u64>,
     /// The numbers by which requests and refusals are counted; nothing is where there are none.
     pub(crate) pace: RwLock<Option<PaceSettings>>,
+    /// The tenant of the trust domain, which leaves name where their event names none.
+    pub(crate) tenant: RwLock<Option<String>>,
 }
 
 impl Shared {
@@ -40,8 +43,13 @@ impl Shared {
     /// Runs the jobs' plans on what was loaded. The answers stay with the jobs.
     pub(crate) fn plan(&self, jobs: &mut [Box<dyn Job>], loaded: Loaded) -> Batch {
         let pending = (self.kills.pending(&loaded.kills), self.kills.agents());
-        let mut batch =
-            Batch::new((&self.trust_domain, &self.status_key), loaded, pending, self.clock.now());
+        let taken = Taken {
+            now: self.clock.now(),
+            instant: Instant::now(),
+            monotonic: self.clock.monotonic().map(Into::into),
+            tenant: self.tenant.read().unwrap_or_else(PoisonError::into_inner).clone(),
+        };
+        let mut batch = Batch::new((&self.trust_domain, &self.status_key), loaded, pending, taken);
         jobs.iter_mut().for_each(|job| job.run(&mut batch));
         batch
     }

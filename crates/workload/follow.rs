@@ -127,8 +127,8 @@ impl<U: Update> Following<U> {
         let only_bundles = now < told.look_again
             && entitlement.has_the_entries_of(&told.entitlement)
             && !entitlement.has_the_bundles_of(&told.entitlement);
-        let alarmed =
-            entitlement.state.bundles.alarmed_at() > told.entitlement.state.bundles.alarmed_at();
+        let alarms = |entitlement: &Entitlement| entitlement.state.bundles.alarms();
+        let alarmed = alarms(&entitlement) != alarms(&told.entitlement);
         if alarmed || !only_bundles {
             self.turn.over();
             return Ok(None);

@@ -3,7 +3,6 @@ use std::fmt;
 use std::sync::Arc;
 
 use futures::future::BoxFuture;
-use jiff::Timestamp;
 use marque_registry::{Entry, EntryId, Snapshot};
 use marque_spiffe::{Bundle, BundleSource, SelectorSet, SpiffeId, TrustDomain};
 use tokio::sync::watch;
@@ -83,7 +82,7 @@ pub struct BundleSet {
     own: Arc<Bundle>,
     /// The own one without authorities that are tainted.
     untainted: Arc<Bundle>,
-    alarmed_at: Option<Timestamp>,
+    alarms: usize,
     federated: BTreeMap<TrustDomain, Arc<Bundle>>,
     crls: Arc<[Arc<[u8]>]>,
 }
@@ -111,7 +110,7 @@ impl BundleSet {
             .filter(|(trust_domain, _)| trust_domain != own.trust_domain())
             .collect();
         let untainted = Arc::clone(&own);
-        Self { own, untainted, alarmed_at: None, federated, crls: Arc::default() }
+        Self { own, untainted, alarms: 0, federated, crls: Arc::default() }
     }
 
     /// The same with these certificate revocation lists, in DER, of the own X.509 authorities.
@@ -121,11 +120,11 @@ impl BundleSet {
         self
     }
 
-    /// The same where not every own authority is to be relied on: what does not verify by `untainted` is issued anew. That the
-    /// last one was tainted or revoked at `alarmed_at` is told to every stream at once.
+    /// The same where not every own authority is to be relied on: what does not verify by `untainted` is issued anew. Every
+    /// tainting and every revocation makes `alarms` another number, of which every stream hears at once.
     #[must_use]
-    pub fn with_untainted(self, untainted: Arc<Bundle>, alarmed_at: Option<Timestamp>) -> Self {
-        Self { untainted, alarmed_at, ..self }
+    pub fn with_untainted(self, untainted: Arc<Bundle>, alarms: usize) -> Self {
+        Self { untainted, alarms, ..self }
     }
 
     /// The own bundle without authorities that are tainted: SVIDs are served that verify by it.
@@ -133,9 +132,9 @@ impl BundleSet {
         &self.untainted
     }
 
-    /// When an own authority was last tainted or revoked.
-    pub(crate) fn alarmed_at(&self) -> Option<Timestamp> {
-        self.alarmed_at
+    /// How often own authorities were tainted or revoked, as far as it is on record.
+    pub(crate) fn alarms(&self) -> usize {
+        self.alarms
     }
 
     /// The bundle of the own trust domain.

@@ -57,6 +57,37 @@ fn files(folder: &Path) -> Vec<PathBuf> {
     entries.flat_map(|path| if path.is_dir() { files(&path) } else { vec![path] }).collect()
 }
 
+/// What every leaf says beside what its event does.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_leaf_says_whose_it_is_how_long_it_took_and_which_checkpoint_came_before_it() {
+    let daemon = Daemon::start().await;
+    let rotator = Client::start(&daemon, ROTATOR).await;
+    rotator.exchange(&approved_rotation(&daemon, &rotator).await).await.expect(200);
+    let operator = daemon.operator(PRODUCTION);
+    let leaves = log::export(&operator, &daemon.path("log")).await;
+    let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").expect("the host's start");
+    let boot = boot.trim_end().replace('-', "");
+    let (mut before, mut covered) = (0, 0);
+    for (seq, leaf) in (0_u64..).zip(&leaves) {
+        let said = &leaf["data"];
+        // The authorities of a new trust domain are recorded by nobody's request.
+        assert_eq!(said["tenant"], "example", "{leaf}");
+        assert_eq!(said["monotonic"]["boot"], boot.as_str(), "{leaf}");
+        let now = said["monotonic"]["us"].as_u64().expect("microseconds");
+        assert!(now >= before, "{leaf}");
+        before = now;
+        if let Some(size) = said["prev_checkpoint"]["size"].as_u64() {
+            assert!(size <= seq && size >= covered, "{leaf}");
+            covered = size;
+        }
+        let asked = said["request_id"].is_string();
+        assert_eq!(said["latency_us"].as_u64().is_some_and(|us| us > 0), asked, "{leaf}");
+    }
+    assert!(covered > 0, "{leaves:?}");
+    let issued = leaves.iter().find(|leaf| leaf["type"] == "org.marque.token.issued");
+    assert!(issued.expect("a token")["data"]["latency_us"].is_u64(), "{issued:?}");
+}
+
 /// A command that needs no daemon.
 async fn alone(arguments: &[&str]) -> Said {
     let all = ["--output", "json"].iter().chain(arguments);

@@ -7,7 +7,10 @@ use std::process::Stdio;
 
 use jiff::Timestamp;
 use marque_audit::format::Format;
-use marque_audit::{Event, EventKind, Leaf, PlaybookPin, PolicyPin};
+use marque_audit::{
+    Correlation, Event, EventKind, Hash, Leaf, PlaybookPin, PolicyPin, PrevCheckpoint,
+};
+use marque_spiffe::MonotonicTime;
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::Command;
@@ -18,6 +21,8 @@ use crate::support::operator::{Operator, run_marque};
 use crate::support::programs::marque;
 use crate::support::python::{interpreter, run_script, said};
 use crate::support::wait::within;
+
+const TRACEPARENT: &str = "00-0af7651916cd43dd8448eb211c80319c-00f067aa0ba902b7-01";
 
 /// What the packages of others make of records; `None` where there is no Python.
 pub(crate) async fn read_by_others(format: &str, records: &[String]) -> Option<Vec<Value>> {
@@ -51,8 +56,16 @@ fn leaves_of_every_kind() -> Vec<Leaf> {
             .with_detail("reason", "because, \"so\"")
             .with_detail("scope", "read write")
             .with_detail("delegator", "https://idp.example.org#alice")
-            .with_detail("trace_id", "0af7651916cd43dd8448eb211c80319c")
             .with_detail("request_id", "den_1")
+            .with_ticket_state("implement")
+            .of_tenant("example")
+            .of_request(&Correlation::begin([7; 16]).hinted(Some(TRACEPARENT)))
+    };
+    let full = |kind| Event {
+        latency_us: Some(1_234),
+        monotonic: Some(MonotonicTime { boot: [7; 16], micros: 5 }.into()),
+        prev_checkpoint: Some(PrevCheckpoint { root: Hash::of_empty_tree(), size: 0 }),
+        ..full(kind)
     };
     let details = |kind| {
         Event::new(kind, at)

@@ -8,6 +8,8 @@ use std::sync::{Arc, Mutex};
 
 use axum::body::Bytes;
 use axum::http::{HeaderMap, StatusCode};
+use hyper_util::rt::TokioIo;
+use hyper_util::service::TowerToHyperService;
 use regex::Regex;
 use rustls_pki_types::PrivateKeyDer;
 use serde_json::Value;
@@ -35,8 +37,38 @@ impl Receiver {
     async fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let url = format!("http://{}", listener.local_addr().expect("its address"));
-        let own = Self { came: Arc::default(), status: Arc::new(Mutex::new(StatusCode::OK)), url };
-        let receiver = own.clone();
+        let own = Self::at(url);
+        let app = own.app();
+        tokio::spawn(async move { axum::serve(listener, app).await });
+        own
+    }
+
+    /// Over TLS, with this acceptor's certificate.
+    async fn start_tls(acceptor: TlsAcceptor) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let port = listener.local_addr().expect("its address").port();
+        let own = Self::at(format!("https://localhost:{port}"));
+        let app = own.app();
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                let (acceptor, app) = (acceptor.clone(), app.clone());
+                tokio::spawn(async move {
+                    let Ok(stream) = acceptor.accept(stream).await else { return };
+                    let app = TowerToHyperService::new(app);
+                    let serving = hyper::server::conn::http1::Builder::new();
+                    drop(serving.serve_connection(TokioIo::new(stream), app).await);
+                });
+            }
+        });
+        own
+    }
+
+    fn at(url: String) -> Self {
+        Self { came: Arc::default(), status: Arc::new(Mutex::new(StatusCode::OK)), url }
+    }
+
+    fn app(&self) -> axum::Router {
+        let receiver = self.clone();
         let take = move |uri: axum::http::Uri, headers: HeaderMap, body: Bytes| {
             let status = *receiver.status.lock().unwrap();
             let body = String::from_utf8(body.to_vec()).expect("text");
@@ -45,9 +77,7 @@ impl Receiver {
             }
             async move { status }
         };
-        let app = axum::Router::new().fallback(take);
-        tokio::spawn(async move { axum::serve(listener, app).await });
-        own
+        axum::Router::new().fallback(take)
     }
 
     fn answers(&self, status: u16) {
@@ -214,6 +244,43 @@ async fn checkpoints_that_were_pushed_show_whether_the_log_is_still_the_same() {
     let other = daemon.operator(crate::support::daemon::PRODUCTION);
     let note = early.display().to_string();
     other.run(&["audit", "verify", "--checkpoint", &note]).await.failed();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn records_and_checkpoints_reach_an_https_server_of_the_named_authority_and_no_other() {
+    let [own, others] = [tempfile::tempdir().expect("a folder"), tempfile::tempdir().expect("one")];
+    let receiver = Receiver::start_tls(certificate(own.path())).await;
+    certificate(others.path());
+    let daemon = Daemon::start_with(|trust_domains| {
+        let folder = trust_domains.join(NON_PRODUCTION);
+        fs::write(folder.join("token"), format!("{TOKEN}\n")).expect("write the token");
+        let ca = |of: &Path| format!("ca_file = \"{}\"", of.join("syslog-ca.pem").display());
+        let to = |path: &str| format!("{}{path}", receiver.url);
+        let bearer = format!("{}\nbearer_file = \"token\"", ca(own.path()));
+        let tables = [
+            sink("events", "cloudevents", &to("/events"), &bearer),
+            sink("notes", "checkpoints", &to("/notes"), &ca(own.path())),
+            sink("misled", "cloudevents", &to("/misled"), &ca(others.path())),
+        ];
+        append(trust_domains, &tables.concat());
+    })
+    .await;
+    let agent = Client::start(&daemon, RESTARTER).await;
+    agent.ask_restart().await;
+    caught_up(&daemon, &["events", "notes"]).await;
+    let came = receiver.came_to("/events");
+    assert_eq!(came[0].0["authorization"], format!("Bearer {TOKEN}"));
+    let numbers: BTreeSet<u64> = numbers(&came).into_iter().collect();
+    assert_eq!(numbers, (0..numbers.len() as u64).collect());
+    assert!(receiver.came_to("/notes")[0].1.starts_with("dev.example.org/marque/audit\n"));
+    // Whoever cannot prove by the named authority who it is gets nothing.
+    let misled = until("a sink that does not trust", async || {
+        let sink = standing(&daemon, "misled").await;
+        (sink["failed"].as_u64()? > 0).then_some(sink)
+    })
+    .await;
+    assert!(misled["failure"].as_str().unwrap().contains("connect to `localhost"), "{misled}");
+    assert!(receiver.came_to("/misled").is_empty());
 }
 
 /// Everything that a connection says until its other side ends it.

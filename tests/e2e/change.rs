@@ -105,6 +105,8 @@ async fn m_29_the_rotation_runs_once_inside_the_window_under_its_open_ticket() {
     rotator.exchange(&intent).await.oauth_error("access_denied").refused("grant_consumed");
     rotator.end(&intent, "complete", &json!({ "outcome": "success" })).await.expect(200);
     let leaves = log::export(&daemon.operator(PRODUCTION), &daemon.path("log")).await;
+    let approved = leaves.iter().find(|leaf| leaf["type"] == "org.marque.intent.approved");
+    assert_eq!(approved.unwrap()["data"]["ticket_state"], "approved", "{approved:?}");
     let text = serde_json::to_string(&leaves).unwrap();
     assert!(text.contains("CHG-1842") && !text.contains(SECRET));
 }

@@ -8,6 +8,7 @@ use futures::{Stream, StreamExt as _};
 use marque_testkit::ScratchTrustDomain;
 use serde_json::Value;
 use spiffe::{TrustDomain, WorkloadApiClient, X509Context};
+use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::Command;
 
 use crate::fleet::{Fleet, database};
@@ -316,4 +317,36 @@ async fn what_one_replica_is_told_of_a_relationship_holds_at_the_other() {
     one.operator().run(&["federation", "remove", PARTNER]).await.succeeded();
     has_partner(&mut stream, false).await;
     listed(0).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn fe_3_a_trust_domain_that_a_library_of_others_holds_is_federated_with() {
+    let Some(python) = python::interpreter() else { return };
+    let daemon = daemon(true).await;
+    let operator = daemon.operator(NON_PRODUCTION);
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/python/bundle_endpoint.py");
+    let mut endpoint = Command::new(python)
+        .arg(script)
+        .arg(PARTNER)
+        .arg(daemon.path(""))
+        .stdout(std::process::Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap();
+    let mut told = BufReader::new(endpoint.stdout.take().unwrap()).lines();
+    let told = within("the endpoint", told.next_line()).await.unwrap().expect("a line");
+    let told: Value = serde_json::from_str(&told).unwrap();
+    let url = format!("https://localhost:{}/", told["port"]);
+    let ca_file = told["ca_file"].as_str().unwrap();
+    let add = ["federation", "add", PARTNER, "--environment", "non-production", "--url", &url];
+    operator.run(&[&add[..], &["--ca-file", ca_file]].concat()).await.succeeded();
+    let fetched = operator.json(&["federation", "refresh", PARTNER]).await;
+    assert_eq!(fetched["bundle"]["sequence"], 3, "{fetched}");
+    register(&operator, &daemon.place(NON_PRODUCTION).id("/service/e2e")).await;
+    let socket = daemon.place(NON_PRODUCTION).workload_api();
+    let here = WorkloadApiClient::connect_to(&socket).await.unwrap();
+    let token = told["token"].as_str().unwrap();
+    let svid = here.validate_jwt_token("here", token).await.expect("an SVID of the other library");
+    assert_eq!(svid.spiffe_id().to_string(), format!("spiffe://{PARTNER}/service/python"));
+    here.validate_jwt_token("elsewhere", token).await.unwrap_err();
 }

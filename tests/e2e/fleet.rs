@@ -116,6 +116,15 @@ impl Fleet {
         Replica { child, data_dir, place }
     }
 
+    /// Has the second replica use the folder of keys of the first, so that each has what the other makes.
+    pub(crate) fn link_keys(&self, from: &Replica, to: &str) {
+        let private = self.path(to).join(TRUST_DOMAIN).join("private");
+        fs::create_dir_all(&private).unwrap();
+        fs::set_permissions(&private, fs::Permissions::from_mode(0o700)).unwrap();
+        let keys = from.data_dir.join(TRUST_DOMAIN).join("private/keys");
+        std::os::unix::fs::symlink(keys, private.join("keys")).unwrap();
+    }
+
     /// Gives the second replica the keys of the first.
     pub(crate) fn share_keys(&self, from: &Replica, to: &str) {
         let keys = |data_dir: &Path| data_dir.join(TRUST_DOMAIN).join("private/keys");

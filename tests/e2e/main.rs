@@ -21,6 +21,8 @@ mod approver_login;
 mod audit;
 mod audit_export;
 mod audit_sinks;
+mod audit_witnesses;
+mod authorities;
 mod backup;
 mod binding;
 mod break_glass;

@@ -72,10 +72,19 @@ async fn a_file_that_is_not_spires_says_so() {
     let file = scratch.path().join("entries.json");
     fs::write(&file, "Found 1 entry\n").unwrap();
     let (file, out) = (file.display().to_string(), scratch.path().join("x").display().to_string());
-    let (entries, owner) = (["--entries", &file, "--out", &out], ["--owner", "a"]);
-    let environment = ["--environment", "production"];
-    let words = ["import", "spire"].into_iter().chain(entries).chain(environment).chain(owner);
-    let words: Vec<String> = words.map(ToOwned::to_owned).collect();
-    let said = run_marque(&words).await.failed();
+    let arguments = [
+        "import",
+        "spire",
+        "--entries",
+        &file,
+        "--out",
+        &out,
+        "--environment",
+        "production",
+        "--owner",
+        "a",
+    ]
+    .map(ToOwned::to_owned);
+    let said = run_marque(&arguments).await.failed();
     assert!(said.err.contains("is no JSON") && said.err.contains("-output json"), "{said:?}");
 }

@@ -235,21 +235,22 @@ async fn with_rights(chain: &Chain, name: &str, program: &str, rights: &[&str]) 
 async fn an_agent_whose_entry_keeps_it_out_of_delegation_is_handed_nothing_and_hands_on_nothing() {
     let chain = start().await;
     let parent = chain.parent().await;
-    with_rights(&chain, "b", "cert-rotator-one", &["--never-acts-for-others"]).await;
-    let for_b = chain.asked_for("look-at-preview", "b", &parent);
     let why = async |answer: Answer| {
         let id = answer.refused("agent_not_allowed").text("request_id");
         chain.daemon.operator(NON_PRODUCTION).json(&["denials", "show", &id]).await.to_string()
     };
-    let told = why(chain.a.ask(&for_b).await).await;
-    assert!(told.contains("may_act_for_others"), "{told}");
-    with_rights(&chain, "b", "cert-rotator-one", &["--never-delegates"]).await;
-    let child = chain.a.ask(&for_b).await.expect(201).text("id");
-    let for_c = chain.asked_for("look-at-preview", "c", &child);
-    let told = why(chain.b.ask(&for_c).await).await;
+    let for_c = chain.asked_for("look-at-preview", "c", &parent);
+    let child = chain.a.ask(&for_c).await.expect(201).text("id");
+    with_rights(&chain, "c", "cert-rotator-two", &["--never-delegates"]).await;
+    let on = chain.asked_for("look-at-preview", "b", &child);
+    let told = why(chain.c.ask(&on).await).await;
     assert!(told.contains("may_delegate"), "{told}");
     // What is its own it uses all the same.
-    chain.b.exchange(&child).await.expect(200);
+    chain.c.exchange(&child).await.expect(200);
+    with_rights(&chain, "b", "cert-rotator-one", &["--never-acts-for-others"]).await;
+    let for_b = chain.asked_for("look-at-preview", "b", &parent);
+    let told = why(chain.a.ask(&for_b).await).await;
+    assert!(told.contains("may_act_for_others"), "{told}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -27,7 +27,9 @@ fn compared(tokens: Vec<KeptToken>, counts: &[(&str, u64)], events: Vec<Event>) 
     let leaves = seal(events);
     let mut completeness = Completeness::new(leaves.len() as u64, at(NOW));
     tokens.into_iter().for_each(|token| completeness.keep(token));
-    counts.iter().for_each(|(emitter, count)| completeness.count(emitter, *count));
+    counts
+        .iter()
+        .for_each(|(emitter, count)| completeness.count(emitter, Period::default(), *count));
     leaves.iter().for_each(|leaf| completeness.record(leaf));
     completeness.finish().mismatches
 }
@@ -99,7 +101,10 @@ fn counts_of_emitters_are_held_against_their_records() {
     {
         let found = compared(tokens(), &[(emitter, counted)], events());
         let emitter = emitter.to_owned();
-        assert_eq!(found, [Mismatch::CountDiffers { emitter, counted, recorded }]);
+        assert_eq!(
+            found,
+            [Mismatch::CountDiffers { emitter, period: Period::default(), counted, recorded }]
+        );
     }
     assert_eq!(compared(tokens(), &[(api, 0), (api, 1)], events()), []);
 }
@@ -115,4 +120,37 @@ fn what_happened_after_the_store_was_asked_is_no_mismatch_and_a_hole_is_one() {
     completeness.record(&leaves[0]);
     completeness.record(&leaves[2]);
     assert_eq!(completeness.finish().mismatches, [Mismatch::Gap { expected: 1, found: 2 }]);
+}
+
+#[test]
+fn uses_of_a_period_are_those_from_its_first_instant_to_before_its_end() {
+    let used = |second| {
+        event(EventKind::TokenUsed, "int_1", second).with_actor("gateway").with_token_id("tok_1")
+    };
+    let leaves = seal(vec![used(10), used(20), used(30)]);
+    let recorded = |since: Option<u64>, until: Option<u64>| {
+        let period = Period { since: since.map(at), until: until.map(at) };
+        let mut completeness = Completeness::new(3, at(60));
+        completeness.count("gateway", period, 100);
+        leaves.iter().for_each(|leaf| completeness.record(leaf));
+        let found = completeness.finish().mismatches;
+        let told = found.iter().find_map(|one| match one {
+            Mismatch::CountDiffers { recorded, period: told, .. } if *told == period => {
+                Some(*recorded)
+            }
+            _ => None,
+        });
+        told.unwrap()
+    };
+    assert_eq!(recorded(None, None), 3);
+    assert_eq!((recorded(Some(20), None), recorded(Some(21), None)), (2, 1));
+    assert_eq!((recorded(None, Some(20)), recorded(None, Some(21))), (1, 2));
+    assert_eq!((recorded(Some(20), Some(30)), recorded(Some(30), Some(20))), (1, 0));
+    let period = Period { since: Some(at(20)), until: Some(at(30)) };
+    let told = Mismatch::CountDiffers { emitter: "g".into(), period, counted: 2, recorded: 1 };
+    let (since, until) = (at(20), at(30));
+    assert_eq!(
+        told.to_string(),
+        format!("`g` counted 2 uses since {since} until {until}, 1 have a record")
+    );
 }

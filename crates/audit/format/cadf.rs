@@ -93,7 +93,8 @@ fn action(kind: EventKind) -> &'static str {
         | EventKind::SigningRefused
         | EventKind::EntryRefused
         | EventKind::FolderReloadRefused
-        | EventKind::TokenRefused => "deny",
+        | EventKind::TokenRefused
+        | EventKind::WitnessRefused => "deny",
         EventKind::IntentCompleted
         | EventKind::IntentClosedUnreported
         | EventKind::BreakGlassEnded => "stop",

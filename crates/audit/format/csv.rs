@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::{FormatError, frameworks, trust_domain};
 use crate::{Leaf, PlaybookPin, PolicyPin};
 
-const COLUMNS: [&str; 24] = [
+const COLUMNS: [&str; 31] = [
     "seq",
     "time",
     "recorded",
@@ -34,6 +34,13 @@ const COLUMNS: [&str; 24] = [
     "frameworks",
     "leaf_hash",
     "detail",
+    "request_id",
+    "trace_id",
+    "tenant",
+    "ticket_state",
+    "latency_us",
+    "monotonic",
+    "prev_checkpoint",
 ];
 
 /// The first characters of what spreadsheets calculate, the full-width ones of some of them among these.
@@ -85,6 +92,16 @@ fn values(leaf: &Leaf) -> [String; COLUMNS.len()] {
         } else {
             Value::Object(event.detail.clone()).to_string()
         },
+        event.request_id.map(|id| id.to_string()).unwrap_or_default(),
+        event.trace_id.map(|id| id.to_string()).unwrap_or_default(),
+        text(&event.tenant),
+        text(&event.ticket_state),
+        event.latency_us.map(|micros| micros.to_string()).unwrap_or_default(),
+        event.monotonic.map(|at| format!("{} {}", at.boot, at.us)).unwrap_or_default(),
+        event
+            .prev_checkpoint
+            .map(|kept| format!("{} {}", kept.size, kept.root))
+            .unwrap_or_default(),
     ]
 }
 

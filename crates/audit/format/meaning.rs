@@ -48,7 +48,8 @@ pub(super) fn outcome(event: &Event) -> Outcome {
         | EventKind::SigningRefused
         | EventKind::EntryRefused
         | EventKind::FolderReloadRefused
-        | EventKind::TokenRefused => Outcome::Failure,
+        | EventKind::TokenRefused
+        | EventKind::WitnessRefused => Outcome::Failure,
         EventKind::IntentRequested
         | EventKind::IntentPending
         | EventKind::BreakGlassRequested
@@ -152,6 +153,7 @@ pub fn severity(kind: EventKind) -> Severity {
         | EventKind::KillLiftAsked
         | EventKind::KillLifted
         | EventKind::SsfReceived
+        | EventKind::WitnessRefused
         | EventKind::Restored
         | EventKind::QuarantineBegan
         | EventKind::SigningRefused

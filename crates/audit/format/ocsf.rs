@@ -121,6 +121,7 @@ const fn class(kind: EventKind) -> (Class, u32, &'static str) {
         | EventKind::ChangeRefused
         | EventKind::KillLiftAsked
         | EventKind::SsfReceived
+        | EventKind::WitnessRefused
         | EventKind::BreakGlassReviewed => (Class::ApiActivity, 3, "Update"),
         EventKind::SigningRefused => (Class::EntityManagement, 99, "Refuse To Sign"),
         EventKind::TokenUsed => (Class::ApiActivity, 99, "Use"),
@@ -146,6 +147,9 @@ pub(super) fn record(leaf: &Leaf) -> Result<Value, serde_json::Error> {
     put("time", event.time.as_millisecond().into());
     put("message", sentence(event).into());
     put("metadata", metadata(leaf));
+    if let Some(micros) = event.latency_us {
+        put("duration", (micros / 1_000).into());
+    }
     put("unmapped", unmapped(leaf)?);
     let (severity_id, severity) = match severity(event.kind) {
         Severity::Informational => (1, "Informational"),
@@ -203,6 +207,9 @@ fn metadata(leaf: &Leaf) -> Value {
     if let Some(metadata) = metadata.as_object_mut() {
         if let Some(intent) = &event.intent {
             metadata.insert("correlation_uid".to_owned(), intent.clone().into());
+        }
+        if let Some(tenant) = &event.tenant {
+            metadata.insert("tenant_uid".to_owned(), tenant.clone().into());
         }
         let labels = frameworks::tags(event);
         if !labels.is_empty() {
@@ -376,7 +383,8 @@ fn api(leaf: &Leaf) -> Value {
         "operation": short(event.kind),
         "service": { "name": "marque", "uid": leaf.source() },
     });
-    let request = told(leaf, "request_id").or(event.intent.as_deref());
+    let own = event.request_id.map(|id| id.to_string());
+    let request = told(leaf, "request_id").or(own.as_deref()).or(event.intent.as_deref());
     if let (Some(id), Some(api)) = (request, api.as_object_mut()) {
         api.insert("request".to_owned(), json!({ "uid": id }));
     }

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::meaning::{Done, Outcome, Severity, outcome, severity};
-use super::{frameworks, told, trust_domain};
+use super::{frameworks, trust_domain};
 use crate::{Event, Leaf};
 
 /// Who wrote the records.
@@ -50,10 +50,8 @@ fn record(leaf: &Leaf) -> Value {
         "body": { "stringValue": String::from_utf8_lossy(leaf.bytes()) },
         "attributes": attributes(leaf, event),
     });
-    for (member, name) in [("traceId", "trace_id"), ("spanId", "span_id")] {
-        if let (Some(id), Some(record)) = (told(leaf, name), record.as_object_mut()) {
-            record.insert(member.to_owned(), id.into());
-        }
+    if let (Some(trace), Some(record)) = (event.trace_id, record.as_object_mut()) {
+        record.insert("traceId".to_owned(), trace.to_string().into());
     }
     record
 }
@@ -69,6 +67,9 @@ fn attributes(leaf: &Leaf, event: &Event) -> Vec<Value> {
     let agent = event.agent.as_ref().map(ToString::to_string);
     let playbook = event.playbook.as_ref().map(|pin| format!("{}@{}", pin.id, pin.version));
     let hash = leaf.hash().to_string();
+    let request = event.request_id.map(|id| id.to_string());
+    let boot = event.monotonic.map(|at| at.boot.to_string());
+    let root = event.prev_checkpoint.map(|kept| kept.root.to_string());
     let texts = [
         ("event.outcome", Some(went)),
         ("marque.leaf_hash", Some(hash.as_str())),
@@ -76,13 +77,25 @@ fn attributes(leaf: &Leaf, event: &Event) -> Vec<Value> {
         ("marque.intent", event.intent.as_deref()),
         ("marque.playbook", playbook.as_deref()),
         ("marque.ticket", event.ticket.as_deref()),
+        ("marque.ticket_state", event.ticket_state.as_deref()),
+        ("marque.tenant", event.tenant.as_deref()),
+        ("marque.request_id", request.as_deref()),
+        ("marque.monotonic.boot", boot.as_deref()),
+        ("marque.prev_checkpoint.root", root.as_deref()),
         ("marque.actor", event.actor.as_deref()),
         ("marque.code", event.code.as_deref()),
         ("marque.token_id", event.token_id.as_deref()),
     ];
-    let mut attributes = vec![json!({
-        "key": "marque.seq", "value": { "intValue": leaf.seq().to_string() },
-    })];
+    let numbers = [
+        ("marque.seq", Some(leaf.seq())),
+        ("marque.latency_us", event.latency_us),
+        ("marque.monotonic.us", event.monotonic.map(|at| at.us)),
+        ("marque.prev_checkpoint.size", event.prev_checkpoint.map(|kept| kept.size)),
+    ];
+    let number = |(key, value): (&str, Option<u64>)| {
+        Some(json!({ "key": key, "value": { "intValue": value?.to_string() } }))
+    };
+    let mut attributes: Vec<_> = numbers.into_iter().filter_map(number).collect();
     attributes.extend(texts.into_iter().filter_map(|(key, value)| Some(text(key, value?))));
     let tags: Vec<_> =
         frameworks::tags(event).into_iter().map(|tag| json!({ "stringValue": tag })).collect();

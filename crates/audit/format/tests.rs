@@ -2,11 +2,12 @@
 
 use std::collections::BTreeSet;
 
+use marque_spiffe::MonotonicTime;
 use serde_json::Value;
 
 use super::*;
 use crate::testing::{agent, at, trust_domain};
-use crate::{Event, EventKind, PlaybookPin};
+use crate::{Correlation, Event, EventKind, Hash, PlaybookPin, PrevCheckpoint};
 
 fn leaf(event: Event) -> Leaf {
     Leaf::seal(event, &trust_domain(), 7, at(9)).unwrap()
@@ -36,6 +37,48 @@ fn every_kind_has_every_form_on_one_line_with_its_number_and_hash() {
             }
         }
     }
+}
+
+#[test]
+fn every_form_says_what_the_log_knows_of_its_leaf() {
+    let trace = "0af7651916cd43dd8448eb211c80319c";
+    let parent = format!("00-{trace}-00f067aa0ba902b7-01");
+    let request = Correlation::begin([7; 16]).hinted(Some(&parent));
+    let event = Event {
+        latency_us: Some(81_234),
+        monotonic: Some(MonotonicTime { boot: [0xab; 16], micros: 998_877 }.into()),
+        prev_checkpoint: Some(PrevCheckpoint { root: Hash::of_leaf(b"r"), size: 4_711 }),
+        ..full(EventKind::IntentApproved)
+            .with_ticket_state("implementing")
+            .of_tenant("of-the-grant")
+            .of_request(&request)
+    };
+    let (leaf, root) = (leaf(event), Hash::of_leaf(b"r").to_string());
+    let boot = "ab".repeat(16);
+    let request = request.request.to_string();
+    for format in Format::ALL {
+        let line = format.line(&leaf).unwrap();
+        for said in [
+            "81234",
+            "998877",
+            "4711",
+            "implementing",
+            "of-the-grant",
+            trace,
+            &boot,
+            &root,
+            &request,
+        ] {
+            assert!(line.contains(said), "{format} says no {said}: {line}");
+        }
+    }
+    let ocsf: Value = serde_json::from_str(&Format::Ocsf.line(&leaf).unwrap()).unwrap();
+    assert_eq!(
+        (&ocsf["duration"], &ocsf["metadata"]["tenant_uid"]),
+        (&81.into(), &"of-the-grant".into())
+    );
+    let otlp: Value = serde_json::from_str(&Format::Otlp.line(&leaf).unwrap()).unwrap();
+    assert_eq!(otlp["resourceLogs"][0]["scopeLogs"][0]["logRecords"][0]["traceId"], trace);
 }
 
 #[test]

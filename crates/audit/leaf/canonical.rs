@@ -12,6 +12,7 @@ use serde_json::{Map, Value};
 use super::{CONTENT_TYPE, SPECVERSION, padded};
 use crate::correlation::{RequestId, TraceId};
 use crate::event::{PlaybookPin, PolicyPin};
+use crate::measured::{Monotonic, PrevCheckpoint};
 use crate::{Event, EventKind};
 
 #[derive(Serialize)]
@@ -54,13 +55,23 @@ struct Data<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     intent: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    latency_us: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    monotonic: Option<Monotonic>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     playbook: Option<Playbook<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     policy: Option<Policy<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    prev_checkpoint: Option<PrevCheckpoint>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     request_id: Option<RequestId>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    tenant: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     ticket: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ticket_state: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     token_id: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -112,6 +123,8 @@ fn data(event: &Event) -> Data<'_> {
         playbook,
         grant_digest,
         ticket,
+        ticket_state,
+        tenant,
         actor,
         audience,
         code,
@@ -123,6 +136,9 @@ fn data(event: &Event) -> Data<'_> {
         policy,
         request_id,
         trace_id,
+        latency_us,
+        monotonic,
+        prev_checkpoint,
         detail,
     } = event;
     Data {
@@ -142,9 +158,14 @@ fn data(event: &Event) -> Data<'_> {
             version: *version,
         }),
         policy: policy.as_ref().map(|PolicyPin { digest, rules }| Policy { digest, rules }),
+        latency_us: *latency_us,
+        monotonic: *monotonic,
+        prev_checkpoint: *prev_checkpoint,
         request_id: *request_id,
         trace_id: *trace_id,
+        tenant: tenant.as_deref(),
         ticket: ticket.as_deref(),
+        ticket_state: ticket_state.as_deref(),
         token_id: token_id.as_deref(),
         uses_left: *uses_left,
     }

@@ -96,6 +96,9 @@ fn everything(detail: Map<String, Value>) -> Event {
         PolicyPin { digest: "sha256:bb".to_owned(), rules: vec!["b".to_owned(), "a".to_owned()] };
     Event {
         detail,
+        latency_us: Some(1_500),
+        monotonic: Some(marque_spiffe::MonotonicTime { boot: [0xab; 16], micros: 12 }.into()),
+        prev_checkpoint: Some(crate::PrevCheckpoint { root: Hash::of_empty_tree(), size: 0 }),
         ..approved()
             .with_playbook(playbook)
             .with_grant_digest("sha256:cc")
@@ -107,6 +110,8 @@ fn everything(detail: Map<String, Value>) -> Event {
             .with_uses_left(2)
             .with_epoch(4)
             .with_policy(policy)
+            .with_ticket_state("implement")
+            .of_tenant("example")
             .of_request(&Correlation::begin([7; 16]))
     }
 }

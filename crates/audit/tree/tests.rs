@@ -29,6 +29,27 @@ async fn every_leaf_of_trees_of_all_shapes_is_proven_from_two_blocks() {
     }
 }
 
+#[tokio::test]
+async fn every_earlier_tree_is_shown_to_be_a_prefix_by_the_recursion_s_own_proof() {
+    for count in [1, 2, 255, 256, 257, 512, 700, 1025] {
+        let (store, tree) = tree(count).await;
+        let all = store.hashes(0, count).await.unwrap();
+        let signed = tree.checkpoint().await.unwrap().unwrap();
+        let step = count / 37 + 1;
+        for old in (1..=count).step_by(step).chain([255, 256, 257, 511, 512, 513, 1024, count]) {
+            if old > count {
+                continue;
+            }
+            let (proof, root) = tree.consistency(old as u64, &signed).await.unwrap();
+            assert_eq!(root, merkle::root(&all[..old]), "{old} of {count}");
+            assert_eq!(proof, merkle::consistency_proof(&all, old).unwrap(), "{old} of {count}");
+        }
+        assert_eq!(tree.consistency(0, &signed).await.unwrap().0, Vec::<Hash>::new());
+        let beyond = tree.consistency(count as u64 + 1, &signed).await;
+        assert!(matches!(beyond, Err(TreeError::NotThere)), "{beyond:?}");
+    }
+}
+
 #[test]
 fn the_tree_above_a_quarter_million_leaves_is_that_of_the_recursion() {
     let hashes: Vec<Hash> =
@@ -104,6 +125,9 @@ async fn nothing_is_proven_of_a_log_that_was_altered_behind_its_checkpoint() {
     let forged = Leaf::seal(event, &crate::testing::trust_domain(), 7, forged.recorded()).unwrap();
     store.leaves.lock().unwrap()[7] = forged;
     assert!(matches!(tree.prove(3).await, Err(TreeError::Altered(_))));
+    let signed = tree.checkpoint().await.unwrap().unwrap();
+    let none = tree.consistency(3, &signed).await;
+    assert!(matches!(none, Err(TreeError::Altered(_))), "{none:?}");
 }
 
 #[tokio::test]

@@ -73,6 +73,35 @@ impl Top {
         Some(path)
     }
 
+    /// The proof that the tree of the first `old` leaves is a prefix of that of `size` (RFC 6962 section 2.1.2, PROOF), and the
+    /// root of the former; `old` is neither 0 nor more than `size`. `blocks` are the one that has the last leaf of the old
+    /// tree and the one that has the last of all.
+    pub(super) fn consistency(
+        &self,
+        old: u64,
+        size: u64,
+        blocks: &[&Block; 2],
+    ) -> Option<(Vec<Hash>, Hash)> {
+        let (mut start, mut end, mut whole) = (0, size, true);
+        let mut proof = Vec::new();
+        while old != end {
+            let middle = start + (end - start).next_power_of_two() / 2;
+            if old <= middle {
+                proof.push(self.range(middle, end, blocks)?);
+                end = middle;
+            } else {
+                proof.push(self.range(start, middle, blocks)?);
+                start = middle;
+                whole = false;
+            }
+        }
+        if !whole {
+            proof.push(self.range(start, end, blocks)?);
+        }
+        proof.reverse();
+        Some((proof, self.range(0, old, blocks)?))
+    }
+
     /// The root of the leaves from `start` to before `end`; `start` is a multiple of a power of two that holds them all.
     fn range(&self, start: u64, end: u64, blocks: &[&Block; 2]) -> Option<Hash> {
         let count = end.checked_sub(start)?;

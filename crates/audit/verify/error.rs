@@ -60,6 +60,12 @@ pub enum VerifyError {
         /// Its number.
         seq: u64,
     },
+    /// A leaf names a checkpoint that the leaves before it do not have.
+    #[error("leaf {seq} names a checkpoint of the log that the leaves before it do not have")]
+    OtherCheckpoint {
+        /// Its number.
+        seq: u64,
+    },
     /// A token was issued and no approved intent with a use left allows it.
     #[error("leaf {seq} issues a token without an approved intent that has a use left")]
     UseWithoutGrant {
@@ -151,6 +157,7 @@ impl VerifyError {
             Self::Gap { .. } => "leaf_missing",
             Self::OtherLog { .. } => "leaf_of_another_log",
             Self::TimeWentBack { .. } => "time_went_back",
+            Self::OtherCheckpoint { .. } => "checkpoint_differs",
             Self::UseWithoutGrant { .. } => "use_without_grant",
             Self::ApprovedTwice { .. } => "approved_twice",
             Self::UseAfterKill { .. } => "use_after_kill",
@@ -173,6 +180,7 @@ impl VerifyError {
             Self::Altered { seq, .. }
             | Self::OtherLog { seq }
             | Self::TimeWentBack { seq }
+            | Self::OtherCheckpoint { seq }
             | Self::UseWithoutGrant { seq }
             | Self::ApprovedTwice { seq }
             | Self::UseAfterKill { seq }

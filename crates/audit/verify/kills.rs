@@ -38,6 +38,8 @@ enum Scope {
     Delegator(String),
     /// By a member of what is told of a token: its name, and the value that is stopped.
     Said(&'static str, String),
+    /// By what leaves say since they name it; older ones are of no tenant.
+    Tenant(String),
     /// By what no leaf of a token says.
     Unsaid,
     Everybody,
@@ -59,7 +61,8 @@ impl Kills {
             (Some("task"), Some(task)) => Scope::Said("task", task),
             (Some("session"), Some(session)) => Scope::Said("session", session),
             (Some("sponsor"), Some(person)) => Scope::Said("sponsor", person),
-            (Some("key" | "build" | "tool" | "tenant"), Some(_)) => Scope::Unsaid,
+            (Some("tenant"), Some(tenant)) => Scope::Tenant(tenant),
+            (Some("key" | "build" | "tool"), Some(_)) => Scope::Unsaid,
             _ => Scope::Everybody,
         };
         let mut kill = Standing {
@@ -115,6 +118,7 @@ impl Kills {
             }
             Scope::Grant(intent) => event.intent.as_ref() == Some(intent),
             Scope::Delegator(person) => delegator == Some(person.as_str()),
+            Scope::Tenant(tenant) => event.tenant.as_ref() == Some(tenant),
             Scope::Said(member, value) => text(event, member) == Some(value.as_str()),
             Scope::Credential(_) | Scope::Unsaid => false,
         })

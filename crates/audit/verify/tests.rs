@@ -112,6 +112,30 @@ fn a_history_written_anew_is_found_by_the_older_checkpoint_although_the_new_one_
 }
 
 #[test]
+fn a_log_is_held_against_more_than_one_older_checkpoint() {
+    let all = leaves(20);
+    let key = TestSigner::new(1).key();
+    let verifier = |older: &str, more: &str| {
+        let verifier = LogVerifier::new(&checkpoint(&all), &key, Some(older)).unwrap();
+        let mut verifier = verifier.covering(more, &key)?;
+        all.iter().try_for_each(|leaf| verifier.push(leaf))?;
+        verifier.finish()
+    };
+    let (honest, earlier) = (checkpoint(&all[..9]), checkpoint(&all[..4]));
+    assert_eq!(verifier(&honest, &earlier).unwrap().leaves, 20);
+    let mut other = all.clone();
+    other[2] = forged(&other[2]);
+    for (one, more) in [(&earlier, &checkpoint(&other[..9])), (&checkpoint(&other[..4]), &honest)] {
+        let error = verifier(one, more).unwrap_err();
+        assert_eq!(error.kind(), "history_rewritten");
+    }
+    assert_eq!(verifier(&honest, &checkpoint(&leaves(21))).unwrap_err().kind(), "shrunk");
+    let signed_by_another = checkpoint_by(&TestSigner::new(2), &all[..4]);
+    let error = verifier(&honest, &signed_by_another).unwrap_err();
+    assert_eq!(error.kind(), "older_checkpoint_untrusted");
+}
+
+#[test]
 fn a_log_signed_again_with_another_key_is_found() {
     let all = leaves(9);
     let resigned = checkpoint_by(&TestSigner::new(2), &all);
@@ -119,6 +143,29 @@ fn a_log_signed_again_with_another_key_is_found() {
     assert_eq!(error.kind(), "checkpoint_untrusted");
     let error = verify(all.clone(), &checkpoint(&all), Some(&resigned)).unwrap_err();
     assert_eq!(error.kind(), "older_checkpoint_untrusted");
+}
+
+#[test]
+fn a_leaf_that_names_another_checkpoint_than_its_log_has_is_named_unless_a_root_says_more() {
+    let mut all = leaves(20);
+    let naming = |size: u64, root: Hash| {
+        let mut event = event(EventKind::IntentRequested, "int_new", 20);
+        event.prev_checkpoint = Some(crate::PrevCheckpoint { root, size });
+        Leaf::seal(event, &trust_domain(), 20, at(20)).unwrap()
+    };
+    let mut frontier = Frontier::new();
+    all[..9].iter().for_each(|leaf| frontier.append(leaf.hash()));
+    all.push(naming(9, frontier.root()));
+    verify(all.clone(), &checkpoint(&all), None).unwrap();
+    verify(all.clone(), &checkpoint(&all[..12]), None).unwrap();
+    // Written anew and signed by the true key, but for the leaves that name what was before.
+    let honest = checkpoint(&all);
+    all[4] = forged(&all[4]);
+    let error = verify(all.clone(), &checkpoint(&all), None).unwrap_err();
+    assert_eq!((error.kind(), error.seq()), ("checkpoint_differs", Some(20)));
+    let error = verify(all.clone(), &checkpoint(&all[..12]), None).unwrap_err();
+    assert_eq!((error.kind(), error.seq()), ("checkpoint_differs", Some(20)));
+    assert_eq!(verify(all, &honest, None).unwrap_err().kind(), "root_mismatch");
 }
 
 #[test]
@@ -191,6 +238,7 @@ fn a_token_that_a_kill_stops_is_named() {
             .with_detail("task", "task-1")
             .with_detail("session", "session-1")
             .with_detail("sponsor", "team-a")
+            .of_tenant("example")
     };
     let kill =
         |kill: serde_json::Value| Event::new(EventKind::Kill, at(0)).with_detail("kill", kill);
@@ -200,6 +248,7 @@ fn a_token_that_a_kill_stops_is_named() {
         serde_json::json!({ "scope": "task", "selector": "task-1" }),
         serde_json::json!({ "scope": "session", "selector": "session-1" }),
         serde_json::json!({ "scope": "sponsor", "selector": "team-a" }),
+        serde_json::json!({ "scope": "tenant", "selector": "example" }),
         serde_json::json!({ "scope": "trust_domain" }),
         serde_json::json!({ "scope": "all" }),
         serde_json::json!({ "scope": "moon", "selector": "dark side" }),
@@ -207,7 +256,9 @@ fn a_token_that_a_kill_stops_is_named() {
         let error = verify_events(vec![approved(), kill(stops), issued()]).unwrap_err();
         assert!(matches!(error, VerifyError::UseAfterKill { seq: 2 }), "{error}");
     }
-    for (scope, selector) in [("playbook", "q"), ("task", "session-1"), ("key", "task-1")] {
+    for (scope, selector) in
+        [("playbook", "q"), ("task", "session-1"), ("key", "task-1"), ("tenant", "other")]
+    {
         let other = kill(serde_json::json!({ "scope": scope, "selector": selector }));
         assert!(verify_events(vec![approved(), other, issued()]).is_ok(), "{scope}");
     }

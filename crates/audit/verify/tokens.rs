@@ -96,7 +96,8 @@ impl Tokens {
             | EventKind::AuthorityRetired
             | EventKind::AuthorityPruned
             | EventKind::IdentityShared
-            | EventKind::SsfReceived => {}
+            | EventKind::SsfReceived
+            | EventKind::WitnessRefused => {}
         }
         Ok(())
     }

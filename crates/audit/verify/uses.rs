@@ -100,7 +100,8 @@ impl Uses {
             | EventKind::AuthorityRetired
             | EventKind::AuthorityPruned
             | EventKind::IdentityShared
-            | EventKind::SsfReceived => {}
+            | EventKind::SsfReceived
+            | EventKind::WitnessRefused => {}
         }
         Ok(())
     }

@@ -215,7 +215,12 @@ impl Intent {
                 version: grant.playbook.version,
                 digest: grant.playbook.digest.to_string(),
             })
-            .with_grant_digest(grant.digest().to_string());
+            .with_grant_digest(grant.digest().to_string())
+            .of_tenant(grant.tenant.as_str());
+        let event = match &grant.evidence.ticket {
+            Some(ticket) => event.with_ticket_state(ticket.state.as_str()),
+            None => event,
+        };
         let event = match &grant.emergency {
             Some(emergency) => event.with_detail(
                 BREAK_GLASS,

@@ -10,7 +10,7 @@ use super::files::{Staging, io};
 use super::{BackupCode, BackupError, JOURNAL, Manifest, STORE, archive, standing};
 
 /// Reads a backup to its end: every digest, the store's integrity, the log's root from all of its leaves, its checkpoint's
-/// signature, the kills and the authorities. Works in a private folder beside it for as long as that takes.
+/// signature, the kills and the authorities. Works in a private folder of the temporary directory for as long as that takes.
 ///
 /// # Errors
 /// [`BackupCode::Damaged`] with what is wrong.

@@ -6,14 +6,16 @@ mod proof;
 mod source;
 mod trail;
 mod verify;
+mod witnesses;
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
+use std::str::FromStr;
 
 use clap::{Args, Subcommand};
 use futures::StreamExt;
-use marque_audit::{Event, Leaf, VerifierKey, folder};
+use marque_audit::{AuditError, Event, Leaf, VerifierKey, folder};
 use marque_intent::IntentId;
 
 use super::Session;
@@ -33,6 +35,7 @@ Examples:
   marque audit export --to /backup/log               # C2SP tlog-tiles, readable by public tools
   marque audit export --format ocsf --cursor /var/lib/siem/cursor --follow
   marque audit verify --log /backup/log --key prod.vkey
+  marque audit verify --key prod.vkey --witness w1.vkey --witness w2.vkey --quorum 1
   marque audit tail --follow
   marque audit path --ticket CHG-1842                # who did what for a ticket, in order
   marque audit prove --token tok_01… --to t.tlog-proof
@@ -90,6 +93,9 @@ enum AuditCommand {
     },
 }
 
+/// The file of an exported log with the newest checkpoint that enough witnesses have cosigned.
+const COSIGNED: &str = "checkpoint.cosigned";
+
 /// Where a verifier key was given.
 #[derive(Debug, Clone)]
 struct KeySource(String);
@@ -102,9 +108,14 @@ impl From<String> for KeySource {
 
 impl KeySource {
     /// A vkey has two plus signs; anything else is a file with one.
-    fn read(&self) -> Result<VerifierKey, Failure> {
+    fn read<K: FromStr<Err = AuditError>>(&self) -> Result<K, Failure> {
         if let Ok(key) = self.0.parse() {
             return Ok(key);
+        }
+        if self.0.matches('+').count() > 1 && !Path::new(&self.0).exists() {
+            // Not a file that is missing, but a key that is none.
+            let unread = |error| Failure::because(format!("`{}` is no such vkey", self.0), &error);
+            return self.0.parse().map_err(unread);
         }
         let text = fs::read_to_string(&self.0).map_err(|error| {
             Failure::because(format!("`{}` is neither a vkey nor a file with one", self.0), &error)
@@ -141,12 +152,13 @@ async fn info(session: &mut Session) -> Result<(), Failure> {
     }
     session.output.show(&all, |all| {
         let page = |of: &super::daemon::Of<LogInfoView>| {
-            let LogInfoView { size, checkpoint, verifier_key } = &of.item;
+            let LogInfoView { size, checkpoint, verifier_key, cosigned_checkpoint } = &of.item;
             pairs([
                 ("trust domain", of.trust_domain.clone()),
                 ("leaves", size.to_string()),
                 ("key", verifier_key.clone()),
                 ("checkpoint", or_dash(checkpoint.trim_end())),
+                ("cosigned", or_dash(cosigned_checkpoint.trim_end())),
             ])
         };
         all.iter().map(page).collect::<Vec<_>>().join("\n")
@@ -167,6 +179,7 @@ async fn export_tiles(
     let signed = folder::export(to, &log, &key)
         .await
         .map_err(|error| Failure::because("cannot export the log", &error))?;
+    keep_cosigned(to, &log.info().cosigned_checkpoint)?;
     let exported = serde_json::json!({
         "trust_domain": at.name,
         "folder": to,
@@ -177,6 +190,16 @@ async fn export_tiles(
     session.output.show(&exported, |_| {
         format!("Copied {} leaves of {} to {}", signed.checkpoint().size, at.name, to.display())
     })
+}
+
+/// Keeps what enough witnesses have cosigned beside the newest checkpoint; what an earlier export has kept is older.
+fn keep_cosigned(to: &Path, note: &str) -> Result<(), Failure> {
+    if note.is_empty() {
+        return Ok(());
+    }
+    let file = to.join(COSIGNED);
+    fs::write(&file, note)
+        .map_err(|error| Failure::because(format!("cannot write `{}`", file.display()), &error))
 }
 
 async fn payload(session: &mut Session, id: &IntentId) -> Result<(), Failure> {

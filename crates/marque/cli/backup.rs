@@ -207,7 +207,7 @@ async fn verify(session: &mut Session, file: &Path) -> Result<(), Failure> {
 
 fn refused(error: BackupError) -> Failure {
     let code = error.code();
-    Failure::because("the backup", &error).code(Some(code.as_str().to_owned())).next(code.next())
+    Failure::because("not done", &error).code(Some(code.as_str().to_owned())).next(code.next())
 }
 
 fn render(shown: &Shown<'_>) -> String {

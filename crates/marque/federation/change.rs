@@ -9,7 +9,8 @@ use marque_spiffe::{Bundle, BundleError, Environment, SequenceError, TrustDomain
 use marque_store::{FOR_GOOD, Failure, KeptChange};
 use serde_json::Value;
 
-use super::desk::{Added, Federations, of_refused};
+use super::bundles::RefusedBundle;
+use super::desk::{Added, Federations};
 use super::relationship::{RefreshError, chain};
 use super::stored::{
     BUNDLES, NewFederation, RELATIONSHIPS, StoredBundle, StoredFederation, read_bundle,
@@ -339,9 +340,17 @@ impl Federations {
             return Err(FederationError::Changed);
         }
         self.take_up(added).await.map_err(FederationError::Store)?;
-        if let Some(hands_on) = self.hands_on.get() {
-            hands_on.hand_on();
-        }
+        self.hands_on.hand_on();
         Ok(())
+    }
+}
+
+/// Why a bundle that somebody gave does not take the place of the one before.
+pub(super) fn of_refused(refused: RefusedBundle) -> FederationError {
+    match refused {
+        RefusedBundle::Sequence(error) => FederationError::Sequence(error),
+        RefusedBundle::Boundary(message) => FederationError::Boundary(message),
+        RefusedBundle::TooMuch(_) => FederationError::TooLarge(chain(&refused)),
+        RefusedBundle::Ended => FederationError::Changed,
     }
 }

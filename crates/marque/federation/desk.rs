@@ -6,27 +6,23 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use jiff::Timestamp;
 use marque_audit::EventKind;
 use marque_exchange::EnvironmentLookup;
-use marque_registry::{BundleEndpointProfile, Federation, Registry, TrustDomainDocument};
+use marque_registry::{Federation, Registry, TrustDomainDocument};
 use marque_spiffe::{Bundle, BundleSource, Clock, TrustDomain};
 use marque_store::{Failure, Kept as Row, Store};
 use tokio::sync::{Mutex, Notify};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::bundles::RefusedBundle;
-use super::change::FederationError;
+use super::change::{FederationError, of_refused};
 use super::destination::Destinations;
-use super::relationship::{
-    Relationship, RelationshipParts, Whither, chain, of_the_folder, vouchers,
-};
-use super::stored::{BUNDLES, NewProfile, RELATIONSHIPS, StoredBundle, StoredFederation};
-use super::view::FederationView;
+use super::relationship::{Relationship, RelationshipParts, Whither, of_the_folder, vouchers};
+use super::stored::{BUNDLES, RELATIONSHIPS, StoredBundle, StoredFederation};
 use super::{FederatedBundles, KeptBundles, end};
 
 /// How often the store is looked at where the log says nothing.
@@ -44,8 +40,10 @@ pub struct Federations {
     pub(super) store: Arc<Store>,
     pub(super) registry: Arc<Registry>,
     pub(super) environments: Arc<dyn EnvironmentLookup>,
-    changed: Arc<Notify>,
-    pub(super) hands_on: OnceLock<Arc<dyn HandsOn>>,
+    news: Arc<News>,
+    pub(super) hands_on: Arc<dyn HandsOn>,
+    /// The rows as they were read last, for the rules of a folder that comes after this one.
+    rows: std::sync::Mutex<Rows>,
     tasks: TaskTracker,
     stop: OnceLock<CancellationToken>,
 }
@@ -60,9 +58,32 @@ pub(crate) struct FederationsParts<S> {
     pub(crate) store: Arc<Store>,
     pub(crate) registry: Arc<Registry>,
     pub(crate) environments: Arc<dyn EnvironmentLookup>,
-    /// Told of whenever the log says that a relationship changed ([`concerns_relationships`]).
-    pub(crate) changed: Arc<Notify>,
     pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) news: Arc<News>,
+    pub(crate) hands_on: Arc<dyn HandsOn>,
+}
+
+/// That the log says of a relationship that it changed.
+#[derive(Debug, Default)]
+pub(crate) struct News(Notify);
+
+impl News {
+    /// Takes note of something that was recorded, by whichever replica.
+    pub(crate) fn hear(&self, kind: EventKind) {
+        if matches!(
+            kind,
+            EventKind::FederationAdded | EventKind::FederationRemoved | EventKind::BundleSet
+        ) {
+            self.0.notify_one();
+        }
+    }
+}
+
+/// What the store has: relationships, and bundles that were set by hand.
+#[derive(Debug, Clone, Default)]
+struct Rows {
+    relationships: Vec<Row>,
+    bundles: Vec<Row>,
 }
 
 /// Whoever hands bundles on, and has to have them before a change is answered.
@@ -88,11 +109,6 @@ pub(super) struct AddedOne {
     pub(super) relationship: Option<Arc<Relationship>>,
 }
 
-/// Whether what was recorded, by whichever replica, changed a relationship or a bundle.
-pub(crate) const fn concerns_relationships(kind: EventKind) -> bool {
-    matches!(kind, EventKind::FederationAdded | EventKind::FederationRemoved | EventKind::BundleSet)
-}
-
 /// The names of the trust domains whose bundles are fetched by command, as the store has them now.
 pub(crate) async fn fetched_by_command(
     store: &Store,
@@ -104,32 +120,44 @@ pub(crate) async fn fetched_by_command(
 }
 
 impl Federations {
-    /// Takes up what the folder says; what the store says is for [`Self::reconcile`]. Nothing is fetched before [`Self::run`].
-    pub(crate) fn open<S: BundleSource + 'static>(
+    /// Takes up what the folder says, and of what the store says what `before` knows. Nothing is fetched before [`Self::run`].
+    ///
+    /// # Errors
+    /// A file of the folder cannot be read.
+    pub(crate) fn new<S: BundleSource + 'static>(
         document: Arc<TrustDomainDocument>,
         folder: &Path,
         parts: FederationsParts<S>,
-    ) -> anyhow::Result<Arc<Self>> {
-        let FederationsParts { bundles, own, kept, store, registry, environments, changed, clock } =
-            parts;
+        before: Option<&Self>,
+    ) -> anyhow::Result<Self> {
+        let FederationsParts { bundles, own, kept, clock, .. } = parts;
         let vouchers = vouchers(own, &bundles);
         let own = document.name().clone();
         let shared = RelationshipParts { own, bundles, vouchers, kept, clock };
-        let folder = of_the_folder(&document, folder, &shared)?;
-        let federations = Self {
+        let mut federations = Self {
+            folder: of_the_folder(&document, folder, &shared)?,
             document,
-            folder,
             added: Mutex::default(),
             shared,
-            store,
-            registry,
-            environments,
-            changed,
-            hands_on: OnceLock::new(),
+            store: parts.store,
+            registry: parts.registry,
+            environments: parts.environments,
+            news: parts.news,
+            hands_on: parts.hands_on,
+            rows: std::sync::Mutex::default(),
             tasks: TaskTracker::new(),
             stop: OnceLock::new(),
         };
-        Ok(Arc::new(federations))
+        if let Some(before) = before {
+            let mut added = Added::default();
+            federations.go_by(&mut added, before.rows().clone());
+            federations.added = Mutex::new(added);
+        }
+        Ok(federations)
+    }
+
+    fn rows(&self) -> MutexGuard<'_, Rows> {
+        self.rows.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Fetches bundles, and follows what the store says, until `stop`.
@@ -151,17 +179,12 @@ impl Federations {
             let again = self.shared.clock.now() + LOOK_AGAIN;
             tokio::select! {
                 () = stop.cancelled() => break,
-                () = self.changed.notified() => {}
+                () = self.news.0.notified() => {}
                 () = self.shared.clock.sleep_until(again) => {}
             }
         }
         self.tasks.close();
         self.tasks.wait().await;
-    }
-
-    /// Names who hands the bundles on. The first word stands.
-    pub(crate) fn handed_on_by(&self, hands_on: Arc<dyn HandsOn>) {
-        self.hands_on.get_or_init(|| hands_on);
     }
 
     /// Follows a relationship from now on, where this process serves already.
@@ -179,10 +202,19 @@ impl Federations {
 
     pub(super) async fn take_up(&self, added: &mut Added) -> Result<(), Failure> {
         let now = self.shared.clock.now();
-        let rows = self.store.all_kept(RELATIONSHIPS, now).await?;
-        let set = self.store.all_kept(BUNDLES, now).await?;
+        let relationships = self.store.all_kept(RELATIONSHIPS, now).await?;
+        let bundles = self.store.all_kept(BUNDLES, now).await?;
+        self.go_by(added, Rows { relationships, bundles });
+        self.registry.also_federate_with(added.relationships.keys().cloned().collect());
+        Ok(())
+    }
+
+    /// Does as these rows say.
+    fn go_by(&self, added: &mut Added, rows: Rows) {
+        *self.rows() = rows.clone();
+        let Rows { relationships, bundles } = rows;
         let mut gone: BTreeSet<_> = added.relationships.keys().cloned().collect();
-        for row in rows {
+        for row in relationships {
             let before = gone.iter().find(|name| name.as_str() == row.key).cloned();
             let before = before.and_then(|name| gone.take(&name));
             let held = before.as_ref().and_then(|name| added.relationships.get(name));
@@ -210,9 +242,7 @@ impl Federations {
         for name in gone {
             self.drop_one(added, &name);
         }
-        self.take_up_bundles(added, set);
-        self.registry.also_federate_with(added.relationships.keys().cloned().collect());
-        Ok(())
+        self.take_up_bundles(added, bundles);
     }
 
     /// A row as a relationship, not yet followed.
@@ -337,111 +367,11 @@ impl Federations {
         self.folder.iter().find(|one| one.trust_domain() == name).or(by_command)
     }
 
-    /// All relationships, by name.
-    pub(crate) async fn views(&self) -> Vec<FederationView> {
-        let added = self.added.lock().await;
-        let folder = self.document.federation().iter().map(|one| one.trust_domain());
-        let names: BTreeSet<_> = folder.chain(added.relationships.keys()).collect();
-        names.into_iter().filter_map(|name| self.view(&added, name)).collect()
-    }
-
-    /// A relationship as operators see it.
-    pub(super) fn view(&self, added: &Added, name: &TrustDomain) -> Option<FederationView> {
-        let mut view = match (self.in_folder(name), added.relationships.get(name)) {
-            (Some(one), _) => self.of_folder(one),
-            (None, Some(one)) => of_command(&one.stored),
-            (None, None) => return None,
-        };
-        let bundles = &self.shared.bundles;
-        view.bundle = bundles.latest(name).map(|bundle| (&*bundle).into());
-        view.in_use = bundles.bundle(name).is_some();
-        view.used_until = bundles.ends_at(name);
-        if let Some(relationship) = self.relationship_of(added, name) {
-            let attempts = relationship.attempts();
-            view.refreshed_at = attempts.refreshed_at;
-            view.failure = attempts.failure.clone();
-        }
-        let snapshot = self.registry.snapshot();
-        let asks = snapshot.entries().iter().filter(|entry| entry.federates_with().contains(name));
-        view.entries = asks.count();
-        Some(view)
-    }
-
-    fn of_folder(&self, one: &Federation) -> FederationView {
-        let mut view = empty(one.trust_domain());
-        view.environment = self.document.environment().to_string();
-        view.source = format!("trust-domain.toml:{}", one.line());
-        if let Some(endpoint) = one.endpoint() {
-            let (profile, id) = match &endpoint.profile {
-                BundleEndpointProfile::HttpsWeb { .. } => ("https_web", None),
-                BundleEndpointProfile::HttpsSpiffe { endpoint_spiffe_id } => {
-                    ("https_spiffe", Some(endpoint_spiffe_id.to_string()))
-                }
-            };
-            view.url = Some(endpoint.url.to_string());
-            view.profile = Some(profile.to_owned());
-            view.endpoint_spiffe_id = id;
-            view.max_staleness_s = Some(endpoint.max_staleness.as_secs());
-        }
-        view
-    }
-
     /// The bundle that is held of a trust domain, even where it is not used any more; the own one for the own name.
     pub(crate) fn held(&self, name: &TrustDomain) -> Option<Arc<Bundle>> {
         self.shared.bundles.latest(name).or_else(|| {
             let own = name == self.document.name();
             own.then(|| self.shared.vouchers.bundle(name)).flatten()
         })
-    }
-}
-
-fn of_command(stored: &StoredFederation) -> FederationView {
-    let StoredFederation { trust_domain, environment, endpoint, added_by, added_at } = stored;
-    let mut view = empty(trust_domain);
-    view.environment = environment.to_string();
-    view.added_by = Some(added_by.clone());
-    view.added_at = Some(*added_at);
-    if let Some(endpoint) = endpoint {
-        let (profile, id) = match &endpoint.profile {
-            NewProfile::HttpsWeb { .. } => ("https_web", None),
-            NewProfile::HttpsSpiffe { endpoint_spiffe_id } => {
-                ("https_spiffe", Some(endpoint_spiffe_id.to_string()))
-            }
-        };
-        view.url = Some(endpoint.url.clone());
-        view.profile = Some(profile.to_owned());
-        view.endpoint_spiffe_id = id;
-        view.max_staleness_s = endpoint.max_staleness().ok().map(|time| time.as_secs());
-    }
-    view
-}
-
-fn empty(name: &TrustDomain) -> FederationView {
-    FederationView {
-        federates_with: name.to_string(),
-        environment: String::new(),
-        source: "command".to_owned(),
-        added_by: None,
-        added_at: None,
-        url: None,
-        profile: None,
-        endpoint_spiffe_id: None,
-        max_staleness_s: None,
-        bundle: None,
-        in_use: false,
-        used_until: None,
-        refreshed_at: None,
-        failure: None,
-        entries: 0,
-    }
-}
-
-/// Why a bundle that somebody gave does not take the place of the one before.
-pub(super) fn of_refused(refused: RefusedBundle) -> FederationError {
-    match refused {
-        RefusedBundle::Sequence(error) => FederationError::Sequence(error),
-        RefusedBundle::Boundary(message) => FederationError::Boundary(message),
-        RefusedBundle::TooMuch(_) => FederationError::TooLarge(chain(&refused)),
-        RefusedBundle::Ended => FederationError::Changed,
     }
 }

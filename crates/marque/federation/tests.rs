@@ -1,5 +1,6 @@
 //! Bundle endpoints on real TLS sockets, with a clock that stands still until a test moves it.
 
+mod commands;
 mod endpoint;
 mod fetching;
 mod profiles;
@@ -67,7 +68,7 @@ impl Own {
     fn start(&self, federation: &str, files: &[Arc<Bundle>]) -> Run {
         let document = document(federation);
         let kept = KeptBundles::new(self.folder.path().join("kept"));
-        super::prune(&document, &std::collections::BTreeSet::new(), &kept).unwrap();
+        super::prune(&document, &kept, &std::collections::BTreeSet::new()).unwrap();
         let bundles = super::open(&document, files.to_vec(), &kept, self.clock.now());
         let own = ScratchBundles::of(&[&ScratchTrustDomain::new("test.example.org")]);
         let shared = RelationshipParts {

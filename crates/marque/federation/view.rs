@@ -1,8 +1,14 @@
 //! A relationship as operators see it.
 
+use std::collections::BTreeSet;
+
 use jiff::Timestamp;
-use marque_spiffe::Bundle;
+use marque_registry::{BundleEndpointProfile, Federation};
+use marque_spiffe::{Bundle, BundleSource as _, TrustDomain};
 use serde::{Deserialize, Serialize};
+
+use super::desk::{Added, Federations};
+use super::stored::{NewProfile, StoredFederation};
 
 /// A relationship with another trust domain, and how it stands with its bundle.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -63,5 +69,97 @@ impl From<&Bundle> for BundleSummary {
             jwt_authorities: bundle.jwt_authorities().len(),
             wit_authorities: bundle.wit_authorities().len(),
         }
+    }
+}
+
+impl Federations {
+    /// All relationships, by name.
+    pub(crate) async fn views(&self) -> Vec<FederationView> {
+        let added = self.added.lock().await;
+        let folder = self.document.federation().iter().map(|one| one.trust_domain());
+        let names: BTreeSet<_> = folder.chain(added.relationships.keys()).collect();
+        names.into_iter().filter_map(|name| self.view(&added, name)).collect()
+    }
+
+    /// A relationship as operators see it.
+    pub(super) fn view(&self, added: &Added, name: &TrustDomain) -> Option<FederationView> {
+        let mut view = match (self.in_folder(name), added.relationships.get(name)) {
+            (Some(one), _) => self.of_folder(one),
+            (None, Some(one)) => of_command(&one.stored),
+            (None, None) => return None,
+        };
+        let bundles = &self.shared.bundles;
+        view.bundle = bundles.latest(name).map(|bundle| (&*bundle).into());
+        view.in_use = bundles.bundle(name).is_some();
+        view.used_until = bundles.ends_at(name);
+        if let Some(relationship) = self.relationship_of(added, name) {
+            let attempts = relationship.attempts();
+            view.refreshed_at = attempts.refreshed_at;
+            view.failure = attempts.failure.clone();
+        }
+        let snapshot = self.registry.snapshot();
+        let asks = snapshot.entries().iter().filter(|entry| entry.federates_with().contains(name));
+        view.entries = asks.count();
+        Some(view)
+    }
+
+    fn of_folder(&self, one: &Federation) -> FederationView {
+        let mut view = empty(one.trust_domain());
+        view.environment = self.document.environment().to_string();
+        view.source = format!("trust-domain.toml:{}", one.line());
+        if let Some(endpoint) = one.endpoint() {
+            let (profile, id) = match &endpoint.profile {
+                BundleEndpointProfile::HttpsWeb { .. } => ("https_web", None),
+                BundleEndpointProfile::HttpsSpiffe { endpoint_spiffe_id } => {
+                    ("https_spiffe", Some(endpoint_spiffe_id.to_string()))
+                }
+            };
+            view.url = Some(endpoint.url.to_string());
+            view.profile = Some(profile.to_owned());
+            view.endpoint_spiffe_id = id;
+            view.max_staleness_s = Some(endpoint.max_staleness.as_secs());
+        }
+        view
+    }
+}
+
+fn of_command(stored: &StoredFederation) -> FederationView {
+    let StoredFederation { trust_domain, environment, endpoint, added_by, added_at } = stored;
+    let mut view = empty(trust_domain);
+    view.environment = environment.to_string();
+    view.added_by = Some(added_by.clone());
+    view.added_at = Some(*added_at);
+    if let Some(endpoint) = endpoint {
+        let (profile, id) = match &endpoint.profile {
+            NewProfile::HttpsWeb { .. } => ("https_web", None),
+            NewProfile::HttpsSpiffe { endpoint_spiffe_id } => {
+                ("https_spiffe", Some(endpoint_spiffe_id.to_string()))
+            }
+        };
+        view.url = Some(endpoint.url.clone());
+        view.profile = Some(profile.to_owned());
+        view.endpoint_spiffe_id = id;
+        view.max_staleness_s = endpoint.max_staleness().ok().map(|time| time.as_secs());
+    }
+    view
+}
+
+fn empty(name: &TrustDomain) -> FederationView {
+    FederationView {
+        federates_with: name.to_string(),
+        environment: String::new(),
+        source: "command".to_owned(),
+        added_by: None,
+        added_at: None,
+        url: None,
+        profile: None,
+        endpoint_spiffe_id: None,
+        max_staleness_s: None,
+        bundle: None,
+        in_use: false,
+        used_until: None,
+        refreshed_at: None,
+        failure: None,
+        entries: 0,
     }
 }

@@ -502,7 +502,11 @@ impl Admin for AdminService {
         let checkpoint = checkpoint.map(|stored| stored.text).unwrap_or_default();
         let size = log.size().await.map_err(error::log)?;
         let verifier_key = self.door.log_key().to_string();
-        Ok(Response::new(proto::GetLogInfoResponse { size, checkpoint, verifier_key }))
+        let cosigned = self.door.cosigned_checkpoint().await.map_err(error::admin)?;
+        let cosigned_checkpoint = cosigned.unwrap_or_default();
+        let info =
+            proto::GetLogInfoResponse { size, checkpoint, verifier_key, cosigned_checkpoint };
+        Ok(Response::new(info))
     }
 
     async fn stream_leaves(

@@ -14,8 +14,12 @@ use serde_json::Value;
 
 use super::{HttpState, routes::Routes};
 
-/// How long the documents may be cached: a rotation announces its keys well before it uses them.
+/// How long the documents may be cached.
 pub(super) const CACHED: HeaderValue = HeaderValue::from_static("public, max-age=300");
+
+/// How long the key set may be cached at most, in seconds. It is not longer than the bundle's refresh hint, because a key is
+/// published for three times that before it signs.
+const KEYS_CACHED: u64 = 300;
 
 pub(super) fn routes(path: &str) -> Routes {
     Routes::new()
@@ -41,7 +45,12 @@ async fn resource_metadata(State(state): State<HttpState>) -> Response {
 }
 
 async fn jwks(State(state): State<HttpState>) -> Response {
-    cached(state.issuer.jwks())
+    let age = state.issuer.bundle().refresh_hint().as_secs().min(KEYS_CACHED);
+    let mut response = Json(state.issuer.jwks()).into_response();
+    if let Ok(cached) = HeaderValue::try_from(format!("public, max-age={age}")) {
+        response.headers_mut().insert(header::CACHE_CONTROL, cached);
+    }
+    response
 }
 
 async fn ready(State(state): State<HttpState>) -> Response {

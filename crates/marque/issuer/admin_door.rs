@@ -433,6 +433,14 @@ impl AdminDoor for Issuer {
         self.log_key.clone()
     }
 
+    fn cosigned_checkpoint(&self) -> BoxFuture<'_, Result<Option<String>, AdminError>> {
+        Box::pin(async move {
+            let found = self.witnesses.checkpoint().await;
+            let found = found.map_err(|error| AdminError::Unavailable(Box::new(error)))?;
+            Ok(found.map(|signed| signed.text().to_owned()))
+        })
+    }
+
     fn webhooks(&self) -> BoxFuture<'_, Result<Vec<WebhookView>, AdminError>> {
         Box::pin(async move { self.webhooks.views().await.map_err(|error| of_webhook(error, "")) })
     }
@@ -464,8 +472,11 @@ impl AdminDoor for Issuer {
 
     fn audit_sinks(&self) -> BoxFuture<'_, Result<Vec<SinkView>, AdminError>> {
         Box::pin(async move {
-            let views = self.sinks.views().await;
-            views.map_err(|error| AdminError::Unavailable(Box::new(error)))
+            let sinks = self.sinks.views().await;
+            let mut views = sinks.map_err(|error| AdminError::Unavailable(Box::new(error)))?;
+            let witnesses = self.witnesses.views().await;
+            views.extend(witnesses.map_err(|error| AdminError::Unavailable(Box::new(error)))?);
+            Ok(views)
         })
     }
 

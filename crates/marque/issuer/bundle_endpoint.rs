@@ -13,8 +13,8 @@ use rustls::ServerConfig;
 use rustls::server::{NoServerSessionStorage, ResolvesServerCert};
 use tokio_util::sync::CancellationToken;
 
-use super::Issuer;
 use super::broker::identity::Identity;
+use super::{Issuer, Lasting};
 use crate::endpoints::SpiffeBundleEndpoint;
 use crate::http::{HttpLimits, HttpServer, bundle_router};
 
@@ -28,7 +28,10 @@ pub(super) struct BundleEndpoint {
 
 impl BundleEndpoint {
     /// The endpoint of a trust domain; `None` where its document wants none.
-    pub(super) async fn build(issuer: &Issuer, limits: HttpLimits) -> anyhow::Result<Option<Self>> {
+    pub(super) async fn build(
+        issuer: &Lasting,
+        limits: HttpLimits,
+    ) -> anyhow::Result<Option<Self>> {
         let document = issuer.registry().document();
         let settings = document.bundle_endpoint();
         let Some(address) = settings.https_spiffe else { return Ok(None) };
@@ -49,7 +52,7 @@ impl BundleEndpoint {
         Ok(Some(Self { at: SpiffeBundleEndpoint { url, spiffe_id }, server, identity }))
     }
 
-    /// Serves until `stop`.
+    /// Serves until `stop`. The bundle is the authority's of the moment, whichever rules `issuer` goes by.
     pub(super) async fn run(
         self,
         issuer: Arc<Issuer>,

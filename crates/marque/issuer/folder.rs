@@ -21,7 +21,7 @@ use marque_spiffe::Environment;
 use super::reload::Contents;
 use super::{change_control, cloud_findings, token_config};
 use crate::webhooks::kinds;
-use crate::{post_checks, rehearsal, sinks};
+use crate::{post_checks, rehearsal, sinks, witnesses};
 
 mod coded;
 mod lints;
@@ -103,6 +103,7 @@ pub fn check(path: &Path) -> Result<CheckedFolder, Vec<Finding>> {
     findings.extend(unusable_servers(&folder));
     findings.extend(unusable_events(&folder));
     findings.extend(sinks::unknown_formats(&folder));
+    findings.extend(witnesses::unusable_keys(&folder));
     if let Some(playbooks) = &playbooks {
         findings.extend(unknown_webhooks(&folder, playbooks));
         findings.extend(post_checks::unbelievable(&folder, playbooks));

@@ -51,13 +51,13 @@ impl Foreign {
 
     /// The own bundle with what is here. A list goes with the authority that signed it.
     pub(super) fn with(&self, own: Trusted) -> BundleSet {
-        let Trusted { bundle, untainted, alarmed_at } = own;
+        let Trusted { bundle, untainted, alarms } = own;
         let lists = self.lists.iter().filter(|list| list.is_signed_by(&bundle));
         let crls: Vec<_> = lists.map(|list| Arc::clone(list.der())).collect();
         let others = Arc::clone(&self.bundles.subscribe().borrow());
         BundleSet::new(bundle, others.values().cloned())
             .with_crls(crls)
-            .with_untainted(untainted, alarmed_at)
+            .with_untainted(untainted, alarms)
     }
 
     /// The bundles of others.
@@ -79,7 +79,7 @@ mod tests {
 
     fn trusted(own: &ScratchTrustDomain) -> Trusted {
         let bundle = own.bundle();
-        Trusted { untainted: Arc::clone(&bundle), bundle, alarmed_at: None }
+        Trusted { untainted: Arc::clone(&bundle), bundle, alarms: 0 }
     }
 
     fn others(bundles: impl IntoIterator<Item = Arc<Bundle>>) -> Arc<FederatedBundles> {

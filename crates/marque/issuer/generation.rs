@@ -26,12 +26,14 @@ use super::{Issuer, IssuerParts, Lasting, Over, token_config, versions};
 use crate::approvers::{ApprovalDesk, ApprovalDeskParts, Approvers, ApproversParts};
 use crate::authzen::ExternalPoint;
 use crate::change::{self, ChangeControl};
+use crate::discovery;
 use crate::federation::{self, FederatedBundles, Federations, FederationsParts};
 use crate::oidc::OidcKeyRing;
 use crate::post_checks::PostChecks;
 use crate::sinks::{Sinks, SinksParts};
 use crate::ssf::{Signals, SignalsParts};
 use crate::webhooks::{Webhooks, WebhooksParts};
+use crate::witnesses::{Witnesses, WitnessesParts};
 
 /// How long a request may take at most: then nobody works by the rules any more that it began with.
 const LONGEST_REQUEST: Duration = Duration::from_secs(120);
@@ -52,7 +54,7 @@ impl Issuer {
         let lasting = Lasting::open(&document, ((entries, templates), contents), parts).await?;
         let by_command = federation::fetched_by_command(&lasting.store, lasting.started_at).await;
         let by_command = by_command.context("read the relationships that were added by command")?;
-        federation::prune(&document, &by_command, &lasting.kept_bundles)?;
+        federation::prune(&document, &lasting.kept_bundles, &by_command)?;
         let issuer = Self::wire(checked, &Arc::new(lasting), None)?;
         let looked = issuer.federations.reconcile().await;
         looked.context("read the relationships that were added by command")?;
@@ -110,9 +112,11 @@ impl Issuer {
             tokens: Arc::new(tokens(&document, lasting, (&intents, &oidc_keys))?),
             webhooks: Arc::new(webhooks(&document, &path, lasting, &intents)?),
             sinks: Arc::new(sinks(&document, &path, lasting)?),
+            witnesses: Arc::new(witnesses(&document, &path, lasting)?),
             post_checks: Arc::new(PostChecks::open(&document, &path, &intents.playbooks, kept_by)?),
             signals: Arc::new(signals(&document, &path, lasting, &oidc_keys)?),
-            federations: federations(&document, &path, lasting, federated)?,
+            federations: federations(&document, &path, lasting, (federated, before))?,
+            svid_issuer: discovery::svid_issuer(&document, issuer_url)?,
             foreign: Arc::new(foreign),
             sources,
             intents,
@@ -127,6 +131,7 @@ impl Issuer {
 
     /// Tells what lasts the numbers that it goes by from here on.
     pub(super) fn take_effect(&self) {
+        self.store.know_tenant(self.document.tenant().as_str());
         let asked = self.document.approvals();
         self.store.limit_approvals(ApprovalLimits {
             max_per_hour: asked.max_per_hour,
@@ -158,6 +163,9 @@ impl Issuer {
         }
         for pusher in self.sinks.pushers(stop) {
             tasks.spawn(ends_well(pusher));
+        }
+        for asker in self.witnesses.askers(stop) {
+            tasks.spawn(ends_well(asker));
         }
         for courier in self.signals.couriers(stop) {
             tasks.spawn(ends_well(courier));
@@ -318,6 +326,21 @@ fn sinks(document: &TrustDomainDocument, path: &Path, lasting: &Lasting) -> anyh
     Sinks::open(document, path, parts)
 }
 
+fn witnesses(
+    document: &TrustDomainDocument,
+    path: &Path,
+    lasting: &Lasting,
+) -> anyhow::Result<Witnesses> {
+    let parts = WitnessesParts {
+        key: lasting.log_key.clone(),
+        tree: Arc::clone(&lasting.log_tree),
+        store: Arc::clone(&lasting.store),
+        clock: Arc::clone(&lasting.clock),
+        random: Arc::clone(&lasting.random),
+    };
+    Witnesses::open(document, path, parts)
+}
+
 fn signals(
     document: &Arc<TrustDomainDocument>,
     path: &Path,
@@ -335,11 +358,12 @@ fn signals(
     Signals::open(document, path, parts)
 }
 
+/// The relationships of the folder, and those by command as the generation before had them.
 fn federations(
     document: &Arc<TrustDomainDocument>,
     path: &Path,
     lasting: &Lasting,
-    bundles: Arc<FederatedBundles>,
+    (bundles, before): (Arc<FederatedBundles>, Option<&Issuer>),
 ) -> anyhow::Result<Arc<Federations>> {
     let parts = FederationsParts {
         bundles,
@@ -348,12 +372,12 @@ fn federations(
         store: Arc::clone(&lasting.store),
         registry: Arc::clone(lasting.registry()),
         environments: Arc::clone(&lasting.environments),
-        changed: Arc::clone(&lasting.federations_changed),
         clock: Arc::clone(&lasting.clock),
+        news: Arc::clone(&lasting.federation_news),
+        hands_on: Arc::clone(&lasting.minting) as _,
     };
-    let federations = Federations::open(Arc::clone(document), path, parts)?;
-    federations.handed_on_by(Arc::clone(&lasting.minting) as _);
-    Ok(federations)
+    let before = before.map(|before| &*before.federations);
+    Ok(Arc::new(Federations::new(Arc::clone(document), path, parts, before)?))
 }
 
 /// The own bundle of the moment.

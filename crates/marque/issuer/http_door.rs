@@ -129,7 +129,12 @@ impl IssuerDoor for Issuer {
 
     fn checkpoint(&self) -> BoxFuture<'_, Result<Option<String>, TreeError>> {
         Box::pin(async move {
-            Ok(self.log_tree.checkpoint().await?.map(|signed| signed.text().to_owned()))
+            let cosigned = self.witnesses.checkpoint().await?;
+            let found = match cosigned {
+                Some(cosigned) => Some(cosigned),
+                None => self.log_tree.checkpoint().await?,
+            };
+            Ok(found.map(|signed| signed.text().to_owned()))
         })
     }
 
@@ -145,7 +150,13 @@ impl IssuerDoor for Issuer {
             let found = token_leaf(log, token.id.as_str(), token.issued_at).await;
             let leaf = found.map_err(|error| ReceiptError::Tree(error.into()))?;
             let leaf = leaf.ok_or(ReceiptError::NotInLog)?;
-            match self.log_tree.prove(leaf.seq()).await {
+            // With cosignatures where there are some of a checkpoint that covers it.
+            let cosigned = self.witnesses.checkpoint().await.map_err(ReceiptError::Tree)?;
+            let proven = match cosigned.filter(|signed| signed.checkpoint().size > leaf.seq()) {
+                Some(signed) => self.log_tree.prove_under(leaf.seq(), &signed).await,
+                None => self.log_tree.prove(leaf.seq()).await,
+            };
+            match proven {
                 Ok(proof) => Ok(proof.to_text()),
                 // The leaf is there: what is not there is a checkpoint that covers it.
                 Err(TreeError::NotThere) => Err(ReceiptError::Pending),

@@ -17,7 +17,6 @@ use marque_registry::{Entry, JwtSvidAlgorithm, Registry, Template, TrustDomainDo
 use marque_spiffe::{Clock, Environment, Random, TrustDomain};
 use marque_store::Store;
 use marque_workload::{Profiles, Workload, WorkloadLimits};
-use tokio::sync::Notify;
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio_util::sync::CancellationToken;
 
@@ -36,7 +35,7 @@ use super::served::Served;
 use super::signing_guard;
 use crate::approvers::{LoginSecret, Looks};
 use crate::discovery;
-use crate::federation::KeptBundles;
+use crate::federation::{KeptBundles, News};
 use crate::identities::{Denials, Lost, Presence, SharedIdentities};
 use crate::payloads::{PayloadKey, Payloads};
 use crate::telemetry::inventory::Textfile;
@@ -78,10 +77,8 @@ pub struct Lasting {
     pub(super) nonce_secret: NonceSecret,
     pub(super) login_secret: Arc<LoginSecret>,
     pub(super) kept_bundles: KeptBundles,
-    /// Notified when the log says that a relationship with another trust domain changed.
-    pub(super) federations_changed: Arc<Notify>,
-    /// What JWT-SVIDs name as their issuer; nothing where no cloud verifies them.
-    pub(super) svid_issuer: Option<IssuerUrl>,
+    /// That a relationship with another trust domain changed.
+    pub(super) federation_news: Arc<News>,
     /// What is known of the folder in force.
     pub(super) folder: Mutex<FolderState>,
     /// Who reads the folder anew, as soon as the trust domain is served.
@@ -132,6 +129,7 @@ impl Lasting {
         let svid_issuer = discovery::svid_issuer(document, &issuer_url)?;
         let names = signing_guard::Names { issuer: &issuer_url, svids: svid_issuer.as_ref() };
         let guard = signing_guard::guard(document, names, Arc::clone(&store) as _, &clock);
+        store.know_tenant(document.tenant().as_str());
         let kept_in = (&store, &clock, &random);
         let authority =
             Arc::new(authorities((document, guard), Arc::clone(&keys), kept_in, now).await?);
@@ -145,7 +143,7 @@ impl Lasting {
             Arc::clone(&registrar),
             Arc::clone(&store),
             Arc::clone(&clock),
-            svid_issuer.clone(),
+            issuer_url.clone(),
         );
         let (presence, lost) = Presence::new(Arc::clone(&clock));
         let log: Arc<dyn LogStore> = Arc::clone(&store) as _;
@@ -188,8 +186,7 @@ impl Lasting {
             nonce_secret,
             login_secret: Arc::new(login_secret),
             kept_bundles: KeptBundles::new(kept_bundles),
-            svid_issuer,
-            federations_changed: Arc::default(),
+            federation_news: Arc::default(),
             folder: Mutex::new(FolderState::new(contents, now)),
             served: OnceLock::new(),
         })

@@ -27,6 +27,7 @@ use zeroize::Zeroizing;
 use super::Registrar;
 use super::foreign::Foreign;
 use super::store::kill_watch;
+use crate::discovery::svid_issuer;
 use crate::federation::HandsOn;
 
 use marque_store::Store;
@@ -43,8 +44,8 @@ pub(super) struct InProcessIssuer {
     store: Arc<Store>,
     clock: Arc<dyn Clock>,
     foreign: watch::Sender<Arc<Foreign>>,
-    /// What JWT-SVIDs say as their `iss`; nothing where no cloud verifies them.
-    jwt_issuer: Option<IssuerUrl>,
+    /// The issuer of access tokens, below which that of JWT-SVIDs may be.
+    issuer_url: IssuerUrl,
     state: watch::Sender<Arc<IssuerState>>,
     /// Held while what the state is put together from changes, so that nobody is told of a part of the change.
     telling: Mutex<()>,
@@ -66,7 +67,7 @@ impl InProcessIssuer {
         registrar: Arc<Registrar>,
         store: Arc<Store>,
         clock: Arc<dyn Clock>,
-        jwt_issuer: Option<IssuerUrl>,
+        issuer_url: IssuerUrl,
     ) -> Self {
         let registry = Arc::clone(registrar.registry());
         let kills = kill_watch(&store).borrow().clone();
@@ -74,7 +75,7 @@ impl InProcessIssuer {
         let bundles = foreign.with(authority.trusted());
         let (state, _) = watch::channel(Arc::new(state_of(registry.snapshot(), bundles, &kills)));
         let (foreign, telling) = (watch::Sender::new(foreign), Mutex::default());
-        Self { authority, registrar, registry, store, clock, foreign, jwt_issuer, state, telling }
+        Self { authority, registrar, registry, store, clock, foreign, issuer_url, state, telling }
     }
 
     /// Changes the registry by `change` and goes on with `foreign`; workloads are told of both at once.
@@ -284,7 +285,8 @@ impl Issuer for InProcessIssuer {
                 audience: audience.to_vec(),
                 lifetime: self.lifetime(&entry, wanted, now),
             };
-            let minted = match &self.jwt_issuer {
+            let issuer = svid_issuer(&document, &self.issuer_url);
+            let minted = match issuer.map_err(|error| WorkloadError::Mint(Box::new(error)))? {
                 Some(issuer) => self.authority.mint_jwt_svid_of(issuer.as_str(), &template, now),
                 None => self.authority.mint_jwt_svid(&template, now),
             };

@@ -41,7 +41,7 @@ use std::ops::Deref;
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 
-use marque_exchange::{ClientAuthenticator, TokenService};
+use marque_exchange::{ClientAuthenticator, IssuerUrl, TokenService};
 use marque_registry::{Registry, TrustDomainDocument};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
@@ -62,6 +62,7 @@ use crate::post_checks::PostChecks;
 use crate::sinks::Sinks;
 use crate::ssf::Signals;
 use crate::webhooks::Webhooks;
+use crate::witnesses::Witnesses;
 
 /// The registries of every trust domain that a process serves, for asking whether a process is an agent of any.
 pub(crate) type Neighbours = Arc<OnceLock<Vec<Arc<Registry>>>>;
@@ -82,8 +83,11 @@ pub struct Issuer {
     approvers: Option<Arc<Approvers>>,
     webhooks: Arc<Webhooks>,
     sinks: Arc<Sinks>,
+    witnesses: Arc<Witnesses>,
     post_checks: Arc<PostChecks>,
     signals: Arc<Signals>,
+    /// What JWT-SVIDs name as their issuer.
+    svid_issuer: Option<IssuerUrl>,
     /// The folder.
     path: PathBuf,
     /// Says when nobody works by these rules any more.

@@ -236,7 +236,7 @@ impl Served {
         let forgotten = async {
             let now = lasting.clock.now();
             let by_command = federation::fetched_by_command(&lasting.store, now).await?;
-            federation::prune(&issuer.document, &by_command, &lasting.kept_bundles)
+            federation::prune(&issuer.document, &lasting.kept_bundles, &by_command)
         };
         if let Err(error) = forgotten.await {
             tracing::error!(

@@ -15,7 +15,6 @@ use tokio_util::sync::CancellationToken;
 
 use super::Lasting;
 use super::figures::{Figures, LOOK_BACK};
-use crate::federation::concerns_relationships;
 
 /// How many leaves are read at a time.
 const PAGE: usize = 256;
@@ -68,9 +67,7 @@ async fn follow(
         for leaf in &page {
             figures.tell(leaf.event());
             alert(leaf.event(), figures);
-            if concerns_relationships(leaf.event().kind) {
-                issuer.federations_changed.notify_one();
-            }
+            issuer.federation_news.hear(leaf.event().kind);
         }
         from = last.seq() + 1;
         *next = Some(from);

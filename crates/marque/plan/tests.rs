@@ -154,7 +154,7 @@ fn playbooks_policies_and_the_rest_are_told_each_in_its_way() {
     let open = calendar.replace("emergency = true", "emergency = false");
     let found = told(&[("calendars/freeze.toml", &open)], &[("calendars/freeze.toml", calendar)]);
     assert_eq!(found[0].0, Effect::Wider, "{found:?}");
-    let found = told(&[], &[("rosters/a.toml", include_str!("../schema/tests/roster.toml"))]);
+    let found = told(&[], &[("rosters/on-call.toml", include_str!("../schema/tests/roster.toml"))]);
     assert_eq!(found[0].0, Effect::Wider);
     let found =
         told(&[], &[("policy/relations/a.toml", include_str!("../schema/tests/relations.toml"))]);

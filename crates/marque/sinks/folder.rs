@@ -2,7 +2,7 @@
 //! add to (`chattr +a`) takes pushes too.
 //!
 //! A push is a file of its own, named after the first record in it or the size of the checkpoint, with twenty digits: they
-//! are in order by name. What a crash left half is completed by the push that comes again.
+//! are in order by name. A checkpoint that witnesses have cosigned has `.cosigned` in its name. What a crash left half is completed by the push that comes again.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read as _, Write as _};
@@ -34,6 +34,9 @@ impl Folder {
     pub(super) async fn push(&self, push: Push<'_>) -> Result<(), NotTaken> {
         let (name, bytes) = match push {
             Push::Checkpoint(size, text) => (format!("{size:020}.note"), text.as_bytes().to_vec()),
+            Push::Cosigned(size, text) => {
+                (format!("{size:020}.cosigned.note"), text.as_bytes().to_vec())
+            }
             Push::Records(leaves, format) => {
                 let first = leaves.first().map_or(0, |leaf| leaf.seq());
                 let (end, extension) = match format {

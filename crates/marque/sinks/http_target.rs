@@ -66,7 +66,7 @@ impl HttpTarget {
             None => request,
         };
         Ok(match push {
-            Push::Checkpoint(_, text) => request
+            Push::Checkpoint(_, text) | Push::Cosigned(_, text) => request
                 .header(header::CONTENT_TYPE, "text/plain; charset=utf-8")
                 .body(text.as_bytes().to_vec())?,
             Push::Records(leaves, format) => {

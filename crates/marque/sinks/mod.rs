@@ -78,6 +78,8 @@ enum Target {
 enum Push<'a> {
     /// The signed note of a checkpoint over so many leaves.
     Checkpoint(u64, &'a str),
+    /// The same with the cosignatures of enough witnesses.
+    Cosigned(u64, &'a str),
     /// Records that follow each other, in this form; at least one.
     Records(&'a [Leaf], Format),
 }

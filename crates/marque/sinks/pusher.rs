@@ -10,6 +10,8 @@ use tokio_util::sync::CancellationToken;
 use super::state::{CURSORS, SinkView};
 use super::{Content, LAG, NotTaken, PUSHES, Push, Sink, Sinks, Target};
 use crate::cursor::{self, Cursor, LONGEST_PAUSE, Step, Turn};
+use crate::outgoing::in_one_line;
+use crate::witnesses;
 
 /// The most leaves of one push; while as many wait, the next one goes at once.
 pub(super) const LEAVES: usize = 256;
@@ -105,14 +107,10 @@ impl Sinks {
             return Ok(Step::Until(due));
         }
         let (pushed, next) = match sink.content {
-            Content::Checkpoints => {
-                let kept = self.store.checkpoint().await?;
-                let Some(kept) = kept.filter(|kept| kept.frontier.size() > cursor.next) else {
-                    return Ok(Step::Nothing);
-                };
-                let size = kept.frontier.size();
-                (self.push(sink, Push::Checkpoint(size, &kept.text)).await, size)
-            }
+            Content::Checkpoints => match self.push_checkpoint(sink, &mut cursor, now).await? {
+                Some(pushed) => pushed,
+                None => return Ok(Step::Nothing),
+            },
             Content::Records(format) => {
                 // A server may take less at once than there is; a folder goes on with what it has.
                 let halved = match sink.target {
@@ -135,6 +133,32 @@ impl Sinks {
         self.moved(&row, &cursor).await
     }
 
+    /// Pushes the newest checkpoint that enough witnesses have cosigned, otherwise the newest of all; nothing where the sink has
+    /// both. What came of it, and how many leaves it covers.
+    async fn push_checkpoint(
+        &self,
+        sink: &Sink,
+        cursor: &mut Cursor,
+        now: jiff::Timestamp,
+    ) -> Result<Option<(Result<(), NotTaken>, u64)>, SinkError> {
+        // Of what was cosigned, the cursor has the size in words.
+        let before = cursor.within.as_deref().and_then(|size| size.parse().ok()).unwrap_or(0_u64);
+        let cosigned = witnesses::witnessed(&self.store, now).await?;
+        if let Some((size, note)) = cosigned.filter(|(size, _)| *size > before) {
+            let pushed = self.push(sink, Push::Cosigned(size, &note)).await;
+            if pushed.is_ok() {
+                cursor.within = Some(size.to_string());
+            }
+            return Ok(Some((pushed, size.max(cursor.next))));
+        }
+        let kept = self.store.checkpoint().await?;
+        let Some(kept) = kept.filter(|kept| kept.frontier.size() > cursor.next) else {
+            return Ok(None);
+        };
+        let size = kept.frontier.size();
+        Ok(Some((self.push(sink, Push::Checkpoint(size, &kept.text)).await, size)))
+    }
+
     async fn push(&self, sink: &Sink, push: Push<'_>) -> Result<(), NotTaken> {
         let pushing = tokio::time::timeout(TIME, sink.push(push));
         let pushed = pushing.await.unwrap_or(Err(NotTaken::TimedOut(TIME)));
@@ -149,7 +173,7 @@ impl Sinks {
     }
 
     fn not_taken(&self, sink: &Sink, cursor: &mut Cursor, error: &NotTaken) {
-        let failure = told(error);
+        let failure = in_one_line(error);
         cursor.not_taken(failure.clone(), self.clock.now());
         let (sink, tries) = (&sink.name, cursor.failed);
         if tries.is_multiple_of(DEAD) {
@@ -215,18 +239,6 @@ fn fitting(leaves: &[Leaf], most: usize) -> usize {
         bytes <= most
     };
     leaves.iter().take_while(fits).count().max(usize::from(!leaves.is_empty()))
-}
-
-/// What broke, in one line; nothing that the receiver wrote.
-fn told(error: &NotTaken) -> String {
-    let mut line = error.to_string();
-    let mut cause = std::error::Error::source(error);
-    while let Some(error) = cause {
-        line.push_str(": ");
-        line.push_str(&error.to_string());
-        cause = error.source();
-    }
-    line
 }
 
 #[cfg(test)]

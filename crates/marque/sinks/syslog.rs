@@ -92,7 +92,7 @@ impl Syslog {
 
     fn messages(&self, push: Push<'_>) -> Result<Vec<Message>, NotTaken> {
         match push {
-            Push::Checkpoint(size, text) => {
+            Push::Checkpoint(size, text) | Push::Cosigned(size, text) => {
                 // A note is several lines, a message one.
                 let said = json!({ "size": size, "checkpoint": text }).to_string();
                 let now = "-";

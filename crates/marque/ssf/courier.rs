@@ -116,11 +116,11 @@ impl Signals {
         if !damaged.is_empty() {
             return self.put_damaged_aside(stream, &row, &cursor, damaged).await;
         }
-        if let Some(destination) = destination.filter(|_| !has_delivered) {
-            if !waiting.is_empty() {
-                courier.has_delivered = true;
-                return self.deliver((stream, destination), &row, cursor, (courier, waiting)).await;
-            }
+        if let Some(destination) = destination.filter(|_| !has_delivered)
+            && !waiting.is_empty()
+        {
+            courier.has_delivered = true;
+            return self.deliver((stream, destination), &row, cursor, (courier, waiting)).await;
         }
         let leaves = self.store.leaves(cursor.next, LEAVES).await;
         let leaves = leaves.map_err(SignalError::unavailable)?;

@@ -14,7 +14,7 @@ use crate::cursor::{Cursor, Step, pause};
 use crate::outgoing::Destination;
 
 /// How often an event is tried before it is asked whether others are taken.
-pub(super) const TRIED_ALONE: u32 = 4;
+pub(super) const TRIED_ALONE: u32 = 5;
 
 /// What became of one event.
 enum Sent {
@@ -56,10 +56,10 @@ impl Signals {
                     // Others are taken. It had its turn while they may not have been: once more, and no more.
                     match self.send(&mut round, &first.1).await {
                         Sent::NotTaken(failure) => self.set_aside(&mut round, &first, failure)?,
-                        sent => self.settle(&mut round, &first, sent)?,
+                        sent => self.settle(&mut round, &first, &sent)?,
                     }
                 }
-                sent => self.settle(&mut round, &first, sent)?,
+                sent => self.settle(&mut round, &first, &sent)?,
             }
         }
         let Round { courier, mut cursor, mut changes, .. } = round;
@@ -94,7 +94,7 @@ impl Signals {
                 waiting.insert(at, other);
                 Ok(false)
             }
-            sent => self.settle(round, &other, sent).map(|()| true),
+            sent => self.settle(round, &other, &sent).map(|()| true),
         }
     }
 
@@ -118,9 +118,9 @@ impl Signals {
         &self,
         round: &mut Round<'_>,
         (row, one): &(Kept, Waiting),
-        sent: Sent,
+        sent: &Sent,
     ) -> Result<(), SignalError> {
-        if let Sent::Refused(code) = sent {
+        if let Sent::Refused(code) = *sent {
             let stream = round.stream.settings.name();
             tracing::error!(stream, leaf = one.leaf, code, "an event was put aside");
             let aside = Aside::of(one, self.clock.now(), code.to_owned());

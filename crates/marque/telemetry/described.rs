@@ -129,6 +129,10 @@ mod names {
             "Pushes of the log to audit sinks, by sink and by what came of them";
         SINK_LAG "marque_audit_sink_lag_records" Gauge, ["trust_domain", "sink"],
             "Records that an audit sink was not sent yet, or has no checkpoint of";
+        WITNESS_SUBMISSIONS "marque_audit_witness_submissions_total" Counter, ["trust_domain", "witness", "result"],
+            "Checkpoints that were submitted to witnesses, by witness and by what came of it: `cosigned`, `not_taken` or `refused`";
+        WITNESS_LAG "marque_audit_witness_lag_records" Gauge, ["trust_domain", "witness"],
+            "Records of the checkpoint that witnesses are shown which a witness has not cosigned yet";
         WAITING "marque_intents_pending" Gauge, ["trust_domain"],
             "Requests that wait for a person";
         OPEN "marque_grants_open" Gauge, ["trust_domain"],
@@ -156,7 +160,7 @@ mod names {
         NOT_READY "marque_not_ready" Gauge, ["trust_domain", "reason"],
             "1 where this keeps requests from being served";
         AUTHORITIES_END "marque_authorities_end_timestamp_seconds" Gauge, ["trust_domain"],
-            "When the first of the signing authorities ends; nothing is issued after that";
+            "When the first of the signing authorities ends, unless another one takes its place before";
         SIGNING_REFUSED "marque_signing_refused_total" Counter, ["trust_domain", "purpose", "breach"],
             "Signatures that a key refused because what it was to sign is outside of its ceiling: a defect or an attack, whatever the number";
         UNREADABLE_ROWS "marque_unreadable_rows" Gauge, [],

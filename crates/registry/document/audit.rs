@@ -1,6 +1,7 @@
 //! `[audit]`: who may read the log over HTTPS, and where it is pushed.
 
 mod sinks;
+mod witnesses;
 
 use std::fmt;
 use std::str::FromStr;
@@ -12,6 +13,7 @@ use crate::fields::{Fields, Log};
 pub use self::sinks::{
     AuditSink, MAX_AUDIT_SINKS, SinkContent, SinkTarget, SinkTargetError, SyslogTarget,
 };
+pub use self::witnesses::{MAX_WITNESSES, Witness, WitnessSettings};
 
 /// `[audit]`; everything may be absent. Leaves name agents, people and tickets: they are for readers. The checkpoint and
 /// the hashes of the tree name nobody, and let everybody see that one history is shown to all.
@@ -23,13 +25,14 @@ pub use self::sinks::{
 /// reader_groups = ["security"]         # approvers who log in and are in one of these groups may too
 /// ```
 ///
-/// `[[audit.sinks]]` is at [`AuditSink`].
+/// `[[audit.sinks]]` is at [`AuditSink`], `[[audit.witnesses]]` at [`WitnessSettings`].
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct AuditSettings {
     hashes: HashReaders,
     readers: Vec<SpiffeIdPattern>,
     reader_groups: Vec<String>,
     sinks: Vec<AuditSink>,
+    witnesses: WitnessSettings,
 }
 
 /// Who may read the checkpoint and the hashes of the tree.
@@ -56,6 +59,11 @@ impl AuditSettings {
     /// Where the log is pushed.
     pub fn sinks(&self) -> &[AuditSink] {
         &self.sinks
+    }
+
+    /// Who cosigns checkpoints.
+    pub fn witnesses(&self) -> &WitnessSettings {
+        &self.witnesses
     }
 
     /// Who may read the leaves: patterns over the SPIFFE IDs of this trust domain.
@@ -130,6 +138,7 @@ pub(super) fn read(
     let readers: Vec<SpiffeIdPattern> = table.texts("readers", log);
     let groups: Vec<Group> = table.texts("reader_groups", log);
     let sinks = sinks::read(&mut table, environment, log);
+    let witnesses = witnesses::read(&mut table, environment, log);
     table.finish(log);
     let foreign =
         |pattern: &&SpiffeIdPattern| trust_domain.is_some_and(|own| own != pattern.trust_domain());
@@ -138,7 +147,7 @@ pub(super) fn read(
         log.at(line, format!("`{pattern}` in `readers` of [audit] is of another trust domain"));
     }
     let reader_groups = groups.into_iter().map(|Group(name)| name).collect();
-    AuditSettings { hashes, readers, reader_groups, sinks }
+    AuditSettings { hashes, readers, reader_groups, sinks, witnesses }
 }
 
 #[cfg(test)]

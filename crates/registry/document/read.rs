@@ -44,7 +44,7 @@ fn document(mut top: Fields<'_, '_>, log: &mut Log<'_>) -> Option<TrustDomainDoc
     let tenant = top.text("tenant", log);
     let lifetimes = top.table("lifetimes", log).and_then(|table| lifetimes(table, log));
     let hosts = top.table("issuer", log).and_then(|table| hosts(table, log));
-    let tokens = top.table("tokens", log).and_then(|table| tokens(table, log));
+    let tokens = top.table("tokens", log).and_then(|table| tokens(table, lifetimes, log));
     let token_service =
         token_service::read(&mut top, environment.unwrap_or(Environment::Production), log);
     let workload_api =
@@ -144,10 +144,10 @@ fn lifetimes(mut table: Fields<'_, '_>, log: &mut Log<'_>) -> Option<LifetimeSet
     let wit_svid = optional_lifetime(&mut table, "wit_svid", MAX_X509_SVID, log);
     let refresh_hint = lifetime(&mut table, "refresh_hint", MAX_REFRESH_HINT, log);
     table.finish(log);
-    let (authority, x509_svid, jwt_svid) = (authority?, x509_svid?, jwt_svid?);
+    let authority = authority?;
     let svids = [
-        ("x509_svid", Some(&x509_svid)),
-        ("jwt_svid", Some(&jwt_svid)),
+        ("x509_svid", x509_svid.as_ref()),
+        ("jwt_svid", jwt_svid.as_ref()),
         ("wit_svid", wit_svid.as_ref()),
     ];
     for (name, svid) in svids {
@@ -159,7 +159,7 @@ fn lifetimes(mut table: Fields<'_, '_>, log: &mut Log<'_>) -> Option<LifetimeSet
             log.at(svid.line, message);
         }
     }
-    let refresh_hint = refresh_hint?;
+    let (x509_svid, jwt_svid, refresh_hint) = (x509_svid?, jwt_svid?, refresh_hint?);
     if let Some(most) = too_long_for_rotation(refresh_hint.value, authority.value) {
         log.at(refresh_hint.line, most);
     }
@@ -200,9 +200,22 @@ fn hosts(mut table: Fields<'_, '_>, log: &mut Log<'_>) -> Option<HostSettings> {
     Some(HostSettings { listen: listen?, url })
 }
 
-fn tokens(mut table: Fields<'_, '_>, log: &mut Log<'_>) -> Option<Lifetime> {
+/// An access token outlives the key that signed it, which stays published for that long: not so long that keys pile up.
+fn tokens(
+    mut table: Fields<'_, '_>,
+    lifetimes: Option<LifetimeSettings>,
+    log: &mut Log<'_>,
+) -> Option<Lifetime> {
     let max_lifetime = lifetime(&mut table, "max_lifetime", MAX_ACCESS_TOKEN, log);
     table.finish(log);
+    if let (Some(max_lifetime), Some(lifetimes)) = (&max_lifetime, lifetimes)
+        && max_lifetime.value.as_duration().saturating_mul(SVIDS_PER_AUTHORITY)
+            > lifetimes.authority.as_duration()
+    {
+        let message =
+            "`max_lifetime` in [tokens] must be at most a sixth of `authority` in [lifetimes]";
+        log.at(max_lifetime.line, message);
+    }
     max_lifetime.map(|field| field.value)
 }
 

@@ -28,6 +28,14 @@ fn findings(folder: &TempDir) -> Vec<String> {
     findings.iter().map(|finding| finding.to_string().replace(&prefix, "")).collect()
 }
 
+/// What is found; nothing where nothing is wrong.
+fn all_findings(folder: &TempDir) -> Vec<String> {
+    match TrustDomainFolder::load(folder.path()) {
+        Ok(_folder) => Vec::new(),
+        Err(_findings) => findings(folder),
+    }
+}
+
 fn shipped(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../trust-domains").join(name)
 }
@@ -160,11 +168,42 @@ fn each_ceiling_holds_and_one_past_it_is_refused() {
 }
 
 #[test]
-fn an_x509_svid_takes_at_most_a_sixth_of_its_authority() {
+fn what_an_authority_signs_takes_at_most_a_sixth_of_its_life() {
     let sixth = DOCUMENT.replace("authority = \"30d\"", "authority = \"6h\"");
     TrustDomainFolder::load(folder(&sixth, &[]).path()).unwrap();
     let less = DOCUMENT.replace("authority = \"30d\"", "authority = \"21599s\"");
     assert_eq!(findings(&folder(&less, &[])).len(), 1);
+    for (field, of_an_hour, more) in [
+        ("jwt_svid = \"5m\"", "jwt_svid = \"10m\"", "jwt_svid = \"601s\""),
+        ("max_lifetime = \"10m\"", "max_lifetime = \"10m\"", "max_lifetime = \"601s\""),
+    ] {
+        let short = DOCUMENT
+            .replace("authority = \"30d\"", "authority = \"1h\"")
+            .replace("x509_svid = \"1h\"", "x509_svid = \"10m\"");
+        let with = |text: &str| all_findings(&folder(&short.replace(field, text), &[]));
+        assert_eq!(with(of_an_hour), Vec::<String>::new());
+        assert!(with(more)[0].contains("at most a sixth"), "{:?}", with(more));
+    }
+}
+
+#[test]
+fn the_next_key_is_published_for_three_times_the_refresh_hint_before_it_signs() {
+    let short = |authority: &str, hint: &str| {
+        let text = DOCUMENT
+            .replace("authority = \"30d\"", &format!("authority = \"{authority}\""))
+            .replace("x509_svid = \"1h\"", "x509_svid = \"2s\"")
+            .replace("jwt_svid = \"5m\"", "jwt_svid = \"2s\"")
+            .replace("max_lifetime = \"10m\"", "max_lifetime = \"2s\"")
+            .replace("refresh_hint = \"2m\"", &format!("refresh_hint = \"{hint}\""));
+        all_findings(&folder(&text, &[]))
+    };
+    assert_eq!(short("12s", "1s"), Vec::<String>::new());
+    assert_eq!(short("90s", "9s"), Vec::<String>::new());
+    let found = short("90s", "10s");
+    assert!(found[0].contains("`refresh_hint` in [lifetimes] is too long"), "{found:?}");
+    assert!(found[0].contains("at most 9s"), "{found:?}");
+    let found = short("11s", "1s");
+    assert!(found.iter().any(|text| text.contains("give `authority` at least 12s")), "{found:?}");
 }
 
 #[test]

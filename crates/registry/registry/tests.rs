@@ -263,3 +263,25 @@ fn entries_that_stay_are_held_against_the_new_document_and_a_refusal_changes_not
     assert_eq!(registry.snapshot().revision(), before.revision());
     assert_eq!(registry.snapshot().generation(), before.generation());
 }
+
+#[test]
+fn a_new_entry_names_federated_trust_domains_and_one_that_is_there_outlives_the_relationship() {
+    let registry = Registry::new(document(), Vec::new()).unwrap();
+    let partner: marque_spiffe::TrustDomain = "partner.example.org".parse().unwrap();
+    let mut new = new_entry("x", &["unix:uid:1000"]);
+    new.federates_with = [partner.clone()].into();
+    let by_command = new.clone().into_entry(id("a"), EntrySource::Admin).unwrap();
+    let unknown =
+        |refused| matches!(refused, Err(RegistryError::NotFederated(name)) if name == partner);
+    assert!(unknown(registry.check(&by_command)));
+    registry.also_federate_with([partner.clone()].into());
+    registry.check(&by_command).unwrap();
+    registry.add(by_command.clone()).unwrap();
+    registry.also_federate_with(Default::default());
+    registry.replace_all(vec![by_command, entry("b", "y")]).expect("it stays");
+    // What was added by command may go by command: no file hangs on it.
+    registry.also_federate_with([partner.clone()].into());
+    let source = EntrySource::File { path: PathBuf::from("entries/a.toml"), line: 1 };
+    let of_a_file = new.into_entry(id("c"), source).unwrap();
+    assert!(unknown(registry.check(&of_a_file)));
+}

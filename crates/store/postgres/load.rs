@@ -18,7 +18,7 @@ use super::{open, pace, recent};
 use crate::known::KnownIntents;
 use crate::rows::{
     DeferralRow, Head, Idempotency, IntentRow, KeptRow, count, instant, kill_state, micros, name,
-    open_intents, read, signed,
+    open_intents, prev_checkpoint, read, signed,
 };
 use crate::transaction::{Found, Keys, Loaded, OverRows, Replays};
 use crate::writer::Shared;
@@ -58,6 +58,7 @@ pub(super) async fn load(
         over,
         mut found,
         open,
+        checkpoint,
     ) = futures::try_join!(
         idempotency(transaction, keys),
         tokens(transaction, keys, expired),
@@ -70,6 +71,7 @@ pub(super) async fn load(
         rows_over(transaction, keys),
         intents(transaction, &asked, &shared.intents),
         open::load(transaction, keys, shared.clock.now()),
+        checkpoint_note(transaction),
     )?;
     // A replayed request answers with the intent that its key led to.
     let earlier = idempotency.readable().map(|row| &row.intent);
@@ -97,7 +99,14 @@ pub(super) async fn load(
         authorities,
         over,
         open,
+        checkpoint: prev_checkpoint(checkpoint),
     })
+}
+
+async fn checkpoint_note(transaction: &Transaction<'_>) -> Result<Option<String>, Failure> {
+    let query = transaction.prepare_cached("SELECT text FROM checkpoints").await?;
+    let row = transaction.query_opt(&query, &[]).await?;
+    Ok(row.map(|row| row.try_get(0)).transpose()?)
 }
 
 /// The columns `size, recorded, kill_epoch, next_place`.

@@ -11,8 +11,8 @@ use rusqlite::{Connection, OptionalExtension, params};
 use super::{head, kills, open, pace, recent};
 use crate::known::KnownIntents;
 use crate::rows::{
-    DeferralRow, Idempotency, IntentRow, KeptRow, count, instant, micros, name, open_intents, read,
-    signed,
+    DeferralRow, Idempotency, IntentRow, KeptRow, count, instant, micros, name, open_intents,
+    prev_checkpoint, read, signed,
 };
 use crate::transaction::{Found, Keys, Loaded, OverRows, Replays};
 use crate::transactions::Over;
@@ -52,6 +52,7 @@ pub(super) fn load(
     let over = keys.over.map(|over| rows_over(connection, over)).transpose()?.unwrap_or_default();
     let replays = replays(connection, &keys.replays)?;
     let kept = kept(connection, keys)?;
+    let checkpoint = prev_checkpoint(checkpoint_note(connection)?);
     Ok(Loaded {
         head,
         kills,
@@ -67,7 +68,13 @@ pub(super) fn load(
         authorities,
         over,
         open,
+        checkpoint,
     })
+}
+
+fn checkpoint_note(connection: &Connection) -> Result<Option<String>, Failure> {
+    let mut statement = connection.prepare_cached("SELECT text FROM checkpoints")?;
+    Ok(statement.query_row([], |row| row.get(0)).optional()?)
 }
 
 fn idempotency(

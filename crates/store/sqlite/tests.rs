@@ -41,7 +41,9 @@ impl Bench {
         let size = watch::Sender::new(0);
         let heard = Heard::alone();
         let pace = std::sync::RwLock::default();
-        let shared = Shared { trust_domain, status_key, clock, kills, heard, intents, size, pace };
+        let tenant = std::sync::RwLock::default();
+        let shared =
+            Shared { trust_domain, status_key, clock, kills, heard, intents, size, pace, tenant };
         let (sender, receiver) = channel();
         Self {
             dir,

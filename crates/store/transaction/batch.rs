@@ -2,10 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Instant;
 
 use jiff::Timestamp;
 use marque_audit::log::recorded_time;
-use marque_audit::{Correlation, Leaf, StoredCheckpoint};
+use marque_audit::{Correlation, Event, Leaf, Monotonic, StoredCheckpoint};
 use marque_authority::AuthorityRecord;
 use marque_exchange::{Deferral, SingleUse, StatusKey, TokenId, TokenRecord};
 use marque_intent::pace::{PaceKey, PaceRow};
@@ -31,7 +32,29 @@ pub(crate) struct Batch {
     view: View,
     pending_kills: Vec<Order>,
     agents: Option<Arc<dyn Agents>>,
+    taken: Taken,
     changes: Changes,
+}
+
+/// When the log takes the leaves of a batch, and whose it is.
+#[derive(Debug)]
+pub(crate) struct Taken {
+    pub(crate) now: Timestamp,
+    /// The same instant on the process's own clock, by which requests are timed.
+    pub(crate) instant: Instant,
+    /// The same instant on the host's clock that nobody sets.
+    pub(crate) monotonic: Option<Monotonic>,
+    pub(crate) tenant: Option<String>,
+}
+
+impl Taken {
+    /// The event with how long its request has taken, which is named unless one is.
+    fn of_request(&self, event: Event, request: &Correlation) -> Event {
+        let mut event = event.of_request(request);
+        let taken = request.taken(self.instant);
+        event.latency_us = event.latency_us.or_else(|| u64::try_from(taken?.as_micros()).ok());
+        event
+    }
 }
 
 /// Everything that the engine has to write.
@@ -172,8 +195,9 @@ impl Batch {
         (trust_domain, status_key): (&TrustDomain, &StatusKey),
         loaded: Loaded,
         (pending_kills, agents): (Vec<Order>, Option<Arc<dyn Agents>>),
-        now: Timestamp,
+        taken: Taken,
     ) -> Self {
+        let now = taken.now;
         // Whole microseconds, which is what the head keeps: time must not go back when it is read again.
         let now = Timestamp::from_microsecond(micros(now)).unwrap_or(now);
         let now = recorded_time(loaded.head.recorded, now);
@@ -184,6 +208,7 @@ impl Batch {
             view,
             pending_kills: pending_kills.clone(),
             agents,
+            taken,
             changes: Changes::default(),
         };
         for order in pending_kills {
@@ -213,7 +238,7 @@ impl Batch {
         if let Some(request) = request {
             let events = std::mem::take(&mut plan.writes.events);
             plan.writes.events =
-                events.into_iter().map(|event| event.of_request(&request)).collect();
+                events.into_iter().map(|event| self.taken.of_request(event, &request)).collect();
         }
         self.take(plan.writes)?;
         Ok(plan.answer)
@@ -260,7 +285,9 @@ impl Batch {
         });
         let leaves = (self.view.next_seq()..)
             .zip(events)
-            .map(|(seq, event)| Leaf::seal(event, &self.trust_domain, seq, self.view.now))
+            .map(|(seq, event)| {
+                Leaf::seal(self.measured(event), &self.trust_domain, seq, self.view.now)
+            })
             .collect::<Result<Vec<_>, _>>()
             .map_err(Failure::event)?;
         self.view.loaded.head.size += leaves.len() as u64;
@@ -331,6 +358,17 @@ impl Batch {
         self.changes.checkpoint =
             self.changes.checkpoint.take().into_iter().chain(checkpoint).max_by_key(size);
         Ok(())
+    }
+
+    /// The event with what only the log knows of it.
+    fn measured(&self, event: Event) -> Event {
+        let mut event = match &self.taken.tenant {
+            Some(tenant) => event.of_tenant(tenant.as_str()),
+            None => event,
+        };
+        event.monotonic = self.taken.monotonic;
+        event.prev_checkpoint = self.view.loaded.checkpoint;
+        event
     }
 
     fn take_intent(&mut self, intent: Intent) {

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use jiff::Timestamp;
+use marque_audit::PrevCheckpoint;
 use marque_authority::AuthorityRecord;
 use marque_exchange::{Deferral, Freshness, SingleUse, StatusKey, TokenId, TokenKind, TokenRecord};
 use marque_intent::pace::{Hushed, PaceKey, PaceRow, PaceRows};
@@ -39,6 +40,8 @@ pub(crate) struct Loaded {
     /// What may be forgotten, when it was asked for.
     pub(crate) over: OverRows,
     pub(crate) open: OpenGrants,
+    /// The newest checkpoint that is kept.
+    pub(crate) checkpoint: Option<PrevCheckpoint>,
 }
 
 /// Rows that may be forgotten.

@@ -193,9 +193,9 @@ impl Minting {
     /// Takes a step in the lives of the keys, and tells workloads.
     fn step(&self, step: impl Future<Output = Result<(), AuthorityError>>) {
         at_once(step).expect("memory answers at once").unwrap();
-        let Trusted { bundle, untainted, alarmed_at } = self.authority.trusted();
+        let Trusted { bundle, untainted, alarms } = self.authority.trusted();
         self.state.send_modify(|state| {
-            let bundles = BundleSet::new(bundle, []).with_untainted(untainted, alarmed_at);
+            let bundles = BundleSet::new(bundle, []).with_untainted(untainted, alarms);
             *state = Arc::new(IssuerState { bundles: Arc::new(bundles), ..(**state).clone() });
         });
     }

@@ -161,8 +161,9 @@ pub(super) const CSF: [Control; 8] = [
     Control {
         tag: "nist-csf:RS.AN-07",
         title: "Incident data and metadata are collected, and their integrity and provenance are preserved",
-        how: "Merkle tree with signed checkpoints, pushed off the host; so no event is tagged with it alone.",
-        kinds: &[],
+        how: "Merkle tree with signed checkpoints, pushed off the host and cosigned by witnesses; when one refuses the log, \
+              that is tagged.",
+        kinds: &[Kind::WitnessRefused],
         classes: &[],
     },
     Control {

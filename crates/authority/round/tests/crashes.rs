@@ -120,6 +120,10 @@ impl Host {
                 }
             }
             self.check(&authority, *at);
+            if life.last().is_some_and(|(last, _)| last == at) {
+                authority.mint_x509_svid(&x509_template("/agent/a"), later(*at)).unwrap();
+                authority.mint_jwt_svid(&jwt_template("/agent/a"), later(*at)).unwrap();
+            }
         }
         authority
     }
@@ -160,8 +164,6 @@ impl Host {
             bundle.supersedes(seen).unwrap();
         }
         *seen = Some(bundle);
-        authority.mint_x509_svid(&x509_template("/agent/a"), later(at)).unwrap();
-        authority.mint_jwt_svid(&jwt_template("/agent/a"), later(at)).unwrap();
     }
 
     /// Every record with its state, and every key.

@@ -97,7 +97,7 @@ fn the_log_is_told_of_every_step_in_its_order() {
 }
 
 #[test]
-fn a_key_does_not_sign_before_it_was_published_for_three_times_the_refresh_hint() {
+fn fe_1_a_key_does_not_sign_before_it_was_published_for_three_times_the_refresh_hint() {
     let house = House::default();
     let hint = Duration::from_secs(2 * H);
     let slow = || AuthorityConfig { refresh_hint: hint, ..config("prod.example.org") };
@@ -204,7 +204,7 @@ fn a_tainted_key_signs_no_more_and_is_believed_until_it_is_revoked() {
     assert!(changes.has_changed().unwrap());
     assert_eq!(states(&authority, KeyPurpose::X509Authority), "a1 old!, b1 active");
     assert_eq!(authority.bundle().sequence(), sequence, "the bundle is the same");
-    assert_eq!(authority.trusted().alarmed_at, Some(later(2)));
+    assert_eq!(authority.trusted().alarms, 1);
     verify(svid.chain.clone(), &authority.bundle(), 2).unwrap();
     verify(svid.chain.clone(), &authority.trusted().untainted, 2).unwrap_err();
     let anew = authority.mint_x509_svid(&x509_template("/agent/a"), later(2)).unwrap();
@@ -315,6 +315,30 @@ fn the_key_of_checkpoints_takes_no_turns() {
     let tainted = authority.taint(SlotId::first(purpose), by_hand(), START);
     tainted.now_or_never().unwrap().unwrap_err();
     assert_eq!(authority.list().iter().filter(|key| key.slot.purpose() == purpose).count(), 1);
+}
+
+#[test]
+fn another_algorithm_for_jwt_svids_is_taken_up_by_the_next_key() {
+    let house = House::default();
+    house.open().unwrap();
+    let jwt_svid_algorithm = KeyAlgorithm::Rsa2048;
+    let rs256 = AuthorityConfig { jwt_svid_algorithm, ..config("prod.example.org") };
+    let authority = house.open_with(rs256, START).unwrap();
+    let signs_with = |algorithm| {
+        let minted = authority.mint_jwt_svid(&jwt_template("/agent/a"), later(1)).unwrap().token;
+        let jws = UnverifiedJws::parse(minted.expose_token()).unwrap();
+        let bundle = authority.bundle();
+        let (key, _algorithms) = bundle.jwt_authority(jws.header().kid().unwrap()).unwrap();
+        jws.verify(key, &[algorithm]).is_ok()
+    };
+    assert!(signs_with(marque_jose::Algorithm::Es256));
+    let slot = authority.prepare(KeyPurpose::JwtSvid, by_hand(), START).now_or_never().unwrap();
+    let activated = authority.activate(slot.unwrap(), true, by_hand(), later(1));
+    activated.now_or_never().unwrap().unwrap();
+    assert!(signs_with(marque_jose::Algorithm::Rs256));
+    // The others stay as they are.
+    authority.mint_wit_svid(&crate::testing::wit_template("/agent/a"), later(1)).unwrap();
+    authority.mint_x509_svid(&x509_template("/agent/a"), later(1)).unwrap();
 }
 
 #[test]

@@ -15,6 +15,7 @@ use super::super::Session;
 use super::super::failure::Failure;
 use super::super::output::OutputFormat;
 use super::source::LogSource;
+use super::witnesses::{self, WitnessArgs};
 use super::{KeySource, event_line};
 
 #[derive(Debug, Args)]
@@ -61,7 +62,8 @@ Exit codes: 0 proven, 1 not proven, 2 usage.
 
 Examples:
   marque audit check-proof token.tlog-proof --key prod.vkey
-  marque audit check-proof token.tlog-proof --key prod.vkey --token tok_01…   # and it is about this token")]
+  marque audit check-proof token.tlog-proof --key prod.vkey --token tok_01…   # and it is about this token
+  marque audit check-proof token.tlog-proof --key prod.vkey --witness w1.vkey   # and w1 has seen that log")]
 pub(super) struct CheckArgs {
     /// The proof
     #[arg(value_name = "FILE")]
@@ -75,6 +77,8 @@ pub(super) struct CheckArgs {
     /// The proof has to be of a leaf about this intent
     #[arg(long, value_name = "ID")]
     intent: Option<String>,
+    #[command(flatten)]
+    witnesses: WitnessArgs,
 }
 
 impl What {
@@ -154,8 +158,8 @@ fn write(
 
 impl CheckArgs {
     pub(super) fn run(self, session: &mut Session) -> Result<(), Failure> {
-        let Self { file, key, token, intent } = self;
-        let key = key.read()?;
+        let Self { file, key, token, intent, witnesses } = self;
+        let (key, policy) = (key.read()?, witnesses.policy()?);
         let proof = TlogProof::parse(&read(&file)?).map_err(|error| unproven(&error))?;
         let proven = proof.verify(&key).map_err(|error| unproven(&error))?;
         let ProvenLeaf { leaf, checkpoint } = &proven;
@@ -165,9 +169,12 @@ impl CheckArgs {
             let message = format!("leaf {} is in the log, and is about something else", leaf.seq());
             return Err(Failure::failed(message).code(Some("proof_of_another_leaf".to_owned())));
         }
+        let check = |policy| witnesses::check(&policy, proof.checkpoint(), checkpoint.size);
+        let witnessed = policy.map(check).transpose()?;
         let envelope: Value = serde_json::from_slice(leaf.bytes())?;
         let told = json!({
             "proven": true,
+            "witnessed": witnessed,
             "origin": checkpoint.origin,
             "size": checkpoint.size,
             "root": checkpoint.root.to_string(),

@@ -74,6 +74,26 @@ impl LogSource {
         &self.checkpoint
     }
 
+    /// The newest checkpoint that enough witnesses have cosigned, by the word of the daemon or the copy.
+    pub(super) fn cosigned(&self) -> Result<Option<String>, Failure> {
+        match &self.from {
+            From::Daemon(log) => {
+                Ok(Some(log.info().cosigned_checkpoint.clone()).filter(|note| !note.is_empty()))
+            }
+            From::Copy { dir, log: _ } => {
+                let file = dir.join(super::COSIGNED);
+                match std::fs::read_to_string(&file) {
+                    Ok(note) => Ok(Some(note)),
+                    Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+                    Err(error) => {
+                        let message = format!("cannot read `{}`", file.display());
+                        Err(Failure::because(message, &error))
+                    }
+                }
+            }
+        }
+    }
+
     /// Its checkpoint, verified.
     pub(super) fn signed(&self) -> Result<SignedCheckpoint, Failure> {
         SignedCheckpoint::verify(&self.checkpoint, &self.key).map_err(|error| {

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use marque_audit::{LogVerifier, VerifiedLog, VerifyError};
+use marque_audit::{LogVerifier, SignedCheckpoint, VerifiedLog, VerifyError, WitnessPolicy};
 use serde::Serialize;
 
 use super::super::Session;
@@ -12,6 +12,7 @@ use super::super::failure::Failure;
 use super::super::output::{put, visible};
 use super::KeySource;
 use super::source::LogSource;
+use super::witnesses::{self, WitnessArgs, Witnessed};
 
 /// How many leaves there are between two words about how far it is.
 const TELL_EVERY: u64 = 100_000;
@@ -24,6 +25,7 @@ Examples:
   marque audit verify                                      # a running daemon's log
   marque audit verify --checkpoint kept.note --key prod.vkey
   marque audit verify --log /backup/log --key prod.vkey --output json
+  marque audit verify --key prod.vkey --witness w1.vkey --witness w2.vkey --quorum 1 --witnessed-within 24h
   marque audit verify --from 120000                        # the whole tree; the rules from leaf 120000 on")]
 pub(super) struct VerifyArgs {
     /// A copy of the log made by `marque audit export` [default: the log of the running daemon]
@@ -41,6 +43,8 @@ pub(super) struct VerifyArgs {
     /// Judge what leaves did up to this one
     #[arg(long, value_name = "N")]
     to: Option<u64>,
+    #[command(flatten)]
+    witnesses: WitnessArgs,
 }
 
 #[derive(Debug, Serialize)]
@@ -56,6 +60,8 @@ struct Verified {
     key: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     older_checkpoint: Option<PathBuf>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    witnessed: Option<Witnessed>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     findings: Vec<Finding>,
 }
@@ -76,7 +82,8 @@ struct Finding {
 
 impl VerifyArgs {
     pub(super) async fn run(self, session: &mut Session) -> Result<(), Failure> {
-        let Self { log, checkpoint, key, from, to } = self;
+        let Self { log, checkpoint, key, from, to, witnesses } = self;
+        let policy = witnesses.policy()?;
         let judged = from.unwrap_or(0)..=to.unwrap_or(u64::MAX);
         if judged.is_empty() {
             return Err(Failure::usage("--from is behind --to").next("exchange them"));
@@ -85,7 +92,11 @@ impl VerifyArgs {
         let own_word = key.is_none();
         let mut source = LogSource::open(session, log, key).await?;
         let verifier = LogVerifier::new(source.checkpoint(), source.key(), older.as_deref());
-        let mut verifier = verifier.map_err(|error| unsound(&error))?.judging(judged).going_on();
+        let verifier = verifier.map_err(|error| unsound(&error))?.judging(judged).going_on();
+        let (mut verifier, witnessed) = match &policy {
+            Some(policy) => witnessed(policy, &source, verifier)?,
+            None => (verifier, None),
+        };
         let size = source.size();
         let output = &mut session.output;
         source
@@ -111,6 +122,7 @@ impl VerifyArgs {
                 .then(|| Judged { from: from.unwrap_or(0), to }),
             key: source.key().to_string(),
             older_checkpoint: checkpoint,
+            witnessed,
             findings,
         };
         session.output.show(&verified, text)?;
@@ -131,7 +143,30 @@ impl VerifyArgs {
     }
 }
 
+/// Finds what enough witnesses have cosigned, and has the log held against it, too: it is a moment behind.
+fn witnessed(
+    policy: &WitnessPolicy,
+    source: &LogSource,
+    verifier: LogVerifier,
+) -> Result<(LogVerifier, Option<Witnessed>), Failure> {
+    let note = source.cosigned()?.unwrap_or_else(|| source.checkpoint().to_owned());
+    let signed = SignedCheckpoint::verify(&note, source.key());
+    let signed = signed.map_err(|error| unsound(&VerifyError::OlderCheckpoint(error)))?;
+    let verifier =
+        verifier.covering(signed.text(), source.key()).map_err(|error| unsound(&error))?;
+    let witnessed = witnesses::check(policy, signed.text(), signed.checkpoint().size)?;
+    Ok((verifier, Some(witnessed)))
+}
+
 fn text(verified: &Verified) -> String {
+    let mut text = judgement(verified);
+    if let Some(witnessed) = &verified.witnessed {
+        put(&mut text, format_args!("\n{}", visible(&witnesses::in_words(witnessed))));
+    }
+    text
+}
+
+fn judgement(verified: &Verified) -> String {
     let Verified { origin, size, root, judged, findings, .. } = verified;
     if findings.is_empty() {
         let Some(Judged { from, to }) = judged else {

@@ -271,6 +271,9 @@ pub trait AdminDoor: Debug + Send + Sync {
     /// Who is told what happens, and how far each has come.
     fn webhooks(&self) -> BoxFuture<'_, Result<Vec<WebhookView>, AdminError>>;
 
+    /// The newest checkpoint that enough witnesses have cosigned; `None` while there is none.
+    fn cosigned_checkpoint(&self) -> BoxFuture<'_, Result<Option<String>, AdminError>>;
+
     /// What clouds fetch to verify tokens, by issuer.
     fn published(&self) -> Vec<Published>;
 

@@ -546,6 +546,9 @@ pub struct LogInfoView {
     pub checkpoint: String,
     /// The key that verifies checkpoints.
     pub verifier_key: String,
+    /// The newest checkpoint that enough witnesses have cosigned; empty when there is none.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub cosigned_checkpoint: String,
 }
 
 /// One leaf of the log.

@@ -390,8 +390,20 @@ fn review() -> Value {
             "justification": { "type": "string", "description": "the agent's own words: untrusted" },
             "approvals": { "type": "array", "items": { "type": "object" } },
             "approvals_missing": { "type": "integer" },
+            "revocable": { "type": "boolean", "description": "whether every end of its tokens is heard of wherever they are used" },
+            "irrevocable": irrevocable(),
         },
         "required": ["id", "state", "agent", "grant", "approvals", "approvals_missing"],
+    })
+}
+
+fn irrevocable() -> Value {
+    json!({
+        "type": "object",
+        "description": "where its tokens stay good until they expire, whatever is done",
+        "properties": { "audiences": texts(), "until": instant() },
+        "required": ["audiences"],
+        "additionalProperties": false,
     })
 }
 

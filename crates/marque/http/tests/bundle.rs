@@ -50,3 +50,17 @@ async fn fe_6_the_bundle_is_there_to_be_read_and_for_nothing_else() {
     assert_eq!(server.get("/prod/a/spiffe/bundle", "").await.status, 200);
     assert_eq!(server.get("/spiffe/bundle", "").await.status, 404);
 }
+
+#[tokio::test]
+async fn a_key_set_is_cached_no_longer_than_the_refresh_hint_of_the_bundle() {
+    let server = Server::start().await;
+    let domain = ScratchTrustDomain::new("prod.example.org");
+    for (hint, age) in [(1, 1), (299, 299), (300, 300), (301, 300)] {
+        let bundle = Bundle::builder(domain.trust_domain().clone());
+        let bundle = bundle.refresh_hint(Duration::from_secs(hint)).build();
+        *server.door.bundle.lock().unwrap() = Arc::new(bundle);
+        let answer = server.get("/oauth2/jwks", "").await;
+        let expected = format!("public, max-age={age}");
+        assert_eq!(answer.header("cache-control"), Some(expected.as_str()), "{hint}");
+    }
+}

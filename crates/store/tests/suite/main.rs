@@ -136,6 +136,7 @@ on_both_engines! {
     log::an_event_that_cannot_be_recorded_is_refused_alone,
     log::recorded_time_does_not_go_back_with_the_clock,
     log::a_newer_checkpoint_is_not_replaced_by_an_older_one,
+    log::a_leaf_says_what_the_log_alone_knows_when_it_takes_it,
     log::the_size_is_told_to_whoever_watches,
     log::an_altered_leaf_and_a_missing_one_are_named,
     pace::a_refusal_is_on_record_for_operators_and_in_the_log,

@@ -428,6 +428,10 @@ impl AdminDoor for FakeDoor {
         self.key()
     }
 
+    fn cosigned_checkpoint(&self) -> BoxFuture<'_, Result<Option<String>, AdminError>> {
+        Box::pin(async { Ok(None) })
+    }
+
     fn webhooks(&self) -> BoxFuture<'_, Result<Vec<WebhookView>, AdminError>> {
         Box::pin(async { Ok(Vec::new()) })
     }

@@ -381,8 +381,9 @@ impl TryFrom<proto::KillRecord> for KillView {
 
 impl From<proto::GetLogInfoResponse> for LogInfoView {
     fn from(message: proto::GetLogInfoResponse) -> Self {
-        let proto::GetLogInfoResponse { size, checkpoint, verifier_key } = message;
-        Self { size, checkpoint, verifier_key }
+        let proto::GetLogInfoResponse { size, checkpoint, verifier_key, cosigned_checkpoint } =
+            message;
+        Self { size, checkpoint, verifier_key, cosigned_checkpoint }
     }
 }
 

@@ -1,14 +1,14 @@
 //! The log: dense, in order, and provable.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures::future::join_all;
 use marque_audit::merkle::Frontier;
 use marque_audit::verify::{VerifiedLog, VerifyError, verify_store};
 use marque_audit::{
-    AuditError, CheckpointSigner, EventKind, Hash, LogError, LogStore, Sequencer, StoredCheckpoint,
-    VerifierKey, checkpoint,
+    AuditError, CheckpointSigner, Correlation, EventKind, Hash, LogError, LogStore, PrevCheckpoint,
+    Sequencer, StoredCheckpoint, VerifierKey, checkpoint,
 };
 use marque_exchange::TokenStore;
 use marque_intent::{IntentChange, IntentStore, KillScope};
@@ -147,6 +147,32 @@ pub(crate) async fn a_newer_checkpoint_is_not_replaced_by_an_older_one(engine: i
     join_all([8, 12, 11].map(|size| store.save_checkpoint(checkpoint(size)))).await;
     assert_eq!(store.checkpoint().await.unwrap(), Some(checkpoint(12)));
     assert_eq!(store.size().await.unwrap(), 0);
+}
+
+pub(crate) async fn a_leaf_says_what_the_log_alone_knows_when_it_takes_it(engine: impl Engine) {
+    let store = engine.open().await;
+    store.append(refusal()).await.unwrap();
+    store.know_tenant("before");
+    store.know_tenant("example");
+    let signed = verified(&engine, &store).await.unwrap().checkpoint;
+    let since = Instant::now().checked_sub(Duration::from_secs(3)).unwrap();
+    let request = Correlation::begin([7; 16]).since(since);
+    request.scope(store.append(refusal())).await.unwrap();
+    store.append(refusal().of_tenant("of-the-grant")).await.unwrap();
+    let said: Vec<_> = leaves(&store).await.iter().map(|leaf| leaf.event().clone()).collect();
+    let tenants: Vec<_> = said.iter().map(|event| event.tenant.as_deref()).collect();
+    assert_eq!(tenants, [None, Some("example"), Some("of-the-grant")]);
+    let known = Some(PrevCheckpoint { root: signed.root, size: 1 });
+    let named: Vec<_> = said.iter().map(|event| event.prev_checkpoint).collect();
+    assert_eq!(named, [None, known, known]);
+    let latency: Vec<_> = said.iter().map(|event| event.latency_us).collect();
+    assert!(latency[0].is_none() && latency[2].is_none(), "{latency:?}");
+    assert!(latency[1].is_some_and(|us| (3_000_000..600_000_000).contains(&us)), "{latency:?}");
+    verified(&engine, &store).await.unwrap();
+    // What is kept as a checkpoint and is none keeps nothing from being recorded.
+    engine.execute("UPDATE checkpoints SET text = 'no note'").await;
+    store.append(refusal()).await.unwrap();
+    assert_eq!(leaves(&store).await[3].event().prev_checkpoint, None);
 }
 
 pub(crate) async fn the_size_is_told_to_whoever_watches(engine: impl Engine) {

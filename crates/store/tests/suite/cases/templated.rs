@@ -40,7 +40,8 @@ pub(crate) async fn a_template_gives_no_more_than_its_bound_to_all_who_ask_at_on
         store.admit_instance(entry, template.clone(), 3, event(EventKind::EntryCreated))
     };
     let answers = join_all((0..8).map(|name| admit(made(name, 1_900_000_000)))).await;
-    let count = |wanted: Admitted| answers.iter().filter(|one| *one.as_ref().unwrap() == wanted);
+    let count =
+        |wanted: Admitted| answers.iter().filter(move |one| *one.as_ref().unwrap() == wanted);
     assert_eq!((count(Admitted::Made).count(), count(Admitted::Full).count()), (3, 5));
     assert_eq!(store.size().await.unwrap(), before + 3, "a leaf for each that came");
     let first =
@@ -61,7 +62,7 @@ pub(crate) async fn a_template_gives_no_more_than_its_bound_to_all_who_ask_at_on
     assert_eq!(store.size().await.unwrap(), before + 4);
     assert_eq!(admit(made(99, 1_900_000_000)).await.unwrap(), Admitted::Made);
     // A SPIFFE ID that another entry has is given to nobody else.
-    store.delete(&made(99, 0).id().clone()).await.unwrap();
+    assert!(store.delete(made(99, 0).id()).await.unwrap());
     store.create(entry("other", "/team/99")).await.unwrap();
     assert_eq!(admit(made(99, 1_900_000_000)).await.unwrap(), Admitted::Taken);
 }
