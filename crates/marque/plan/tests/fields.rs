@@ -36,6 +36,13 @@ fn below(path: &str, name: &str) -> String {
 
 /// The fields of a schema that are no tables, as paths; those below a path that has a rule of its own are that rule's.
 fn leaves(path: &str, schema: &Value, rules: &DocumentRules, found: &mut BTreeSet<String>) {
+    let kinds = schema.get("oneOf").and_then(Value::as_array);
+    if let Some(kinds) =
+        kinds.filter(|kinds| kinds.iter().all(|kind| kind["properties"].is_object()))
+    {
+        // A table of one kind or another: the fields of each.
+        return kinds.iter().for_each(|kind| leaves(path, kind, rules, found));
+    }
     let closed = schema.get("properties").and_then(Value::as_object);
     let list = schema.get("items").filter(|items| items.get("properties").is_some());
     let is_list = rules.lists.contains(&path);
