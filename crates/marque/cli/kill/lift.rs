@@ -11,7 +11,7 @@ use crate::grpc::admin::{KillStateView, KillView, LiftAskView};
 
 /// Which way there is to the kill switch of one trust domain.
 enum Door {
-    Socket(Home),
+    Socket(Box<Home>),
     Https { person: Person, trust_domain: String },
 }
 
@@ -22,7 +22,7 @@ impl Door {
                 let (trust_domain, _) = person.home().await?;
                 Self::Https { person, trust_domain }
             }
-            None => Self::Socket(Home::reach(session.place.one()?).await?),
+            None => Self::Socket(Box::new(Home::reach(session.place.one()?).await?)),
         })
     }
 
