@@ -327,7 +327,7 @@ mod tests {
         let failed = view();
         assert_eq!(standing(&failed), "in use, not refreshed");
         assert_eq!(standing(&FederationView { failure: None, ..failed.clone() }), "in use");
-        let stale = FederationView { in_use: false, ..failed.clone() };
+        let stale = FederationView { in_use: false, ..failed };
         assert_eq!(standing(&stale), "too old: not used");
         assert_eq!(standing(&FederationView { bundle: None, ..stale }), "none yet");
     }

@@ -101,7 +101,7 @@ impl TrustPolicyArgs {
             }
             Cloud::Azure { whom: _, name } => Azure { name }.policy(&believed, &checked.playbooks),
         };
-        let TrustPolicy { document, notes } = policy.map_err(failure)?;
+        let TrustPolicy { document, notes } = policy.map_err(|error| failure(&error))?;
         if session.output.format() == OutputFormat::Json {
             let subjects = &believed.subjects;
             let told = json!({ "cloud": cloud, "subjects": subjects, "document": document, "notes": notes });
@@ -119,7 +119,7 @@ fn believed(checked: &CheckedFolder, whom: &Whom) -> Result<Believed, Failure> {
     let entries = checked.folder.entries.iter().filter(|entry| entry.role() == EntryRole::Agent);
     let ids = entries.map(|entry| entry.spiffe_id());
     Believed::of(&checked.folder.document, &checked.playbooks, &whom.playbook, &whom.agents, ids)
-        .map_err(failure)
+        .map_err(|error| failure(&error))
 }
 
 /// The trust domain that was named, or the only one that has the playbook.
@@ -144,12 +144,12 @@ fn chosen(session: &Session, whom: &Whom) -> Result<CheckedFolder, Failure> {
         (Some(only), true) => Ok(only),
         (Some(_), false) => Err(Failure::usage("several trust domains have the playbook")
             .next("name one with --trust-domain")),
-        (None, _) => Err(failure(TrustPolicyError::NoPlaybook(whom.playbook.clone()))),
+        (None, _) => Err(failure(&TrustPolicyError::NoPlaybook(whom.playbook.clone()))),
     }
 }
 
-fn failure(error: TrustPolicyError) -> Failure {
-    let next = match &error {
+fn failure(error: &TrustPolicyError) -> Failure {
+    let next = match error {
         TrustPolicyError::NoPlaybook(_) => {
             "check the name, --folder, and --trust-domain if it was given"
         }
@@ -170,5 +170,5 @@ fn failure(error: TrustPolicyError) -> Failure {
         TrustPolicyError::Place { .. } => "see --help",
     };
     let code = error.code().to_owned();
-    Failure::because("there is no policy", &error).code(Some(code)).next(next)
+    Failure::because("there is no policy", error).code(Some(code)).next(next)
 }
