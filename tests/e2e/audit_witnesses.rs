@@ -19,6 +19,7 @@ use crate::support::oauth::Client;
 use crate::support::operator::Operator;
 use crate::support::python::interpreter;
 use crate::support::wait::{until, within};
+use crate::tampering::{back_up, put_back};
 
 /// A witness of the test's own.
 struct Witness {
@@ -273,7 +274,7 @@ async fn a_log_that_forks_is_refused_by_its_witness_and_that_is_told() {
     cosigned(&operator, 1).await;
     assert!(daemon.stop().await.success());
     let backup = daemon.path("backup.sqlite");
-    fs::copy(store(&daemon), &backup).expect("back it up");
+    back_up(&store(&daemon), &backup);
     daemon.launch().await;
     let agent = Client::start(&daemon, RESTARTER).await;
     agent.ask_restart().await;
@@ -282,7 +283,7 @@ async fn a_log_that_forks_is_refused_by_its_witness_and_that_is_told() {
     drop(agent);
     assert!(daemon.stop().await.success());
     // Put back, it has fewer leaves than the witness has seen.
-    fs::copy(&backup, store(&daemon)).expect("put it back");
+    put_back(&backup, &store(&daemon));
     daemon.launch().await;
     failing(&operator, "w1", "another history of the log: ahead").await;
     assert!(daemon.output().contains("a witness refuses the log"), "{}", daemon.output());

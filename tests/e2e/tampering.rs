@@ -238,6 +238,23 @@ fn store(daemon: &Daemon) -> PathBuf {
     daemon.data_dir().join(PRODUCTION).join("private/marque.sqlite")
 }
 
+/// Copies a store that nobody serves, with what is in the files beside it.
+pub(crate) fn back_up(store: &Path, to: &Path) {
+    let connection = rusqlite::Connection::open(store).unwrap();
+    connection.execute("VACUUM INTO ?1", [to.display().to_string()]).unwrap();
+}
+
+/// Puts a copy in place of a store, and of the files beside it.
+pub(crate) fn put_back(copy: &Path, store: &Path) {
+    for beside in ["-wal", "-shm"] {
+        let file = PathBuf::from(format!("{}{beside}", store.display()));
+        if file.exists() {
+            fs::remove_file(file).unwrap();
+        }
+    }
+    fs::copy(copy, store).unwrap();
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_store_that_is_put_back_forks_the_log_and_a_kept_checkpoint_tells() {
     let mut daemon = Daemon::start().await;
@@ -246,7 +263,7 @@ async fn a_store_that_is_put_back_forks_the_log_and_a_kept_checkpoint_tells() {
     drop(rotator);
     assert!(daemon.stop().await.success());
     let backup = daemon.path("backup.sqlite");
-    fs::copy(store(&daemon), &backup).unwrap();
+    back_up(&store(&daemon), &backup);
     daemon.launch().await;
     let rotator = Client::start(&daemon, ROTATOR).await;
     approved_rotation(&daemon, &rotator).await;
@@ -256,7 +273,7 @@ async fn a_store_that_is_put_back_forks_the_log_and_a_kept_checkpoint_tells() {
     let kept = kept.display().to_string();
     drop(rotator);
     assert!(daemon.stop().await.success());
-    fs::copy(&backup, store(&daemon)).unwrap();
+    put_back(&backup, &store(&daemon));
     daemon.launch().await;
     let operator = daemon.operator(PRODUCTION);
     let verify = ["audit", "verify", "--checkpoint", &kept];
