@@ -19,7 +19,7 @@ use crate::{
     AuthorityStep, AuthorityStore, AuthorityTimes, OrderRefusal,
     certificate::plus_seconds,
     order::next_to_prepare,
-    record::{ROTATED, newest, of},
+    record::{ROTATED, in_state, newest, of},
     root,
     schedule::{Due, Schedule},
     snapshot::read_root,
@@ -76,24 +76,60 @@ impl<'a> Round<'a> {
     /// Takes every step that is due by the clock. What another process did meanwhile is left to it.
     pub(crate) async fn take_due_steps(&mut self) -> Result<(), AuthorityError> {
         let schedule = Schedule(self.means.config);
+        let mut taken = Ok(());
         for purpose in ROTATED {
             if purpose == KeyPurpose::WitSvid && !self.means.config.wit_svids {
                 continue;
             }
-            // Each step makes the next one less: a key is retired or pruned once, one is prepared, one activated.
-            for _step in 0..MAX_STEPS {
-                let Some(due) = schedule.due(&self.records, purpose, self.now) else { break };
-                let refused = match due {
-                    Due::Prepare => self.prepare(purpose, OrderedBy::default()).await?,
-                    Due::Step(step) => self.order(step, OrderedBy::default()).await?,
-                };
-                if let Err(refusal) = refused {
-                    tracing::info!(%purpose, %refusal, "a step in the life of a key was not taken");
-                    break;
-                }
+            // What keeps the keys of one purpose from a step keeps no other from theirs.
+            let steps = self.take_due_steps_of(purpose, &schedule).await;
+            taken = taken.and(steps);
+        }
+        taken
+    }
+
+    async fn take_due_steps_of(
+        &mut self,
+        purpose: KeyPurpose,
+        schedule: &Schedule<'_>,
+    ) -> Result<(), AuthorityError> {
+        // Each step makes the next one less: a key is retired or pruned once, one is prepared, one activated.
+        for _step in 0..MAX_STEPS {
+            let Some(due) = schedule.due(&self.records, purpose, self.now) else { break };
+            let refused = match due {
+                Due::Prepare => self.prepare(purpose, OrderedBy::default()).await?,
+                Due::Step(step) => self.order(step, OrderedBy::default()).await?,
+            };
+            if let Err(refusal) = refused {
+                tracing::info!(%purpose, %refusal, "a step in the life of a key was not taken");
+                break;
             }
         }
         Ok(())
+    }
+
+    /// Whether the key that would sign after this step is there: a step is not taken back.
+    fn can_sign_after(&self, step: &AuthorityStep) -> Result<(), AuthorityError> {
+        let successor = match step {
+            AuthorityStep::Activate { slot, .. } => {
+                self.records.iter().find(|record| record.slot == *slot)
+            }
+            AuthorityStep::Taint { slot } => {
+                let active = in_state(&self.records, slot.purpose(), AuthorityState::Active);
+                active.filter(|record| record.slot == *slot).and_then(|_tainted| {
+                    in_state(&self.records, slot.purpose(), AuthorityState::Prepared)
+                })
+            }
+            _ => None,
+        };
+        let Some(AuthorityRecord { slot, public_key, .. }) = successor else { return Ok(()) };
+        match load_key(self.means.keys, slot)? {
+            None => Err(AuthorityError::KeyMissing { slot: slot.clone() }),
+            Some(key) if key.public_key() != public_key => {
+                Err(AuthorityError::KeyChanged { slot: slot.clone() })
+            }
+            Some(_key) => Ok(()),
+        }
     }
 
     /// Makes the next key of a purpose and publishes it.
@@ -124,6 +160,7 @@ impl<'a> Round<'a> {
             | AuthorityStep::Retire { slot }
             | AuthorityStep::Prune { slot } => slot.clone(),
         };
+        self.can_sign_after(&step)?;
         let order = AuthorityOrder { step, at: self.now, by, reason };
         let ruled = self.means.store.order(order).await;
         let ruled =

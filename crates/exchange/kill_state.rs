@@ -36,14 +36,15 @@ impl TokenService {
         let epoch = self.store.current_kills().map_err(unavailable)?.epoch;
         let now = self.clock.now();
         let iat = NumericDate::floor(now).map_err(server_error)?;
-        let mut last = self.kill_statements.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let kept = || self.kill_statements.0.lock().unwrap_or_else(PoisonError::into_inner);
         let signer = self.keys.signer();
         let same = |one: &&Signed| {
             (one.iat, one.epoch) == (iat, epoch) && one.signed_by == *signer.key_id()
         };
-        if let Some(signed) = last.as_ref().filter(same) {
+        if let Some(signed) = kept().as_ref().filter(same) {
             return Ok(Arc::clone(&signed.token));
         }
+        // Nobody waits for a lock while a key in a device signs; two who come at once sign twice.
         let claims = KillStateClaims {
             iss: self.config.issuer.as_str().to_owned(),
             sub: Endpoint::KillState.url(&self.config.issuer),
@@ -55,7 +56,7 @@ impl TokenService {
         let token = sign_compact_within(typ, &claims, &*signer, MAX_KILL_STATE_BYTES);
         let token = Arc::new(token.map_err(unavailable)?);
         let signed_by = signer.key_id().clone();
-        *last = Some(Signed { iat, epoch, signed_by, token: Arc::clone(&token) });
+        *kept() = Some(Signed { iat, epoch, signed_by, token: Arc::clone(&token) });
         Ok(token)
     }
 }

@@ -15,7 +15,12 @@ pub fn files_in(folder: &Path, ending: &str) -> io::Result<Vec<PathBuf>> {
     };
     let paths = listing.map(|entry| entry.map(|entry| entry.path()));
     let mut files = paths.collect::<io::Result<Vec<_>>>()?;
-    files.retain(|file| file.extension().is_some_and(|extension| extension == ending));
+    files.retain(|file| {
+        let name = file.file_name().unwrap_or_default();
+        // What begins with a dot is an editor's.
+        !name.as_encoded_bytes().starts_with(b".")
+            && file.extension().is_some_and(|extension| extension == ending)
+    });
     files.sort();
     Ok(files)
 }
@@ -27,7 +32,7 @@ mod tests {
     #[test]
     fn the_files_of_a_folder_come_by_name_and_a_folder_that_is_not_there_has_none() {
         let folder = tempfile::tempdir().unwrap();
-        for name in ["b.toml", "a.toml", "c.txt", "toml"] {
+        for name in ["b.toml", "a.toml", "c.txt", "toml", ".#a.toml"] {
             std::fs::write(folder.path().join(name), "").unwrap();
         }
         let found = files_in(folder.path(), "toml").unwrap();

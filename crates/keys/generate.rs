@@ -40,7 +40,7 @@ pub(crate) fn generate_pkcs8(
 
 fn generate_rsa() -> Option<Zeroizing<Vec<u8>>> {
     let mut stream = Stream::draw()?;
-    let key = RsaPrivateKey::new(&mut stream, RSA_BITS).ok()?;
+    let key = crate::remote::aside(|| RsaPrivateKey::new(&mut stream, RSA_BITS)).ok()?;
     Some(key.to_pkcs8_der().ok()?.to_bytes())
 }
 

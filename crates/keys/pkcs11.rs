@@ -136,10 +136,12 @@ impl KeyManager for TokenKeys {
             .map_err(|_unspecified| KeyError::Generate { slot: slot.clone() })?;
         self.on_token(|objects| objects.make(&label, &id, algorithm))?;
         // A token knows no unique names: whoever sees another key beside the own one takes the own one back, so that
-        // two processes never both keep theirs.
+        // two processes never both keep theirs. The other one may do the same now, so that it is not to be relied on yet.
         if self.on_token(|objects| objects.privates(&label))?.len() > 1 {
             self.on_token(|objects| objects.remove(&label, Some(&id)))?;
-            return Err(taken());
+            return Err(self
+                .token
+                .failed(TokenError::SeveralKeys { label: label.as_str().to_owned() }));
         }
         self.load(slot)?.ok_or_else(|| self.token.failed(TokenError::Vanished))
     }

@@ -6,8 +6,8 @@ use std::collections::BTreeSet;
 
 use jiff::Timestamp;
 use marque_exchange::TokenRecord;
-use marque_intent::Intent;
-use marque_registry::TrustDomainDocument;
+use marque_intent::{Intent, PlaybookSet};
+use marque_registry::{ResourceServer, TrustDomainDocument};
 use serde::Serialize;
 
 /// Where tokens of a grant stay good until they expire, whatever is done.
@@ -49,12 +49,22 @@ impl Irrevocable {
 }
 
 impl Irrevocable {
-    /// Of whatever is stopped now: the resource servers of the document that hear of no end, and when the last token that
-    /// may be out for them has expired. `None` where all of them hear of it.
-    pub(crate) fn at_most(document: &TrustDomainDocument, now: Timestamp) -> Option<Self> {
-        let servers = document.resource_servers().iter();
-        let audiences: Vec<String> = servers.map(|server| server.audience().to_owned()).collect();
-        let audiences = deaf(&audiences, document);
+    /// Of whatever is stopped now: the audiences of the document and the playbooks that hear of no end, and when the last token
+    /// that may be out for them has expired. `None` where all of them hear of it.
+    pub(crate) fn at_most(
+        document: &TrustDomainDocument,
+        playbooks: &PlaybookSet,
+        now: Timestamp,
+    ) -> Option<Self> {
+        let servers = document.resource_servers().iter().map(ResourceServer::audience);
+        // One that names parameters is told as it is written.
+        let permitted = playbooks.iter().flat_map(|playbook| playbook.permissions());
+        let permitted: Vec<String> = permitted
+            .into_iter()
+            .filter_map(|one| one.strip_prefix("audience ").map(str::to_owned))
+            .collect();
+        let audiences: BTreeSet<String> = servers.map(str::to_owned).chain(permitted).collect();
+        let audiences = deaf(&Vec::from_iter(audiences), document);
         let until = now.checked_add(document.max_access_token_lifetime()).ok();
         (!audiences.is_empty()).then_some(Self { audiences, until })
     }

@@ -235,6 +235,9 @@ fn common_notes(believed: &Believed) -> Vec<String> {
             believed.issuer
         ),
         "tokens that an agent gets on behalf of a person have that person as their subject and are refused".to_owned(),
+        "a token that an agent handed on to another keeps the first one as its subject and says `act` beside it: Google Cloud refuses \
+         it, AWS and Entra cannot see it, so let no agent hand tokens of this playbook on (`may_delegate = false` in its entry)"
+            .to_owned(),
     ]
 }
 

@@ -1,10 +1,8 @@
 //! `trust-domain.toml`: what a trust domain is, and the ceilings over everything in it.
 
 use std::collections::BTreeSet;
-use std::fmt;
 use std::net::SocketAddr;
 use std::path::Path;
-use std::str::FromStr;
 use std::time::Duration;
 
 use marque_spiffe::{Environment, TrustDomain};
@@ -34,11 +32,13 @@ mod keys;
 mod limits;
 mod oidc_discovery;
 mod oidc_issuers;
+mod operators;
 mod playbooks;
 mod post_checks;
 mod read;
 mod resource_servers;
 mod ssf;
+mod tenant;
 mod ticket_systems;
 mod token_service;
 mod webhooks;
@@ -61,6 +61,8 @@ pub use audit::{
     SinkContent, SinkTarget, SinkTargetError, SyslogTarget, Witness, WitnessSettings,
 };
 pub use authorities::{AuthoritySettings, JwtSvidAlgorithm, UnknownJwtSvidAlgorithm};
+pub use operators::{OperatorPrincipal, OperatorRule};
+pub use tenant::{Tenant, TenantError};
 pub use token_service::{NonceDemand, TokenServiceSettings};
 pub use workload_api::WorkloadApiSettings;
 
@@ -222,33 +224,6 @@ pub struct HostSettings {
     listen: SocketAddr,
     url: Option<String>,
 }
-
-/// One of `[[operators]]`: a local user who may use the admin socket.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct OperatorRule {
-    principal: OperatorPrincipal,
-    groups: Vec<String>,
-    persons: Vec<String>,
-    emails: Vec<String>,
-}
-
-/// How an operator is named.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub enum OperatorPrincipal {
-    /// By numeric user id.
-    Uid(u32),
-    /// By user name.
-    User(String),
-}
-
-/// The tenant that a trust domain belongs to: `[a-z0-9-]{1,63}`.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Tenant(String);
-
-/// Why a text is not a tenant.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("a tenant is 1 to 63 characters of `a-z`, `0-9` and `-`")]
-pub struct TenantError;
 
 impl TrustDomainDocument {
     /// Reads a document; `file` is what findings call it.
@@ -542,61 +517,5 @@ impl HostSettings {
     /// `localhost`. Text here; whoever serves it checks its form.
     pub fn url(&self) -> Option<&str> {
         self.url.as_deref()
-    }
-}
-
-impl OperatorRule {
-    /// Who it is.
-    pub fn principal(&self) -> &OperatorPrincipal {
-        &self.principal
-    }
-
-    /// The approver groups of this operator.
-    pub fn groups(&self) -> &[String] {
-        &self.groups
-    }
-
-    /// Who the same human being is at identity providers: `<name of the issuer>:<sub>`, so that nobody counts twice.
-    pub fn persons(&self) -> &[String] {
-        &self.persons
-    }
-
-    /// The addresses of the same human being, as owners and authors are written after `email:`.
-    pub fn emails(&self) -> &[String] {
-        &self.emails
-    }
-
-    /// Whether the rule is about the user with this id and, where it is known, this name.
-    pub fn matches(&self, uid: u32, user: Option<&str>) -> bool {
-        match &self.principal {
-            OperatorPrincipal::Uid(own) => *own == uid,
-            OperatorPrincipal::User(own) => Some(own.as_str()) == user,
-        }
-    }
-}
-
-impl Tenant {
-    /// The tenant as text.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl FromStr for Tenant {
-    type Err = TenantError;
-
-    fn from_str(text: &str) -> Result<Self, TenantError> {
-        let allowed = |byte: u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-');
-        if (1..=63).contains(&text.len()) && text.bytes().all(allowed) {
-            Ok(Self(text.to_owned()))
-        } else {
-            Err(TenantError)
-        }
-    }
-}
-
-impl fmt::Display for Tenant {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
     }
 }

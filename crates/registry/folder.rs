@@ -164,7 +164,14 @@ fn files(folder: &Path, endings: &[&str], findings: &mut Vec<Finding>) -> Vec<Pa
             }
         }
     }
-    files.retain(|file| file.extension().is_some_and(|found| endings.iter().any(|e| found == *e)));
+    // What begins with a dot is an editor's.
+    let hidden = |file: &Path| {
+        file.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."))
+    };
+    files.retain(|file| {
+        !hidden(file)
+            && file.extension().is_some_and(|found| endings.iter().any(|ending| found == *ending))
+    });
     files.sort();
     files
 }

@@ -215,7 +215,12 @@ async fn each_lint_of_a_folder_has_its_code_and_says_what_to_do() {
         ("findings", "owner_missing", vec![(ENTRY, "owner = \"group:platform-sre\"", "")]),
         ("findings", "owner_missing", vec![(PLAYBOOK, "owner = \"group:platform-sre\"", "")]),
         ("findings", "entry_duplicate_spiffe_id", vec![(ENTRY, "[[entry]]", second("").as_str())]),
-        ("findings", "playbook_human_role", vec![(DOCUMENT, "[tokens]", role)]),
+        (
+            "findings",
+            "playbook_human_role",
+            // The finding is about the playbook, whatever the role says.
+            vec![(DOCUMENT, "[tokens]", role), (PLAYBOOK, "review_by", "review_by")],
+        ),
         ("findings", "pattern_names_everybody", vec![(PLAYBOOK, "agents = [", everybody)]),
         ("findings", "field_unknown", vec![(DOCUMENT, "tenant = ", "tenat = ")]),
         ("findings", "toml_syntax", vec![(DOCUMENT, "tenant = ", "tenant = = ")]),

@@ -50,7 +50,7 @@ async fn a_plan_between_folders_says_what_changes_and_its_exit_code_says_whether
     assert!(found[0].1.contains("and is for those with `unix:path:/usr/local/bin/cert-rotator`"));
     edit(after.path(), DOCUMENT, "tenant = ", "tenat = ");
     let unsound = between(before.path(), after.path(), &[]).await.failed();
-    assert!(unsound.err.contains("unknown field `tenat`"), "{unsound:?}");
+    assert!(unsound.err.contains("`tenant` is missing"), "{unsound:?}");
 }
 
 #[tokio::test]

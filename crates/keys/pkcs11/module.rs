@@ -40,6 +40,9 @@ struct Life {
 impl Module {
     /// The library at `path`, loaded and initialised unless it is already.
     pub(super) fn open(path: &Path) -> Result<Arc<Self>, TokenError> {
+        // One library has one state in a process, by whichever of its names it was loaded.
+        let canonical = path.canonicalize();
+        let path = canonical.as_deref().unwrap_or(path);
         let mut modules = MODULES.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(module) = modules.get(path) {
             return Ok(Arc::clone(module));

@@ -34,6 +34,10 @@ pub(super) struct Found {
 pub(super) struct Objects<'a>(pub(super) &'a Session);
 
 impl Label {
+    pub(super) fn as_str(&self) -> &str {
+        &self.0
+    }
+
     pub(super) fn new(context: &str, slot: &SlotId) -> Self {
         Self(format!("{context}/{slot}"))
     }
@@ -105,17 +109,29 @@ impl Objects<'_> {
             [one] => *one,
             _ => return Err(TokenError::SeveralKeys { label: label.0.clone() }.into()),
         };
-        let asked = [AttributeType::Id, AttributeType::Sensitive, AttributeType::Extractable];
+        let asked = [
+            AttributeType::Id,
+            AttributeType::Sensitive,
+            AttributeType::Extractable,
+            AttributeType::Local,
+            AttributeType::AlwaysSensitive,
+            AttributeType::NeverExtractable,
+        ];
         let (mut id, mut sensitive, mut extractable) = (Vec::new(), false, true);
+        // That it was made there, and was never out: one that was brought there may be elsewhere, too.
+        let (mut local, mut always, mut never) = (false, false, false);
         for attribute in self.0.get_attributes(private, &asked)? {
             match attribute {
                 Attribute::Id(value) => id = value,
                 Attribute::Sensitive(value) => sensitive = value,
                 Attribute::Extractable(value) => extractable = value,
+                Attribute::Local(value) => local = value,
+                Attribute::AlwaysSensitive(value) => always = value,
+                Attribute::NeverExtractable(value) => never = value,
                 _ => {}
             }
         }
-        if !sensitive || extractable {
+        if !sensitive || extractable || !local || !always || !never {
             return Err(TokenError::Extractable { label: label.0.clone() }.into());
         }
         let publics = self.0.find_objects(&[

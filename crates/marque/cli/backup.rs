@@ -112,17 +112,15 @@ impl RestoreArgs {
     pub(super) async fn run(self, session: &mut Session) -> Result<(), Failure> {
         let Self { from, last_checkpoint, source } = self;
         let mut sites = source.sites(session)?;
-        let site = match (sites.pop(), sites.is_empty()) {
-            (Some(only), true) => only,
-            _ => {
-                return Err(Failure::usage("a backup is of one trust domain")
-                    .next("pass --trust-domain with its name"));
-            }
+        let (Some(site), true) = (sites.pop(), sites.is_empty()) else {
+            return Err(Failure::usage("a backup is of one trust domain")
+                .next("pass --trust-domain with its name"));
         };
         let options = RestoreOptions { from, last_checkpoint };
         let random = SystemRandomness::default();
         let restored = backup::restore(&site, &options, &SystemClock, &random).await;
-        let Restored { manifest, replaced, compared } = restored.map_err(refused)?;
+        let Restored { manifest, replaced, compared } =
+            restored.map_err(|error| refused(&error))?;
         let shown = ShownRestore {
             trust_domain: site.trust_domain.to_string(),
             replaced: replaced.as_deref(),
@@ -188,7 +186,7 @@ async fn take(session: &mut Session, source: &SourceArgs, to: &Path) -> Result<(
     for site in &sites {
         let file = if to.is_dir() { to.join(name_of(site)) } else { to.to_owned() };
         let manifest = backup::take(site, &file, &SystemClock, &random).await;
-        taken.push((file, manifest.map_err(refused)?));
+        taken.push((file, manifest.map_err(|error| refused(&error))?));
     }
     let shown: Vec<Shown<'_>> =
         taken.iter().map(|(file, manifest)| Shown { file, manifest }).collect();
@@ -201,13 +199,15 @@ fn name_of(site: &Site) -> String {
 }
 
 async fn verify(session: &mut Session, file: &Path) -> Result<(), Failure> {
-    let manifest = backup::verify(file, &SystemRandomness::default()).await.map_err(refused)?;
+    let manifest = backup::verify(file, &SystemRandomness::default())
+        .await
+        .map_err(|error| refused(&error))?;
     session.output.show(&Shown { file, manifest: &manifest }, render)
 }
 
-fn refused(error: BackupError) -> Failure {
+fn refused(error: &BackupError) -> Failure {
     let code = error.code();
-    Failure::because("not done", &error).code(Some(code.as_str().to_owned())).next(code.next())
+    Failure::because("not done", error).code(Some(code.as_str().to_owned())).next(code.next())
 }
 
 fn render(shown: &Shown<'_>) -> String {

@@ -69,7 +69,10 @@ impl PlanArgs {
         let after = checked(&self.folder)?;
         let plan = match &self.from {
             Some(from) => Plan::between(&checked(from)?, &after),
-            None => from_daemon(session, after).await?,
+            None => {
+                let alone = self.folder.join("trust-domain.toml").is_file();
+                from_daemon(session, after, alone).await?
+            }
         };
         let report = Report::of(plan);
         session.output.show(&report, render)?;
@@ -103,7 +106,12 @@ fn unsound(path: &Path, findings: &[marque_registry::Finding]) -> Failure {
 
 /// Against the daemon. A trust domain of the folder that it does not serve is new where the daemon serves its environment, and
 /// another daemon's elsewhere; a folder of one trust domain says nothing of the others.
-async fn from_daemon(session: &mut Session, after: Vec<CheckedFolder>) -> Result<Plan, Failure> {
+/// What the daemon serves beside `after`; where that is the folder of one trust domain `alone`, beside nothing else.
+async fn from_daemon(
+    session: &mut Session,
+    after: Vec<CheckedFolder>,
+    alone: bool,
+) -> Result<Plan, Failure> {
     let mut before = Vec::new();
     // The folders that are compared are read from here, and stay until that is done.
     let mut kept = Vec::new();
@@ -122,16 +130,27 @@ async fn from_daemon(session: &mut Session, after: Vec<CheckedFolder>) -> Result
     let named = session.place.names();
     let of_daemon = |one: &CheckedFolder| {
         let document = &one.folder.document;
-        let environments = before.iter().map(|served| served.folder.document.environment());
-        if named.is_empty() {
-            environments.into_iter().any(|environment| environment == document.environment())
-        } else {
-            named.contains(document.name())
+        let is_served = |served: &CheckedFolder| {
+            let of = &served.folder.document;
+            of.name() == document.name() || of.environment() == document.environment()
+        };
+        match named.is_empty() {
+            true => before.iter().any(is_served),
+            false => named.contains(document.name()),
         }
     };
+    let alone = alone.then(|| after.first().map(|one| one.folder.document.name().clone()));
     let after: Vec<&CheckedFolder> = after.iter().filter(|one| of_daemon(one)).collect();
-    if let [only] = after.as_slice() {
-        before.retain(|served| served.folder.document.name() == only.folder.document.name());
+    if after.is_empty() {
+        let failed = Failure::failed(
+            "the daemon serves none of these trust domains, nor others of their environment",
+        );
+        return Err(
+            failed.next("name the folder of a trust domain that it serves; see `marque status`")
+        );
+    }
+    if let Some(only) = alone.flatten() {
+        before.retain(|served| *served.folder.document.name() == only);
     }
     Ok(Plan::between(&before, after))
 }

@@ -216,13 +216,14 @@ impl Federations {
     ) -> Result<usize, FederationError> {
         let mut added = self.added.lock().await;
         self.take_up(&mut added).await.map_err(FederationError::Store)?;
-        if self.in_folder(name).is_some() {
-            return Err(FederationError::FromFolder(name.clone()));
-        }
         let now = self.shared.clock.now();
         let row = self.store.kept(RELATIONSHIPS, name.as_str(), now).await;
         let row = row.map_err(FederationError::Store)?;
-        let row = row.ok_or_else(|| FederationError::Unknown(name.clone()))?;
+        // One that was added by command and is in the folder by now goes all the same: it would come back with the folder's end.
+        let row = row.ok_or_else(|| match self.in_folder(name) {
+            Some(_) => FederationError::FromFolder(name.clone()),
+            None => FederationError::Unknown(name.clone()),
+        })?;
         let mut changes = vec![row.taken_away()];
         let set = self.store.kept(BUNDLES, name.as_str(), now).await;
         changes.extend(set.map_err(FederationError::Store)?.map(|row| row.taken_away()));

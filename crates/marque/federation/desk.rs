@@ -185,6 +185,7 @@ impl Federations {
         }
         self.tasks.close();
         self.tasks.wait().await;
+        self.folder.iter().for_each(|one| one.end());
     }
 
     /// Follows a relationship from now on, where this process serves already.

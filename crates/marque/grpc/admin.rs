@@ -498,11 +498,12 @@ impl Admin for AdminService {
         self.operator("GetLogInfo", &request).await?;
         let proto::GetLogInfoRequest {} = request.into_inner();
         let log = self.door.log();
+        // Before the newest one, so that it is never a later one than that.
+        let cosigned = self.door.cosigned_checkpoint().await.map_err(error::admin)?;
         let checkpoint = leaves::whole_checkpoint(&*log).await.map_err(error::log)?;
         let checkpoint = checkpoint.map(|stored| stored.text).unwrap_or_default();
         let size = log.size().await.map_err(error::log)?;
         let verifier_key = self.door.log_key().to_string();
-        let cosigned = self.door.cosigned_checkpoint().await.map_err(error::admin)?;
         let cosigned_checkpoint = cosigned.unwrap_or_default();
         let info =
             proto::GetLogInfoResponse { size, checkpoint, verifier_key, cosigned_checkpoint };

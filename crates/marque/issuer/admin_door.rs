@@ -1,5 +1,7 @@
 //! The issuer as its operators reach it: the admin socket's door onto this trust domain.
 
+mod refused;
+
 use std::collections::BTreeSet;
 use std::sync::{Arc, Weak};
 
@@ -9,7 +11,7 @@ use marque_audit::{Event, EventKind, LogStore, VerifierKey};
 use marque_authority::AuthorityView;
 use marque_exchange::{
     Endpoint, RevocationOutcome, Revoker, TokenId, TokenLifeStore as _, TokenRecord,
-    TokenRevocation, TokenStore, TokenStoreError, is_live,
+    TokenRevocation, TokenStore, is_live,
 };
 use marque_intent::IntentStore;
 use marque_intent::kill::{KillMode, KillScope, KillState};
@@ -22,10 +24,11 @@ use marque_intent::{
 use marque_registry::{Entry, EntryId, EntryRole, NewEntry, Snapshot, TrustDomainDocument};
 use marque_spiffe::{SelectorSet, SpiffeId};
 
+use self::refused::{no_token, of_registrar, of_signal, of_webhook, unavailable};
 use super::folder::SourceFiles;
 use super::kill::{DrillReport, Impact, LiftAsk};
 use super::reload::{FolderStanding, ReloadReport};
-use super::{Issuer, Lasting, RegistrarError};
+use super::{Issuer, Lasting};
 use crate::approvers::{Told, Word};
 use crate::discovery::{self, Published};
 use crate::federation::Federations;
@@ -35,9 +38,9 @@ use crate::grpc::admin::{
 };
 use crate::identities::{Denials, SharedIdentities};
 use crate::sinks::SinkView;
-use crate::ssf::{SignalError, SignalView};
+use crate::ssf::SignalView;
 use crate::telemetry::health::NotReady;
-use crate::webhooks::{WebhookError, WebhookView};
+use crate::webhooks::WebhookView;
 
 /// How many tokens a page has.
 const TOKENS_AT_ONCE: usize = 1_000;
@@ -558,22 +561,6 @@ impl AdminDoor for Issuer {
     }
 }
 
-fn of_signal(error: SignalError, name: &str) -> AdminError {
-    match error {
-        SignalError::NotFound => AdminError::NotFound { what: "stream", id: name.to_owned() },
-        SignalError::NotTaken(_) => AdminError::EventNotTaken(error.to_string()),
-        error @ SignalError::Unavailable(_) => AdminError::Unavailable(Box::new(error)),
-    }
-}
-
-fn of_webhook(error: WebhookError, name: &str) -> AdminError {
-    match error {
-        WebhookError::NotFound => AdminError::NotFound { what: "webhook", id: name.to_owned() },
-        WebhookError::NotTaken(_) => AdminError::NotTaken(error.to_string()),
-        error @ WebhookError::Unavailable(_) => AdminError::Unavailable(Box::new(error)),
-    }
-}
-
 /// The agents that a process is, or would be if it asked.
 fn agents(registry: &Snapshot, selectors: &SelectorSet) -> BTreeSet<SpiffeId> {
     let earned = registry.entries_for(selectors).into_iter();
@@ -582,23 +569,4 @@ fn agents(registry: &Snapshot, selectors: &SelectorSet) -> BTreeSet<SpiffeId> {
     let given = given.filter(|one| one.template.role() == EntryRole::Agent);
     let given = given.filter_map(|one| one.outcome.ok().map(|made| made.spiffe_id().clone()));
     earned.map(|entry| entry.spiffe_id().clone()).chain(given).collect()
-}
-
-fn no_token(id: &TokenId) -> AdminError {
-    AdminError::NotFound { what: "token", id: id.to_string() }
-}
-
-fn unavailable(error: TokenStoreError) -> AdminError {
-    AdminError::Unavailable(Box::new(error))
-}
-
-fn of_registrar(error: RegistrarError, id: &str) -> AdminError {
-    match error {
-        RegistrarError::Refused(error) => AdminError::Entry(error),
-        RegistrarError::NotFound => AdminError::NotFound { what: "entry", id: id.to_owned() },
-        error @ (RegistrarError::Unfitting(_)
-        | RegistrarError::Store(_)
-        | RegistrarError::Log(_)
-        | RegistrarError::Random(_)) => AdminError::Unavailable(Box::new(error)),
-    }
 }

@@ -13,8 +13,9 @@ use rustls::ServerConfig;
 use rustls::server::{NoServerSessionStorage, ResolvesServerCert};
 use tokio_util::sync::CancellationToken;
 
+use super::Lasting;
 use super::broker::identity::Identity;
-use super::{Issuer, Lasting};
+use super::served::Served;
 use crate::endpoints::SpiffeBundleEndpoint;
 use crate::http::{HttpLimits, HttpServer, bundle_router};
 
@@ -52,14 +53,16 @@ impl BundleEndpoint {
         Ok(Some(Self { at: SpiffeBundleEndpoint { url, spiffe_id }, server, identity }))
     }
 
-    /// Serves until `stop`. The bundle is the authority's of the moment, whichever rules `issuer` goes by.
+    /// Serves until `stop`. The bundle is the authority's of the moment, whichever rules are in force.
     pub(super) async fn run(
         self,
-        issuer: Arc<Issuer>,
+        served: Arc<Served>,
         stop: CancellationToken,
     ) -> anyhow::Result<()> {
         let Self { at: _, server, identity } = self;
-        let routers = server.routers(bundle_router(issuer as _));
+        let routers = server.routers(bundle_router(served.current() as _));
+        served.serves_bundles_by(routers.clone());
+        drop(served);
         let serving = server.run(routers, stop.clone().cancelled_owned());
         tokio::select! {
             () = serving => Ok(()),

@@ -112,7 +112,11 @@ impl InProcessIssuer {
                     () = stop.cancelled() => return,
                     changed = entries.changed() => changed,
                     changed = kills.changed() => changed,
-                    changed = others.changed() => changed,
+                    // Its sender goes with the rules that it belongs to: those of now have another.
+                    _gone_or_changed = others.changed() => {
+                        others = foreign.borrow_and_update().bundles().subscribe();
+                        Ok(())
+                    }
                     changed = foreign.changed() => {
                         others = foreign.borrow_and_update().bundles().subscribe();
                         changed

@@ -37,7 +37,7 @@ use super::registrar::{FolderChange, RegistrarError};
 use super::served::Served;
 use super::{Issuer, versions};
 use crate::federation;
-use crate::http::router;
+use crate::http::{bundle_router, router};
 use crate::telemetry::described as names;
 
 /// How often a folder is read whose files change meanwhile.
@@ -224,6 +224,9 @@ impl Served {
         next.take_effect();
         let next = Arc::new(next);
         self.routers.replace(router(Arc::clone(&next) as _));
+        if let Some(routers) = self.bundle_routers.get() {
+            routers.replace(bundle_router(Arc::clone(&next) as _));
+        }
         self.put(Arc::clone(&next));
         *lasting.folder.lock().unwrap_or_else(PoisonError::into_inner) =
             FolderState::new(contents, lasting.clock.now());

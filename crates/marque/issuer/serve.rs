@@ -136,6 +136,7 @@ pub(crate) async fn build(
     let store = super::store::open(&shared.store, &private, &name, Arc::clone(&shared.clock))
         .await
         .with_context(|| format!("open the store of `{name}`"))?;
+    store.know_tenant(document.tenant().as_str());
     record_restore(&private, &store, &*shared.clock).await?;
     let parts = IssuerParts {
         issuer_url: issuer_url.clone(),
@@ -227,7 +228,7 @@ impl Built {
             tasks.spawn(broker.run(issuer, attestors, identities, token));
         }
         if let Some(bundle) = bundle {
-            tasks.spawn(bundle.run(served.current(), stop.clone()));
+            tasks.spawn(bundle.run(Arc::clone(&served), stop.clone()));
         }
         let (token, doors) = (stop.clone(), Arc::clone(&served));
         let doors = AdminDoors::new(move || doors.current() as _);

@@ -1,7 +1,7 @@
 //! The generation of rules that is in force, for everybody who begins something.
 
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use anyhow::Context as _;
 use tokio::sync::{Mutex, watch};
@@ -18,6 +18,8 @@ pub(crate) struct Served {
     current: watch::Sender<Arc<Issuer>>,
     /// What serves HTTP requests.
     pub(super) routers: Routers,
+    /// What serves the bundle endpoint of profile `https_spiffe`, where there is one.
+    pub(super) bundle_routers: OnceLock<Routers>,
     /// The folder with the trust domain's, and with those beside it.
     pub(super) root: PathBuf,
     /// Held by whoever reads the folder anew.
@@ -30,9 +32,15 @@ impl Served {
         let (lasting, issuer) = (Arc::clone(&issuer.lasting), Arc::new(issuer));
         let routers = https.routers(router(Arc::clone(&issuer) as _));
         let (current, reloading) = (watch::Sender::new(issuer), Mutex::default());
-        let served = Arc::new(Self { lasting, current, routers, root, reloading });
+        let bundle_routers = OnceLock::new();
+        let served = Arc::new(Self { lasting, current, routers, bundle_routers, root, reloading });
         served.lasting.served.get_or_init(|| Arc::downgrade(&served));
         served
+    }
+
+    /// What serves the bundle endpoint from here on. The first word stands.
+    pub(super) fn serves_bundles_by(&self, routers: Routers) {
+        self.bundle_routers.get_or_init(|| routers);
     }
 
     /// What is in force now. Whoever begins something takes it once and keeps it to its end.

@@ -161,6 +161,19 @@ impl TrustDomainPlan {
             _ => templates::changes(&none, files),
         });
         changes.extend(playbooks::alone(folder, standing));
+        if standing == Standing::Added {
+            let sentence = format!(
+                "the trust domain `{}` is new: look at all of its settings and policies",
+                folder.folder.document.name()
+            );
+            changes.push(Change {
+                effect: Effect::Unclear,
+                kind: Kind::Setting,
+                subject: "trust-domain.toml".to_owned(),
+                path: None,
+                sentence,
+            });
+        }
         changes.sort();
         Self::of(folder, standing, changes)
     }

@@ -179,7 +179,10 @@ fn a_trust_domain_that_comes_or_goes_takes_its_identities_along() {
     let (_folder, checked) = folder(&[]);
     let added = Plan::between([], [&checked]);
     assert_eq!(added.trust_domains[0].standing, Standing::Added);
-    assert!(added.changes().all(|change| change.effect == Effect::Wider));
+    let settings = |change: &&Change| change.kind == Kind::Setting;
+    assert!(added.changes().filter(|one| !settings(one)).all(|one| one.effect == Effect::Wider));
+    let told: Vec<_> = added.changes().filter(settings).collect();
+    assert_eq!(told.len(), 1, "that all of it is to be looked at: {told:?}");
     let removed = Plan::between([&checked], []);
     assert_eq!(removed.trust_domains[0].standing, Standing::Removed);
     assert!(removed.changes().all(|change| change.effect == Effect::Narrower));

@@ -48,7 +48,7 @@ impl Gcp {
             "assertion.sub"
         };
         let condition = format!(
-            "assertion.iss == {} && assertion.aud == {} && assertion.sub in [{}] && assertion.intent.playbook == {}",
+            "assertion.iss == {} && assertion.aud == {} && assertion.sub in [{}] && assertion.intent.playbook == {} && !has(assertion.act)",
             quoted(issuer),
             quoted(audience),
             subjects.join(", "),

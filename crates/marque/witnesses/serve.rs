@@ -67,7 +67,12 @@ impl Witnesses {
             return;
         };
         while !stop.is_cancelled() {
-            match self.step(witness, &holder).await {
+            // Nothing is kept before there is an answer, so that a question may be given up at any time.
+            let step = tokio::select! {
+                () = stop.cancelled() => break,
+                step = self.step(witness, &holder) => step,
+            };
+            match step {
                 Ok(true) => continue,
                 Ok(false) => {}
                 Err(error) => {

@@ -198,7 +198,8 @@ pub(super) fn killed(
     state: &KillState,
     stops_use: bool,
 ) -> proto::KillResponse {
-    let irrevocable = Irrevocable::at_most(&door.document(), door.now()).filter(|_| stops_use);
+    let irrevocable =
+        Irrevocable::at_most(&door.document(), &door.playbooks(), door.now()).filter(|_| stops_use);
     proto::KillResponse {
         state: Some(kill_state(door, state)),
         irrevocable_until: irrevocable.as_ref().and_then(|of| of.until.map(timestamp)),

@@ -238,10 +238,10 @@ async fn an_agent_decides_nothing_and_its_own_intent_least_of_all() {
     let other_calls = every_call_about(&mut desk.client, other.id().as_str()).await;
     assert_eq!(other_calls, vec![denied(DenialCode::ApproverNotEligible); 5]);
     let general = every_general_call(&mut desk.client).await;
-    assert_eq!(general, vec![denied(DenialCode::ApproverNotEligible); 16]);
+    assert_eq!(general, vec![denied(DenialCode::ApproverNotEligible); 17]);
 
     let refusals = desk.door.refusals();
-    assert_eq!(refusals.len(), 26);
+    assert_eq!(refusals.len(), 27);
     assert_eq!(refusals[1].method, "ApproveIntent");
     assert_eq!((&refusals[1].agents, &refusals[1].intent), (&vec![agent], &Some(own.id().clone())));
     assert_eq!(desk.door.stored(own.id()).state(), State::Pending);

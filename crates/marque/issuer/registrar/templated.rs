@@ -140,7 +140,7 @@ impl Registrar {
     }
 
     /// Of what is stored, what is to be served, made as the templates of now make it; and what is over: nobody asked for
-    /// it any more, or its template gives it to nobody.
+    /// it any more. What these templates give to nobody is neither: it is over when its window is.
     pub(super) fn as_templates_are(
         &self,
         stored: Vec<Entry>,
@@ -157,7 +157,9 @@ impl Registrar {
             let template = template.filter(|_| !entry.has_expired(now));
             match template.and_then(|template| template.remade(&entry)) {
                 Some(entry) if !entry.has_expired(now) => kept.push(entry),
-                _ => over.push(entry),
+                _ if entry.has_expired(now) => over.push(entry),
+                // Another replica may have the template that gave it: it is not served here, and not taken from there.
+                _ => {}
             }
         }
         (kept, over)
