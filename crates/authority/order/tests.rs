@@ -42,10 +42,18 @@ const STATES: [AuthorityState; 5] = [
     AuthorityState::Retired,
 ];
 
+/// What a step is called, the step, and the states from which it is taken and refused.
+type Allowed = (
+    &'static str,
+    fn(SlotId) -> AuthorityStep,
+    &'static [AuthorityState],
+    &'static [AuthorityState],
+);
+
 #[test]
 fn every_step_takes_a_key_from_certain_states_alone() {
     // The states that each step takes a key from, untainted and tainted.
-    let allowed: [(&str, fn(SlotId) -> AuthorityStep, &[AuthorityState], &[AuthorityState]); 5] = [
+    let allowed: [Allowed; 5] = [
         (
             "activate",
             |slot| AuthorityStep::Activate { slot, published_for: Duration::ZERO },

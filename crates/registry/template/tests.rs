@@ -126,7 +126,7 @@ fn what_was_made_is_not_earned_by_a_caller_with_a_second_value() {
     registry.put_instance(entry.clone()).unwrap();
     assert_eq!(registry.snapshot().entries_for(&one).len(), 1);
     assert_eq!(registry.snapshot().instances_of(template().id()), 1);
-    let mut two = one.clone();
+    let mut two = one;
     two.insert("k8s:ns:team-b".parse().unwrap());
     assert!(registry.snapshot().entries_for(&two).is_empty());
     // Renewed in place; removed by nobody.

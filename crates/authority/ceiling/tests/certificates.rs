@@ -151,7 +151,7 @@ fn a_root_gives_no_leaf_to_its_own_key() {
 fn a_root_signs_no_bytes_that_are_no_certificate() {
     let desk = Desk::new();
     let (config, alarm, _clock) = watched();
-    let signer = CertificateSigner::for_leaves(desk.own_key.clone(), &config, later(3600));
+    let signer = CertificateSigner::for_leaves(desk.own_key, &config, later(3600));
     for message in [b"".as_slice(), b"message", &[0x30, 0x80, 0, 0], &[0x30, 3, 2, 1, 0]] {
         signer.sign(message).unwrap_err();
         assert_eq!(told(&alarm), [Breach::Unreadable], "{message:?}");
@@ -168,7 +168,7 @@ fn a_key_certifies_itself_as_the_root_of_its_trust_domain_and_as_nothing_else() 
     let certify = |spoil: Spoil<'_>| {
         let mut params = root();
         spoil(&mut params);
-        params.self_signed(&signer).map(|_| ()).map_err(|_| told(&alarm))
+        params.self_signed(&signer).map(|_| ()).map_err(|_refused| told(&alarm))
     };
     certify(Box::new(|_| ())).unwrap();
     let cases: Vec<(Breach, Spoil<'_>)> = vec![

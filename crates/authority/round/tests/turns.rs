@@ -109,7 +109,7 @@ fn fe_1_a_key_does_not_sign_before_it_was_published_for_three_times_the_refresh_
     let prepared = authority.list().into_iter().find(|key| key.usable_from.is_some()).unwrap();
     // A second more, because records are dated in whole seconds.
     assert_eq!(prepared.usable_from, Some(later(24 * H + 1)));
-    let refused = authority.activate(prepared.slot.clone(), false, by_hand(), later(23 * H));
+    let refused = authority.activate(prepared.slot, false, by_hand(), later(23 * H));
     let refused = refused.now_or_never().unwrap().unwrap_err();
     assert!(
         matches!(&refused, AuthorityError::Refused(OrderRefusal::TooEarly { until, .. }) if *until == later(24 * H + 1)),

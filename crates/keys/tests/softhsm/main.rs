@@ -5,6 +5,10 @@
 
 #![expect(
     clippy::expect_used,
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
     reason = "helpers of tests; the lint settings cover test functions alone"
 )]
 

@@ -194,7 +194,7 @@ fn keys_in_sealed_files_are_used_until_the_next_one_which_is_made_on_the_token()
             let before = sealed().generate(&name, p256).unwrap();
             let keys = MovingKeys::new(hsm.open().unwrap(), sealed(), true);
             assert_eq!(keys.load(&name).unwrap().unwrap().public_key(), before.public_key());
-            assert_eq!(keys.left_behind().unwrap(), [name.clone()]);
+            assert_eq!(keys.left_behind().unwrap(), std::slice::from_ref(&name));
             let taken = keys.generate(&name, p256).unwrap_err();
             assert!(matches!(taken, KeyError::AlreadyExists { .. }), "{taken:?}");
             // The next one, and that of every other purpose, is made on the token; the key for checkpoints is not.
@@ -204,11 +204,11 @@ fn keys_in_sealed_files_are_used_until_the_next_one_which_is_made_on_the_token()
                 2.try_into().unwrap(),
             );
             signs(&keys.generate(&next, p256).unwrap());
-            assert_eq!(hsm.open().unwrap().list().unwrap(), [next.clone()]);
+            assert_eq!(hsm.open().unwrap().list().unwrap(), std::slice::from_ref(&next));
             let checkpoint = slot(KeyPurpose::AuditCheckpoint);
             signs(&keys.generate(&checkpoint, KeyAlgorithm::Ed25519).unwrap());
             assert_eq!(sealed().list().unwrap(), [name.clone(), checkpoint.clone()]);
-            assert_eq!(keys.list().unwrap(), [name.clone(), next.clone(), checkpoint]);
+            assert_eq!(keys.list().unwrap(), [name.clone(), next, checkpoint]);
             keys.remove(&name).unwrap();
             assert!(keys.load(&name).unwrap().is_none());
             assert!(keys.left_behind().unwrap().is_empty());
