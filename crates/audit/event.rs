@@ -59,7 +59,7 @@ pub struct Event {
     /// The change ticket.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ticket: Option<String>,
-    /// The state of the change ticket by its system's word, when it was last asked for this grant.
+    /// The state of the change ticket by its system's word, when the grant was asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ticket_state: Option<String>,
     /// The tenant's label: the grant's, otherwise the trust domain's.

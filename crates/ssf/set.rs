@@ -219,6 +219,12 @@ impl SetClaims {
         }
     }
 
+    /// The same, said by whoever the issuer is now: one that waited may be older than its name.
+    #[must_use]
+    pub fn said_by(&self, issuer: &str) -> Self {
+        Self { iss: issuer.to_owned(), ..self.clone() }
+    }
+
     /// Its name.
     #[must_use]
     pub fn jti(&self) -> &str {

@@ -122,7 +122,10 @@ impl Signals {
         let mut answer =
             PollAnswer { more_available: waiting.len() > most, ..PollAnswer::default() };
         for (_, Waiting { claims, .. }) in waiting.into_iter().take(most) {
-            let token = claims.sign(&*self.signing.signer()).map_err(SignalError::unavailable)?;
+            let token = claims
+                .said_by(self.issuer.as_str())
+                .sign(&*self.signing.signer())
+                .map_err(SignalError::unavailable)?;
             let jti = claims.jti().to_owned();
             answer.sets.insert(jti, token.expose_token().to_owned());
             count_sent(stream, "fetched");

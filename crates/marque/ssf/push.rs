@@ -106,7 +106,10 @@ impl Signals {
         destination: &Destination,
         claims: &SetClaims,
     ) -> Result<(), NotTaken> {
-        let token = claims.sign(&*self.signing.signer()).map_err(NotTaken::Sign)?;
+        let token = claims
+            .said_by(self.issuer.as_str())
+            .sign(&*self.signing.signer())
+            .map_err(NotTaken::Sign)?;
         let bearer = HeaderValue::try_from(stream.delivery.bearer.expose_header());
         let mut bearer = bearer.map_err(|error| OutgoingError::Request(error.into()))?;
         bearer.set_sensitive(true);

@@ -97,6 +97,37 @@ fn the_log_is_told_of_every_step_in_its_order() {
 }
 
 #[test]
+fn a_key_that_is_lost_is_not_activated_and_no_other_is_given_up_for_it() {
+    let house = House::default();
+    let authority = house.open_with(config("prod.example.org"), START).unwrap();
+    let prepared = authority.prepare(KeyPurpose::JwtSvid, by_hand(), START);
+    let prepared = prepared.now_or_never().unwrap().unwrap();
+    house.keys.remove(&prepared).unwrap();
+    let lost = |refused: AuthorityError| {
+        assert!(
+            matches!(&refused, AuthorityError::KeyMissing { slot } if *slot == prepared),
+            "{refused:?}"
+        );
+    };
+    let activated = authority.activate(prepared.clone(), true, by_hand(), later(1));
+    lost(activated.now_or_never().unwrap().unwrap_err());
+    let active = SlotId::first(KeyPurpose::JwtSvid);
+    let tainted = authority.taint(active, by_hand(), later(1));
+    lost(tainted.now_or_never().unwrap().unwrap_err());
+    assert_eq!(states(&authority, KeyPurpose::JwtSvid), "a1 active, b1 prepared");
+    // The keys of other purposes go on: what is due for them is done, and what failed is told.
+    let kept_up = authority.keep_up(later(20 * H)).now_or_never().unwrap();
+    lost(kept_up.unwrap_err());
+    assert_eq!(states(&authority, KeyPurpose::X509Authority), "a1 active, b1 prepared");
+    assert_eq!(states(&authority, KeyPurpose::WitSvid), "a1 active, b1 prepared");
+    // What is lost is given up, and another one takes its turn.
+    let given_up = authority.taint(prepared.clone(), by_hand(), later(20 * H));
+    given_up.now_or_never().unwrap().unwrap();
+    keep_up(&authority, 20 * H + 1);
+    assert_eq!(states(&authority, KeyPurpose::JwtSvid), "a1 active, b1 old!, a2 prepared");
+}
+
+#[test]
 fn fe_1_a_key_does_not_sign_before_it_was_published_for_three_times_the_refresh_hint() {
     let house = House::default();
     let hint = Duration::from_secs(2 * H);
