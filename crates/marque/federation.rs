@@ -1,7 +1,7 @@
 //! Bundles of other trust domains, fetched from their bundle endpoints and kept fresh (SPIFFE Federation).
 //!
-//! [`FederatedBundles`] holds the present ones, whether they came from a file, from the last run or from the network.
-//! [`Relationship`] fetches one of them again and again; one that could not be fetched for too long is not used any more.
+//! `FederatedBundles` holds the present ones, whether they came from a file, from the last run or from the network.
+//! `Relationship` fetches one of them again and again; one that could not be fetched for too long is not used any more.
 //! [`Federations`] has all relationships, those of the folder and those that operators add by command.
 //! Absent: what workloads get of it (`issuer/`), and the own bundle's endpoint (`http/bundle.rs`).
 

@@ -16,7 +16,7 @@ use crate::issuer::folder;
 
 /// Validate a folder of trust domains: documents, entries, playbooks and policies
 ///
-/// Prints every finding as file:line: message [code], with what to do. Warnings are what somebody should look at. Exit code 0
+/// Prints every finding as file:line: message, its code, and what to do. Warnings are what somebody should look at. Exit code 0
 /// when there is no finding, 1 when there are some (with --strict: or a warning), 2 when the command line is wrong: made
 /// for CI. docs/check.md lists the codes.
 #[derive(Debug, Args)]

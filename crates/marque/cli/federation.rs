@@ -17,7 +17,7 @@ use crate::federation::{FederationView, NewEndpoint, NewFederation, NewProfile};
 
 /// The other trust domains whose SVIDs some workloads verify
 ///
-/// Relationships stand in the trust domain's folder ([[federation]]) or are added here. Those of the folder are changed there.
+/// Relationships stand in the trust domain's folder (its federation tables) or are added here. Those of the folder are changed there.
 /// An entry gets the bundle of a trust domain only where its `federates_with` names it.
 #[derive(Debug, Args)]
 #[command(after_help = "\

@@ -47,7 +47,7 @@ enum OidcCommand {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
 enum Of {
-    /// JWT-SVIDs; the trust domain has [oidc_discovery]
+    /// JWT-SVIDs; the trust domain has an oidc_discovery table
     #[default]
     Svids,
     /// Access tokens of the token service
