@@ -41,6 +41,7 @@ mod ssf;
 mod tenant;
 mod ticket_systems;
 mod token_service;
+mod upstream;
 mod webhooks;
 mod workload_api;
 
@@ -64,6 +65,7 @@ pub use authorities::{AuthoritySettings, JwtSvidAlgorithm, UnknownJwtSvidAlgorit
 pub use operators::{OperatorPrincipal, OperatorRule};
 pub use tenant::{Tenant, TenantError};
 pub use token_service::{NonceDemand, TokenServiceSettings};
+pub use upstream::{UpstreamSettings, VaultSettings};
 pub use workload_api::WorkloadApiSettings;
 
 pub use authorization_servers::{
@@ -165,7 +167,7 @@ pub use resource_servers::{MAX_LISTED, ResourceServer, Revocation, TokenBinding}
 /// [`DecisionPointRule`], `[[webhooks]]` at [`Webhook`], `[[chat_integrations]]` at [`ChatIntegration`], `[[chat_identities]]` at
 /// [`ChatIdentity`], `[identities]` at [`IdentitySettings`], `[keys]` at [`KeySettings`], `[playbooks]` and `[[human_roles]]` at [`PlaybookSettings`],
 /// `[attestation]` at [`AttestationSettings`], `[post_checks]` at [`PostCheckSettings`], `[audit]` at [`AuditSettings`],
-/// `[[ssf_streams]]` at [`SsfStream`], `[[ssf_transmitters]]` at [`SsfTransmitter`].
+/// `[[ssf_streams]]` at [`SsfStream`], `[[ssf_transmitters]]` at [`SsfTransmitter`], `[upstream]` at [`UpstreamSettings`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TrustDomainDocument {
     name: TrustDomain,
@@ -206,6 +208,7 @@ pub struct TrustDomainDocument {
     audit: AuditSettings,
     ssf_streams: Vec<SsfStream>,
     ssf_transmitters: Vec<SsfTransmitter>,
+    upstream: Option<UpstreamSettings>,
 }
 
 /// `[lifetimes]`.
@@ -422,6 +425,11 @@ impl TrustDomainDocument {
     /// What is demanded of every playbook.
     pub fn playbooks(&self) -> &PlaybookSettings {
         &self.playbooks
+    }
+
+    /// Who signs the X.509 authority's certificate; nobody where it signs itself.
+    pub const fn upstream(&self) -> Option<&UpstreamSettings> {
+        self.upstream.as_ref()
     }
 
     /// How playbooks' post-checks are asked.

@@ -45,9 +45,9 @@ pub use document::{
     SharingRuleError, SinkContent, SinkTarget, SinkTargetError, SsfDelivery, SsfEffect, SsfHeard,
     SsfStream, SsfTold, SsfTransmitter, SyslogTarget, SystemdSettings, Tenant, TenantError,
     TicketAnswer, TicketSystem, TicketUrl, TicketUrlError, TokenBinding, TokenRule,
-    TokenServiceSettings, TrustDomainDocument, UnixSettings, UnknownJwtSvidAlgorithm, Webhook,
-    WebhookUrl, WebhookUrlError, Witness, WitnessSettings, WorkloadApiSettings, boundary,
-    chain_boundary, shared_approvers,
+    TokenServiceSettings, TrustDomainDocument, UnixSettings, UnknownJwtSvidAlgorithm,
+    UpstreamSettings, VaultSettings, Webhook, WebhookUrl, WebhookUrlError, Witness,
+    WitnessSettings, WorkloadApiSettings, boundary, chain_boundary, shared_approvers,
 };
 pub use entry::{
     AllowedAudience, AllowedAudienceError, DelegateRights, Entry, EntryId, EntryIdError, EntryRole,

@@ -10,9 +10,9 @@ use jiff::Timestamp;
 use marque_jose::{CompactToken, HolderKey, Signer as _, sign_compact};
 use marque_spiffe::{Bundle, BundleSource, SpiffeId, TrustDomain};
 use rcgen::{
-    BasicConstraints, CertificateParams, CertificateRevocationListParams, DistinguishedName,
-    DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyIdMethod, KeyPair, KeyUsagePurpose,
-    RevokedCertParams, SanType, SerialNumber,
+    BasicConstraints, CertificateParams, CertificateRevocationListParams,
+    CertificateSigningRequestParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa,
+    Issuer, KeyIdMethod, KeyPair, KeyUsagePurpose, RevokedCertParams, SanType, SerialNumber,
 };
 use rustls_pki_types::CertificateDer;
 use serde_json::json;
@@ -243,6 +243,18 @@ impl ScratchCa {
     #[must_use]
     pub fn reissued(&self, params: &CertificateParams) -> CertificateDer<'static> {
         params.self_signed(self.issuer.key()).expect("a certificate").der().clone()
+    }
+
+    /// The certificate for a request (PKCS #10) in PEM, with all that the request asks for, in the times of `times`.
+    ///
+    /// # Panics
+    /// It is no request, or asks for what cannot be signed.
+    #[must_use]
+    pub fn sign_request(&self, pem: &str, times: &CertificateParams) -> CertificateDer<'static> {
+        let mut request = CertificateSigningRequestParams::from_pem(pem).expect("a request");
+        (request.params.not_before, request.params.not_after) = (times.not_before, times.not_after);
+        request.params.use_authority_key_identifier_extension = true;
+        request.signed_by(&self.issuer).expect("a certificate").der().clone()
     }
 
     /// A revocation list in DER, signed by this authority, that names the certificates with these serial numbers.

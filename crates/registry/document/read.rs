@@ -11,7 +11,8 @@ use super::{
     HostSettings, LifetimeSettings, OperatorPrincipal, OperatorRule, TrustDomainDocument,
     approvals, approver_login, attestation, audit, authorities, authorization_servers, bundles,
     chat, clients, decisions, denials, identities, keys, oidc_discovery, oidc_issuers, playbooks,
-    post_checks, resource_servers, ssf, ticket_systems, token_service, webhooks, workload_api,
+    post_checks, resource_servers, ssf, ticket_systems, token_service, upstream, webhooks,
+    workload_api,
 };
 use crate::fields::{Fields, Lined, Log, parse};
 use crate::finding::Finding;
@@ -94,6 +95,7 @@ fn document(mut top: Fields<'_, '_>, log: &mut Log<'_>) -> Option<TrustDomainDoc
     let ssf_streams = ssf::streams(top.tables("ssf_streams", log), own, log);
     let ssf_transmitters = top.tables("ssf_transmitters", log);
     let ssf_transmitters = ssf::transmitters(ssf_transmitters, own, &oidc_issuers, log);
+    let upstream = upstream::read(&mut top, environment, log);
     top.finish(log);
     Some(TrustDomainDocument {
         name: name?,
@@ -134,6 +136,7 @@ fn document(mut top: Fields<'_, '_>, log: &mut Log<'_>) -> Option<TrustDomainDoc
         audit,
         ssf_streams,
         ssf_transmitters,
+        upstream,
     })
 }
 
