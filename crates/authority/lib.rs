@@ -15,6 +15,7 @@ mod authority;
 mod ceiling;
 mod certificate;
 mod config;
+mod downstream;
 mod error;
 mod jwt;
 mod list;
@@ -38,6 +39,7 @@ pub use ceiling::{
     TokenServiceCeiling,
 };
 pub use config::{AuthorityConfig, ConfigError};
+pub use downstream::{DownstreamRequest, DownstreamRequestError, SignedDownstream};
 pub use error::{AuthorityError, RootProblem, SelfCheckError, TemplateError};
 pub use jwt::{JwtSvidTemplate, MintedJwtSvid};
 pub use list::AuthorityView;

@@ -10,7 +10,7 @@ use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, IsCa, KeyUsagePurpose, SanType,
 };
 use rustls_pki_types::CertificateDer;
-use x509_parser::{extensions::GeneralName, prelude::X509Certificate};
+use x509_parser::{certificate::TbsCertificate, extensions::GeneralName};
 
 use crate::{
     AuthorityConfig, AuthorityError, RootProblem,
@@ -19,7 +19,7 @@ use crate::{
 };
 
 /// The upper bound of RFC 5280 for the name of an organisation.
-const MAX_ORGANISATION: usize = 64;
+pub(crate) const MAX_ORGANISATION: usize = 64;
 
 /// A root that was read and found right.
 #[derive(Debug)]
@@ -48,8 +48,7 @@ pub(crate) fn self_sign(
     params.distinguished_name = subject(&config.trust_domain, config.environment, key);
     params.subject_alt_names =
         vec![SanType::URI(config.trust_domain.id().as_str().try_into().map_err(failed)?)];
-    // Roots sign SVIDs and nothing in between.
-    params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+    params.is_ca = IsCa::Ca(BasicConstraints::Constrained(config.path_length));
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
     validity.apply(&mut params)?;
     Ok(params
@@ -108,7 +107,11 @@ impl Root {
     }
 }
 
-fn names_environment(certificate: &X509Certificate<'_>, environment: Environment) -> bool {
+/// Whether the subject has exactly one unit, and that is the environment.
+pub(crate) fn names_environment(
+    certificate: &TbsCertificate<'_>,
+    environment: Environment,
+) -> bool {
     let mut units = certificate.subject().iter_organizational_unit();
     let named = units.next().and_then(|unit| unit.as_str().ok());
     named == Some(environment.as_str()) && units.next().is_none()

@@ -10,6 +10,7 @@ use marque_spiffe::Bundle;
 use crate::{
     AuthorityConfig, AuthorityError, AuthorityRecord, AuthorityState, RootProblem,
     ceiling::TokenCeiling,
+    downstream::DownstreamAuthority,
     jwt::JwtAuthority,
     record::{of, sequence},
     root::Root,
@@ -30,6 +31,8 @@ pub(crate) struct Snapshot {
     /// How many taintings and revocations are on record.
     pub(crate) alarms: usize,
     pub(crate) x509: X509Authority,
+    /// Who signs for servers below, where somebody does and there is room for it.
+    pub(crate) downstream: Option<DownstreamAuthority>,
     pub(crate) jwt: JwtAuthority,
     pub(crate) wit: Option<WitAuthority>,
     pub(crate) access_token: Arc<TokenSigner>,
@@ -72,6 +75,7 @@ impl Snapshot {
         };
         let root = read_root(config, x509.record)?;
         let slot = x509.record.slot.clone();
+        let downstream = downstream(config, &root, &x509.key)?;
         let x509 = CertificateSigner::for_leaves(x509.key, config, root.validity.not_after);
         let jwt_ends_at = schedule.ends_at(jwt.record);
         let jwt_ceiling = TokenCeiling::of_jwt_svids(config, jwt_ends_at);
@@ -82,6 +86,7 @@ impl Snapshot {
             untainted,
             alarms: alarms(&records),
             x509: X509Authority::new(slot, root, x509)?,
+            downstream,
             jwt: JwtAuthority::new(
                 jwt.record.slot.clone(),
                 Arc::new(TokenSigner::new(jwt.key, jwt_ceiling)?),
@@ -113,6 +118,20 @@ impl Snapshot {
                 && (purpose != KeyPurpose::WitSvid || config.wit_svids)
         })
     }
+}
+
+fn downstream(
+    config: &AuthorityConfig,
+    root: &Root,
+    key: &SigningKey,
+) -> Result<Option<DownstreamAuthority>, AuthorityError> {
+    if config.max_downstream_lifetime.is_none() {
+        return Ok(None);
+    }
+    let ends_at = root.validity.not_after;
+    DownstreamAuthority::new(root, |path_length| {
+        CertificateSigner::for_downstream(key.clone(), config, ends_at, path_length)
+    })
 }
 
 /// The root in a record, held to what a root of this trust domain and environment has to be.

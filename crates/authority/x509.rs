@@ -86,6 +86,14 @@ impl X509Authority {
         Ok(Self { slot, root, issuer })
     }
 
+    pub(crate) fn slot(&self) -> &SlotId {
+        &self.slot
+    }
+
+    pub(crate) fn root(&self) -> &Root {
+        &self.root
+    }
+
     pub(crate) fn ends_at(&self) -> Timestamp {
         self.root.validity.not_after
     }

@@ -2,11 +2,15 @@
 //!
 //! Deliberately absent: asking, and what a signed certificate must be.
 
+mod spire;
+
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
 
-use marque_spiffe::Environment;
+use marque_spiffe::{Environment, TrustDomain};
+
+pub use self::spire::{ServerAddress, ServerAddressError, SpireSettings};
 
 use super::federation::Readable;
 use super::issuer_keys::duration;
@@ -31,6 +35,13 @@ const MAX_NAME: usize = 128;
 /// token_file = "/run/secrets/vault-token"  # read anew for each request, so that an agent may renew it
 /// ca_file = "vault/ca.pem"             # for https: PEM, below the folder or absolute
 /// timeout = "10s"                      # of one request; may be absent: 10s; at most 60s
+///
+/// [upstream]
+/// kind = "spire"                       # a server with SPIRE's API: another Marque (`[downstream]` there) or SPIRE itself
+/// server = "upstream.example.org:8081" # a host and a port
+/// workload_api = "/run/spire/agent.sock"   # the socket that gives the own X.509-SVID of the upstream
+/// server_spiffe_id = "spiffe://prod.example.org/spire/server"   # whom the server is; may be absent: this
+/// timeout = "10s"                      # as above
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum UpstreamSettings {
@@ -38,6 +49,8 @@ pub enum UpstreamSettings {
     Files,
     /// A PKI secrets engine.
     Vault(VaultSettings),
+    /// A server with SPIRE's API.
+    Spire(SpireSettings),
 }
 
 /// Where a PKI secrets engine is.
@@ -105,6 +118,7 @@ impl FromStr for EnginePath {
 enum Kind {
     Files,
     Vault,
+    Spire,
 }
 
 impl FromStr for Kind {
@@ -114,7 +128,8 @@ impl FromStr for Kind {
         match text {
             "files" => Ok(Self::Files),
             "vault" => Ok(Self::Vault),
-            _ => Err("is neither `files` nor `vault`"),
+            "spire" => Ok(Self::Spire),
+            _ => Err("is neither `files`, `vault` nor `spire`"),
         }
     }
 }
@@ -122,7 +137,7 @@ impl FromStr for Kind {
 /// Reads the table.
 pub(super) fn read(
     top: &mut Fields<'_, '_>,
-    environment: Option<Environment>,
+    (trust_domain, environment): (Option<&TrustDomain>, Option<Environment>),
     log: &mut Log<'_>,
 ) -> Option<UpstreamSettings> {
     let mut table = top.optional_table("upstream", log)?;
@@ -130,6 +145,9 @@ pub(super) fn read(
     let settings = match kind {
         Some(Kind::Files) => Some(UpstreamSettings::Files),
         Some(Kind::Vault) => vault(&mut table, environment, log).map(UpstreamSettings::Vault),
+        Some(Kind::Spire) => {
+            spire::read(&mut table, trust_domain, log).map(UpstreamSettings::Spire)
+        }
         None => return None,
     };
     table.finish(log);
@@ -211,7 +229,7 @@ mod tests {
     fn what_cannot_be_asked_is_refused() {
         for (from, to, because) in [
             ("\"vault\"\nurl", "\"files\"\nurl", "unknown field"),
-            ("kind = \"vault\"", "kind = \"disk\"", "`files` nor `vault`"),
+            ("kind = \"vault\"", "kind = \"disk\"", "`vault` nor `spire`"),
             ("kind = \"vault\"", "", "`kind`"),
             ("ca_file = \"vault/ca.pem\"", "", "`ca_file`"),
             ("https://vault.example.org:8200", "http://127.0.0.1:8200", "`ca_file`"),
