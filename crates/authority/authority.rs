@@ -2,6 +2,7 @@
 
 mod downstream;
 mod mint;
+mod upstream;
 
 use std::{
     fmt,
@@ -92,6 +93,7 @@ impl Authority {
         }
         let mut snapshot = Snapshot::of(round.records.clone(), &config, keys.as_ref(), None)?;
         if snapshot.ends_at(&config) <= now {
+            round.ask_if_due().await?;
             round.take_due_steps().await?;
             snapshot = Snapshot::of(round.records.clone(), &config, keys.as_ref(), None)?;
         }

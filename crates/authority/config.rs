@@ -5,7 +5,7 @@ use std::time::Duration;
 use marque_keys::{KeyAlgorithm, KeyPurpose};
 use marque_spiffe::{Environment, TrustDomain};
 
-use crate::SigningGuard;
+use crate::{SigningGuard, UpstreamRule};
 
 /// The settings of one trust domain's authorities.
 #[derive(Clone, Debug)]
@@ -37,6 +37,8 @@ pub struct AuthorityConfig {
     pub max_downstream_lifetime: Option<Duration>,
     /// How often the bundle should be fetched.
     pub refresh_hint: Duration,
+    /// Who signs the certificates of the X.509 authority's keys; each its own, as a root, where nobody is named.
+    pub upstream: Option<UpstreamRule>,
     /// What the signers go by, whatever they are asked to sign.
     pub guard: SigningGuard,
 }
@@ -77,6 +79,12 @@ impl AuthorityConfig {
             KeyPurpose::JwtSvid => self.jwt_svid_algorithm,
             _ => purpose.default_algorithm(),
         }
+    }
+
+    /// How long a certificate that somebody else signs has to last at the least: long enough that the next one can follow it
+    /// before the longest SVID below it is cut short.
+    pub(crate) fn least_authority_lifetime(&self) -> Duration {
+        self.max_x509_svid_lifetime
     }
 
     pub(crate) fn check(&self) -> Result<(), ConfigError> {

@@ -6,7 +6,7 @@ use marque_spiffe::{
     JwtSvidError, RandomError, SpiffeId, TrustDomain, WitSvidError, X509SvidError,
 };
 
-use crate::{AuthorityStoreError, ConfigError, OrderRefusal};
+use crate::{AuthorityStoreError, ConfigError, OrderRefusal, SignedAuthorityError, UpstreamError};
 
 /// Why an authority could not be opened or did not mint.
 #[derive(Debug, thiserror::Error)]
@@ -95,6 +95,30 @@ pub enum AuthorityError {
         slot: SlotId,
         /// What is wrong with it.
         source: RootProblem,
+    },
+    /// A certificate that somebody else signed, new or on record, cannot be the authority's.
+    #[error("the signed certificate of `{slot}` is refused")]
+    SignedAuthority {
+        /// The slot.
+        slot: SlotId,
+        /// What is wrong with it.
+        source: SignedAuthorityError,
+    },
+    /// Whoever signs certificates signed none.
+    #[error("no certificate was signed for `{slot}`")]
+    Upstream {
+        /// The slot.
+        slot: SlotId,
+        /// Why not.
+        source: UpstreamError,
+    },
+    /// The first X.509 authority is signed by an offline root, and was not yet.
+    #[error(
+        "`{trust_domain}` has no X.509 authority yet, and an offline root signs it: run `marque authority csr --offline` with the          settings of this daemon, have the request signed, and bring it back with `marque authority import --offline`"
+    )]
+    NotSignedYet {
+        /// The trust domain.
+        trust_domain: TrustDomain,
     },
     /// The authority has ended, and no other one has taken its place.
     #[error(

@@ -13,13 +13,16 @@
 
 mod authority;
 mod ceiling;
+mod ceremony;
 mod certificate;
 mod config;
 mod downstream;
 mod error;
+mod intermediate;
 mod jwt;
 mod list;
 mod order;
+mod probe;
 mod record;
 mod refusal;
 mod root;
@@ -38,14 +41,20 @@ pub use ceiling::{
     Breach, CeilingRefusal, RequiredClaim, SigningAlarm, SigningGuard, TokenForm,
     TokenServiceCeiling,
 };
+pub use ceremony::Ceremony;
 pub use config::{AuthorityConfig, ConfigError};
 pub use downstream::{DownstreamRequest, DownstreamRequestError, SignedDownstream};
 pub use error::{AuthorityError, RootProblem, SelfCheckError, TemplateError};
+pub use intermediate::{
+    CertificateRequest, SignedAuthority, SignedAuthorityError, UpstreamAuthority, UpstreamError,
+    UpstreamRule,
+};
 pub use jwt::{JwtSvidTemplate, MintedJwtSvid};
 pub use list::AuthorityView;
 pub use order::{AuthorityDecision, AuthorityOrder, AuthorityStep, MAX_PUBLISHED_KEYS};
 pub use record::{
     AuthorityRecord, AuthorityState, AuthorityStore, AuthorityStoreError, AuthorityTimes,
+    UpstreamCertificates,
 };
 pub use refusal::OrderRefusal;
 pub use round::OrderedBy;

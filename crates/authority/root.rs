@@ -21,10 +21,11 @@ use crate::{
 /// The upper bound of RFC 5280 for the name of an organisation.
 pub(crate) const MAX_ORGANISATION: usize = 64;
 
-/// A root that was read and found right.
-#[derive(Debug)]
+/// The certificate of an X.509 authority's key, read and found right: a root, or one that somebody else signed.
+#[derive(Clone, Debug)]
 pub(crate) struct Root {
     pub(crate) certificate: CertificateDer<'static>,
+    /// From when to when everything is valid that stands above an SVID.
     pub(crate) validity: Validity,
     pub(crate) key_id: Vec<u8>,
 }
@@ -59,7 +60,7 @@ pub(crate) fn self_sign(
 
 /// `O=<trust domain>, OU=<environment>, CN=<slot>`. The slot tells two roots of one trust domain apart. A name that is
 /// too long for an organisation is left to the URI.
-fn subject(
+pub(crate) fn subject(
     trust_domain: &TrustDomain,
     environment: Environment,
     key: &SigningKey,

@@ -24,6 +24,11 @@ impl CertificateSigner {
         Self { key, ceiling: CertificateCeiling::of_root(config) }
     }
 
+    /// For the request that somebody else sign a certificate for the key.
+    pub(crate) fn for_request(key: SigningKey, config: &AuthorityConfig) -> Self {
+        Self { key, ceiling: CertificateCeiling::of_request(config) }
+    }
+
     /// For X.509-SVIDs under a root that ends at `root_ends_at`.
     pub(crate) fn for_leaves(
         key: SigningKey,

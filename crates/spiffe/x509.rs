@@ -106,6 +106,9 @@ pub enum X509SvidError {
     /// The certificate above did not issue this one: its name is another, or the signature is not its own (X5-7).
     #[error("certificate {0} was not issued by the one above it")]
     NotIssued(usize),
+    /// The key of a certificate above the leaf was revoked by whoever this bundle is of.
+    #[error("key of the signing certificate {0} was revoked")]
+    Distrusted(usize),
     /// A certificate above the leaf is no CA certificate that may sign certificates (X5-3).
     #[error("certificate {0} may not sign certificates")]
     NotASigner(usize),

@@ -35,8 +35,10 @@ impl Authority {
             validity: own.validity(lifetime.unwrap_or(ceiling), ceiling, now)?,
         };
         let (certificate, serial) = downstream.sign(&asked, own.root(), self.random.as_ref())?;
+        let mut chain = vec![certificate];
+        chain.extend_from_slice(own.carried());
         Ok(SignedDownstream {
-            chain: vec![certificate],
+            chain,
             roots: snapshot.bundle.x509_authorities().to_vec(),
             serial,
             not_after: asked.validity.not_after,

@@ -1,5 +1,5 @@
-//! What a key for X.509 signs: X.509-SVIDs of its trust domain, its own root, and CA certificates for servers below where the
-//! trust domain has some.
+//! What a key for X.509 signs: X.509-SVIDs of its trust domain, its own root or the request for another certificate, and CA
+//! certificates for servers below where the trust domain has some.
 
 use std::time::Duration;
 
@@ -7,8 +7,13 @@ use jiff::Timestamp;
 use marque_jose::PublicKey;
 use marque_spiffe::{Environment, SpiffeId, TrustDomain};
 use x509_parser::{
-    certificate::TbsCertificate, extensions::GeneralName, oid_registry::OID_SIG_ECDSA_WITH_SHA256,
-    prelude::FromDer as _, x509::X509Version,
+    certificate::TbsCertificate,
+    certification_request::X509CertificationRequestInfo,
+    cri_attributes::ParsedCriAttribute,
+    extensions::{GeneralName, ParsedExtension},
+    oid_registry::OID_SIG_ECDSA_WITH_SHA256,
+    prelude::FromDer as _,
+    x509::X509Version,
 };
 
 use super::{Breach, SigningGuard};
@@ -31,6 +36,8 @@ pub(crate) struct CertificateCeiling {
 enum Kind {
     /// The certificate of the key itself, with exactly this path length.
     Root { path_length: u8 },
+    /// The request that somebody else sign a certificate for the key.
+    Request,
     /// Leaves that end with their root at the latest.
     Leaf { root_ends_at: Timestamp },
     /// Authorities of the same trust domain and environment, with this path length at most.
@@ -48,6 +55,11 @@ impl CertificateCeiling {
             kind: Kind::Root { path_length: config.path_length },
             guard: config.guard.clone(),
         }
+    }
+
+    /// The key signs the request for its own certificate, and nothing else.
+    pub(crate) fn of_request(config: &AuthorityConfig) -> Self {
+        Self { kind: Kind::Request, ..Self::of_root(config) }
     }
 
     /// The key signs X.509-SVIDs, and nothing else: never another root.
@@ -86,11 +98,15 @@ impl CertificateCeiling {
         &self.guard
     }
 
-    /// Whether the key with the point `own_key` signs this `TBSCertificate` (RFC 5280 section 4.1).
+    /// Whether the key with the point `own_key` signs this `TBSCertificate` (RFC 5280 section 4.1), or this
+    /// `CertificationRequestInfo` (RFC 2986 section 4.1) where that is what it is for.
     pub(crate) fn check(&self, message: &[u8], own_key: &[u8]) -> Result<(), Breach> {
         #[cfg(test)]
         if matches!(self.kind, Kind::Unbounded) {
             return Ok(());
+        }
+        if matches!(self.kind, Kind::Request) {
+            return self.check_request(message, own_key);
         }
         let Ok(([], certificate)) = TbsCertificate::from_der(message) else {
             return Err(Breach::Unreadable);
@@ -126,6 +142,7 @@ impl CertificateCeiling {
                 self.check_leaf(&extensions, is_own)?;
                 Some(root_ends_at)
             }
+            Kind::Request => return Err(Breach::Unreadable),
             #[cfg(test)]
             Kind::Unbounded => None,
         };
@@ -175,6 +192,34 @@ impl CertificateCeiling {
             {
                 Ok(())
             }
+            _ => Err(Breach::Name),
+        }
+    }
+
+    /// A request is for the key itself, and for a certificate that names the trust domain alone.
+    fn check_request(&self, message: &[u8], own_key: &[u8]) -> Result<(), Breach> {
+        let Ok(([], request)) = X509CertificationRequestInfo::from_der(message) else {
+            return Err(Breach::Unreadable);
+        };
+        let public_key = PublicKey::from_spki_der(request.subject_pki.raw)
+            .map_err(|_refused| Breach::PublicKey)?;
+        if public_key.point() != Some(own_key) {
+            return Err(Breach::PublicKey);
+        }
+        let asked =
+            request.iter_attributes().find_map(|attribute| match attribute.parsed_attribute() {
+                ParsedCriAttribute::ExtensionRequest(asked) => Some(&asked.extensions),
+                _ => None,
+            });
+        let names = asked.into_iter().flatten().filter_map(|extension| {
+            match extension.parsed_extension() {
+                ParsedExtension::SubjectAlternativeName(names) => Some(&names.general_names),
+                _ => None,
+            }
+        });
+        let names: Vec<_> = names.flatten().collect();
+        match names.as_slice() {
+            [GeneralName::URI(uri)] if *uri == self.trust_domain.id().as_str() => Ok(()),
             _ => Err(Breach::Name),
         }
     }
