@@ -12,6 +12,7 @@ mod bundle_endpoint;
 mod change_control;
 mod cloud_findings;
 mod desk;
+mod downstream;
 mod endings;
 mod figures;
 pub mod folder;
