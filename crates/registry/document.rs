@@ -65,7 +65,7 @@ pub use authorities::{AuthoritySettings, JwtSvidAlgorithm, UnknownJwtSvidAlgorit
 pub use operators::{OperatorPrincipal, OperatorRule};
 pub use tenant::{Tenant, TenantError};
 pub use token_service::{NonceDemand, TokenServiceSettings};
-pub use upstream::{UpstreamSettings, VaultSettings};
+pub use upstream::{UpstreamSettings, UpstreamSigner, VaultSettings, shared_root};
 pub use workload_api::WorkloadApiSettings;
 
 pub use authorization_servers::{

@@ -9,13 +9,13 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::Context as _;
-use marque_authority::UpstreamAuthority;
-use marque_registry::{TrustDomainDocument, UpstreamSettings};
+use marque_authority::{UpstreamAuthority, UpstreamRule};
+use marque_registry::{TrustDomainDocument, UpstreamSigner};
 use marque_spiffe::Clock;
 
 use self::vault::Vault;
 
-/// Whoever can be asked of a trust domain's document; nobody is, yet.
+/// What a trust domain's document says of its upstream; nobody is asked yet. `folder` is that of the document.
 ///
 /// # Errors
 /// A certificate authority that cannot be read.
@@ -23,13 +23,15 @@ pub(crate) fn open(
     document: &TrustDomainDocument,
     folder: &Path,
     clock: &Arc<dyn Clock>,
-) -> anyhow::Result<Option<Arc<dyn UpstreamAuthority>>> {
-    match document.upstream() {
-        None | Some(UpstreamSettings::Files) => Ok(None),
-        Some(UpstreamSettings::Vault(settings)) => {
-            let vault = Vault::open(settings, document.name().as_str(), folder, clock)
+) -> anyhow::Result<Option<UpstreamRule>> {
+    let Some(settings) = document.upstream() else { return Ok(None) };
+    let authority: Option<Arc<dyn UpstreamAuthority>> = match settings.signer() {
+        UpstreamSigner::Files => None,
+        UpstreamSigner::Vault(vault) => {
+            let vault = Vault::open(vault, document.name().as_str(), folder, clock)
                 .context("prepare the upstream authority")?;
-            Ok(Some(Arc::new(vault)))
+            Some(Arc::new(vault))
         }
-    }
+    };
+    Ok(Some(UpstreamRule { authority, pinned_roots: settings.pinned_roots().clone() }))
 }

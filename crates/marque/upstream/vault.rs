@@ -101,10 +101,7 @@ impl Vault {
         SignedAuthority::from_pem(pem.as_bytes()).map_err(Refused::Chain)
     }
 
-    async fn call(
-        &self,
-        request: &CertificateRequest,
-    ) -> Result<http::Response<Vec<u8>>, Refused> {
+    async fn call(&self, request: &CertificateRequest) -> Result<http::Response<Vec<u8>>, Refused> {
         let token = secret_line(&self.folder, &self.token_file).map_err(Refused::Token)?;
         let mut token = HeaderValue::from_str(token.expose_secret())
             .map_err(|_not_ascii| Refused::TokenValue)?;
