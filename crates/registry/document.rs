@@ -69,7 +69,8 @@ pub use operators::{OperatorPrincipal, OperatorRule};
 pub use tenant::{Tenant, TenantError};
 pub use token_service::{NonceDemand, TokenServiceSettings};
 pub use upstream::{
-    ServerAddress, ServerAddressError, SpireSettings, UpstreamSettings, VaultSettings,
+    ServerAddress, ServerAddressError, SpireSettings, UpstreamSettings, UpstreamSigner,
+    VaultSettings, shared_root,
 };
 pub use workload_api::WorkloadApiSettings;
 

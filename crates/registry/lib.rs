@@ -47,8 +47,8 @@ pub use document::{
     SsfEffect, SsfHeard, SsfStream, SsfTold, SsfTransmitter, SyslogTarget, SystemdSettings, Tenant,
     TenantError, TicketAnswer, TicketSystem, TicketUrl, TicketUrlError, TokenBinding, TokenRule,
     TokenServiceSettings, TrustDomainDocument, UnixSettings, UnknownJwtSvidAlgorithm,
-    UpstreamSettings, VaultSettings, Webhook, WebhookUrl, WebhookUrlError, Witness,
-    WitnessSettings, WorkloadApiSettings, boundary, chain_boundary, shared_approvers,
+    UpstreamSettings, UpstreamSigner, VaultSettings, Webhook, WebhookUrl, WebhookUrlError, Witness,
+    WitnessSettings, WorkloadApiSettings, boundary, chain_boundary, shared_approvers, shared_root,
 };
 pub use entry::{
     AllowedAudience, AllowedAudienceError, DelegateRights, Entry, EntryId, EntryIdError, EntryRole,

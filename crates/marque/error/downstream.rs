@@ -13,7 +13,11 @@ use crate::grpc::downstream::DownstreamRefusal;
 
 /// The connection has no certificate: it did not come through our accept loop.
 pub(crate) fn no_certificate() -> Status {
-    coded(Code::Unauthenticated, "the connection has no client certificate", "downstream_not_identified")
+    coded(
+        Code::Unauthenticated,
+        "the connection has no client certificate",
+        "downstream_not_identified",
+    )
 }
 
 /// The caller's certificate is not, or no longer, that of a workload of the trust domain.

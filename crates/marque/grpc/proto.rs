@@ -47,7 +47,9 @@ mod generated {
 
 use std::fmt;
 
-pub(super) use generated::spire::api::server::{bundle::v1 as spire_bundle, svid::v1 as spire_svid};
+pub(super) use generated::spire::api::server::{
+    bundle::v1 as spire_bundle, svid::v1 as spire_svid,
+};
 pub(super) use generated::spire::api::types as spire_types;
 pub(super) use generated::{admin, broker, workload};
 

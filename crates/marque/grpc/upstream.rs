@@ -39,8 +39,9 @@ where
         let stream = stream.take().map(TokioIo::new);
         std::future::ready(stream.ok_or_else(|| io::Error::from(io::ErrorKind::NotConnected)))
     });
-    let channel = Endpoint::from_static("http://localhost").connect_with_connector(connector);
-    let channel = channel.await.map_err(|_tonic_error| CallError::Ended)?;
+    let endpoint = Endpoint::from_static("http://localhost");
+    let channel = endpoint.connect_with_connector(connector).await;
+    let channel = channel.map_err(|_tonic_error| CallError::Ended)?;
     let mut client = SvidClient::new(channel).max_decoding_message_size(MAX_ANSWER);
     let request = NewDownstreamX509caRequest { csr, preferred_ttl: seconds };
     let answer = client.new_downstream_x509ca(request).await?.into_inner();

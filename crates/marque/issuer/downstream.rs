@@ -38,8 +38,11 @@ impl DownstreamServer {
         let spiffe_id = format!("{}/{SPIRE_SEGMENT}/server", issuer.trust_domain().id());
         let spiffe_id: SpiffeId = spiffe_id.parse()?;
         let minting = Arc::clone(&issuer.minting);
-        let identity =
-            Identity::begin(spiffe_id.clone(), Arc::clone(&minting) as _, Arc::clone(&issuer.clock));
+        let identity = Identity::begin(
+            spiffe_id.clone(),
+            Arc::clone(&minting) as _,
+            Arc::clone(&issuer.clock),
+        );
         let identity = identity.await.context("mint the SVID that downstream servers see")?;
         let door = DownstreamDoor {
             state: minting.state(),

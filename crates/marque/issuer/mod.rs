@@ -9,6 +9,7 @@ mod authorities;
 mod broker;
 mod builds;
 mod bundle_endpoint;
+pub(crate) mod ceremony;
 mod change_control;
 mod cloud_findings;
 mod desk;

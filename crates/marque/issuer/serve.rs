@@ -140,9 +140,11 @@ pub(crate) async fn build(
         .with_context(|| format!("open the store of `{name}`"))?;
     store.know_tenant(document.tenant().as_str());
     record_restore(&private, &store, &*shared.clock).await?;
+    let upstream = crate::upstream::open(document, &checked.folder.path, &shared.clock)?;
     let parts = IssuerParts {
         issuer_url: issuer_url.clone(),
         keys,
+        upstream,
         store: Arc::new(store),
         environments: Arc::clone(&shared.environments),
         clock: Arc::clone(&shared.clock),
@@ -205,7 +207,17 @@ pub(crate) async fn build(
 impl Built {
     /// Serves until `stop`, drains, and comes back.
     pub(crate) async fn run(self, stop: CancellationToken) -> anyhow::Result<()> {
-        let Self { served, endpoints, https, workload, admin, broker, bundle, downstream, attestors } = self;
+        let Self {
+            served,
+            endpoints,
+            https,
+            workload,
+            admin,
+            broker,
+            bundle,
+            downstream,
+            attestors,
+        } = self;
         let issuer = Arc::clone(served.lasting());
         issuer.serves_until(stop.clone());
         let mut tasks: JoinSet<anyhow::Result<()>> = JoinSet::new();
@@ -254,6 +266,7 @@ impl Built {
         });
         tasks.spawn(keep_up(Arc::clone(&issuer), stop.clone()));
         tasks.spawn(authorities::keep(Arc::clone(&issuer), stop.clone()));
+        tasks.spawn(authorities::upstream::follow(Arc::clone(&issuer), stop.clone()));
         tasks.spawn(grow_tree(Arc::clone(&issuer), stop.clone()));
         let ending = Arc::clone(&issuer.kill_switch).end_by_the_clock(stop.clone());
         tasks.spawn(async move {
@@ -373,7 +386,10 @@ fn warn_of_the_end(issuer: &Lasting, now: Timestamp) {
 }
 
 /// The issuer identifier: what the document says, else `localhost` with the listener's port.
-fn issuer_url(document: &TrustDomainDocument, address: SocketAddr) -> anyhow::Result<IssuerUrl> {
+pub(super) fn issuer_url(
+    document: &TrustDomainDocument,
+    address: SocketAddr,
+) -> anyhow::Result<IssuerUrl> {
     let url = match document.hosts().url() {
         Some(url) => url.to_owned(),
         None => local_url(address),
@@ -381,7 +397,7 @@ fn issuer_url(document: &TrustDomainDocument, address: SocketAddr) -> anyhow::Re
     url.parse().with_context(|| format!("`{url}` as an issuer identifier"))
 }
 
-fn make_folder(path: &Path, mode: u32) -> anyhow::Result<()> {
+pub(super) fn make_folder(path: &Path, mode: u32) -> anyhow::Result<()> {
     let mut builder = std::fs::DirBuilder::new();
     builder
         .recursive(true)

@@ -119,7 +119,8 @@ mod tests {
         assert!(!all.x509_authorities.is_empty() && !all.jwt_authorities.is_empty());
         assert!(!all.x509_authorities.iter().any(|one| one.tainted));
         let none = bundle(&own, &own, Some(proto::BundleMask::default()));
-        let nothing = proto::Bundle { trust_domain: all.trust_domain.clone(), ..proto::Bundle::default() };
+        let nothing =
+            proto::Bundle { trust_domain: all.trust_domain.clone(), ..proto::Bundle::default() };
         assert_eq!(none, nothing);
         let mask = proto::BundleMask { x509_authorities: true, ..proto::BundleMask::default() };
         let some = bundle(&own, &own, Some(mask));

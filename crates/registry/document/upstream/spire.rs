@@ -143,7 +143,7 @@ pub(super) fn read(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{TrustDomainDocument, UpstreamSettings};
+    use crate::{TrustDomainDocument, UpstreamSettings, UpstreamSigner};
 
     const DOCUMENT: &str = include_str!("../../folder/tests/trust-domain.toml");
     const SPIRE: &str = "[upstream]\nkind = \"spire\"\nserver = \"spire.example.org:8081\"\n\
@@ -153,8 +153,8 @@ mod tests {
         let document = format!("{DOCUMENT}\n{section}");
         let document = TrustDomainDocument::parse(Path::new("t.toml"), &document);
         match document {
-            Ok(document) => match document.upstream() {
-                Some(UpstreamSettings::Spire(spire)) => Ok(spire.clone()),
+            Ok(document) => match document.upstream().map(UpstreamSettings::signer) {
+                Some(UpstreamSigner::Spire(spire)) => Ok(spire.clone()),
                 other => panic!("{other:?}"),
             },
             Err(findings) => Err(findings.iter().map(ToString::to_string).collect()),
