@@ -84,6 +84,7 @@ impl Room {
             jwt_svid_algorithm: marque_keys::KeyAlgorithm::EcdsaP256,
             wit_svids: true,
             refresh_hint: Duration::from_secs(300),
+            name_constraints: false,
             upstream: None,
             guard: guard(),
         };

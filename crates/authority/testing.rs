@@ -34,6 +34,7 @@ pub(crate) fn config(trust_domain: &str) -> AuthorityConfig {
         jwt_svid_algorithm: KeyAlgorithm::EcdsaP256,
         wit_svids: true,
         refresh_hint: Duration::from_secs(60),
+        name_constraints: false,
         upstream: None,
         guard: guard(Arc::new(Unhurried), Arc::new(Alarm::default())),
     }

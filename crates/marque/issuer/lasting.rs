@@ -314,6 +314,7 @@ pub(super) fn authority_config(
         },
         wit_svids: document.workload_api().wit_svid,
         refresh_hint: document.refresh_hint(),
+        name_constraints: document.authorities().name_constraints,
         upstream,
         guard,
     }

@@ -36,11 +36,14 @@ impl FromStr for JwtSvidAlgorithm {
 /// ```toml
 /// [authorities]                        # may be absent
 /// jwt_svid = "ES256"                   # or "RS256"; the next key for JWT-SVIDs takes it up
+/// name_constraints = false             # true: the next root permits URIs of this trust domain alone
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct AuthoritySettings {
     /// With what JWT-SVIDs are signed.
     pub jwt_svid: JwtSvidAlgorithm,
+    /// Whether roots have critical name constraints of URIs.
+    pub name_constraints: bool,
 }
 
 pub(super) fn read(top: &mut Fields<'_, '_>, log: &mut Log<'_>) -> AuthoritySettings {
@@ -48,8 +51,10 @@ pub(super) fn read(top: &mut Fields<'_, '_>, log: &mut Log<'_>) -> AuthoritySett
         return AuthoritySettings::default();
     };
     let jwt_svid = table.optional_text("jwt_svid", log).unwrap_or_default();
+    let name_constraints = table.optional_switch("name_constraints", log);
+    let name_constraints = name_constraints.is_some_and(|switch| switch.value);
     table.finish(log);
-    AuthoritySettings { jwt_svid }
+    AuthoritySettings { jwt_svid, name_constraints }
 }
 
 #[cfg(test)]
