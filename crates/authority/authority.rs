@@ -1,5 +1,6 @@
 //! The authorities of one trust domain: a handle on what signs now, and the steps in the lives of their keys.
 
+mod downstream;
 mod mint;
 mod upstream;
 

@@ -1,4 +1,4 @@
-//! What roots and X.509-SVIDs have in common: their times, serial numbers, and how a certificate is read again.
+//! What authorities and X.509-SVIDs have in common: their times, serial numbers, and how a certificate is read again.
 
 use jiff::Timestamp;
 use marque_spiffe::Random;
@@ -137,7 +137,12 @@ impl<'a> Extensions<'a> {
         critical && is_host && excluded_subtrees.is_none()
     }
 
-    /// Whether they are those of a root: a critical CA that signs certificates and revocation lists, and nothing else.
+    /// How many CA certificates may stand below it (RFC 5280 section 4.2.1.9); `None` where it does not say.
+    pub(crate) fn path_length(&self) -> Option<u32> {
+        self.basic_constraints.and_then(|(_, constraints)| constraints.path_len_constraint)
+    }
+
+    /// Whether they are those of an authority: a critical CA that signs certificates and revocation lists, and nothing else.
     pub(crate) fn has_root_usages(&self) -> bool {
         let is_ca = self
             .basic_constraints

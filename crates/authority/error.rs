@@ -134,6 +134,18 @@ pub enum AuthorityError {
     /// The trust domain issues no WIT-SVIDs.
     #[error("no WIT-SVIDs are issued in this trust domain")]
     NoWitSvids,
+    /// The trust domain signs for no servers below.
+    #[error("no CA certificates are signed for others in this trust domain")]
+    NoDownstream,
+    /// The certificate of the authority that signs permits none below it.
+    #[error(
+        "the certificate of `{slot}` leaves no room for another authority below it (its path length is 0); with `path_length` in \
+         [authorities] the next one does: `marque authority prepare x509-authority`, then `activate` it"
+    )]
+    NoRoom {
+        /// The slot.
+        slot: SlotId,
+    },
     /// The instant has no form in certificates and tokens.
     #[error("the time {0} is outside of what certificates and tokens can say")]
     Time(Timestamp),

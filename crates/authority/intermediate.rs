@@ -245,7 +245,7 @@ fn may_stand_in(
     !names(environment.other()) && (names_this_alone || is_pinned)
 }
 
-/// Asks for a CA certificate for a key: the subject and the URI of a root, and no room for another CA below it.
+/// Asks for a CA certificate for a key: the subject and the URI of a root, and as much room below it as the next root would have.
 pub(crate) fn request(
     config: &AuthorityConfig,
     key: &SigningKey,
@@ -255,7 +255,7 @@ pub(crate) fn request(
     params.distinguished_name = subject(&config.trust_domain, config.environment, key);
     params.subject_alt_names =
         vec![SanType::URI(config.trust_domain.id().as_str().try_into().map_err(failed)?)];
-    params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+    params.is_ca = IsCa::Ca(BasicConstraints::Constrained(config.path_length));
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
     let signer = CertificateSigner::for_request(key.clone(), config);
     let request = params.serialize_request(&signer).map_err(failed)?;

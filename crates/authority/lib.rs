@@ -16,6 +16,7 @@ mod ceiling;
 mod ceremony;
 mod certificate;
 mod config;
+mod downstream;
 mod error;
 mod intermediate;
 mod jwt;
@@ -42,6 +43,7 @@ pub use ceiling::{
 };
 pub use ceremony::Ceremony;
 pub use config::{AuthorityConfig, ConfigError};
+pub use downstream::{DownstreamRequest, DownstreamRequestError, SignedDownstream};
 pub use error::{AuthorityError, RootProblem, SelfCheckError, TemplateError};
 pub use intermediate::{
     CertificateRequest, SignedAuthority, SignedAuthorityError, UpstreamAuthority, UpstreamError,

@@ -12,7 +12,7 @@ use rcgen::{
     KeyUsagePurpose, SanType,
 };
 use rustls_pki_types::CertificateDer;
-use x509_parser::{extensions::GeneralName, prelude::X509Certificate};
+use x509_parser::{certificate::TbsCertificate, extensions::GeneralName};
 use yasna::Tag;
 
 use crate::{
@@ -22,7 +22,7 @@ use crate::{
 };
 
 /// The upper bound of RFC 5280 for the name of an organisation.
-const MAX_ORGANISATION: usize = 64;
+pub(crate) const MAX_ORGANISATION: usize = 64;
 
 /// The certificate of an X.509 authority's key, read and found right: a root, or one that somebody else signed.
 #[derive(Clone, Debug)]
@@ -52,8 +52,7 @@ pub(crate) fn self_sign(
     params.distinguished_name = subject(&config.trust_domain, config.environment, key);
     params.subject_alt_names =
         vec![SanType::URI(config.trust_domain.id().as_str().try_into().map_err(failed)?)];
-    // Roots sign SVIDs and nothing in between.
-    params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+    params.is_ca = IsCa::Ca(BasicConstraints::Constrained(config.path_length));
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
     if config.name_constraints {
         params.custom_extensions = vec![uris_of(&config.trust_domain)];
@@ -138,7 +137,11 @@ impl Root {
     }
 }
 
-fn names_environment(certificate: &X509Certificate<'_>, environment: Environment) -> bool {
+/// Whether the subject has exactly one unit, and that is the environment.
+pub(crate) fn names_environment(
+    certificate: &TbsCertificate<'_>,
+    environment: Environment,
+) -> bool {
     let mut units = certificate.subject().iter_organizational_unit();
     let named = units.next().and_then(|unit| unit.as_str().ok());
     named == Some(environment.as_str()) && units.next().is_none()

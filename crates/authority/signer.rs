@@ -38,6 +38,16 @@ impl CertificateSigner {
         Self { key, ceiling: CertificateCeiling::of_leaves(config, root_ends_at) }
     }
 
+    /// For CA certificates of servers below an authority that ends at `ends_at`, with this path length at most.
+    pub(crate) fn for_downstream(
+        key: SigningKey,
+        config: &AuthorityConfig,
+        ends_at: Timestamp,
+        path_length: u8,
+    ) -> Self {
+        Self { key, ceiling: CertificateCeiling::of_downstream(config, ends_at, path_length) }
+    }
+
     /// For the tests of what holds beside the ceiling.
     #[cfg(test)]
     pub(crate) fn unbounded(key: SigningKey) -> Self {

@@ -12,6 +12,7 @@ use crate::{
     AuthorityConfig, AuthorityError, AuthorityRecord, AuthorityState, RootProblem, SignedAuthority,
     UpstreamCertificates,
     ceiling::TokenCeiling,
+    downstream::DownstreamAuthority,
     jwt::JwtAuthority,
     record::{of, sequence},
     root::Root,
@@ -32,6 +33,8 @@ pub(crate) struct Snapshot {
     /// How many taintings and revocations are on record.
     pub(crate) alarms: usize,
     pub(crate) x509: X509Authority,
+    /// Who signs for servers below, where somebody does and there is room for it.
+    pub(crate) downstream: Option<DownstreamAuthority>,
     pub(crate) jwt: JwtAuthority,
     pub(crate) wit: Option<WitAuthority>,
     pub(crate) access_token: Arc<TokenSigner>,
@@ -74,6 +77,7 @@ impl Snapshot {
         };
         let certificates = read_certificates(config, x509.record)?;
         let slot = x509.record.slot.clone();
+        let downstream = downstream(config, &certificates.own, &x509.key)?;
         let ends_at = certificates.own.validity.not_after;
         let x509 = CertificateSigner::for_leaves(x509.key, config, ends_at);
         let jwt_ends_at = schedule.ends_at(jwt.record);
@@ -85,6 +89,7 @@ impl Snapshot {
             untainted,
             alarms: alarms(&records),
             x509: X509Authority::new(slot, certificates, x509)?,
+            downstream,
             jwt: JwtAuthority::new(
                 jwt.record.slot.clone(),
                 Arc::new(TokenSigner::new(jwt.key, jwt_ceiling)?),
@@ -116,6 +121,20 @@ impl Snapshot {
                 && (purpose != KeyPurpose::WitSvid || config.wit_svids)
         })
     }
+}
+
+fn downstream(
+    config: &AuthorityConfig,
+    root: &Root,
+    key: &SigningKey,
+) -> Result<Option<DownstreamAuthority>, AuthorityError> {
+    if config.max_downstream_lifetime.is_none() {
+        return Ok(None);
+    }
+    let ends_at = root.validity.not_after;
+    DownstreamAuthority::new(root, |path_length| {
+        CertificateSigner::for_downstream(key.clone(), config, ends_at, path_length)
+    })
 }
 
 /// What an X.509 authority's record stands for.

@@ -89,6 +89,19 @@ impl X509Authority {
         Ok(Self { slot, root: own, carried, issuer })
     }
 
+    /// What stands between a leaf and the root: nothing below a root.
+    pub(crate) fn carried(&self) -> &[CertificateDer<'static>] {
+        &self.carried
+    }
+
+    pub(crate) fn slot(&self) -> &SlotId {
+        &self.slot
+    }
+
+    pub(crate) fn root(&self) -> &Root {
+        &self.root
+    }
+
     pub(crate) fn ends_at(&self) -> Timestamp {
         self.root.validity.not_after
     }

@@ -9,6 +9,7 @@
 #![expect(clippy::needless_pass_by_value, reason = "made to be handed to `map_err`")]
 
 pub(crate) mod broker;
+pub(crate) mod downstream;
 pub(crate) mod explain;
 mod federation;
 

@@ -26,7 +26,8 @@ async fn offline(daemon: &Daemon, arguments: &[&str]) -> Said {
         fs::create_dir_all(key.parent().unwrap()).unwrap();
         let mut options = fs::OpenOptions::new();
         let file = options.create_new(true).write(true).mode(0o600).open(&key);
-        std::io::Write::write_all(&mut file.unwrap(), format!("{}\n", "07".repeat(32)).as_bytes()).unwrap();
+        std::io::Write::write_all(&mut file.unwrap(), format!("{}\n", "07".repeat(32)).as_bytes())
+            .unwrap();
     }
     let text = |path: &Path| path.display().to_string();
     let (folders, data) = (text(&daemon.path("trust-domains")), text(&daemon.data_dir()));

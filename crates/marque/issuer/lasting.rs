@@ -13,7 +13,9 @@ use marque_audit::{LogStore, LogTree, VerifierKey};
 use marque_authority::{Authority, AuthorityConfig, SigningGuard, UpstreamRule};
 use marque_exchange::{EnvironmentLookup, IssuerUrl, NonceSecret, OAuthError, SignedStatusList};
 use marque_keys::{KeyAlgorithm, KeyManager};
-use marque_registry::{Entry, JwtSvidAlgorithm, Registry, Template, TrustDomainDocument};
+use marque_registry::{
+    DownstreamSettings, Entry, JwtSvidAlgorithm, Registry, Template, TrustDomainDocument,
+};
 use marque_spiffe::{Clock, Environment, Random, TrustDomain};
 use marque_store::Store;
 use marque_workload::{Profiles, Workload, WorkloadLimits};
@@ -313,6 +315,8 @@ pub(super) fn authority_config(
             JwtSvidAlgorithm::Rs256 => KeyAlgorithm::Rsa2048,
         },
         wit_svids: document.workload_api().wit_svid,
+        path_length: document.authorities().path_length,
+        max_downstream_lifetime: document.downstream().map(DownstreamSettings::max_lifetime),
         refresh_hint: document.refresh_hint(),
         name_constraints: document.authorities().name_constraints,
         upstream,

@@ -13,6 +13,7 @@ pub(crate) mod ceremony;
 mod change_control;
 mod cloud_findings;
 mod desk;
+mod downstream;
 mod endings;
 mod figures;
 pub mod folder;

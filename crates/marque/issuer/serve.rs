@@ -28,6 +28,7 @@ use tokio_util::sync::CancellationToken;
 use super::authorities;
 use super::broker::BrokerEndpoint;
 use super::bundle_endpoint::BundleEndpoint;
+use super::downstream::DownstreamServer;
 use super::endings;
 use super::folder::{CheckedFolder, local_url};
 use super::growing::grow_tree;
@@ -93,6 +94,7 @@ pub(crate) struct Built {
     admin: UnixListener,
     broker: Option<BrokerEndpoint>,
     bundle: Option<BundleEndpoint>,
+    downstream: Option<DownstreamServer>,
     attestors: Arc<Attestors>,
 }
 
@@ -171,7 +173,8 @@ pub(crate) async fn build(
     })
     .await?;
     let limits = http_limits(issuer.registry().document().limits());
-    let bundle = BundleEndpoint::build(&issuer, limits).await?;
+    let bundle = BundleEndpoint::build(&issuer, limits.clone()).await?;
+    let downstream = DownstreamServer::build(&issuer, limits).await?;
     let endpoints = TrustDomainEndpoints {
         name,
         environment,
@@ -183,6 +186,7 @@ pub(crate) async fn build(
         jwks_url: Endpoint::Jwks.url(&issuer_url),
         bundle_url: issuer_url.join(http_bundle::PATH),
         bundle_spiffe: bundle.as_ref().map(|bundle| bundle.at.clone()),
+        downstream: downstream.as_ref().map(|downstream| downstream.at.clone()),
         svid_issuer_url: issuer.svid_issuer.as_ref().map(ToString::to_string),
         issuer_url: issuer_url.as_str().to_owned(),
         ca_file: shared.ca_file.clone(),
@@ -195,6 +199,7 @@ pub(crate) async fn build(
         admin,
         broker,
         bundle,
+        downstream,
         attestors: Arc::new(attestors),
     })
 }
@@ -202,7 +207,17 @@ pub(crate) async fn build(
 impl Built {
     /// Serves until `stop`, drains, and comes back.
     pub(crate) async fn run(self, stop: CancellationToken) -> anyhow::Result<()> {
-        let Self { served, endpoints, https, workload, admin, broker, bundle, attestors } = self;
+        let Self {
+            served,
+            endpoints,
+            https,
+            workload,
+            admin,
+            broker,
+            bundle,
+            downstream,
+            attestors,
+        } = self;
         let issuer = Arc::clone(served.lasting());
         issuer.serves_until(stop.clone());
         let mut tasks: JoinSet<anyhow::Result<()>> = JoinSet::new();
@@ -231,6 +246,9 @@ impl Built {
         }
         if let Some(bundle) = bundle {
             tasks.spawn(bundle.run(Arc::clone(&served), stop.clone()));
+        }
+        if let Some(downstream) = downstream {
+            tasks.spawn(downstream.run(stop.clone()));
         }
         let (token, doors) = (stop.clone(), Arc::clone(&served));
         let doors = AdminDoors::new(move || doors.current() as _);

@@ -3,6 +3,7 @@
 //! Absent: what a signed certificate has to be, which is the `authority` crate's; offline roots, whose requests and answers
 //! people carry (`marque authority csr` and `import`).
 
+mod spire;
 mod vault;
 
 use std::path::Path;
@@ -13,6 +14,7 @@ use marque_authority::{UpstreamAuthority, UpstreamRule};
 use marque_registry::{TrustDomainDocument, UpstreamSigner};
 use marque_spiffe::Clock;
 
+use self::spire::Spire;
 use self::vault::Vault;
 
 /// What a trust domain's document says of its upstream; nobody is asked yet. `folder` is that of the document.
@@ -32,6 +34,19 @@ pub(crate) fn open(
                 .context("prepare the upstream authority")?;
             Some(Arc::new(vault))
         }
+        UpstreamSigner::Spire(settings) => {
+            let spire = Spire::new(settings, document.name(), Arc::clone(clock))?;
+            Some(Arc::new(spire))
+        }
     };
     Ok(Some(UpstreamRule { authority, pinned_roots: settings.pinned_roots().clone() }))
+}
+
+/// How many characters of what the other side says of a refusal are told.
+const MAX_SAID: usize = 300;
+
+/// What the other side says, without control characters and cut to [`MAX_SAID`].
+fn plain(said: &str) -> String {
+    let plain = |character: char| if character.is_control() { ' ' } else { character };
+    said.chars().take(MAX_SAID).map(plain).collect()
 }

@@ -2,12 +2,16 @@
 //!
 //! Deliberately absent: asking, and what a signed certificate must be.
 
+mod spire;
+
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
 
-use marque_spiffe::{CertificateDigest, Environment};
+use marque_spiffe::{CertificateDigest, Environment, TrustDomain};
+
+pub use self::spire::{ServerAddress, ServerAddressError, SpireSettings};
 
 use super::federation::Readable;
 use super::issuer_keys::duration;
@@ -34,6 +38,13 @@ const MAX_PINNED_ROOTS: usize = 4;
 /// token_file = "/run/secrets/vault-token"  # read anew for each request, so that an agent may renew it
 /// ca_file = "vault/ca.pem"             # for https: PEM, below the folder or absolute
 /// timeout = "10s"                      # of one request; may be absent: 10s; at most 60s
+///
+/// [upstream]
+/// kind = "spire"                       # a server with SPIRE's API: another Marque (`[downstream]` there) or SPIRE itself
+/// server = "upstream.example.org:8081" # a host and a port
+/// workload_api = "/run/spire/agent.sock"   # the socket that gives the own X.509-SVID of the upstream
+/// server_spiffe_id = "spiffe://prod.example.org/spire/server"   # whom the server is; may be absent: this
+/// timeout = "10s"                      # as above
 ///
 /// # for each kind: the only roots that are taken; may be absent: any that names the environment (`OU=production`)
 /// roots = ["sha256:<64 hexadecimal digits>"]
@@ -69,6 +80,8 @@ pub enum UpstreamSigner {
     Files,
     /// A PKI secrets engine.
     Vault(VaultSettings),
+    /// A server with SPIRE's API.
+    Spire(SpireSettings),
 }
 
 /// Where a PKI secrets engine is.
@@ -136,6 +149,7 @@ impl FromStr for EnginePath {
 enum Kind {
     Files,
     Vault,
+    Spire,
 }
 
 impl FromStr for Kind {
@@ -145,7 +159,8 @@ impl FromStr for Kind {
         match text {
             "files" => Ok(Self::Files),
             "vault" => Ok(Self::Vault),
-            _ => Err("is neither `files` nor `vault`"),
+            "spire" => Ok(Self::Spire),
+            _ => Err("is neither `files`, `vault` nor `spire`"),
         }
     }
 }
@@ -153,7 +168,7 @@ impl FromStr for Kind {
 /// Reads the table.
 pub(super) fn read(
     top: &mut Fields<'_, '_>,
-    environment: Option<Environment>,
+    (trust_domain, environment): (Option<&TrustDomain>, Option<Environment>),
     log: &mut Log<'_>,
 ) -> Option<UpstreamSettings> {
     let mut table = top.optional_table("upstream", log)?;
@@ -163,6 +178,7 @@ pub(super) fn read(
     let signer = match kind {
         Some(Kind::Files) => Some(UpstreamSigner::Files),
         Some(Kind::Vault) => vault(&mut table, environment, log).map(UpstreamSigner::Vault),
+        Some(Kind::Spire) => spire::read(&mut table, trust_domain, log).map(UpstreamSigner::Spire),
         None => return None,
     };
     table.finish(log);
@@ -242,7 +258,7 @@ mod tests {
     fn vault_of(parsed: Result<Option<UpstreamSettings>, String>) -> VaultSettings {
         match parsed.unwrap().unwrap().signer() {
             UpstreamSigner::Vault(vault) => vault.clone(),
-            UpstreamSigner::Files => panic!("a vault"),
+            UpstreamSigner::Files | UpstreamSigner::Spire(_) => panic!("a vault"),
         }
     }
 
@@ -286,7 +302,7 @@ mod tests {
     fn what_cannot_be_asked_is_refused() {
         for (from, to, because) in [
             ("\"vault\"\nurl", "\"files\"\nurl", "unknown field"),
-            ("kind = \"vault\"", "kind = \"disk\"", "`files` nor `vault`"),
+            ("kind = \"vault\"", "kind = \"disk\"", "`vault` nor `spire`"),
             ("kind = \"vault\"", "", "`kind`"),
             ("ca_file = \"vault/ca.pem\"", "", "`ca_file`"),
             ("https://vault.example.org:8200", "http://127.0.0.1:8200", "`ca_file`"),

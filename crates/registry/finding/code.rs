@@ -233,7 +233,7 @@ impl FindingCode {
             ),
             Self::EntryOutsideTrustDomain => (
                 "entry_outside_trust_domain",
-                "give the entry a SPIFFE ID of this trust domain, with a path that is not below /marque",
+                "give the entry a SPIFFE ID of this trust domain, with a path that is not below /marque or /spire",
             ),
             Self::EntryOverCeiling => {
                 ("entry_over_ceiling", "shorten the lifetime, or raise the ceiling in [lifetimes]")
