@@ -86,6 +86,7 @@ impl Room {
             path_length: 0,
             max_downstream_lifetime: None,
             refresh_hint: Duration::from_secs(300),
+            name_constraints: false,
             upstream: None,
             guard: guard(),
         };

@@ -37,6 +37,8 @@ pub struct AuthorityConfig {
     pub max_downstream_lifetime: Option<Duration>,
     /// How often the bundle should be fetched.
     pub refresh_hint: Duration,
+    /// Whether a root permits URIs of its own trust domain alone, by a critical extension that many verifiers do not know.
+    pub name_constraints: bool,
     /// Who signs the certificates of the X.509 authority's keys; each its own, as a root, where nobody is named.
     pub upstream: Option<UpstreamRule>,
     /// What the signers go by, whatever they are asked to sign.

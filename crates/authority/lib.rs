@@ -8,8 +8,8 @@
 //! bytes that it is to sign and signs nothing outside of its ceiling ([`SigningGuard`]).
 //!
 //! Deliberately absent: sockets, the storage engine (see [`AuthorityStore`]), who is entitled to which SVID, caches, and
-//! who calls [`Authority::keep_up`]. A root carries no URI name constraints, because rustls-webpki refuses every
-//! certificate below one that does.
+//! who calls [`Authority::keep_up`]. A root carries no URI name constraints unless the document wants them, because rustls-webpki
+//! refuses every certificate below one that does.
 
 mod authority;
 mod ceiling;

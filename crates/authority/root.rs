@@ -1,16 +1,19 @@
 //! The root of a trust domain: a self-signed P-256 certificate, made here and read again here.
 //!
-//! It names the trust domain by its one URI, the environment in its subject, and has no name constraints.
+//! It names the trust domain by its one URI and the environment in its subject. Name constraints are for those who want them
+//! ([`AuthorityConfig::name_constraints`]): many verifiers refuse every certificate below them.
 
 use jiff::Timestamp;
 use marque_jose::PublicKey;
 use marque_keys::SigningKey;
 use marque_spiffe::{Environment, Random, TrustDomain};
 use rcgen::{
-    BasicConstraints, CertificateParams, DistinguishedName, DnType, IsCa, KeyUsagePurpose, SanType,
+    BasicConstraints, CertificateParams, CustomExtension, DistinguishedName, DnType, IsCa,
+    KeyUsagePurpose, SanType,
 };
 use rustls_pki_types::CertificateDer;
 use x509_parser::{certificate::TbsCertificate, extensions::GeneralName};
+use yasna::Tag;
 
 use crate::{
     AuthorityConfig, AuthorityError, RootProblem,
@@ -51,11 +54,34 @@ pub(crate) fn self_sign(
         vec![SanType::URI(config.trust_domain.id().as_str().try_into().map_err(failed)?)];
     params.is_ca = IsCa::Ca(BasicConstraints::Constrained(config.path_length));
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+    if config.name_constraints {
+        params.custom_extensions = vec![uris_of(&config.trust_domain)];
+    }
     validity.apply(&mut params)?;
     Ok(params
         .self_signed(&CertificateSigner::for_root(key.clone(), config))
         .map_err(failed)?
         .into())
+}
+
+/// Name constraints that permit URIs of this host alone (RFC 5280 section 4.2.1.10): rcgen has no subtrees of URIs.
+fn uris_of(trust_domain: &TrustDomain) -> CustomExtension {
+    let constraints = yasna::construct_der(|writer| {
+        writer.write_sequence(|writer| {
+            writer.next().write_tagged_implicit(Tag::context(0), |writer| {
+                writer.write_sequence(|writer| {
+                    writer.next().write_sequence(|writer| {
+                        writer.next().write_tagged_implicit(Tag::context(6), |writer| {
+                            writer.write_ia5_string(trust_domain.as_str());
+                        });
+                    });
+                });
+            });
+        });
+    });
+    let mut extension = CustomExtension::from_oid_content(&[2, 5, 29, 30], constraints);
+    extension.set_criticality(true);
+    extension
 }
 
 /// `O=<trust domain>, OU=<environment>, CN=<slot>`. The slot tells two roots of one trust domain apart. A name that is
@@ -94,6 +120,9 @@ impl Root {
         let extensions = Extensions::read(&certificate).ok_or(RootProblem::Extensions)?;
         if !extensions.has_root_usages() {
             return Err(RootProblem::Usage);
+        }
+        if !extensions.permits_only(trust_domain.as_str()) {
+            return Err(RootProblem::Extensions);
         }
         match extensions.names {
             Some((_, [GeneralName::URI(uri)])) if *uri == trust_domain.id().as_str() => {}

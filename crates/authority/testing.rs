@@ -36,6 +36,7 @@ pub(crate) fn config(trust_domain: &str) -> AuthorityConfig {
         path_length: 0,
         max_downstream_lifetime: None,
         refresh_hint: Duration::from_secs(60),
+        name_constraints: false,
         upstream: None,
         guard: guard(Arc::new(Unhurried), Arc::new(Alarm::default())),
     }

@@ -155,7 +155,8 @@ impl CertificateCeiling {
         extensions: &Extensions<'_>,
         is_own: bool,
     ) -> Result<(), Breach> {
-        if !extensions.has_root_usages() {
+        let host = self.trust_domain.as_str();
+        if !extensions.has_root_usages() || !extensions.permits_only(host) {
             return Err(Breach::Usage);
         }
         if !is_own {

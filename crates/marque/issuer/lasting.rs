@@ -318,6 +318,7 @@ pub(super) fn authority_config(
         path_length: document.authorities().path_length,
         max_downstream_lifetime: document.downstream().map(DownstreamSettings::max_lifetime),
         refresh_hint: document.refresh_hint(),
+        name_constraints: document.authorities().name_constraints,
         upstream,
         guard,
     }

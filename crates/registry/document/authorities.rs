@@ -39,12 +39,15 @@ impl FromStr for JwtSvidAlgorithm {
 /// ```toml
 /// [authorities]                        # may be absent
 /// jwt_svid = "ES256"                   # or "RS256"; the next key for JWT-SVIDs takes it up
+/// name_constraints = false             # true: the next root permits URIs of this trust domain alone
 /// path_length = 0                      # 0 to 3: authorities between a root and an SVID; the next root takes it up
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct AuthoritySettings {
     /// With what JWT-SVIDs are signed.
     pub jwt_svid: JwtSvidAlgorithm,
+    /// Whether roots have critical name constraints of URIs.
+    pub name_constraints: bool,
     /// How many authorities may stand between a root and an SVID.
     pub path_length: u8,
 }
@@ -54,9 +57,11 @@ pub(super) fn read(top: &mut Fields<'_, '_>, log: &mut Log<'_>) -> AuthoritySett
         return AuthoritySettings::default();
     };
     let jwt_svid = table.optional_text("jwt_svid", log).unwrap_or_default();
+    let name_constraints = table.optional_switch("name_constraints", log);
+    let name_constraints = name_constraints.is_some_and(|switch| switch.value);
     let path_length = path_length(&mut table, log);
     table.finish(log);
-    AuthoritySettings { jwt_svid, path_length }
+    AuthoritySettings { jwt_svid, path_length, name_constraints }
 }
 
 fn path_length(table: &mut Fields<'_, '_>, log: &mut Log<'_>) -> u8 {

@@ -83,6 +83,8 @@ pub enum FindingCode {
     ExceptionReviewOverdue,
     /// A calendar's `review_by` has passed.
     CalendarReviewOverdue,
+    /// Roots with name constraints, below which many clients refuse everything.
+    AuthorityNameConstraints,
 }
 
 impl FindingCode {
@@ -126,6 +128,7 @@ impl FindingCode {
         Self::ExceptionEnded,
         Self::ExceptionReviewOverdue,
         Self::CalendarReviewOverdue,
+        Self::AuthorityNameConstraints,
     ];
 
     /// The code as text: `a-z` and `_`.
@@ -282,6 +285,10 @@ impl FindingCode {
             Self::ExceptionReviewOverdue => (
                 "exception_review_overdue",
                 "review the exception and set `review_by` anew, or delete it",
+            ),
+            Self::AuthorityNameConstraints => (
+                "authority_name_constraints",
+                "leave `name_constraints` out of [authorities] unless every client of the trust domain is of Go or OpenSSL",
             ),
             Self::CalendarReviewOverdue => {
                 ("calendar_review_overdue", "review the calendar and set `review_by` anew")

@@ -15,7 +15,7 @@ struct Fixed {
     differs: fn(&TrustDomainDocument, &TrustDomainDocument) -> bool,
 }
 
-const FIXED: [Fixed; 14] = [
+const FIXED: [Fixed; 15] = [
     Fixed {
         name: "name",
         begins: &["name"],
@@ -80,6 +80,17 @@ const FIXED: [Fixed; 14] = [
         begins: &["[downstream"],
         why: "the listener is bound, and the keys sign for those that it lists",
         differs: |was, is| was.downstream() != is.downstream(),
+    },
+    Fixed {
+        name: "[upstream]",
+        begins: &["[upstream"],
+        why: "the signing authorities were opened with it",
+        differs: |was, is| {
+            let of = |document: &TrustDomainDocument| {
+                document.upstream().map(|rule| (rule.signer().clone(), rule.pinned_roots().clone()))
+            };
+            of(was) != of(is)
+        },
     },
     Fixed {
         name: "[oidc_discovery]",
