@@ -218,8 +218,8 @@ pub fn shared_root(root: &CertificateDigest, environment: Environment) -> String
 fn of_another_kind(table: &mut Fields<'_, '_>, log: &mut Log<'_>) {
     let line = table.line();
     for (kinds, keys) in KEYS {
-        for key in keys.iter().filter(|key| !table.has_asked(key)) {
-            if table.has(key) {
+        for key in keys.iter().copied() {
+            if !table.has_asked(key) && table.has(key) {
                 drop(table.optional_text::<String>(key, log));
                 log.at(line, format!("`{key}` in [upstream] is for {kinds}"));
             }
