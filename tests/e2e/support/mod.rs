@@ -14,6 +14,7 @@ pub(crate) mod mutual_tls;
 pub(crate) mod node;
 pub(crate) mod oauth;
 pub(crate) mod operator;
+pub(crate) mod peers;
 pub(crate) mod place;
 pub(crate) mod programs;
 pub(crate) mod python;
