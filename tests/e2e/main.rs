@@ -83,6 +83,7 @@ mod sds;
 mod secrets;
 mod sharing;
 mod shutdown;
+mod soak;
 mod softhsm;
 mod ssf;
 mod story;

@@ -16,7 +16,7 @@ use tokio_rustls::{TlsAcceptor, TlsConnector};
 
 use crate::openssl::{openssl_is_there, verify};
 use crate::python::run;
-use crate::support::folder::{append, edit};
+use crate::support::folder::{append, edit, live_fast};
 use crate::support::http::{Call, Http};
 use crate::support::issuer::Issuer;
 use crate::support::programs::{marque, this_program};
@@ -149,15 +149,6 @@ async fn svids_of_a_marque_below_another_verify_by_its_bundle_and_the_other_way_
     assert!(verified["size"].as_u64() > Some(1), "{verified}");
 }
 
-/// A key lasts 24 seconds, what it signs 4: every 12 seconds another one is asked for.
-fn live_fast(folder: &Path) {
-    edit(folder, DOCUMENT, "authority = \"30d\"", "authority = \"24s\"");
-    edit(folder, DOCUMENT, "x509_svid = \"1h\"", "x509_svid = \"4s\"");
-    edit(folder, DOCUMENT, "jwt_svid = \"5m\"", "jwt_svid = \"4s\"");
-    edit(folder, DOCUMENT, "refresh_hint = \"5m\"", "refresh_hint = \"1s\"");
-    edit(folder, DOCUMENT, "max_lifetime = \"10m\"", "max_lifetime = \"4s\"");
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn the_next_authority_is_asked_for_by_the_clock_and_what_signs_goes_on_while_nobody_answers()
 {
@@ -165,7 +156,7 @@ async fn the_next_authority_is_asked_for_by_the_clock_and_what_signs_goes_on_whi
     let mut upstream = Issuer::start_with(TIERS, |folder| signs_for_others(folder, port)).await;
     upstream.operator().register(BELOW, "service", marque()).await;
     let below = Issuer::start_with(TIERS, |folder| {
-        live_fast(folder);
+        live_fast(folder, "24s", "4s");
         stands_below(folder, &upstream);
     })
     .await;
