@@ -29,11 +29,14 @@ mod readiness;
 mod registrar;
 pub mod reload;
 pub(crate) mod run;
+mod sequencing;
 pub mod serve;
 pub(crate) mod served;
 mod signing_guard;
+pub(crate) mod sockets;
 mod store;
 mod token_config;
+mod upkeep;
 mod versions;
 mod watch;
 

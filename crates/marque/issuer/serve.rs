@@ -5,16 +5,11 @@
 //! fetched.
 
 use std::net::SocketAddr;
-use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
-use std::time::Duration;
 
-use anyhow::{Context as _, bail, ensure};
-use jiff::Timestamp;
+use anyhow::Context as _;
 use marque_attest::Attestors;
-use marque_audit::{LogStore, Sequencer, checkpoint::origin};
 use marque_exchange::{Endpoint, EnvironmentLookup, IssuerUrl, NonceSecret};
 use marque_keys::SealingKey;
 use marque_registry::{LimitSettings, TrustDomainDocument};
@@ -28,43 +23,30 @@ use tokio_util::sync::CancellationToken;
 use super::authorities;
 use super::broker::BrokerEndpoint;
 use super::bundle_endpoint::BundleEndpoint;
-use super::endings;
 use super::folder::{CheckedFolder, local_url};
 use super::growing::grow_tree;
-use super::pruning::prune;
+use super::sequencing::sequence;
 use super::served::Served;
+use super::sockets::{bind_socket, make_folder};
+use super::upkeep::keep_up;
 use super::watch::watch;
-use super::{Issuer, IssuerParts, Lasting, Neighbours};
+use super::{Issuer, IssuerParts, Neighbours};
 use crate::approvers::LoginSecret;
 use crate::attestors;
 use crate::backup::record_restore;
 use crate::cli::StoreOption;
 use crate::endpoints::TrustDomainEndpoints;
 use crate::grpc::admin::{AdminDoors, serve_admin};
-use crate::grpc::serve::ask_for_senders;
 use crate::grpc::workload::{WorkloadDoor, serve_workload};
 use crate::http::{HttpLimits, HttpServer, bundle as http_bundle};
 use crate::payloads::PayloadKey;
 
-/// The longest socket path: Linux allows 107 bytes, and clients may add to what they are told.
-const MAX_SOCKET_PATH: usize = 100;
 /// Who may open the Workload API socket: everybody; attestation decides what they get (WE-3).
 const WORKLOAD_SOCKET_MODE: u32 = 0o666;
 /// Who may open the Broker API socket: everybody; mutual TLS decides who gets further (BR-1).
 const BROKER_SOCKET_MODE: u32 = 0o666;
 /// Who may open the admin socket: the daemon's user and group; the gate decides what they may do.
 const ADMIN_SOCKET_MODE: u32 = 0o660;
-/// How often clocks that ran out and entries that another replica changed are looked for. A reader never sees an intent
-/// that ran out as alive; this tells the log.
-const UPKEEP_INTERVAL: Duration = Duration::from_secs(5);
-/// How long before their end the signing authorities are warned of, and how often.
-const WARNING_AHEAD: Duration = Duration::from_secs(7 * 24 * 60 * 60);
-const WARNING_INTERVAL: Duration = Duration::from_secs(24 * 60 * 60);
-/// How far apart checkpoints are at least: each costs a commit, and one covers all that was recorded since the last. So far
-/// behind its leaves the newest checkpoint may be.
-const CHECKPOINT_INTERVAL: Duration = Duration::from_millis(50);
-/// How long to wait before the log is sequenced again after a failure.
-const SEQUENCER_RETRY: Duration = Duration::from_secs(1);
 
 /// What every trust domain of a process shares.
 #[derive(Clone, Debug)]
@@ -279,91 +261,6 @@ impl Built {
     }
 }
 
-/// Signs a checkpoint when the log has grown, every [`CHECKPOINT_INTERVAL`] at most; once more at the end.
-async fn sequence(issuer: Arc<Lasting>, stop: CancellationToken) {
-    let log: Arc<dyn LogStore> = Arc::clone(&issuer.store) as _;
-    let mut grown = log.changed();
-    let signer = Arc::clone(&issuer.checkpoint_key) as _;
-    let mut sequencer = Sequencer::new(log, signer, origin(issuer.trust_domain()));
-    loop {
-        let ending = stop.is_cancelled();
-        grown.borrow_and_update();
-        let advanced = sequencer.advance().await;
-        issuer.ready.store(advanced.is_ok(), Ordering::Relaxed);
-        if let Err(error) = advanced {
-            tracing::error!(error = &error as &dyn std::error::Error, "no checkpoint");
-            tokio::select! {
-                () = stop.cancelled() => {}
-                () = issuer.clock.sleep_until(issuer.clock.now() + SEQUENCER_RETRY) => continue,
-            }
-        }
-        if ending {
-            return;
-        }
-        let grows = async {
-            // Not by the clock that the log is dated by: a step back of it does not put checkpoints off.
-            tokio::time::sleep(CHECKPOINT_INTERVAL).await;
-            grown.changed().await
-        };
-        tokio::select! {
-            () = stop.cancelled() => {}
-            grows = grows => if grows.is_err() { return },
-        }
-    }
-}
-
-/// What needs doing now and then: intents whose clocks ran out are ended, so that the log says so; entries that another
-/// replica changed are read; an end of the authorities that draws near is announced.
-async fn keep_up(issuer: Arc<Lasting>, stop: CancellationToken) -> anyhow::Result<()> {
-    let mut warned: Option<Timestamp> = None;
-    loop {
-        if let Err(error) = endings::sweep(&issuer, &stop).await {
-            tracing::error!(error = &*error, "intents that ran out could not be ended");
-        }
-        if let Err(error) = issuer.registrar.reconcile().await {
-            let error = &error as &dyn std::error::Error;
-            tracing::error!(error, "the stored entries could not be read");
-        }
-        if let Err(error) = issuer.workload().keep_alive().await {
-            let error = &error as &dyn std::error::Error;
-            tracing::error!(error, "identities of templates that are in use could not be renewed");
-        }
-        match prune(&issuer, &stop).await {
-            Ok(0) => {}
-            Ok(pruned) => tracing::debug!(pruned, "rows of what ended long ago were forgotten"),
-            Err(error) => {
-                let error = &error as &dyn std::error::Error;
-                tracing::error!(error, "what ended long ago could not be forgotten");
-            }
-        }
-        let now = issuer.clock.now();
-        if warned.is_none_or(|last| last + WARNING_INTERVAL <= now) {
-            warn_of_the_end(&issuer, now);
-            warned = Some(now);
-        }
-        tokio::select! {
-            () = stop.cancelled() => return Ok(()),
-            () = issuer.clock.sleep_until(now + UPKEEP_INTERVAL) => {}
-        }
-    }
-}
-
-/// An authority that should have been replaced long before; and a revocation list that gets old: none is read again.
-fn warn_of_the_end(issuer: &Lasting, now: Timestamp) {
-    let ends_at = issuer.authority.ends_at();
-    // The next one signs when a sixth is left, or a week.
-    let ahead = WARNING_AHEAD.min(issuer.registry().document().ca_lifetime() / 12);
-    if ends_at <= now + ahead {
-        let trust_domain = issuer.trust_domain();
-        tracing::warn!(%trust_domain, %ends_at, "a signing authority ends and no other one has taken its place; see `marque authority list`");
-    }
-    for list in issuer.minting.foreign().outdated(now) {
-        let (trust_domain, issuer) = (issuer.trust_domain(), list.issuer());
-        let next_update = list.next_update();
-        tracing::warn!(%trust_domain, issuer, %next_update, "a revocation list gets out of date; who uses it then refuses every SVID");
-    }
-}
-
 /// The issuer identifier: what the document says, else `localhost` with the listener's port.
 fn issuer_url(document: &TrustDomainDocument, address: SocketAddr) -> anyhow::Result<IssuerUrl> {
     let url = match document.hosts().url() {
@@ -371,57 +268,4 @@ fn issuer_url(document: &TrustDomainDocument, address: SocketAddr) -> anyhow::Re
         None => local_url(address),
     };
     url.parse().with_context(|| format!("`{url}` as an issuer identifier"))
-}
-
-fn make_folder(path: &Path, mode: u32) -> anyhow::Result<()> {
-    let mut builder = std::fs::DirBuilder::new();
-    builder
-        .recursive(true)
-        .mode(mode)
-        .create(path)
-        .with_context(|| format!("create `{}`", path.display()))?;
-    let allowed = std::fs::Permissions::from_mode(mode);
-    std::fs::set_permissions(path, allowed)
-        .with_context(|| format!("set the mode of `{}`", path.display()))
-}
-
-/// Binds a Unix socket whose peers are attested.
-fn bind_socket(path: &Path, mode: u32) -> anyhow::Result<UnixListener> {
-    bind_prepared(path, mode, ask_for_senders)
-}
-
-/// Binds a Unix socket whose peers are nobody in particular.
-pub(crate) fn bind_plain_socket(path: &Path, mode: u32) -> anyhow::Result<UnixListener> {
-    bind_prepared(path, mode, |_listener| Ok(()))
-}
-
-/// Binds a Unix socket; a file that a daemon left behind is replaced, a living daemon's is not.
-fn bind_prepared(
-    path: &Path,
-    mode: u32,
-    prepare: impl FnOnce(&UnixListener) -> std::io::Result<()>,
-) -> anyhow::Result<UnixListener> {
-    let length = path.as_os_str().len();
-    ensure!(
-        length <= MAX_SOCKET_PATH,
-        "the socket path `{}` has {length} bytes, more than {MAX_SOCKET_PATH}; choose a shorter --data-dir",
-        path.display()
-    );
-    if std::os::unix::net::UnixStream::connect(path).is_ok() {
-        bail!("another marque serves `{}`; stop it or choose another --data-dir", path.display());
-    }
-    match std::fs::remove_file(path) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            return Err(error).with_context(|| format!("replace `{}`", path.display()));
-        }
-        _ => {}
-    }
-    let listener =
-        UnixListener::bind(path).with_context(|| format!("bind `{}`", path.display()))?;
-    // At once, so that it holds for every connection that may be queued by now.
-    prepare(&listener).with_context(|| format!("prepare `{}`", path.display()))?;
-    let allowed = std::fs::Permissions::from_mode(mode);
-    std::fs::set_permissions(path, allowed)
-        .with_context(|| format!("set the mode of `{}`", path.display()))?;
-    Ok(listener)
 }
