@@ -9,21 +9,17 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::Context as _;
-use marque_attest::Attestors;
 use marque_exchange::{Endpoint, EnvironmentLookup, IssuerUrl, NonceSecret};
 use marque_keys::SealingKey;
-use marque_registry::{LimitSettings, TrustDomainDocument};
+use marque_registry::TrustDomainDocument;
 use marque_spiffe::{Clock, Random};
-use marque_workload::Workload;
 use rustls::ServerConfig;
 use tokio::net::UnixListener;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::authorities;
-use super::broker::BrokerEndpoint;
-use super::bundle_endpoint::BundleEndpoint;
-use super::downstream::DownstreamServer;
+use super::doors::{DoorSettings, Opened, Opening, bind_https};
 use super::folder::{CheckedFolder, local_url};
 use super::growing::grow_tree;
 use super::sequencing::sequence;
@@ -33,19 +29,16 @@ use super::upkeep::keep_up;
 use super::watch::watch;
 use super::{Issuer, IssuerParts, Neighbours};
 use crate::approvers::LoginSecret;
-use crate::attestors;
 use crate::backup::record_restore;
 use crate::cli::StoreOption;
-use crate::endpoints::TrustDomainEndpoints;
+use crate::endpoints::{EndpointsFile, TrustDomainEndpoints};
 use crate::grpc::admin::{AdminDoors, serve_admin};
 use crate::grpc::workload::{WorkloadDoor, serve_workload};
-use crate::http::{HttpLimits, HttpServer, bundle as http_bundle};
+use crate::http::bundle as http_bundle;
 use crate::payloads::PayloadKey;
 
 /// Who may open the Workload API socket: everybody; attestation decides what they get (WE-3).
 const WORKLOAD_SOCKET_MODE: u32 = 0o666;
-/// Who may open the Broker API socket: everybody; mutual TLS decides who gets further (BR-1).
-const BROKER_SOCKET_MODE: u32 = 0o666;
 /// Who may open the admin socket: the daemon's user and group; the gate decides what they may do.
 const ADMIN_SOCKET_MODE: u32 = 0o660;
 
@@ -57,6 +50,10 @@ pub(crate) struct Shared {
     /// Whether a change of its files reloads it.
     pub(crate) watch: bool,
     pub(crate) data_dir: PathBuf,
+    /// Where it says what it serves.
+    pub(crate) endpoints: Arc<EndpointsFile>,
+    /// What ends the process.
+    pub(crate) stop: CancellationToken,
     pub(crate) store: StoreOption,
     pub(crate) tls: Arc<ServerConfig>,
     pub(crate) ca_file: PathBuf,
@@ -71,23 +68,9 @@ pub(crate) struct Shared {
 pub(crate) struct Built {
     pub(crate) served: Arc<Served>,
     pub(crate) endpoints: TrustDomainEndpoints,
-    https: HttpServer,
+    opening: Opening,
     workload: UnixListener,
     admin: UnixListener,
-    broker: Option<BrokerEndpoint>,
-    bundle: Option<BundleEndpoint>,
-    downstream: Option<DownstreamServer>,
-    attestors: Arc<Attestors>,
-}
-
-/// The limits of the HTTPS edge: how many connections is the document's to say.
-fn http_limits(limits: &LimitSettings) -> HttpLimits {
-    let count = |limit: u32| usize::try_from(limit).unwrap_or(usize::MAX);
-    HttpLimits {
-        connections: count(limits.https_connections),
-        connections_per_address: count(limits.https_connections_per_address),
-        ..HttpLimits::default()
-    }
 }
 
 /// Binds the listeners of a trust domain, opens its keys, store and authorities.
@@ -98,7 +81,6 @@ pub(crate) async fn build(
     shared: &Shared,
 ) -> anyhow::Result<Built> {
     let document = &checked.folder.document;
-    let attestors = attestors::of(document.attestation(), &shared.clock);
     let name = document.name().clone();
     let environment = document.environment();
     let folder = shared.data_dir.join(name.as_str());
@@ -107,9 +89,7 @@ pub(crate) async fn build(
     make_folder(&private, 0o700)?;
 
     let address = listen.unwrap_or_else(|| document.hosts().listen());
-    let https = HttpServer::bind(address, Arc::clone(&shared.tls), http_limits(document.limits()))
-        .await
-        .with_context(|| format!("listen on {address} for `{name}`; is another marque running?"))?;
+    let https = bind_https(address, &shared.tls, document).await?;
     let issuer_url = issuer_url(document, https.local_addr())?;
     let workload_api_socket = folder.join("workload.sock");
     let admin_socket = folder.join("admin.sock");
@@ -150,57 +130,41 @@ pub(crate) async fn build(
     if drift != Default::default() {
         tracing::warn!(?drift, trust_domain = %name, "open grants did not fit the rules of now");
     }
-    let broker = BrokerEndpoint::build(&issuer, folder.join("broker.sock"), |path| {
-        bind_socket(path, BROKER_SOCKET_MODE)
-    })
-    .await?;
-    let limits = http_limits(issuer.registry().document().limits());
-    let bundle = BundleEndpoint::build(&issuer, limits.clone()).await?;
-    let downstream = DownstreamServer::build(&issuer, limits).await?;
+    let settings = DoorSettings {
+        tls: Arc::clone(&shared.tls),
+        listens_by_command: listen.is_some(),
+        broker_socket: folder.join("broker.sock"),
+        endpoints: Arc::clone(&shared.endpoints),
+        stop: shared.stop.clone(),
+    };
+    let served = Served::build(issuer, https, settings, shared.trust_domains.clone()).await?;
+    let (served, opening) = served;
+    let issuer = served.current();
     let endpoints = TrustDomainEndpoints {
         name,
         environment,
         workload_api_socket,
         admin_socket,
-        broker_api_socket: broker.as_ref().map(|broker| broker.socket.clone()),
+        broker_api_socket: opening.broker_socket(),
         token_endpoint: Endpoint::Token.url(&issuer_url),
         intents_url: issuer_url.join("/v1/intents"),
         jwks_url: Endpoint::Jwks.url(&issuer_url),
         bundle_url: issuer_url.join(http_bundle::PATH),
-        bundle_spiffe: bundle.as_ref().map(|bundle| bundle.at.clone()),
-        downstream: downstream.as_ref().map(|downstream| downstream.at.clone()),
+        bundle_spiffe: opening.bundle_at(issuer.registry().document().as_ref()),
+        downstream: opening.downstream_at(),
         svid_issuer_url: issuer.svid_issuer.as_ref().map(ToString::to_string),
         issuer_url: issuer_url.as_str().to_owned(),
         ca_file: shared.ca_file.clone(),
     };
-    Ok(Built {
-        served: Served::new(issuer, &https, shared.trust_domains.clone()),
-        endpoints,
-        https,
-        workload,
-        admin,
-        broker,
-        bundle,
-        downstream,
-        attestors: Arc::new(attestors),
-    })
+    Ok(Built { served, endpoints, opening, workload, admin })
 }
 
 impl Built {
     /// Serves until `stop`, drains, and comes back.
     pub(crate) async fn run(self, stop: CancellationToken) -> anyhow::Result<()> {
-        let Self {
-            served,
-            endpoints,
-            https,
-            workload,
-            admin,
-            broker,
-            bundle,
-            downstream,
-            attestors,
-        } = self;
-        let issuer = Arc::clone(served.lasting());
+        let Self { served, endpoints, opening, workload, admin } = self;
+        let (issuer, doors) = (Arc::clone(served.lasting()), Arc::clone(&served.doors));
+        let mut opened = doors.to_run().context("it is run already")?;
         issuer.serves_until(stop.clone());
         let mut tasks: JoinSet<anyhow::Result<()>> = JoinSet::new();
         // Before anybody is listened to: entries may have come since it was built.
@@ -209,37 +173,22 @@ impl Built {
             following.await;
             Ok(())
         });
-        let identities = Arc::new(issuer.workload());
         let door = WorkloadDoor {
-            attestors: Arc::clone(&attestors),
-            workload: Arc::clone(&identities),
-            profiles: issuer.profiles(),
-            envoy_sds: issuer.serves_envoy_sds(),
+            attestors: Arc::clone(&doors.attestors),
+            workload: Arc::new(issuer.workload()),
+            offer: doors.offer.clone(),
             sharing: Arc::clone(issuer.sharing()),
             denials: Arc::clone(issuer.denials()),
         };
-        let limits = *issuer.registry().document().limits();
-        let token = stop.clone();
+        let (token, limits) = (stop.clone(), doors.limits.clone());
         tasks.spawn(async move { Ok(serve_workload(workload, door, limits, token).await?) });
-        if let Some(broker) = broker {
-            let (token, attestors) = (stop.clone(), Arc::clone(&attestors));
-            let (issuer, identities) = (Arc::clone(&issuer), Workload::clone(&identities));
-            tasks.spawn(broker.run(issuer, attestors, identities, token));
-        }
-        if let Some(bundle) = bundle {
-            tasks.spawn(bundle.run(Arc::clone(&served), stop.clone()));
-        }
-        if let Some(downstream) = downstream {
-            tasks.spawn(downstream.run(stop.clone()));
-        }
-        let (token, doors) = (stop.clone(), Arc::clone(&served));
-        let doors = AdminDoors::new(move || doors.current() as _);
-        tasks.spawn(async move { Ok(serve_admin(admin, doors, attestors, limits, token).await?) });
-        let (token, routes) = (stop.clone(), served.routers.clone());
-        tasks.spawn(async move {
-            https.run(routes, token.cancelled_owned()).await;
-            Ok(())
-        });
+        doors.open(opening, &served);
+        let (token, limits, of) = (stop.clone(), doors.limits.clone(), Arc::clone(&served));
+        let (attestors, admin_doors) =
+            (Arc::clone(&doors.attestors), AdminDoors::new(move || of.current() as _));
+        tasks.spawn(
+            async move { Ok(serve_admin(admin, admin_doors, attestors, limits, token).await?) },
+        );
         tasks.spawn(served.run(stop.clone()));
         let (token, watched) = (stop.clone(), Arc::clone(&issuer));
         tasks.spawn(async move {
@@ -264,7 +213,15 @@ impl Built {
         let sequencing = CancellationToken::new();
         let sequencer = tokio::spawn(sequence(issuer, sequencing.clone()));
         let mut outcome = Ok(());
-        while let Some(ended) = tasks.join_next().await {
+        loop {
+            let ended = tokio::select! {
+                Some(Opened(serving)) = opened.recv() => {
+                    tasks.spawn(serving);
+                    continue;
+                }
+                ended = tasks.join_next() => ended,
+            };
+            let Some(ended) = ended else { break };
             let ended = ended.context("a task of the issuer stopped").and_then(|ended| ended);
             if ended.is_err() {
                 stop.cancel();
@@ -274,7 +231,8 @@ impl Built {
         sequencing.cancel();
         sequencer.await.context("the sequencer stopped")?;
         let sockets = [&endpoints.workload_api_socket, &endpoints.admin_socket];
-        for socket in sockets.into_iter().chain(&endpoints.broker_api_socket) {
+        let now_and_then = doors.sockets();
+        for socket in sockets.into_iter().chain(&now_and_then) {
             std::fs::remove_file(socket)
                 .with_context(|| format!("remove `{}`", socket.display()))?;
         }
