@@ -76,6 +76,8 @@ mod readiness;
 mod record;
 mod refusals;
 mod reload;
+mod reload_doors;
+mod reload_settings;
 mod resource_servers;
 mod rotation;
 mod scripts;

@@ -178,7 +178,7 @@ fn render(report: &Report) -> String {
     }
     let mut lines = Vec::new();
     for plan in &report.trust_domains {
-        let TrustDomainPlan { trust_domain, environment, standing, changes } = plan;
+        let TrustDomainPlan { trust_domain, environment, standing, changes, restart } = plan;
         let standing = match standing {
             Standing::Added => "is new",
             Standing::Removed => "is gone",
@@ -189,6 +189,7 @@ fn render(report: &Report) -> String {
         lines.extend(changes.iter().map(|change| {
             visible(&format!("  {:9}  {}", change.effect.to_string(), change.sentence))
         }));
+        lines.extend(restart.iter().map(|why| visible(&format!("  restart    {why}"))));
     }
     let Summary { wider, unclear, narrower, described } = &report.summary;
     lines.push(format!(

@@ -10,7 +10,7 @@ use marque_registry::KeySettings;
 use marque_spiffe::{Clock, TrustDomain};
 
 use super::lasting::authority_config;
-use super::serve::make_folder;
+use super::sockets::make_folder;
 use super::{run, signing_guard};
 use crate::cli::StoreOption;
 use crate::clock::{SystemClock, SystemRandomness};
