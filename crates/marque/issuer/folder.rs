@@ -18,16 +18,15 @@ use marque_registry::{
 };
 use marque_spiffe::Environment;
 
-use super::reload::Contents;
 use super::{change_control, cloud_findings, token_config};
 use crate::webhooks::kinds;
 use crate::{post_checks, rehearsal, sinks, witnesses};
 
 mod coded;
+mod files;
 mod lints;
-mod sources;
 
-pub use sources::SourceFiles;
+pub use files::FolderFiles;
 
 use coded::{of_playbook, of_policy};
 
@@ -47,10 +46,8 @@ pub struct CheckedFolder {
     pub policy: CedarDecisionPoint,
     /// Who is on duty when.
     pub rosters: Rosters,
-    /// The files that all of it was read from.
-    pub sources: SourceFiles,
-    /// What its files held when they were read.
-    pub contents: Contents,
+    /// Its files, as they were when all of it was read from them.
+    pub files: FolderFiles,
 }
 
 /// Reads one trust domain's folder.
@@ -58,8 +55,23 @@ pub struct CheckedFolder {
 /// # Errors
 /// Every finding, with file and line.
 pub fn check(path: &Path) -> Result<CheckedFolder, Vec<Finding>> {
-    let contents = Contents::read(path);
-    let before = SourceFiles::read(path);
+    let (_files, checked) = read(path);
+    checked.unwrap_or_else(|| {
+        let finding = Finding::about(path, "its files changed while they were read; try again");
+        Err(vec![finding.coded(FindingCode::FileUnreadable)])
+    })
+}
+
+/// Reads one trust domain's folder: its files, and what came of checking them, which is nothing where one of them changed
+/// meanwhile: half of a file may break any rule.
+pub(super) fn read(path: &Path) -> (FolderFiles, Option<Result<CheckedFolder, Vec<Finding>>>) {
+    let files = FolderFiles::read(path);
+    let checked = checked(path, files.clone());
+    let same = FolderFiles::digests(path) == files;
+    (files, same.then_some(checked))
+}
+
+fn checked(path: &Path, files: FolderFiles) -> Result<CheckedFolder, Vec<Finding>> {
     let folder = TrustDomainFolder::load(path).map_err(|mut findings| {
         findings.extend(lints::beside_the_document(path));
         findings
@@ -108,12 +120,12 @@ pub fn check(path: &Path) -> Result<CheckedFolder, Vec<Finding>> {
         findings.extend(unknown_webhooks(&folder, playbooks));
         findings.extend(post_checks::unbelievable(&folder, playbooks));
     }
-    let sources = keep(before.and_then(|read| read.still(path, &folder)), &mut findings, |one| one);
-    match (playbooks, calendars, policy, rosters, sources) {
-        (Some(playbooks), Some(calendars), Some(policy), Some(rosters), Some(sources))
+    let files = keep(files.with_trust(path, document), &mut findings, |one| one);
+    match (playbooks, calendars, policy, rosters, files) {
+        (Some(playbooks), Some(calendars), Some(policy), Some(rosters), Some(files))
             if findings.is_empty() =>
         {
-            Ok(CheckedFolder { folder, playbooks, calendars, policy, rosters, sources, contents })
+            Ok(CheckedFolder { folder, playbooks, calendars, policy, rosters, files })
         }
         _ => Err(findings),
     }

@@ -50,8 +50,8 @@ impl Issuer {
         let document = Arc::new(checked.folder.document.clone());
         let entries = std::mem::take(&mut checked.folder.entries);
         let templates = std::mem::take(&mut checked.folder.templates);
-        let contents = checked.contents.clone();
-        let lasting = Lasting::open(&document, ((entries, templates), contents), parts).await?;
+        let files = checked.files.clone();
+        let lasting = Lasting::open(&document, ((entries, templates), files), parts).await?;
         let by_command = federation::fetched_by_command(&lasting.store, lasting.started_at).await;
         let by_command = by_command.context("read the relationships that were added by command")?;
         federation::prune(&document, &lasting.kept_bundles, &by_command)?;
@@ -74,9 +74,9 @@ impl Issuer {
         lasting: &Arc<Lasting>,
         before: Option<&Self>,
     ) -> anyhow::Result<Self> {
-        let CheckedFolder { folder, playbooks, calendars, policy, rosters, sources, contents: _ } =
-            checked;
+        let CheckedFolder { folder, playbooks, calendars, policy, rosters, files } = checked;
         let (document, path) = (Arc::new(folder.document), folder.path);
+        let policies = policy.policies().cloned().collect();
         let registry = Arc::clone(lasting.registry());
         let view = Arc::new(match before {
             None => RegistryView::of_present(registry),
@@ -88,8 +88,8 @@ impl Issuer {
         let foreign =
             Foreign::new(Arc::clone(&federated), folder.revocation_lists, &authority.bundle());
         let keys_before = before.map(|before| &*before.oidc_keys);
-        let (issuers, files) = (document.issuer_keys(), folder.issuer_keys);
-        let oidc_keys = OidcKeyRing::open(issuers, &path, files, clock, keys_before)?;
+        let (issuers, key_files) = (document.issuer_keys(), folder.issuer_keys);
+        let oidc_keys = OidcKeyRing::open(issuers, &path, key_files, clock, keys_before)?;
         let oidc_keys = Arc::new(oidc_keys);
         let rules = Rules { playbooks, calendars, policy, rosters, view };
         let intents = Arc::new(intent_desk(&document, &path, lasting, rules)?);
@@ -118,7 +118,8 @@ impl Issuer {
             federations: federations(&document, &path, lasting, (federated, before))?,
             svid_issuer: discovery::svid_issuer(&document, issuer_url)?,
             foreign: Arc::new(foreign),
-            sources,
+            files,
+            policies,
             intents,
             oidc_keys,
             document,
