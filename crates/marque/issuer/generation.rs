@@ -59,6 +59,8 @@ impl Issuer {
         let looked = issuer.federations.reconcile().await;
         looked.context("read the relationships that were added by command")?;
         issuer.take_effect();
+        let dropped = issuer.federations.drop_left_behind("start").await;
+        dropped.context("take away bundles without a relationship")?;
         let foreign = Arc::clone(&issuer.foreign);
         issuer.minting.change_with(foreign, || Ok::<(), anyhow::Error>(()))?;
         Ok(issuer)
@@ -142,6 +144,7 @@ impl Issuer {
         self.sharing.go_by(self.document.identities());
         let playbooks = &self.intents.playbooks;
         self.presence.want(playbooks.iter().any(|playbook| playbook.ends().with_agent));
+        self.federations.take_effect();
     }
 
     /// What runs while this generation is in force, until `stop`.

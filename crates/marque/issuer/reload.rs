@@ -140,7 +140,7 @@ impl Served {
         let next = self.put_in_force(&before, next, (change, files))?;
         drop(before);
         report.result = ReloadResult::Reloaded;
-        self.forget_bundles(&next).await;
+        self.forget_bundles(&next, by).await;
         match next.intents.review_open().await {
             Ok(Drift { ended, begun_anew }) => {
                 (report.grants_ended, report.begun_anew) = (Some(ended), Some(begun_anew));
@@ -243,10 +243,11 @@ impl Served {
     }
 
     /// Forgets the bundles that are not fetched any more, and those that were set by hand of a relationship that is gone.
-    async fn forget_bundles(&self, issuer: &Issuer) {
+    async fn forget_bundles(&self, issuer: &Issuer, by: &str) {
         let lasting = self.lasting();
         let forgotten = async {
             let now = lasting.clock.now();
+            issuer.federations.drop_left_behind(by).await?;
             let by_command = federation::fetched_by_command(&lasting.store, now).await?;
             federation::prune(&issuer.document, &lasting.kept_bundles, &by_command)
         };
