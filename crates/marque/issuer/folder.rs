@@ -1,6 +1,5 @@
 //! One trust domain's folder with everything in it, checked: what `marque check` reads is what an issuer serves.
 
-use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -9,11 +8,11 @@ use jiff::Timestamp;
 use marque_exchange::IssuerUrl;
 use marque_intent::{
     AlertSink, CalendarSet, Enforcement, GroupName, HumanJob, Overdue, Playbook, PlaybookSet,
-    Principal, RosterFinding, Rosters, Scope,
+    Principal, RosterFinding, Rosters,
 };
 use marque_policy::{CaseResult, CedarDecisionPoint, run_cases};
 use marque_registry::{
-    ChatPerson, Finding, FindingCode, HumanRole, TrustDomainDocument, TrustDomainFolder, boundary,
+    ChatPerson, Finding, FindingCode, TrustDomainDocument, TrustDomainFolder, boundary,
     chain_boundary, shared_approvers,
 };
 use marque_spiffe::Environment;
@@ -25,6 +24,7 @@ use crate::{post_checks, rehearsal, sinks, witnesses};
 mod coded;
 mod files;
 mod lints;
+mod people;
 
 pub use files::FolderFiles;
 
@@ -96,7 +96,7 @@ fn checked(path: &Path, files: FolderFiles) -> Result<CheckedFolder, Vec<Finding
             Err(found) => findings.extend(found),
         }
         findings.extend(foreign_tenants(&folder, playbooks));
-        findings.extend(as_much_as_people(&folder, playbooks));
+        findings.extend(people::as_much(&folder, playbooks));
         findings.extend(unknown_playbooks(&folder, playbooks, policy));
         findings.extend(observed_for_ever(&folder, playbooks));
     }
@@ -328,26 +328,6 @@ fn foreign_tenants(folder: &TrustDomainFolder, playbooks: &PlaybookSet) -> Vec<F
 /// What becomes of a playbook whose review is overdue, as the document says.
 pub(crate) fn overdue(document: &TrustDomainDocument) -> Overdue {
     if document.playbooks().refuses_overdue() { Overdue::Refuse } else { Overdue::Warn }
-}
-
-/// Playbooks that permit all that a role of people does: an agent with a person's whole role is what playbooks are there
-/// to end (M 11).
-fn as_much_as_people(folder: &TrustDomainFolder, playbooks: &PlaybookSet) -> Vec<Finding> {
-    let mut findings = Vec::new();
-    for playbook in playbooks.iter() {
-        let scopes: BTreeSet<&str> = playbook.scopes().iter().map(Scope::as_str).collect();
-        let all =
-            |role: &&HumanRole| role.scopes().iter().all(|scope| scopes.contains(scope.as_str()));
-        for role in folder.document.playbooks().human_roles().iter().filter(all) {
-            let file = folder.path.join("playbooks").join(format!("{}.toml", playbook.id()));
-            let message = format!(
-                "permits everything that the human role `{}` does; split it into narrower playbooks",
-                role.name()
-            );
-            findings.push(Finding::about(&file, message).coded(FindingCode::PlaybookHumanRole));
-        }
-    }
-    findings
 }
 
 impl CheckedFolder {
