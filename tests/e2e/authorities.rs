@@ -30,7 +30,7 @@ use crate::support::wait::{until, within};
 const AUDIENCE: &str = "https://resource.example.org";
 
 /// A key lasts 24 seconds, what it signs 4: every 12 seconds another one signs.
-fn live_fast(trust_domain: &Path) {
+pub(crate) fn live_fast(trust_domain: &Path) {
     let file = trust_domain.join("trust-domain.toml");
     let text = fs::read_to_string(&file).unwrap();
     let fast = text

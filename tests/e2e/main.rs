@@ -94,6 +94,7 @@ mod tenants;
 mod token_life;
 mod token_request;
 mod top;
+mod upstream;
 mod webhooks;
 mod webhooks_fleet;
 mod wit;

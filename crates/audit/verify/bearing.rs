@@ -79,6 +79,7 @@ impl From<EventKind> for Bearing {
             | EventKind::AuthorityTainted
             | EventKind::AuthorityRevoked
             | EventKind::AuthorityRetired
+            | EventKind::AuthoritySignedDownstream
             | EventKind::AuthorityPruned
             | EventKind::IdentityShared
             | EventKind::SsfReceived

@@ -15,7 +15,7 @@ use rustls_pki_types::pem::PemObject as _;
 
 use super::{files, read_bytes};
 use crate::document::{
-    BundleEndpointProfile, SsfDelivery, TrustDomainDocument, UpstreamSettings, boundary,
+    BundleEndpointProfile, SsfDelivery, TrustDomainDocument, UpstreamSigner, boundary,
 };
 use crate::finding::Finding;
 
@@ -135,9 +135,9 @@ fn of_helpers(document: &TrustDomainDocument) -> impl Iterator<Item = &Path> {
     let sinks = document.audit_sinks().iter().filter_map(|sink| sink.ca_file());
     let witnesses = document.audit().witnesses().witnesses().iter();
     let witnesses = witnesses.filter_map(|witness| witness.ca_file());
-    let upstream = document.upstream().and_then(|upstream| match upstream {
-        UpstreamSettings::Files => None,
-        UpstreamSettings::Vault(vault) => vault.ca_file(),
+    let upstream = document.upstream().and_then(|upstream| match upstream.signer() {
+        UpstreamSigner::Vault(vault) => vault.ca_file(),
+        UpstreamSigner::Files | UpstreamSigner::Spire(_) => None,
     });
     points.chain(tickets).chain(post_checks).chain(sinks).chain(witnesses).chain(upstream)
 }
