@@ -16,6 +16,8 @@ use tokio::sync::{Mutex, MutexGuard};
 use crate::identities::loggable;
 
 mod templated;
+#[cfg(test)]
+mod tests;
 
 use templated::Told;
 
