@@ -95,6 +95,8 @@ mod tenants;
 mod token_life;
 mod token_request;
 mod top;
+mod upstream;
+mod upstream_spire;
 mod webhooks;
 mod webhooks_fleet;
 mod wit;

@@ -46,16 +46,7 @@ const TELL_EVERY: Duration = Duration::from_mins(1);
 /// A key lasts 18 seconds and what it signs 3: every 9 seconds another one signs, of each purpose in each trust domain.
 fn live_fast(trust_domains: &Path) {
     for trust_domain in TRUST_DOMAINS {
-        let folder = trust_domains.join(trust_domain);
-        for (from, to) in [
-            ("authority = \"30d\"", "authority = \"18s\""),
-            ("x509_svid = \"1h\"", "x509_svid = \"3s\""),
-            ("jwt_svid = \"5m\"", "jwt_svid = \"3s\""),
-            ("refresh_hint = \"5m\"", "refresh_hint = \"1s\""),
-            ("max_lifetime = \"10m\"", "max_lifetime = \"3s\""),
-        ] {
-            folder::edit(&folder, "trust-domain.toml", from, to);
-        }
+        folder::live_fast(&trust_domains.join(trust_domain), "18s", "3s");
     }
     let rs256 = "\n[authorities]\njwt_svid = \"RS256\"\n";
     folder::append(&trust_domains.join(PRODUCTION), "trust-domain.toml", rs256);

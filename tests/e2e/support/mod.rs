@@ -13,6 +13,7 @@ pub(crate) mod log;
 pub(crate) mod mutual_tls;
 pub(crate) mod node;
 pub(crate) mod oauth;
+pub(crate) mod offline_root;
 pub(crate) mod operator;
 pub(crate) mod peers;
 pub(crate) mod place;
