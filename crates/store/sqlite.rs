@@ -1,5 +1,6 @@
 //! The embedded engine: one file, one writing thread, a few reading connections.
 
+mod entries;
 mod load;
 mod open;
 mod pace;
