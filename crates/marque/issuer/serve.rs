@@ -1,8 +1,8 @@
 //! Serving one trust domain: build (bind and open everything that can fail), run, drain.
 //!
 //! Layout of a trust domain's data folder: `workload.sock`, `admin.sock` and, where there are brokers, `broker.sock`; and
-//! `private/` (mode 0700) with the sealed keys, the SQLite file, the kill journal and `federation/`, the bundles that were
-//! fetched.
+//! `private/` (mode 0700) with the sealed keys, the SQLite file, the kill journal, `high-water.json`, which says how far the log was
+//! signed, and `federation/`, the bundles that were fetched.
 
 use std::net::SocketAddr;
 use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
@@ -31,13 +31,14 @@ use super::bundle_endpoint::BundleEndpoint;
 use super::endings;
 use super::folder::{CheckedFolder, local_url};
 use super::growing::grow_tree;
+use super::noting::{keep_noting, note};
 use super::pruning::prune;
 use super::served::Served;
 use super::watch::watch;
 use super::{Issuer, IssuerParts, Lasting, Neighbours};
 use crate::approvers::LoginSecret;
 use crate::attestors;
-use crate::backup::record_restore;
+use crate::backup::{self, Held, HighWater, record_restore};
 use crate::cli::StoreOption;
 use crate::endpoints::TrustDomainEndpoints;
 use crate::grpc::admin::{AdminDoors, serve_admin};
@@ -94,6 +95,8 @@ pub(crate) struct Built {
     broker: Option<BrokerEndpoint>,
     bundle: Option<BundleEndpoint>,
     attestors: Arc<Attestors>,
+    high_water: Arc<HighWater>,
+    held: Held,
 }
 
 /// The limits of the HTTPS edge: how many connections is the document's to say.
@@ -120,6 +123,8 @@ pub(crate) async fn build(
     let folder = shared.data_dir.join(name.as_str());
     let private = folder.join("private");
     make_folder(&folder, 0o755)?;
+    let held = backup::hold(&folder)?;
+    backup::tidy_up(&private, &*shared.clock)?;
     make_folder(&private, 0o700)?;
 
     let address = listen.unwrap_or_else(|| document.hosts().listen());
@@ -137,6 +142,7 @@ pub(crate) async fn build(
         .await
         .with_context(|| format!("open the store of `{name}`"))?;
     store.know_tenant(document.tenant().as_str());
+    let high_water = Arc::new(HighWater::open(&private, &name, &store).await?);
     record_restore(&private, &store, &*shared.clock).await?;
     let parts = IssuerParts {
         issuer_url: issuer_url.clone(),
@@ -194,13 +200,26 @@ pub(crate) async fn build(
         broker,
         bundle,
         attestors: Arc::new(attestors),
+        high_water,
+        held,
     })
 }
 
 impl Built {
     /// Serves until `stop`, drains, and comes back.
     pub(crate) async fn run(self, stop: CancellationToken) -> anyhow::Result<()> {
-        let Self { served, endpoints, https, workload, admin, broker, bundle, attestors } = self;
+        let Self {
+            served,
+            endpoints,
+            https,
+            workload,
+            admin,
+            broker,
+            bundle,
+            attestors,
+            high_water,
+            held: _held,
+        } = self;
         let issuer = Arc::clone(served.lasting());
         issuer.serves_until(stop.clone());
         let mut tasks: JoinSet<anyhow::Result<()>> = JoinSet::new();
@@ -247,6 +266,7 @@ impl Built {
         tasks.spawn(keep_up(Arc::clone(&issuer), stop.clone()));
         tasks.spawn(authorities::keep(Arc::clone(&issuer), stop.clone()));
         tasks.spawn(grow_tree(Arc::clone(&issuer), stop.clone()));
+        tasks.spawn(keep_noting(Arc::clone(&high_water), Arc::clone(&issuer), stop.clone()));
         let ending = Arc::clone(&issuer.kill_switch).end_by_the_clock(stop.clone());
         tasks.spawn(async move {
             ending.await;
@@ -259,7 +279,7 @@ impl Built {
         });
         // The sequencer goes last: what the drain records is signed too.
         let sequencing = CancellationToken::new();
-        let sequencer = tokio::spawn(sequence(issuer, sequencing.clone()));
+        let sequencer = tokio::spawn(sequence(Arc::clone(&issuer), sequencing.clone()));
         let mut outcome = Ok(());
         while let Some(ended) = tasks.join_next().await {
             let ended = ended.context("a task of the issuer stopped").and_then(|ended| ended);
@@ -270,6 +290,7 @@ impl Built {
         }
         sequencing.cancel();
         sequencer.await.context("the sequencer stopped")?;
+        note(&high_water, &issuer).await;
         let sockets = [&endpoints.workload_api_socket, &endpoints.admin_socket];
         for socket in sockets.into_iter().chain(&endpoints.broker_api_socket) {
             std::fs::remove_file(socket)
