@@ -3,8 +3,13 @@
 use std::error::Error;
 use std::path::Path;
 
-const PROTOS: [&str; 3] =
-    ["proto/workload.proto", "proto/marque/admin/v1/admin.proto", "proto/spiffe/broker.proto"];
+const PROTOS: [&str; 5] = [
+    "proto/workload.proto",
+    "proto/marque/admin/v1/admin.proto",
+    "proto/spiffe/broker.proto",
+    "proto/spire/api/server/svid/v1/svid.proto",
+    "proto/spire/api/server/bundle/v1/bundle.proto",
+];
 
 /// Messages that hold a private key or a token: their `Debug` is written by hand in `grpc/proto.rs`.
 const SECRETS: [&str; 6] = [

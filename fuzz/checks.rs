@@ -13,6 +13,7 @@ use marque_attest::cgroup::{CgroupRoot, Cgroups, ContainerId};
 use marque_audit::Correlation;
 use marque_audit::folder::TilePath;
 use marque_audit::{CosignerKey, Hash, TlogProof, VerifierKey, witness};
+use marque_authority::{DownstreamRequest, DownstreamRequestError};
 use marque_dpop::{HttpUri, MAX_JTI_BYTES, ProofRequest, UnverifiedProof};
 use marque_exchange::{
     IntrospectionRequest, MAX_DETAILS_BYTES, MAX_DETAILS_DEPTH, MAX_FORM_BYTES, MAX_FORM_FIELDS,
@@ -156,6 +157,17 @@ pub(crate) fn x509_svid(bytes: &[u8]) {
     // No authority stands behind bytes that were made up.
     let bundle = Bundle::builder(id.trust_domain().clone()).build();
     assert!(svid.verify(&bundle, jiff::Timestamp::UNIX_EPOCH).is_err());
+}
+
+/// A request that is accepted is within its limits, has a name that a certificate may have, and is that one request alone.
+pub(crate) fn downstream_request(bytes: &[u8]) {
+    let Ok(request) = DownstreamRequest::from_der(bytes) else { return };
+    assert!(bytes.len() <= DownstreamRequest::MAX_BYTES);
+    let name = request.common_name();
+    assert!((1..=64).contains(&name.chars().count()) && !name.chars().any(char::is_control));
+    assert_eq!(DownstreamRequest::from_der(bytes).as_ref(), Ok(&request));
+    let more = [bytes, &[0]].concat();
+    assert_eq!(DownstreamRequest::from_der(&more), Err(DownstreamRequestError::Malformed));
 }
 
 /// A token that is accepted names a workload and is verified by nobody's key (JW-1 to JW-6).

@@ -83,7 +83,11 @@ impl Room {
             max_access_token_lifetime: Duration::from_secs(600),
             jwt_svid_algorithm: marque_keys::KeyAlgorithm::EcdsaP256,
             wit_svids: true,
+            path_length: 0,
+            max_downstream_lifetime: None,
             refresh_hint: Duration::from_secs(300),
+            name_constraints: false,
+            upstream: None,
             guard: guard(),
         };
         let random = Arc::new(SeededRandom::new(1));

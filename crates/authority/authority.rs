@@ -1,6 +1,8 @@
 //! The authorities of one trust domain: a handle on what signs now, and the steps in the lives of their keys.
 
+mod downstream;
 mod mint;
+mod upstream;
 
 use std::{
     fmt,
@@ -91,6 +93,7 @@ impl Authority {
         }
         let mut snapshot = Snapshot::of(round.records.clone(), &config, keys.as_ref(), None)?;
         if snapshot.ends_at(&config) <= now {
+            round.ask_if_due().await?;
             round.take_due_steps().await?;
             snapshot = Snapshot::of(round.records.clone(), &config, keys.as_ref(), None)?;
         }

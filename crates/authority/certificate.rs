@@ -1,11 +1,11 @@
-//! What roots and X.509-SVIDs have in common: their times, serial numbers, and how a certificate is read again.
+//! What authorities and X.509-SVIDs have in common: their times, serial numbers, and how a certificate is read again.
 
 use jiff::Timestamp;
 use marque_spiffe::Random;
 use rcgen::{CertificateParams, SerialNumber};
 use x509_parser::{
     certificate::TbsCertificate,
-    extensions::ParsedExtension,
+    extensions::{GeneralName, GeneralSubtree, NameConstraints, ParsedExtension},
     prelude::{FromDer, X509Certificate},
 };
 
@@ -84,9 +84,10 @@ pub(crate) struct Extensions<'a> {
     pub(crate) basic_constraints: Option<(bool, &'a x509_parser::extensions::BasicConstraints)>,
     pub(crate) key_usage: Option<(bool, &'a x509_parser::extensions::KeyUsage)>,
     pub(crate) extended_key_usage: Option<&'a x509_parser::extensions::ExtendedKeyUsage<'a>>,
-    pub(crate) names: Option<(bool, &'a [x509_parser::extensions::GeneralName<'a>])>,
+    pub(crate) names: Option<(bool, &'a [GeneralName<'a>])>,
     pub(crate) subject_key_id: Option<&'a [u8]>,
     pub(crate) authority_key_id: Option<&'a [u8]>,
+    pub(crate) name_constraints: Option<(bool, &'a NameConstraints<'a>)>,
 }
 
 impl<'a> Extensions<'a> {
@@ -114,6 +115,9 @@ impl<'a> Extensions<'a> {
                 ParsedExtension::AuthorityKeyIdentifier(value) => {
                     found.authority_key_id.replace(value.key_identifier.as_ref()?.0).is_none()
                 }
+                ParsedExtension::NameConstraints(value) => {
+                    found.name_constraints.replace((critical, value)).is_none()
+                }
                 _ => false,
             };
             if !is_new {
@@ -123,7 +127,22 @@ impl<'a> Extensions<'a> {
         Some(found)
     }
 
-    /// Whether they are those of a root: a critical CA that signs certificates and revocation lists, and nothing else.
+    /// Whether names are constrained to the URIs of this host alone, if they are at all.
+    pub(crate) fn permits_only(&self, host: &str) -> bool {
+        let Some((critical, constraints)) = self.name_constraints else { return true };
+        let NameConstraints { permitted_subtrees, excluded_subtrees } = constraints;
+        let permitted = permitted_subtrees.as_deref().unwrap_or_default();
+        let is_host =
+            matches!(permitted, [GeneralSubtree { base: GeneralName::URI(uri) }] if *uri == host);
+        critical && is_host && excluded_subtrees.is_none()
+    }
+
+    /// How many CA certificates may stand below it (RFC 5280 section 4.2.1.9); `None` where it does not say.
+    pub(crate) fn path_length(&self) -> Option<u32> {
+        self.basic_constraints.and_then(|(_, constraints)| constraints.path_len_constraint)
+    }
+
+    /// Whether they are those of an authority: a critical CA that signs certificates and revocation lists, and nothing else.
     pub(crate) fn has_root_usages(&self) -> bool {
         let is_ca = self
             .basic_constraints
@@ -151,7 +170,7 @@ impl<'a> Extensions<'a> {
                 || !purposes.other.is_empty();
             purposes.server_auth && purposes.client_auth && !rest
         });
-        is_end_entity && signs_only && both_ends
+        is_end_entity && signs_only && both_ends && self.name_constraints.is_none()
     }
 }
 

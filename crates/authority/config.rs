@@ -5,7 +5,7 @@ use std::time::Duration;
 use marque_keys::{KeyAlgorithm, KeyPurpose};
 use marque_spiffe::{Environment, TrustDomain};
 
-use crate::SigningGuard;
+use crate::{SigningGuard, UpstreamRule};
 
 /// The settings of one trust domain's authorities.
 #[derive(Clone, Debug)]
@@ -30,8 +30,17 @@ pub struct AuthorityConfig {
     /// Whether WIT-SVIDs are issued. Where they never were there is no key for them, and the bundle says so by having
     /// none (WIT-SVID specification, section 6.2); one that was made stays published.
     pub wit_svids: bool,
+    /// How many CA certificates may stand between the next root and an SVID; one that is on record keeps its own. At most
+    /// [`AuthorityConfig::MAX_PATH_LENGTH`].
+    pub path_length: u8,
+    /// The longest CA certificate for a server below; where there is none, none is signed.
+    pub max_downstream_lifetime: Option<Duration>,
     /// How often the bundle should be fetched.
     pub refresh_hint: Duration,
+    /// Whether a root permits URIs of its own trust domain alone, by a critical extension that many verifiers do not know.
+    pub name_constraints: bool,
+    /// Who signs the certificates of the X.509 authority's keys; each its own, as a root, where nobody is named.
+    pub upstream: Option<UpstreamRule>,
     /// What the signers go by, whatever they are asked to sign.
     pub guard: SigningGuard,
 }
@@ -54,11 +63,17 @@ pub enum ConfigError {
     /// A root may last [`AuthorityConfig::MAX_CA_LIFETIME`] at most.
     #[error("`ca_lifetime` is longer than 20 years")]
     RootTooLong,
+    /// Chains would be longer than what verifiers take.
+    #[error("`path_length` is more than {}", AuthorityConfig::MAX_PATH_LENGTH)]
+    PathTooLong,
 }
 
 impl AuthorityConfig {
     /// The longest root: 20 years of 365 days.
     pub const MAX_CA_LIFETIME: Duration = Duration::from_secs(20 * 365 * 24 * 3600);
+
+    /// The most CA certificates between a root and an SVID: with the SVID they are fewer than a verifier takes.
+    pub const MAX_PATH_LENGTH: u8 = 3;
 
     /// The algorithm of the next key of a purpose.
     pub(crate) fn algorithm(&self, purpose: KeyPurpose) -> KeyAlgorithm {
@@ -66,6 +81,12 @@ impl AuthorityConfig {
             KeyPurpose::JwtSvid => self.jwt_svid_algorithm,
             _ => purpose.default_algorithm(),
         }
+    }
+
+    /// How long a certificate that somebody else signs has to last at the least: long enough that the next one can follow it
+    /// before the longest SVID below it is cut short.
+    pub(crate) fn least_authority_lifetime(&self) -> Duration {
+        self.max_x509_svid_lifetime
     }
 
     pub(crate) fn check(&self) -> Result<(), ConfigError> {
@@ -82,11 +103,21 @@ impl AuthorityConfig {
                 return Err(ConfigError::TooShort { setting });
             }
         }
-        if let Some((setting, _)) = svids.into_iter().find(|(_, value)| *value > self.ca_lifetime) {
+        let downstream =
+            self.max_downstream_lifetime.map(|value| ("max_downstream_lifetime", value));
+        if let Some((setting, _)) = downstream.filter(|(_, value)| *value < Duration::from_secs(1))
+        {
+            return Err(ConfigError::TooShort { setting });
+        }
+        let longer = |(_, value): &(&str, Duration)| *value > self.ca_lifetime;
+        if let Some((setting, _)) = svids.into_iter().chain(downstream).find(longer) {
             return Err(ConfigError::LongerThanRoot { setting });
         }
         if self.ca_lifetime > Self::MAX_CA_LIFETIME {
             return Err(ConfigError::RootTooLong);
+        }
+        if self.path_length > Self::MAX_PATH_LENGTH {
+            return Err(ConfigError::PathTooLong);
         }
         Ok(())
     }
@@ -114,6 +145,10 @@ mod tests {
             (
                 "max_wit_svid_lifetime",
                 AuthorityConfig { max_wit_svid_lifetime: almost, ..good.clone() },
+            ),
+            (
+                "max_downstream_lifetime",
+                AuthorityConfig { max_downstream_lifetime: Some(almost), ..good.clone() },
             ),
             ("refresh_hint", AuthorityConfig { refresh_hint: almost, ..good.clone() }),
         ] {
@@ -155,6 +190,18 @@ mod tests {
             config.check(),
             Err(ConfigError::LongerThanRoot { setting: "max_x509_svid_lifetime" })
         );
+
+        config.max_x509_svid_lifetime = config.ca_lifetime;
+        config.max_downstream_lifetime = Some(config.ca_lifetime);
+        assert_eq!(config.check(), Ok(()));
+        let longer = Some(config.ca_lifetime + Duration::from_secs(1));
+        let longer = AuthorityConfig { max_downstream_lifetime: longer, ..config.clone() };
+        let setting = "max_downstream_lifetime";
+        assert_eq!(longer.check(), Err(ConfigError::LongerThanRoot { setting }));
+        config.path_length = AuthorityConfig::MAX_PATH_LENGTH;
+        assert_eq!(config.check(), Ok(()));
+        let deeper = AuthorityConfig { path_length: 4, ..config.clone() };
+        assert_eq!(deeper.check(), Err(ConfigError::PathTooLong));
 
         config.ca_lifetime = AuthorityConfig::MAX_CA_LIFETIME;
         assert_eq!(config.check(), Ok(()));

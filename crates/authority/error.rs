@@ -6,7 +6,7 @@ use marque_spiffe::{
     JwtSvidError, RandomError, SpiffeId, TrustDomain, WitSvidError, X509SvidError,
 };
 
-use crate::{AuthorityStoreError, ConfigError, OrderRefusal};
+use crate::{AuthorityStoreError, ConfigError, OrderRefusal, SignedAuthorityError, UpstreamError};
 
 /// Why an authority could not be opened or did not mint.
 #[derive(Debug, thiserror::Error)]
@@ -96,6 +96,30 @@ pub enum AuthorityError {
         /// What is wrong with it.
         source: RootProblem,
     },
+    /// A certificate that somebody else signed, new or on record, cannot be the authority's.
+    #[error("the signed certificate of `{slot}` is refused")]
+    SignedAuthority {
+        /// The slot.
+        slot: SlotId,
+        /// What is wrong with it.
+        source: SignedAuthorityError,
+    },
+    /// Whoever signs certificates signed none.
+    #[error("no certificate was signed for `{slot}`")]
+    Upstream {
+        /// The slot.
+        slot: SlotId,
+        /// Why not.
+        source: UpstreamError,
+    },
+    /// The first X.509 authority is signed by an offline root, and was not yet.
+    #[error(
+        "`{trust_domain}` has no X.509 authority yet, and an offline root signs it: run `marque authority csr --offline` with the          settings of this daemon, have the request signed, and bring it back with `marque authority import --offline`"
+    )]
+    NotSignedYet {
+        /// The trust domain.
+        trust_domain: TrustDomain,
+    },
     /// The authority has ended, and no other one has taken its place.
     #[error(
         "the authority `{slot}` ended at {at} and no other one has taken its place; the log says why, and `marque authority list` \
@@ -110,6 +134,18 @@ pub enum AuthorityError {
     /// The trust domain issues no WIT-SVIDs.
     #[error("no WIT-SVIDs are issued in this trust domain")]
     NoWitSvids,
+    /// The trust domain signs for no servers below.
+    #[error("no CA certificates are signed for others in this trust domain")]
+    NoDownstream,
+    /// The certificate of the authority that signs permits none below it.
+    #[error(
+        "the certificate of `{slot}` leaves no room for another authority below it (its path length is 0); with `path_length` in \
+         [authorities] the next one does: `marque authority prepare x509-authority`, then `activate` it"
+    )]
+    NoRoom {
+        /// The slot.
+        slot: SlotId,
+    },
     /// The instant has no form in certificates and tokens.
     #[error("the time {0} is outside of what certificates and tokens can say")]
     Time(Timestamp),

@@ -4,23 +4,22 @@
 //! subject of every certificate on the way, so that a root of the other environment is found out. Deliberately absent: whom
 //! to ask ([`UpstreamAuthority`] is the seam), and roots that sign themselves.
 
-use std::{error::Error, fmt, time::Duration};
+use std::{collections::BTreeSet, error::Error, fmt, sync::Arc, time::Duration};
 
 use futures::future::BoxFuture;
 use jiff::Timestamp;
 use marque_jose::PublicKey;
 use marque_keys::{SigningKey, SlotId};
-use marque_spiffe::{Bundle, Random, UnverifiedX509Svid, X509SvidError};
+use marque_spiffe::{CertificateDigest, Environment, UnverifiedX509Svid, X509SvidError};
 use rcgen::{BasicConstraints, CertificateParams, IsCa, KeyUsagePurpose, SanType};
 use rustls_pki_types::{CertificateDer, pem::PemObject as _};
 use x509_parser::{extensions::ParsedExtension, prelude::X509Certificate};
 
 use crate::{
-    AuthorityConfig, AuthorityError, P256PublicKey, PrivateKeyPkcs8, X509SvidTemplate,
+    AuthorityConfig, AuthorityError,
     certificate::{self, Validity},
-    root::{Root, names_environment, subject},
-    signer::{CertificateSigner, name_key},
-    x509::{Leaf, X509Authority},
+    root::{Root, subject},
+    signer::CertificateSigner,
 };
 
 /// A request for a certificate (PKCS #10, RFC 2986), signed by the key that it is for.
@@ -64,38 +63,55 @@ impl UpstreamError {
     }
 }
 
+/// That the keys of an X.509 authority do not sign their own certificates, and who does.
+#[derive(Clone, Debug, Default)]
+pub struct UpstreamRule {
+    /// Whom to ask; nobody where people carry the request to an offline root and its answer back.
+    pub authority: Option<Arc<dyn UpstreamAuthority>>,
+    /// The SHA-256 of the only roots that are taken; any that names the environment where there is none. A root that is among
+    /// them need not name it: whoever pinned it has said so.
+    pub pinned_roots: BTreeSet<CertificateDigest>,
+}
+
 /// Why a signed certificate cannot be the trust domain's authority.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SignedAuthorityError {
     /// Not PEM, or not certificates.
-    #[error("not certificates in PEM")]
+    #[error("it is not certificates in PEM")]
     Pem,
     /// There is no certificate below a root.
-    #[error("no certificate that is not a root; the authority's own certificate comes first")]
+    #[error(
+        "there is no certificate that is not a root; the authority's own certificate comes first"
+    )]
     NoCertificate,
     /// There is no root, or are too many.
-    #[error("{} to {} roots are needed; append the root's certificate", 1, SignedAuthority::MAX_ROOTS)]
+    #[error("1 to {} roots are needed; append the root's certificate", SignedAuthority::MAX_ROOTS)]
     Roots,
     /// More certificates than an SVID carries.
-    #[error("more than {} certificates below the root", SignedAuthority::MAX_CHAIN)]
+    #[error("there are more than {} certificates below the root", SignedAuthority::MAX_CHAIN)]
     TooLong,
-    /// A certificate does not parse. 0 is the authority's own; the roots come last.
-    #[error("certificate {0} is not one DER certificate")]
+    /// A certificate does not parse, or is of no use above an SVID. 0 is the authority's own; the roots come last.
+    #[error("certificate {0} is not one DER certificate with a subject key identifier")]
     Malformed(usize),
     /// It is for another key.
-    #[error("the certificate is for another key than `{0}`; sign the request that `marque authority csr` prints now")]
-    PublicKey(SlotId),
-    /// A certificate does not name the environment, or the other one.
     #[error(
-        "the subject of certificate {position} does not have exactly one OU, `{environment}`: production and \
-         non-production have separate roots"
+        "the certificate is for another key than `{0}`; sign the request that `marque authority csr` prints now"
+    )]
+    PublicKey(SlotId),
+    /// A certificate does not name the environment, or names the other one.
+    #[error(
+        "the subject of certificate {position} does not have exactly one OU, `{environment}`; production and non-production \
+         have separate roots, so issue it below a root of this environment, or pin the root in [upstream] if it names none"
     )]
     Environment {
         /// Which certificate; the roots come last.
         position: usize,
         /// The environment that it should name.
-        environment: marque_spiffe::Environment,
+        environment: Environment,
     },
+    /// A root is not among those that are pinned.
+    #[error("the root {0} is not pinned in `roots` of [upstream]")]
+    NotPinned(CertificateDigest),
     /// An SVID below it does not verify by the roots.
     #[error("an X.509-SVID below it does not verify by the root")]
     Path(#[source] X509SvidError),
@@ -107,6 +123,25 @@ pub enum SignedAuthorityError {
         /// How long it has to last.
         least: Duration,
     },
+}
+
+impl SignedAuthorityError {
+    /// The stable code.
+    #[must_use]
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::Pem => "upstream_pem",
+            Self::NoCertificate => "upstream_no_certificate",
+            Self::Roots => "upstream_roots",
+            Self::TooLong => "upstream_chain_too_long",
+            Self::Malformed(_) => "upstream_certificate",
+            Self::PublicKey(_) => "upstream_other_key",
+            Self::Environment { .. } => "upstream_environment",
+            Self::NotPinned(_) => "upstream_root_not_pinned",
+            Self::Path(_) => "upstream_path",
+            Self::EndsTooSoon { .. } => "upstream_ends_too_soon",
+        }
+    }
 }
 
 impl SignedAuthority {
@@ -155,13 +190,8 @@ impl SignedAuthority {
         Ok(())
     }
 
-    /// The certificates, the authority's own first and the roots last.
-    fn all(&self) -> impl Iterator<Item = &CertificateDer<'static>> {
-        self.chain.iter().chain(&self.roots)
-    }
-
-    /// Reads it as the authority of a key, held to everything that needs no private key: whose it is, the environment
-    /// of each certificate, and when the first of them ends.
+    /// Reads it as the authority of a key, held to everything that needs no private key: whose it is, the environment of each
+    /// certificate, and when the first of them ends.
     pub(crate) fn read(
         &self,
         config: &AuthorityConfig,
@@ -169,17 +199,26 @@ impl SignedAuthority {
         public_key: &PublicKey,
     ) -> Result<Root, SignedAuthorityError> {
         self.check_counts()?;
-        let mut not_after = Timestamp::MAX;
-        for (position, der) in self.all().enumerate() {
+        let pinned = config.upstream.as_ref().map(|rule| &rule.pinned_roots);
+        let pinned = pinned.filter(|pinned| !pinned.is_empty());
+        if let Some(pinned) = pinned {
+            let mut digests = self.roots.iter().map(|root| CertificateDigest::of(root));
+            if let Some(unknown) = digests.find(|digest| !pinned.contains(digest)) {
+                return Err(SignedAuthorityError::NotPinned(unknown));
+            }
+        }
+        let mut validity = Validity { not_before: Timestamp::MIN, not_after: Timestamp::MAX };
+        for (position, der) in self.chain.iter().chain(&self.roots).enumerate() {
             let malformed = || SignedAuthorityError::Malformed(position);
             let certificate = certificate::read(der).ok_or_else(malformed)?;
             let environment = config.environment;
-            if !names_environment(&certificate, environment) {
+            if !may_stand_in(&certificate, environment, pinned.is_some()) {
                 return Err(SignedAuthorityError::Environment { position, environment });
             }
-            let validity = Validity::read(&certificate).ok_or_else(malformed)?;
-            // Of several roots the chain may end at any; the earliest end is on the safe side.
-            not_after = not_after.min(validity.not_after);
+            let one = Validity::read(&certificate).ok_or_else(malformed)?;
+            // Of several roots the chain may end at any; the shortest time is on the safe side.
+            validity.not_before = validity.not_before.max(one.not_before);
+            validity.not_after = validity.not_after.min(one.not_after);
         }
         let own = self.chain.first().ok_or(SignedAuthorityError::NoCertificate)?;
         let certificate = certificate::read(own).ok_or(SignedAuthorityError::Malformed(0))?;
@@ -187,74 +226,26 @@ impl SignedAuthority {
         {
             return Err(SignedAuthorityError::PublicKey(slot.clone()));
         }
-        let validity = Validity::read(&certificate).ok_or(SignedAuthorityError::Malformed(0))?;
         let key_id = subject_key_id(&certificate).ok_or(SignedAuthorityError::Malformed(0))?;
-        Ok(Root {
-            certificate: own.clone(),
-            validity: Validity { not_after, ..validity },
-            key_id,
-        })
-    }
-
-    /// Holds it to everything that it has to be before a key is put on record with it: an SVID is minted below it, verified as any
-    /// verifier would, and thrown away.
-    pub(crate) fn check(
-        &self,
-        config: &AuthorityConfig,
-        key: &SigningKey,
-        random: &dyn Random,
-        now: Timestamp,
-    ) -> Result<Root, AuthorityError> {
-        let slot = key.slot().clone();
-        let refused =
-            |source| AuthorityError::SignedAuthority { slot: key.slot().clone(), source };
-        let (_, public_key) = name_key(&slot, key.public_key())?;
-        let root = self.read(config, &slot, &public_key).map_err(refused)?;
-        let (ends_at, least) = (root.validity.not_after, config.least_authority_lifetime());
-        if now.checked_add(least).map_err(|_range| AuthorityError::Time(now))? > ends_at {
-            return Err(refused(SignedAuthorityError::EndsTooSoon { ends_at, least }));
-        }
-        let mut bundle = Bundle::builder(config.trust_domain.clone());
-        for root in &self.roots {
-            bundle = bundle.x509_authority(root.clone()).map_err(AuthorityError::Bundle)?;
-        }
-        let probe = X509SvidTemplate {
-            spiffe_id: probe_id(config)?,
-            lifetime: Duration::from_secs(1).max(config.max_x509_svid_lifetime),
-            dns_names: Vec::new(),
-        };
-        let (_, probe_key): (PrivateKeyPkcs8, P256PublicKey) = PrivateKeyPkcs8::generate()?;
-        let authority = X509Authority::new(
-            slot.clone(),
-            Root::clone(&root),
-            self.above().to_vec(),
-            CertificateSigner(key.clone()),
-        )?;
-        let ceiling = config.max_x509_svid_lifetime;
-        let validity = authority.validity(probe.lifetime, ceiling, now)?;
-        let leaf = Leaf { template: &probe, public_key: &probe_key, validity };
-        match authority.mint(&leaf, &bundle.build(), random, now) {
-            Err(AuthorityError::SelfCheck { source: crate::SelfCheckError::X509(source), .. }) => {
-                Err(refused(SignedAuthorityError::Path(source)))
-            }
-            Err(other) => Err(other),
-            Ok(_probe) => Ok(root),
-        }
-    }
-
-    /// The certificates between the authority's own and the root.
-    pub(crate) fn above(&self) -> &[CertificateDer<'static>] {
-        self.chain.get(1..).unwrap_or_default()
+        Ok(Root { certificate: own.clone(), validity, key_id })
     }
 }
 
-/// An identity that no entry can have: `marque` is reserved.
-fn probe_id(config: &AuthorityConfig) -> Result<marque_spiffe::SpiffeId, AuthorityError> {
-    let id = format!("{}/marque/probe", config.trust_domain.id().as_str());
-    id.parse().map_err(|_spiffe_id_error| AuthorityError::Config(crate::ConfigError::RootTooLong))
+/// Whether a certificate may stand above SVIDs of this environment: it names exactly this one, or it names neither and a
+/// reviewed document vouches for its root.
+fn may_stand_in(
+    certificate: &X509Certificate<'_>,
+    environment: Environment,
+    is_pinned: bool,
+) -> bool {
+    let units = certificate.subject().iter_organizational_unit();
+    let units: Vec<_> = units.map(|unit| unit.as_str().ok()).collect();
+    let names = |environment: Environment| units.contains(&Some(environment.as_str()));
+    let names_this_alone = names(environment) && units.len() == 1;
+    !names(environment.other()) && (names_this_alone || is_pinned)
 }
 
-/// Asks for a CA certificate for a key: the subject and the URI of a root, and no room for another CA below it.
+/// Asks for a CA certificate for a key: the subject and the URI of a root, and as much room below it as the next root would have.
 pub(crate) fn request(
     config: &AuthorityConfig,
     key: &SigningKey,
@@ -264,9 +255,10 @@ pub(crate) fn request(
     params.distinguished_name = subject(&config.trust_domain, config.environment, key);
     params.subject_alt_names =
         vec![SanType::URI(config.trust_domain.id().as_str().try_into().map_err(failed)?)];
-    params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+    params.is_ca = IsCa::Ca(BasicConstraints::Constrained(config.path_length));
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
-    let request = params.serialize_request(&CertificateSigner(key.clone())).map_err(failed)?;
+    let signer = CertificateSigner::for_request(key.clone(), config);
+    let request = params.serialize_request(&signer).map_err(failed)?;
     Ok(CertificateRequest {
         slot: key.slot().clone(),
         pem: request.pem().map_err(failed)?,
@@ -274,9 +266,13 @@ pub(crate) fn request(
     })
 }
 
-fn subject_key_id(certificate: &X509Certificate<'_>) -> Option<Vec<u8>> {
+/// The identifier by which certificates below this one name its key.
+pub(crate) fn subject_key_id(certificate: &X509Certificate<'_>) -> Option<Vec<u8>> {
     certificate.extensions().iter().find_map(|extension| match extension.parsed_extension() {
         ParsedExtension::SubjectKeyIdentifier(id) => Some(id.0.to_vec()),
         _ => None,
     })
 }
+
+#[cfg(test)]
+mod tests;

@@ -8,17 +8,21 @@
 //! bytes that it is to sign and signs nothing outside of its ceiling ([`SigningGuard`]).
 //!
 //! Deliberately absent: sockets, the storage engine (see [`AuthorityStore`]), who is entitled to which SVID, caches, and
-//! who calls [`Authority::keep_up`]. A root carries no URI name constraints, because rustls-webpki refuses every
-//! certificate below one that does.
+//! who calls [`Authority::keep_up`]. A root carries no URI name constraints unless the document wants them, because rustls-webpki
+//! refuses every certificate below one that does.
 
 mod authority;
 mod ceiling;
+mod ceremony;
 mod certificate;
 mod config;
+mod downstream;
 mod error;
+mod intermediate;
 mod jwt;
 mod list;
 mod order;
+mod probe;
 mod record;
 mod refusal;
 mod root;
@@ -37,13 +41,20 @@ pub use ceiling::{
     Breach, CeilingRefusal, RequiredClaim, SigningAlarm, SigningGuard, TokenForm,
     TokenServiceCeiling,
 };
+pub use ceremony::Ceremony;
 pub use config::{AuthorityConfig, ConfigError};
+pub use downstream::{DownstreamRequest, DownstreamRequestError, SignedDownstream};
 pub use error::{AuthorityError, RootProblem, SelfCheckError, TemplateError};
+pub use intermediate::{
+    CertificateRequest, SignedAuthority, SignedAuthorityError, UpstreamAuthority, UpstreamError,
+    UpstreamRule,
+};
 pub use jwt::{JwtSvidTemplate, MintedJwtSvid};
 pub use list::AuthorityView;
 pub use order::{AuthorityDecision, AuthorityOrder, AuthorityStep, MAX_PUBLISHED_KEYS};
 pub use record::{
     AuthorityRecord, AuthorityState, AuthorityStore, AuthorityStoreError, AuthorityTimes,
+    UpstreamCertificates,
 };
 pub use refusal::OrderRefusal;
 pub use round::OrderedBy;

@@ -5,7 +5,7 @@ use marque_keys::{KeyPurpose, SlotId};
 
 use crate::{
     AuthorityConfig, AuthorityRecord, AuthorityState, NextStep, certificate,
-    certificate::Extensions, schedule::Schedule, signer::name_key,
+    intermediate::subject_key_id, schedule::Schedule, signer::name_key,
 };
 
 /// One key of a trust domain.
@@ -64,7 +64,7 @@ fn key_id(record: &AuthorityRecord) -> String {
         KeyPurpose::X509Authority => {
             let of_root = || {
                 let root = certificate::read(record.certificate_der.as_deref()?)?;
-                Some(hex::encode(Extensions::read(&root)?.subject_key_id?))
+                Some(hex::encode(subject_key_id(&root)?))
             };
             of_root().unwrap_or_default()
         }

@@ -87,7 +87,7 @@ pub struct AuthorityRecord {
     pub slot: SlotId,
     /// Where the slot stands.
     pub state: AuthorityState,
-    /// The root certificate, for the purpose of X.509-SVIDs alone.
+    /// The certificate, for the purpose of X.509-SVIDs alone: a root, unless somebody else signed it.
     pub certificate_der: Option<Vec<u8>>,
     /// The public half as [`marque_keys::SigningKey::public_key`] gives it.
     pub public_key: Vec<u8>,
@@ -98,6 +98,19 @@ pub struct AuthorityRecord {
     /// When it came to where it stands.
     #[serde(default, skip_serializing_if = "AuthorityTimes::is_unknown")]
     pub times: AuthorityTimes,
+    /// What is above the certificate, where somebody else signed it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub upstream: Option<UpstreamCertificates>,
+}
+
+/// The certificates above one that somebody else signed, each in DER.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct UpstreamCertificates {
+    /// Those between it and the root, in order.
+    pub above: Vec<Vec<u8>>,
+    /// The roots, which the bundle has in its place.
+    pub roots: Vec<Vec<u8>>,
 }
 
 impl AuthorityRecord {

@@ -113,6 +113,27 @@ pub enum OrderRefusal {
         /// What it is.
         state: AuthorityState,
     },
+    /// The certificates of this purpose's keys are signed by others, which takes a request and what comes back for it.
+    #[error(
+        "an offline root signs the certificates for `{purpose}`: print a request with `marque authority csr`, have it signed, and          bring it back with `marque authority import`"
+    )]
+    SignedByHand {
+        /// The purpose.
+        purpose: KeyPurpose,
+    },
+    /// Each key signs its own certificate.
+    #[error(
+        "the X.509 authorities of this trust domain sign their own certificates; `[upstream]` in trust-domain.toml says who else does"
+    )]
+    NoUpstream,
+    /// There is no key that a certificate could be for.
+    #[error(
+        "there is no key `{slot}` yet that a certificate could be for; `marque authority csr` makes it"
+    )]
+    NothingRequested {
+        /// The key that comes next.
+        slot: SlotId,
+    },
     /// It is published, or the last of its purpose.
     #[error("`{slot}` is still needed on record")]
     StillNeeded {
@@ -140,6 +161,9 @@ impl OrderRefusal {
             Self::Active { .. } => "authority_active",
             Self::NotTainted { .. } => "authority_not_tainted",
             Self::NotPublished { .. } => "authority_not_published",
+            Self::SignedByHand { .. } => "authority_signed_by_hand",
+            Self::NoUpstream => "authority_no_upstream",
+            Self::NothingRequested { .. } => "authority_nothing_requested",
             Self::StillNeeded { .. } => "authority_still_needed",
         }
     }

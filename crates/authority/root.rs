@@ -1,16 +1,19 @@
 //! The root of a trust domain: a self-signed P-256 certificate, made here and read again here.
 //!
-//! It names the trust domain by its one URI, the environment in its subject, and has no name constraints.
+//! It names the trust domain by its one URI and the environment in its subject. Name constraints are for those who want them
+//! ([`AuthorityConfig::name_constraints`]): many verifiers refuse every certificate below them.
 
 use jiff::Timestamp;
 use marque_jose::PublicKey;
 use marque_keys::SigningKey;
 use marque_spiffe::{Environment, Random, TrustDomain};
 use rcgen::{
-    BasicConstraints, CertificateParams, DistinguishedName, DnType, IsCa, KeyUsagePurpose, SanType,
+    BasicConstraints, CertificateParams, CustomExtension, DistinguishedName, DnType, IsCa,
+    KeyUsagePurpose, SanType,
 };
 use rustls_pki_types::CertificateDer;
-use x509_parser::{extensions::GeneralName, prelude::X509Certificate};
+use x509_parser::{certificate::TbsCertificate, extensions::GeneralName};
+use yasna::Tag;
 
 use crate::{
     AuthorityConfig, AuthorityError, RootProblem,
@@ -19,12 +22,13 @@ use crate::{
 };
 
 /// The upper bound of RFC 5280 for the name of an organisation.
-const MAX_ORGANISATION: usize = 64;
+pub(crate) const MAX_ORGANISATION: usize = 64;
 
-/// A root that was read and found right.
-#[derive(Debug)]
+/// The certificate of an X.509 authority's key, read and found right: a root, or one that somebody else signed.
+#[derive(Clone, Debug)]
 pub(crate) struct Root {
     pub(crate) certificate: CertificateDer<'static>,
+    /// From when to when everything is valid that stands above an SVID.
     pub(crate) validity: Validity,
     pub(crate) key_id: Vec<u8>,
 }
@@ -48,9 +52,11 @@ pub(crate) fn self_sign(
     params.distinguished_name = subject(&config.trust_domain, config.environment, key);
     params.subject_alt_names =
         vec![SanType::URI(config.trust_domain.id().as_str().try_into().map_err(failed)?)];
-    // Roots sign SVIDs and nothing in between.
-    params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+    params.is_ca = IsCa::Ca(BasicConstraints::Constrained(config.path_length));
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+    if config.name_constraints {
+        params.custom_extensions = vec![uris_of(&config.trust_domain)];
+    }
     validity.apply(&mut params)?;
     Ok(params
         .self_signed(&CertificateSigner::for_root(key.clone(), config))
@@ -58,9 +64,29 @@ pub(crate) fn self_sign(
         .into())
 }
 
+/// Name constraints that permit URIs of this host alone (RFC 5280 section 4.2.1.10): rcgen has no subtrees of URIs.
+fn uris_of(trust_domain: &TrustDomain) -> CustomExtension {
+    let constraints = yasna::construct_der(|writer| {
+        writer.write_sequence(|writer| {
+            writer.next().write_tagged_implicit(Tag::context(0), |writer| {
+                writer.write_sequence(|writer| {
+                    writer.next().write_sequence(|writer| {
+                        writer.next().write_tagged_implicit(Tag::context(6), |writer| {
+                            writer.write_ia5_string(trust_domain.as_str());
+                        });
+                    });
+                });
+            });
+        });
+    });
+    let mut extension = CustomExtension::from_oid_content(&[2, 5, 29, 30], constraints);
+    extension.set_criticality(true);
+    extension
+}
+
 /// `O=<trust domain>, OU=<environment>, CN=<slot>`. The slot tells two roots of one trust domain apart. A name that is
 /// too long for an organisation is left to the URI.
-fn subject(
+pub(crate) fn subject(
     trust_domain: &TrustDomain,
     environment: Environment,
     key: &SigningKey,
@@ -95,6 +121,9 @@ impl Root {
         if !extensions.has_root_usages() {
             return Err(RootProblem::Usage);
         }
+        if !extensions.permits_only(trust_domain.as_str()) {
+            return Err(RootProblem::Extensions);
+        }
         match extensions.names {
             Some((_, [GeneralName::URI(uri)])) if *uri == trust_domain.id().as_str() => {}
             _ => return Err(RootProblem::Name(trust_domain.clone())),
@@ -108,7 +137,11 @@ impl Root {
     }
 }
 
-fn names_environment(certificate: &X509Certificate<'_>, environment: Environment) -> bool {
+/// Whether the subject has exactly one unit, and that is the environment.
+pub(crate) fn names_environment(
+    certificate: &TbsCertificate<'_>,
+    environment: Environment,
+) -> bool {
     let mut units = certificate.subject().iter_organizational_unit();
     let named = units.next().and_then(|unit| unit.as_str().ok());
     named == Some(environment.as_str()) && units.next().is_none()

@@ -8,6 +8,8 @@
 //! Processes that share one store need no lock: the store rules on each order by the records that are there, and everybody
 //! goes by those that are there afterwards.
 
+mod signed;
+
 use std::collections::BTreeSet;
 
 use jiff::Timestamp;
@@ -22,7 +24,7 @@ use crate::{
     record::{ROTATED, in_state, newest, of},
     root,
     schedule::{Due, Schedule},
-    snapshot::read_root,
+    snapshot::read_certificates,
 };
 
 /// Who wants a step, and why; nobody where the clock does.
@@ -67,6 +69,9 @@ impl<'a> Round<'a> {
         if of(&self.records, purpose).next().is_some() {
             return Ok(());
         }
+        if purpose == KeyPurpose::X509Authority && self.means.config.upstream.is_some() {
+            return self.begin_below_upstream().await;
+        }
         let slot = SlotId::first(purpose);
         // Whoever was first, there is one now; if not, the snapshot says so.
         let _whose = self.create(slot, AuthorityState::Active, OrderedBy::default()).await?;
@@ -96,6 +101,10 @@ impl<'a> Round<'a> {
         // Each step makes the next one less: a key is retired or pruned once, one is prepared, one activated.
         for _step in 0..MAX_STEPS {
             let Some(due) = schedule.due(&self.records, purpose, self.now) else { break };
+            if matches!(due, Due::Prepare) && self.is_signed_by_others(purpose) {
+                // Whoever signs is asked when nobody waits for this round, or by hand.
+                break;
+            }
             let refused = match due {
                 Due::Prepare => self.prepare(purpose, OrderedBy::default()).await?,
                 Due::Step(step) => self.order(step, OrderedBy::default()).await?,
@@ -138,6 +147,9 @@ impl<'a> Round<'a> {
         purpose: KeyPurpose,
         ordered: OrderedBy,
     ) -> Result<Result<SlotId, OrderRefusal>, AuthorityError> {
+        if self.is_signed_by_others(purpose) {
+            return Ok(Err(OrderRefusal::SignedByHand { purpose }));
+        }
         let slot = match next_to_prepare(&self.records, purpose) {
             Ok(slot) => slot,
             Err(refusal) => return Ok(Err(refusal)),
@@ -193,7 +205,19 @@ impl<'a> Round<'a> {
         ordered: OrderedBy,
     ) -> Result<Result<(), OrderRefusal>, AuthorityError> {
         let (key, is_new) = self.take_up_or_make(&slot)?;
-        let record = self.new_record(slot.clone(), state, &key)?;
+        let record = self.new_record(slot, state, &key)?;
+        self.keep(record, is_new, ordered).await
+    }
+
+    /// Has the record of a key kept. `is_new` says that nobody else can have the key yet.
+    async fn keep(
+        &mut self,
+        record: AuthorityRecord,
+        is_new: bool,
+        ordered: OrderedBy,
+    ) -> Result<Result<(), OrderRefusal>, AuthorityError> {
+        let (slot, state, public_key) =
+            (record.slot.clone(), record.state, record.public_key.clone());
         let step = AuthorityStep::Record(Box::new(record));
         let ordered = self.order(step, ordered).await?;
         let kept = self.records.iter().find(|kept| kept.slot == slot);
@@ -209,7 +233,7 @@ impl<'a> Round<'a> {
             }
             Err(refusal) => {
                 tracing::info!(%slot, "another process made this authority first");
-                let is_another = kept.is_some_and(|kept| kept.public_key != key.public_key());
+                let is_another = kept.is_some_and(|kept| kept.public_key != public_key);
                 // Ours has signed nothing that left the house. It goes, so that the right one can be put in its place.
                 if is_new && is_another {
                     self.remove(&slot)?;
@@ -258,21 +282,33 @@ impl<'a> Round<'a> {
             KeyPurpose::AuditCheckpoint => None,
             _ => Some(end_of_life(config, self.now)?),
         };
+        let mut record = self.record(slot, state, key, ends_at);
+        if let Some(certificate) = certificate {
+            record.certificate_der = Some(certificate.to_vec());
+            read_certificates(config, &record)?;
+        }
+        Ok(record)
+    }
+
+    pub(super) fn record(
+        &self,
+        slot: SlotId,
+        state: AuthorityState,
+        key: &SigningKey,
+        ends_at: Option<Timestamp>,
+    ) -> AuthorityRecord {
         let activated_at = (state == AuthorityState::Active).then_some(self.now);
-        let record = AuthorityRecord {
+        AuthorityRecord {
             // The store's to say.
             bundle_sequence: 0,
             state,
-            certificate_der: certificate.map(|der| der.to_vec()),
+            certificate_der: None,
+            upstream: None,
             public_key: key.public_key().to_vec(),
             created_at: self.now,
             times: AuthorityTimes { ends_at, activated_at, ..AuthorityTimes::default() },
             slot,
-        };
-        if record.certificate_der.is_some() {
-            read_root(config, &record)?;
         }
-        Ok(record)
     }
 
     fn remove(&self, slot: &SlotId) -> Result<(), AuthorityError> {

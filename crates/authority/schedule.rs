@@ -200,7 +200,10 @@ impl Schedule<'_> {
 
     fn prune_at(&self, left: &AuthorityRecord) -> Timestamp {
         let left_at = left.times.left_at.unwrap_or(left.created_at);
-        after(left_at, KEPT_FOR.min(self.lifetime(left) / 2))
+        let kept_until = after(left_at, KEPT_FOR.min(self.lifetime(left) / 2));
+        // Its root may still be that of other keys, so that it has to be remembered for as long as its certificate is valid.
+        let is_refused_by_name = left.upstream.is_some() && left.is_tainted();
+        if is_refused_by_name { kept_until.max(self.ends_at(left)) } else { kept_until }
     }
 }
 

@@ -24,6 +24,11 @@ impl CertificateSigner {
         Self { key, ceiling: CertificateCeiling::of_root(config) }
     }
 
+    /// For the request that somebody else sign a certificate for the key.
+    pub(crate) fn for_request(key: SigningKey, config: &AuthorityConfig) -> Self {
+        Self { key, ceiling: CertificateCeiling::of_request(config) }
+    }
+
     /// For X.509-SVIDs under a root that ends at `root_ends_at`.
     pub(crate) fn for_leaves(
         key: SigningKey,
@@ -31,6 +36,16 @@ impl CertificateSigner {
         root_ends_at: Timestamp,
     ) -> Self {
         Self { key, ceiling: CertificateCeiling::of_leaves(config, root_ends_at) }
+    }
+
+    /// For CA certificates of servers below an authority that ends at `ends_at`, with this path length at most.
+    pub(crate) fn for_downstream(
+        key: SigningKey,
+        config: &AuthorityConfig,
+        ends_at: Timestamp,
+        path_length: u8,
+    ) -> Self {
+        Self { key, ceiling: CertificateCeiling::of_downstream(config, ends_at, path_length) }
     }
 
     /// For the tests of what holds beside the ceiling.

@@ -1,15 +1,18 @@
 //! The authorities as one set of records has them: what is published, and what signs.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use jiff::Timestamp;
 use marque_jose::{Jwk, JwkSet};
 use marque_keys::{KeyManager, KeyPurpose, SigningKey};
 use marque_spiffe::Bundle;
+use rustls_pki_types::CertificateDer;
 
 use crate::{
-    AuthorityConfig, AuthorityError, AuthorityRecord, AuthorityState, RootProblem,
+    AuthorityConfig, AuthorityError, AuthorityRecord, AuthorityState, RootProblem, SignedAuthority,
+    UpstreamCertificates,
     ceiling::TokenCeiling,
+    downstream::DownstreamAuthority,
     jwt::JwtAuthority,
     record::{of, sequence},
     root::Root,
@@ -30,6 +33,8 @@ pub(crate) struct Snapshot {
     /// How many taintings and revocations are on record.
     pub(crate) alarms: usize,
     pub(crate) x509: X509Authority,
+    /// Who signs for servers below, where somebody does and there is room for it.
+    pub(crate) downstream: Option<DownstreamAuthority>,
     pub(crate) jwt: JwtAuthority,
     pub(crate) wit: Option<WitAuthority>,
     pub(crate) access_token: Arc<TokenSigner>,
@@ -60,19 +65,21 @@ impl Snapshot {
             None
         };
         let schedule = Schedule(config);
-        let published = |record: &&AuthorityRecord| record.state.is_published();
-        let bundle = bundle(config, &records, records.iter().filter(published))?;
+        let published = |record: &AuthorityRecord| record.state.is_published();
+        let bundle = bundle(config, &records, published)?;
         let bundle = shared(bundle, before.map(|before| &before.bundle));
-        let untainted = records.iter().filter(published).filter(|record| !record.is_tainted());
+        let untainted = |record: &AuthorityRecord| published(record) && !record.is_tainted();
         let untainted = self::bundle(config, &records, untainted)?;
         let untainted = if untainted == *bundle {
             Arc::clone(&bundle)
         } else {
             shared(untainted, before.map(|before| &before.untainted))
         };
-        let root = read_root(config, x509.record)?;
+        let certificates = read_certificates(config, x509.record)?;
         let slot = x509.record.slot.clone();
-        let x509 = CertificateSigner::for_leaves(x509.key, config, root.validity.not_after);
+        let downstream = downstream(config, &certificates.own, &x509.key)?;
+        let ends_at = certificates.own.validity.not_after;
+        let x509 = CertificateSigner::for_leaves(x509.key, config, ends_at);
         let jwt_ends_at = schedule.ends_at(jwt.record);
         let jwt_ceiling = TokenCeiling::of_jwt_svids(config, jwt_ends_at);
         let access_token =
@@ -81,7 +88,8 @@ impl Snapshot {
             bundle,
             untainted,
             alarms: alarms(&records),
-            x509: X509Authority::new(slot, root, x509)?,
+            x509: X509Authority::new(slot, certificates, x509)?,
+            downstream,
             jwt: JwtAuthority::new(
                 jwt.record.slot.clone(),
                 Arc::new(TokenSigner::new(jwt.key, jwt_ceiling)?),
@@ -115,15 +123,67 @@ impl Snapshot {
     }
 }
 
-/// The root in a record, held to what a root of this trust domain and environment has to be.
-pub(crate) fn read_root(
+fn downstream(
+    config: &AuthorityConfig,
+    root: &Root,
+    key: &SigningKey,
+) -> Result<Option<DownstreamAuthority>, AuthorityError> {
+    if config.max_downstream_lifetime.is_none() {
+        return Ok(None);
+    }
+    let ends_at = root.validity.not_after;
+    DownstreamAuthority::new(root, |path_length| {
+        CertificateSigner::for_downstream(key.clone(), config, ends_at, path_length)
+    })
+}
+
+/// What an X.509 authority's record stands for.
+#[derive(Debug)]
+pub(crate) struct X509Certificates {
+    /// The key's own.
+    pub(crate) own: Root,
+    /// What SVIDs carry after the leaf: nothing below a root.
+    pub(crate) carried: Vec<CertificateDer<'static>>,
+    /// What the bundle has.
+    pub(crate) anchors: Vec<CertificateDer<'static>>,
+}
+
+impl X509Certificates {
+    /// What somebody else signed for a key.
+    pub(crate) fn signed(own: Root, SignedAuthority { chain, roots }: SignedAuthority) -> Self {
+        Self { own, carried: chain, anchors: roots }
+    }
+}
+
+/// The certificates in a record, held to what they have to be in this trust domain and environment.
+pub(crate) fn read_certificates(
     config: &AuthorityConfig,
     record: &AuthorityRecord,
-) -> Result<Root, AuthorityError> {
-    let refused = |source| AuthorityError::Root { slot: record.slot.clone(), source };
-    let der = record.certificate_der.clone().ok_or_else(|| refused(RootProblem::Missing))?;
-    let (_, public_key) = name_key(&record.slot, &record.public_key)?;
-    Root::read(der, &config.trust_domain, config.environment, &public_key).map_err(refused)
+) -> Result<X509Certificates, AuthorityError> {
+    let AuthorityRecord { slot, certificate_der, upstream, .. } = record;
+    let refused = |source| AuthorityError::Root { slot: slot.clone(), source };
+    let der = certificate_der.clone().ok_or_else(|| refused(RootProblem::Missing))?;
+    let (_, public_key) = name_key(slot, &record.public_key)?;
+    match upstream {
+        None => {
+            let own = Root::read(der, &config.trust_domain, config.environment, &public_key);
+            let own = own.map_err(refused)?;
+            Ok(X509Certificates {
+                carried: Vec::new(),
+                anchors: vec![own.certificate.clone()],
+                own,
+            })
+        }
+        Some(UpstreamCertificates { above, roots }) => {
+            let chain = [&der].into_iter().chain(above).cloned().map(CertificateDer::from);
+            let roots = roots.iter().cloned().map(CertificateDer::from);
+            let signed = SignedAuthority { chain: chain.collect(), roots: roots.collect() };
+            let own = signed
+                .read(config, slot, &public_key)
+                .map_err(|source| AuthorityError::SignedAuthority { slot: slot.clone(), source })?;
+            Ok(X509Certificates::signed(own, signed))
+        }
+    }
 }
 
 /// The key for checkpoints of the audit log, which never changes.
@@ -164,17 +224,31 @@ fn wit_authority(
     Ok(WitAuthority::new(record.slot.clone(), Arc::new(signer), ends_at))
 }
 
-/// The bundle: whatever signs SVIDs or is known to, and nothing else.
-fn bundle<'a>(
+/// The bundle: whatever signs SVIDs or is known to, and nothing else. Of keys whose certificates somebody else signed it has
+/// the roots, and as roots may be those of several keys, it also refuses the keys on record that are not `believed`.
+fn bundle(
     config: &AuthorityConfig,
     all: &[AuthorityRecord],
-    published: impl Iterator<Item = &'a AuthorityRecord>,
+    believed: impl Fn(&AuthorityRecord) -> bool,
 ) -> Result<Bundle, AuthorityError> {
     let mut bundle = Bundle::builder(config.trust_domain.clone());
-    for record in published {
+    let mut anchors = BTreeSet::new();
+    for record in all {
+        if !believed(record) {
+            if record.upstream.is_some() && record.is_tainted() {
+                bundle = bundle.distrust(&name_key(&record.slot, &record.public_key)?.1);
+            }
+            continue;
+        }
         bundle = match record.slot.purpose() {
             KeyPurpose::X509Authority => {
-                bundle.x509_authority(read_root(config, record)?.certificate)
+                let mut bundle = Ok(bundle);
+                for anchor in read_certificates(config, record)?.anchors {
+                    if anchors.insert(anchor.to_vec()) {
+                        bundle = bundle.and_then(|bundle| bundle.x509_authority(anchor));
+                    }
+                }
+                bundle
             }
             KeyPurpose::JwtSvid => {
                 let (key_id, key) = name_key(&record.slot, &record.public_key)?;

@@ -33,7 +33,11 @@ pub(crate) fn config(trust_domain: &str) -> AuthorityConfig {
         max_access_token_lifetime: Duration::from_secs(600),
         jwt_svid_algorithm: KeyAlgorithm::EcdsaP256,
         wit_svids: true,
+        path_length: 0,
+        max_downstream_lifetime: None,
         refresh_hint: Duration::from_secs(60),
+        name_constraints: false,
+        upstream: None,
         guard: guard(Arc::new(Unhurried), Arc::new(Alarm::default())),
     }
 }

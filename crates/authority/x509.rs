@@ -17,6 +17,7 @@ use crate::{
     certificate::{BACKDATED_SECONDS, Validity, plus_seconds, serial_number, whole_second},
     root::Root,
     signer::CertificateSigner,
+    snapshot::X509Certificates,
 };
 
 /// What an X.509-SVID should say.
@@ -63,6 +64,8 @@ pub struct MintedX509Svid {
 pub(crate) struct X509Authority {
     slot: SlotId,
     root: Root,
+    /// What an SVID carries after its leaf: nothing below a root.
+    carried: Vec<CertificateDer<'static>>,
     issuer: rcgen::Issuer<'static, CertificateSigner>,
 }
 
@@ -76,14 +79,27 @@ pub(crate) struct Leaf<'a> {
 impl X509Authority {
     pub(crate) fn new(
         slot: SlotId,
-        root: Root,
+        X509Certificates { own, carried, .. }: X509Certificates,
         signer: CertificateSigner,
     ) -> Result<Self, AuthorityError> {
         let issuer =
-            rcgen::Issuer::from_ca_cert_der(&root.certificate, signer).map_err(|source| {
+            rcgen::Issuer::from_ca_cert_der(&own.certificate, signer).map_err(|source| {
                 AuthorityError::Build { what: "the issuer of X.509-SVIDs", source }
             })?;
-        Ok(Self { slot, root, issuer })
+        Ok(Self { slot, root: own, carried, issuer })
+    }
+
+    /// What stands between a leaf and the root: nothing below a root.
+    pub(crate) fn carried(&self) -> &[CertificateDer<'static>] {
+        &self.carried
+    }
+
+    pub(crate) fn slot(&self) -> &SlotId {
+        &self.slot
+    }
+
+    pub(crate) fn root(&self) -> &Root {
+        &self.root
     }
 
     pub(crate) fn ends_at(&self) -> Timestamp {
@@ -104,14 +120,14 @@ impl X509Authority {
         Ok(Validity { not_before, not_after })
     }
 
-    /// Signs a leaf and checks it.
+    /// Signs a leaf and checks it. Gives it with what stands between it and the bundle's root.
     pub(crate) fn mint(
         &self,
         leaf: &Leaf<'_>,
         bundle: &Bundle,
         random: &dyn Random,
         now: Timestamp,
-    ) -> Result<CertificateDer<'static>, AuthorityError> {
+    ) -> Result<Vec<CertificateDer<'static>>, AuthorityError> {
         let params = leaf.params(random)?;
         self.issue(&params, leaf, bundle, now)
     }
@@ -123,15 +139,16 @@ impl X509Authority {
         leaf: &Leaf<'_>,
         bundle: &Bundle,
         now: Timestamp,
-    ) -> Result<CertificateDer<'static>, AuthorityError> {
+    ) -> Result<Vec<CertificateDer<'static>>, AuthorityError> {
         let certificate = params
             .signed_by(leaf.public_key, &self.issuer)
             .map_err(|source| AuthorityError::Build { what: "an X.509-SVID", source })?;
-        let certificate = CertificateDer::from(certificate);
-        check::check(&certificate, leaf, &self.root.key_id, bundle, now).map_err(|source| {
+        let mut chain = vec![CertificateDer::from(certificate)];
+        chain.extend_from_slice(&self.carried);
+        check::check(&chain, leaf, &self.root.key_id, bundle, now).map_err(|source| {
             AuthorityError::SelfCheck { id: leaf.template.spiffe_id.clone(), source }
         })?;
-        Ok(certificate)
+        Ok(chain)
     }
 }
 

@@ -173,6 +173,16 @@ impl PublicKey {
         }
     }
 
+    /// The DER of its SubjectPublicKeyInfo (RFC 5280 section 4.1.2.7), which [`PublicKey::from_spki_der`] reads.
+    #[must_use]
+    pub fn to_spki_der(&self) -> Vec<u8> {
+        match self {
+            Self::EcP256(key) => spki::of_point(Curve::P256, &key.point),
+            Self::EcP384(key) => spki::of_point(Curve::P384, &key.point),
+            Self::Rsa(key) => spki::of_rsa(&key.modulus, &key.exponent),
+        }
+    }
+
     /// The uncompressed point of an elliptic-curve key.
     #[must_use]
     pub fn point(&self) -> Option<&[u8]> {

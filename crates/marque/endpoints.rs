@@ -49,6 +49,9 @@ pub struct TrustDomainEndpoints {
     /// The same of profile `https_spiffe`, where it is served.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bundle_spiffe: Option<SpiffeBundleEndpoint>,
+    /// Where servers below have their authorities signed, where some are listed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub downstream: Option<DownstreamEndpoint>,
     /// The issuer that JWT-SVIDs name, where clouds verify them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub svid_issuer_url: Option<String>,
@@ -61,6 +64,15 @@ pub struct TrustDomainEndpoints {
 pub struct SpiffeBundleEndpoint {
     /// The address.
     pub url: String,
+    /// Who it proves to be.
+    pub spiffe_id: SpiffeId,
+}
+
+/// A listener for servers below: what they have to know.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DownstreamEndpoint {
+    /// The address and the port.
+    pub address: String,
     /// Who it proves to be.
     pub spiffe_id: SpiffeId,
 }

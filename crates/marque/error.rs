@@ -9,6 +9,7 @@
 #![expect(clippy::needless_pass_by_value, reason = "made to be handed to `map_err`")]
 
 pub(crate) mod broker;
+pub(crate) mod downstream;
 pub(crate) mod explain;
 mod federation;
 
@@ -287,6 +288,12 @@ pub(crate) fn admin(error: AdminError) -> Status {
             };
             coded(code, refusal.to_string(), refusal.code())
         }
+        AdminError::SignedAuthority(ref refused) => {
+            coded(Code::InvalidArgument, chain(&error), refused.code())
+        }
+        AdminError::Upstream(ref failed) => {
+            coded(Code::Unavailable, chain(failed), "upstream_unavailable")
+        }
         AdminError::Kill(error) => coded(Code::FailedPrecondition, error.to_string(), error.code()),
         AdminError::NotTaken(message) => {
             coded(Code::FailedPrecondition, message, "webhook_not_taken")
@@ -360,7 +367,7 @@ pub(crate) fn told(error: &AttestError) -> String {
 }
 
 /// A status with a stable code that is in no table of denials: workloads are told nothing of those.
-fn coded(code: Code, message: impl Into<String>, stable: &'static str) -> Status {
+pub(crate) fn coded(code: Code, message: impl Into<String>, stable: &'static str) -> Status {
     let mut metadata = MetadataMap::new();
     metadata.insert(CODE_METADATA, MetadataValue::from_static(stable));
     Status::with_metadata(code, message, metadata)

@@ -34,7 +34,7 @@ use self::kept::Kept;
 pub(crate) use self::kept::{KeptBundles, sequence_of_kept};
 pub(crate) use self::relationship::{Relationship, web_authorities};
 pub use self::stored::{NewEndpoint, NewFederation, NewProfile};
-pub(crate) use self::tls::web;
+pub(crate) use self::tls::{spiffe_mutual, web};
 pub use self::view::{BundleSummary, FederationView};
 
 /// The bundles to begin with: `files` of the folder, and those of the last run where they are newer. How old one is

@@ -39,5 +39,6 @@ pub mod telemetry;
 pub mod templates;
 pub mod tls;
 pub mod trust_policy;
+mod upstream;
 pub mod webhooks;
 mod witnesses;

@@ -24,6 +24,7 @@ mod chat;
 mod clients;
 mod decisions;
 mod denials;
+mod downstream;
 mod federation;
 mod grants;
 mod identities;
@@ -61,11 +62,16 @@ pub use audit::{
     AuditSettings, AuditSink, HashReaders, HashReadersError, MAX_AUDIT_SINKS, MAX_WITNESSES,
     SinkContent, SinkTarget, SinkTargetError, SyslogTarget, Witness, WitnessSettings,
 };
+pub use downstream::{DownstreamSettings, MAX_DOWNSTREAM_SERVERS};
+
 pub use authorities::{AuthoritySettings, JwtSvidAlgorithm, UnknownJwtSvidAlgorithm};
 pub use operators::{OperatorPrincipal, OperatorRule};
 pub use tenant::{Tenant, TenantError};
 pub use token_service::{NonceDemand, TokenServiceSettings};
-pub use upstream::{UpstreamSettings, VaultSettings};
+pub use upstream::{
+    ServerAddress, ServerAddressError, SpireSettings, UpstreamSettings, UpstreamSigner,
+    VaultSettings, shared_root,
+};
 pub use workload_api::WorkloadApiSettings;
 
 pub use authorization_servers::{
@@ -120,6 +126,7 @@ pub use resource_servers::{MAX_LISTED, ResourceServer, Revocation, TokenBinding}
 ///
 /// [authorities]                        # may be absent
 /// jwt_svid = "ES256"                   # or "RS256"; the next key for JWT-SVIDs takes it up
+/// path_length = 0                      # 0 to 3: authorities between a root and an SVID; the next root takes it up
 ///
 /// [issuer]
 /// listen = "127.0.0.1:8443"            # of the HTTPS edge: an address and a port
@@ -167,7 +174,8 @@ pub use resource_servers::{MAX_LISTED, ResourceServer, Revocation, TokenBinding}
 /// [`DecisionPointRule`], `[[webhooks]]` at [`Webhook`], `[[chat_integrations]]` at [`ChatIntegration`], `[[chat_identities]]` at
 /// [`ChatIdentity`], `[identities]` at [`IdentitySettings`], `[keys]` at [`KeySettings`], `[playbooks]` and `[[human_roles]]` at [`PlaybookSettings`],
 /// `[attestation]` at [`AttestationSettings`], `[post_checks]` at [`PostCheckSettings`], `[audit]` at [`AuditSettings`],
-/// `[[ssf_streams]]` at [`SsfStream`], `[[ssf_transmitters]]` at [`SsfTransmitter`], `[upstream]` at [`UpstreamSettings`].
+/// `[[ssf_streams]]` at [`SsfStream`], `[[ssf_transmitters]]` at [`SsfTransmitter`], `[upstream]` at [`UpstreamSettings`],
+/// `[downstream]` at [`DownstreamSettings`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TrustDomainDocument {
     name: TrustDomain,
@@ -209,6 +217,7 @@ pub struct TrustDomainDocument {
     ssf_streams: Vec<SsfStream>,
     ssf_transmitters: Vec<SsfTransmitter>,
     upstream: Option<UpstreamSettings>,
+    downstream: Option<DownstreamSettings>,
 }
 
 /// `[lifetimes]`.
@@ -430,6 +439,11 @@ impl TrustDomainDocument {
     /// Who signs the X.509 authority's certificate; nobody where it signs itself.
     pub const fn upstream(&self) -> Option<&UpstreamSettings> {
         self.upstream.as_ref()
+    }
+
+    /// Whose authorities are signed here; `None` where nobody's are.
+    pub const fn downstream(&self) -> Option<&DownstreamSettings> {
+        self.downstream.as_ref()
     }
 
     /// How playbooks' post-checks are asked.

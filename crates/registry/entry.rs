@@ -30,6 +30,9 @@ pub const MAX_DNS_NAMES: usize = 32;
 /// The first segment of the paths that the trust domain keeps for its own endpoints.
 pub const RESERVED_SEGMENT: &str = "marque";
 
+/// The first segment of the paths of SPIRE's own servers and agents: whoever has one is believed to be that.
+pub const SPIRE_SEGMENT: &str = "spire";
+
 /// Who answers for an entry: a person, a group or a team, as the organisation names it.
 /// 1 to 256 characters, none of them a control character.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -355,9 +358,14 @@ impl fmt::Display for EntryRole {
     }
 }
 
-/// Whether the SPIFFE ID is below the path that the trust domain keeps for itself.
+/// Whether the trust domain keeps what is below this for servers.
+pub(crate) fn is_reserved_segment(first: &str) -> bool {
+    matches!(first, RESERVED_SEGMENT | SPIRE_SEGMENT)
+}
+
+/// Whether no workload can have it.
 pub(crate) fn is_reserved(spiffe_id: &SpiffeId) -> bool {
-    spiffe_id.segments().next() == Some(RESERVED_SEGMENT)
+    spiffe_id.segments().next().is_some_and(is_reserved_segment)
 }
 
 #[cfg(test)]

@@ -13,7 +13,7 @@ pub enum RegistryError {
     #[error("SPIFFE ID `{0}` has no path: that is the trust domain itself")]
     NoPath(SpiffeId),
     /// The SPIFFE ID is one of those that the trust domain's own endpoints have.
-    #[error("SPIFFE ID `{0}` is reserved: no workload is below `/marque`")]
+    #[error("SPIFFE ID `{0}` is reserved: no workload is below `/marque` and `/spire`")]
     Reserved(SpiffeId),
     /// An entry without selectors would match every process.
     #[error("an entry needs at least one selector")]

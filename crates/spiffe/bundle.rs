@@ -6,7 +6,12 @@
 mod document;
 mod map;
 
-use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    sync::Arc,
+    time::Duration,
+};
 
 use marque_jose::{Algorithm, Jwk, JwkError, KeyError, KeyId, PublicKey, json::StrictJsonError};
 use rustls_pki_types::CertificateDer;
@@ -21,6 +26,7 @@ pub use map::{BundleMap, BundleMapError};
 pub struct Bundle {
     trust_domain: TrustDomain,
     x509_authorities: Vec<CertificateDer<'static>>,
+    distrusted: BTreeSet<[u8; 32]>,
     jwt: TokenKeys,
     wit: TokenKeys,
     sequence: Option<u64>,
@@ -143,6 +149,7 @@ impl Bundle {
         BundleBuilder(Self {
             trust_domain,
             x509_authorities: Vec::new(),
+            distrusted: BTreeSet::new(),
             jwt: TokenKeys::default(),
             wit: TokenKeys::default(),
             sequence: None,
@@ -170,6 +177,12 @@ impl Bundle {
     #[must_use]
     pub fn x509_authorities(&self) -> &[CertificateDer<'static>] {
         &self.x509_authorities
+    }
+
+    /// Whether X.509-SVIDs whose path goes through this key are refused, although the path ends at an authority of the bundle.
+    #[must_use]
+    pub fn distrusts(&self, key: &PublicKey) -> bool {
+        !self.distrusted.is_empty() && self.distrusted.contains(&key.thumbprint())
     }
 
     /// The keys for JWT-SVIDs.
@@ -292,6 +305,14 @@ impl BundleBuilder {
         document::certificate_key(&certificate)?;
         self.0.x509_authorities.push(certificate);
         Ok(self)
+    }
+
+    /// Refuses every path through this key. It is said here alone: a bundle document has no place for it, so that it is no
+    /// part of one.
+    #[must_use]
+    pub fn distrust(mut self, key: &PublicKey) -> Self {
+        self.0.distrusted.insert(key.thumbprint());
+        self
     }
 
     /// Adds a key for JWT-SVIDs.

@@ -5,6 +5,7 @@
 //! Deliberately absent: keys at rest, minting, sockets, files, and a clock of its own (the [`Clock`] is handed in).
 
 mod bundle;
+mod certificate_digest;
 mod client_spiffe_id;
 mod clock;
 mod dns_name;
@@ -25,6 +26,7 @@ mod x509;
 pub use bundle::{
     Bundle, BundleBuilder, BundleError, BundleMap, BundleMapError, BundleSource, SequenceError,
 };
+pub use certificate_digest::{CertificateDigest, CertificateDigestError};
 pub use client_spiffe_id::{ClientSpiffeId, ClientSpiffeIdError};
 pub use clock::{Clock, MonotonicTime};
 pub use dns_name::{DnsName, DnsNameError};

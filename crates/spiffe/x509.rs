@@ -1,8 +1,8 @@
 //! X.509-SVIDs: parse, then verify by the bundle of the SVID's own trust domain (X509-SVID specification).
 //!
 //! The path is built in the order of the chain, leaf first, every link by name and signature, down from the leaf to one
-//! of the bundle's certificates. Absent: revocation lists, name constraints and policies (a certificate with one of
-//! them is refused), and matching a TLS peer.
+//! of the bundle's certificates. Name constraints of URIs are kept. Absent: revocation lists, other name constraints and policies
+//! (a certificate with one of them is refused), and matching a TLS peer.
 
 mod certificate;
 mod path;
@@ -49,7 +49,8 @@ pub enum X509SvidError {
     /// Two extensions of one kind (RFC 5280 section 4.2).
     #[error("certificate {0} has an extension twice")]
     DuplicateExtension(usize),
-    /// A critical extension that is not understood here (RFC 5280 section 4.2), or name constraints, critical or not.
+    /// A critical extension that is not understood here (RFC 5280 section 4.2), or name constraints of anything but URIs,
+    /// critical or not.
     #[error("certificate {0} has an extension that is not supported")]
     UnknownExtension(usize),
     /// The key of the certificate is not supported.
@@ -106,12 +107,18 @@ pub enum X509SvidError {
     /// The certificate above did not issue this one: its name is another, or the signature is not its own (X5-7).
     #[error("certificate {0} was not issued by the one above it")]
     NotIssued(usize),
+    /// The key of a certificate above the leaf was revoked by whoever this bundle is of.
+    #[error("key of the signing certificate {0} was revoked")]
+    Distrusted(usize),
     /// A certificate above the leaf is no CA certificate that may sign certificates (X5-3).
     #[error("certificate {0} may not sign certificates")]
     NotASigner(usize),
     /// A certificate above the leaf has a SPIFFE ID with a path, or of another trust domain (X5-3).
     #[error("SPIFFE ID of the signing certificate {0} is not that of the trust domain")]
     SignerId(usize),
+    /// The trust domain is outside of what the certificate's name constraints permit (RFC 5280 section 4.2.1.10).
+    #[error("name constraints of certificate {0} do not permit the trust domain")]
+    NameConstraints(usize),
     /// More certificates below it than its path length allows (RFC 5280 section 4.2.1.9).
     #[error("path is longer than certificate {0} allows")]
     PathLength(usize),

@@ -251,7 +251,20 @@ impl ScratchCa {
     /// It is no request, or asks for what cannot be signed.
     #[must_use]
     pub fn sign_request(&self, pem: &str, times: &CertificateParams) -> CertificateDer<'static> {
-        let mut request = CertificateSigningRequestParams::from_pem(pem).expect("a request");
+        let request = CertificateSigningRequestParams::from_pem(pem).expect("a request");
+        self.sign_parsed_request(request, times)
+    }
+
+    /// The certificate for a request that was read, and perhaps changed.
+    ///
+    /// # Panics
+    /// It asks for what cannot be signed.
+    #[must_use]
+    pub fn sign_parsed_request(
+        &self,
+        mut request: CertificateSigningRequestParams,
+        times: &CertificateParams,
+    ) -> CertificateDer<'static> {
         (request.params.not_before, request.params.not_after) = (times.not_before, times.not_after);
         request.params.use_authority_key_identifier_extension = true;
         request.signed_by(&self.issuer).expect("a certificate").der().clone()

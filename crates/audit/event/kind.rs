@@ -179,6 +179,9 @@ pub enum EventKind {
     /// The record of a signing authority that left the bundle was deleted.
     #[serde(rename = "org.marque.authority.pruned")]
     AuthorityPruned,
+    /// A CA certificate was signed for a server below.
+    #[serde(rename = "org.marque.authority.signed_downstream")]
+    AuthoritySignedDownstream,
     /// A key was asked to sign something outside of its ceiling, and did not.
     #[serde(rename = "org.marque.signing.refused")]
     SigningRefused,
@@ -195,7 +198,7 @@ pub enum EventKind {
 
 impl EventKind {
     /// Every kind, in the order of declaration.
-    pub const ALL: [Self; 61] = [
+    pub const ALL: [Self; 62] = [
         Self::IntentRequested,
         Self::IntentPending,
         Self::IntentDenied,
@@ -253,6 +256,7 @@ impl EventKind {
         Self::AuthorityRevoked,
         Self::AuthorityRetired,
         Self::AuthorityPruned,
+        Self::AuthoritySignedDownstream,
         Self::SigningRefused,
         Self::IdentityShared,
         Self::SsfReceived,
@@ -320,6 +324,7 @@ impl EventKind {
             Self::AuthorityRevoked => "org.marque.authority.revoked",
             Self::AuthorityRetired => "org.marque.authority.retired",
             Self::AuthorityPruned => "org.marque.authority.pruned",
+            Self::AuthoritySignedDownstream => "org.marque.authority.signed_downstream",
             Self::SigningRefused => "org.marque.signing.refused",
             Self::IdentityShared => "org.marque.identity.shared",
             Self::SsfReceived => "org.marque.ssf.received",

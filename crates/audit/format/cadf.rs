@@ -76,6 +76,7 @@ fn action(kind: EventKind) -> &'static str {
         | EventKind::FederationAdded
         | EventKind::PayloadSealed
         | EventKind::AuthorityPrepared
+        | EventKind::AuthoritySignedDownstream
         | EventKind::AuthorityCreated => "create",
         EventKind::IntentPending
         | EventKind::IntentPostChecked

@@ -100,6 +100,7 @@ pub(super) fn outcome(event: &Event) -> Outcome {
         | EventKind::FolderReloaded
         | EventKind::AuthorityCreated
         | EventKind::AuthorityPrepared
+        | EventKind::AuthoritySignedDownstream
         | EventKind::AuthorityActivated
         | EventKind::AuthorityTainted
         | EventKind::AuthorityRevoked
@@ -183,6 +184,7 @@ pub fn severity(kind: EventKind) -> Severity {
         | EventKind::FolderReloadRefused
         | EventKind::AuthorityCreated
         | EventKind::AuthorityPrepared
+        | EventKind::AuthoritySignedDownstream
         | EventKind::AuthorityActivated
         | EventKind::AuthorityRetired
         | EventKind::AuthorityPruned

@@ -85,6 +85,7 @@ const fn class(kind: EventKind) -> (Class, u32, &'static str) {
         | EventKind::FederationAdded
         | EventKind::AuthorityCreated
         | EventKind::AuthorityPrepared
+        | EventKind::AuthoritySignedDownstream
         | EventKind::PayloadSealed => (Class::EntityManagement, 1, "Create"),
         EventKind::PayloadRead => (Class::EntityManagement, 2, "Read"),
         EventKind::PostureSet
@@ -346,6 +347,7 @@ fn entity(leaf: &Leaf) -> Value {
         }
         EventKind::AuthorityCreated
         | EventKind::AuthorityPrepared
+        | EventKind::AuthoritySignedDownstream
         | EventKind::AuthorityActivated
         | EventKind::AuthorityTainted
         | EventKind::AuthorityRevoked

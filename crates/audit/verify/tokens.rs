@@ -90,6 +90,7 @@ impl Tokens {
             | EventKind::AuthorityCreated
             | EventKind::SigningRefused
             | EventKind::AuthorityPrepared
+            | EventKind::AuthoritySignedDownstream
             | EventKind::AuthorityActivated
             | EventKind::AuthorityTainted
             | EventKind::AuthorityRevoked

@@ -94,6 +94,7 @@ impl Uses {
             | EventKind::AuthorityCreated
             | EventKind::SigningRefused
             | EventKind::AuthorityPrepared
+            | EventKind::AuthoritySignedDownstream
             | EventKind::AuthorityActivated
             | EventKind::AuthorityTainted
             | EventKind::AuthorityRevoked

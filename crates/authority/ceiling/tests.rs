@@ -1,4 +1,5 @@
 mod certificates;
+mod downstream;
 mod tokens;
 
 use std::sync::Arc;

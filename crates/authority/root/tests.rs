@@ -170,6 +170,12 @@ fn a_root_of_another_usage_or_with_other_extensions_is_refused() {
         (
             RootProblem::Extensions,
             Box::new(|params| {
+                params.custom_extensions.push(uris_of(&"example.org".parse().unwrap()));
+            }),
+        ),
+        (
+            RootProblem::Extensions,
+            Box::new(|params| {
                 params
                     .custom_extensions
                     .push(CustomExtension::from_oid_content(&[2, 5, 29, 99], vec![5, 0]));

@@ -11,18 +11,19 @@ use crate::{
     certificate::{self, Extensions, Validity},
 };
 
-/// Whether `der` is exactly the X.509-SVID that `leaf` describes, under the root with the key id `root_key_id`.
+/// Whether `chain` begins with exactly the X.509-SVID that `leaf` describes, under the root with the key id `root_key_id`.
 pub(super) fn check(
-    der: &CertificateDer<'static>,
+    chain: &[CertificateDer<'static>],
     leaf: &Leaf<'_>,
     root_key_id: &[u8],
     bundle: &Bundle,
     now: Timestamp,
 ) -> Result<(), SelfCheckError> {
-    let svid = UnverifiedX509Svid::parse_chain(vec![der.clone()])
+    let svid = UnverifiedX509Svid::parse_chain(chain.to_vec())
         .and_then(|svid| svid.verify(bundle, now))
         .map_err(SelfCheckError::X509)?;
     let validity = Validity { not_before: svid.not_before(), not_after: svid.not_after() };
+    let der = chain.first().ok_or(SelfCheckError::Differs("chain"))?;
     let certificate = certificate::read(der).ok_or(SelfCheckError::Differs("encoding"))?;
     let extensions =
         Extensions::read(&certificate).ok_or(SelfCheckError::Differs("set of extensions"))?;

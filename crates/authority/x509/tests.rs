@@ -240,3 +240,24 @@ fn an_authority_of_the_same_name_with_other_keys_does_not_pass_for_this_one() {
         .unwrap_err();
     assert_eq!(refused, X509SvidError::UnknownAuthority(0));
 }
+
+#[test]
+fn a_constrained_root_is_kept_to_its_own_uris_and_refused_by_webpki() {
+    let constrained =
+        crate::AuthorityConfig { name_constraints: true, ..config("prod.example.org") };
+    let house = House::default();
+    let authority = house.open_with(constrained, START).unwrap();
+    let root = authority.bundle().x509_authorities()[0].clone();
+    let parsed = certificate::read(&root).unwrap();
+    let extensions = Extensions::read(&parsed).unwrap();
+    assert!(extensions.name_constraints.is_some() && extensions.permits_only("prod.example.org"));
+    assert!(!extensions.permits_only("dev.example.org"));
+    // What was minted has passed our own verification, which keeps the constraint.
+    let dns_names = vec![dns("api.example.org")];
+    let template = X509SvidTemplate { dns_names, ..x509_template("/service/api") };
+    let chain = authority.mint_x509_svid(&template, START).unwrap().chain;
+    let refused = webpki_takes(&authority, &chain, "api.example.org");
+    assert!(refused.is_err(), "what `marque check` warns of is not true any more");
+    // The next start without the switch goes on with it.
+    house.open().unwrap().mint_x509_svid(&template, START).unwrap();
+}

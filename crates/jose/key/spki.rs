@@ -1,4 +1,4 @@
-//! The two shapes of SubjectPublicKeyInfo that are supported, read strictly as DER.
+//! The two shapes of SubjectPublicKeyInfo that are supported, read strictly as DER, and written.
 
 use super::{Curve, KeyError};
 
@@ -44,6 +44,40 @@ pub(super) fn rsa_numbers(der: &[u8]) -> Result<(&[u8], &[u8]), KeyError> {
     let (modulus, exponent) = (numbers.unsigned()?, numbers.unsigned()?);
     numbers.end()?;
     Ok((modulus, exponent))
+}
+
+/// The info of a point on a curve, uncompressed.
+pub(super) fn of_point(curve: Curve, point: &[u8]) -> Vec<u8> {
+    info(if curve == Curve::P256 { EC_P256 } else { EC_P384 }, point)
+}
+
+/// The info of an RSA key, whose numbers have no leading zeros.
+pub(super) fn of_rsa(modulus: &[u8], exponent: &[u8]) -> Vec<u8> {
+    let numbers = [integer(modulus), integer(exponent)].concat();
+    info(RSA, &value(SEQUENCE, &numbers))
+}
+
+fn info(algorithm: &[u8], key: &[u8]) -> Vec<u8> {
+    let bits = [&[0], key].concat();
+    value(SEQUENCE, &[value(SEQUENCE, algorithm), value(BIT_STRING, &bits)].concat())
+}
+
+fn integer(number: &[u8]) -> Vec<u8> {
+    let is_negative = number.first().is_some_and(|byte| *byte >= 0x80);
+    let sign: &[u8] = if is_negative { &[0] } else { &[] };
+    value(INTEGER, &[sign, number].concat())
+}
+
+/// A value of less than 64 KiB, which any key here is.
+fn value(tag: u8, content: &[u8]) -> Vec<u8> {
+    let length = u16::try_from(content.len()).unwrap_or(u16::MAX);
+    let [high, low] = length.to_be_bytes();
+    let header: &[u8] = match length {
+        0..=0x7f => &[tag, low],
+        0x80..=0xff => &[tag, 0x81, low],
+        _ => &[tag, 0x82, high, low],
+    };
+    [header, content].concat()
 }
 
 /// The rest of some DER.

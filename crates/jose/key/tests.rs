@@ -118,6 +118,7 @@ fn a_subject_public_key_info_is_read_strictly() {
     let header = hex::decode("3059301306072a8648ce3d020106082a8648ce3d030107034200").unwrap();
     let good = [header.as_slice(), &point].concat();
     assert_eq!(PublicKey::from_spki_der(&good), PublicKey::from_jwk_value(&p256()));
+    assert_eq!(PublicKey::from_spki_der(&good).unwrap().to_spki_der(), good);
     for length in 0..good.len() {
         assert_eq!(PublicKey::from_spki_der(&good[..length]), Err(KeyError::Der), "{length}");
     }
@@ -145,6 +146,7 @@ fn an_rsa_subject_public_key_info_reads_as_its_jwk() {
         hex::decode("30820122300d06092a864886f70d01010105000382010f003082010a0282010100").unwrap();
     let der = [&prefix[..], &modulus, &[2, 3, 1, 0, 1]].concat();
     assert_eq!(PublicKey::from_spki_der(&der), rsa(&modulus, &[1, 0, 1]));
+    assert_eq!(PublicKey::from_spki_der(&der).unwrap().to_spki_der(), der);
     // A negative exponent.
     let der = [&prefix[..], &modulus, &[2, 3, 0x81, 0, 1]].concat();
     assert_eq!(PublicKey::from_spki_der(&der), Err(KeyError::Der));

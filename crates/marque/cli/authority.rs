@@ -1,5 +1,7 @@
 //! `marque authority`: the keys that sign, and the steps of their lives that do not wait for the clock.
 
+mod certificates;
+
 use clap::{Args, Subcommand};
 use jiff::Timestamp;
 use marque_keys::{KeyPurpose, SlotId};
@@ -27,7 +29,9 @@ Examples:
   marque authority prepare x509-authority --trust-domain prod.example.org
   marque authority activate x509-authority-b-1 --trust-domain prod.example.org
   marque authority taint x509-authority-a-1 --trust-domain prod.example.org --reason 'incident 7: the host was read'
-  marque authority revoke x509-authority-a-1 --trust-domain prod.example.org --reason 'incident 7: all hosts renewed'")]
+  marque authority revoke x509-authority-a-1 --trust-domain prod.example.org --reason 'incident 7: all hosts renewed'
+  marque authority csr --trust-domain prod.example.org --out next.csr
+  marque authority import next-chain.pem --trust-domain prod.example.org")]
 pub(super) struct AuthorityArgs {
     #[command(subcommand)]
     command: AuthorityCommand,
@@ -79,6 +83,16 @@ enum AuthorityCommand {
         #[arg(long)]
         reason: String,
     },
+    /// Ask for the certificate of the next key, where an offline root signs it (`[upstream]` in trust-domain.toml)
+    ///
+    /// Makes the key unless it is there, and prints a certificate request (PKCS #10). Nothing is published before the certificate
+    /// is brought back; to ask again is harmless.
+    Csr(certificates::CsrArgs),
+    /// Publish the key of the last request with the certificate that the offline root signed
+    ///
+    /// It is tried first: an SVID is minted below it and verified by the root. It signs when the clock says so, or with `marque
+    /// authority activate`.
+    Import(certificates::ImportArgs),
 }
 
 fn purpose(text: &str) -> Result<KeyPurpose, String> {
@@ -104,6 +118,8 @@ impl AuthorityArgs {
     pub(super) async fn run(self, session: &mut Session) -> Result<(), Failure> {
         let (wish, reason, done) = match self.command {
             AuthorityCommand::List => return list(session).await,
+            AuthorityCommand::Csr(args) => return args.run(session).await,
+            AuthorityCommand::Import(args) => return args.run(session).await,
             AuthorityCommand::Prepare { purpose, reason } => {
                 (AuthorityWish::Prepare(purpose), reason, "prepared")
             }

@@ -138,6 +138,7 @@ mod tests {
                 jwks_url: "https://localhost:1/oauth2/jwks".to_owned(),
                 bundle_url: "https://localhost:1/spiffe/bundle".to_owned(),
                 bundle_spiffe: None,
+                downstream: None,
                 svid_issuer_url: None,
                 ca_file: folder.join("ca.pem"),
             })

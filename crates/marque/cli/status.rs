@@ -9,7 +9,7 @@ use super::Session;
 use super::failure::Failure;
 use super::output::pairs;
 use super::text::moment;
-use crate::endpoints::SpiffeBundleEndpoint;
+use crate::endpoints::{DownstreamEndpoint, SpiffeBundleEndpoint};
 use crate::grpc::admin::{FolderView, RefusedReloadView, StatusView};
 use crate::sinks::SinkView;
 
@@ -33,6 +33,7 @@ impl StatusArgs {
                 broker_api_socket: home.at.broker_api_socket,
                 bundle_url: home.at.bundle_url,
                 bundle_spiffe: home.at.bundle_spiffe,
+                downstream: home.at.downstream,
                 svid_issuer_url: home.at.svid_issuer_url,
             });
         }
@@ -51,6 +52,8 @@ struct Status {
     bundle_url: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     bundle_spiffe: Option<SpiffeBundleEndpoint>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    downstream: Option<DownstreamEndpoint>,
     #[serde(skip_serializing_if = "Option::is_none")]
     svid_issuer_url: Option<String>,
     audit_sinks: Sinks,
@@ -85,11 +88,14 @@ fn render(status: &Status) -> String {
         broker_api_socket,
         bundle_url,
         bundle_spiffe,
+        downstream,
         svid_issuer_url,
         audit_sinks,
     } = status;
     let by_svid = bundle_spiffe.as_ref();
     let by_svid = by_svid.map(|at| format!("\nand at {} as {}", at.url, at.spiffe_id));
+    let downstream = downstream.as_ref();
+    let downstream = downstream.map(|at| format!("at {} as {}", at.address, at.spiffe_id));
     let broker_api = broker_api_socket.as_ref();
     pairs([
         ("trust domain", status.trust_domain.clone()),
@@ -114,6 +120,7 @@ fn render(status: &Status) -> String {
                 by_svid.unwrap_or_default()
             ),
         ),
+        ("downstream", downstream.unwrap_or_else(|| "nobody".to_owned())),
         ("jwt-svid issuer", svid_issuer_url.clone().unwrap_or_else(|| "none".to_owned())),
         ("kill epoch", status.kill_epoch.to_string()),
         ("log", format!("{} leaves", status.log_size)),

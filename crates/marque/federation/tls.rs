@@ -2,12 +2,14 @@
 //!
 //! No session is ever resumed: a resumed one would skip the certificate, and with it a bundle that changed meanwhile. The
 //! daemon's own clock decides what has expired. No client certificate is ever shown (FE-6).
+//!
+//! A server with SPIRE's API proves itself as an endpoint of `https_spiffe` does, and is shown the own X.509-SVID.
 
 use std::sync::Arc;
 
 use marque_spiffe::{BundleSource, Clock, SpiffeId, UnverifiedX509Svid, X509SvidError};
-use rustls::client::Resumption;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::client::{Resumption, WantsClientCert};
 use rustls::crypto::{
     CryptoProvider, WebPkiSupportedAlgorithms, verify_tls12_signature, verify_tls13_signature,
 };
@@ -16,7 +18,7 @@ use rustls::{
     CertificateError, ClientConfig, ConfigBuilder, DigitallySignedStruct, OtherError,
     RootCertStore, SignatureScheme, WantsVerifier,
 };
-use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 
 use crate::tls::refused_svid;
 
@@ -35,11 +37,32 @@ pub(super) fn spiffe(
     bundles: Arc<dyn BundleSource>,
     clock: Arc<dyn Clock>,
 ) -> Result<Arc<ClientConfig>, rustls::Error> {
+    Ok(finished(exact(endpoint, bundles, clock)?.with_no_client_auth()))
+}
+
+/// Mutual TLS with the own X.509-SVID for gRPC: the server is exactly this SPIFFE ID, by `bundles`.
+pub(crate) fn spiffe_mutual(
+    server: SpiffeId,
+    bundles: Arc<dyn BundleSource>,
+    (chain, key): (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>),
+    clock: Arc<dyn Clock>,
+) -> Result<Arc<ClientConfig>, rustls::Error> {
+    let builder = exact(server, bundles, clock)?;
+    let mut config = builder.with_client_auth_cert(chain, key)?;
+    config.alpn_protocols = vec![b"h2".to_vec()];
+    config.resumption = Resumption::disabled();
+    Ok(Arc::new(config))
+}
+
+fn exact(
+    endpoint: SpiffeId,
+    bundles: Arc<dyn BundleSource>,
+    clock: Arc<dyn Clock>,
+) -> Result<ConfigBuilder<ClientConfig, WantsClientCert>, rustls::Error> {
     let (provider, builder) = builder(Arc::clone(&clock))?;
     let algorithms = provider.signature_verification_algorithms;
     let verifier = ExactSvid { endpoint, bundles, clock, algorithms };
-    let builder = builder.dangerous().with_custom_certificate_verifier(Arc::new(verifier));
-    Ok(finished(builder.with_no_client_auth()))
+    Ok(builder.dangerous().with_custom_certificate_verifier(Arc::new(verifier)))
 }
 
 fn builder(

@@ -47,7 +47,7 @@ use super::proto::admin::admin_server::Admin;
 use super::serve::{Limits, ServeError, serve};
 use crate::{error, telemetry};
 
-pub use authorities::{AuthorityChange, AuthorityWish, SigningKeyView};
+pub use authorities::{AuthorityChange, AuthorityWish, CertificateRequestView, SigningKeyView};
 pub use client::{AdminClient, LeafStream};
 pub use current::AdminDoors;
 pub use door::{
@@ -603,6 +603,13 @@ impl Admin for AdminService {
         request: Request<proto::ChangeAuthorityRequest>,
     ) -> Result<Response<proto::ChangeAuthorityResponse>, Status> {
         self.step_authority(request).await
+    }
+
+    async fn request_authority_certificate(
+        &self,
+        request: Request<proto::RequestAuthorityCertificateRequest>,
+    ) -> Result<Response<proto::RequestAuthorityCertificateResponse>, Status> {
+        self.request_certificate(request).await
     }
 
     async fn list_webhooks(

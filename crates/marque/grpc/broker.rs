@@ -16,7 +16,6 @@ mod subject;
 mod target;
 #[cfg(test)]
 mod tests;
-mod tls;
 
 use std::fmt;
 use std::sync::Arc;
@@ -38,18 +37,17 @@ use self::connection::connections;
 use self::reference::Reference;
 use self::standing::{Broker, Brokers, Permission, broker_of};
 use self::subject::Brokered;
-use self::tls::{Verifier, server_config};
 use super::inspection;
 use super::proto::broker as proto;
 use super::proto::broker::api_server::{Api, ApiServer};
 use super::serve::{Limits, ServeError, serve_guests};
+use super::svid_tls::{ServerCertificate, Verifier, server_config};
 use super::workload::served;
 use super::workload::streams::{Refusal, Subject as _, Watch};
 use crate::error;
 use crate::identities::{Denials, Refused, SharedIdentities};
 
 pub(crate) use self::reference::ReferenceError;
-pub use self::tls::ServerCertificate;
 
 /// The metadata that every request to a Broker API socket carries, with the value `true`.
 pub const SECURITY_HEADER: &str = "broker.spiffe.io";

@@ -1,4 +1,5 @@
-//! The gRPC edge: the SPIFFE Workload API, the SPIFFE Broker API and the admin API, each on a Unix socket of its own.
+//! The gRPC edge: the SPIFFE Workload API, the SPIFFE Broker API and the admin API, each on a Unix socket of its own; and
+//! SPIRE's server API for servers below, over TCP.
 //!
 //! Generated message types stop in this folder: nothing outside it names one. Absent on purpose: every rule. What a
 //! caller is entitled to, what an intent may become and who may approve is decided in the domain crates.
@@ -11,6 +12,7 @@ pub mod broker;
 mod challenge;
 mod client;
 mod connection;
+pub mod downstream;
 mod header;
 mod incoming;
 mod inspection;
@@ -24,7 +26,10 @@ pub mod serve;
 #[cfg(test)]
 mod stage;
 mod standing;
+mod svid_tls;
 mod time;
+pub(crate) mod upstream;
 pub mod workload;
 
 pub use client::CallError;
+pub use svid_tls::ServerCertificate;

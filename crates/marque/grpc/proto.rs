@@ -20,10 +20,37 @@ mod generated {
     pub mod broker {
         tonic::include_proto!("spiffe.broker");
     }
+
+    /// SPIRE's server API; its packages refer to each other by their place.
+    pub mod spire {
+        pub mod api {
+            pub mod types {
+                tonic::include_proto!("spire.api.types");
+            }
+
+            pub mod server {
+                pub mod svid {
+                    pub mod v1 {
+                        tonic::include_proto!("spire.api.server.svid.v1");
+                    }
+                }
+
+                pub mod bundle {
+                    pub mod v1 {
+                        tonic::include_proto!("spire.api.server.bundle.v1");
+                    }
+                }
+            }
+        }
+    }
 }
 
 use std::fmt;
 
+pub(super) use generated::spire::api::server::{
+    bundle::v1 as spire_bundle, svid::v1 as spire_svid,
+};
+pub(super) use generated::spire::api::types as spire_types;
 pub(super) use generated::{admin, broker, workload};
 
 impl fmt::Debug for workload::X509svid {

@@ -9,6 +9,7 @@ mod asked;
 pub mod bundle;
 mod correlated;
 mod discovery;
+mod grpc;
 mod intents;
 mod log;
 mod negotiation;
@@ -51,6 +52,7 @@ use self::routes::Routes;
 use crate::approvers::Approvers;
 use crate::ssf::Signals;
 pub use accept::{HttpLimits, HttpServer, Routers};
+pub(crate) use grpc::grpc_router;
 pub use log::ReceiptError;
 
 /// One trust domain's issuer as this edge sees it.

@@ -8,7 +8,7 @@ use std::sync::{Arc, Weak};
 use futures::future::BoxFuture;
 use jiff::Timestamp;
 use marque_audit::{Event, EventKind, LogStore, VerifierKey};
-use marque_authority::AuthorityView;
+use marque_authority::{AuthorityView, CertificateRequest};
 use marque_exchange::{
     Endpoint, RevocationOutcome, Revoker, TokenId, TokenLifeStore as _, TokenRecord,
     TokenRevocation, TokenStore, is_live,
@@ -107,6 +107,10 @@ impl AdminDoor for Issuer {
 
     fn authorities(&self) -> Vec<AuthorityView> {
         self.authority_list()
+    }
+
+    fn request_certificate(&self) -> BoxFuture<'_, Result<CertificateRequest, AdminError>> {
+        Box::pin(Lasting::request_certificate(self))
     }
 
     fn change_authority(

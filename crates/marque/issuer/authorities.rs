@@ -1,10 +1,13 @@
 //! The lives of the signing authorities: steps by the clock, and by an operator's word.
 
+pub(super) mod upstream;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use marque_authority::{AuthorityError, AuthorityView, OrderedBy};
+use marque_authority::{AuthorityError, AuthorityView, CertificateRequest, OrderedBy};
+use marque_keys::KeyPurpose;
 use tokio_util::sync::CancellationToken;
 
 use super::Lasting;
@@ -31,7 +34,11 @@ impl Lasting {
         let ordered = OrderedBy { by: Some(operator.to_string()), reason };
         let (authority, now) = (&self.authority, self.clock.now());
         let changed = match wish {
+            AuthorityWish::Prepare(KeyPurpose::X509Authority) if authority.upstream().is_some() => {
+                authority.prepare_below_upstream(ordered, self.clock.as_ref()).await
+            }
             AuthorityWish::Prepare(purpose) => authority.prepare(purpose, ordered, now).await,
+            AuthorityWish::Import(signed) => authority.import(&signed, ordered, now).await,
             AuthorityWish::Activate { slot, at_once } => {
                 let activated = authority.activate(slot.clone(), at_once, ordered, now).await;
                 activated.map(|()| slot)
@@ -43,17 +50,27 @@ impl Lasting {
                 authority.revoke(slot.clone(), ordered, now).await.map(|()| slot)
             }
         };
-        changed.map(|slot| slot.to_string()).map_err(|error| match error {
-            AuthorityError::Refused(refusal) => AdminError::Authority(refusal),
-            error => AdminError::Unavailable(Box::new(error)),
-        })
+        changed.map(|slot| slot.to_string()).map_err(refused)
+    }
+
+    /// Makes the next key of the X.509 authority, unless it is there, and asks for its certificate.
+    pub(super) async fn request_certificate(&self) -> Result<CertificateRequest, AdminError> {
+        self.authority.request(self.clock.now()).await.map_err(refused)
+    }
+}
+
+fn refused(error: AuthorityError) -> AdminError {
+    match error {
+        AuthorityError::Refused(refusal) => AdminError::Authority(refusal),
+        AuthorityError::SignedAuthority { source, .. } => AdminError::SignedAuthority(source),
+        AuthorityError::Upstream { source, .. } => AdminError::Upstream(source),
+        error => AdminError::Unavailable(Box::new(error)),
     }
 }
 
 /// Takes every step when it is due, and takes up what other replicas did, until `stop`.
 pub(super) async fn keep(issuer: Arc<Lasting>, stop: CancellationToken) -> anyhow::Result<()> {
-    let (least, most) = LOOK_EVERY;
-    let interval = (issuer.registry().document().ca_lifetime() / 60).clamp(least, most);
+    let interval = look_every(&issuer);
     let mut told: Option<Timestamp> = None;
     loop {
         let now = issuer.clock.now();
@@ -72,4 +89,9 @@ pub(super) async fn keep(issuer: Arc<Lasting>, stop: CancellationToken) -> anyho
             () = issuer.clock.sleep_until(now + interval) => {}
         }
     }
+}
+
+fn look_every(issuer: &Lasting) -> Duration {
+    let (least, most) = LOOK_EVERY;
+    (issuer.registry().document().ca_lifetime() / 60).clamp(least, most)
 }

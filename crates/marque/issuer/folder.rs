@@ -14,7 +14,7 @@ use marque_intent::{
 use marque_policy::{CaseResult, CedarDecisionPoint, run_cases};
 use marque_registry::{
     ChatPerson, Finding, FindingCode, HumanRole, TrustDomainDocument, TrustDomainFolder, boundary,
-    chain_boundary, shared_approvers,
+    chain_boundary, shared_approvers, shared_root,
 };
 use marque_spiffe::Environment;
 
@@ -225,7 +225,25 @@ pub(super) fn across_the_firebreak_of(folders: &[&TrustDomainFolder]) -> Vec<Fin
             }
         }
     }
+    findings.extend(shared_roots(folders));
     findings
+}
+
+/// Roots that trust domains of both environments have pinned: they are what keeps the environments apart where no certificate
+/// names one.
+fn shared_roots<'a>(folders: &'a [&'a TrustDomainFolder]) -> impl Iterator<Item = Finding> + 'a {
+    folders.iter().filter_map(|folder| {
+        let upstream = folder.document.upstream()?;
+        let environment = folder.document.environment();
+        let others = folders.iter().map(|other| &other.document);
+        let mut across = others.filter(|other| other.environment() != environment);
+        across.find_map(|other| {
+            let theirs = other.upstream()?.pinned_roots();
+            let root = upstream.pinned_roots().intersection(theirs).next()?;
+            let message = shared_root(root, other.environment());
+            Some(Finding::at(&folder.path.join(DOCUMENT), upstream.line(), message))
+        })
+    })
 }
 
 /// Whether this is the issuer identifier of the trust domain, as far as its document says.

@@ -10,10 +10,12 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use anyhow::Context as _;
 use jiff::Timestamp;
 use marque_audit::{LogStore, LogTree, VerifierKey};
-use marque_authority::{Authority, AuthorityConfig, SigningGuard};
+use marque_authority::{Authority, AuthorityConfig, SigningGuard, UpstreamRule};
 use marque_exchange::{EnvironmentLookup, IssuerUrl, NonceSecret, OAuthError, SignedStatusList};
 use marque_keys::{KeyAlgorithm, KeyManager};
-use marque_registry::{Entry, JwtSvidAlgorithm, Registry, Template, TrustDomainDocument};
+use marque_registry::{
+    DownstreamSettings, Entry, JwtSvidAlgorithm, Registry, Template, TrustDomainDocument,
+};
 use marque_spiffe::{Clock, Environment, Random, TrustDomain};
 use marque_store::Store;
 use marque_workload::{Profiles, Workload, WorkloadLimits};
@@ -90,6 +92,8 @@ pub struct Lasting {
 pub(crate) struct IssuerParts {
     pub(crate) issuer_url: IssuerUrl,
     pub(crate) keys: Arc<dyn KeyManager>,
+    /// Who signs the certificates of X.509 authorities.
+    pub(crate) upstream: Option<UpstreamRule>,
     pub(crate) store: Arc<Store>,
     pub(crate) environments: Arc<dyn EnvironmentLookup>,
     pub(crate) clock: Arc<dyn Clock>,
@@ -115,6 +119,7 @@ impl Lasting {
         let IssuerParts {
             issuer_url,
             keys,
+            upstream,
             store,
             environments,
             clock,
@@ -131,8 +136,8 @@ impl Lasting {
         let guard = signing_guard::guard(document, names, Arc::clone(&store) as _, &clock);
         store.know_tenant(document.tenant().as_str());
         let kept_in = (&store, &clock, &random);
-        let authority =
-            Arc::new(authorities((document, guard), Arc::clone(&keys), kept_in, now).await?);
+        let config = authority_config(document, upstream, guard);
+        let authority = Arc::new(authorities(config, Arc::clone(&keys), kept_in, now).await?);
         let registrar = Arc::new(registrar(document, entries, kept_in).await?);
         let known = Arc::clone(registrar.registry());
         let kill_switch = KillSwitch::new(Arc::clone(&store), known, Arc::clone(&clock));
@@ -272,12 +277,12 @@ impl Lasting {
 type KeptIn<'a> = (&'a Arc<Store>, &'a Arc<dyn Clock>, &'a Arc<dyn Random>);
 
 async fn authorities(
-    (document, guard): (&TrustDomainDocument, SigningGuard),
+    config: AuthorityConfig,
     keys: Arc<dyn KeyManager>,
     (store, _clock, random): KeptIn<'_>,
     now: Timestamp,
 ) -> anyhow::Result<Authority> {
-    let (config, store) = (authority_config(document, guard), Arc::clone(store) as _);
+    let store = Arc::clone(store) as _;
     let authority = Authority::open(config, keys, store, Arc::clone(random), now).await;
     authority.context("open the signing authorities")
 }
@@ -294,6 +299,7 @@ async fn registrar(
 
 pub(super) fn authority_config(
     document: &TrustDomainDocument,
+    upstream: Option<UpstreamRule>,
     guard: SigningGuard,
 ) -> AuthorityConfig {
     AuthorityConfig {
@@ -309,7 +315,11 @@ pub(super) fn authority_config(
             JwtSvidAlgorithm::Rs256 => KeyAlgorithm::Rsa2048,
         },
         wit_svids: document.workload_api().wit_svid,
+        path_length: document.authorities().path_length,
+        max_downstream_lifetime: document.downstream().map(DownstreamSettings::max_lifetime),
         refresh_hint: document.refresh_hint(),
+        name_constraints: document.authorities().name_constraints,
+        upstream,
         guard,
     }
 }

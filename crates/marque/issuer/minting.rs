@@ -3,6 +3,8 @@
 //! The state is put together anew whenever the registry, the authorities, the kill switch or a federated bundle changes. Nothing is minted for an entry that
 //! is gone, has ended or is stopped, whatever the caller believes; what is minted is recorded before it leaves.
 
+mod downstream;
+
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 

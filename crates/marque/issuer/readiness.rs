@@ -111,6 +111,8 @@ impl Lasting {
             .set(number(self.kill_switch.state().epoch));
         let ends = i32::try_from(self.authority.ends_at().as_second()).unwrap_or(i32::MAX);
         gauge!(names::AUTHORITIES_END, "trust_domain" => label()).set(f64::from(ends));
+        let wanted = self.authority.wants_certificate(self.clock.now());
+        gauge!(names::CERTIFICATE_DUE, "trust_domain" => label()).set(f64::from(u8::from(wanted)));
         // A store that cannot be read leaves these as they were; that it cannot be is told above.
         if let Ok(size) = self.store.size().await {
             gauge!(names::LOG_LEAVES, "trust_domain" => label()).set(number(size));

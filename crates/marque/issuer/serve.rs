@@ -28,6 +28,7 @@ use tokio_util::sync::CancellationToken;
 use super::authorities;
 use super::broker::BrokerEndpoint;
 use super::bundle_endpoint::BundleEndpoint;
+use super::downstream::DownstreamServer;
 use super::endings;
 use super::folder::{CheckedFolder, local_url};
 use super::growing::grow_tree;
@@ -94,6 +95,7 @@ pub(crate) struct Built {
     admin: UnixListener,
     broker: Option<BrokerEndpoint>,
     bundle: Option<BundleEndpoint>,
+    downstream: Option<DownstreamServer>,
     attestors: Arc<Attestors>,
     high_water: Arc<HighWater>,
     held: Held,
@@ -144,9 +146,11 @@ pub(crate) async fn build(
     store.know_tenant(document.tenant().as_str());
     let high_water = Arc::new(HighWater::open(&private, &name, &store).await?);
     record_restore(&private, &store, &*shared.clock).await?;
+    let upstream = crate::upstream::open(document, &checked.folder.path, &shared.clock)?;
     let parts = IssuerParts {
         issuer_url: issuer_url.clone(),
         keys,
+        upstream,
         store: Arc::new(store),
         environments: Arc::clone(&shared.environments),
         clock: Arc::clone(&shared.clock),
@@ -175,7 +179,8 @@ pub(crate) async fn build(
     })
     .await?;
     let limits = http_limits(issuer.registry().document().limits());
-    let bundle = BundleEndpoint::build(&issuer, limits).await?;
+    let bundle = BundleEndpoint::build(&issuer, limits.clone()).await?;
+    let downstream = DownstreamServer::build(&issuer, limits).await?;
     let endpoints = TrustDomainEndpoints {
         name,
         environment,
@@ -187,6 +192,7 @@ pub(crate) async fn build(
         jwks_url: Endpoint::Jwks.url(&issuer_url),
         bundle_url: issuer_url.join(http_bundle::PATH),
         bundle_spiffe: bundle.as_ref().map(|bundle| bundle.at.clone()),
+        downstream: downstream.as_ref().map(|downstream| downstream.at.clone()),
         svid_issuer_url: issuer.svid_issuer.as_ref().map(ToString::to_string),
         issuer_url: issuer_url.as_str().to_owned(),
         ca_file: shared.ca_file.clone(),
@@ -199,6 +205,7 @@ pub(crate) async fn build(
         admin,
         broker,
         bundle,
+        downstream,
         attestors: Arc::new(attestors),
         high_water,
         held,
@@ -216,6 +223,7 @@ impl Built {
             admin,
             broker,
             bundle,
+            downstream,
             attestors,
             high_water,
             held: _held,
@@ -249,6 +257,9 @@ impl Built {
         if let Some(bundle) = bundle {
             tasks.spawn(bundle.run(Arc::clone(&served), stop.clone()));
         }
+        if let Some(downstream) = downstream {
+            tasks.spawn(downstream.run(stop.clone()));
+        }
         let (token, doors) = (stop.clone(), Arc::clone(&served));
         let doors = AdminDoors::new(move || doors.current() as _);
         tasks.spawn(async move { Ok(serve_admin(admin, doors, attestors, limits, token).await?) });
@@ -265,6 +276,7 @@ impl Built {
         });
         tasks.spawn(keep_up(Arc::clone(&issuer), stop.clone()));
         tasks.spawn(authorities::keep(Arc::clone(&issuer), stop.clone()));
+        tasks.spawn(authorities::upstream::follow(Arc::clone(&issuer), stop.clone()));
         tasks.spawn(grow_tree(Arc::clone(&issuer), stop.clone()));
         tasks.spawn(keep_noting(Arc::clone(&high_water), Arc::clone(&issuer), stop.clone()));
         let ending = Arc::clone(&issuer.kill_switch).end_by_the_clock(stop.clone());
@@ -386,7 +398,10 @@ fn warn_of_the_end(issuer: &Lasting, now: Timestamp) {
 }
 
 /// The issuer identifier: what the document says, else `localhost` with the listener's port.
-fn issuer_url(document: &TrustDomainDocument, address: SocketAddr) -> anyhow::Result<IssuerUrl> {
+pub(super) fn issuer_url(
+    document: &TrustDomainDocument,
+    address: SocketAddr,
+) -> anyhow::Result<IssuerUrl> {
     let url = match document.hosts().url() {
         Some(url) => url.to_owned(),
         None => local_url(address),
@@ -394,7 +409,7 @@ fn issuer_url(document: &TrustDomainDocument, address: SocketAddr) -> anyhow::Re
     url.parse().with_context(|| format!("`{url}` as an issuer identifier"))
 }
 
-fn make_folder(path: &Path, mode: u32) -> anyhow::Result<()> {
+pub(super) fn make_folder(path: &Path, mode: u32) -> anyhow::Result<()> {
     let mut builder = std::fs::DirBuilder::new();
     builder
         .recursive(true)

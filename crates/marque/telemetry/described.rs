@@ -161,6 +161,8 @@ mod names {
             "1 where this keeps requests from being served";
         AUTHORITIES_END "marque_authorities_end_timestamp_seconds" Gauge, ["trust_domain"],
             "When the first of the signing authorities ends, unless another one takes its place before";
+        CERTIFICATE_DUE "marque_authority_certificate_due" Gauge, ["trust_domain"],
+            "1 where the X.509 authority needs its next certificate from upstream and has none yet";
         SIGNING_REFUSED "marque_signing_refused_total" Counter, ["trust_domain", "purpose", "breach"],
             "Signatures that a key refused because what it was to sign is outside of its ceiling: a defect or an attack, whatever the number";
         UNREADABLE_ROWS "marque_unreadable_rows" Gauge, [],

@@ -19,14 +19,13 @@ use marque_spiffe::Clock;
 use secrecy::ExposeSecret as _;
 use serde_json::{Map, Value, json};
 
+use super::plain;
 use crate::approvers::secret_line;
 use crate::federation::{web, web_authorities};
 use crate::outgoing::{Destination, OutgoingError, OutgoingLimits};
 
 /// The largest answer, in bytes, and the deepest.
 const ANSWER: Limits = Limits { max_bytes: 256 * 1024, max_depth: 16 };
-/// How many characters of what the engine says of a refusal are told.
-const MAX_SAID: usize = 300;
 
 /// A PKI secrets engine.
 pub(super) struct Vault {
@@ -101,10 +100,7 @@ impl Vault {
         SignedAuthority::from_pem(pem.as_bytes()).map_err(Refused::Chain)
     }
 
-    async fn call(
-        &self,
-        request: &CertificateRequest,
-    ) -> Result<http::Response<Vec<u8>>, Refused> {
+    async fn call(&self, request: &CertificateRequest) -> Result<http::Response<Vec<u8>>, Refused> {
         let token = secret_line(&self.folder, &self.token_file).map_err(Refused::Token)?;
         let mut token = HeaderValue::from_str(token.expose_secret())
             .map_err(|_not_ascii| Refused::TokenValue)?;
@@ -156,11 +152,10 @@ fn certificates(answer: &Map<String, Value>) -> Option<String> {
     Some(pem)
 }
 
-/// The first of `errors`, without control characters, cut to [`MAX_SAID`].
+/// The first of `errors`, without control characters, cut.
 fn first_error(answer: &Map<String, Value>) -> Option<String> {
     let said = answer.get("errors")?.as_array()?.first()?.as_str()?;
-    let plain = |character: char| if character.is_control() { ' ' } else { character };
-    Some(said.chars().take(MAX_SAID).map(plain).collect())
+    Some(plain(said))
 }
 
 #[cfg(test)]

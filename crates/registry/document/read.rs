@@ -10,9 +10,9 @@ use super::federation::federations;
 use super::{
     HostSettings, LifetimeSettings, OperatorPrincipal, OperatorRule, TrustDomainDocument,
     approvals, approver_login, attestation, audit, authorities, authorization_servers, bundles,
-    chat, clients, decisions, denials, identities, keys, oidc_discovery, oidc_issuers, playbooks,
-    post_checks, resource_servers, ssf, ticket_systems, token_service, upstream, webhooks,
-    workload_api,
+    chat, clients, decisions, denials, downstream, identities, keys, oidc_discovery, oidc_issuers,
+    playbooks, post_checks, resource_servers, ssf, ticket_systems, token_service, upstream,
+    webhooks, workload_api,
 };
 use crate::fields::{Fields, Lined, Log, parse};
 use crate::finding::Finding;
@@ -95,7 +95,9 @@ fn document(mut top: Fields<'_, '_>, log: &mut Log<'_>) -> Option<TrustDomainDoc
     let ssf_streams = ssf::streams(top.tables("ssf_streams", log), own, log);
     let ssf_transmitters = top.tables("ssf_transmitters", log);
     let ssf_transmitters = ssf::transmitters(ssf_transmitters, own, &oidc_issuers, log);
-    let upstream = upstream::read(&mut top, environment, log);
+    let upstream = upstream::read(&mut top, own, log);
+    let longest = lifetimes.map(|lifetimes| lifetimes.authority.as_duration());
+    let downstream = downstream::read(&mut top, (name.as_ref(), authorities), longest, log);
     top.finish(log);
     Some(TrustDomainDocument {
         name: name?,
@@ -137,6 +139,7 @@ fn document(mut top: Fields<'_, '_>, log: &mut Log<'_>) -> Option<TrustDomainDoc
         ssf_streams,
         ssf_transmitters,
         upstream,
+        downstream,
     })
 }
 

@@ -2,11 +2,16 @@
 //!
 //! Deliberately absent: asking, and what a signed certificate must be.
 
+mod spire;
+
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
 
-use marque_spiffe::Environment;
+use marque_spiffe::{CertificateDigest, Environment, TrustDomain};
+
+pub use self::spire::{ServerAddress, ServerAddressError, SpireSettings};
 
 use super::federation::Readable;
 use super::issuer_keys::duration;
@@ -16,6 +21,15 @@ use crate::fields::{Fields, Log};
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
 const MAX_TIMEOUT: Duration = Duration::from_secs(60);
 const MAX_NAME: usize = 128;
+/// The most roots in a list.
+const MAX_PINNED_ROOTS: usize = 4;
+
+/// The fields that belong to some kinds alone.
+const KEYS: [(&str, &[&str]); 3] = [
+    ("`kind = \"vault\"`", &["url", "mount", "namespace", "token_file", "ca_file"]),
+    ("`kind = \"spire\"`", &["server", "workload_api", "server_spiffe_id"]),
+    ("`kind = \"vault\"` and `kind = \"spire\"`", &["timeout"]),
+];
 
 /// `[upstream]`. Absent, each X.509 authority is a root that signs itself.
 ///
@@ -31,13 +45,50 @@ const MAX_NAME: usize = 128;
 /// token_file = "/run/secrets/vault-token"  # read anew for each request, so that an agent may renew it
 /// ca_file = "vault/ca.pem"             # for https: PEM, below the folder or absolute
 /// timeout = "10s"                      # of one request; may be absent: 10s; at most 60s
+///
+/// [upstream]
+/// kind = "spire"                       # a server with SPIRE's API: another Marque (`[downstream]` there) or SPIRE itself
+/// server = "upstream.example.org:8081" # a host and a port
+/// workload_api = "/run/spire/agent.sock"   # the socket that gives the own X.509-SVID of the upstream
+/// server_spiffe_id = "spiffe://prod.example.org/spire/server"   # whom the server is; may be absent: this
+/// timeout = "10s"                      # as above
+///
+/// # for each kind: the only roots that are taken; may be absent: any that names the environment (`OU=production`)
+/// roots = ["sha256:<64 hexadecimal digits>"]
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum UpstreamSettings {
+pub struct UpstreamSettings {
+    signer: UpstreamSigner,
+    pinned_roots: BTreeSet<CertificateDigest>,
+    line: usize,
+}
+
+impl UpstreamSettings {
+    /// Who signs.
+    pub const fn signer(&self) -> &UpstreamSigner {
+        &self.signer
+    }
+
+    /// The only roots that are taken; any that names the environment where there is none.
+    pub const fn pinned_roots(&self) -> &BTreeSet<CertificateDigest> {
+        &self.pinned_roots
+    }
+
+    /// The line of the table.
+    pub const fn line(&self) -> usize {
+        self.line
+    }
+}
+
+/// Who signs the certificates of X.509 authorities.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum UpstreamSigner {
     /// People carry the request to an offline root, and its answer back.
     Files,
     /// A PKI secrets engine.
     Vault(VaultSettings),
+    /// A server with SPIRE's API.
+    Spire(SpireSettings),
 }
 
 /// Where a PKI secrets engine is.
@@ -105,6 +156,7 @@ impl FromStr for EnginePath {
 enum Kind {
     Files,
     Vault,
+    Spire,
 }
 
 impl FromStr for Kind {
@@ -114,7 +166,8 @@ impl FromStr for Kind {
         match text {
             "files" => Ok(Self::Files),
             "vault" => Ok(Self::Vault),
-            _ => Err("is neither `files` nor `vault`"),
+            "spire" => Ok(Self::Spire),
+            _ => Err("is neither `files`, `vault` nor `spire`"),
         }
     }
 }
@@ -122,18 +175,56 @@ impl FromStr for Kind {
 /// Reads the table.
 pub(super) fn read(
     top: &mut Fields<'_, '_>,
-    environment: Option<Environment>,
+    (trust_domain, environment): (Option<&TrustDomain>, Option<Environment>),
     log: &mut Log<'_>,
 ) -> Option<UpstreamSettings> {
     let mut table = top.optional_table("upstream", log)?;
+    let line = table.line();
     let kind: Option<Kind> = table.text("kind", log);
-    let settings = match kind {
-        Some(Kind::Files) => Some(UpstreamSettings::Files),
-        Some(Kind::Vault) => vault(&mut table, environment, log).map(UpstreamSettings::Vault),
-        None => return None,
+    let pinned_roots = pinned_roots(&mut table, log);
+    let signer = match kind? {
+        Kind::Files => Some(UpstreamSigner::Files),
+        Kind::Vault => vault(&mut table, environment, log).map(UpstreamSigner::Vault),
+        Kind::Spire => spire::read(&mut table, trust_domain, log).map(UpstreamSigner::Spire),
     };
+    of_another_kind(&mut table, log);
     table.finish(log);
-    settings
+    Some(UpstreamSettings { signer: signer?, pinned_roots, line })
+}
+
+/// `roots`: absent, or a few.
+fn pinned_roots(table: &mut Fields<'_, '_>, log: &mut Log<'_>) -> BTreeSet<CertificateDigest> {
+    let (line, is_there) = (table.line(), table.has("roots"));
+    let roots: Vec<CertificateDigest> = table.texts("roots", log);
+    if is_there && !(1..=MAX_PINNED_ROOTS).contains(&roots.len()) {
+        log.at(line, format!("`roots` in [upstream] has 1 to {MAX_PINNED_ROOTS} digests"));
+    }
+    let pinned: BTreeSet<_> = roots.iter().copied().collect();
+    if pinned.len() < roots.len() {
+        log.at(line, "`roots` in [upstream] names a root twice");
+    }
+    pinned
+}
+
+/// What a finding says of a root that a trust domain of the other environment has pinned as well.
+pub fn shared_root(root: &CertificateDigest, environment: Environment) -> String {
+    format!(
+        "environment_boundary: the root `{root}` in [upstream] is pinned by a trust domain of {environment} too, and no root is \
+         shared between environments"
+    )
+}
+
+/// Fields of the kinds that it is not: each that nobody asked for.
+fn of_another_kind(table: &mut Fields<'_, '_>, log: &mut Log<'_>) {
+    let line = table.line();
+    for (kinds, keys) in KEYS {
+        for key in keys.iter().copied() {
+            if !table.has_asked(key) && table.has(key) {
+                drop(table.optional_text::<String>(key, log));
+                log.at(line, format!("`{key}` in [upstream] is for {kinds}"));
+            }
+        }
+    }
 }
 
 fn vault(
@@ -184,25 +275,45 @@ mod tests {
             .map_err(|findings| findings.iter().map(ToString::to_string).collect())
     }
 
+    fn vault_of(parsed: Result<Option<UpstreamSettings>, String>) -> VaultSettings {
+        match parsed.unwrap().unwrap().signer() {
+            UpstreamSigner::Vault(vault) => vault.clone(),
+            UpstreamSigner::Files | UpstreamSigner::Spire(_) => panic!("a vault"),
+        }
+    }
+
+    #[test]
+    fn roots_are_pinned_by_their_digests() {
+        let digest = CertificateDigest::of(&vec![1].into());
+        let pinning = |roots: &str| {
+            parsed(DOCUMENT, &format!("[upstream]\nkind = \"files\"\nroots = {roots}\n"))
+        };
+        let pinned = pinning(&format!("[\"{digest}\"]")).unwrap().unwrap();
+        assert_eq!(*pinned.pinned_roots(), BTreeSet::from([digest]));
+        for (roots, because) in [
+            ("[]".to_owned(), "1 to 4"),
+            ("[\"sha256:00\"]".to_owned(), "64 hexadecimal digits"),
+            (format!("[\"{digest}\", \"{digest}\"]"), "twice"),
+            ("[\"a\", \"b\", \"c\", \"d\", \"e\"]".to_owned(), "1 to 4"),
+        ] {
+            let found = pinning(&roots).unwrap_err();
+            assert!(found.contains(because), "{roots}: {found}");
+        }
+    }
+
     #[test]
     fn an_authority_signs_itself_unless_somebody_else_is_named() {
         assert_eq!(parsed(DOCUMENT, "").unwrap(), None);
-        let files = parsed(DOCUMENT, "[upstream]\nkind = \"files\"").unwrap();
-        assert_eq!(files, Some(UpstreamSettings::Files));
-        let Some(UpstreamSettings::Vault(vault)) = parsed(DOCUMENT, VAULT).unwrap() else {
-            panic!("a vault")
-        };
+        let files = parsed(DOCUMENT, "[upstream]\nkind = \"files\"").unwrap().unwrap();
+        assert_eq!((files.signer(), files.pinned_roots().len()), (&UpstreamSigner::Files, 0));
+        let vault = vault_of(parsed(DOCUMENT, VAULT));
         assert_eq!(vault.url().as_str(), "https://vault.example.org:8200");
         assert_eq!((vault.mount(), vault.namespace()), ("pki", None));
         assert_eq!(vault.token_file(), Path::new("/run/secrets/vault"));
         assert_eq!(vault.ca_file(), Some(Path::new("vault/ca.pem")));
         assert_eq!(vault.timeout(), DEFAULT_TIMEOUT);
         let more = "mount = \"pki/agents\"\nnamespace = \"platform\"\ntimeout = \"60s\"";
-        let Some(UpstreamSettings::Vault(vault)) =
-            parsed(DOCUMENT, &format!("{VAULT}{more}")).unwrap()
-        else {
-            panic!("a vault")
-        };
+        let vault = vault_of(parsed(DOCUMENT, &format!("{VAULT}{more}")));
         assert_eq!((vault.mount(), vault.namespace()), ("pki/agents", Some("platform")));
         assert_eq!(vault.timeout(), MAX_TIMEOUT);
     }
@@ -210,8 +321,8 @@ mod tests {
     #[test]
     fn what_cannot_be_asked_is_refused() {
         for (from, to, because) in [
-            ("\"vault\"\nurl", "\"files\"\nurl", "unknown field"),
-            ("kind = \"vault\"", "kind = \"disk\"", "`files` nor `vault`"),
+            ("\"vault\"\nurl", "\"files\"\nurl", "`url` in [upstream] is for `kind = \"vault\"`"),
+            ("kind = \"vault\"", "kind = \"disk\"", "`vault` nor `spire`"),
             ("kind = \"vault\"", "", "`kind`"),
             ("ca_file = \"vault/ca.pem\"", "", "`ca_file`"),
             ("https://vault.example.org:8200", "http://127.0.0.1:8200", "`ca_file`"),

@@ -83,6 +83,8 @@ pub enum FindingCode {
     ExceptionReviewOverdue,
     /// A calendar's `review_by` has passed.
     CalendarReviewOverdue,
+    /// Roots with name constraints, below which many clients refuse everything.
+    AuthorityNameConstraints,
 }
 
 impl FindingCode {
@@ -126,6 +128,7 @@ impl FindingCode {
         Self::ExceptionEnded,
         Self::ExceptionReviewOverdue,
         Self::CalendarReviewOverdue,
+        Self::AuthorityNameConstraints,
     ];
 
     /// The code as text: `a-z` and `_`.
@@ -230,7 +233,7 @@ impl FindingCode {
             ),
             Self::EntryOutsideTrustDomain => (
                 "entry_outside_trust_domain",
-                "give the entry a SPIFFE ID of this trust domain, with a path that is not below /marque",
+                "give the entry a SPIFFE ID of this trust domain, with a path that is not below /marque or /spire",
             ),
             Self::EntryOverCeiling => {
                 ("entry_over_ceiling", "shorten the lifetime, or raise the ceiling in [lifetimes]")
@@ -282,6 +285,10 @@ impl FindingCode {
             Self::ExceptionReviewOverdue => (
                 "exception_review_overdue",
                 "review the exception and set `review_by` anew, or delete it",
+            ),
+            Self::AuthorityNameConstraints => (
+                "authority_name_constraints",
+                "leave `name_constraints` out of [authorities] unless every client of the trust domain is of Go or OpenSSL",
             ),
             Self::CalendarReviewOverdue => {
                 ("calendar_review_overdue", "review the calendar and set `review_by` anew")

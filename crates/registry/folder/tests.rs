@@ -307,6 +307,7 @@ fn an_entry_keeps_the_rules_of_its_trust_domain() {
         ("spiffe://example.org/agent/reader", "spiffe://example.org", "has no path"),
         ("/agent/reader", "/marque", "is reserved"),
         ("/agent/reader", "/marque/broker", "is reserved"),
+        ("/agent/reader", "/spire/server", "is reserved"),
         ("spiffe://example.org/agent/reader", "spiffe://other.org/marqued", "is not of trust"),
         (
             "x509_lifetime = \"30m\"",

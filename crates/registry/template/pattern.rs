@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use marque_spiffe::{SpiffeId, SpiffeIdError, TrustDomain, TrustDomainError};
 
-use crate::entry::RESERVED_SEGMENT;
+use crate::entry::is_reserved_segment;
 
 /// The selectors that may fill in a segment: facts that an attestor finds out by itself, of which a process has one. What
 /// whoever starts a process writes down, such as labels, environment variables and names of images, is not among them.
@@ -78,7 +78,7 @@ pub enum IdTemplateError {
     )]
     WildcardAtRoot,
     /// The first segment is the trust domain's own.
-    #[error("no workload is below `/{RESERVED_SEGMENT}`")]
+    #[error("no workload is below `/marque` and `/spire`")]
     Reserved,
     /// A literal segment is none.
     #[error("segment {number}: {source}")]
@@ -285,7 +285,7 @@ impl FromStr for IdTemplate {
             .map(|(at, piece)| segment(&trust_domain, at + 1, piece))
             .collect::<Result<_, _>>()?;
         match segments.first() {
-            Some(TemplateSegment::Literal(first)) if first == RESERVED_SEGMENT => {
+            Some(TemplateSegment::Literal(first)) if is_reserved_segment(first) => {
                 return Err(IdTemplateError::Reserved);
             }
             Some(TemplateSegment::Literal(_)) => {}

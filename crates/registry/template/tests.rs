@@ -200,6 +200,7 @@ fn the_id_of_a_template_has_whole_placeholders_behind_a_literal_segment() {
     let error = |text: &str| text.parse::<IdTemplate>().unwrap_err();
     assert_eq!(error("spiffe://example.org/{k8s:ns}"), IdTemplateError::WildcardAtRoot);
     assert_eq!(error("spiffe://example.org/marque/{k8s:ns}"), IdTemplateError::Reserved);
+    assert_eq!(error("spiffe://example.org/spire/{k8s:ns}"), IdTemplateError::Reserved);
     assert_eq!(error("spiffe://example.org"), IdTemplateError::Nothing);
     assert_eq!(error("spiffe://example.org/a"), IdTemplateError::Nothing);
     assert!(matches!(error("spiffe://{k8s:ns}/a"), IdTemplateError::TrustDomain(_)));

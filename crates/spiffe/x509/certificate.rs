@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 use marque_jose::PublicKey;
-use x509_parser::extensions::{GeneralName, ParsedExtension};
+use x509_parser::extensions::{GeneralName, GeneralSubtree, NameConstraints, ParsedExtension};
 use x509_parser::oid_registry::{
     OID_X509_EXT_BASIC_CONSTRAINTS, OID_X509_EXT_EXTENDED_KEY_USAGE, OID_X509_EXT_KEY_USAGE,
     OID_X509_EXT_NAME_CONSTRAINTS, OID_X509_EXT_SUBJECT_ALT_NAME,
@@ -53,6 +53,10 @@ impl<'a> Certificate<'a> {
         if self.is_ca() {
             return Err(X509SvidError::LeafIsCa);
         }
+        // They belong into signing certificates alone.
+        if self.extension(&OID_X509_EXT_NAME_CONSTRAINTS).is_some() {
+            return Err(X509SvidError::UnknownExtension(self.position));
+        }
         let id = self.uri.clone().ok_or(X509SvidError::NoUri)?;
         if !id.has_path() {
             return Err(X509SvidError::IdWithoutPath);
@@ -92,7 +96,26 @@ impl<'a> Certificate<'a> {
         {
             return Err(X509SvidError::SignerId(self.position));
         }
+        if !self.permits(leaf) {
+            return Err(X509SvidError::NameConstraints(self.position));
+        }
         self.check_extended_key_usage(true)
+    }
+
+    /// Whether the name constraints, if there are any, let this SPIFFE ID stand below. Signing certificates in between have no
+    /// other host in theirs.
+    fn permits(&self, leaf: &SpiffeId) -> bool {
+        let Some((_, ParsedExtension::NameConstraints(constraints))) =
+            self.extension(&OID_X509_EXT_NAME_CONSTRAINTS)
+        else {
+            return true;
+        };
+        let trust_domain = leaf.trust_domain().as_str();
+        let is_in = |subtrees: &Vec<GeneralSubtree<'_>>| {
+            subtrees.iter().any(|subtree| is_within(trust_domain, subtree))
+        };
+        constraints.permitted_subtrees.as_ref().is_none_or(is_in)
+            && !constraints.excluded_subtrees.as_ref().is_some_and(is_in)
     }
 
     pub(super) fn check_validity(
@@ -173,12 +196,17 @@ fn check_extensions(x509: &X509Certificate<'_>, position: usize) -> Result<(), X
         }
         seen.push(&extension.oid);
         let is_understood = understood.contains(&extension.oid);
-        // Name constraints are not implemented, and passing over them would widen what the issuer allowed.
-        if extension.oid == OID_X509_EXT_NAME_CONSTRAINTS || (extension.critical && !is_understood)
-        {
+        let parsed = extension.parsed_extension();
+        // Other name constraints than those of URIs are not implemented, and passing over them, critical or not, would widen
+        // what the issuer allowed.
+        let is_refused = match parsed {
+            ParsedExtension::NameConstraints(constraints) => !are_of_uris(constraints),
+            _ if extension.oid == OID_X509_EXT_NAME_CONSTRAINTS => true,
+            _ => extension.critical && !is_understood,
+        };
+        if is_refused {
             return Err(X509SvidError::UnknownExtension(position));
         }
-        let parsed = extension.parsed_extension();
         if is_understood
             && matches!(parsed, ParsedExtension::ParseError { .. } | ParsedExtension::Unparsed)
         {
@@ -186,6 +214,29 @@ fn check_extensions(x509: &X509Certificate<'_>, position: usize) -> Result<(), X
         }
     }
     Ok(())
+}
+
+/// Whether they constrain URIs alone (RFC 5280 section 4.2.1.10), and say so in a form that can be read one way only.
+fn are_of_uris(constraints: &NameConstraints<'_>) -> bool {
+    let is_host = |subtree: &GeneralSubtree<'_>| match subtree.base {
+        GeneralName::URI(host) => host.is_ascii() && !host.trim_matches('.').is_empty(),
+        _ => false,
+    };
+    let NameConstraints { permitted_subtrees, excluded_subtrees } = constraints;
+    let mut all = permitted_subtrees.iter().chain(excluded_subtrees).flatten().peekable();
+    all.peek().is_some() && all.all(is_host)
+}
+
+/// Whether the host of a SPIFFE ID, its trust domain, is inside of a subtree: with a period in front any host below it,
+/// otherwise that host.
+fn is_within(trust_domain: &str, subtree: &GeneralSubtree<'_>) -> bool {
+    let GeneralName::URI(host) = subtree.base else { return false };
+    let host = host.to_ascii_lowercase();
+    if host.starts_with('.') {
+        trust_domain.ends_with(&host) && trust_domain.len() > host.len()
+    } else {
+        trust_domain == host
+    }
 }
 
 /// The one URI among the alternative names (X5-1), which has to be a SPIFFE ID wherever it stands.

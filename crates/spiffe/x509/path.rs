@@ -39,6 +39,9 @@ pub(super) fn verify(
         }
         issuer.check_signer(&id, lowest.position)?;
         issuer.check_validity(now)?;
+        if bundle.distrusts(&issuer.public_key) {
+            return Err(X509SvidError::Distrusted(position));
+        }
         lowest = issuer;
     }
 }

@@ -168,6 +168,8 @@ fn minting() -> (Arc<Minting>, FixedClock) {
         max_access_token_lifetime: HOUR,
         jwt_svid_algorithm: KeyAlgorithm::EcdsaP256,
         wit_svids: true,
+        path_length: 0,
+        max_downstream_lifetime: None,
         refresh_hint: HOUR,
         guard: guard(&clock),
     };

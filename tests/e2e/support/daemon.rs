@@ -66,6 +66,13 @@ impl Daemon {
 
     /// The same, with more on its command line.
     pub(crate) async fn start_told(prepare: impl FnOnce(&Path), arguments: Vec<String>) -> Self {
+        let mut daemon = Self::prepared(prepare, arguments);
+        daemon.launch().await;
+        daemon
+    }
+
+    /// A daemon that was not started yet.
+    pub(crate) fn prepared(prepare: impl FnOnce(&Path), arguments: Vec<String>) -> Self {
         let folder = tempfile::Builder::new().prefix("mq").tempdir_in("/tmp").expect("a folder");
         folder::copy(&folder::shipped(), &folder.path().join("trust-domains"));
         for trust_domain in [PRODUCTION, NON_PRODUCTION] {
@@ -76,10 +83,13 @@ impl Daemon {
             .map(|role| (id(role), copy_of_this_program(role.program)))
             .into_iter()
             .collect();
-        let mut daemon =
-            Self { child: None, places: Vec::new(), folder, agents, arguments, starts: 0 };
-        daemon.launch().await;
-        daemon
+        Self { child: None, places: Vec::new(), folder, agents, arguments, starts: 0 }
+    }
+
+    /// Waits until a daemon that was begun has ended by itself.
+    pub(crate) async fn ended(&mut self) -> ExitStatus {
+        let mut child = self.child.take().expect("the daemon was begun");
+        within("the daemon's end", child.wait()).await.expect("its status")
     }
 
     /// Starts the daemon again on the same data, after `kill` or `stop`. Ports change, so everything is read anew.

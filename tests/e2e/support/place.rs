@@ -21,6 +21,7 @@ pub(crate) struct Place {
     pub(crate) jwks_url: String,
     pub(crate) bundle_url: String,
     pub(crate) bundle_spiffe: Option<SpiffeBundle>,
+    pub(crate) downstream: Option<Downstream>,
     pub(crate) svid_issuer_url: Option<String>,
     pub(crate) ca_file: PathBuf,
 }
@@ -30,6 +31,14 @@ pub(crate) struct Place {
 #[serde(deny_unknown_fields)]
 pub(crate) struct SpiffeBundle {
     pub(crate) url: String,
+    pub(crate) spiffe_id: String,
+}
+
+/// Where servers below ask.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Downstream {
+    pub(crate) address: String,
     pub(crate) spiffe_id: String,
 }
 

@@ -96,6 +96,7 @@ pub(super) const CSF: [Control; 8] = [
             Kind::Restored,
             Kind::AuthorityCreated,
             Kind::AuthorityPrepared,
+            Kind::AuthoritySignedDownstream,
             Kind::AuthorityActivated,
             Kind::AuthorityTainted,
             Kind::AuthorityRevoked,

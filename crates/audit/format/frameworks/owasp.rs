@@ -185,6 +185,7 @@ pub(super) const NON_HUMAN_IDENTITIES: [Control; 10] = [
             Kind::IntentExpired,
             Kind::AuthorityCreated,
             Kind::AuthorityPrepared,
+            Kind::AuthoritySignedDownstream,
             Kind::AuthorityActivated,
             Kind::AuthorityRetired,
         ],

@@ -175,6 +175,8 @@ fn a_key_certifies_itself_as_the_root_of_its_trust_domain_and_as_nothing_else() 
         (Breach::Name, Box::new(|p| p.subject_alt_names = vec![uri("spiffe://dev.example.org")])),
         (Breach::Usage, Box::new(|p| p.is_ca = IsCa::ExplicitNoCa)),
         (Breach::Usage, Box::new(|p| p.key_usages.push(KeyUsagePurpose::DigitalSignature))),
+        (Breach::Usage, Box::new(|p| p.is_ca = IsCa::Ca(BasicConstraints::Constrained(1)))),
+        (Breach::Usage, Box::new(|p| p.is_ca = IsCa::Ca(BasicConstraints::Unconstrained))),
         (Breach::Lifetime, Box::new(|p| valid(p, 0, 24 * 3600 + 11))),
         (Breach::Lifetime, Box::new(|p| valid(p, 60, 24 * 3600 + 60))),
     ];

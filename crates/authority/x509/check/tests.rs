@@ -13,6 +13,7 @@ use crate::{
     AuthorityError, P256PublicKey, PrivateKeyPkcs8, X509SvidTemplate,
     root::Root,
     signer::CertificateSigner,
+    snapshot::X509Certificates,
     testing::{HOUR, config, x509_template},
     x509::X509Authority,
 };
@@ -42,9 +43,12 @@ impl Desk {
             marque_jose::PublicKey::from_p256_point(key.public_key().try_into().unwrap()).unwrap();
         let root =
             Root::read(der.to_vec(), &config.trust_domain, config.environment, &public).unwrap();
+        let certificates =
+            X509Certificates { own: root, carried: Vec::new(), anchors: vec![der.clone()] };
         let bundle = Bundle::builder(config.trust_domain).x509_authority(der).unwrap().build();
         let authority =
-            X509Authority::new(slot, root, CertificateSigner::unbounded(choose(key))).unwrap();
+            X509Authority::new(slot, certificates, CertificateSigner::unbounded(choose(key)))
+                .unwrap();
         let dns_names = vec!["api.example.org".parse().unwrap()];
         let template = X509SvidTemplate { dns_names, ..x509_template("/agent/a") };
         Self { bundle, authority, template, public_key: PrivateKeyPkcs8::generate().unwrap().1 }

@@ -3,15 +3,15 @@
 //! Absent on purpose: the rules of their lives, which are the authority's own.
 
 use jiff::Timestamp;
-use marque_authority::AuthorityView;
+use marque_authority::{AuthorityView, CertificateRequest, SignedAuthority};
 use marque_intent::Reason;
 use marque_keys::{KeyPurpose, SlotId};
 use serde::Serialize;
-use tonic::{Request, Response, Status};
+use tonic::{Code, Request, Response, Status};
 
 use super::super::proto::admin as proto;
 use super::super::proto::admin::change_authority_request::Step;
-use super::super::time::{from_timestamp, timestamp};
+use super::super::time::{duration, from_timestamp, timestamp};
 use super::{AdminService, requests};
 use crate::error;
 
@@ -40,6 +40,25 @@ pub enum AuthorityWish {
     Taint(SlotId),
     /// Take it out of the bundle.
     Revoke(SlotId),
+    /// Publish the key of the last request with the certificate that somebody else signed.
+    Import(SignedAuthority),
+}
+
+/// A request for a certificate as an operator sees it, and in JSON.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct CertificateRequestView {
+    /// The key that the certificate is for.
+    pub key: String,
+    /// The request (PKCS #10), PEM.
+    pub csr_pem: String,
+    /// How long the certificate should last, in seconds.
+    pub lifetime_seconds: u64,
+}
+
+impl From<CertificateRequest> for CertificateRequestView {
+    fn from(CertificateRequest { slot, pem, lifetime }: CertificateRequest) -> Self {
+        Self { key: slot.to_string(), csr_pem: pem, lifetime_seconds: lifetime.as_secs() }
+    }
 }
 
 /// A key as an operator sees it, and in JSON.
@@ -96,6 +115,21 @@ impl AdminService {
         let keys = self.door.authorities().into_iter().map(signing_key).collect();
         Ok(Response::new(proto::ChangeAuthorityResponse { key, keys }))
     }
+
+    pub(super) async fn request_certificate(
+        &self,
+        request: Request<proto::RequestAuthorityCertificateRequest>,
+    ) -> Result<Response<proto::RequestAuthorityCertificateResponse>, Status> {
+        self.operator("RequestAuthorityCertificate", &request).await?;
+        let proto::RequestAuthorityCertificateRequest {} = request.into_inner();
+        let asked = self.door.request_certificate().await.map_err(error::admin)?;
+        let CertificateRequest { slot, pem, lifetime } = asked;
+        Ok(Response::new(proto::RequestAuthorityCertificateResponse {
+            key: slot.to_string(),
+            csr_pem: pem,
+            lifetime: Some(duration(lifetime)),
+        }))
+    }
 }
 
 /// Whoever takes away what others rely on, or what they may not know yet, says why.
@@ -114,9 +148,18 @@ fn change(message: proto::ChangeAuthorityRequest) -> Result<AuthorityChange, Sta
         }
         Step::Taint(key) => AuthorityWish::Taint(slot("taint", &key)?),
         Step::Revoke(key) => AuthorityWish::Revoke(slot("revoke", &key)?),
+        Step::Import(pem) => {
+            AuthorityWish::Import(SignedAuthority::from_pem(pem.as_bytes()).map_err(|refused| {
+                error::coded(Code::InvalidArgument, refused.to_string(), refused.code())
+            })?)
+        }
     };
-    let may_go_without =
-        matches!(wish, AuthorityWish::Prepare(_) | AuthorityWish::Activate { at_once: false, .. });
+    let may_go_without = matches!(
+        wish,
+        AuthorityWish::Prepare(_)
+            | AuthorityWish::Import(_)
+            | AuthorityWish::Activate { at_once: false, .. }
+    );
     let reason =
         if reason.is_empty() && may_go_without { None } else { Some(requests::reason(&reason)?) };
     Ok(AuthorityChange { wish, reason })

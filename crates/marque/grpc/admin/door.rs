@@ -7,7 +7,9 @@ use std::sync::Arc;
 use futures::future::BoxFuture;
 use jiff::Timestamp;
 use marque_audit::{LogStore, VerifierKey};
-use marque_authority::{AuthorityView, OrderRefusal};
+use marque_authority::{
+    AuthorityView, CertificateRequest, OrderRefusal, SignedAuthorityError, UpstreamError,
+};
 use marque_exchange::{TokenId, TokenRecord};
 use marque_intent::kill::{KillMode, KillScope, KillState};
 use marque_intent::pace::{Family, Standing};
@@ -90,6 +92,9 @@ pub trait AdminDoor: Debug + Send + Sync {
         change: AuthorityChange,
         operator: Operator,
     ) -> BoxFuture<'_, Result<String, AdminError>>;
+
+    /// Makes the next key of the X.509 authority, unless it is there, and asks for its certificate.
+    fn request_certificate(&self) -> BoxFuture<'_, Result<CertificateRequest, AdminError>>;
 
     /// What keeps requests from being served.
     fn readiness(&self) -> BoxFuture<'_, Vec<NotReady>>;
@@ -439,6 +444,12 @@ pub enum AdminError {
     /// The life of the key that it is about refuses it.
     #[error(transparent)]
     Authority(OrderRefusal),
+    /// A certificate that somebody else signed cannot be an authority's.
+    #[error("the certificate is refused")]
+    SignedAuthority(#[source] SignedAuthorityError),
+    /// Whoever signs certificates signed none.
+    #[error(transparent)]
+    Upstream(UpstreamError),
     /// A webhook's receiver did not take a message.
     #[error("{0}")]
     NotTaken(String),

@@ -22,8 +22,8 @@ use super::super::connection::Connection;
 use super::super::limit::Limit;
 use super::super::serve::{Accepted, Guest, Limits, accept};
 use super::super::standing::{Reason, Standing};
+use super::super::svid_tls::Verifier;
 use super::standing::{Broker, ConnectedBroker};
-use super::tls::Verifier;
 
 /// How long after the end of its certificate a connection may still say so to its calls.
 const LAST_WORDS: Duration = Duration::from_secs(1);

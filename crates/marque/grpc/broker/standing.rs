@@ -18,7 +18,7 @@ use tokio_util::sync::DropGuard;
 use tonic::{Request, Status};
 
 use super::super::limit::Limit;
-use super::tls::Verifier;
+use super::super::svid_tls::Verifier;
 use crate::error;
 
 /// The broker at the other end of a connection.

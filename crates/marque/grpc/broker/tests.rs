@@ -31,7 +31,8 @@ use self::client::{Identity, Raw, raw};
 use super::super::proto::broker as proto;
 use super::super::serve::Limits;
 use super::super::stage::{DOCUMENT, PATIENCE, Stage};
-use super::{BrokerDoor, ServerCertificate, serve_broker};
+use super::super::svid_tls::ServerCertificate;
+use super::{BrokerDoor, serve_broker};
 use crate::clock::SystemClock;
 
 const AUDIENCE: &str = "https://api.example.org";

@@ -12,7 +12,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::super::minting::InProcessIssuer;
-use crate::grpc::broker::ServerCertificate;
+use crate::grpc::ServerCertificate;
 
 /// How long to wait before an SVID is asked for again after a failure.
 const RETRY: Duration = Duration::from_secs(5);

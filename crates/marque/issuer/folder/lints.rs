@@ -24,12 +24,23 @@ pub(super) fn beside_the_document(path: &Path) -> Vec<Finding> {
 
 pub(super) fn warnings(checked: &CheckedFolder, now: Timestamp) -> Vec<Finding> {
     let mut warnings = cloud_findings::doubtful(&checked.folder);
+    warnings.extend(name_constraints(checked));
     warnings.extend(entries(&checked.folder.entries, now));
     warnings.extend(patterns(checked));
     warnings.extend(playbooks(checked, now));
     warnings.extend(exceptions(checked, now));
     warnings.extend(calendars(checked, now));
     warnings
+}
+
+/// Who breaks where roots constrain names.
+fn name_constraints(checked: &CheckedFolder) -> Option<Finding> {
+    checked.folder.document.authorities().name_constraints.then(|| {
+        let message = "`name_constraints` in [authorities]: clients on rustls-webpki 0.103 (Rust: rustls, tonic, reqwest, hyper) refuse \
+                       every X.509-SVID below such a root; those of Go and OpenSSL keep the constraint";
+        let file = checked.folder.path.join(super::DOCUMENT);
+        Finding::about(&file, message).coded(FindingCode::AuthorityNameConstraints)
+    })
 }
 
 /// Entries that never end (M 25), that have ended, and that share an identity (M 1).

@@ -15,7 +15,7 @@ struct Fixed {
     differs: fn(&TrustDomainDocument, &TrustDomainDocument) -> bool,
 }
 
-const FIXED: [Fixed; 13] = [
+const FIXED: [Fixed; 15] = [
     Fixed {
         name: "name",
         begins: &["name"],
@@ -74,6 +74,23 @@ const FIXED: [Fixed; 13] = [
         begins: &["[bundle_endpoint"],
         why: "the listener is bound",
         differs: |was, is| was.bundle_endpoint() != is.bundle_endpoint(),
+    },
+    Fixed {
+        name: "[downstream]",
+        begins: &["[downstream"],
+        why: "the listener is bound, and the keys sign for those that it lists",
+        differs: |was, is| was.downstream() != is.downstream(),
+    },
+    Fixed {
+        name: "[upstream]",
+        begins: &["[upstream"],
+        why: "the signing authorities were opened with it",
+        differs: |was, is| {
+            let of = |document: &TrustDomainDocument| {
+                document.upstream().map(|rule| (rule.signer().clone(), rule.pinned_roots().clone()))
+            };
+            of(was) != of(is)
+        },
     },
     Fixed {
         name: "[oidc_discovery]",

@@ -26,7 +26,7 @@ async fn opened(folder: &TempDir) -> (Authority, Arc<marque_store::Store>, Trust
     let store = Arc::new(store.await.unwrap());
     let guard =
         guard(&document, Names { issuer: &issuer(), svids: None }, Arc::clone(&store) as _, &clock);
-    let config = crate::issuer::lasting::authority_config(&document, guard);
+    let config = crate::issuer::lasting::authority_config(&document, None, guard);
     let (keys, random) = (Arc::new(MemoryKeys::new()), Arc::new(SeededRandom::new(1)));
     let authority = Authority::open(config, keys, Arc::clone(&store) as _, random, clock.now());
     let authority = authority.await.unwrap();

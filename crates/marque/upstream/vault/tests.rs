@@ -2,7 +2,7 @@
 
 use std::error::Error as _;
 
-use marque_registry::{TrustDomainDocument, UpstreamSettings};
+use marque_registry::{TrustDomainDocument, UpstreamSigner};
 use marque_testkit::{FixedClock, START, ScratchCa, ScratchTrustDomain};
 use rcgen::{CertificateParams, DnType, KeyPair};
 use tempfile::TempDir;
@@ -56,7 +56,9 @@ impl Stage {
         );
         let document = format!("{DOCUMENT}\n{table}");
         let document = TrustDomainDocument::parse(Path::new("t.toml"), &document).unwrap();
-        let Some(UpstreamSettings::Vault(settings)) = document.upstream() else { panic!() };
+        let UpstreamSigner::Vault(settings) = document.upstream().unwrap().signer() else {
+            panic!()
+        };
         let clock: Arc<dyn Clock> = Arc::new(FixedClock::new(START));
         Vault::open(settings, document.name().as_str(), self.folder.path(), &clock).unwrap()
     }
@@ -146,7 +148,8 @@ async fn a_certificate_is_asked_for_as_the_engine_wants_it() {
 #[tokio::test]
 async fn an_answer_that_is_no_certificate_is_told_without_the_token() {
     let stage = Stage::new();
-    let denied = |_: &Stage, _: &Asked| json!({ "errors": ["1 error: permission\ndenied", "more"] });
+    let denied =
+        |_: &Stage, _: &Asked| json!({ "errors": ["1 error: permission\ndenied", "more"] });
     let (refused, _) = stage.ask("403 Forbidden", denied).await;
     let refused = told(&refused.unwrap_err());
     assert!(refused.contains("403") && refused.contains("permission denied"), "{refused}");

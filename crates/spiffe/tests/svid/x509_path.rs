@@ -305,6 +305,59 @@ fn name_constraints_and_unknown_critical_extensions_of_a_signer_are_refused() {
     assert_eq!(unknown.unwrap_err(), X509SvidError::UnknownExtension(1));
 }
 
+/// Name constraints with one subtree: 0 permits it and 1 excludes it; 6 makes it one of URIs.
+fn one_subtree(list: u8, kind: u8, host: &str) -> CustomExtension {
+    let value =
+        |tag: u8, content: &[u8]| [&[tag, u8::try_from(content.len()).unwrap()], content].concat();
+    let subtree = value(0x30, &value(0x80 | kind, host.as_bytes()));
+    let mut extension = CustomExtension::from_oid_content(
+        &[2, 5, 29, 30],
+        value(0x30, &value(0xa0 | list, &subtree)),
+    );
+    extension.set_criticality(true);
+    extension
+}
+
+#[test]
+fn name_constraints_of_uris_are_kept() {
+    const PERMIT: u8 = 0;
+    const EXCLUDE: u8 = 1;
+    for (list, host, holds) in [
+        (PERMIT, "example.org", true),
+        (PERMIT, "EXAMPLE.ORG", true),
+        (PERMIT, ".org", true),
+        (PERMIT, ".example.org", false),
+        (PERMIT, "org", false),
+        (PERMIT, "prod.example.org", false),
+        (PERMIT, "ample.org", false),
+        (EXCLUDE, "example.org", false),
+        (EXCLUDE, ".org", false),
+        (EXCLUDE, "example.net", true),
+    ] {
+        let constrain =
+            |ca: &mut CertificateParams| ca.custom_extensions = vec![one_subtree(list, 6, host)];
+        let refused = (!holds).then_some(X509SvidError::NameConstraints(1));
+        assert_eq!(below_root(constrain).err(), refused, "{list} {host}, a root");
+        assert_eq!(below_intermediate(constrain).err(), refused, "{list} {host}, between");
+    }
+    for (list, kind, host) in [(PERMIT, 6, ""), (PERMIT, 6, "."), (PERMIT, 2, "example.org")] {
+        let constrain =
+            |ca: &mut CertificateParams| ca.custom_extensions = vec![one_subtree(list, kind, host)];
+        let refused = below_intermediate(constrain).unwrap_err();
+        assert_eq!(refused, X509SvidError::UnknownExtension(1), "{kind} {host}");
+    }
+}
+
+#[test]
+fn a_leaf_constrains_no_names() {
+    let domain = ScratchTrustDomain::new("example.org");
+    let mut params = domain.leaf_params(&domain.id("/agent/a"));
+    params.custom_extensions = vec![one_subtree(0, 6, "example.org")];
+    let svid = domain.root().issue(&params);
+    let refused = UnverifiedX509Svid::parse_chain(svid.chain).unwrap_err();
+    assert_eq!(refused, X509SvidError::UnknownExtension(0));
+}
+
 #[test]
 fn authorities_with_rsa_and_p384_keys_verify_and_other_digests_do_not() {
     let cases: Value = serde_json::from_str(include_str!("../../testdata/chains.json")).unwrap();

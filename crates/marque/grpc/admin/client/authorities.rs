@@ -1,10 +1,14 @@
 //! The keys of the signing authorities.
 
+use marque_authority::SignedAuthority;
+
 use super::super::super::client::CallError;
 use super::super::super::proto::admin as proto;
 use super::super::super::proto::admin::change_authority_request::Step;
-use super::super::authorities::{AuthorityWish, SigningKeyView};
+use super::super::authorities::{AuthorityWish, CertificateRequestView, SigningKeyView};
 use super::AdminClient;
+use crate::grpc::time::from_duration;
+use crate::pem::pem_certificates;
 
 impl AdminClient {
     /// The keys that sign, will sign and did.
@@ -16,6 +20,18 @@ impl AdminClient {
         let answer = self.inner.list_authorities(request).await?.into_inner();
         let proto::ListAuthoritiesResponse { keys } = answer;
         Ok(keys.into_iter().map(Into::into).collect())
+    }
+
+    /// Asks for the certificate of the X.509 authority's next key.
+    ///
+    /// # Errors
+    /// As [`Self::status`], and when nobody else signs certificates, or one is prepared already.
+    pub async fn request_certificate(&mut self) -> Result<CertificateRequestView, CallError> {
+        let request = proto::RequestAuthorityCertificateRequest {};
+        let answer = self.inner.request_authority_certificate(request).await?.into_inner();
+        let proto::RequestAuthorityCertificateResponse { key, csr_pem, lifetime } = answer;
+        let lifetime = lifetime.and_then(from_duration).unwrap_or_default();
+        Ok(CertificateRequestView { key, csr_pem, lifetime_seconds: lifetime.as_secs() })
     }
 
     /// Takes a step in the life of a key. Gives its name and all keys as they are then.
@@ -33,6 +49,9 @@ impl AdminClient {
             AuthorityWish::Activate { slot, at_once: true } => Step::ActivateNow(slot.to_string()),
             AuthorityWish::Taint(slot) => Step::Taint(slot.to_string()),
             AuthorityWish::Revoke(slot) => Step::Revoke(slot.to_string()),
+            AuthorityWish::Import(SignedAuthority { chain, roots }) => {
+                Step::Import(pem_certificates(&[chain, roots].concat()))
+            }
         };
         let request = proto::ChangeAuthorityRequest { reason, step: Some(step) };
         let answer = self.inner.change_authority(request).await?.into_inner();

@@ -6,7 +6,7 @@ use std::time::Duration;
 use futures::future::BoxFuture;
 use jiff::Timestamp;
 use marque_audit::{LogStore, VerifierKey};
-use marque_authority::AuthorityView;
+use marque_authority::{AuthorityView, CertificateRequest};
 use marque_exchange::{TokenId, TokenRecord};
 use marque_intent::kill::{KillMode, KillScope, KillState, NewKill};
 use marque_intent::pace::{Family, Standing};
@@ -148,6 +148,10 @@ impl AdminDoor for FakeDoor {
         _change: AuthorityChange,
         _operator: Operator,
     ) -> BoxFuture<'_, Result<String, AdminError>> {
+        Box::pin(async { Err(AdminError::NotFound { what: "key", id: String::new() }) })
+    }
+
+    fn request_certificate(&self) -> BoxFuture<'_, Result<CertificateRequest, AdminError>> {
         Box::pin(async { Err(AdminError::NotFound { what: "key", id: String::new() }) })
     }
 

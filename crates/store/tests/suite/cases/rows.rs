@@ -162,6 +162,7 @@ fn authority(slot: SlotId, state: AuthorityState) -> AuthorityRecord {
         slot,
         state,
         certificate_der: Some(vec![0x30, 0x00]),
+        upstream: None,
         public_key: vec![4; 65],
         created_at: START,
         bundle_sequence: 0,

@@ -1,8 +1,10 @@
-//! Mutual TLS with X.509-SVIDs, as the SPIFFE Broker Endpoint wants it even on a Unix socket (BR-1).
+//! Mutual TLS with X.509-SVIDs, as the SPIFFE Broker Endpoint wants it even on a Unix socket (BR-1), and as SPIRE's servers
+//! speak it.
 //!
-//! TLS 1.3 alone, and no session is ever resumed: a resumed one would skip the certificate of its broker. A client's
+//! TLS 1.3 alone, and no session is ever resumed: a resumed one would skip the certificate of its client. A client's
 //! certificate is an X.509-SVID of the own trust domain, verified against the bundle of that moment, or there is no
-//! connection. Absent on purpose: who may do what (`standing.rs`), and minting the server's certificate (`issuer/`).
+//! connection. Absent on purpose: who may do what (`broker/standing.rs`, `downstream.rs`), and minting the server's
+//! certificate (`issuer/`).
 
 use std::sync::{Arc, PoisonError, RwLock};
 
