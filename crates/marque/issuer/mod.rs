@@ -27,6 +27,7 @@ mod keys;
 pub mod kill;
 mod lasting;
 mod minting;
+mod noting;
 mod pruning;
 mod readiness;
 mod reconfigured;
