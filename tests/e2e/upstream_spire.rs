@@ -299,6 +299,9 @@ async fn who_is_stopped_unregistered_or_of_the_other_environment_has_nothing_sig
     // Of the same name, and of the other environment: nothing of it gets beyond the handshake.
     let production = Issuer::start_with(TIERS, |folder| {
         edit(folder, DOCUMENT, "environment = \"non-production\"", "environment = \"production\"");
+        // What it grants is for the other environment alone.
+        edit(folder, "playbooks/restart-preview.toml", "mode = \"auto\"", "mode = \"rule\"");
+        fs::remove_file(folder.join("policy/tests/restart-preview.toml")).expect("a file of cases");
     })
     .await;
     let program = own_interpreter(&python, &production.path(""), "python-server");
@@ -379,7 +382,8 @@ async fn a_server_whose_root_names_no_environment_is_an_upstream_where_it_is_pin
         pin(spire.text("root_sha256"))
     );
     let said = Issuer::fails_with(TIERS, |folder| spire.above(folder, &nobody)).await;
-    assert!(said.contains("not who was expected"), "{said}");
+    let expected = format!("which has to be `spiffe://{TIERS}/another/server`");
+    assert!(said.contains(&expected) && said.contains("SomebodyElse"), "{said}");
 
     let pinned = pin(spire.text("root_sha256"));
     let below = Issuer::start_with(TIERS, |folder| spire.above(folder, &pinned)).await;

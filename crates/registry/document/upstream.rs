@@ -5,6 +5,7 @@
 mod spire;
 
 use std::collections::BTreeSet;
+use std::fmt::Display;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
@@ -227,16 +228,32 @@ fn of_another_kind(table: &mut Fields<'_, '_>, log: &mut Log<'_>) {
     }
 }
 
+/// A field that has to be there for a kind.
+fn needed<T>(
+    table: &mut Fields<'_, '_>,
+    (key, kind): (&'static str, &str),
+    log: &mut Log<'_>,
+) -> Option<T>
+where
+    T: FromStr<Err: Display>,
+{
+    if !table.has(key) {
+        let message = format!("`{key}` in [upstream] is missing: `kind = \"{kind}\"` needs it");
+        log.at(table.line(), message);
+    }
+    table.optional_text(key, log)
+}
+
 fn vault(
     table: &mut Fields<'_, '_>,
     environment: Option<Environment>,
     log: &mut Log<'_>,
 ) -> Option<VaultSettings> {
     let line = table.line();
-    let url: Option<WebhookUrl> = table.text("url", log);
+    let url: Option<WebhookUrl> = needed(table, ("url", "vault"), log);
     let mount: Option<EnginePath> = table.optional_text("mount", log);
     let namespace: Option<EnginePath> = table.optional_text("namespace", log);
-    let token_file: Option<Readable> = table.text("token_file", log);
+    let token_file: Option<Readable> = needed(table, ("token_file", "vault"), log);
     let ca_file: Option<Readable> = table.optional_text("ca_file", log);
     let timeout = duration(table, "timeout", (DEFAULT_TIMEOUT, MAX_TIMEOUT), log);
     let url = url?;

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use marque_spiffe::{SpiffeId, TrustDomain};
 
-use super::{DEFAULT_TIMEOUT, MAX_TIMEOUT};
+use super::{DEFAULT_TIMEOUT, MAX_TIMEOUT, needed};
 use crate::document::issuer_keys::duration;
 use crate::fields::{Fields, Log};
 
@@ -123,8 +123,8 @@ pub(super) fn read(
     log: &mut Log<'_>,
 ) -> Option<SpireSettings> {
     let line = table.line();
-    let server: Option<ServerAddress> = table.text("server", log);
-    let workload_api: Option<Socket> = table.text("workload_api", log);
+    let server: Option<ServerAddress> = needed(table, ("server", "spire"), log);
+    let workload_api: Option<Socket> = needed(table, ("workload_api", "spire"), log);
     let server_spiffe_id: Option<SpiffeId> = table.optional_text("server_spiffe_id", log);
     let timeout = duration(table, "timeout", (DEFAULT_TIMEOUT, MAX_TIMEOUT), log);
     if let (Some(id), Some(own)) = (&server_spiffe_id, trust_domain)
