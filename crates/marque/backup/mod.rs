@@ -3,7 +3,7 @@
 //! A backup is one tar file with the store, the kill journal, the sealed keys, the bundles of others that were kept, and,
 //! first, a manifest of all that. The key that unseals is never in it. A restore refuses whatever would take the log, the
 //! kills or the authorities back; there is no way to force it. Nor is a store served that is older than what this
-//! installation has signed ([`high_water`]), whoever put it there.
+//! installation has signed (`high_water`), whoever put it there.
 //!
 //! Deliberately absent: the trust domain's folder, which lives where it is reviewed, and the contents of PostgreSQL, which
 //! its own tools copy; of that a backup has what such a copy is held against.

@@ -317,9 +317,13 @@ fn refused(error: &BackupError) -> Failure {
     Failure::because("not done", error).code(Some(code.as_str().to_owned())).next(code.next())
 }
 
-/// A daemon that did not start or had to end; with the code of it and what to do, where it is its store that is refused.
+/// A daemon that did not start or had to end.
 pub(super) fn not_started(error: &anyhow::Error) -> Failure {
-    let failure = Failure::because("cannot run", error.as_ref());
+    explained(Failure::because("cannot run", error.as_ref()), error)
+}
+
+/// A failure because of `error`; with its code and what to do, where it is the store that is refused.
+pub(super) fn explained(failure: Failure, error: &anyhow::Error) -> Failure {
     match error.chain().find_map(|cause| cause.downcast_ref::<BackupError>()) {
         Some(refused) => {
             let code = refused.code();

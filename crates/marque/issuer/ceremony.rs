@@ -12,7 +12,7 @@ use marque_spiffe::{Clock, TrustDomain};
 use super::lasting::authority_config;
 use super::sockets::make_folder;
 use super::{run, signing_guard};
-use crate::backup::{self, Held};
+use crate::backup::{self, Held, HighWater};
 use crate::cli::StoreOption;
 use crate::clock::{SystemClock, SystemRandomness};
 use crate::{discovery, upstream};
@@ -32,10 +32,12 @@ pub(crate) struct CeremonyOptions {
     pub(crate) sealing_key: Option<PathBuf>,
 }
 
-/// The keys and records of one trust domain, held while they are used.
+/// The keys and records of one trust domain; no restore replaces them meanwhile.
 #[derive(Debug)]
 pub(crate) struct Opened {
+    /// Whose they are.
     pub(crate) trust_domain: TrustDomain,
+    /// What is done with them.
     pub(crate) ceremony: Ceremony,
     _held: Held,
 }
@@ -43,8 +45,8 @@ pub(crate) struct Opened {
 /// Opens the keys and records of one trust domain. Nothing is changed yet.
 ///
 /// # Errors
-/// Findings in the folder, several trust domains, a daemon that serves it, keys that are nowhere but in memory, and whatever
-/// cannot be opened.
+/// Findings in the folder, several trust domains, a daemon that serves it, keys that are nowhere but in memory, a store that is
+/// older than what was signed from it, and whatever cannot be opened.
 pub(crate) async fn open(options: CeremonyOptions) -> anyhow::Result<Opened> {
     let CeremonyOptions { trust_domains, only, data_dir, store, sealing_key } = options;
     let mut folders = run::load(&trust_domains, &only)?;
@@ -65,6 +67,7 @@ pub(crate) async fn open(options: CeremonyOptions) -> anyhow::Result<Opened> {
     let private = folder.join("private");
     make_folder(&folder, 0o755)?;
     let held = backup::hold(&folder)?;
+    backup::tidy_up(&private, &SystemClock)?;
     make_folder(&private, 0o700)?;
     let sealing_key = sealing_key.unwrap_or_else(|| folder.join("sealing.key"));
     let sealing = SealingKey::from_file(&sealing_key).context("read the sealing key")?;
@@ -73,6 +76,7 @@ pub(crate) async fn open(options: CeremonyOptions) -> anyhow::Result<Opened> {
     let store = super::store::open(&store, &private, &name, Arc::clone(&clock)).await;
     let store = Arc::new(store.with_context(|| format!("open the store of `{name}`"))?);
     store.know_tenant(document.tenant().as_str());
+    HighWater::open(&private, &name, &store).await?;
     let issuer = super::serve::issuer_url(document, document.hosts().listen())?;
     let svids = discovery::svid_issuer(document, &issuer)?;
     let names = signing_guard::Names { issuer: &issuer, svids: svids.as_ref() };

@@ -9,6 +9,7 @@ use marque_authority::{AuthorityError, OrderedBy, SignedAuthority};
 use marque_spiffe::Clock as _;
 use serde::Serialize;
 
+use super::super::backup::explained;
 use super::super::failure::Failure;
 use super::super::{Session, StoreOption};
 use super::{Changed, told};
@@ -79,9 +80,9 @@ impl CsrArgs {
         let Self { out, offline } = self;
         let (trust_domain, request) = match offline.options(session) {
             Some(options) => {
-                let Opened { trust_domain: name, ceremony, .. } = &opened(options).await?;
-                let request = ceremony.request(SystemClock.now()).await;
-                (name.to_string(), request.map_err(|error| refused(&error))?.into())
+                let opened = opened(options).await?;
+                let request = opened.ceremony.request(SystemClock.now()).await;
+                (opened.trust_domain.to_string(), request.map_err(|error| refused(&error))?.into())
             }
             None => {
                 let mut home = session.home().await?;
@@ -114,13 +115,14 @@ impl ImportArgs {
             let changed = home.of(Changed { key, done, keys });
             return session.output.show(&changed, |of| told(of, SystemClock.now()));
         };
-        let Opened { trust_domain: name, ceremony, .. } = &opened(options).await?;
+        let opened = opened(options).await?;
         let by = format!("uid:{} (offline)", nix::unistd::Uid::effective());
         let ordered =
             OrderedBy { by: Some(by), reason: Some(reason).filter(|text| !text.is_empty()) };
-        let imported = ceremony.import(&signed, ordered, SystemClock.now()).await;
+        let imported = opened.ceremony.import(&signed, ordered, SystemClock.now()).await;
         let key = imported.map_err(|error| refused(&error))?.to_string();
-        let imported = Imported { trust_domain: name.to_string(), key, done };
+        let trust_domain = opened.trust_domain.to_string();
+        let imported = Imported { trust_domain, key, done };
         session.output.show(&imported, |Imported { trust_domain, key, .. }| {
             format!("{key} of {trust_domain} is imported. Start the daemon.\n")
         })
@@ -142,8 +144,9 @@ impl OfflineArgs {
 
 async fn opened(options: CeremonyOptions) -> Result<Opened, Failure> {
     ceremony::open(options).await.map_err(|error| {
-        Failure::because("cannot open the keys and the store", error.as_ref())
-            .next("pass the --trust-domains, --data-dir, --store and --sealing-key of the daemon")
+        let failure = Failure::because("cannot open the keys and the store", error.as_ref())
+            .next("pass the --trust-domains, --data-dir, --store and --sealing-key of the daemon");
+        explained(failure, &error)
     })
 }
 
