@@ -202,7 +202,7 @@ mod tests {
         assert_eq!(told(&[alias("/fleet", &[node]), pod.clone()]), (instead.clone(), vec![]));
         let both = alias("/fleet", &[node, "k8s_psat:cluster:prod"]);
         assert_eq!(
-            told(&[both, pod.clone()]),
+            told(&[both, pod]),
             (instead.clone(), vec!["k8s_psat:cluster:prod".to_owned()])
         );
         let below = entry("/middle", "/fleet", &["unix:uid:1"]);
