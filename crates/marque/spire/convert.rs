@@ -150,8 +150,8 @@ impl<'a> Work<'a> {
                 format!("its identity is of another trust domain than `{}`", self.trust_domain);
             (NoteCode::OtherTrustDomain, message)
         } else if entry.downstream {
-            let message = "`downstream`: it lets a nested server sign, and no workload signs here; federate with that trust \
-                           domain, or move its entries here";
+            let message = "`downstream`: it lets a nested server sign; where that goes on, register it and list it in \
+                           [downstream], or move its entries here";
             (NoteCode::Downstream, message.to_owned())
         } else if entry.store_svid {
             let message = "`store_svid`: its SVIDs are put into a store, and Marque gives them to attested processes alone";

@@ -15,7 +15,7 @@ struct Fixed {
     differs: fn(&TrustDomainDocument, &TrustDomainDocument) -> bool,
 }
 
-const FIXED: [Fixed; 14] = [
+const FIXED: [Fixed; 15] = [
     Fixed {
         name: "name",
         begins: &["name"],
@@ -74,6 +74,12 @@ const FIXED: [Fixed; 14] = [
         begins: &["[bundle_endpoint"],
         why: "the listener is bound",
         differs: |was, is| was.bundle_endpoint() != is.bundle_endpoint(),
+    },
+    Fixed {
+        name: "[downstream]",
+        begins: &["[downstream"],
+        why: "the listener is bound, and the keys sign for those that it lists",
+        differs: |was, is| was.downstream() != is.downstream(),
     },
     Fixed {
         name: "[upstream]",
