@@ -18,7 +18,6 @@ use std::str::from_utf8;
 use marque_attest::cgroup::{CgroupRoot, Cgroups, ContainerId};
 use marque_audit::folder::TilePath;
 use marque_audit::{Correlation, CosignerKey, Hash, TlogProof, VerifierKey, witness};
-use marque_authority::{DownstreamRequest, DownstreamRequestError};
 use marque_inventory::{FingerprintKey, Format, MAX_FOUND};
 use marque_registry::{
     IdTemplate, MAX_SPIRE_BUNDLES, MAX_SPIRE_ENTRIES, ValuePattern, parse_spire_bundles,
@@ -110,17 +109,6 @@ pub(crate) fn inventory_file(bytes: &[u8]) {
         let shown = one.secret.as_ref().map(|secret| key.fingerprint(secret).to_string());
         assert!(shown.is_none_or(|shown| shown.len() == 16));
     }
-}
-
-/// A request that is accepted is within its limits, has a name that a certificate may have, and is that one request alone.
-pub(crate) fn downstream_request(bytes: &[u8]) {
-    let Ok(request) = DownstreamRequest::from_der(bytes) else { return };
-    assert!(bytes.len() <= DownstreamRequest::MAX_BYTES);
-    let name = request.common_name();
-    assert!((1..=64).contains(&name.chars().count()) && !name.chars().any(char::is_control));
-    assert_eq!(DownstreamRequest::from_der(bytes).as_ref(), Ok(&request));
-    let more = [bytes, &[0]].concat();
-    assert_eq!(DownstreamRequest::from_der(&more), Err(DownstreamRequestError::Malformed));
 }
 
 /// A container that a cgroup file names stands in the file, whole.

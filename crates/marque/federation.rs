@@ -31,7 +31,7 @@ pub use self::desk::Federations;
 pub(crate) use self::desk::{FederationsParts, HandsOn, News, fetched_by_command};
 pub(crate) use self::fetch::{FetchError, FetchLimits, ask, fetch};
 use self::kept::Kept;
-pub(crate) use self::kept::KeptBundles;
+pub(crate) use self::kept::{KeptBundles, sequence_of_kept};
 pub(crate) use self::relationship::{Relationship, web_authorities};
 pub use self::stored::{NewEndpoint, NewFederation, NewProfile};
 pub(crate) use self::tls::{spiffe_mutual, web};

@@ -2,6 +2,7 @@
 
 use std::str::from_utf8;
 
+use marque_authority::{DownstreamRequest, DownstreamRequestError};
 use marque_spiffe::{
     Bundle, BundleMap, BundleSource as _, SpiffeId, TrustDomain, UnverifiedJwtSvid,
     UnverifiedWitSvid, UnverifiedX509Svid,
@@ -75,4 +76,15 @@ pub(crate) fn bundle_map(bytes: &[u8]) {
     }
     let written = map.to_document().to_string();
     assert_eq!(BundleMap::parse(written.as_bytes()).expect("what we write we can read"), map);
+}
+
+/// A request that is accepted is within its limits, has a name that a certificate may have, and is that one request alone.
+pub(crate) fn downstream_request(bytes: &[u8]) {
+    let Ok(request) = DownstreamRequest::from_der(bytes) else { return };
+    assert!(bytes.len() <= DownstreamRequest::MAX_BYTES);
+    let name = request.common_name();
+    assert!((1..=64).contains(&name.chars().count()) && !name.chars().any(char::is_control));
+    assert_eq!(DownstreamRequest::from_der(bytes).as_ref(), Ok(&request));
+    let more = [bytes, &[0]].concat();
+    assert_eq!(DownstreamRequest::from_der(&more), Err(DownstreamRequestError::Malformed));
 }

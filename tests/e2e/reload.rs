@@ -25,7 +25,7 @@ const PLAYBOOK: &str = "playbooks/restart-preview.toml";
 /// How often the folder is read anew while clients work.
 const RELOADS: usize = 50;
 
-fn folder(daemon: &Daemon, trust_domain: &str) -> PathBuf {
+pub(crate) fn folder(daemon: &Daemon, trust_domain: &str) -> PathBuf {
     daemon.path("trust-domains").join(trust_domain)
 }
 
@@ -35,24 +35,24 @@ fn without_cases(folder: &Path) {
 }
 
 /// Reloads, which has to go well.
-async fn reload(operator: &Operator) -> Value {
+pub(crate) async fn reload(operator: &Operator) -> Value {
     let said = operator.json(&["reload"]).await;
     assert_eq!(said[0]["result"], "reloaded", "{said}");
     said[0].clone()
 }
 
 /// Reloads, which has to be refused.
-async fn refused(operator: &Operator, code: &str) -> Value {
+pub(crate) async fn refused(operator: &Operator, code: &str) -> Value {
     let said = operator.run(&["reload"]).await.failed().json();
     assert_eq!((&said[0]["result"], &said[0]["code"]), (&json!("refused"), &json!(code)), "{said}");
     said[0].clone()
 }
 
-async fn status(operator: &Operator) -> Value {
+pub(crate) async fn status(operator: &Operator) -> Value {
     operator.json(&["status"]).await[0]["folder"].clone()
 }
 
-fn entry(folder: &Path, name: &str, trust_domain: &str, program: &Path) {
+pub(crate) fn entry(folder: &Path, name: &str, trust_domain: &str, program: &Path) {
     let text = format!(
         "[[entry]]\nid = \"{name}\"\nspiffe_id = \"spiffe://{trust_domain}/agent/{name}\"\nrole = \"agent\"\n\
          owner = \"group:tests\"\nselectors = [\"unix:uid:{}\", \"unix:path:{}\"]\n",
@@ -257,8 +257,19 @@ async fn what_needs_a_restart_is_refused_with_its_line_and_nothing_beside_it_is_
     let operator = daemon.operator(PRODUCTION);
     let folder = folder(&daemon, PRODUCTION);
     entry(&folder, "beside", PRODUCTION, &copy_of_this_program("beside"));
-    edit(&folder, "trust-domain.toml", "x509_svid = \"1h\"", "x509_svid = \"50m\"");
+    edit(
+        &folder,
+        "trust-domain.toml",
+        "listen = \"127.0.0.1:8443\"",
+        "listen = \"127.0.0.1:9443\"",
+    );
     append(&folder, "trust-domain.toml", "\n[limits]\nconnections = 77\n");
+    append(&folder, "trust-domain.toml", "\n[keys]\nkind = \"pkcs11\"\n");
+    append(
+        &folder,
+        "trust-domain.toml",
+        "module = \"/lib/x.so\"\ntoken = \"x\"\npin_file = \"/etc/pin\"\n",
+    );
     let report = refused(&operator, "restart_required").await;
     let text = fs::read_to_string(folder.join("trust-domain.toml")).expect("the document");
     let line = |begins: &str| text.lines().position(|line| line == begins).map(|at| at + 1);
@@ -268,12 +279,25 @@ async fn what_needs_a_restart_is_refused_with_its_line_and_nothing_beside_it_is_
         .iter()
         .map(|one| (one["line"].as_u64().unwrap(), one["message"].as_str().unwrap().to_owned()))
         .collect();
-    let [lifetimes, limits] = found.as_slice() else { panic!("{report}") };
-    assert_eq!(usize::try_from(lifetimes.0).ok(), line("[lifetimes]"), "{report}");
-    assert_eq!(usize::try_from(limits.0).ok(), line("[limits]"), "{report}");
+    let [listen, keys] = found.as_slice() else { panic!("{report}") };
+    assert_eq!(usize::try_from(listen.0).ok(), line("[issuer]"), "{report}");
+    assert_eq!(usize::try_from(keys.0).ok(), line("[keys]"), "{report}");
     assert!(found.iter().all(|(_, message)| message.contains("restart")), "{report}");
     let entries = operator.json(&["entry", "list"]).await;
     assert!(!entries.to_string().contains("/agent/beside"), "{entries}");
+    // A plan says so beforehand, and of what does not need one it does not.
+    let trust_domains = daemon.path("trust-domains").display().to_string();
+    let plan = operator.json(&["plan", &trust_domains]).await;
+    let of = |path: &str| {
+        let all = plan["trust_domains"].as_array().expect("trust domains");
+        let ours = all.iter().find(|one| one["trust_domain"] == PRODUCTION).expect("ours");
+        let changes = ours["changes"].as_array().expect("changes");
+        let found = changes.iter().find(|one| one["path"] == path);
+        found.unwrap_or_else(|| panic!("{path}: {plan}"))["sentence"].to_string()
+    };
+    assert!(of("issuer.listen").contains("needs a restart"), "{plan}");
+    assert!(of("keys.kind").contains("needs a restart"), "{plan}");
+    assert!(!of("limits.connections").contains("restart"), "{plan}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

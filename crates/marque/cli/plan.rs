@@ -185,7 +185,7 @@ fn render(report: &Report) -> String {
     }
     let mut lines = Vec::new();
     for plan in &report.trust_domains {
-        let TrustDomainPlan { trust_domain, environment, standing, .. } = plan;
+        let TrustDomainPlan { trust_domain, environment, standing, restart, .. } = plan;
         let standing = match standing {
             Standing::Added => "is new",
             Standing::Removed => "is gone",
@@ -194,6 +194,7 @@ fn render(report: &Report) -> String {
         };
         lines.push(visible(&format!("{trust_domain} ({environment}) {standing}")));
         lines.extend(sentences(plan));
+        lines.extend(restart.iter().map(|why| visible(&format!("  restart    {why}"))));
     }
     let Summary { wider, unclear, narrower, described } = &report.summary;
     lines.push(format!(

@@ -10,8 +10,9 @@ use crate::issuer::reload::{Changes, ReloadReport, ReloadResult};
 
 /// Have the daemon read a trust domain's folder anew: all of it or nothing
 ///
-/// Every file is read and checked first; when anything is wrong, or would need a restart, everything stays as it was and
-/// every finding is told with file and line. No request fails meanwhile. Open grants are then held against the new rules.
+/// Every file is read and checked first, and new listeners are bound; when anything is wrong, or would need a restart, everything
+/// stays as it was and every finding is told with file and line. No request fails meanwhile, and nobody who is connected is sent
+/// away. Open grants are then held against the new rules. `marque plan` says beforehand what needs a restart.
 /// With --dry-run it says what would change in the sentences of `marque plan`, what is wider first.
 #[derive(Debug, Args)]
 #[command(after_help = "\

@@ -26,6 +26,14 @@ pub(super) struct Kept {
     pub(super) refreshed_at: Timestamp,
 }
 
+/// The sequence of a bundle that was kept in a file of its own; `None` where there is none, or it does not read.
+pub(crate) fn sequence_of_kept(file: &Path) -> Option<u64> {
+    // Whose it is does not matter to the number; a long name is not in the file's.
+    let stem = file.file_stem()?.to_str()?.parse().ok();
+    let trust_domain = stem.or_else(|| "nobody.invalid".parse().ok())?;
+    Some(Bundle::parse(trust_domain, &std::fs::read(file).ok()?).ok()?.sequence())
+}
+
 /// A bundle that was seen in a file.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

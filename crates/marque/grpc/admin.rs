@@ -43,9 +43,10 @@ use tonic::{Request, Response, Status};
 use self::current::CurrentAdmin;
 use self::gate::Gate;
 use super::connection::peer_of;
+use super::live::LiveLimits;
 use super::proto::admin as proto;
 use super::proto::admin::admin_server::Admin;
-use super::serve::{Limits, ServeError, serve};
+use super::serve::{ServeError, serve};
 use crate::{error, telemetry};
 
 pub use authorities::{AuthorityChange, AuthorityWish, CertificateRequestView, SigningKeyView};
@@ -76,10 +77,11 @@ pub async fn serve_admin(
     listener: UnixListener,
     doors: AdminDoors,
     attestors: Arc<Attestors>,
-    limits: Limits,
+    limits: impl Into<LiveLimits>,
     shutdown: CancellationToken,
 ) -> Result<(), ServeError> {
-    let current = CurrentAdmin::new(doors, attestors, limits.message_bytes, shutdown.clone());
+    let limits = limits.into();
+    let current = CurrentAdmin::new(doors, attestors, limits.clone(), shutdown.clone());
     serve(listener, Routes::new(current), None, limits, shutdown).await
 }
 

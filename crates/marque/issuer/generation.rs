@@ -13,6 +13,7 @@ use futures::future::join_all;
 use marque_authority::Authority;
 use marque_exchange::{TokenService, TokenServiceParts};
 use marque_intent::{ApprovalLimits, CalendarSet, Caps, PlaybookSet, Rosters};
+use marque_keys::KeyPurpose;
 use marque_policy::CedarDecisionPoint;
 use marque_registry::{RegistryView, TrustDomainDocument};
 use marque_spiffe::{Bundle, BundleSource, TrustDomain};
@@ -39,6 +40,8 @@ use crate::witnesses::{Witnesses, WitnessesParts};
 const LONGEST_REQUEST: Duration = Duration::from_secs(120);
 /// How soon open grants are held against new rules again when that failed.
 const REVIEW_AGAIN: Duration = Duration::from_secs(5);
+/// How long it may take at most from when somebody reads what an SVID should say until it is signed.
+const LONGEST_MINTING: Duration = Duration::from_secs(1);
 
 impl Issuer {
     /// Opens the authorities, loads the entries, and wires the rooms.
@@ -183,14 +186,15 @@ impl Issuer {
         earlier.cloned().chain([self.over.token()]).collect()
     }
 
-    /// Holds what is open against these rules when nobody works by earlier ones any more: until then something may still be
-    /// given by those.
+    /// Holds what is open against these rules when nobody works by earlier ones any more, and the keys to what these rules let
+    /// them sign: until then something may still be given by those.
     fn review_after_the_earlier(
         &self,
         stop: &CancellationToken,
     ) -> Option<impl Future<Output = ()> + use<>> {
         let (earlier, stop) = (self.earlier.clone(), stop.clone());
-        let intents = Arc::clone(&self.intents);
+        let (intents, lasting) = (Arc::clone(&self.intents), Arc::clone(&self.lasting));
+        let (document, issuer) = (Arc::clone(&self.document), self.svid_issuer.clone());
         if earlier.is_empty() {
             return None;
         }
@@ -201,6 +205,14 @@ impl Issuer {
                 tracing::error!(
                     error = &error as &dyn std::error::Error,
                     "open grants could not be held against the rules of now"
+                );
+                tokio::time::sleep(REVIEW_AGAIN).await;
+            }
+            tokio::time::sleep(LONGEST_MINTING).await;
+            while let Err(error) = lasting.narrow_authorities(&document, issuer.as_ref()).await {
+                tracing::error!(
+                    error = &error as &dyn std::error::Error,
+                    "the keys could not be held to the rules of now alone"
                 );
                 tokio::time::sleep(REVIEW_AGAIN).await;
             }
@@ -282,7 +294,13 @@ fn tokens(
     let Lasting { store, authority, .. } = lasting;
     // The token endpoint takes SVIDs of the own trust domain alone: federation is for workloads among themselves.
     let bundles = Arc::new(OwnBundle(Arc::clone(authority)));
-    let config = token_config::of(document, lasting.issuer_url.clone())?;
+    let mut config = token_config::of(document, lasting.issuer_url.clone())?;
+    // SVIDs that were minted by the settings of before are as good as ever until they end; longer ones no key signs.
+    let signed = lasting.authority.config();
+    config.max_assertion_lifetime =
+        config.max_assertion_lifetime.max(signed.longest(KeyPurpose::JwtSvid));
+    config.max_wit_svid_lifetime =
+        config.max_wit_svid_lifetime.max(signed.longest(KeyPurpose::WitSvid));
     let parts = TokenServiceParts {
         bundles,
         environments: Arc::clone(&lasting.environments),

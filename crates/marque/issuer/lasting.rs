@@ -18,7 +18,7 @@ use marque_registry::{
 };
 use marque_spiffe::{Clock, Environment, Random, TrustDomain};
 use marque_store::Store;
-use marque_workload::{Profiles, Workload, WorkloadLimits};
+use marque_workload::{Workload, WorkloadLimits};
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio_util::sync::CancellationToken;
 
@@ -236,18 +236,6 @@ impl Lasting {
         self.workload.get_or_init(made).clone()
     }
 
-    /// Whether Envoy's secret discovery service is served beside the Workload API.
-    pub(super) fn serves_envoy_sds(&self) -> bool {
-        self.registry().document().workload_api().envoy_sds
-    }
-
-    /// Which profiles of the Workload API are served.
-    pub(super) fn profiles(&self) -> Profiles {
-        let document = self.registry().document();
-        let settings = document.workload_api();
-        Profiles { x509: settings.x509_svid, jwt: settings.jwt_svid, wit: settings.wit_svid }
-    }
-
     /// What every SVID passes on its way out.
     pub(crate) fn sharing(&self) -> &Arc<SharedIdentities> {
         &self.sharing
@@ -322,5 +310,6 @@ pub(super) fn authority_config(
         name_constraints: document.authorities().name_constraints,
         upstream,
         guard,
+        earlier: None,
     }
 }

@@ -13,7 +13,7 @@
 
 mod outcome;
 mod reading;
-mod restart;
+pub(crate) mod restart;
 pub(crate) mod watch;
 
 use std::path::Path;
@@ -22,6 +22,7 @@ use std::sync::{Arc, PoisonError};
 use anyhow::Context as _;
 use jiff::Timestamp;
 use marque_audit::{Event, EventKind, LogStore as _};
+use marque_authority::Reconfiguration;
 use marque_registry::{Entry, Finding, Template};
 use metrics::{counter, gauge};
 
@@ -31,12 +32,12 @@ pub use self::outcome::{
 
 use self::reading::{changed_entries, changed_playbooks, changed_templates, plan, read};
 use super::desk::Drift;
+use super::doors::Opening;
 use super::folder::FolderFiles;
 use super::registrar::{FolderChange, RegistrarError};
 use super::served::Served;
 use super::{Issuer, versions};
 use crate::federation;
-use crate::http::{bundle_router, router};
 use crate::telemetry::described as names;
 
 /// How often a folder is read whose files change meanwhile.
@@ -66,6 +67,13 @@ struct Prepared {
     issuer: Issuer,
     entries: (Vec<Entry>, Vec<Template>),
     files: FolderFiles,
+}
+
+/// What a generation takes when it is put in force. All of it was tried; dropped, it changes nothing.
+struct Ready<'a> {
+    change: FolderChange<'a>,
+    authorities: Reconfiguration<'a>,
+    opening: Opening,
 }
 
 /// Why nothing came of a reload.
@@ -131,13 +139,17 @@ impl Served {
         if dry_run {
             return Ok(report);
         }
+        let ready = match self.ready(&before, &next, change).await {
+            Ok(ready) => ready,
+            Err(failed) => return self.refuse(failed, report, (by, dry_run)).await,
+        };
         let recorded = lasting.store.append(reloaded(&report, by, lasting.clock.now())).await;
         if let Err(error) = recorded {
             let failed =
                 Failed::Unavailable(anyhow::Error::new(error).context("record the reload"));
             return self.refuse(failed, report, (by, dry_run)).await;
         }
-        let next = self.put_in_force(&before, next, (change, files))?;
+        let next = self.put_in_force(&before, next, ready, files)?;
         drop(before);
         report.result = ReloadResult::Reloaded;
         self.forget_bundles(&next, by).await;
@@ -204,11 +216,7 @@ impl Served {
             if after != files {
                 continue;
             }
-            let issuer = issuer.map_err(|error| {
-                let message = format!("cannot be put in force: {error:#}");
-                let found = Finding::about(&before.path.join(DOCUMENT), message);
-                Failed::because(ReloadCode::FolderInvalid, vec![found])
-            })?;
+            let issuer = issuer.map_err(|error| unfit(before, &error))?;
             let looked = issuer.federations.reconcile().await;
             looked.context("read the relationships that were added by command")?;
             return Ok(Prepared { issuer, entries: (entries, templates), files });
@@ -218,25 +226,44 @@ impl Served {
         Err(Failed::because(ReloadCode::FolderChanging, vec![found]))
     }
 
+    /// Has everything ready that is in use and goes by other settings from then on: listeners are bound, keys are there.
+    async fn ready<'a>(
+        &'a self,
+        before: &Issuer,
+        next: &Issuer,
+        change: FolderChange<'a>,
+    ) -> Result<Ready<'a>, Failed> {
+        let lasting = self.lasting();
+        let opening = self.doors.bind(lasting, &before.document, &next.document).await;
+        let opening = opening.map_err(|error| unfit(before, &error))?;
+        let authorities = lasting.ready_authorities(next).await;
+        let authorities = authorities.context("prepare the signing authorities")?;
+        Ok(Ready { change, authorities, opening })
+    }
+
     /// Nothing here can fail but what was tried before, under the same lock.
     fn put_in_force(
         &self,
         before: &Issuer,
         next: Issuer,
-        (change, files): (FolderChange<'_>, FolderFiles),
+        ready: Ready<'_>,
+        files: FolderFiles,
     ) -> anyhow::Result<Arc<Issuer>> {
-        let lasting = self.lasting();
+        let (lasting, Ready { change, authorities, opening }) = (self.lasting(), ready);
         before.intents.registry.close();
         let foreign = Arc::clone(&next.foreign);
-        let changed = lasting.minting.change_with(foreign, || change.make());
+        let changed = lasting.minting.change_with(foreign, || {
+            change.make()?;
+            authorities.take_effect();
+            self.doors.go_by(lasting, &before.document, &next.document);
+            Ok::<(), marque_registry::RegistryError>(())
+        });
         changed.context("replace document and entries")?;
         next.take_effect();
         let next = Arc::new(next);
-        self.routers.replace(router(Arc::clone(&next) as _));
-        if let Some(routers) = self.bundle_routers.get() {
-            routers.replace(bundle_router(Arc::clone(&next) as _));
-        }
+        self.route_to(&next);
         self.put(Arc::clone(&next));
+        self.doors.open(opening, self);
         *lasting.folder.lock().unwrap_or_else(PoisonError::into_inner) =
             FolderState::new(files, lasting.clock.now());
         Ok(next)
@@ -366,6 +393,13 @@ impl super::Lasting {
             .set(loaded.as_duration().as_secs_f64());
         gauge!(names::FOLDER_REFUSED, "trust_domain" => label()).set(f64::from(u8::from(refused)));
     }
+}
+
+/// The folder is right by itself, and cannot be served here and now.
+fn unfit(before: &Issuer, error: &anyhow::Error) -> Failed {
+    let message = format!("cannot be put in force: {error:#}");
+    let found = Finding::about(&before.path.join(DOCUMENT), message);
+    Failed::because(ReloadCode::FolderInvalid, vec![found])
 }
 
 fn of_registrar(error: RegistrarError, folder: &Path) -> Failed {

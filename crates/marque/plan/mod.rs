@@ -20,6 +20,7 @@ use marque_registry::{Entry, TrustDomainDocument};
 use serde::{Deserialize, Serialize};
 
 use crate::issuer::folder::{CheckedFolder, FolderFiles};
+use crate::issuer::reload::restart;
 
 /// What would change in each trust domain.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -39,6 +40,9 @@ pub struct TrustDomainPlan {
     pub standing: Standing,
     /// What changes, what is wider first.
     pub changes: Vec<Change>,
+    /// What of it a running daemon refuses until it is restarted, and why.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub restart: Vec<String>,
 }
 
 /// What becomes of a trust domain as a whole.
@@ -172,9 +176,10 @@ impl TrustDomainPlan {
         changes.extend(playbooks::changes(before, after));
         changes.extend(policies::changes(before, after));
         changes.extend(others::changes(before, after));
+        let restart = say_what_needs_a_restart(before, after, &mut changes);
         changes.sort();
         let standing = if changes.is_empty() { Standing::Same } else { Standing::Changed };
-        Self::of(after, standing, changes)
+        Self { restart, ..Self::of(after, standing, changes) }
     }
 
     /// One that comes or goes whole: its identities and playbooks say what that means.
@@ -212,8 +217,28 @@ impl TrustDomainPlan {
             environment: state.document.environment().to_string(),
             standing,
             changes,
+            restart: Vec::new(),
         }
     }
+}
+
+/// Says so in the sentences of what a running daemon does not take. Gives why, for each.
+fn say_what_needs_a_restart(
+    before: &State<'_>,
+    after: &State<'_>,
+    changes: &mut [Change],
+) -> Vec<String> {
+    let fixed = restart::differing(before.document, after.document);
+    let told = fixed.map(|fixed| {
+        let settings = changes.iter_mut().filter(|change| change.kind == Kind::Setting);
+        for change in settings {
+            if change.path.as_deref().is_some_and(|path| fixed.is_at(path)) {
+                change.sentence.push_str(" (needs a restart)");
+            }
+        }
+        fixed.to_string()
+    });
+    told.collect()
 }
 
 impl Kind {

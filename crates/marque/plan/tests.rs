@@ -109,6 +109,10 @@ fn what_becomes_of_a_setting_is_said_with_its_name() {
         [(Effect::Wider, "`lifetimes.x509_svid` was `1h` and is `2h`".to_owned())]
     );
     assert_eq!(of("x509_svid = \"1h\"", "x509_svid = \"60m\"")[0].0, Effect::Described);
+    let found = of("listen = \"127.0.0.1:8443\"", "listen = \"127.0.0.1:9443\"");
+    assert!(found[0].1.ends_with(" (needs a restart)"), "{found:?}");
+    let found = of("listen = ", "url = \"https://issuer.example.org\"\nlisten = ");
+    assert!(found[0].1.ends_with(" (needs a restart)"), "{found:?}");
     let found = of("[tokens]", "[[operators]]\nuser = \"mallory\"\n[tokens]");
     assert_eq!(found.len(), 1);
     assert_eq!(found[0].0, Effect::Wider);

@@ -25,7 +25,7 @@ use crate::telemetry::number;
 /// How long one leaf about a template that is full tells of all that it refuses.
 const QUIET: Duration = Duration::from_secs(60);
 /// How many ends are recorded in one turn; the rest in the next.
-const DROPPED_AT_ONCE: usize = 1_000;
+pub(super) const DROPPED_AT_ONCE: usize = 1_000;
 
 /// When it was last recorded of each template that it is full.
 #[derive(Debug, Default)]
@@ -106,7 +106,7 @@ impl Registrar {
         now: Timestamp,
     ) -> Result<Option<Admitted>, Box<dyn std::error::Error + Send + Sync>> {
         // Held while anything changes, as for every other entry: a folder is read anew before this or behind it.
-        let _changing = self.held.lock().await;
+        let mut held = self.held.lock().await;
         let registry = self.entries();
         if registry.generation() != generation {
             return Ok(None);
@@ -129,7 +129,9 @@ impl Registrar {
             self.store.admit_instance(entry.clone(), template.id().clone(), limit, made).await?;
         match admitted {
             Admitted::Made | Admitted::Renewed => {
+                let end = entry.expires_at();
                 self.registry.put_instance(entry)?;
+                self.note_own_changes(&mut held, 1, end).await;
             }
             Admitted::Full => self.refused(template, &entry, now).await?,
             Admitted::Taken => {}
@@ -188,17 +190,19 @@ impl Registrar {
         (kept, over)
     }
 
-    /// Takes what is over out of the store, with a leaf for each.
-    pub(super) async fn drop_over(&self, over: Vec<Entry>) -> Result<(), RegistrarError> {
+    /// Takes what is over out of the store, with a leaf for each: [`DROPPED_AT_ONCE`] at most. How many were there.
+    pub(super) async fn drop_over(&self, over: &[Entry]) -> Result<u64, RegistrarError> {
         let unavailable = |failure: Failure| {
             RegistrarError::Store(EntryStoreError::Unavailable(Box::new(failure)))
         };
-        for entry in over.into_iter().take(DROPPED_AT_ONCE) {
+        let mut gone = 0;
+        for entry in over.iter().take(DROPPED_AT_ONCE) {
             let dropped =
-                self.event(EventKind::EntryDeleted, &entry).with_detail("reason", "unused");
-            self.store.drop_instance(entry.id().clone(), dropped).await.map_err(unavailable)?;
+                self.event(EventKind::EntryDeleted, entry).with_detail("reason", "unused");
+            let dropped = self.store.drop_instance(entry.id().clone(), dropped).await;
+            gone += u64::from(dropped.map_err(unavailable)?);
         }
-        Ok(())
+        Ok(gone)
     }
 
     /// Sets how many identities each template has given.
