@@ -201,10 +201,7 @@ mod tests {
         let instead = vec![vec!["k8s:node-name:n1".to_owned()]];
         assert_eq!(told(&[alias("/fleet", &[node]), pod.clone()]), (instead.clone(), vec![]));
         let both = alias("/fleet", &[node, "k8s_psat:cluster:prod"]);
-        assert_eq!(
-            told(&[both, pod.clone()]),
-            (instead.clone(), vec!["k8s_psat:cluster:prod".to_owned()])
-        );
+        assert_eq!(told(&[both, pod]), (instead.clone(), vec!["k8s_psat:cluster:prod".to_owned()]));
         let below = entry("/middle", "/fleet", &["unix:uid:1"]);
         let pod = entry("/agent/a", "/middle", &["k8s:ns:a"]);
         assert_eq!(told(&[alias("/fleet", &[node]), below, pod]), (instead, vec![]));

@@ -50,7 +50,7 @@ fn entries(entries: &[Entry], now: Timestamp) -> Vec<Finding> {
     let mut shared: BTreeMap<&str, Vec<&Entry>> = BTreeMap::new();
     for entry in entries {
         let what = format!("entry `{}`", entry.id());
-        warnings.extend(ending(what, (entry.source(), entry.expires_at()), now));
+        warnings.extend(ending(&what, (entry.source(), entry.expires_at()), now));
         shared.entry(entry.spiffe_id().as_str()).or_default().push(entry);
     }
     for (spiffe_id, sharing) in shared.into_iter().filter(|(_, sharing)| sharing.len() > 1) {
@@ -71,14 +71,14 @@ fn entries(entries: &[Entry], now: Timestamp) -> Vec<Finding> {
 fn templates(templates: &[Template], now: Timestamp) -> Vec<Finding> {
     let found = templates.iter().filter_map(|template| {
         let what = format!("template `{}`", template.id());
-        ending(what, (template.source(), template.expires_at()), now)
+        ending(&what, (template.source(), template.expires_at()), now)
     });
     found.collect()
 }
 
 /// What is to be said of when something ends.
 fn ending(
-    what: String,
+    what: &str,
     (source, end): (&EntrySource, Option<Timestamp>),
     now: Timestamp,
 ) -> Option<Finding> {
