@@ -51,7 +51,8 @@ impl AllowList {
     /// A list with these rules; what they let somebody see is `workload`'s.
     #[must_use]
     pub fn new(rules: &[BrokerRule], workload: Workload, limits: LiveLimits) -> Self {
-        let list = Self(Arc::new(Listed { permissions: watch::Sender::default(), workload, limits }));
+        let list =
+            Self(Arc::new(Listed { permissions: watch::Sender::default(), workload, limits }));
         list.go_by(rules);
         list
     }

@@ -5,7 +5,9 @@ use marque_workload::Profiles;
 use tonic::Code;
 
 use super::client::{every_rpc, jwt, next, x509};
-use super::{AUDIENCE, BROKERS, CALLS, Limits, NOBODY, PATIENCE, Scene, child, pid, pid_of, pod, told};
+use super::{
+    AUDIENCE, BROKERS, CALLS, Limits, NOBODY, PATIENCE, Scene, child, pid, pid_of, pod, told,
+};
 
 fn denied(code: &str) -> (Code, String) {
     (Code::PermissionDenied, code.to_owned())
