@@ -46,6 +46,11 @@ fn bundles() {
 }
 
 #[test]
+fn downstream_requests() {
+    over_corpus("downstream_request", checks::downstream_request);
+}
+
+#[test]
 fn x509_svids() {
     over_corpus("x509_svid", checks::x509_svid);
 }

@@ -1,14 +1,17 @@
 //! What many registration entries cost: reading them from a folder, holding them, finding a caller's, changing one.
 //!
-//! `cargo bench --bench entries` prints, for 100,000 and 1,000,000 entries, the time to load them, the memory that each takes,
-//! the time to match a caller, the time until one changed entry is served, and what a thousand templates add to a match; and for
-//! 100,000 entries in files the time to read and check the folder. The floor beside a match is one look-up in a hash map.
+//! `cargo bench --bench entries` prints, for 100,000 and 1,000,000 entries, the time to read and check a folder that has them, to read
+//! them out of SQLite and to take them up; the memory that each takes; the time to match a caller and what a thousand templates
+//! add to that; the time until one more entry is served, until one that changed is where all are given anew, and until one more is
+//! durable in SQLite. The floor beside a match is one look-up in a hash map, the floor beside a folder is its text parsed as TOML.
 
 #![expect(
     clippy::expect_used,
     clippy::print_stdout,
     reason = "a benchmark prints, and fails by a panic that says why"
 )]
+
+mod stored;
 
 use std::collections::HashMap;
 use std::fmt::Write as _;
@@ -23,7 +26,6 @@ use marque_registry::{
 use marque_spiffe::{Selector, SelectorSet};
 
 const SIZES: [usize; 2] = [100_000, 1_000_000];
-const IN_FILES: usize = 100_000;
 const IN_EACH_FILE: usize = 2_000;
 const TEMPLATES: usize = 1_000;
 const MATCHES: usize = 100_000;
@@ -56,18 +58,45 @@ fn main() {
 
 fn measure() {
     println!(
-        "\n| entries | load s | bytes each | match µs | floor µs | with templates µs | one changed ms |"
+        "\n| entries | taken up s | bytes each | match µs | floor µs | with templates µs | one added ms | one changed ms |"
     );
-    println!("|---:|---:|---:|---:|---:|---:|---:|");
+    println!("|---:|---:|---:|---:|---:|---:|---:|---:|");
     for size in SIZES {
         println!("{}", row(size));
     }
+    println!(
+        "\n| entries | folder read and checked s | floor s | out of SQLite s | one more, durable ms |"
+    );
+    println!("|---:|---:|---:|---:|---:|");
+    for size in SIZES {
+        println!("{}", read_row(size));
+    }
+}
+
+/// How long it takes to read so many, out of files and out of SQLite.
+fn read_row(size: usize) -> String {
     let scratch = tempfile::tempdir().expect("a folder");
-    write_folder(scratch.path(), IN_FILES);
+    write_folder(scratch.path(), size);
     let started = Instant::now();
     let folder = TrustDomainFolder::load(scratch.path()).expect("a folder without findings");
     let read = started.elapsed().as_secs_f64();
-    println!("\n{} entries in files: read and checked in {read:.2} s", folder.entries.len());
+    assert_eq!(folder.entries.len(), size, "not all were read");
+    drop(folder);
+    let floor = parsed(scratch.path());
+    let entries: Vec<Entry> = (0..size).map(entry).collect();
+    let (stored, created) = stored::measure(&entries, entry);
+    format!("| {size} | {read:.2} | {floor:.2} | {stored:.2} | {created:.2} |")
+}
+
+/// The least that a folder costs: every file read, and parsed as TOML.
+fn parsed(folder: &Path) -> f64 {
+    let files = std::fs::read_dir(folder.join("entries")).expect("a folder");
+    let started = Instant::now();
+    for file in files {
+        let text = std::fs::read_to_string(file.expect("a file").path()).expect("text");
+        black_box(toml::de::DeTable::parse(&text).expect("TOML"));
+    }
+    started.elapsed().as_secs_f64()
 }
 
 fn row(size: usize) -> String {
@@ -75,21 +104,37 @@ fn row(size: usize) -> String {
     let callers: Vec<SelectorSet> =
         (0..MATCHES).map(|number| caller(number * 7_919 % size)).collect();
     let before = resident();
+    let copy = entries.clone();
     let started = Instant::now();
-    let registry = Registry::new(document(), entries.clone()).expect("a registry");
+    let registry = Registry::new(document(), copy).expect("a registry");
     let load = started.elapsed().as_secs_f64();
     // The entries themselves are counted twice: here, and in the list that the registry was given a copy of.
     let each = resident().saturating_sub(before) / size;
     let found = each_micros(&callers, |caller| registry.snapshot().entries_for(caller).len());
     let floor = floor(size, &callers);
     let templated =
-        Registry::with_templates(document(), Vec::new(), templates()).expect("a registry");
+        Registry::with_templates(document(), Vec::<Entry>::new(), templates()).expect("a registry");
     let derived = each_micros(&callers, |caller| templated.snapshot().derive(caller).len());
+    let added = added_millis(&registry, size);
     let changed = changed_millis(&registry, entries);
     format!(
-        "| {size} | {load:.2} | {each} | {found:.2} | {floor:.3} | {:.2} | {changed:.1} |",
+        "| {size} | {load:.2} | {each} | {found:.2} | {floor:.3} | {:.2} | {added:.1} | {changed:.1} |",
         found + derived
     )
+}
+
+/// The median time until one more entry is served.
+fn added_millis(registry: &Registry, size: usize) -> f64 {
+    let mut taken: Vec<f64> = (0..CHANGES)
+        .map(|number| {
+            let one = entry(size + number);
+            let started = Instant::now();
+            registry.add(one).expect("one more");
+            started.elapsed().as_secs_f64() * 1_000.0
+        })
+        .collect();
+    taken.sort_by(f64::total_cmp);
+    taken.get(CHANGES / 2).copied().unwrap_or_default()
 }
 
 /// The median time of a reload that differs in one entry, as a reconciler does it.

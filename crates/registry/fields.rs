@@ -105,6 +105,11 @@ impl<'t, 'i> Fields<'t, 'i> {
         self.table.contains_key(key)
     }
 
+    /// Whether somebody asked for a field already, whether it is there or not.
+    pub(crate) fn has_asked(&self, key: &str) -> bool {
+        self.asked.contains(key)
+    }
+
     /// A text field that must be there.
     pub(crate) fn text<T>(&mut self, key: &'static str, log: &mut Log<'_>) -> Option<T>
     where

@@ -61,9 +61,9 @@ impl Registry {
     /// # Errors
     /// As [`Registry::new`], and for the first template that breaks a rule of the trust domain, overlaps with another or
     /// may give an entry's SPIFFE ID.
-    pub fn with_templates(
+    pub fn with_templates<E: Into<Arc<Entry>>>(
         document: Arc<TrustDomainDocument>,
-        entries: Vec<Entry>,
+        entries: Vec<E>,
         templates: Vec<Template>,
     ) -> Result<Self, RegistryError> {
         templates.iter().try_for_each(|template| document.check(template.shape()))?;
@@ -78,7 +78,7 @@ impl Registry {
             templates: Arc::new(Templates::new(templates)?),
             instances: HashMap::default(),
         };
-        snapshot.change(&[], entries.into_iter().map(Arc::new).collect())?;
+        snapshot.change(&[], entries.into_iter().map(Into::into).collect())?;
         let snapshot = Arc::new(snapshot);
         let (feed, _) = watch::channel(Arc::clone(&snapshot));
         let current = ArcSwap::new(snapshot);
@@ -126,6 +126,24 @@ impl Registry {
         self.publish(&[], vec![Arc::new(entry)])
     }
 
+    /// Adds those that break no rule, in one visible step. Gives the others, each with why.
+    pub fn add_fitting(&self, entries: Vec<Arc<Entry>>) -> Vec<(Arc<Entry>, RegistryError)> {
+        let _changing = self.lock();
+        let mut next = Snapshot::clone(&self.snapshot());
+        let (mut fitting, mut others) = (Vec::new(), Vec::new());
+        for entry in entries {
+            match next.take_up(&entry) {
+                Ok(()) => fitting.push(entry),
+                Err(error) => others.push((entry, error)),
+            }
+        }
+        if !fitting.is_empty() {
+            next.list(fitting);
+            self.show(next);
+        }
+        others
+    }
+
     /// Puts in what a template made, in place of what it made of the same SPIFFE ID before.
     ///
     /// # Errors
@@ -163,7 +181,10 @@ impl Registry {
     ///
     /// # Errors
     /// As [`Registry::new`]; the entries then stay as they are.
-    pub fn replace_all(&self, entries: Vec<Entry>) -> Result<Arc<Snapshot>, RegistryError> {
+    pub fn replace_all<E: Into<Arc<Entry>>>(
+        &self,
+        entries: Vec<E>,
+    ) -> Result<Arc<Snapshot>, RegistryError> {
         let _changing = self.lock();
         let snapshot = self.snapshot();
         let (gone, new) = snapshot.differences_to(entries);
@@ -178,13 +199,14 @@ impl Registry {
     ///
     /// # Errors
     /// As [`Registry::new`]; document and entries then stay as they are.
-    pub fn replace_folder(
+    pub fn replace_folder<E: Into<Arc<Entry>>>(
         &self,
         document: Arc<TrustDomainDocument>,
-        (entries, templates): (Vec<Entry>, Vec<Template>),
+        (entries, templates): (Vec<E>, Vec<Template>),
     ) -> Result<Arc<Snapshot>, RegistryError> {
         let _changing = self.lock();
         let snapshot = self.snapshot();
+        let entries: Vec<Arc<Entry>> = entries.into_iter().map(Into::into).collect();
         entries.iter().try_for_each(|entry| document.check(entry))?;
         templates.iter().try_for_each(|template| document.check(template.shape()))?;
         let (gone, new) = snapshot.differences_to(entries);
@@ -210,13 +232,17 @@ impl Registry {
         gone: &[Arc<Entry>],
         new: Vec<Arc<Entry>>,
     ) -> Result<Arc<Snapshot>, RegistryError> {
+        next.change(gone, new)?;
+        Ok(self.show(next))
+    }
+
+    fn show(&self, mut next: Snapshot) -> Arc<Snapshot> {
         // A revision is given once; nothing ever sets it back.
         next.revision += 1;
-        next.change(gone, new)?;
         let next = Arc::new(next);
         self.current.store(Arc::clone(&next));
         self.feed.send_replace(Arc::clone(&next));
-        Ok(next)
+        next
     }
 
     fn lock(&self) -> MutexGuard<'_, ()> {
@@ -323,12 +349,17 @@ impl Snapshot {
 
     /// What is gone and what is new where these are all entries. One that stays as it is stays the same one: nobody takes
     /// it for changed.
-    fn differences_to(&self, entries: Vec<Entry>) -> (Vec<Arc<Entry>>, Vec<Arc<Entry>>) {
+    fn differences_to<E: Into<Arc<Entry>>>(
+        &self,
+        entries: Vec<E>,
+    ) -> (Vec<Arc<Entry>>, Vec<Arc<Entry>>) {
         let mut entries: Vec<Arc<Entry>> = entries
             .into_iter()
-            .map(|entry| match self.entry(entry.id()) {
-                Some(held) if **held == entry => Arc::clone(held),
-                _ => Arc::new(entry),
+            .map(|entry| {
+                let entry = entry.into();
+                let held = self.entry(entry.id());
+                held.filter(|held| Arc::ptr_eq(held, &entry) || **held == entry)
+                    .map_or(entry, Arc::clone)
             })
             .collect();
         entries.sort_by(|a, b| a.rank().cmp(&b.rank()));
@@ -355,15 +386,27 @@ impl Snapshot {
         self.entries.retain(|entry| !gone.contains(&Arc::as_ptr(entry)));
         new.sort_by(|a, b| a.rank().cmp(&b.rank()));
         for entry in &new {
-            self.document.check(entry)?;
-            self.check_unique(entry)?;
-            self.by_id.insert(entry.id().clone(), Arc::clone(entry));
-            self.hold(entry);
-            self.index.add(entry);
-            if let EntrySource::Template { template } = entry.source() {
-                *self.instances.entry(template.clone()).or_default() += 1;
-            }
+            self.take_up(entry)?;
         }
+        self.list(new);
+        Ok(())
+    }
+
+    /// Puts an entry everywhere but into the list; where it breaks a rule, nowhere.
+    fn take_up(&mut self, entry: &Arc<Entry>) -> Result<(), RegistryError> {
+        self.document.check(entry)?;
+        self.check_unique(entry)?;
+        self.by_id.insert(entry.id().clone(), Arc::clone(entry));
+        self.hold(entry);
+        self.index.add(entry);
+        if let EntrySource::Template { template } = entry.source() {
+            *self.instances.entry(template.clone()).or_default() += 1;
+        }
+        Ok(())
+    }
+
+    /// Puts what was taken up into the list.
+    fn list(&mut self, new: Vec<Arc<Entry>>) {
         match <[Arc<Entry>; 1]>::try_from(new) {
             Ok([one]) => {
                 let at = self.entries.partition_point(|entry| entry.rank() < one.rank());
@@ -374,7 +417,6 @@ impl Snapshot {
                 self.entries.sort_by(|a, b| a.rank().cmp(&b.rank()));
             }
         }
-        Ok(())
     }
 
     fn hold(&mut self, entry: &Arc<Entry>) {

@@ -3,6 +3,7 @@
 //! One writing task per replica commits in batches. The head row, locked first, makes the batches of all replicas take
 //! turns, so numbers are dense and a kill has one place in the order for everybody.
 
+mod entries;
 mod listen;
 mod load;
 mod open;

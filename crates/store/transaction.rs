@@ -7,11 +7,13 @@
 //! Deliberately absent: SQL, threads and waiting.
 
 mod batch;
+mod entries;
 mod open;
 mod replays;
 mod view;
 
 pub(crate) use batch::{Batch, Changes, IntentChangeRow, Taken, TokenChangeRow};
+pub(crate) use entries::{EntryKeys, FoundEntries};
 pub(crate) use open::OpenGrants;
 pub(crate) use replays::{Replays, forgotten_with};
 pub(crate) use view::{Found, Loaded, OverRows, View};
@@ -68,8 +70,8 @@ pub(crate) struct Keys {
     pub(crate) below: BTreeSet<IntentId>,
     /// With the intents that a row says may be open.
     pub(crate) pace: BTreeSet<PaceKey>,
-    /// Whether the ids and SPIFFE IDs of all entries are needed.
-    pub(crate) entries: bool,
+    /// Registration entries.
+    pub(crate) entries: EntryKeys,
     /// Whether the records of all authorities are needed.
     pub(crate) authorities: bool,
     /// Whether rows are looked for that may be forgotten, and which.

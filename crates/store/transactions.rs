@@ -19,7 +19,7 @@ pub(crate) use approvers::DECISIONS;
 pub(crate) use chain::above;
 pub(crate) use deferrals::{CancelDeferral, OpenDeferral, PollDeferral};
 pub(crate) use derive::Derive;
-pub(crate) use entries::{AdmitInstance, CreateEntry, DeleteEntry, DropInstance};
+pub(crate) use entries::{AdmitInstance, CHANGES, CreateEntry, DeleteEntry, DropInstance};
 pub(crate) use intents::{Answered, Change, IDEMPOTENCY_LIFETIME, LookUp, Submit, SubmitRefusal};
 pub(crate) use kept::{Keep, Probe};
 pub(crate) use life::{Over, Prune, RevokeToken, UseToken};

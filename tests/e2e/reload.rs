@@ -78,6 +78,10 @@ async fn an_entry_of_a_new_file_is_served_at_once_and_open_streams_end_with_the_
     let would = operator.json(&["reload", "--dry-run"]).await;
     assert_eq!(would[0]["result"], "would_reload", "{would}");
     assert_eq!(would[0]["entries"]["added"], json!(["newcomer"]), "{would}");
+    let change = would[0]["plan"]["changes"][0].clone();
+    assert_eq!((&change["effect"], &change["kind"]), (&json!("wider"), &json!("identity")));
+    let gained = " gain `spiffe://prod.example.org/agent/newcomer` as agent";
+    assert!(change["sentence"].as_str().is_some_and(|said| said.contains(gained)), "{would}");
     newcomer.try_jwt_svid(&["a"]).await.expect_err("nothing was changed");
     let report = reload(&operator).await;
     assert_eq!(report["files"]["added"], json!(["entries/newcomer.toml"]), "{report}");
@@ -91,16 +95,30 @@ async fn an_entry_of_a_new_file_is_served_at_once_and_open_streams_end_with_the_
     assert_eq!(report["entries"]["removed"], json!(["newcomer"]), "{report}");
     let ended = within("the end of its stream", newcomer.watch_ended()).await;
     assert!(ended.contains("NoIdentityIssued"), "{ended}");
+    // A template comes, as a plan says it and as the report and the log count it.
+    let template = "[[template]]\nid = \"team\"\nspiffe_id = \"spiffe://prod.example.org/team/{unix:user}\"\nrole = \"agent\"\n\
+                    owner = \"group:tests\"\nselectors = [\"unix:path:/bin/team\"]\nmax_identities = 5\n";
+    fs::write(folder.join("entries/team.toml"), template).expect("write the template");
+    let would = operator.json(&["reload", "--dry-run"]).await;
+    let sentence = would[0]["plan"]["changes"][0]["sentence"].as_str().expect("a sentence");
+    assert!(sentence.contains("at most 5 (template `team`"), "{would}");
+    let report = reload(&operator).await;
+    assert_eq!(report["templates"]["added"], json!(["team"]), "{report}");
+    assert_eq!(report["plan"], Value::Null, "what was done is no plan: {report}");
     // Those that no file has go on.
     Client::start(&daemon, ROTATOR).await;
     let leaves = log::export(&operator, &daemon.path("log")).await;
     let reloads: Vec<&Value> =
         leaves.iter().filter(|leaf| leaf["type"] == "org.marque.folder.reloaded").collect();
-    let [first, second] = reloads.as_slice() else { panic!("{reloads:?}") };
+    let [first, second, third] = reloads.as_slice() else { panic!("{reloads:?}") };
     let detail = |leaf: &Value| leaf["data"]["detail"].clone();
     assert_eq!(detail(first)["digest_before"], before["digest"], "{first}");
     assert_eq!(detail(first)["digest"], detail(second)["digest_before"], "{second}");
     assert_eq!(detail(second)["entries"]["removed"], json!(["newcomer"]), "{second}");
+    let count = json!({ "added": 0, "removed": 1, "changed": 0 });
+    assert_eq!(detail(second)["entries"]["count"], count, "{second}");
+    assert_eq!(detail(third)["templates"]["added"], json!(["team"]), "{third}");
+    assert_eq!(detail(third)["templates"]["count"]["added"], 1, "{third}");
     assert!(first["data"]["actor"].as_str().is_some_and(|by| !by.is_empty()), "{first}");
 }
 

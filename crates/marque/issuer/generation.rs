@@ -53,8 +53,8 @@ impl Issuer {
         let document = Arc::new(checked.folder.document.clone());
         let entries = std::mem::take(&mut checked.folder.entries);
         let templates = std::mem::take(&mut checked.folder.templates);
-        let contents = checked.contents.clone();
-        let lasting = Lasting::open(&document, ((entries, templates), contents), parts).await?;
+        let files = checked.files.clone();
+        let lasting = Lasting::open(&document, ((entries, templates), files), parts).await?;
         let by_command = federation::fetched_by_command(&lasting.store, lasting.started_at).await;
         let by_command = by_command.context("read the relationships that were added by command")?;
         federation::prune(&document, &lasting.kept_bundles, &by_command)?;
@@ -62,6 +62,8 @@ impl Issuer {
         let looked = issuer.federations.reconcile().await;
         looked.context("read the relationships that were added by command")?;
         issuer.take_effect();
+        let dropped = issuer.federations.drop_left_behind("start").await;
+        dropped.context("take away bundles without a relationship")?;
         let foreign = Arc::clone(&issuer.foreign);
         issuer.minting.change_with(foreign, || Ok::<(), anyhow::Error>(()))?;
         Ok(issuer)
@@ -77,9 +79,9 @@ impl Issuer {
         lasting: &Arc<Lasting>,
         before: Option<&Self>,
     ) -> anyhow::Result<Self> {
-        let CheckedFolder { folder, playbooks, calendars, policy, rosters, sources, contents: _ } =
-            checked;
+        let CheckedFolder { folder, playbooks, calendars, policy, rosters, files } = checked;
         let (document, path) = (Arc::new(folder.document), folder.path);
+        let policies = policy.policies().cloned().collect();
         let registry = Arc::clone(lasting.registry());
         let view = Arc::new(match before {
             None => RegistryView::of_present(registry),
@@ -91,8 +93,8 @@ impl Issuer {
         let foreign =
             Foreign::new(Arc::clone(&federated), folder.revocation_lists, &authority.bundle());
         let keys_before = before.map(|before| &*before.oidc_keys);
-        let (issuers, files) = (document.issuer_keys(), folder.issuer_keys);
-        let oidc_keys = OidcKeyRing::open(issuers, &path, files, clock, keys_before)?;
+        let (issuers, key_files) = (document.issuer_keys(), folder.issuer_keys);
+        let oidc_keys = OidcKeyRing::open(issuers, &path, key_files, clock, keys_before)?;
         let oidc_keys = Arc::new(oidc_keys);
         let rules = Rules { playbooks, calendars, policy, rosters, view };
         let intents = Arc::new(intent_desk(&document, &path, lasting, rules)?);
@@ -121,7 +123,8 @@ impl Issuer {
             federations: federations(&document, &path, lasting, (federated, before))?,
             svid_issuer: discovery::svid_issuer(&document, issuer_url)?,
             foreign: Arc::new(foreign),
-            sources,
+            files,
+            policies,
             intents,
             oidc_keys,
             document,
@@ -144,6 +147,7 @@ impl Issuer {
         self.sharing.go_by(self.document.identities());
         let playbooks = &self.intents.playbooks;
         self.presence.want(playbooks.iter().any(|playbook| playbook.ends().with_agent));
+        self.federations.take_effect();
     }
 
     /// What runs while this generation is in force, until `stop`.

@@ -27,12 +27,13 @@ use super::builds::Builds;
 use super::desk::{PostureBoard, SlowRoom};
 use super::endings;
 use super::figures::Figures;
+use super::folder::FolderFiles;
 use super::keys::CheckpointKey;
 use super::kill::KillSwitch;
 use super::minting::InProcessIssuer;
 use super::readiness::Looked;
 use super::registrar::Registrar;
-use super::reload::{Contents, FolderState};
+use super::reload::FolderState;
 use super::served::Served;
 use super::signing_guard;
 use crate::approvers::{LoginSecret, Looks};
@@ -113,7 +114,7 @@ impl Lasting {
     /// Opens the authorities, and loads the entries: those of the folder, which fit `document`, and those in the store.
     pub(super) async fn open(
         document: &Arc<TrustDomainDocument>,
-        (entries, contents): ((Vec<Entry>, Vec<Template>), Contents),
+        (entries, files): ((Vec<Entry>, Vec<Template>), FolderFiles),
         parts: IssuerParts,
     ) -> anyhow::Result<Self> {
         let IssuerParts {
@@ -192,7 +193,7 @@ impl Lasting {
             login_secret: Arc::new(login_secret),
             kept_bundles: KeptBundles::new(kept_bundles),
             federation_news: Arc::default(),
-            folder: Mutex::new(FolderState::new(contents, now)),
+            folder: Mutex::new(FolderState::new(files, now)),
             served: OnceLock::new(),
         })
     }

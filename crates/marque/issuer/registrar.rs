@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use jiff::Timestamp;
 use marque_attest::Fingerprint;
 use marque_audit::{Event, EventKind, LogError, LogStore as _};
 use marque_registry::EntryStore as _;
@@ -16,8 +17,10 @@ use tokio::sync::{Mutex, MutexGuard};
 use crate::identities::loggable;
 
 mod templated;
+#[cfg(test)]
+mod tests;
 
-use templated::Told;
+use templated::{DROPPED_AT_ONCE, Told};
 
 /// Adds and removes registration entries.
 #[derive(Debug)]
@@ -36,10 +39,21 @@ pub struct Registrar {
 #[derive(Debug)]
 struct Held {
     /// Those of the trust domain's folder, which no command changes.
-    from_files: Vec<Entry>,
+    from_files: Vec<Arc<Entry>>,
     templates: Vec<Template>,
     /// Those that live as long as this process.
-    for_this_run: Vec<Entry>,
+    for_this_run: Vec<Arc<Entry>>,
+    /// What is known of the stored ones; nothing where they are to be read anew in any case.
+    stored: Option<Stored>,
+}
+
+/// What is known of the stored entries.
+#[derive(Debug)]
+struct Stored {
+    /// How often they had been changed when they were read.
+    changes: u64,
+    /// When the first of those ends that templates made.
+    first_end: Option<Timestamp>,
 }
 
 /// A folder's document and entries in the place of those before, ready to be put there. Nothing else changes meanwhile.
@@ -48,9 +62,9 @@ pub(super) struct FolderChange<'a> {
     registry: &'a Registry,
     held: MutexGuard<'a, Held>,
     document: Arc<TrustDomainDocument>,
-    from_files: Vec<Entry>,
+    from_files: Vec<Arc<Entry>>,
     templates: Vec<Template>,
-    all: Vec<Entry>,
+    all: Vec<Arc<Entry>>,
 }
 
 /// Why an entry was not added or removed.
@@ -88,10 +102,11 @@ impl Registrar {
         clock: Arc<dyn Clock>,
         random: Arc<dyn Random>,
     ) -> Result<Self, RegistrarError> {
+        let from_files: Vec<Arc<Entry>> = from_files.into_iter().map(Arc::new).collect();
         let registry = Registry::with_templates(document, from_files.clone(), templates.clone())
             .map_err(RegistrarError::Refused)?;
         let registry = Arc::new(registry);
-        let held = Held { from_files, templates, for_this_run: Vec::new() };
+        let held = Held { from_files, templates, for_this_run: Vec::new(), stored: None };
         let (held, told) = (Mutex::new(held), Told::default());
         let registrar = Self { registry, store, clock, random, told, held };
         registrar.reconcile().await?;
@@ -108,34 +123,67 @@ impl Registrar {
         &self.registry
     }
 
-    /// Reads all stored entries anew, so that what another replica added or removed is served here too.
+    /// Reads all stored entries anew where another replica added or removed some, so that they are served here too, and where
+    /// some of templates are over.
     ///
     /// A stored entry that breaks a rule, such as a lifetime that the document has lowered since, is left out and
     /// complained of: it must not keep every other one from being served.
     pub(super) async fn reconcile(&self) -> Result<(), RegistrarError> {
-        let held = self.held.lock().await;
-        let Held { from_files, templates, for_this_run } = &*held;
+        let mut held = self.held.lock().await;
+        // Looked at before they are read: what changes meanwhile is read the next time.
+        let changes = self.store.entry_changes().await.map_err(RegistrarError::Store)?;
+        let now = self.clock.now();
+        let as_before = held.stored.as_ref().is_some_and(|stored| {
+            stored.changes == changes && stored.first_end.is_none_or(|end| now < end)
+        });
+        if as_before {
+            return Ok(());
+        }
+        held.stored = None;
         let stored = self.store.entries().await.map_err(RegistrarError::Store)?;
+        let first_end = first_end_after(now, &stored);
         let (stored, over) = self.as_templates_are(stored, self.entries().templates());
-        let all = from_files.iter().chain(&stored).chain(for_this_run);
-        if self.registry.replace_all(all.cloned().collect()).is_ok() {
-            return self.drop_over(over).await;
+        let all_are_served = self.serve(&held, stored)?;
+        let dropped = self.drop_over(&over).await?;
+        // What was left out may fit when others go.
+        if all_are_served && over.len() <= DROPPED_AT_ONCE {
+            held.stored = Some(Stored { changes, first_end });
+            self.note_own_changes(&mut held, dropped, None).await;
+        }
+        Ok(())
+    }
+
+    /// Serves those of the folder, these and those of this run, but for what does not fit; whether all of them fit.
+    fn serve(&self, held: &Held, stored: Vec<Entry>) -> Result<bool, RegistrarError> {
+        let Held { from_files, templates, for_this_run, stored: _ } = held;
+        let by_command = stored.into_iter().map(Arc::new).chain(for_this_run.iter().cloned());
+        let by_command: Vec<Arc<Entry>> = by_command.collect();
+        let all: Vec<Arc<Entry>> = from_files.iter().chain(&by_command).cloned().collect();
+        if self.registry.replace_all(all).is_ok() {
+            return Ok(true);
         }
         let document = self.registry.document();
         let (entries, templates) = (from_files.clone(), templates.clone());
         let fitting = Registry::with_templates(document, entries, templates)
             .map_err(RegistrarError::Refused)?;
-        for entry in stored.into_iter().chain(for_this_run.iter().cloned()) {
-            let id = entry.id().clone();
-            if let Err(error) = fitting.add(entry) {
-                let error = &error as &dyn std::error::Error;
-                tracing::error!(error, entry = %id, "left out a stored entry; see `marque entry delete`");
-            }
+        for (entry, error) in fitting.add_fitting(by_command) {
+            let error = &error as &dyn std::error::Error;
+            tracing::error!(error, entry = %entry.id(), "left out a stored entry; see `marque entry delete`");
         }
-        let fitting =
-            fitting.snapshot().entries().iter().map(|entry| entry.as_ref().clone()).collect();
+        let fitting = fitting.snapshot().entries().to_vec();
         self.registry.replace_all(fitting).map_err(RegistrarError::Refused)?;
-        self.drop_over(over).await
+        Ok(false)
+    }
+
+    /// After so many changes of the stored entries by this process, which it serves already: if nobody else made any, nothing
+    /// is read anew before `end`.
+    async fn note_own_changes(&self, held: &mut Held, own: u64, end: Option<Timestamp>) {
+        let Some(stored) = &mut held.stored else { return };
+        stored.first_end = stored.first_end.into_iter().chain(end).min();
+        let now_at = self.store.entry_changes().await.ok();
+        if now_at.is_some_and(|now_at| now_at == stored.changes + own) {
+            stored.changes += own;
+        }
     }
 
     /// Holds a folder's document and entries beside the entries that were added by command, which go on. Nothing is changed
@@ -150,28 +198,22 @@ impl Registrar {
     ) -> Result<FolderChange<'_>, RegistrarError> {
         let held = self.held.lock().await;
         let stored = self.store.entries().await.map_err(RegistrarError::Store)?;
+        let from_files: Vec<Arc<Entry>> = from_files.into_iter().map(Arc::new).collect();
         let (entries, made_by) = (from_files.clone(), templates.clone());
         let fitting = Registry::with_templates(Arc::clone(&document), entries, made_by);
         let fitting = fitting.map_err(RegistrarError::Refused)?;
         // What a template made goes with it: the next look at the store drops it.
         let (stored, _over) = self.as_templates_are(stored, fitting.snapshot().templates());
-        let mut unfitting = Vec::new();
-        let by_command: Vec<Entry> =
-            stored.into_iter().chain(held.for_this_run.iter().cloned()).collect();
-        for entry in &by_command {
-            // One that was left out before is no reason now: it stays out.
-            let is_served = self.registry.snapshot().entry(entry.id()).is_some();
-            if let Err(error) = fitting.add(entry.clone())
-                && is_served
-            {
-                unfitting.push((entry.id().clone(), error));
-            }
-        }
+        let by_command = stored.into_iter().map(Arc::new).chain(held.for_this_run.iter().cloned());
+        let mut unfitting = fitting.add_fitting(by_command.collect());
+        // One that was left out before is no reason now: it stays out.
+        let served = self.registry.snapshot();
+        unfitting.retain(|(entry, _)| served.entry(entry.id()).is_some());
         if !unfitting.is_empty() {
-            return Err(RegistrarError::Unfitting(unfitting));
+            let named = unfitting.into_iter().map(|(entry, error)| (entry.id().clone(), error));
+            return Err(RegistrarError::Unfitting(named.collect()));
         }
-        let snapshot = fitting.snapshot();
-        let all = snapshot.entries().iter().map(|entry| entry.as_ref().clone()).collect();
+        let all = fitting.snapshot().entries().to_vec();
         Ok(FolderChange { registry: &self.registry, held, document, from_files, templates, all })
     }
 
@@ -180,7 +222,7 @@ impl Registrar {
     /// # Errors
     /// When it breaks a rule of the trust domain, or cannot be recorded or stored.
     pub async fn create(&self, new: NewEntry, actor: &str) -> Result<Entry, RegistrarError> {
-        let _changing = self.held.lock().await;
+        let mut held = self.held.lock().await;
         let entry = self.admit(new, actor).await?;
         if let Err(error) = self.store.create(entry.clone()).await {
             // The log said that it comes; now it says that it did not.
@@ -188,6 +230,7 @@ impl Registrar {
             return Err(RegistrarError::Store(error));
         }
         self.registry.add(entry.clone()).map_err(RegistrarError::Refused)?;
+        self.note_own_changes(&mut held, 1, None).await;
         Ok(entry)
     }
 
@@ -203,7 +246,7 @@ impl Registrar {
         let mut held = self.held.lock().await;
         let entry = self.admit(new, actor).await?;
         self.registry.add(entry.clone()).map_err(RegistrarError::Refused)?;
-        held.for_this_run.push(entry.clone());
+        held.for_this_run.push(Arc::new(entry.clone()));
         Ok(entry)
     }
 
@@ -234,7 +277,8 @@ impl Registrar {
         self.registry.remove(id).map_err(RegistrarError::Refused)?;
         held.for_this_run.retain(|entry| entry.id() != id);
         self.record(EventKind::EntryDeleted, &entry, actor).await?;
-        self.store.delete(id).await.map_err(RegistrarError::Store)?;
+        let deleted = self.store.delete(id).await.map_err(RegistrarError::Store)?;
+        self.note_own_changes(&mut held, u64::from(deleted), None).await;
         Ok(())
     }
 
@@ -282,6 +326,14 @@ impl FolderChange<'_> {
     pub(super) fn make(mut self) -> Result<(), RegistryError> {
         self.registry.replace_folder(self.document, (self.all, self.templates.clone()))?;
         (self.held.from_files, self.held.templates) = (self.from_files, self.templates);
+        // What these templates make of the stored ones may differ, and what was left out may fit.
+        self.held.stored = None;
         Ok(())
     }
+}
+
+/// When the first of these entries ends, among those of templates that have not ended yet.
+fn first_end_after(now: Timestamp, stored: &[Entry]) -> Option<Timestamp> {
+    let made = stored.iter().filter(|entry| matches!(entry.source(), EntrySource::Template { .. }));
+    made.filter_map(Entry::expires_at).filter(|end| *end > now).min()
 }

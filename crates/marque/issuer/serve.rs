@@ -1,8 +1,8 @@
 //! Serving one trust domain: build (bind and open everything that can fail), run, drain.
 //!
 //! Layout of a trust domain's data folder: `workload.sock`, `admin.sock` and, where there are brokers, `broker.sock`; and
-//! `private/` (mode 0700) with the sealed keys, the SQLite file, the kill journal and `federation/`, the bundles that were
-//! fetched.
+//! `private/` (mode 0700) with the sealed keys, the SQLite file, the kill journal, `high-water.json`, which says how far the log was
+//! signed, and `federation/`, the bundles that were fetched.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -22,6 +22,7 @@ use super::authorities;
 use super::doors::{DoorSettings, Opened, Opening, bind_https};
 use super::folder::{CheckedFolder, local_url};
 use super::growing::grow_tree;
+use super::noting::{keep_noting, note};
 use super::sequencing::sequence;
 use super::served::Served;
 use super::sockets::{bind_socket, make_folder};
@@ -29,7 +30,7 @@ use super::upkeep::keep_up;
 use super::watch::watch;
 use super::{Issuer, IssuerParts, Lasting, Neighbours};
 use crate::approvers::LoginSecret;
-use crate::backup::record_restore;
+use crate::backup::{self, Held, HighWater, record_restore};
 use crate::cli::StoreOption;
 use crate::endpoints::{EndpointsFile, TrustDomainEndpoints};
 use crate::grpc::admin::{AdminDoors, serve_admin};
@@ -71,6 +72,8 @@ pub(crate) struct Built {
     opening: Opening,
     workload: UnixListener,
     admin: UnixListener,
+    high_water: Arc<HighWater>,
+    held: Held,
 }
 
 /// Binds the listeners of a trust domain, opens its keys, store and authorities.
@@ -86,6 +89,8 @@ pub(crate) async fn build(
     let folder = shared.data_dir.join(name.as_str());
     let private = folder.join("private");
     make_folder(&folder, 0o755)?;
+    let held = backup::hold(&folder)?;
+    backup::tidy_up(&private, &*shared.clock)?;
     make_folder(&private, 0o700)?;
 
     let address = listen.unwrap_or_else(|| document.hosts().listen());
@@ -101,6 +106,7 @@ pub(crate) async fn build(
         .await
         .with_context(|| format!("open the store of `{name}`"))?;
     store.know_tenant(document.tenant().as_str());
+    let high_water = Arc::new(HighWater::open(&private, &name, &store).await?);
     record_restore(&private, &store, &*shared.clock).await?;
     let upstream = crate::upstream::open(document, &checked.folder.path, &shared.clock)?;
     let parts = IssuerParts {
@@ -156,13 +162,13 @@ pub(crate) async fn build(
         issuer_url: issuer_url.as_str().to_owned(),
         ca_file: shared.ca_file.clone(),
     };
-    Ok(Built { served, endpoints, opening, workload, admin })
+    Ok(Built { served, endpoints, opening, workload, admin, high_water, held })
 }
 
 impl Built {
     /// Serves until `stop`, drains, and comes back.
     pub(crate) async fn run(self, stop: CancellationToken) -> anyhow::Result<()> {
-        let Self { served, endpoints, opening, workload, admin } = self;
+        let Self { served, endpoints, opening, workload, admin, high_water, held: _held } = self;
         let (issuer, doors) = (Arc::clone(served.lasting()), Arc::clone(&served.doors));
         let mut opened = doors.to_run().context("it is run already")?;
         issuer.serves_until(stop.clone());
@@ -190,10 +196,11 @@ impl Built {
             async move { Ok(serve_admin(admin, admin_doors, attestors, limits, token).await?) },
         );
         tasks.spawn(served.run(stop.clone()));
+        tasks.spawn(keep_noting(Arc::clone(&high_water), Arc::clone(&issuer), stop.clone()));
         keep(&mut tasks, &issuer, &stop);
         // The sequencer goes last: what the drain records is signed too.
         let sequencing = CancellationToken::new();
-        let sequencer = tokio::spawn(sequence(issuer, sequencing.clone()));
+        let sequencer = tokio::spawn(sequence(Arc::clone(&issuer), sequencing.clone()));
         let mut outcome = Ok(());
         loop {
             let ended = tokio::select! {
@@ -212,6 +219,7 @@ impl Built {
         }
         sequencing.cancel();
         sequencer.await.context("the sequencer stopped")?;
+        note(&high_water, &issuer).await;
         let sockets = [&endpoints.workload_api_socket, &endpoints.admin_socket];
         let now_and_then = doors.sockets();
         for socket in sockets.into_iter().chain(&now_and_then) {

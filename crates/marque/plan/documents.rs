@@ -31,6 +31,7 @@ const NONCES: Rule =
     Rule::Order { ranks: &[("optional", 0), ("required", 1)], absent: Rule::UNKNOWN };
 const BINDINGS: Rule = Rule::Order { ranks: &[("optional", 0), ("required", 1)], absent: 0 };
 const SHARING: Rule = Rule::Order { ranks: &[("report", 0), ("deny", 1)], absent: 0 };
+const WITHOUT_EXPIRY: Rule = Rule::Order { ranks: &[("warn", 0), ("refuse", 1)], absent: 0 };
 const DUPLICATES: Rule = Rule::Order { ranks: &[("allow", 0), ("deny", 1)], absent: 1 };
 const OVERDUE: Rule = Rule::Order { ranks: &[("warn", 0), ("refuse", 1)], absent: 0 };
 const HASHES: Rule = Rule::Order { ranks: &[("public", 0), ("readers", 1)], absent: 0 };
@@ -95,6 +96,7 @@ const SETTINGS: &[(&str, Rule)] = &[
     ("lifetimes.wit_svid", SOME),
     ("lifetimes.refresh_hint", MOST),
     ("authorities.jwt_svid", OTHER),
+    ("authorities.path_length", most(0)),
     ("authorities.name_constraints", Rule::Toggle { wide: false, absent: Some(false) }),
     ("issuer.listen", OTHER),
     ("issuer.url", OTHER),
@@ -193,6 +195,7 @@ const SETTINGS: &[(&str, Rule)] = &[
     ("keys.checkpoint_key", OTHER),
     ("identities.sharing", SHARING),
     ("identities.sharing_window", LEAST),
+    ("identities.without_expiry", WITHOUT_EXPIRY),
     ("denials.recent", Rule::AtLeast { absent: 10 * MINUTE }),
     ("denials.window", Rule::AtLeast { absent: 10 * MINUTE }),
     ("denials.path_window", Rule::AtLeast { absent: HOUR }),
@@ -348,6 +351,10 @@ const SETTINGS: &[(&str, Rule)] = &[
     ("bundle_endpoint.https_spiffe_url", OTHER),
     ("bundle_fetching.private_addresses", Rule::Permits),
     ("bundle_fetching.redirect_hosts", Rule::Permits),
+    ("downstream", PERMIT),
+    ("downstream.listen", OTHER),
+    ("downstream.spiffe_ids", Rule::Permits),
+    ("downstream.max_lifetime", MOST),
     ("upstream", NEITHER),
     ("upstream.kind", OTHER),
     ("upstream.roots", Rule::Permits),
@@ -357,6 +364,9 @@ const SETTINGS: &[(&str, Rule)] = &[
     ("upstream.token_file", OTHER),
     ("upstream.ca_file", OTHER),
     ("upstream.timeout", NEITHER),
+    ("upstream.server", OTHER),
+    ("upstream.workload_api", OTHER),
+    ("upstream.server_spiffe_id", OTHER),
     ("oidc_discovery", NEITHER),
     ("oidc_discovery.issuer", OTHER),
     ("ssf_streams.*", Rule::Entry { added: Wider, removed: Unclear }),

@@ -24,6 +24,13 @@ const MAX_NAME: usize = 128;
 /// The most roots in a list.
 const MAX_PINNED_ROOTS: usize = 4;
 
+/// The fields that belong to some kinds alone.
+const KEYS: [(&str, &[&str]); 3] = [
+    ("`kind = \"vault\"`", &["url", "mount", "namespace", "token_file", "ca_file"]),
+    ("`kind = \"spire\"`", &["server", "workload_api", "server_spiffe_id"]),
+    ("`kind = \"vault\"` and `kind = \"spire\"`", &["timeout"]),
+];
+
 /// `[upstream]`. Absent, each X.509 authority is a root that signs itself.
 ///
 /// ```toml
@@ -175,12 +182,12 @@ pub(super) fn read(
     let line = table.line();
     let kind: Option<Kind> = table.text("kind", log);
     let pinned_roots = pinned_roots(&mut table, log);
-    let signer = match kind {
-        Some(Kind::Files) => Some(UpstreamSigner::Files),
-        Some(Kind::Vault) => vault(&mut table, environment, log).map(UpstreamSigner::Vault),
-        Some(Kind::Spire) => spire::read(&mut table, trust_domain, log).map(UpstreamSigner::Spire),
-        None => return None,
+    let signer = match kind? {
+        Kind::Files => Some(UpstreamSigner::Files),
+        Kind::Vault => vault(&mut table, environment, log).map(UpstreamSigner::Vault),
+        Kind::Spire => spire::read(&mut table, trust_domain, log).map(UpstreamSigner::Spire),
     };
+    of_another_kind(&mut table, log);
     table.finish(log);
     Some(UpstreamSettings { signer: signer?, pinned_roots, line })
 }
@@ -205,6 +212,19 @@ pub fn shared_root(root: &CertificateDigest, environment: Environment) -> String
         "environment_boundary: the root `{root}` in [upstream] is pinned by a trust domain of {environment} too, and no root is \
          shared between environments"
     )
+}
+
+/// Fields of the kinds that it is not: each that nobody asked for.
+fn of_another_kind(table: &mut Fields<'_, '_>, log: &mut Log<'_>) {
+    let line = table.line();
+    for (kinds, keys) in KEYS {
+        for key in keys.iter().copied() {
+            if !table.has_asked(key) && table.has(key) {
+                drop(table.optional_text::<String>(key, log));
+                log.at(line, format!("`{key}` in [upstream] is for {kinds}"));
+            }
+        }
+    }
 }
 
 fn vault(
@@ -301,7 +321,7 @@ mod tests {
     #[test]
     fn what_cannot_be_asked_is_refused() {
         for (from, to, because) in [
-            ("\"vault\"\nurl", "\"files\"\nurl", "unknown field"),
+            ("\"vault\"\nurl", "\"files\"\nurl", "`url` in [upstream] is for `kind = \"vault\"`"),
             ("kind = \"vault\"", "kind = \"disk\"", "`vault` nor `spire`"),
             ("kind = \"vault\"", "", "`kind`"),
             ("ca_file = \"vault/ca.pem\"", "", "`ca_file`"),

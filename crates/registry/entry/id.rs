@@ -1,6 +1,7 @@
 //! The ids of entries.
 
 use std::fmt;
+use std::ops::Range;
 use std::str::FromStr;
 
 use jiff::Timestamp;
@@ -39,6 +40,14 @@ impl EntryId {
         digest.is_some_and(|digest| {
             digest.len() == 32 && digest.bytes().all(|byte| byte.is_ascii_hexdigit())
         })
+    }
+
+    /// Between which ids, in the order of bytes, all of those are that this template made; others may be there too.
+    pub fn range_of_instances(&self) -> Range<String> {
+        let first = instance_prefix(self);
+        // The byte that follows the one with which the prefix ends.
+        let end = format!("t.{self}/");
+        first..end
     }
 
     /// The id as text.

@@ -202,7 +202,7 @@ fn an_identity_is_shared_by_entries_that_all_say_so() {
     assert!(matches!(error, RegistryError::DuplicateSpiffeId { .. }), "{error}");
     registry.replace_all(vec![shared("green", "x", 2, green)]).unwrap();
     assert_eq!(registry.snapshot().entry_by_spiffe_id(&identity).unwrap().id(), &id("green"));
-    registry.replace_all(Vec::new()).unwrap();
+    registry.replace_all(Vec::<Entry>::new()).unwrap();
     assert!(registry.snapshot().entry_by_spiffe_id(&identity).is_none());
 }
 
@@ -284,4 +284,25 @@ fn a_new_entry_names_federated_trust_domains_and_one_that_is_there_outlives_the_
     let source = EntrySource::File { path: PathBuf::from("entries/a.toml"), line: 1 };
     let of_a_file = new.into_entry(id("c"), source).unwrap();
     assert!(unknown(registry.check(&of_a_file)));
+}
+
+#[test]
+fn of_several_entries_those_that_fit_are_added_in_one_step() {
+    let registry = Registry::new(document(), vec![entry("a", "x")]).unwrap();
+    let before = registry.snapshot();
+    let several = [entry("d", "w"), entry("b", "x"), entry("a", "y"), entry("c", "z")];
+    let others = registry.add_fitting(several.into_iter().map(Arc::new).collect());
+    let refused: Vec<String> =
+        others.iter().map(|(entry, error)| format!("{}: {error}", entry.id())).collect();
+    assert_eq!(refused.len(), 2, "{refused:?}");
+    assert!(refused[0].starts_with("b: ") && refused[1].starts_with("a: "), "{refused:?}");
+    let after = registry.snapshot();
+    let ids: Vec<&str> = after.entries().iter().map(|entry| entry.id().as_str()).collect();
+    assert_eq!(ids, ["a", "c", "d"]);
+    assert_eq!(after.revision(), before.revision() + 1);
+    let caller = ["unix:uid:1000", "unix:path:/w", "unix:path:/x", "unix:path:/z"];
+    assert_eq!(after.entries_for(&selectors(&caller)).len(), 3);
+    // Where none fits, nobody is told of a change.
+    let twice = registry.add_fitting(vec![Arc::new(entry("a", "y"))]);
+    assert_eq!((twice.len(), registry.snapshot().revision()), (1, after.revision()));
 }

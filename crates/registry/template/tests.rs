@@ -118,7 +118,8 @@ fn each_placeholder_has_exactly_one_valid_value_or_nothing_is_made() {
 #[test]
 fn what_was_made_is_not_earned_by_a_caller_with_a_second_value() {
     let now = Timestamp::from_second(1_800_000_000).unwrap();
-    let registry = Registry::with_templates(document(), Vec::new(), vec![template()]).unwrap();
+    let registry =
+        Registry::with_templates(document(), Vec::<Entry>::new(), vec![template()]).unwrap();
     let one = caller("team-a", "worker");
     assert!(registry.snapshot().entries_for(&one).is_empty());
     let [given] = registry.snapshot().derive(&one).try_into().unwrap();
@@ -137,7 +138,8 @@ fn what_was_made_is_not_earned_by_a_caller_with_a_second_value() {
 
 #[test]
 fn no_entry_and_no_template_share_a_spiffe_id() {
-    let registry = Registry::with_templates(document(), Vec::new(), vec![template()]).unwrap();
+    let registry =
+        Registry::with_templates(document(), Vec::<Entry>::new(), vec![template()]).unwrap();
     let covered = registry.add(plain("agent/team-a/worker")).unwrap_err();
     assert!(matches!(covered, RegistryError::Covered { .. }), "{covered}");
     registry.add(plain("agent/other/worker")).unwrap();
@@ -145,7 +147,8 @@ fn no_entry_and_no_template_share_a_spiffe_id() {
     let both =
         Registry::with_templates(document(), vec![plain("agent/team-a/x")], vec![template()]);
     assert!(matches!(both.unwrap_err(), RegistryError::Covered { .. }));
-    let twice = Registry::with_templates(document(), Vec::new(), vec![template(), template()]);
+    let twice =
+        Registry::with_templates(document(), Vec::<Entry>::new(), vec![template(), template()]);
     assert!(matches!(twice.unwrap_err(), RegistryError::DuplicateId(_)));
 }
 

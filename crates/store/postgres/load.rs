@@ -14,7 +14,7 @@ use marque_spiffe::SpiffeId;
 use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
 
-use super::{open, pace, recent};
+use super::{entries, open, pace, recent};
 use crate::known::KnownIntents;
 use crate::rows::{
     DeferralRow, Head, Idempotency, IntentRow, KeptRow, count, instant, kill_state, micros, name,
@@ -41,7 +41,6 @@ pub(super) async fn load(
                 .await?,
         )?,
     };
-    let entries = async { if keys.entries { entries(transaction).await } else { Ok(Vec::new()) } };
     let authorities =
         async { if keys.authorities { authorities(transaction).await } else { Ok(Vec::new()) } };
     let expired = head.expired(shared.clock.now());
@@ -66,7 +65,7 @@ pub(super) async fn load(
         replays(transaction, keys),
         kept(transaction, keys),
         pace::load(transaction, &keys.pace),
-        entries,
+        entries::load(transaction, &keys.entries),
         authorities,
         rows_over(transaction, keys),
         intents(transaction, &asked, &shared.intents),
@@ -335,11 +334,6 @@ pub(super) fn kept_row(row: &Row) -> Result<KeptRow, Failure> {
 async fn authorities(transaction: &Transaction<'_>) -> Result<Vec<AuthorityRecord>, Failure> {
     let rows = transaction.query("SELECT slot, document::text FROM authorities", &[]).await?;
     rows.iter().map(|row| read("authorities", row.try_get(0)?, row.try_get(1)?)).collect()
-}
-
-async fn entries(transaction: &Transaction<'_>) -> Result<Vec<(String, String)>, Failure> {
-    let rows = transaction.query("SELECT id, spiffe_id FROM entries", &[]).await?;
-    rows.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?))).collect()
 }
 
 async fn rows_over(transaction: &Transaction<'_>, keys: &Keys) -> Result<OverRows, Failure> {

@@ -8,7 +8,7 @@ use marque_exchange::{Deferral, ReplayKey, TokenId, TokenRecord};
 use marque_intent::{Digest, Intent, IntentId};
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::{head, kills, open, pace, recent};
+use super::{entries, head, kills, open, pace, recent};
 use crate::known::KnownIntents;
 use crate::rows::{
     DeferralRow, Idempotency, IntentRow, KeptRow, count, instant, micros, name, open_intents,
@@ -44,7 +44,7 @@ pub(super) fn load(
     let wanted = keys.intents.iter().chain(earlier).chain(awaited).chain(below);
     let wanted = wanted.chain(&maybe_open).chain(&recent);
     let intents = intents(connection, wanted, &shared.intents)?;
-    let entries = if keys.entries { entries(connection)? } else { Vec::new() };
+    let entries = entries::load(connection, &keys.entries)?;
     let authorities = if keys.authorities { authorities(connection)? } else { Vec::new() };
     let mut tokens = tokens(connection, keys)?;
     let expired = head.expired(shared.clock.now());
@@ -264,12 +264,6 @@ fn authorities(connection: &Connection) -> Result<Vec<AuthorityRecord>, Failure>
         read("authorities", &slot, &document)
     })
     .collect()
-}
-
-fn entries(connection: &Connection) -> Result<Vec<(String, String)>, Failure> {
-    let mut statement = connection.prepare_cached("SELECT id, spiffe_id FROM entries")?;
-    let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
-    Ok(rows.collect::<Result<_, _>>()?)
 }
 
 fn rows_over(connection: &Connection, over: Over) -> Result<OverRows, Failure> {

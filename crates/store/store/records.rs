@@ -12,7 +12,9 @@ use tokio::sync::watch;
 use super::Store;
 use crate::Failure;
 use crate::reader::unavailable;
-use crate::transactions::{Append, CreateEntry, DeleteEntry, OrderAuthority, SaveCheckpoint};
+use crate::transactions::{
+    Append, CHANGES, CreateEntry, DeleteEntry, OrderAuthority, SaveCheckpoint,
+};
 
 impl LogStore for Store {
     fn size(&self) -> BoxFuture<'_, Result<u64, LogError>> {
@@ -64,6 +66,18 @@ impl AuthorityStore for Store {
             self.queue.run(OrderAuthority { order }).await.map_err(AuthorityStoreError::new)
         }
         .boxed()
+    }
+}
+
+impl Store {
+    /// How often the stored entries were changed, by whichever replica: as long as it is the same they are the same.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub async fn entry_changes(&self) -> Result<u64, EntryStoreError> {
+        let (kind, key) = CHANGES;
+        let found = self.reader.kept(kind, Some(key), 1).await.map_err(entries)?;
+        Ok(found.first().map_or(0, |row| row.version))
     }
 }
 

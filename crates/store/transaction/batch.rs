@@ -336,12 +336,11 @@ impl Batch {
         }
         // What is deleted goes first, in the engines too: a transaction may put an entry in the place of another.
         for id in deleted_entries {
-            self.view.loaded.entries.retain(|(entry, _)| entry != id.as_str());
+            self.view.loaded.entries.remove(&id);
             self.changes.created_entries.retain(|entry| *entry.id() != id);
             self.changes.deleted_entries.push(id);
         }
-        let names = |entry: &Entry| (entry.id().to_string(), entry.spiffe_id().to_string());
-        self.view.loaded.entries.extend(created_entries.iter().map(names));
+        created_entries.iter().for_each(|entry| self.view.loaded.entries.add(entry));
         self.changes.created_entries.extend(created_entries);
         self.changes.deleted_tokens.extend(deleted_tokens);
         self.changes.deleted_idempotency.extend(deleted_idempotency);

@@ -12,7 +12,7 @@ use marque_intent::{DenialId, Digest, Intent, IntentId, KillState};
 use marque_registry::EntryId;
 use marque_spiffe::SpiffeId;
 
-use super::{OpenGrants, Replays};
+use super::{FoundEntries, OpenGrants, Replays};
 use crate::rows::{Head, Idempotency};
 use crate::{Failure, Kept};
 
@@ -33,8 +33,7 @@ pub(crate) struct Loaded {
     /// By kind and key.
     pub(crate) kept: Found<(String, String), Kept>,
     pub(crate) pace: Found<PaceKey, PaceRow>,
-    /// Id and SPIFFE ID of every entry, when they were asked for.
-    pub(crate) entries: Vec<(String, String)>,
+    pub(crate) entries: FoundEntries,
     /// Every authority, when they were asked for.
     pub(crate) authorities: Vec<AuthorityRecord>,
     /// What may be forgotten, when it was asked for.
@@ -249,21 +248,18 @@ impl View {
         &self.loaded.authorities
     }
 
-    /// Whether an entry has this id.
-    pub(crate) fn has_entry(&self, id: &str) -> bool {
-        self.loaded.entries.iter().any(|(entry, _)| entry == id)
+    /// Whether an entry has this id, which was asked for.
+    pub(crate) fn has_entry(&self, id: &EntryId) -> bool {
+        self.loaded.entries.has(id)
     }
 
-    /// How many entries a template has made.
+    /// How many entries a template has made that was asked for.
     pub(crate) fn instances_of(&self, template: &EntryId) -> usize {
-        let of = |(id, _): &&(String, String)| {
-            id.parse().is_ok_and(|id: EntryId| id.is_of_template(template))
-        };
-        self.loaded.entries.iter().filter(of).count()
+        self.loaded.entries.instances_of(template)
     }
 
-    /// Whether an entry has this SPIFFE ID.
+    /// Whether an entry has this SPIFFE ID, which was asked for.
     pub(crate) fn has_entry_for(&self, spiffe_id: &SpiffeId) -> bool {
-        self.loaded.entries.iter().any(|(_, taken)| taken == spiffe_id.as_str())
+        self.loaded.entries.has_for(spiffe_id)
     }
 }

@@ -2,9 +2,15 @@
 
 use marque_audit::Event;
 use marque_registry::{Entry, EntryId};
+use serde_json::Value;
 
+use crate::kept::FOR_GOOD;
 use crate::transaction::{Keys, Plan, Transaction, View, Writes};
-use crate::{Admitted, Failure};
+use crate::{Admitted, Failure, Kept};
+
+/// Kind and key of the row whose version rises with every change of the stored entries: who has read all of them learns by
+/// it whether there is anything to read again.
+pub(crate) const CHANGES: (&str, &str) = ("entries", "changes");
 
 /// Keeps an entry; the answer says whether its id and its SPIFFE ID were free.
 #[derive(Debug)]
@@ -16,15 +22,15 @@ impl Transaction for CreateEntry {
     type Answer = bool;
 
     fn keys(&self, keys: &mut Keys) {
-        keys.entries = true;
+        look_at(keys, &self.entry);
     }
 
     fn plan(&self, view: &View) -> Result<Plan<bool>, Failure> {
-        if view.has_entry(self.entry.id().as_str()) || view.has_entry_for(self.entry.spiffe_id()) {
+        if view.has_entry(self.entry.id()) || view.has_entry_for(self.entry.spiffe_id()) {
             return Ok(Plan::nothing(false));
         }
-        let writes = Writes { created_entries: vec![self.entry.clone()], ..Writes::default() };
-        Ok(Plan { answer: true, writes })
+        let created_entries = vec![self.entry.clone()];
+        Ok(Plan { answer: true, writes: Writes { created_entries, ..changes(view)? } })
     }
 }
 
@@ -38,15 +44,15 @@ impl Transaction for DeleteEntry {
     type Answer = bool;
 
     fn keys(&self, keys: &mut Keys) {
-        keys.entries = true;
+        look_at_id(keys, &self.id);
     }
 
     fn plan(&self, view: &View) -> Result<Plan<bool>, Failure> {
-        if !view.has_entry(self.id.as_str()) {
+        if !view.has_entry(&self.id) {
             return Ok(Plan::nothing(false));
         }
-        let writes = Writes { deleted_entries: vec![self.id.clone()], ..Writes::default() };
-        Ok(Plan { answer: true, writes })
+        let deleted_entries = vec![self.id.clone()];
+        Ok(Plan { answer: true, writes: Writes { deleted_entries, ..changes(view)? } })
     }
 }
 
@@ -64,15 +70,16 @@ impl Transaction for AdmitInstance {
     type Answer = Admitted;
 
     fn keys(&self, keys: &mut Keys) {
-        keys.entries = true;
+        look_at(keys, &self.entry);
+        keys.entries.templates.insert(self.template.clone());
     }
 
     fn plan(&self, view: &View) -> Result<Plan<Admitted>, Failure> {
         let Self { entry, template, limit, made } = self;
         let created_entries = vec![entry.clone()];
-        if view.has_entry(entry.id().as_str()) {
+        if view.has_entry(entry.id()) {
             let deleted_entries = vec![entry.id().clone()];
-            let writes = Writes { deleted_entries, created_entries, ..Writes::default() };
+            let writes = Writes { deleted_entries, created_entries, ..changes(view)? };
             return Ok(Plan { answer: Admitted::Renewed, writes });
         }
         if view.has_entry_for(entry.spiffe_id()) {
@@ -82,7 +89,7 @@ impl Transaction for AdmitInstance {
         if view.instances_of(template) >= limit {
             return Ok(Plan::nothing(Admitted::Full));
         }
-        let writes = Writes { created_entries, events: vec![made.clone()], ..Writes::default() };
+        let writes = Writes { created_entries, events: vec![made.clone()], ..changes(view)? };
         Ok(Plan { answer: Admitted::Made, writes })
     }
 }
@@ -98,15 +105,39 @@ impl Transaction for DropInstance {
     type Answer = bool;
 
     fn keys(&self, keys: &mut Keys) {
-        keys.entries = true;
+        look_at_id(keys, &self.id);
     }
 
     fn plan(&self, view: &View) -> Result<Plan<bool>, Failure> {
-        if !view.has_entry(self.id.as_str()) {
+        if !view.has_entry(&self.id) {
             return Ok(Plan::nothing(false));
         }
         let deleted_entries = vec![self.id.clone()];
         let events = vec![self.dropped.clone()];
-        Ok(Plan { answer: true, writes: Writes { deleted_entries, events, ..Writes::default() } })
+        Ok(Plan { answer: true, writes: Writes { deleted_entries, events, ..changes(view)? } })
     }
+}
+
+fn look_at(keys: &mut Keys, entry: &Entry) {
+    look_at_id(keys, entry.id());
+    keys.entries.spiffe_ids.insert(entry.spiffe_id().clone());
+}
+
+fn look_at_id(keys: &mut Keys, id: &EntryId) {
+    keys.entries.ids.insert(id.clone());
+    let (kind, key) = CHANGES;
+    keys.kept.insert((kind.to_owned(), key.to_owned()));
+}
+
+/// The next version of the row that tells of changes.
+fn changes(view: &View) -> Result<Writes, Failure> {
+    let (kind, key) = CHANGES;
+    let row = Kept {
+        kind: kind.to_owned(),
+        key: key.to_owned(),
+        version: view.kept(kind, key)?.map_or(0, |row| row.version) + 1,
+        until: FOR_GOOD,
+        document: Value::Null,
+    };
+    Ok(Writes { kept: vec![row], ..Writes::default() })
 }

@@ -42,17 +42,26 @@ impl Issuer {
         environment: Vec<(&'static str, PathBuf)>,
         prepare: impl FnOnce(&Path),
     ) -> Self {
-        let folder = tempfile::Builder::new().prefix("mq").tempdir_in("/tmp").expect("a folder");
-        let path = |name: &str| folder.path().join(name);
-        folder::copy(&folder::shipped().join(NON_PRODUCTION), &path("t").join(name));
-        rename(&path("t"), name);
-        folder::be_patient(&path("t").join(name));
-        prepare(&path("t").join(name));
-        fs::write(path("sealing.key"), format!("{}\n", "5a".repeat(32))).expect("a key");
-        fs::set_permissions(path("sealing.key"), fs::Permissions::from_mode(0o600)).expect("0600");
+        let folder = set_up(name, prepare);
         let mut child = launch(folder.path(), &environment);
         let place = served(folder.path(), &mut child).await;
         Self { child, folder, name, environment, place }
+    }
+
+    /// The same, for a folder by which it must not come up; what it said.
+    pub(crate) async fn fails_with(name: &'static str, prepare: impl FnOnce(&Path)) -> String {
+        let folder = set_up(name, prepare);
+        let mut child = launch(folder.path(), &[]);
+        let status = within("the issuer's end", child.wait()).await.expect("its status");
+        assert!(!status.success(), "{status}");
+        fs::read_to_string(folder.path().join("log")).expect("its log")
+    }
+
+    /// Ends it, waits for `meanwhile`, and starts it again over the same data.
+    pub(crate) async fn down_while(&mut self, meanwhile: impl Future<Output = ()>) {
+        self.stop().await;
+        meanwhile.await;
+        self.restart(|| ()).await;
     }
 
     /// Ends it, does `between`, and starts it again over the same data.
@@ -88,6 +97,19 @@ impl Issuer {
         let endpoints: PathBuf = self.folder.path().join("d/endpoints.json");
         Operator::new(endpoints, self.name)
     }
+}
+
+/// The folders of an issuer that has not begun.
+fn set_up(name: &str, prepare: impl FnOnce(&Path)) -> TempDir {
+    let folder = tempfile::Builder::new().prefix("mq").tempdir_in("/tmp").expect("a folder");
+    let path = |name: &str| folder.path().join(name);
+    folder::copy(&folder::shipped().join(NON_PRODUCTION), &path("t").join(name));
+    rename(&path("t"), name);
+    folder::be_patient(&path("t").join(name));
+    prepare(&path("t").join(name));
+    fs::write(path("sealing.key"), format!("{}\n", "5a".repeat(32))).expect("a key");
+    fs::set_permissions(path("sealing.key"), fs::Permissions::from_mode(0o600)).expect("0600");
+    folder
 }
 
 fn launch(folder: &Path, environment: &[(&'static str, PathBuf)]) -> Child {

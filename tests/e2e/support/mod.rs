@@ -15,6 +15,7 @@ pub(crate) mod node;
 pub(crate) mod oauth;
 pub(crate) mod offline_root;
 pub(crate) mod operator;
+pub(crate) mod peers;
 pub(crate) mod place;
 pub(crate) mod programs;
 pub(crate) mod python;

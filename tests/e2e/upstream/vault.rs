@@ -94,7 +94,7 @@ async fn a_vault_signs_each_authority_and_while_it_is_down_what_signs_goes_on() 
     vault.takes(NEXT_TOKEN);
     let mut daemon = Daemon::prepared(
         |folders| {
-            crate::authorities::live_fast(&folders.join(PRODUCTION));
+            folder::live_fast(&folders.join(PRODUCTION), "24s", "4s");
             folder::append(&folders.join(PRODUCTION), "trust-domain.toml", &vault.table());
         },
         Vec::new(),

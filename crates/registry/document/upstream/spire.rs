@@ -191,7 +191,7 @@ mod tests {
             ("\"/run", "\"run", "absolute"),
             ("\"/run", "\"tcp:/run", "absolute"),
             ("server =", "timeout = \"61s\"\nserver =", "at most"),
-            ("server =", "token_file = \"/run/t\"\nserver =", "unknown field"),
+            ("server =", "token_file = \"/run/t\"\nserver =", "is for `kind = \"vault\"`"),
             (
                 "server =",
                 "server_spiffe_id = \"spiffe://else.example.org/spire/server\"\nserver =",

@@ -173,4 +173,6 @@ on_both_engines! {
     rows::entries_are_unique_by_id_and_by_spiffe_id,
     rows::an_entry_may_come_and_go_in_one_batch,
     templated::a_template_gives_no_more_than_its_bound_to_all_who_ask_at_once,
+    templated::what_others_made_does_not_count_against_a_template,
+    templated::every_change_of_the_entries_is_counted_and_nothing_else,
 }

@@ -66,3 +66,52 @@ pub(crate) async fn a_template_gives_no_more_than_its_bound_to_all_who_ask_at_on
     store.create(entry("other", "/team/99")).await.unwrap();
     assert_eq!(admit(made(99, 1_900_000_000)).await.unwrap(), Admitted::Taken);
 }
+
+pub(crate) async fn what_others_made_does_not_count_against_a_template(engine: impl Engine) {
+    let store = engine.open().await;
+    let template: EntryId = TEMPLATE.parse().unwrap();
+    let digest = "0".repeat(32);
+    // Of a template whose name begins alike, and what only looks like something made.
+    let others = [
+        format!("t.{TEMPLATE}.x.{digest}"),
+        format!("t.{TEMPLATE}-{digest}"),
+        format!("t.{TEMPLATE}.{}", "z".repeat(32)),
+        format!("t.{TEMPLATE}.{digest}0"),
+        format!("t.{TEMPLATE}"),
+    ];
+    for (number, id) in others.iter().enumerate() {
+        store.create(entry(id, &format!("/other/{number}"))).await.unwrap();
+    }
+    let admit = |name: u64| {
+        let made = made(name, 1_900_000_000);
+        store.admit_instance(made, template.clone(), 1, event(EventKind::EntryCreated))
+    };
+    assert_eq!(admit(0).await.unwrap(), Admitted::Made);
+    assert_eq!(admit(1).await.unwrap(), Admitted::Full);
+}
+
+pub(crate) async fn every_change_of_the_entries_is_counted_and_nothing_else(engine: impl Engine) {
+    let store = engine.open().await;
+    let changes = async || store.entry_changes().await.unwrap();
+    assert_eq!(changes().await, 0);
+    store.create(entry("one", "/agent/one")).await.unwrap();
+    assert_eq!(changes().await, 1);
+    store.create(entry("one", "/agent/two")).await.unwrap_err();
+    store.create(entry("two", "/agent/one")).await.unwrap_err();
+    assert!(!store.delete(&"two".parse().unwrap()).await.unwrap());
+    assert_eq!(changes().await, 1, "what is refused changes nothing");
+    let template: EntryId = TEMPLATE.parse().unwrap();
+    for (end, answer) in [(1_900_000_000, Admitted::Made), (1_950_000_000, Admitted::Renewed)] {
+        let made = made(0, end);
+        let event = event(EventKind::EntryCreated);
+        assert_eq!(store.admit_instance(made, template.clone(), 1, event).await.unwrap(), answer);
+    }
+    assert_eq!(changes().await, 3);
+    let instance = made(0, 1_900_000_000).id().clone();
+    for there in [true, false] {
+        let dropped = store.drop_instance(instance.clone(), event(EventKind::EntryDeleted)).await;
+        assert_eq!(dropped.unwrap(), there);
+    }
+    assert!(store.delete(&"one".parse().unwrap()).await.unwrap());
+    assert_eq!(changes().await, 5);
+}
