@@ -34,7 +34,7 @@ use self::reading::{changed_entries, changed_playbooks, changed_templates, plan,
 use self::ready::{Ready, unfit};
 use super::desk::Drift;
 use super::folder::FolderFiles;
-use super::registrar::{FolderChange, RegistrarError};
+use super::registrar::RegistrarError;
 use super::served::Served;
 use super::{Issuer, versions};
 use crate::federation;
