@@ -193,7 +193,7 @@ async fn brokers_come_change_and_go_with_their_socket() {
     fs::write(folder.join(DOCUMENT), &before).expect("write the document");
     reload(&operator).await;
     assert!(!socket.exists() && now().broker_api_socket.is_none());
-    append(&folder, DOCUMENT, &brokers("/agent/*"));
+    append(&folder, DOCUMENT, &brokers("/agent/cert-rotator/*"));
     reload(&operator).await;
     assert_eq!(supervisor.supervise(stream()).await, Ok(own));
     UnixStream::connect(&socket).await.expect("it is served");
@@ -257,6 +257,40 @@ async fn a_bundle_endpoint_comes_moves_and_goes_and_an_address_that_is_taken_is_
     reload(&operator).await;
     assert!(now().is_none());
     until("the end of the endpoint", async || get(port).await.is_err().then_some(())).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn servers_below_are_listened_to_from_a_reload_on_and_no_longer_than_that() {
+    let daemon = Daemon::start().await;
+    let operator = daemon.operator(NON_PRODUCTION);
+    let folder = folder(&daemon, NON_PRODUCTION);
+    let now = || told(&daemon.endpoints_file(), NON_PRODUCTION).downstream;
+    let (first, second) = (free_port(), free_port());
+    let before = fs::read_to_string(folder.join(DOCUMENT)).expect("the document");
+    let below = format!(
+        "\n[authorities]\npath_length = 1\n\n[downstream]\nlisten = \"127.0.0.1:{first}\"\n\
+         spiffe_ids = [\"spiffe://{NON_PRODUCTION}/issuer/eu\"]\nmax_lifetime = \"24h\"\n"
+    );
+    append(&folder, DOCUMENT, &below);
+    reload(&operator).await;
+    let at = now().expect("a listener");
+    assert_eq!(at.address, format!("127.0.0.1:{first}"));
+    assert_eq!(at.spiffe_id, format!("spiffe://{NON_PRODUCTION}/spire/server"));
+    let connection = TcpStream::connect(&at.address).await.expect("it listens");
+    // Others may ask there: it is the same listener.
+    edit(&folder, DOCUMENT, "/issuer/eu\"]", "/issuer/us\"]");
+    reload(&operator).await;
+    edit(&folder, DOCUMENT, &format!(":{first}\""), &format!(":{second}\""));
+    reload(&operator).await;
+    assert_eq!(now().expect("a listener").address, format!("127.0.0.1:{second}"));
+    TcpStream::connect(("127.0.0.1", second)).await.expect("it listens");
+    let closed = async |port| TcpStream::connect(("127.0.0.1", port)).await.is_err().then_some(());
+    drop(connection);
+    until("the end of the first", async || closed(first).await).await;
+    fs::write(folder.join(DOCUMENT), before).expect("write the document");
+    reload(&operator).await;
+    assert!(now().is_none());
+    until("the end of the second", async || closed(second).await).await;
 }
 
 /// Has an issuer be known by a name of its own, and listen at this port.

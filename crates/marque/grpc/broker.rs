@@ -39,7 +39,7 @@ use self::reference::Reference;
 use self::standing::{Broker, broker_of};
 use self::subject::Brokered;
 use super::inspection;
-use super::live::{LiveLimits, Sized};
+use super::live::{Bounded, LiveLimits};
 use super::offer::{LiveOffer, Profile};
 use super::proto::broker as proto;
 use super::proto::broker::api_server::{Api, ApiServer};
@@ -114,7 +114,7 @@ pub async fn serve_broker(
     let desk = Arc::new(Desk { door, verifier });
     let service = BrokerService { desk, shutdown: shutdown.clone() };
     let server = ApiServer::new(service);
-    let routes = Routes::new(Sized::new(server, &limits, ApiServer::max_decoding_message_size));
+    let routes = Routes::new(Bounded::new(server, &limits, ApiServer::max_decoding_message_size));
     let routes = inspection::add_to(routes, inspection::BROKER_API, &limits, shutdown.clone());
     let routes = routes.await.map_err(ServeError::from)?;
     serve_guests(incoming, routes, Some(SECURITY_HEADER), shutdown).await;

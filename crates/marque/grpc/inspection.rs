@@ -9,7 +9,7 @@ use tonic::service::Routes;
 use tonic_health::ServingStatus;
 use tonic_health::server::health_reporter;
 
-use super::live::{LiveLimits, Sized};
+use super::live::{Bounded, LiveLimits};
 
 /// What a socket is there for.
 #[derive(Debug, Clone, Copy)]
@@ -57,7 +57,11 @@ pub(super) async fn add_to(
         }
     });
     Ok(routes
-        .add_service(Sized::new(v1, limits, |one, bytes| one.max_decoding_message_size(bytes)))
-        .add_service(Sized::new(v1alpha, limits, |one, bytes| one.max_decoding_message_size(bytes)))
-        .add_service(Sized::new(health, limits, |one, bytes| one.max_decoding_message_size(bytes))))
+        .add_service(Bounded::new(v1, limits, |one, bytes| one.max_decoding_message_size(bytes)))
+        .add_service(Bounded::new(v1alpha, limits, |one, bytes| {
+            one.max_decoding_message_size(bytes)
+        }))
+        .add_service(Bounded::new(health, limits, |one, bytes| {
+            one.max_decoding_message_size(bytes)
+        })))
 }

@@ -44,24 +44,24 @@ impl fmt::Debug for LiveLimits {
 
 /// A service whose messages may be as large as the limits of the moment say.
 #[derive(Clone)]
-pub(super) struct Sized<S> {
+pub(super) struct Bounded<S> {
     server: S,
     limits: LiveLimits,
     /// The server with another limit.
     with: fn(S, usize) -> S,
 }
 
-impl<S> Sized<S> {
+impl<S> Bounded<S> {
     pub(super) fn new(server: S, limits: &LiveLimits, with: fn(S, usize) -> S) -> Self {
         Self { server, limits: limits.clone(), with }
     }
 }
 
-impl<S: NamedService> NamedService for Sized<S> {
+impl<S: NamedService> NamedService for Bounded<S> {
     const NAME: &'static str = S::NAME;
 }
 
-impl<S: Service<Request<Body>> + Clone> Service<Request<Body>> for Sized<S> {
+impl<S: Service<Request<Body>> + Clone> Service<Request<Body>> for Bounded<S> {
     type Response = S::Response;
     type Error = S::Error;
     type Future = S::Future;

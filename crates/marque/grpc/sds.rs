@@ -31,7 +31,7 @@ use tonic::{Request, Response, Status, Streaming};
 
 use self::caller::Caller;
 use super::connection::{peer_of, rate_of};
-use super::live::{LiveLimits, Sized};
+use super::live::{Bounded, LiveLimits};
 use super::offer::Profile;
 use super::workload::WorkloadDoor;
 use crate::error;
@@ -49,9 +49,9 @@ pub(super) fn server(
     door: WorkloadDoor,
     limits: &LiveLimits,
     shutdown: CancellationToken,
-) -> Sized<SecretDiscoveryServiceServer<SecretService>> {
+) -> Bounded<SecretDiscoveryServiceServer<SecretService>> {
     let server = SecretDiscoveryServiceServer::new(SecretService { door, shutdown });
-    Sized::new(server, limits, SecretDiscoveryServiceServer::max_decoding_message_size)
+    Bounded::new(server, limits, SecretDiscoveryServiceServer::max_decoding_message_size)
 }
 
 #[derive(Debug)]

@@ -30,7 +30,7 @@ use tonic::{Request, Response, Status};
 pub(super) use self::streams::{Caller, Watch};
 use super::connection::peer_of;
 use super::inspection;
-use super::live::{LiveLimits, Sized};
+use super::live::{Bounded, LiveLimits};
 use super::offer::{LiveOffer, Profile};
 use super::proto::workload as proto;
 use super::proto::workload::spiffe_workload_api_server::{
@@ -76,7 +76,7 @@ pub async fn serve_workload(
     let sds = sds::server(door.clone(), &limits, shutdown.clone());
     let service = WorkloadService { door, shutdown: shutdown.clone() };
     let server = SpiffeWorkloadApiServer::new(service);
-    let server = Sized::new(server, &limits, SpiffeWorkloadApiServer::max_decoding_message_size);
+    let server = Bounded::new(server, &limits, SpiffeWorkloadApiServer::max_decoding_message_size);
     let routes = Routes::new(server).add_service(sds);
     let served = inspection::WORKLOAD_API;
     let routes = inspection::add_to(routes, served, &limits, shutdown.clone()).await?;

@@ -10,7 +10,14 @@ mod places;
 mod routers;
 mod traffic;
 
-use std::{convert::Infallible, io, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
+use std::{
+    convert::Infallible,
+    io,
+    net::SocketAddr,
+    pin::{Pin, pin},
+    sync::Arc,
+    time::Duration,
+};
 
 use axum::{Router, body::Body, http::Response};
 use hyper::{Request, body::Incoming, service::service_fn};
@@ -179,23 +186,7 @@ impl HttpServer {
             }
         };
         drop(listener);
-        connections.close();
-        shared.drain.cancel();
-        if is_replaced {
-            tokio::select! {
-                () = connections.wait() => return,
-                () = sleep(shared.patience()) => {}
-                () = &mut stop => {}
-            }
-        }
-        if timeout(shared.limits.now().drain, connections.wait()).await.is_err() {
-            tracing::warn!(
-                open = connections.len(),
-                "the drain's deadline has passed; closing what is still open"
-            );
-            shared.close.cancel();
-            connections.wait().await;
-        }
+        shared.end(connections, (is_replaced, stop)).await;
     }
 }
 
@@ -279,6 +270,31 @@ impl Shared {
         };
         if let Err(error) = ended {
             tracing::debug!(error = &*error, "a connection ended early");
+        }
+    }
+
+    /// Has open connections end, and waits for them as long as there is patience.
+    async fn end(
+        &self,
+        connections: TaskTracker,
+        (is_replaced, mut stop): (bool, Pin<&mut impl Future<Output = ()>>),
+    ) {
+        connections.close();
+        self.drain.cancel();
+        if is_replaced {
+            tokio::select! {
+                () = connections.wait() => return,
+                () = sleep(self.patience()) => {}
+                () = stop.as_mut() => {}
+            }
+        }
+        if timeout(self.limits.now().drain, connections.wait()).await.is_err() {
+            tracing::warn!(
+                open = connections.len(),
+                "the drain's deadline has passed; closing what is still open"
+            );
+            self.close.cancel();
+            connections.wait().await;
         }
     }
 

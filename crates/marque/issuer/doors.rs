@@ -4,6 +4,8 @@
 //! bound before anything changes, so that a reload is refused where that fails; it is served before the old one takes nobody in
 //! any more, and whoever came to that one until then is served to the end. Absent: what is behind the doors.
 
+mod opening;
+
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -17,6 +19,7 @@ use rustls::ServerConfig;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio_util::sync::CancellationToken;
 
+use self::opening::remove;
 use super::broker::{BrokerEndpoint, BrokerSettings};
 use super::bundle_endpoint::BundleEndpoint;
 use super::downstream::{DownstreamServer, Serves};
@@ -31,6 +34,8 @@ use crate::grpc::broker::AllowList;
 use crate::grpc::live::LiveLimits;
 use crate::grpc::offer::{LiveOffer, Offer};
 use crate::http::{HttpLimits, HttpServer, LiveHttpLimits, bundle_router};
+
+pub(super) use self::opening::Opening;
 
 /// Who may open the Broker API socket: everybody; mutual TLS decides who gets further (BR-1).
 const BROKER_SOCKET_MODE: u32 = 0o666;
@@ -81,40 +86,6 @@ struct Open {
     bundle: Option<CancellationToken>,
     broker: Option<CancellationToken>,
     downstream: Option<(CancellationToken, Serves)>,
-}
-
-/// Listeners that are bound and take nobody in yet. They are given up when this is dropped.
-#[derive(Debug, Default)]
-pub(super) struct Opening {
-    pub(super) https: Option<HttpServer>,
-    bundle: Option<BundleEndpoint>,
-    broker: Option<BrokerEndpoint>,
-    downstream: Option<DownstreamServer>,
-}
-
-impl Opening {
-    /// The Broker API socket, where there is to be one.
-    pub(super) fn broker_socket(&self) -> Option<PathBuf> {
-        self.broker.as_ref().map(|broker| broker.socket.clone())
-    }
-
-    /// The bundle endpoint of profile `https_spiffe`, where there is to be one.
-    pub(super) fn bundle_at(&self, document: &TrustDomainDocument) -> Option<SpiffeBundleEndpoint> {
-        self.bundle.as_ref().map(|bundle| bundle.at(document))
-    }
-
-    /// The listener for servers below, where there is to be one.
-    pub(super) fn downstream_at(&self) -> Option<DownstreamEndpoint> {
-        self.downstream.as_ref().map(DownstreamServer::at)
-    }
-}
-
-impl Drop for Opening {
-    fn drop(&mut self) {
-        if let Some(BrokerEndpoint { socket, .. }) = &self.broker {
-            remove(socket);
-        }
-    }
 }
 
 /// The limits of the HTTPS edge: how many connections is the document's to say.
@@ -398,12 +369,5 @@ impl Doors {
 fn close(place: &mut Option<CancellationToken>) {
     if let Some(open) = place.take() {
         open.cancel();
-    }
-}
-
-/// Removes a socket that nobody serves any more; whoever serves it next replaces what is left of it.
-fn remove(socket: &Path) {
-    if let Err(error) = std::fs::remove_file(socket) {
-        tracing::warn!(%error, socket = %socket.display(), "a socket could not be removed");
     }
 }

@@ -3,6 +3,8 @@
 //! Requests that began by the rules of before may still sign by those, so a key signs at first what either document lets it
 //! sign, and what the one of now lets it sign alone when the last of them is over.
 
+use std::sync::Arc;
+
 use marque_authority::{AuthorityConfig, AuthorityError, Reconfiguration, TokenServiceCeiling};
 use marque_exchange::IssuerUrl;
 use marque_registry::TrustDomainDocument;
@@ -30,7 +32,7 @@ impl Lasting {
     /// As [`Self::ready_authorities`].
     pub(super) async fn narrow_authorities(
         &self,
-        document: &TrustDomainDocument,
+        document: &Arc<TrustDomainDocument>,
         svid_issuer: Option<&IssuerUrl>,
     ) -> Result<(), AuthorityError> {
         let ceiling = self.ceiling(document, svid_issuer);
@@ -38,7 +40,11 @@ impl Lasting {
             return Ok(());
         }
         let settings = self.settings(document, ceiling);
-        self.authority.reconfigure(settings, self.clock.now()).await?.take_effect();
+        let ready = self.authority.reconfigure(settings, self.clock.now()).await?;
+        // Another document may have been put in force while this waited for its turn.
+        if Arc::ptr_eq(document, &self.registry().document()) {
+            ready.take_effect();
+        }
         Ok(())
     }
 

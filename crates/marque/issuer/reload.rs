@@ -13,6 +13,7 @@
 
 mod outcome;
 mod reading;
+mod ready;
 pub(crate) mod restart;
 pub(crate) mod watch;
 
@@ -22,7 +23,6 @@ use std::sync::{Arc, PoisonError};
 use anyhow::Context as _;
 use jiff::Timestamp;
 use marque_audit::{Event, EventKind, LogStore as _};
-use marque_authority::Reconfiguration;
 use marque_registry::{Entry, Finding, Template};
 use metrics::{counter, gauge};
 
@@ -31,10 +31,10 @@ pub use self::outcome::{
 };
 
 use self::reading::{changed_entries, changed_playbooks, changed_templates, plan, read};
+use self::ready::{Ready, unfit};
 use super::desk::Drift;
-use super::doors::Opening;
 use super::folder::FolderFiles;
-use super::registrar::{FolderChange, RegistrarError};
+use super::registrar::RegistrarError;
 use super::served::Served;
 use super::{Issuer, versions};
 use crate::federation;
@@ -67,13 +67,6 @@ struct Prepared {
     issuer: Issuer,
     entries: (Vec<Entry>, Vec<Template>),
     files: FolderFiles,
-}
-
-/// What a generation takes when it is put in force. All of it was tried; dropped, it changes nothing.
-struct Ready<'a> {
-    change: FolderChange<'a>,
-    authorities: Reconfiguration<'a>,
-    opening: Opening,
 }
 
 /// Why nothing came of a reload.
@@ -224,21 +217,6 @@ impl Served {
         let message = "its files change while they are read; reload when they are all there";
         let found = Finding::about(&before.path, message);
         Err(Failed::because(ReloadCode::FolderChanging, vec![found]))
-    }
-
-    /// Has everything ready that is in use and goes by other settings from then on: listeners are bound, keys are there.
-    async fn ready<'a>(
-        &'a self,
-        before: &Issuer,
-        next: &Issuer,
-        change: FolderChange<'a>,
-    ) -> Result<Ready<'a>, Failed> {
-        let lasting = self.lasting();
-        let opening = self.doors.bind(lasting, &before.document, &next.document).await;
-        let opening = opening.map_err(|error| unfit(before, &error))?;
-        let authorities = lasting.ready_authorities(next).await;
-        let authorities = authorities.context("prepare the signing authorities")?;
-        Ok(Ready { change, authorities, opening })
     }
 
     /// Nothing here can fail but what was tried before, under the same lock.
@@ -393,13 +371,6 @@ impl super::Lasting {
             .set(loaded.as_duration().as_secs_f64());
         gauge!(names::FOLDER_REFUSED, "trust_domain" => label()).set(f64::from(u8::from(refused)));
     }
-}
-
-/// The folder is right by itself, and cannot be served here and now.
-fn unfit(before: &Issuer, error: &anyhow::Error) -> Failed {
-    let message = format!("cannot be put in force: {error:#}");
-    let found = Finding::about(&before.path.join(DOCUMENT), message);
-    Failed::because(ReloadCode::FolderInvalid, vec![found])
 }
 
 fn of_registrar(error: RegistrarError, folder: &Path) -> Failed {

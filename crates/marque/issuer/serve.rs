@@ -28,7 +28,7 @@ use super::served::Served;
 use super::sockets::{bind_socket, make_folder};
 use super::upkeep::keep_up;
 use super::watch::watch;
-use super::{Issuer, IssuerParts, Neighbours};
+use super::{Issuer, IssuerParts, Lasting, Neighbours};
 use crate::approvers::LoginSecret;
 use crate::backup::{self, Held, HighWater, record_restore};
 use crate::cli::StoreOption;
@@ -196,26 +196,8 @@ impl Built {
             async move { Ok(serve_admin(admin, admin_doors, attestors, limits, token).await?) },
         );
         tasks.spawn(served.run(stop.clone()));
-        let (token, watched) = (stop.clone(), Arc::clone(&issuer));
-        tasks.spawn(async move {
-            watch(watched, token).await;
-            Ok(())
-        });
-        tasks.spawn(keep_up(Arc::clone(&issuer), stop.clone()));
-        tasks.spawn(authorities::keep(Arc::clone(&issuer), stop.clone()));
-        tasks.spawn(authorities::upstream::follow(Arc::clone(&issuer), stop.clone()));
-        tasks.spawn(grow_tree(Arc::clone(&issuer), stop.clone()));
         tasks.spawn(keep_noting(Arc::clone(&high_water), Arc::clone(&issuer), stop.clone()));
-        let ending = Arc::clone(&issuer.kill_switch).end_by_the_clock(stop.clone());
-        tasks.spawn(async move {
-            ending.await;
-            Ok(())
-        });
-        let (token, ending) = (stop.clone(), Arc::clone(&issuer));
-        tasks.spawn(async move {
-            ending.end_with_agents(token).await;
-            Ok(())
-        });
+        keep(&mut tasks, &issuer, &stop);
         // The sequencer goes last: what the drain records is signed too.
         let sequencing = CancellationToken::new();
         let sequencer = tokio::spawn(sequence(Arc::clone(&issuer), sequencing.clone()));
@@ -246,6 +228,29 @@ impl Built {
         }
         outcome
     }
+}
+
+/// Runs what a trust domain needs done now and then, and what follows its log and its agents.
+fn keep(tasks: &mut JoinSet<anyhow::Result<()>>, issuer: &Arc<Lasting>, stop: &CancellationToken) {
+    let (token, watched) = (stop.clone(), Arc::clone(issuer));
+    tasks.spawn(async move {
+        watch(watched, token).await;
+        Ok(())
+    });
+    tasks.spawn(keep_up(Arc::clone(issuer), stop.clone()));
+    tasks.spawn(authorities::keep(Arc::clone(issuer), stop.clone()));
+    tasks.spawn(authorities::upstream::follow(Arc::clone(issuer), stop.clone()));
+    tasks.spawn(grow_tree(Arc::clone(issuer), stop.clone()));
+    let ending = Arc::clone(&issuer.kill_switch).end_by_the_clock(stop.clone());
+    tasks.spawn(async move {
+        ending.await;
+        Ok(())
+    });
+    let (token, ending) = (stop.clone(), Arc::clone(issuer));
+    tasks.spawn(async move {
+        ending.end_with_agents(token).await;
+        Ok(())
+    });
 }
 
 /// The issuer identifier: what the document says, else `localhost` with the listener's port.
