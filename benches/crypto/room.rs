@@ -53,8 +53,11 @@ fn guard() -> SigningGuard {
             RequiredClaim::Intent,
         ],
     };
-    let tokens =
-        TokenServiceCeiling { issuer: ISSUER.to_owned(), svid_issuer: None, forms: vec![form] };
+    let tokens = TokenServiceCeiling {
+        issuer: ISSUER.to_owned(),
+        svid_issuers: Vec::new(),
+        forms: vec![form],
+    };
     SigningGuard::new(Arc::new(FixedClock::new(START)), Arc::new(Nobody), tokens)
 }
 
@@ -89,6 +92,7 @@ impl Room {
             name_constraints: false,
             upstream: None,
             guard: guard(),
+            earlier: None,
         };
         let random = Arc::new(SeededRandom::new(1));
         let records = Arc::new(Records::default());

@@ -8,6 +8,7 @@ use std::time::Duration;
 use futures::future::BoxFuture;
 use jiff::Timestamp;
 use marque::clock::SystemClock;
+use marque::grpc::offer::Offer;
 use marque::grpc::serve::Limits;
 use marque::grpc::workload::{WorkloadDoor, serve_workload};
 use marque::identities::{Denials, SharedIdentities};
@@ -52,8 +53,7 @@ pub(crate) async fn serve(socket: &Path) {
         denials: Arc::new(Denials::new(document, clock)),
         attestors: Arc::new(Attestors::new(vec![Box::new(unix)]).fresh_for(FRESH_FOR)),
         workload: Arc::new(scratch.workload()),
-        profiles: Profiles::ALL,
-        envoy_sds: false,
+        offer: Offer { profiles: Profiles::ALL, envoy_sds: false }.into(),
     };
     // One user does here what many do elsewhere.
     let limits = Limits {

@@ -1,10 +1,11 @@
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use futures::future::BoxFuture;
 use marque_spiffe::SelectorSet;
 use ring::digest::{Context, SHA256};
+use tokio::sync::watch;
 use tracing::Instrument as _;
 
 use crate::error::AttestError;
@@ -49,10 +50,19 @@ pub struct Fingerprint([u8; 32]);
 /// a user was renamed or a container got a label.
 pub const FRESH_FOR: Duration = Duration::from_secs(1);
 
-/// Every attestor of a node.
+/// The attestors of a node. They can be replaced while calls are under way: each call is answered by those that were there
+/// when it came.
 #[derive(Debug)]
 pub struct Attestors {
-    pub(crate) attestors: Vec<Box<dyn Attestor>>,
+    current: RwLock<Arc<Set>>,
+    /// How often they were replaced.
+    replaced: watch::Sender<u64>,
+}
+
+/// Every attestor of a node, at one moment.
+#[derive(Debug, Clone)]
+pub(crate) struct Set {
+    pub(crate) attestors: Arc<[Box<dyn Attestor>]>,
     objects: Option<Arc<dyn ObjectAttestor>>,
     fresh_for: Duration,
     /// Tells what these attestors gathered from what others did.
@@ -71,29 +81,46 @@ pub(crate) struct Gathered {
 impl Attestors {
     /// A node's attestors, asked in this order, each time anew.
     pub fn new(attestors: Vec<Box<dyn Attestor>>) -> Self {
-        Self { attestors, objects: None, fresh_for: Duration::ZERO, own: Arc::default() }
+        let (objects, fresh_for, own) = (None, Duration::ZERO, Arc::default());
+        Self::of(Set { attestors: attestors.into(), objects, fresh_for, own })
+    }
+
+    fn of(set: Set) -> Self {
+        Self { current: RwLock::new(Arc::new(set)), replaced: watch::Sender::new(0) }
     }
 
     /// The same, and what was gathered about a peer is believed for so long as long as nothing about
     /// its process looks different; see [`Attestors::attest`]. A node takes [`FRESH_FOR`].
     #[must_use]
     pub fn fresh_for(self, fresh_for: Duration) -> Self {
-        Self { fresh_for, ..self }
+        Self::of(Set { fresh_for, ..Set::clone(&self.set()) })
     }
 
     /// The same, with one that also knows Kubernetes objects by their names.
     #[must_use]
     pub fn with_objects(self, objects: Arc<dyn ObjectAttestor>) -> Self {
-        Self { objects: Some(objects), ..self }
+        Self::of(Set { objects: Some(objects), ..Set::clone(&self.set()) })
+    }
+
+    /// Has others answer from here on. Nothing that was gathered before counts any more.
+    pub fn replace(&self, others: &Self) {
+        *self.current.write().unwrap_or_else(PoisonError::into_inner) = others.set();
+        self.replaced.send_modify(|times| *times = times.wrapping_add(1));
+    }
+
+    /// Tells when they are replaced: whoever attested before may be something else to the new ones.
+    pub fn replacements(&self) -> watch::Receiver<u64> {
+        self.replaced.subscribe()
+    }
+
+    /// Those of now.
+    pub(crate) fn set(&self) -> Arc<Set> {
+        Arc::clone(&self.current.read().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// The kinds of selectors that may be found, in the order in which attestors are asked.
-    pub fn kinds(&self) -> impl Iterator<Item = &'static str> {
-        self.attestors.iter().map(|attestor| attestor.kind())
-    }
-
-    pub(crate) fn objects(&self) -> Option<&dyn ObjectAttestor> {
-        self.objects.as_deref()
+    pub fn kinds(&self) -> Vec<&'static str> {
+        self.set().attestors.iter().map(|attestor| attestor.kind()).collect()
     }
 
     /// Gathers the peer's selectors, then rechecks its pin. As long as that is fresh
@@ -105,6 +132,33 @@ impl Attestors {
     /// When an attestor fails (a set in part would let an agent pass for less than it is), or
     /// when the peer is no longer the process that connected.
     pub async fn attest(&self, peer: &Peer) -> Result<Attestation, AttestError> {
+        self.set().attest(peer).await
+    }
+
+    /// As [`Attestors::attest`], and whatever was gathered before counts for nothing.
+    ///
+    /// # Errors
+    /// As [`Attestors::attest`].
+    pub async fn attest_anew(&self, peer: &Peer) -> Result<Attestation, AttestError> {
+        self.set().attest_process(peer.process()).await
+    }
+
+    /// Gathers a pinned process's selectors, then rechecks the pin.
+    ///
+    /// # Errors
+    /// As [`Attestors::attest`].
+    pub async fn attest_process(&self, process: &ProcessPin) -> Result<Attestation, AttestError> {
+        self.set().attest_process(process).await
+    }
+}
+
+impl Set {
+    pub(crate) fn objects(&self) -> Option<&dyn ObjectAttestor> {
+        self.objects.as_deref()
+    }
+
+    /// As [`Attestors::attest`].
+    pub(crate) async fn attest(&self, peer: &Peer) -> Result<Attestation, AttestError> {
         // Looked at first: whatever changes while selectors are gathered, the next call notices.
         let glance = Glance::at(peer.process());
         if let Some(standing) = self.standing(peer, glance.as_ref()) {
@@ -119,14 +173,6 @@ impl Attestors {
         Ok(attestation)
     }
 
-    /// As [`Attestors::attest`], and whatever was gathered before counts for nothing.
-    ///
-    /// # Errors
-    /// As [`Attestors::attest`].
-    pub async fn attest_anew(&self, peer: &Peer) -> Result<Attestation, AttestError> {
-        self.attest_process(peer.process()).await
-    }
-
     /// What was gathered about the peer, if it is fresh and the process looks as it did then.
     fn standing(&self, peer: &Peer, now: Option<&Glance>) -> Option<Attestation> {
         let gathered = peer.gathered();
@@ -135,11 +181,11 @@ impl Attestors {
         stands.then(|| gathered.attestation.clone())
     }
 
-    /// Gathers a pinned process's selectors, then rechecks the pin.
-    ///
-    /// # Errors
-    /// As [`Attestors::attest`].
-    pub async fn attest_process(&self, process: &ProcessPin) -> Result<Attestation, AttestError> {
+    /// As [`Attestors::attest_process`].
+    pub(crate) async fn attest_process(
+        &self,
+        process: &ProcessPin,
+    ) -> Result<Attestation, AttestError> {
         let since = Instant::now();
         let attested = self.gather(process).instrument(tracing::info_span!("attestation")).await;
         metrics::histogram!("marque_check_seconds", "check" => "attestation")
@@ -149,7 +195,7 @@ impl Attestors {
 
     async fn gather(&self, process: &ProcessPin) -> Result<Attestation, AttestError> {
         let mut selectors = SelectorSet::default();
-        for attestor in &self.attestors {
+        for attestor in &*self.attestors {
             let found = attestor.selectors(process).await;
             // That the process ended explains whatever else went wrong.
             if found.is_err() && !process.is_alive() {

@@ -20,9 +20,10 @@ impl Attestors {
     /// are more than [`MAX_LINEAGE`]: what cannot be told is refused.
     pub async fn attest_lineage(&self, peer: &Peer) -> Result<Vec<Attestation>, AttestError> {
         let ancestors = ancestors_of(peer.process())?;
-        let mut attestations = vec![self.attest(peer).await?];
+        let set = self.set();
+        let mut attestations = vec![set.attest(peer).await?];
         for ancestor in &ancestors {
-            attestations.push(self.attest_process(ancestor).await?);
+            attestations.push(set.attest_process(ancestor).await?);
         }
         // The chain as a whole must still stand: each is still the parent of the one before.
         let mut child = peer.process();

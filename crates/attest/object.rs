@@ -46,7 +46,8 @@ impl Attestors {
         &self,
         object: &KubernetesObject,
     ) -> Result<Option<Attestation>, AttestError> {
-        let Some(attestor) = self.objects() else { return Err(AttestError::UnsupportedObject) };
+        let set = self.set();
+        let Some(attestor) = set.objects() else { return Err(AttestError::UnsupportedObject) };
         let found = attestor.object_selectors(object).await?;
         Ok(found.map(|selectors| Attestation {
             fingerprint: Fingerprint::of(&selectors),

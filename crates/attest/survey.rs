@@ -32,8 +32,9 @@ impl Attestors {
     /// # Errors
     /// When the process exits or changes meanwhile.
     pub async fn survey(&self, process: &ProcessPin) -> Result<Survey, AttestError> {
-        let mut found = Vec::with_capacity(self.attestors.len());
-        for attestor in &self.attestors {
+        let set = self.set();
+        let mut found = Vec::with_capacity(set.attestors.len());
+        for attestor in &*set.attestors {
             let selectors = attestor.selectors(process).await;
             found.push(Found { kind: attestor.kind(), selectors });
         }

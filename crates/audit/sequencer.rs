@@ -33,6 +33,14 @@ pub enum SequencerError {
         /// The checkpoint's size.
         size: u64,
     },
+    /// The log has fewer leaves than a checkpoint was signed for: an older state of the store was put in its place.
+    #[error("the log has {found} leaves, and a checkpoint of {size} was signed")]
+    Shrunk {
+        /// How many leaves it has.
+        found: u64,
+        /// The checkpoint's size.
+        size: u64,
+    },
 }
 
 /// Builds the tree and signs checkpoints. One at a time per log; a second one does no harm, as both sign the same.
@@ -65,8 +73,12 @@ impl Sequencer {
             Some(frontier) => frontier,
             None => self.take_up().await?,
         };
-        let signed = frontier.size();
-        self.read_to(&mut frontier, self.store.size().await?).await?;
+        let (signed, found) = (frontier.size(), self.store.size().await?);
+        if found < signed {
+            self.frontier = Some(frontier);
+            return Err(SequencerError::Shrunk { found, size: signed });
+        }
+        self.read_to(&mut frontier, found).await?;
         let checkpoint =
             if frontier.size() == signed { None } else { Some(self.sign(&frontier).await?) };
         self.frontier = Some(frontier);

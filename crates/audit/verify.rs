@@ -4,6 +4,7 @@
 //! intent that has not ended, the ids of all that were approved or ended, and one for each token;
 //! and the hashes of the leaves since the newest checkpoint that one named, a million at most.
 
+mod bearing;
 mod error;
 mod kills;
 mod named;

@@ -33,17 +33,18 @@ use crate::{
 /// The authorities of one trust domain. What mints is a snapshot of the records, replaced whole when a step was taken, here or
 /// by another process.
 pub struct Authority {
-    config: AuthorityConfig,
-    keys: Arc<dyn KeyManager>,
+    trust_domain: TrustDomain,
+    environment: Environment,
+    pub(crate) keys: Arc<dyn KeyManager>,
     store: Arc<dyn AuthorityStore>,
     random: Arc<dyn Random>,
     checkpoint: SigningKey,
     created: Vec<SlotId>,
-    snapshot: ArcSwap<Snapshot>,
+    pub(crate) snapshot: ArcSwap<Snapshot>,
     /// How often the snapshot was replaced.
     changes: watch::Sender<u64>,
-    /// Whoever holds it looks at the records and takes steps.
-    turn: Mutex<()>,
+    /// Whoever holds it looks at the records and takes steps, or changes the settings.
+    pub(crate) turn: Mutex<()>,
     /// Whether private keys were looked for that were pruned.
     swept: AtomicBool,
 }
@@ -77,6 +78,7 @@ impl Authority {
         now: Timestamp,
     ) -> Result<Self, AuthorityError> {
         config.check().map_err(AuthorityError::Config)?;
+        let config = Arc::new(config);
         let now = whole_second(now)?;
         let means = Means {
             config: &config,
@@ -103,7 +105,8 @@ impl Authority {
             snapshot: ArcSwap::from_pointee(snapshot),
             checkpoint,
             created,
-            config,
+            trust_domain: config.trust_domain.clone(),
+            environment: config.environment,
             keys,
             store,
             random,
@@ -123,7 +126,9 @@ impl Authority {
     /// on signing.
     pub async fn keep_up(&self, now: Timestamp) -> Result<(), AuthorityError> {
         let turn = self.turn.lock().await;
-        let mut round = Round::begin(self.means(), whole_second(now)?).await?;
+        self.forget_earlier(now)?;
+        let config = self.config();
+        let mut round = Round::begin(self.means(&config), whole_second(now)?).await?;
         let stepped = round.take_due_steps().await;
         let changed = self.take_up(&round)?;
         stepped?;
@@ -146,7 +151,8 @@ impl Authority {
         now: Timestamp,
     ) -> Result<SlotId, AuthorityError> {
         let _turn = self.turn.lock().await;
-        let mut round = Round::begin(self.means(), whole_second(now)?).await?;
+        let config = self.config();
+        let mut round = Round::begin(self.means(&config), whole_second(now)?).await?;
         let ruled = round.prepare(purpose, ordered).await?;
         self.take_up(&round)?;
         ruled.map_err(AuthorityError::Refused)
@@ -164,8 +170,8 @@ impl Authority {
         ordered: OrderedBy,
         now: Timestamp,
     ) -> Result<(), AuthorityError> {
-        let schedule = Schedule(&self.config);
-        let published_for = if at_once { Duration::ZERO } else { schedule.publication() };
+        let published_for =
+            if at_once { Duration::ZERO } else { Schedule(&self.config()).publication() };
         self.order(AuthorityStep::Activate { slot, published_for }, ordered, now).await
     }
 
@@ -199,7 +205,8 @@ impl Authority {
 
     /// Every key on record, of every state, and what the clock does next with it.
     pub fn list(&self) -> Vec<AuthorityView> {
-        list::views(&self.snapshot.load().records, &self.config)
+        let snapshot = self.snapshot.load();
+        list::views(&snapshot.records, &snapshot.config)
     }
 
     /// Tells when what signs or is published changes; the number is that of changes since it was opened.
@@ -209,12 +216,12 @@ impl Authority {
 
     /// The trust domain.
     pub fn trust_domain(&self) -> &TrustDomain {
-        &self.config.trust_domain
+        &self.trust_domain
     }
 
     /// The trust domain's environment.
     pub fn environment(&self) -> Environment {
-        self.config.environment
+        self.environment
     }
 
     /// The bundle: the root and the keys for JWT-SVIDs and WIT-SVIDs. Keys for access tokens and checkpoints are never part of it.
@@ -240,7 +247,8 @@ impl Authority {
     /// When the first of the keys that sign now ends, unless another one takes its place before. No SVID outlasts the key that
     /// signed it.
     pub fn ends_at(&self) -> Timestamp {
-        self.snapshot.load().ends_at(&self.config)
+        let snapshot = self.snapshot.load();
+        snapshot.ends_at(&snapshot.config)
     }
 
     /// The signer of access tokens (ES256) at this moment.
@@ -259,9 +267,9 @@ impl Authority {
         &self.checkpoint
     }
 
-    fn means(&self) -> Means<'_> {
+    pub(crate) fn means<'a>(&'a self, config: &'a AuthorityConfig) -> Means<'a> {
         Means {
-            config: &self.config,
+            config,
             keys: self.keys.as_ref(),
             store: self.store.as_ref(),
             random: self.random.as_ref(),
@@ -276,7 +284,8 @@ impl Authority {
     ) -> Result<(), AuthorityError> {
         let _turn = self.turn.lock().await;
         let now = whole_second(now)?;
-        let mut round = Round::begin(self.means(), now).await?;
+        let config = self.config();
+        let mut round = Round::begin(self.means(&config), now).await?;
         self.has_not_ended(&step, &round, now).map_err(AuthorityError::Refused)?;
         let ruled = round.order(step, ordered).await?;
         self.take_up(&round)?;
@@ -292,7 +301,7 @@ impl Authority {
     ) -> Result<(), OrderRefusal> {
         let AuthorityStep::Activate { slot, .. } = step else { return Ok(()) };
         let found = round.records.iter().find(|record| record.slot == *slot);
-        match found.map(|record| Schedule(&self.config).ends_at(record)) {
+        match found.map(|record| Schedule(&self.config()).ends_at(record)) {
             Some(at) if at <= now => Err(OrderRefusal::Ended { slot: slot.clone(), at }),
             _ => Ok(()),
         }
@@ -305,16 +314,21 @@ impl Authority {
             return Ok(false);
         }
         let keys = self.keys.as_ref();
-        let next = Snapshot::of(round.records.clone(), &self.config, keys, Some(&before))?;
+        let next = Snapshot::of(round.records.clone(), &before.config, keys, Some(&before))?;
+        self.replace(next);
+        Ok(true)
+    }
+
+    /// Mints by another snapshot from now on.
+    pub(crate) fn replace(&self, next: Snapshot) {
         self.snapshot.store(Arc::new(next));
         self.changes.send_modify(|changes| *changes = changes.wrapping_add(1));
-        Ok(true)
     }
 
     fn check_has_not_ended(&self, now: Timestamp) -> Result<(), AuthorityError> {
         let snapshot = self.snapshot.load();
-        for record in snapshot.active(&self.config) {
-            let at = Schedule(&self.config).ends_at(record);
+        for record in snapshot.active(&snapshot.config) {
+            let at = Schedule(&snapshot.config).ends_at(record);
             if now >= at {
                 return Err(AuthorityError::Ended { slot: record.slot.clone(), at });
             }
@@ -344,10 +358,7 @@ impl SigningKeys for Authority {
 
 impl fmt::Debug for Authority {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Authority")
-            .field("config", &self.config)
-            .field("snapshot", &self.snapshot.load())
-            .finish_non_exhaustive()
+        f.debug_struct("Authority").field("snapshot", &self.snapshot.load()).finish_non_exhaustive()
     }
 }
 

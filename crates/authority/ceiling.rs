@@ -42,6 +42,18 @@ impl SigningGuard {
         Self { clock, alarm, token_service: Arc::new(token_service) }
     }
 
+    /// The same, where the key for access tokens signs what `token_service` says instead.
+    #[must_use]
+    pub fn with_token_service(&self, token_service: TokenServiceCeiling) -> Self {
+        Self { token_service: Arc::new(token_service), ..self.clone() }
+    }
+
+    /// What the key for access tokens signs.
+    #[must_use]
+    pub fn token_service(&self) -> &TokenServiceCeiling {
+        &self.token_service
+    }
+
     /// Whether something that ends at `end` ends within `lifetime` from now, and not after `ends_at`.
     fn check_end(
         &self,

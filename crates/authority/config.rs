@@ -5,7 +5,7 @@ use std::time::Duration;
 use marque_keys::{KeyAlgorithm, KeyPurpose};
 use marque_spiffe::{Environment, TrustDomain};
 
-use crate::{SigningGuard, UpstreamRule};
+use crate::{EarlierLifetimes, SigningGuard, UpstreamRule};
 
 /// The settings of one trust domain's authorities.
 #[derive(Clone, Debug)]
@@ -43,6 +43,8 @@ pub struct AuthorityConfig {
     pub upstream: Option<UpstreamRule>,
     /// What the signers go by, whatever they are asked to sign.
     pub guard: SigningGuard,
+    /// What was in force before these settings, as far as it still counts; `None` at the start of a process.
+    pub earlier: Option<EarlierLifetimes>,
 }
 
 /// Why the settings of an authority cannot be used.
@@ -66,6 +68,9 @@ pub enum ConfigError {
     /// Chains would be longer than what verifiers take.
     #[error("`path_length` is more than {}", AuthorityConfig::MAX_PATH_LENGTH)]
     PathTooLong,
+    /// Settings of a running authority name another trust domain or environment.
+    #[error("a running authority is of one trust domain and one environment for good")]
+    OtherTrustDomain,
 }
 
 impl AuthorityConfig {

@@ -17,12 +17,14 @@ mod ceremony;
 mod certificate;
 mod config;
 mod downstream;
+mod earlier;
 mod error;
 mod intermediate;
 mod jwt;
 mod list;
 mod order;
 mod probe;
+mod reconfigure;
 mod record;
 mod refusal;
 mod root;
@@ -44,6 +46,7 @@ pub use ceiling::{
 pub use ceremony::Ceremony;
 pub use config::{AuthorityConfig, ConfigError};
 pub use downstream::{DownstreamRequest, DownstreamRequestError, SignedDownstream};
+pub use earlier::EarlierLifetimes;
 pub use error::{AuthorityError, RootProblem, SelfCheckError, TemplateError};
 pub use intermediate::{
     CertificateRequest, SignedAuthority, SignedAuthorityError, UpstreamAuthority, UpstreamError,
@@ -52,6 +55,7 @@ pub use intermediate::{
 pub use jwt::{JwtSvidTemplate, MintedJwtSvid};
 pub use list::AuthorityView;
 pub use order::{AuthorityDecision, AuthorityOrder, AuthorityStep, MAX_PUBLISHED_KEYS};
+pub use reconfigure::Reconfiguration;
 pub use record::{
     AuthorityRecord, AuthorityState, AuthorityStore, AuthorityStoreError, AuthorityTimes,
     UpstreamCertificates,

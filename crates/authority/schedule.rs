@@ -19,7 +19,7 @@ const ACTIVATE_BEFORE: Duration = DAY.saturating_mul(7);
 /// How many times the refresh hint a key is published before it signs (FE-1).
 const HINTS: u32 = 3;
 /// How far the clocks of those who verify may be behind, or a twelfth of the key's life if that is less.
-const CLOCKS_DIFFER: Duration = Duration::from_mins(5);
+pub(crate) const CLOCKS_DIFFER: Duration = Duration::from_mins(5);
 /// How long a key that left the bundle is kept, or half of its life if that is less.
 const KEPT_FOR: Duration = DAY;
 
@@ -76,7 +76,7 @@ impl Schedule<'_> {
 
     /// How long a key is published before it signs; a second more, because records are dated in whole seconds.
     pub(crate) fn publication(&self) -> Duration {
-        self.0.refresh_hint.saturating_mul(HINTS).saturating_add(Duration::from_secs(1))
+        publication(self.0.slowest_refresh())
     }
 
     /// What is due for the keys of one purpose; what makes room comes first.
@@ -179,15 +179,7 @@ impl Schedule<'_> {
         let margin = CLOCKS_DIFFER.min(self.lifetime(old) / 12);
         let replaced_at = old.times.replaced_at.unwrap_or(old.created_at);
         let ends_at = self.ends_at(old);
-        let config = self.0;
-        let longest = match old.slot.purpose() {
-            KeyPurpose::X509Authority => config.max_x509_svid_lifetime,
-            KeyPurpose::JwtSvid => config.max_jwt_svid_lifetime,
-            KeyPurpose::WitSvid => config.max_wit_svid_lifetime,
-            KeyPurpose::AccessToken | KeyPurpose::AuditCheckpoint => {
-                config.max_access_token_lifetime
-            }
-        };
+        let longest = self.0.longest(old.slot.purpose());
         let signed_until = after(replaced_at, longest.max(self.last_part(old)));
         let signed_until = match old.slot.purpose() {
             // No access token is cut short by the end of its key.
@@ -205,6 +197,11 @@ impl Schedule<'_> {
         let is_refused_by_name = left.upstream.is_some() && left.is_tainted();
         if is_refused_by_name { kept_until.max(self.ends_at(left)) } else { kept_until }
     }
+}
+
+/// As [`Schedule::publication`], where the bundle is fetched this often.
+pub(crate) fn publication(refresh_hint: Duration) -> Duration {
+    refresh_hint.saturating_mul(HINTS).saturating_add(Duration::from_secs(1))
 }
 
 fn after(at: Timestamp, duration: Duration) -> Timestamp {

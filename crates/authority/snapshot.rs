@@ -1,6 +1,6 @@
 //! The authorities as one set of records has them: what is published, and what signs.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 use marque_jose::{Jwk, JwkSet};
@@ -26,6 +26,7 @@ use crate::{
 /// What mints, and by what it is verified. It never changes: another set of records makes another one.
 #[derive(Debug)]
 pub(crate) struct Snapshot {
+    pub(crate) config: Arc<AuthorityConfig>,
     pub(crate) records: Vec<AuthorityRecord>,
     pub(crate) bundle: Arc<Bundle>,
     /// The bundle without what is tainted: an SVID that does not verify by it is to be issued anew.
@@ -52,7 +53,7 @@ impl Snapshot {
     /// on to a bundle can see that it is the same.
     pub(crate) fn of(
         records: Vec<AuthorityRecord>,
-        config: &AuthorityConfig,
+        config: &Arc<AuthorityConfig>,
         keys: &dyn KeyManager,
         before: Option<&Self>,
     ) -> Result<Self, AuthorityError> {
@@ -66,10 +67,11 @@ impl Snapshot {
         };
         let schedule = Schedule(config);
         let published = |record: &AuthorityRecord| record.state.is_published();
-        let bundle = bundle(config, &records, published)?;
+        let hint = refresh_hint(config, &records, before);
+        let bundle = bundle((config, hint), &records, published)?;
         let bundle = shared(bundle, before.map(|before| &before.bundle));
         let untainted = |record: &AuthorityRecord| published(record) && !record.is_tainted();
-        let untainted = self::bundle(config, &records, untainted)?;
+        let untainted = self::bundle((config, hint), &records, untainted)?;
         let untainted = if untainted == *bundle {
             Arc::clone(&bundle)
         } else {
@@ -85,6 +87,7 @@ impl Snapshot {
         let access_token =
             TokenSigner::new(access_token.key, TokenCeiling::of_token_service(config))?;
         Ok(Self {
+            config: Arc::clone(config),
             bundle,
             untainted,
             alarms: alarms(&records),
@@ -227,7 +230,7 @@ fn wit_authority(
 /// The bundle: whatever signs SVIDs or is known to, and nothing else. Of keys whose certificates somebody else signed it has
 /// the roots, and as roots may be those of several keys, it also refuses the keys on record that are not `believed`.
 fn bundle(
-    config: &AuthorityConfig,
+    (config, refresh_hint): (&AuthorityConfig, Duration),
     all: &[AuthorityRecord],
     believed: impl Fn(&AuthorityRecord) -> bool,
 ) -> Result<Bundle, AuthorityError> {
@@ -262,7 +265,18 @@ fn bundle(
         }
         .map_err(AuthorityError::Bundle)?;
     }
-    Ok(bundle.sequence(sequence(all)).refresh_hint(config.refresh_hint).build())
+    Ok(bundle.sequence(sequence(all)).refresh_hint(refresh_hint).build())
+}
+
+/// The refresh hint of the bundle. Another one comes with the next key that comes or goes: no bundle changes under one sequence
+/// (TB-2).
+fn refresh_hint(
+    config: &AuthorityConfig,
+    records: &[AuthorityRecord],
+    before: Option<&Snapshot>,
+) -> Duration {
+    let same = before.filter(|before| sequence(&before.records) == sequence(records));
+    same.map_or(config.refresh_hint, |before| before.bundle.refresh_hint())
 }
 
 /// Every key that access tokens verify with: of those that are valid, and of those that will be.

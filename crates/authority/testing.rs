@@ -39,6 +39,7 @@ pub(crate) fn config(trust_domain: &str) -> AuthorityConfig {
         name_constraints: false,
         upstream: None,
         guard: guard(Arc::new(Unhurried), Arc::new(Alarm::default())),
+        earlier: None,
     }
 }
 
@@ -54,7 +55,7 @@ pub(crate) fn guard(clock: Arc<dyn Clock>, alarm: Arc<dyn SigningAlarm>) -> Sign
     ];
     let token_service = TokenServiceCeiling {
         issuer: "https://issuer.example.org".to_owned(),
-        svid_issuer: Some("https://issuer.example.org/svid".to_owned()),
+        svid_issuers: vec!["https://issuer.example.org/svid".to_owned()],
         forms,
     };
     SigningGuard::new(clock, alarm, token_service)

@@ -155,7 +155,7 @@ mod tests {
     }
 
     fn kinds(more: &str) -> Vec<&'static str> {
-        attestors(more).kinds().collect()
+        attestors(more).kinds()
     }
 
     #[test]

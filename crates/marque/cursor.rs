@@ -80,8 +80,10 @@ impl Cursor {
 pub(crate) enum Step {
     /// There may be more at once.
     More,
-    /// Not before.
+    /// Then, or as soon as the log grows.
     Until(Timestamp),
+    /// Not before, whatever the log does; looked at meanwhile as often as a log is that another replica writes.
+    NotBefore(Timestamp),
     /// There is nothing, or it is another's turn.
     Nothing,
 }
@@ -108,17 +110,19 @@ impl<'a> Pace<'a> {
 
     /// Waits after a step until the next one; whether there is one.
     pub(crate) async fn goes_on(&mut self, step: Step) -> bool {
-        let pause = match step {
+        let look = self.clock.now() + self.look;
+        let (pause, grows) = match step {
             Step::More => return !self.stop.is_cancelled(),
-            Step::Until(at) => at,
-            Step::Nothing => self.clock.now() + self.look,
+            Step::Until(at) => (at, true),
+            Step::NotBefore(at) => (at.min(look), false),
+            Step::Nothing => (look, true),
         };
         tokio::select! {
             // Whoever is told to stop takes no further turn.
             biased;
             () = self.stop.cancelled() => false,
             () = self.clock.sleep_until(pause) => true,
-            changed = self.grown.changed() => changed.is_ok(),
+            changed = self.grown.changed(), if grows => changed.is_ok(),
         }
     }
 }

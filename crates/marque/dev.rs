@@ -14,10 +14,11 @@ use marque_keys::SealingKey;
 use marque_registry::{DelegateRights, EntryRole, NewEntry};
 use marque_spiffe::{Selector, SpiffeId, TrustDomain};
 use nix::unistd::Uid;
+use tokio_util::sync::CancellationToken;
 
-use crate::cli::StoreOption;
-use crate::cli::{AgentBinding, AgentName, DevOptions};
+use crate::cli::{AgentBinding, AgentName, DevOptions, StoreOption};
 use crate::clock::{SystemClock, SystemRandomness};
+use crate::endpoints::EndpointsFile;
 use crate::issuer::run::{KnownEnvironments, dev_tls, load};
 use crate::issuer::serve::{self, Built, Shared};
 use crate::process::{Watchers, serve_all};
@@ -58,6 +59,8 @@ pub async fn run(options: DevOptions) -> anyhow::Result<ExitCode> {
     let watchers = Watchers::begin(telemetry, exporter).await?;
     watchers.expect(&folders);
     let shared = Shared {
+        endpoints: Arc::new(EndpointsFile::in_folder(&data_dir)),
+        stop: CancellationToken::new(),
         trust_domains,
         watch,
         data_dir,

@@ -5,6 +5,7 @@
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 use marque_spiffe::{Environment, SpiffeId, TrustDomain};
 use serde::{Deserialize, Serialize};
@@ -75,6 +76,58 @@ pub struct DownstreamEndpoint {
     pub address: String,
     /// Who it proves to be.
     pub spiffe_id: SpiffeId,
+}
+
+/// The file of a running daemon, and what stands in it.
+#[derive(Debug)]
+pub(crate) struct EndpointsFile {
+    path: PathBuf,
+    /// Nothing before the daemon knows all that it serves.
+    told: Mutex<Option<Endpoints>>,
+}
+
+impl EndpointsFile {
+    /// The file in a data folder.
+    pub(crate) fn in_folder(data_dir: &Path) -> Self {
+        Self { path: data_dir.join(FILE_NAME), told: Mutex::default() }
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Takes note of what is served.
+    pub(crate) fn know(&self, endpoints: Endpoints) {
+        *self.told.lock().unwrap_or_else(PoisonError::into_inner) = Some(endpoints);
+    }
+
+    /// Writes what is known.
+    ///
+    /// # Errors
+    /// When the folder cannot be written.
+    pub(crate) fn write(&self) -> io::Result<()> {
+        let told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        told.as_ref().map_or(Ok(()), |told| told.write(&self.path))
+    }
+
+    /// Changes the record of one trust domain, and writes the file where that makes a difference.
+    ///
+    /// # Errors
+    /// When the folder cannot be written.
+    pub(crate) fn change(
+        &self,
+        name: &TrustDomain,
+        change: impl FnOnce(&mut TrustDomainEndpoints),
+    ) -> io::Result<()> {
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(told) = told.as_mut() else { return Ok(()) };
+        let Some(one) = told.trust_domains.iter_mut().find(|one| one.name == *name) else {
+            return Ok(());
+        };
+        let before = one.clone();
+        change(one);
+        if *one == before { Ok(()) } else { told.write(&self.path) }
+    }
 }
 
 /// `endpoints.json` could not be read.

@@ -350,6 +350,7 @@ fn entry(error: &RegistryError) -> Status {
         | RegistryError::Overlapping { .. }
         | RegistryError::NotFederated(_)
         | RegistryError::ForeignTrustDomain { .. }
+        | RegistryError::NoExpiry
         | RegistryError::LifetimeTooLong { .. } => Status::invalid_argument(chain(error)),
     }
 }

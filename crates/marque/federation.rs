@@ -31,14 +31,14 @@ pub use self::desk::Federations;
 pub(crate) use self::desk::{FederationsParts, HandsOn, News, fetched_by_command};
 pub(crate) use self::fetch::{FetchError, FetchLimits, ask, fetch};
 use self::kept::Kept;
-pub(crate) use self::kept::KeptBundles;
+pub(crate) use self::kept::{KeptBundles, sequence_of_kept};
 pub(crate) use self::relationship::{Relationship, web_authorities};
 pub use self::stored::{NewEndpoint, NewFederation, NewProfile};
 pub(crate) use self::tls::{spiffe_mutual, web};
 pub use self::view::{BundleSummary, FederationView};
 
 /// The bundles to begin with: `files` of the folder, and those of the last run where they are newer. How old one is
-/// outlives a restart; a file that is newer than what was fetched last is as fresh as the run.
+/// outlives a restart; a file that is newer than what was fetched last is as old as its bundle is known here.
 pub(crate) fn open(
     document: &TrustDomainDocument,
     files: Vec<Arc<Bundle>>,
@@ -49,7 +49,7 @@ pub(crate) fn open(
     for federation in document.federation() {
         let Some(endpoint) = federation.endpoint() else { continue };
         let trust_domain = federation.trust_domain();
-        bundles.use_until(trust_domain, end(now, endpoint.max_staleness));
+        bundles.count_from_first_sight(trust_domain, kept, (now, endpoint.max_staleness));
         if let Some(Kept { bundle, refreshed_at }) = kept.load(trust_domain) {
             // A time that has not come yet is a clock that went back, and nothing to trust a bundle longer for.
             let until = end(refreshed_at.min(now), endpoint.max_staleness);

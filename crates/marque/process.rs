@@ -11,7 +11,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::cli::{OutputFormat, TelemetryOptions};
-use crate::endpoints::{Endpoints, FILE_NAME};
+use crate::endpoints::Endpoints;
 use crate::issuer::folder::CheckedFolder;
 use crate::issuer::reload::watch::watch;
 use crate::issuer::serve::{Built, Shared};
@@ -52,7 +52,8 @@ pub(crate) async fn serve_all(
         trust_domains: built.iter().map(|one| one.endpoints.clone()).collect(),
         telemetry: watchers.at.as_ref().map(ToString::to_string),
     };
-    let stop = CancellationToken::new();
+    let stop = shared.stop.clone();
+    shared.endpoints.know(endpoints.clone());
     let served: Vec<Arc<Served>> = built.iter().map(|one| Arc::clone(&one.served)).collect();
     let issuers = built.iter().map(|one| Arc::clone(one.served.lasting())).collect();
     let mut terminate = signal(SignalKind::terminate()).context("listen for SIGTERM")?;
@@ -62,8 +63,8 @@ pub(crate) async fn serve_all(
     for one in built {
         tasks.spawn(one.run(stop.clone()));
     }
-    let file = shared.data_dir.join(FILE_NAME);
-    endpoints.write(&file).with_context(|| format!("write `{}`", file.display()))?;
+    let file = shared.endpoints.path().to_owned();
+    shared.endpoints.write().with_context(|| format!("write `{}`", file.display()))?;
     watchers.watched.serve(issuers, stop.clone());
     say_ready(&endpoints, &file, output)?;
     if shared.watch {

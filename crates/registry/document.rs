@@ -484,8 +484,8 @@ impl TrustDomainDocument {
     /// Whether an entry keeps the trust domain's rules.
     ///
     /// # Errors
-    /// When it names an identity of another trust domain, asks for more than a ceiling, or is of the folder and asks for the
-    /// bundle of a trust domain that the document does not federate with.
+    /// When it names an identity of another trust domain, asks for more than a ceiling, never ends where everything has to, or
+    /// is of the folder and asks for the bundle of a trust domain that the document does not federate with.
     pub fn check(&self, entry: &Entry) -> Result<(), RegistryError> {
         let spiffe_id = entry.spiffe_id();
         if spiffe_id.trust_domain() != &self.name {
@@ -493,6 +493,9 @@ impl TrustDomainDocument {
             return Err(RegistryError::ForeignTrustDomain { spiffe_id, trust_domain });
         }
         let content = entry.content();
+        if self.identities.refuses_without_expiry() && content.expires_at.is_none() {
+            return Err(RegistryError::NoExpiry);
+        }
         if let EntrySource::File { .. } = entry.source() {
             // What was added by command may go by command, so that no file hangs on it.
             self.check_federation(entry, &BTreeSet::new())?;

@@ -52,6 +52,9 @@ pub enum RegistryError {
         /// What the trust domain allows.
         ceiling: Lifetime,
     },
+    /// The entry never ends, and the trust domain takes none that does not.
+    #[error("it has no `expires_at`, and `without_expiry` in [identities] is `refuse`")]
+    NoExpiry,
     /// The entry asks for the bundle of a trust domain that the document does not name.
     #[error(
         "`federates_with` names `{0}`, which is in no [[federation]] of the trust domain and was not added by `marque federation add`"
@@ -133,6 +136,7 @@ impl RegistryError {
                 FindingCode::EntryOutsideTrustDomain
             }
             Self::LifetimeTooLong { .. } => FindingCode::EntryOverCeiling,
+            Self::NoExpiry => FindingCode::EntryNoExpiry,
             Self::NotFederated(_) => FindingCode::EntryNotFederated,
             Self::DuplicateId(_) => FindingCode::EntryDuplicateId,
             Self::DuplicateSpiffeId { .. } | Self::Covered { .. } | Self::Overlapping { .. } => {

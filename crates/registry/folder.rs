@@ -1,4 +1,4 @@
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -107,16 +107,6 @@ impl TrustDomainFolder {
                 Err(findings)
             }
         }
-    }
-}
-
-impl TrustDomainFolder {
-    /// The files below the folder that its document names and by which others are verified, each once: bundles, key sets
-    /// and certificates. None is secret.
-    #[must_use]
-    pub fn trust_files(&self) -> Vec<PathBuf> {
-        let named: BTreeSet<&Path> = trust::files_named(&self.document).collect();
-        named.into_iter().map(Path::to_owned).collect()
     }
 }
 

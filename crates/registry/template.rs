@@ -166,6 +166,11 @@ impl Template {
         self.shape.owner()
     }
 
+    /// When the template ends by itself.
+    pub fn expires_at(&self) -> Option<Timestamp> {
+        self.shape.expires_at()
+    }
+
     /// Whether the template has ended by itself.
     pub fn has_expired(&self, now: Timestamp) -> bool {
         self.shape.has_expired(now)

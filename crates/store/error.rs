@@ -128,6 +128,15 @@ pub enum StoreError {
         #[source]
         source: Box<dyn Error + Send + Sync>,
     },
+    /// There is no room for a copy of the database.
+    #[error("there is no room for `{}`", path.display())]
+    NoRoom {
+        /// The copy.
+        path: PathBuf,
+        /// What the engine said.
+        #[source]
+        source: Box<dyn Error + Send + Sync>,
+    },
     /// The address of the database does not parse. It may hold a password, so nothing of it is repeated.
     #[error("the PostgreSQL address is malformed")]
     Address,

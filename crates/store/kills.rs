@@ -232,7 +232,7 @@ impl Inner {
 }
 
 /// The orders that none of the records was made of.
-fn missing(orders: &[Order], stored: &KillState) -> Vec<Order> {
+pub(crate) fn missing(orders: &[Order], stored: &KillState) -> Vec<Order> {
     let missing = |order: &&Order| !stored.history().iter().any(|record| order.became(record));
     orders.iter().filter(missing).cloned().collect()
 }

@@ -32,7 +32,7 @@ pub use kept::{FOR_GOOD, Kept, KeptChange, MAX_KEPT_LISTED};
 pub use postgres::{PostgresStore, SchemaName};
 pub use sqlite::SqliteStore;
 pub use store::Store;
-pub use survey::{JournalFile, Survey};
+pub use survey::{JournalFile, JournaledOrder, Survey};
 pub use templated::Admitted;
 
 use std::collections::BTreeMap;

@@ -18,8 +18,8 @@ use std::time::Duration;
 
 use marque_spiffe::{Clock, TrustDomain};
 use refinery::{Migration, Runner};
-use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension};
-use tokio::sync::watch;
+use rusqlite::{Connection, ErrorCode, InterruptHandle, OpenFlags, OptionalExtension};
+use tokio::sync::{oneshot, watch};
 
 use crate::journal::Journal;
 use crate::kills::{Heard, KillBoard};
@@ -32,6 +32,8 @@ use read::Readers;
 
 /// How long a writer waits for a lock that somebody else holds on the file.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+/// How often a copy is interrupted that is to be given up, until it has ended.
+const INTERRUPTED_EVERY: Duration = Duration::from_millis(10);
 /// Prepared statements kept by each connection: more than there are.
 const STATEMENTS: usize = 64;
 
@@ -125,28 +127,34 @@ impl SqliteStore {
     }
 
     /// Copies a store as it is at one moment into a new file, mode 0600, whoever writes to it meanwhile; what is copied is
-    /// one file and nothing beside it. Blocks.
+    /// one file and nothing beside it. When `stop` is ready before that is done, it is given up at once.
     ///
     /// # Errors
-    /// There is no store, it cannot be read, or `to` exists or cannot be written.
-    pub fn copy(from: &Path, to: &Path) -> Result<(), StoreError> {
-        let failed = |source: Box<dyn std::error::Error + Send + Sync>| StoreError::File {
-            path: from.to_owned(),
-            source,
+    /// There is no store, it cannot be read, or `to` exists or cannot be written, which leaves it in part; it was given up.
+    pub async fn copy(
+        from: &Path,
+        to: &Path,
+        stop: impl Future<Output = ()>,
+    ) -> Result<(), StoreError> {
+        let (begins, handle) = oneshot::channel();
+        let (source, target) = (from.to_owned(), to.to_owned());
+        let copying = tokio::task::spawn_blocking(move || copy(&source, &target, begins));
+        let interrupt = async {
+            stop.await;
+            let handle = handle.await.ok();
+            // What has not begun yet is not interrupted.
+            loop {
+                handle.iter().for_each(InterruptHandle::interrupt);
+                tokio::time::sleep(INTERRUPTED_EVERY).await;
+            }
         };
-        OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .mode(0o600)
-            .open(to)
-            .map_err(|error| failed(Box::new(error)))?;
-        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let connection =
-            Connection::open_with_flags(from, flags).map_err(|error| failed(Box::new(error)))?;
-        let copied = connection
-            .busy_timeout(BUSY_TIMEOUT)
-            .and_then(|()| connection.execute("VACUUM INTO ?1", [to.to_string_lossy()]));
-        copied.map(drop).map_err(|error| failed(Box::new(error)))
+        tokio::select! {
+            copied = copying => {
+                let failed = |stopped| StoreError::File { path: from.to_owned(), source: Box::new(stopped) };
+                copied.map_err(failed)?
+            }
+            never = interrupt => never,
+        }
     }
 
     /// Whether some process has the store open. Blocks.
@@ -189,6 +197,35 @@ impl SqliteStore {
         }
         Survey::of(Arc::new(readers), &Self::journal(path), trust_domain).await
     }
+}
+
+/// Copies a store; `begins` gets what the copying is interrupted with.
+fn copy(
+    from: &Path,
+    to: &Path,
+    begins: oneshot::Sender<InterruptHandle>,
+) -> Result<(), StoreError> {
+    let failed = |path: &Path, error: Box<dyn std::error::Error + Send + Sync>| StoreError::File {
+        path: path.to_owned(),
+        source: error,
+    };
+    let mut options = OpenOptions::new();
+    let made = options.write(true).create_new(true).mode(0o600).open(to);
+    made.map_err(|error| failed(to, Box::new(error)))?;
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection =
+        Connection::open_with_flags(from, flags).map_err(|error| failed(from, Box::new(error)))?;
+    // Whoever waits for it may be gone.
+    drop(begins.send(connection.get_interrupt_handle()));
+    let copied = connection
+        .busy_timeout(BUSY_TIMEOUT)
+        .and_then(|()| connection.execute("VACUUM INTO ?1", [to.to_string_lossy()]));
+    copied.map(drop).map_err(|error| match error.sqlite_error_code() {
+        Some(ErrorCode::DiskFull) => {
+            StoreError::NoRoom { path: to.to_owned(), source: Box::new(error) }
+        }
+        _ => failed(from, Box::new(error)),
+    })
 }
 
 fn journal_path(path: &Path) -> PathBuf {

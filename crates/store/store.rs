@@ -134,6 +134,12 @@ impl Store {
         self.queue.run(Append { event }).await.map(drop)
     }
 
+    /// How many kills and lifts the database held when it was last looked at.
+    #[must_use]
+    pub fn recorded_epoch(&self) -> u64 {
+        self.shared.kills.stored().epoch
+    }
+
     /// Whether kills or lifts are in force here that the database has not taken, where others share it: no other replica can
     /// hear of them.
     #[must_use]

@@ -125,7 +125,7 @@ impl<U: Update> Following<U> {
         let entitlement = self.shared.entitlement(&self.group)?;
         let now = self.shared.clock().now();
         let only_bundles = now < told.look_again
-            && entitlement.has_the_entries_of(&told.entitlement)
+            && entitlement.has_the_rest_of(&told.entitlement)
             && !entitlement.has_the_bundles_of(&told.entitlement);
         let alarms = |entitlement: &Entitlement| entitlement.state.bundles.alarms();
         let alarmed = alarms(&entitlement) != alarms(&told.entitlement);

@@ -18,6 +18,7 @@ use crate::groups::Groups;
 use crate::scope::Scope;
 use crate::slot::same_entry;
 use crate::state::IssuerState;
+use crate::terms::mint_alike;
 use crate::wit::WitUpdate;
 use crate::x509::X509Update;
 
@@ -157,7 +158,13 @@ impl Entitlement {
 
     /// Whether the two give the same identities by the same bundles.
     pub(crate) fn gives_the_same_as(&self, other: &Self) -> bool {
-        self.has_the_bundles_of(other) && self.has_the_entries_of(other)
+        self.has_the_bundles_of(other) && self.has_the_rest_of(other)
+    }
+
+    /// Whether the two give the same identities, minted alike.
+    pub(crate) fn has_the_rest_of(&self, other: &Self) -> bool {
+        mint_alike(self.state.registry.document(), other.state.registry.document())
+            && self.has_the_entries_of(other)
     }
 
     pub(crate) fn has_the_bundles_of(&self, other: &Self) -> bool {
@@ -165,7 +172,7 @@ impl Entitlement {
             || self.state.bundles == other.state.bundles
     }
 
-    pub(crate) fn has_the_entries_of(&self, other: &Self) -> bool {
+    fn has_the_entries_of(&self, other: &Self) -> bool {
         self.entries.len() == other.entries.len()
             && self.entries.iter().zip(&other.entries).all(|(a, b)| same_entry(a, b))
     }

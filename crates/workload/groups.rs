@@ -14,6 +14,7 @@ use tokio::sync::{Notify, watch};
 
 use crate::group::{Group, Who, lock};
 use crate::state::IssuerState;
+use crate::terms::mint_alike;
 
 /// Every group that somebody is in.
 #[derive(Debug, Default)]
@@ -107,7 +108,8 @@ impl Groups {
     fn wake_concerned(&self, old: &IssuerState, new: &IssuerState) {
         let same_bundles = Arc::ptr_eq(&old.bundles, &new.bundles) || old.bundles == new.bundles;
         let (was, is) = (&old.stops, &new.stops);
-        if !same_bundles || was.all != is.all || was.builds != is.builds {
+        let same_terms = mint_alike(old.registry.document(), new.registry.document());
+        if !same_bundles || !same_terms || was.all != is.all || was.builds != is.builds {
             return self.wake_all();
         }
         let entry = |agent| {

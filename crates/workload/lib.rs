@@ -23,6 +23,7 @@ mod settle;
 mod sharing;
 mod slot;
 mod state;
+mod terms;
 mod turn;
 mod wit;
 mod workload;

@@ -9,6 +9,7 @@ mod renewal;
 mod scope;
 mod splay;
 mod streams;
+mod terms;
 mod wit;
 mod x509;
 

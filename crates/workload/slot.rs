@@ -6,13 +6,14 @@ use std::time::Duration;
 
 use futures::future::BoxFuture;
 use jiff::Timestamp;
-use marque_registry::{Entry, EntryId};
+use marque_registry::{Entry, EntryId, TrustDomainDocument};
 use marque_spiffe::{Bundle, Clock};
 use tokio::sync::Mutex;
 
 use crate::error::WorkloadError;
 use crate::material::Material;
 use crate::state::BundleSet;
+use crate::terms::ByTerms;
 
 /// After a renewal failed, the valid SVID is served this long before the issuer is asked again.
 const RETRY: Duration = Duration::from_secs(5);
@@ -39,6 +40,7 @@ pub(crate) struct Current<M> {
 pub(crate) struct Need<'a> {
     pub(crate) entry: &'a Arc<Entry>,
     pub(crate) bundles: &'a BundleSet,
+    pub(crate) document: &'a Arc<TrustDomainDocument>,
     pub(crate) clock: &'a dyn Clock,
 }
 
@@ -49,10 +51,12 @@ struct Held<M> {
     entry: Arc<Entry>,
     /// The untainted own authorities by which it was last looked whether it is backed.
     untainted: Arc<Bundle>,
+    /// The document by whose terms it was last looked whether it is what would be minted.
+    document: Arc<TrustDomainDocument>,
     look_again: Timestamp,
 }
 
-impl<M: Material> Slot<M> {
+impl<M: Material + ByTerms> Slot<M> {
     pub(crate) fn new() -> Self {
         Self { held: Mutex::new(None) }
     }
@@ -96,7 +100,7 @@ impl<M: Material> Slot<M> {
     }
 }
 
-impl<M: Material> Held<M> {
+impl<M: Material + ByTerms> Held<M> {
     fn new(material: Arc<M>, need: Need<'_>) -> Result<Self, WorkloadError> {
         let now = need.clock.now();
         if material.spiffe_id() != need.entry.spiffe_id() || material.ends_at() <= now {
@@ -104,7 +108,8 @@ impl<M: Material> Held<M> {
         }
         let look_again = renewal(need.entry.id(), now, material.ends_at());
         let untainted = Arc::clone(need.bundles.untainted());
-        Ok(Self { material, entry: Arc::clone(need.entry), untainted, look_again })
+        let (entry, document) = (Arc::clone(need.entry), Arc::clone(need.document));
+        Ok(Self { material, entry, untainted, document, look_again })
     }
 
     fn serves(&mut self, need: Need<'_>, now: Timestamp) -> bool {
@@ -122,6 +127,12 @@ impl<M: Material> Held<M> {
             }
         }
         self.untainted = Arc::clone(untainted);
+        if !Arc::ptr_eq(&self.document, need.document) {
+            if !self.material.keeps(need.entry, &self.document, need.document, now) {
+                self.look_again = now;
+            }
+            self.document = Arc::clone(need.document);
+        }
         true
     }
 

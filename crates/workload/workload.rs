@@ -63,7 +63,7 @@ pub(crate) struct Shared {
     pub(crate) groups: Arc<Groups>,
     /// Started with the first subscription: before that there is nobody to wake.
     driver: OnceLock<Driver>,
-    splay: Duration,
+    splay: Mutex<Duration>,
     /// How many streams there have been.
     streams: AtomicU64,
     /// The newest bundles, and since when they are known.
@@ -128,10 +128,15 @@ impl Workload {
             wit,
             groups: Arc::default(),
             driver: OnceLock::new(),
-            splay,
+            splay: Mutex::new(splay),
             streams: AtomicU64::new(0),
         });
         Self { shared, scope: Scope::default() }
+    }
+
+    /// Spreads changes that concern every stream over another `splay`, for the streams that open from here on.
+    pub fn spread_over(&self, splay: Duration) {
+        *lock(&self.shared.splay) = splay;
     }
 
     /// How many open streams have an identity that `hit` takes away.
@@ -303,7 +308,8 @@ impl Shared {
 
     /// The next stream's place in the splay.
     pub(crate) fn next_turn(&self) -> Turn {
-        Turn::of(self.streams.fetch_add(1, Ordering::Relaxed), self.splay)
+        let splay = *lock(&self.splay);
+        Turn::of(self.streams.fetch_add(1, Ordering::Relaxed), splay)
     }
 
     pub(crate) fn clock(&self) -> &dyn Clock {
@@ -342,7 +348,8 @@ impl Shared {
     }
 
     pub(crate) fn need<'a>(&'a self, state: &'a IssuerState, entry: &'a Arc<Entry>) -> Need<'a> {
-        Need { entry, bundles: &state.bundles, clock: &*self.clock }
+        let (bundles, document) = (&*state.bundles, state.registry.document());
+        Need { entry, bundles, document, clock: &*self.clock }
     }
 
     /// How many X.509-SVIDs and how many JWT-SVIDs are kept.

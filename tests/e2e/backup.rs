@@ -18,11 +18,16 @@ use crate::support::programs::copy_of_this_program;
 use crate::support::tokens::claims;
 
 /// Runs a command about the state of the development trust domain below `data_dir`.
-async fn state(daemon: &Daemon, data_dir: &Path, command: &[&str]) -> Said {
+pub(crate) async fn state(daemon: &Daemon, data_dir: &Path, command: &[&str]) -> Said {
     about(NON_PRODUCTION, &daemon.path("trust-domains"), data_dir, command).await
 }
 
-async fn about(name: &str, trust_domains: &Path, data_dir: &Path, command: &[&str]) -> Said {
+pub(crate) async fn about(
+    name: &str,
+    trust_domains: &Path,
+    data_dir: &Path,
+    command: &[&str],
+) -> Said {
     let (data_dir, folder) = (data_dir.display().to_string(), trust_domains.display().to_string());
     let place = ["--output", "json", "--data-dir", &data_dir, "--trust-domain", name];
     let mut arguments: Vec<String> = place.map(str::to_owned).to_vec();
@@ -31,7 +36,7 @@ async fn about(name: &str, trust_domains: &Path, data_dir: &Path, command: &[&st
     run_marque(&arguments).await
 }
 
-async fn backup(daemon: &Daemon, name: &str) -> PathBuf {
+pub(crate) async fn backup(daemon: &Daemon, name: &str) -> PathBuf {
     let file = daemon.path(name);
     let to = file.display().to_string();
     let taken = state(daemon, &daemon.data_dir(), &["backup", "--to", &to]).await.succeeded();
@@ -39,14 +44,14 @@ async fn backup(daemon: &Daemon, name: &str) -> PathBuf {
     file
 }
 
-async fn restore(daemon: &Daemon, from: &Path, more: &[&str]) -> Said {
+pub(crate) async fn restore(daemon: &Daemon, from: &Path, more: &[&str]) -> Said {
     let from = from.display().to_string();
     let command = [&["restore", "--from", &from], more].concat();
     state(daemon, &daemon.data_dir(), &command).await
 }
 
 #[track_caller]
-fn refused(said: &Said, code: &str) {
+pub(crate) fn refused(said: &Said, code: &str) {
     assert_eq!(said.code, 1, "{said:?}");
     let told: Value = serde_json::from_str(&said.err).unwrap_or_else(|_| panic!("{said:?}"));
     assert_eq!(told["code"], code, "{said:?}");
@@ -54,7 +59,7 @@ fn refused(said: &Said, code: &str) {
 }
 
 /// The state of the trust domain as files, and nothing of a restore beside it.
-fn undisturbed(daemon: &Daemon) {
+pub(crate) fn undisturbed(daemon: &Daemon) {
     let folder = daemon.data_dir().join(NON_PRODUCTION);
     for item in fs::read_dir(&folder).unwrap() {
         let name = item.unwrap().file_name().to_string_lossy().into_owned();
@@ -64,14 +69,14 @@ fn undisturbed(daemon: &Daemon) {
 }
 
 /// A process that fetches JWT-SVIDs for audiences of its own, each of which is a leaf.
-async fn worker(daemon: &Daemon) -> Workload {
+pub(crate) async fn worker(daemon: &Daemon) -> Workload {
     let program = copy_of_this_program("helper");
     let id = daemon.place(NON_PRODUCTION).id("/service/worker");
     daemon.operator(NON_PRODUCTION).register(&id, "service", &program).await;
     Workload::start(&program, daemon.place(NON_PRODUCTION))
 }
 
-async fn work(worker: &mut Workload, name: &str, times: usize) {
+pub(crate) async fn work(worker: &mut Workload, name: &str, times: usize) {
     for number in 0..times {
         worker.jwt_svid(&format!("https://{name}-{number}.example.org")).await;
     }

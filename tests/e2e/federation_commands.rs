@@ -288,6 +288,36 @@ async fn a_relationship_of_the_folder_is_changed_in_the_folder() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_bundle_set_by_hand_goes_when_a_reload_takes_its_relationship_from_the_folder() {
+    let other = ScratchTrustDomain::at(PARTNER, timestamp());
+    let daemon =
+        Daemon::start_with(|folder| folder::federate(folder, NON_PRODUCTION, &other)).await;
+    let operator = daemon.operator(NON_PRODUCTION);
+    let mut newer = other.bundle().to_document();
+    newer["spiffe_sequence"] = 77.into();
+    let file = daemon.path("newer.json");
+    fs::write(&file, newer.to_string()).unwrap();
+    operator.run(&["bundle", "set", PARTNER, &file.display().to_string()]).await.succeeded();
+    let document = daemon.path("trust-domains").join(NON_PRODUCTION).join("trust-domain.toml");
+    let with = fs::read_to_string(&document).unwrap();
+    let (without, _) = with.split_once("\n[[federation]]").unwrap();
+    fs::write(&document, without).unwrap();
+    // A dry run leaves it where it is.
+    operator.run(&["reload", "--dry-run"]).await.succeeded();
+    let sequence = async || operator.json(&["bundle", "show", PARTNER]).await["sequence"].clone();
+    assert_eq!(sequence().await, 77);
+    operator.run(&["reload"]).await.succeeded();
+    let log = export(&operator, &daemon.path("log")).await;
+    let removed = Value::from("org.marque.federation.removed");
+    let leaf = log.iter().find(|leaf| leaf["type"] == removed).expect("a leaf");
+    assert_eq!(leaf["data"]["detail"]["trust_domain"], PARTNER, "{leaf}");
+    assert!(leaf["data"]["actor"].is_string(), "{leaf}");
+    fs::write(&document, &with).unwrap();
+    operator.run(&["reload"]).await.succeeded();
+    assert_ne!(sequence().await, 77, "what was reviewed is what counts");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_one_replica_is_told_of_a_relationship_holds_at_the_other() {
     let Some(server) = database() else { return };
     let fleet = Fleet::new(&server).await;

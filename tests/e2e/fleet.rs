@@ -17,9 +17,9 @@ use crate::support::oauth::Client;
 use crate::support::operator::{Operator, run_marque};
 use crate::support::place::Place;
 use crate::support::programs::{copy_of_this_program, marque};
-use crate::support::wait::until;
+use crate::support::wait::{until, within};
 
-const TRUST_DOMAIN: &str = "prod.example.org";
+pub(crate) const TRUST_DOMAIN: &str = "prod.example.org";
 pub(crate) const AGENT: &str = "/agent/cert-rotator/fleet";
 
 /// The database, or `None` where the test is to be skipped.
@@ -80,13 +80,11 @@ impl Fleet {
         self.folder.path().join(name)
     }
 
-    /// Starts the replica with this data folder and waits until it serves.
-    pub(crate) async fn start(&self, name: &str) -> Replica {
+    fn begin(&self, name: &str) -> Child {
         let data_dir = self.path(name);
-        let endpoints = data_dir.join("endpoints.json");
-        drop(fs::remove_file(&endpoints));
+        drop(fs::remove_file(data_dir.join("endpoints.json")));
         let log = File::create(self.path(&format!("{name}.log"))).unwrap();
-        let mut child = Command::new(marque())
+        Command::new(marque())
             .arg("issuer")
             .arg("--trust-domains")
             .arg(self.path("trust-domain"))
@@ -103,7 +101,23 @@ impl Fleet {
             .stderr(log)
             .kill_on_drop(true)
             .spawn()
-            .unwrap();
+            .unwrap()
+    }
+
+    /// Starts the replica with this data folder on a store that it refuses; what it said.
+    pub(crate) async fn is_refused(&self, name: &str) -> String {
+        let mut child = self.begin(name);
+        let status = within("the replica's end", child.wait()).await.unwrap();
+        let said = fs::read_to_string(self.path(&format!("{name}.log"))).unwrap();
+        assert_eq!(status.code(), Some(1), "{said}");
+        said
+    }
+
+    /// Starts the replica with this data folder and waits until it serves.
+    pub(crate) async fn start(&self, name: &str) -> Replica {
+        let data_dir = self.path(name);
+        let endpoints = data_dir.join("endpoints.json");
+        let mut child = self.begin(name);
         let places = until("the replica's endpoints", async || {
             if let Some(status) = child.try_wait().unwrap() {
                 let said = fs::read_to_string(self.path(&format!("{name}.log"))).unwrap();
@@ -137,6 +151,15 @@ impl Fleet {
 }
 
 impl Replica {
+    /// Asks the replica to end and waits for it.
+    pub(crate) async fn stop(mut self) {
+        let pid = self.child.id().and_then(|pid| i32::try_from(pid).ok()).unwrap();
+        nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::Signal::SIGTERM)
+            .unwrap();
+        let status = within("the replica's end", self.child.wait()).await.unwrap();
+        assert!(status.success(), "{status}");
+    }
+
     pub(crate) fn operator(&self) -> Operator {
         Operator::new(self.data_dir.join("endpoints.json"), TRUST_DOMAIN)
     }

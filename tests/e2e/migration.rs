@@ -44,11 +44,26 @@ async fn import(out: &Path, more: &[&str]) -> Said {
 async fn what_spire_prints_becomes_a_folder_that_the_check_accepts() {
     let scratch = TempDir::new().unwrap();
     let out = scratch.path().join("example.org");
-    let dry = import(&out, &["--dry-run"]).await.succeeded().json();
+    let unsaid = import(&out, &["--dry-run"]).await;
+    assert_eq!(unsaid.code, 2, "{unsaid:?}");
+    assert!(unsaid.err.contains("--partner partner.example.org=production"), "{unsaid:?}");
+    let with =
+        |more: &[&'static str]| [&["--partner", "partner.example.org=production"], more].concat();
+    let file = scratch.path().join("report.json").display().to_string();
+    let dry = [&with(&["--dry-run", "--report"])[..], &[&file]].concat();
+    let dry = import(&out, &dry).await.succeeded().json();
     assert!(dry.get("folder").is_none() && !out.exists(), "{dry:#}");
-    let strict = import(&out, &["--strict"]).await.failed();
+    let written: serde_json::Value =
+        serde_json::from_str(&fs::read_to_string(file).unwrap()).unwrap();
+    assert_eq!(written, dry, "the same into a file");
+    let parents = dry["notes"].as_array().unwrap().iter().filter(|note| note["code"] == "parent");
+    assert!(
+        parents.clone().count() > 0 && parents.clone().all(|note| note["lost"].is_array()),
+        "{dry:#}"
+    );
+    let strict = import(&out, &with(&["--strict"])).await.failed();
     assert!(strict.err.contains("left out") && !out.exists(), "{strict:?}");
-    let report = import(&out, &[]).await.succeeded().json();
+    let report = import(&out, &with(&[])).await.succeeded().json();
     assert_eq!(report["notes"], dry["notes"]);
     let left_out = report["left_out"].as_u64().unwrap();
     let merged = report["notes"].as_array().unwrap().iter().filter(|note| note["code"] == "merged");
@@ -62,7 +77,7 @@ async fn what_spire_prints_becomes_a_folder_that_the_check_accepts() {
     let check = ["--output".to_owned(), "json".to_owned(), "check".to_owned(), folder];
     let checked = run_marque(&check).await.succeeded().json();
     assert_eq!(checked["trust_domains"][0]["entries"], report["entries"]);
-    let again = import(&out, &[]).await.failed();
+    let again = import(&out, &with(&[])).await.failed();
     assert!(again.err.contains("is there already"), "{again:?}");
 }
 

@@ -216,5 +216,13 @@ fn a_post_check_over_tls_needs_authorities_that_are_believed() {
     assert!(!sound && said.contains("`https` needs `ca_file` in [post_checks]"), "{said}");
     append(&folder.join("trust-domain.toml"), "[post_checks]\nca_file = \"post-checks.pem\"");
     let (sound, said) = check();
+    assert!(
+        !sound && said.contains("post-checks.pem") && said.contains("cannot be read"),
+        "{said}"
+    );
+    let authority = rcgen::generate_simple_self_signed(["verify.example.org".to_owned()]);
+    let authority = authority.expect("a certificate").cert.pem();
+    std::fs::write(folder.join("post-checks.pem"), authority).expect("write it");
+    let (sound, said) = check();
     assert!(sound, "{said}");
 }

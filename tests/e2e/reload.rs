@@ -25,7 +25,7 @@ const PLAYBOOK: &str = "playbooks/restart-preview.toml";
 /// How often the folder is read anew while clients work.
 const RELOADS: usize = 50;
 
-fn folder(daemon: &Daemon, trust_domain: &str) -> PathBuf {
+pub(crate) fn folder(daemon: &Daemon, trust_domain: &str) -> PathBuf {
     daemon.path("trust-domains").join(trust_domain)
 }
 
@@ -35,24 +35,24 @@ fn without_cases(folder: &Path) {
 }
 
 /// Reloads, which has to go well.
-async fn reload(operator: &Operator) -> Value {
+pub(crate) async fn reload(operator: &Operator) -> Value {
     let said = operator.json(&["reload"]).await;
     assert_eq!(said[0]["result"], "reloaded", "{said}");
     said[0].clone()
 }
 
 /// Reloads, which has to be refused.
-async fn refused(operator: &Operator, code: &str) -> Value {
+pub(crate) async fn refused(operator: &Operator, code: &str) -> Value {
     let said = operator.run(&["reload"]).await.failed().json();
     assert_eq!((&said[0]["result"], &said[0]["code"]), (&json!("refused"), &json!(code)), "{said}");
     said[0].clone()
 }
 
-async fn status(operator: &Operator) -> Value {
+pub(crate) async fn status(operator: &Operator) -> Value {
     operator.json(&["status"]).await[0]["folder"].clone()
 }
 
-fn entry(folder: &Path, name: &str, trust_domain: &str, program: &Path) {
+pub(crate) fn entry(folder: &Path, name: &str, trust_domain: &str, program: &Path) {
     let text = format!(
         "[[entry]]\nid = \"{name}\"\nspiffe_id = \"spiffe://{trust_domain}/agent/{name}\"\nrole = \"agent\"\n\
          owner = \"group:tests\"\nselectors = [\"unix:uid:{}\", \"unix:path:{}\"]\n",
@@ -78,6 +78,10 @@ async fn an_entry_of_a_new_file_is_served_at_once_and_open_streams_end_with_the_
     let would = operator.json(&["reload", "--dry-run"]).await;
     assert_eq!(would[0]["result"], "would_reload", "{would}");
     assert_eq!(would[0]["entries"]["added"], json!(["newcomer"]), "{would}");
+    let change = would[0]["plan"]["changes"][0].clone();
+    assert_eq!((&change["effect"], &change["kind"]), (&json!("wider"), &json!("identity")));
+    let gained = " gain `spiffe://prod.example.org/agent/newcomer` as agent";
+    assert!(change["sentence"].as_str().is_some_and(|said| said.contains(gained)), "{would}");
     newcomer.try_jwt_svid(&["a"]).await.expect_err("nothing was changed");
     let report = reload(&operator).await;
     assert_eq!(report["files"]["added"], json!(["entries/newcomer.toml"]), "{report}");
@@ -91,16 +95,30 @@ async fn an_entry_of_a_new_file_is_served_at_once_and_open_streams_end_with_the_
     assert_eq!(report["entries"]["removed"], json!(["newcomer"]), "{report}");
     let ended = within("the end of its stream", newcomer.watch_ended()).await;
     assert!(ended.contains("NoIdentityIssued"), "{ended}");
+    // A template comes, as a plan says it and as the report and the log count it.
+    let template = "[[template]]\nid = \"team\"\nspiffe_id = \"spiffe://prod.example.org/team/{unix:user}\"\nrole = \"agent\"\n\
+                    owner = \"group:tests\"\nselectors = [\"unix:path:/bin/team\"]\nmax_identities = 5\n";
+    fs::write(folder.join("entries/team.toml"), template).expect("write the template");
+    let would = operator.json(&["reload", "--dry-run"]).await;
+    let sentence = would[0]["plan"]["changes"][0]["sentence"].as_str().expect("a sentence");
+    assert!(sentence.contains("at most 5 (template `team`"), "{would}");
+    let report = reload(&operator).await;
+    assert_eq!(report["templates"]["added"], json!(["team"]), "{report}");
+    assert_eq!(report["plan"], Value::Null, "what was done is no plan: {report}");
     // Those that no file has go on.
     Client::start(&daemon, ROTATOR).await;
     let leaves = log::export(&operator, &daemon.path("log")).await;
     let reloads: Vec<&Value> =
         leaves.iter().filter(|leaf| leaf["type"] == "org.marque.folder.reloaded").collect();
-    let [first, second] = reloads.as_slice() else { panic!("{reloads:?}") };
+    let [first, second, third] = reloads.as_slice() else { panic!("{reloads:?}") };
     let detail = |leaf: &Value| leaf["data"]["detail"].clone();
     assert_eq!(detail(first)["digest_before"], before["digest"], "{first}");
     assert_eq!(detail(first)["digest"], detail(second)["digest_before"], "{second}");
     assert_eq!(detail(second)["entries"]["removed"], json!(["newcomer"]), "{second}");
+    let count = json!({ "added": 0, "removed": 1, "changed": 0 });
+    assert_eq!(detail(second)["entries"]["count"], count, "{second}");
+    assert_eq!(detail(third)["templates"]["added"], json!(["team"]), "{third}");
+    assert_eq!(detail(third)["templates"]["count"]["added"], 1, "{third}");
     assert!(first["data"]["actor"].as_str().is_some_and(|by| !by.is_empty()), "{first}");
 }
 
@@ -239,8 +257,19 @@ async fn what_needs_a_restart_is_refused_with_its_line_and_nothing_beside_it_is_
     let operator = daemon.operator(PRODUCTION);
     let folder = folder(&daemon, PRODUCTION);
     entry(&folder, "beside", PRODUCTION, &copy_of_this_program("beside"));
-    edit(&folder, "trust-domain.toml", "x509_svid = \"1h\"", "x509_svid = \"50m\"");
+    edit(
+        &folder,
+        "trust-domain.toml",
+        "listen = \"127.0.0.1:8443\"",
+        "listen = \"127.0.0.1:9443\"",
+    );
     append(&folder, "trust-domain.toml", "\n[limits]\nconnections = 77\n");
+    append(&folder, "trust-domain.toml", "\n[keys]\nkind = \"pkcs11\"\n");
+    append(
+        &folder,
+        "trust-domain.toml",
+        "module = \"/lib/x.so\"\ntoken = \"x\"\npin_file = \"/etc/pin\"\n",
+    );
     let report = refused(&operator, "restart_required").await;
     let text = fs::read_to_string(folder.join("trust-domain.toml")).expect("the document");
     let line = |begins: &str| text.lines().position(|line| line == begins).map(|at| at + 1);
@@ -250,12 +279,25 @@ async fn what_needs_a_restart_is_refused_with_its_line_and_nothing_beside_it_is_
         .iter()
         .map(|one| (one["line"].as_u64().unwrap(), one["message"].as_str().unwrap().to_owned()))
         .collect();
-    let [lifetimes, limits] = found.as_slice() else { panic!("{report}") };
-    assert_eq!(usize::try_from(lifetimes.0).ok(), line("[lifetimes]"), "{report}");
-    assert_eq!(usize::try_from(limits.0).ok(), line("[limits]"), "{report}");
+    let [listen, keys] = found.as_slice() else { panic!("{report}") };
+    assert_eq!(usize::try_from(listen.0).ok(), line("[issuer]"), "{report}");
+    assert_eq!(usize::try_from(keys.0).ok(), line("[keys]"), "{report}");
     assert!(found.iter().all(|(_, message)| message.contains("restart")), "{report}");
     let entries = operator.json(&["entry", "list"]).await;
     assert!(!entries.to_string().contains("/agent/beside"), "{entries}");
+    // A plan says so beforehand, and of what does not need one it does not.
+    let trust_domains = daemon.path("trust-domains").display().to_string();
+    let plan = operator.json(&["plan", &trust_domains]).await;
+    let of = |path: &str| {
+        let all = plan["trust_domains"].as_array().expect("trust domains");
+        let ours = all.iter().find(|one| one["trust_domain"] == PRODUCTION).expect("ours");
+        let changes = ours["changes"].as_array().expect("changes");
+        let found = changes.iter().find(|one| one["path"] == path);
+        found.unwrap_or_else(|| panic!("{path}: {plan}"))["sentence"].to_string()
+    };
+    assert!(of("issuer.listen").contains("needs a restart"), "{plan}");
+    assert!(of("keys.kind").contains("needs a restart"), "{plan}");
+    assert!(!of("limits.connections").contains("restart"), "{plan}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -244,7 +244,8 @@ pub(crate) fn back_up(store: &Path, to: &Path) {
     connection.execute("VACUUM INTO ?1", [to.display().to_string()]).unwrap();
 }
 
-/// Puts a copy in place of a store, and of the files beside it.
+/// Puts a copy in place of a store, and of the files beside it; as somebody does it who takes the note away as well that would
+/// keep the daemon from serving it.
 pub(crate) fn put_back(copy: &Path, store: &Path) {
     for beside in ["-wal", "-shm"] {
         let file = PathBuf::from(format!("{}{beside}", store.display()));
@@ -253,6 +254,7 @@ pub(crate) fn put_back(copy: &Path, store: &Path) {
         }
     }
     fs::copy(copy, store).unwrap();
+    fs::remove_file(store.with_file_name("high-water.json")).unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]

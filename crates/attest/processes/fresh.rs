@@ -62,6 +62,25 @@ async fn what_was_gathered_is_believed_while_it_is_fresh_and_the_process_looks_t
 }
 
 #[tokio::test]
+async fn attestors_that_are_replaced_answer_no_more_and_what_they_gathered_counts_no_more() {
+    let stage = Stage::new();
+    let _started = stage.start_self("obey");
+    let actor = stage.accept();
+    let (asked, other) = (Asked::default(), Asked::default());
+    let attestors = asked.for_an_hour();
+    let mut replaced = attestors.replacements();
+    attestors.attest(&actor.peer).await.unwrap();
+    attestors.replace(&other.for_an_hour());
+    assert!(replaced.has_changed().unwrap());
+    replaced.mark_unchanged();
+    for _ in 0..2 {
+        attestors.attest(&actor.peer).await.unwrap();
+    }
+    assert_eq!((asked.times(), other.times()), (1, 1));
+    assert!(!replaced.has_changed().unwrap());
+}
+
+#[tokio::test]
 async fn without_freshness_everything_is_gathered_each_time() {
     let stage = Stage::new();
     let _started = stage.start_self("obey");

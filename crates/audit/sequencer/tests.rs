@@ -69,3 +69,18 @@ async fn it_does_not_go_on_from_the_checkpoint_of_another_key() {
         .unwrap();
     assert!(matches!(sequencer(&store).advance().await, Err(SequencerError::Kept(_))));
 }
+
+#[tokio::test]
+async fn it_signs_nothing_for_a_log_that_has_gone_back() {
+    let store = Arc::new(MemoryLog::of(leaves(6)));
+    let mut running = sequencer(&store);
+    let signed = running.advance().await.unwrap();
+    store.leaves.lock().unwrap().truncate(5);
+    for mut sequencer in [running, sequencer(&store)] {
+        let refused = sequencer.advance().await;
+        let shrunk = matches!(refused, Err(SequencerError::Shrunk { found: 5, size: 6 }));
+        assert!(shrunk, "{refused:?}");
+    }
+    let kept = store.checkpoint().await.unwrap().map(|kept| kept.text);
+    assert_eq!(kept, signed.map(|signed| signed.text().to_owned()));
+}

@@ -6,7 +6,8 @@ use std::collections::{HashMap, HashSet};
 use jiff::Timestamp;
 
 use super::VerifyError;
-use crate::{Event, EventKind};
+use super::bearing::Bearing;
+use crate::Event;
 
 /// The tokens so far.
 #[derive(Debug, Default)]
@@ -26,79 +27,23 @@ struct Token {
 impl Tokens {
     /// Takes up what an event says of a token, or of the intent of some.
     pub(super) fn record(&mut self, seq: u64, event: &Event) -> Result<(), VerifyError> {
-        match event.kind {
-            EventKind::TokenIssued => self.add(event),
-            EventKind::TokenDerived => {
+        match Bearing::from(event.kind) {
+            Bearing::Issues => self.add(event),
+            Bearing::Derives => {
                 let derived = self.derive(seq, event);
                 self.add(event);
                 return derived;
             }
-            EventKind::TokenUsed => {
+            Bearing::Uses => {
                 let token = self.standing(seq, event.token_id.as_deref())?;
                 token.ended = true;
             }
-            EventKind::TokenRevoked => {
+            Bearing::Revokes => {
                 let token = event.token_id.as_ref().and_then(|id| self.known.get_mut(id));
                 token.into_iter().for_each(|token| token.ended = true);
             }
-            EventKind::IntentDenied
-            | EventKind::IntentCancelled
-            | EventKind::IntentCompleted
-            | EventKind::IntentClosedUnreported
-            | EventKind::IntentExpired
-            | EventKind::IntentRevoked => self.ended_intents.extend(event.intent.clone()),
-            EventKind::IntentRequested
-            | EventKind::IntentPending
-            | EventKind::IntentHeard
-            | EventKind::IntentPostChecked
-            | EventKind::PayloadSealed
-            | EventKind::PayloadRead
-            | EventKind::PayloadErased
-            | EventKind::IntentApproved
-            | EventKind::ApprovalRecorded
-            | EventKind::ApprovalNarrowed
-            | EventKind::ApprovalObjected
-            | EventKind::ApprovalRefused
-            | EventKind::ApproverLoggedIn
-            | EventKind::ApproverLoginRefused
-            | EventKind::ChangeRefused
-            | EventKind::BreakGlassRequested
-            | EventKind::BreakGlassActivated
-            | EventKind::BreakGlassUsed
-            | EventKind::BreakGlassEnded
-            | EventKind::BreakGlassReviewed
-            | EventKind::CooldownBegan
-            | EventKind::QuarantineBegan
-            | EventKind::QuarantineReleased
-            | EventKind::TokenRefused
-            | EventKind::Kill
-            | EventKind::KillLiftAsked
-            | EventKind::KillLifted
-            | EventKind::PostureSet
-            | EventKind::PolicyObserved
-            | EventKind::SvidIssued
-            | EventKind::SvidBrokered
-            | EventKind::EntryCreated
-            | EventKind::EntryDeleted
-            | EventKind::FederationAdded
-            | EventKind::FederationRemoved
-            | EventKind::BundleSet
-            | EventKind::EntryRefused
-            | EventKind::Restored
-            | EventKind::FolderReloaded
-            | EventKind::FolderReloadRefused
-            | EventKind::AuthorityCreated
-            | EventKind::SigningRefused
-            | EventKind::AuthorityPrepared
-            | EventKind::AuthoritySignedDownstream
-            | EventKind::AuthorityActivated
-            | EventKind::AuthorityTainted
-            | EventKind::AuthorityRevoked
-            | EventKind::AuthorityRetired
-            | EventKind::AuthorityPruned
-            | EventKind::IdentityShared
-            | EventKind::SsfReceived
-            | EventKind::WitnessRefused => {}
+            Bearing::EndsIntent => self.ended_intents.extend(event.intent.clone()),
+            Bearing::Approves | Bearing::Kills | Bearing::Lifts | Bearing::Nothing => {}
         }
         Ok(())
     }
@@ -139,6 +84,7 @@ impl Tokens {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::EventKind;
     use crate::testing::{at, event};
 
     const ONE: &str = "tok_1";

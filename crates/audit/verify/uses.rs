@@ -5,9 +5,10 @@ use std::collections::{HashMap, HashSet};
 use jiff::Timestamp;
 
 use super::VerifyError;
+use super::bearing::Bearing;
 use super::kills::Kills;
 use super::tokens::Tokens;
-use crate::{Event, EventKind, Leaf};
+use crate::{Event, Leaf};
 
 /// The intents that may be used at this point of the log.
 #[derive(Debug, Default)]
@@ -40,69 +41,14 @@ impl Uses {
     }
 
     fn of_intent(&mut self, seq: u64, event: &Event) -> Result<(), VerifyError> {
-        match event.kind {
-            EventKind::IntentApproved => return self.open(seq, event),
-            EventKind::TokenIssued => return self.spend(seq, event),
-            EventKind::TokenDerived => return self.derive(seq, event),
-            EventKind::IntentDenied
-            | EventKind::IntentCancelled
-            | EventKind::IntentCompleted
-            | EventKind::IntentClosedUnreported
-            | EventKind::IntentExpired
-            | EventKind::IntentRevoked => self.close(event),
-            EventKind::Kill => self.kills.record(event),
-            EventKind::KillLifted => self.kills.lift(event),
-            EventKind::IntentRequested
-            | EventKind::IntentPending
-            | EventKind::IntentHeard
-            | EventKind::IntentPostChecked
-            | EventKind::PayloadSealed
-            | EventKind::PayloadRead
-            | EventKind::PayloadErased
-            | EventKind::ApprovalRecorded
-            | EventKind::ApprovalNarrowed
-            | EventKind::ApprovalObjected
-            | EventKind::ApprovalRefused
-            | EventKind::ApproverLoggedIn
-            | EventKind::ApproverLoginRefused
-            | EventKind::ChangeRefused
-            | EventKind::BreakGlassRequested
-            | EventKind::BreakGlassActivated
-            | EventKind::BreakGlassUsed
-            | EventKind::BreakGlassEnded
-            | EventKind::BreakGlassReviewed
-            | EventKind::CooldownBegan
-            | EventKind::QuarantineBegan
-            | EventKind::QuarantineReleased
-            | EventKind::TokenUsed
-            | EventKind::TokenRevoked
-            | EventKind::TokenRefused
-            | EventKind::KillLiftAsked
-            | EventKind::PostureSet
-            | EventKind::PolicyObserved
-            | EventKind::SvidIssued
-            | EventKind::SvidBrokered
-            | EventKind::EntryCreated
-            | EventKind::EntryDeleted
-            | EventKind::FederationAdded
-            | EventKind::FederationRemoved
-            | EventKind::BundleSet
-            | EventKind::EntryRefused
-            | EventKind::Restored
-            | EventKind::FolderReloaded
-            | EventKind::FolderReloadRefused
-            | EventKind::AuthorityCreated
-            | EventKind::SigningRefused
-            | EventKind::AuthorityPrepared
-            | EventKind::AuthoritySignedDownstream
-            | EventKind::AuthorityActivated
-            | EventKind::AuthorityTainted
-            | EventKind::AuthorityRevoked
-            | EventKind::AuthorityRetired
-            | EventKind::AuthorityPruned
-            | EventKind::IdentityShared
-            | EventKind::SsfReceived
-            | EventKind::WitnessRefused => {}
+        match Bearing::from(event.kind) {
+            Bearing::Approves => return self.open(seq, event),
+            Bearing::Issues => return self.spend(seq, event),
+            Bearing::Derives => return self.derive(seq, event),
+            Bearing::EndsIntent => self.close(event),
+            Bearing::Kills => self.kills.record(event),
+            Bearing::Lifts => self.kills.lift(event),
+            Bearing::Uses | Bearing::Revokes | Bearing::Nothing => {}
         }
         Ok(())
     }

@@ -23,15 +23,16 @@ impl Authority {
         lifetime: Option<Duration>,
         now: Timestamp,
     ) -> Result<SignedDownstream, AuthorityError> {
-        let ceiling = self.config.max_downstream_lifetime.ok_or(AuthorityError::NoDownstream)?;
         let snapshot = self.snapshot.load();
+        let config = &snapshot.config;
+        let ceiling = config.max_downstream_lifetime.ok_or(AuthorityError::NoDownstream)?;
         let own = &snapshot.x509;
         let no_room = || AuthorityError::NoRoom { slot: own.slot().clone() };
         let downstream = snapshot.downstream.as_ref().ok_or_else(no_room)?;
         let asked = Asked {
             request,
-            trust_domain: &self.config.trust_domain,
-            environment: self.config.environment,
+            trust_domain: &config.trust_domain,
+            environment: config.environment,
             validity: own.validity(lifetime.unwrap_or(ceiling), ceiling, now)?,
         };
         let (certificate, serial) = downstream.sign(&asked, own.root(), self.random.as_ref())?;

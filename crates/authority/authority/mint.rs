@@ -89,7 +89,7 @@ impl Authority {
     ) -> Result<MintedJwtSvid, AuthorityError> {
         template.check(self.trust_domain()).map_err(AuthorityError::Template)?;
         let snapshot = self.snapshot.load();
-        let (ceiling, bundle) = (self.config.max_jwt_svid_lifetime, &snapshot.bundle);
+        let (ceiling, bundle) = (snapshot.config.max_jwt_svid_lifetime, &snapshot.bundle);
         snapshot.jwt.mint((template, issuer), ceiling, bundle, self.random.as_ref(), now)
     }
 
@@ -105,7 +105,7 @@ impl Authority {
         let snapshot = self.snapshot.load();
         let wit = snapshot.wit.as_ref().ok_or(AuthorityError::NoWitSvids)?;
         template.check(self.trust_domain()).map_err(AuthorityError::Template)?;
-        let ceiling = self.config.max_wit_svid_lifetime;
+        let ceiling = snapshot.config.max_wit_svid_lifetime;
         wit.mint(template, ceiling, &snapshot.bundle, self.random.as_ref(), now)
     }
 
@@ -116,7 +116,7 @@ impl Authority {
         now: Timestamp,
     ) -> Result<Validity, AuthorityError> {
         template.check(self.trust_domain()).map_err(AuthorityError::Template)?;
-        snapshot.x509.validity(template.lifetime, self.config.max_x509_svid_lifetime, now)
+        snapshot.x509.validity(template.lifetime, snapshot.config.max_x509_svid_lifetime, now)
     }
 
     fn sign_x509_svid(

@@ -19,15 +19,15 @@ impl Authority {
     /// Whether the next certificate of the X.509 authority is due and somebody else signs it: [`Authority::keep_up`] asks
     /// nobody, so that what else is due does not wait for an answer.
     pub fn wants_certificate(&self, now: Timestamp) -> bool {
-        let records = &self.snapshot.load().records;
-        self.config.upstream.is_some()
-            && Schedule(&self.config).due(records, KeyPurpose::X509Authority, now)
-                == Some(Due::Prepare)
+        let snapshot = self.snapshot.load();
+        let (records, config) = (&snapshot.records, &snapshot.config);
+        config.upstream.is_some()
+            && Schedule(config).due(records, KeyPurpose::X509Authority, now) == Some(Due::Prepare)
     }
 
     /// Whom to ask for certificates; `None` where each key signs its own, or people carry the request.
     pub fn upstream(&self) -> Option<Arc<dyn UpstreamAuthority>> {
-        self.config.upstream.as_ref()?.authority.clone()
+        self.config().upstream.as_ref()?.authority.clone()
     }
 
     /// Makes the next key of the X.509 authority, unless it is there, and asks for its certificate. Nothing is published.
@@ -36,7 +36,8 @@ impl Authority {
     /// [`AuthorityError::Refused`]; otherwise as [`Authority::keep_up`].
     pub async fn request(&self, now: Timestamp) -> Result<CertificateRequest, AuthorityError> {
         let _turn = self.turn.lock().await;
-        let round = Round::begin(self.means(), whole_second(now)?).await?;
+        let config = self.config();
+        let round = Round::begin(self.means(&config), whole_second(now)?).await?;
         round.request()?.map_err(AuthorityError::Refused)
     }
 
@@ -51,7 +52,8 @@ impl Authority {
         now: Timestamp,
     ) -> Result<SlotId, AuthorityError> {
         let _turn = self.turn.lock().await;
-        let mut round = Round::begin(self.means(), whole_second(now)?).await?;
+        let config = self.config();
+        let mut round = Round::begin(self.means(&config), whole_second(now)?).await?;
         let ruled = round.import(signed, ordered).await?;
         self.take_up(&round)?;
         ruled.map_err(AuthorityError::Refused)

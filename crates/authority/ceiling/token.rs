@@ -11,18 +11,18 @@ use super::{Breach, SigningGuard};
 use crate::AuthorityConfig;
 
 /// What the key for access tokens signs: nothing but these kinds, in the name of this issuer.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TokenServiceCeiling {
     /// The issuer identifier. It is `iss`, or, where a kind has no `iss`, what `sub` is below.
     pub issuer: String,
-    /// What JWT-SVIDs name as their issuer, where they name any.
-    pub svid_issuer: Option<String>,
+    /// What JWT-SVIDs name as their issuer, where they name any: one of these.
+    pub svid_issuers: Vec<String>,
     /// The kinds, each of its own `typ`.
     pub forms: Vec<TokenForm>,
 }
 
 /// One kind of token.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TokenForm {
     /// Its `typ`, compared as text.
     pub typ: &'static str,
@@ -126,6 +126,23 @@ struct Claims {
 #[expect(dead_code, reason = "that it is an object is all that is looked at")]
 struct Object(std::collections::BTreeMap<String, IgnoredAny>);
 
+impl TokenServiceCeiling {
+    /// What this one or `other` lets a key of the same issuer sign: for as long as somebody may still work by either.
+    #[must_use]
+    pub fn or(&self, other: &Self) -> Self {
+        let mut both = self.clone();
+        let more = other.svid_issuers.iter().filter(|issuer| !self.svid_issuers.contains(issuer));
+        both.svid_issuers.extend(more.cloned());
+        for form in &mut both.forms {
+            let same = other.forms.iter().find(|one| one.typ == form.typ);
+            let longest = same.and_then(|same| same.max_lifetime);
+            form.max_lifetime =
+                form.max_lifetime.map(|own| longest.map_or(own, |one| one.max(own)));
+        }
+        both
+    }
+}
+
 impl TokenCeiling {
     /// JWT-SVIDs of the trust domain, and nothing else.
     pub(crate) fn of_jwt_svids(config: &AuthorityConfig, ends_at: Timestamp) -> Self {
@@ -187,7 +204,8 @@ impl TokenCeiling {
         if typ != "JWT" {
             return Err(Breach::Header);
         }
-        if claims.iss.is_some() && claims.iss != self.guard.token_service.svid_issuer {
+        let known = &self.guard.token_service.svid_issuers;
+        if claims.iss.as_ref().is_some_and(|iss| !known.contains(iss)) {
             return Err(Breach::Issuer);
         }
         if claims.aud.is_none() || claims.intent.is_some() {

@@ -11,7 +11,7 @@ mod schema;
 use std::collections::BTreeSet;
 use std::fmt;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use self::judge::judge;
@@ -19,7 +19,7 @@ use self::rules::PLAYBOOK;
 pub use self::rules::{DocumentRules, Rule};
 
 /// What a change does to who may do what.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Effect {
     /// More is possible.

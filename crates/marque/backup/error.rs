@@ -8,6 +8,10 @@ pub enum BackupCode {
     NothingThere,
     /// Something has the name that was to be written.
     Exists,
+    /// There is no room for what has to be written.
+    NoRoom,
+    /// It was asked to stop.
+    Stopped,
     /// A file or folder could not be read or written.
     Io,
     /// The store could not be read.
@@ -22,6 +26,8 @@ pub enum BackupCode {
     OtherEngine,
     /// A daemon uses the state.
     DaemonRunning,
+    /// A restore has the state in hands.
+    UnderWay,
     /// The log would lose leaves.
     LogRollback,
     /// The log would say something else than it said.
@@ -30,15 +36,25 @@ pub enum BackupCode {
     KillRollback,
     /// An authority would be as it was before.
     AuthorityRollback,
+    /// A folder of keys that is elsewhere has another key of the same name.
+    KeyConflict,
     /// A checkpoint does not verify, or is of another log.
     CheckpointInvalid,
+    /// The store that is to be served is older than what was signed from it.
+    StoreRolledBack,
+    /// The store that is to be served has another history than the one that was signed.
+    StoreForked,
+    /// What was noted of how far the store had come does not read.
+    MarkDamaged,
 }
 
 impl BackupCode {
     /// Every code.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 21] = [
         Self::NothingThere,
         Self::Exists,
+        Self::NoRoom,
+        Self::Stopped,
         Self::Io,
         Self::Store,
         Self::Damaged,
@@ -46,11 +62,16 @@ impl BackupCode {
         Self::EnvironmentBoundary,
         Self::OtherEngine,
         Self::DaemonRunning,
+        Self::UnderWay,
         Self::LogRollback,
         Self::LogForked,
         Self::KillRollback,
         Self::AuthorityRollback,
+        Self::KeyConflict,
         Self::CheckpointInvalid,
+        Self::StoreRolledBack,
+        Self::StoreForked,
+        Self::MarkDamaged,
     ];
 
     /// The code as it is told.
@@ -59,6 +80,8 @@ impl BackupCode {
         match self {
             Self::NothingThere => "backup_nothing_there",
             Self::Exists => "backup_exists",
+            Self::NoRoom => "backup_no_room",
+            Self::Stopped => "backup_stopped",
             Self::Io => "backup_io",
             Self::Store => "backup_store",
             Self::Damaged => "backup_damaged",
@@ -66,11 +89,16 @@ impl BackupCode {
             Self::EnvironmentBoundary => "environment_boundary",
             Self::OtherEngine => "restore_other_engine",
             Self::DaemonRunning => "restore_daemon_running",
+            Self::UnderWay => "restore_under_way",
             Self::LogRollback => "restore_log_rollback",
             Self::LogForked => "restore_log_forked",
             Self::KillRollback => "restore_kill_rollback",
             Self::AuthorityRollback => "restore_authority_rollback",
+            Self::KeyConflict => "restore_key_conflict",
             Self::CheckpointInvalid => "restore_checkpoint_invalid",
+            Self::StoreRolledBack => "store_rolled_back",
+            Self::StoreForked => "store_forked",
+            Self::MarkDamaged => "store_mark_damaged",
         }
     }
 
@@ -82,7 +110,13 @@ impl BackupCode {
                 "name the daemon's data directory with --data-dir and its trust domain with --trust-domain"
             }
             Self::Exists => "name a file that is not there yet",
-            Self::Io => "see that the user of the daemon runs this, and that there is room",
+            Self::NoRoom => {
+                "make room, or name a folder that has as much as the state takes twice; nothing is left behind"
+            }
+            Self::Stopped => "run it again: nothing was changed",
+            Self::Io => {
+                "see that the user of the daemon runs this, and what the system says of the disk"
+            }
             Self::Store => {
                 "see `marque status`; where the store is damaged, restore an older backup elsewhere"
             }
@@ -93,11 +127,27 @@ impl BackupCode {
             }
             Self::OtherEngine => "name the engine that it was taken of with --store",
             Self::DaemonRunning => "stop the daemon first",
-            Self::LogRollback | Self::LogForked | Self::KillRollback | Self::AuthorityRollback => {
+            Self::UnderWay => "wait until the restore has ended",
+            Self::LogRollback | Self::LogForked | Self::AuthorityRollback => {
                 "nothing is taken back by force; docs/backup.md says what to do instead"
+            }
+            Self::KillRollback => {
+                "take along what the kill journal here has with --keep-kills; docs/backup.md says what to do where that is not \
+                 enough"
+            }
+            Self::KeyConflict => {
+                "see which of the two is used with `marque authority list`, and move the other one away"
             }
             Self::CheckpointInvalid => {
                 "name the last checkpoint that a sink of this trust domain has"
+            }
+            Self::StoreRolledBack | Self::StoreForked => {
+                "put the newest store back, or restore the newest backup; where both are lost, docs/backup.md says how to begin \
+                 anew"
+            }
+            Self::MarkDamaged => {
+                "the file was altered or its disk is damaged: hold the store against the last checkpoint of a sink with `marque \
+                 audit verify`, then move the file away"
             }
         }
     }
@@ -134,7 +184,11 @@ impl BackupError {
         message: impl Into<String>,
     ) -> impl FnOnce(E) -> Self {
         let message = message.into();
-        move |source| Self { code, message, source: Some(source.into()) }
+        move |source| {
+            let source = source.into();
+            let code = if lacks_room(code, &*source) { BackupCode::NoRoom } else { code };
+            Self { code, message, source: Some(source) }
+        }
     }
 
     /// The stable code.
@@ -142,4 +196,23 @@ impl BackupError {
     pub fn code(&self) -> BackupCode {
         self.code
     }
+}
+
+/// Whether something failed for want of room alone.
+fn lacks_room(code: BackupCode, error: &(dyn Error + 'static)) -> bool {
+    use std::io::ErrorKind::{QuotaExceeded, StorageFull};
+
+    let full = |error: &(dyn Error + 'static)| {
+        let io = error.downcast_ref::<std::io::Error>().map(std::io::Error::kind);
+        matches!(io, Some(StorageFull | QuotaExceeded))
+            || matches!(error.downcast_ref(), Some(marque_store::StoreError::NoRoom { .. }))
+    };
+    let mut cause = Some(error);
+    while let Some(error) = cause {
+        if full(error) {
+            return matches!(code, BackupCode::Io | BackupCode::Store);
+        }
+        cause = error.source();
+    }
+    false
 }

@@ -27,6 +27,19 @@ pub(super) struct Marker {
     pub(super) manifest_sha256: String,
     /// How many leaves the checkpoint covers that it was held against.
     pub(super) held_against: Option<u64>,
+    /// Whether there was anything here that it was held against.
+    #[serde(default)]
+    pub(super) compared: bool,
+    /// How many kills and lifts of the journal here were taken along.
+    #[serde(default)]
+    pub(super) kept_orders: usize,
+}
+
+impl Marker {
+    /// The one in a private folder whose restore is not on record yet.
+    pub(super) fn read(private: &Path) -> Option<Self> {
+        serde_json::from_slice(&fs::read(private.join(MARKER)).ok()?).ok()
+    }
 }
 
 /// Records the restore that this start is the first after, if it is.
@@ -54,7 +67,8 @@ pub(crate) async fn record_restore(
         .with_detail("log_size", marker.log_size)
         .with_detail("log_root", marker.log_root)
         .with_detail("manifest_sha256", marker.manifest_sha256)
-        .with_detail("held_against", marker.held_against);
+        .with_detail("held_against", marker.held_against)
+        .with_detail("kept_orders", marker.kept_orders);
     log.append(event).await.context("record that the trust domain was restored")?;
     // Recorded first: a crash in between records it twice, and never not at all.
     fs::remove_file(&path).with_context(|| format!("remove `{}`", path.display()))

@@ -2,7 +2,8 @@
 //!
 //! A backup is one tar file with the store, the kill journal, the sealed keys, the bundles of others that were kept, and,
 //! first, a manifest of all that. The key that unseals is never in it. A restore refuses whatever would take the log, the
-//! kills or the authorities back; there is no way to force it.
+//! kills or the authorities back; there is no way to force it. Nor is a store served that is older than what this
+//! installation has signed ([`high_water`]), whoever put it there.
 //!
 //! Deliberately absent: the trust domain's folder, which lives where it is reviewed, and the contents of PostgreSQL, which
 //! its own tools copy; of that a backup has what such a copy is held against.
@@ -10,14 +11,18 @@
 mod archive;
 mod error;
 mod files;
+mod high_water;
+mod keeping;
 mod manifest;
 mod marker;
+mod place;
 mod restore;
 mod standing;
 mod take;
 #[cfg(test)]
 mod tests;
 mod verify;
+mod work;
 
 use std::path::PathBuf;
 
@@ -25,11 +30,15 @@ use marque_spiffe::{Environment, TrustDomain};
 
 pub use self::archive::inspect;
 pub use self::error::{BackupCode, BackupError};
+pub(crate) use self::high_water::HighWater;
+pub use self::keeping::KeptHere;
 pub use self::manifest::{AuthorityGeneration, BackedUpFile, LogPosition, Manifest};
 pub(crate) use self::marker::record_restore;
+pub(crate) use self::place::{Held, hold, tidy_up};
 pub use self::restore::{RestoreOptions, Restored, restore};
 pub use self::take::take;
 pub use self::verify::verify;
+pub use self::work::{Step, Work};
 
 use crate::cli::StoreOption;
 

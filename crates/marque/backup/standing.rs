@@ -4,7 +4,7 @@ use marque_audit::checkpoint::origin;
 use marque_audit::{Hash, SignedCheckpoint, VerifierKey};
 use marque_keys::KeyPurpose;
 use marque_spiffe::TrustDomain;
-use marque_store::Survey;
+use marque_store::{JournaledOrder, Survey};
 
 use super::{AuthorityGeneration, BackupCode, BackupError, LogPosition, Manifest};
 
@@ -46,8 +46,8 @@ pub(super) async fn fits(survey: &Survey, manifest: &Manifest) -> Result<(), Bac
     }
 }
 
-/// Refuses to put `next` in the place of `current` where anything would go back.
-pub(super) async fn no_rollback(current: &Survey, next: &Survey) -> Result<(), BackupError> {
+/// Refuses to put `next` in the place of `current` where the log would lose leaves or say something else.
+pub(super) async fn same_history(current: &Survey, next: &Survey) -> Result<(), BackupError> {
     let (size, newer) = (current.log_size, next.log_size);
     if newer < size {
         let message = format!("the log here has {size} leaves, and the backup has {newer}");
@@ -58,11 +58,22 @@ pub(super) async fn no_rollback(current: &Survey, next: &Survey) -> Result<(), B
             format!("the first {size} leaves of the backup are not those of the log here");
         return Err(BackupError::new(BackupCode::LogForked, message));
     }
+    Ok(())
+}
+
+/// Refuses to put `next` in the place of `current` where a kill would be forgotten or an authority go back; `kept` are the
+/// kills and lifts of the journal here that go with it.
+pub(super) fn no_rollback(
+    current: &Survey,
+    next: &Survey,
+    kept: &[JournaledOrder],
+) -> Result<(), BackupError> {
     let known = next.kills.history();
     let forgotten = current
         .kills
         .history()
         .iter()
+        .filter(|kill| !kept.iter().any(|order| order.became(kill)))
         .find(|kill| !known.iter().any(|other| other.is_of(&kill.order(), kill.at())));
     if let Some(kill) = forgotten {
         let message = format!("the backup does not know the kill or lift of {}", kill.at());

@@ -8,14 +8,17 @@ use marque_spiffe::{Clock, Random};
 use marque_store::{JournalFile, PostgresStore, SqliteStore, Survey};
 use secrecy::ExposeSecret as _;
 
-use super::files::{self, Staging, io};
+use super::files::{self, Digested, Staging, io};
 use super::manifest::FORMAT;
+use super::work::{Step, Work};
 use super::{
     AuthorityGeneration, BUNDLES, BackedUpFile, BackupCode, BackupError, JOURNAL, KEYS, Manifest,
-    STORE, Site, archive, standing,
+    STORE, Site, archive, place, standing,
 };
 use crate::cli::StoreOption;
 
+/// What is built beside the file that it becomes.
+const STAGED: &str = ".marque-backup-";
 /// The largest file that is copied through memory: a sealed key or a bundle.
 const MAX_SMALL: u64 = 16 * 1024 * 1024;
 
@@ -26,41 +29,71 @@ const MAX_SMALL: u64 = 16 * 1024 * 1024;
 pub async fn take(
     site: &Site,
     to: &Path,
-    clock: &dyn Clock,
-    random: &dyn Random,
+    (clock, random): (&dyn Clock, &dyn Random),
+    work: &Work,
 ) -> Result<Manifest, BackupError> {
     if to.symlink_metadata().is_ok() {
         let message = format!("`{}` exists", to.display());
         return Err(BackupError::new(BackupCode::Exists, message));
     }
+    let _held = place::hold(&there(site)?)?;
     let parent = to.parent().filter(|parent| !parent.as_os_str().is_empty());
     let parent = parent.map_or_else(|| PathBuf::from("."), Path::to_owned);
-    let staging = Staging::make(&parent, ".marque-backup-", random)?;
-    let manifest = gather(site, staging.path(), clock).await?;
-    let whole = staging.path().join("backup.tar");
-    archive::write(files::create(&whole)?, &manifest, staging.path())?;
+    let staging = Staging::make(&parent, STAGED, random)?;
+    let written = write(site, staging.path(), clock, work).await;
+    let (manifest, whole) = written.map_err(|error| work.blame(error))?;
     // A link replaces nothing: who was faster has the name.
     fs::hard_link(&whole, to).map_err(io("write", to))?;
-    files::sync_folder(&parent)?;
+    work.go_on(Step::Named);
+    if let Err(error) = files::sync_folder(&parent) {
+        files::remove(to)?;
+        return Err(error);
+    }
     Ok(manifest)
 }
 
-/// Copies everything into `folder`, and says what it is.
-async fn gather(site: &Site, folder: &Path, clock: &dyn Clock) -> Result<Manifest, BackupError> {
+/// The folder of a trust domain that has a state to back up.
+fn there(site: &Site) -> Result<PathBuf, BackupError> {
     let private = site.private();
     let there = if site.is_sqlite() { private.join(STORE) } else { private.join(KEYS) };
-    if !there.exists() {
-        let message = format!("`{}` is not there", there.display());
-        return Err(BackupError::new(BackupCode::NothingThere, message));
+    if there.exists() {
+        return Ok(site.folder());
     }
+    let message = format!("`{}` is not there", there.display());
+    Err(BackupError::new(BackupCode::NothingThere, message))
+}
+
+/// Writes a backup into `folder`; where it is there.
+async fn write(
+    site: &Site,
+    folder: &Path,
+    clock: &dyn Clock,
+    work: &Work,
+) -> Result<(Manifest, PathBuf), BackupError> {
+    let manifest = gather(site, folder, clock, work).await?;
+    work.begin(Step::Write)?;
+    let whole = folder.join("backup.tar");
+    archive::write(files::create(&whole)?, &manifest, folder, work)?;
+    Ok((manifest, whole))
+}
+
+/// Copies everything into `folder`, and says what it is.
+async fn gather(
+    site: &Site,
+    folder: &Path,
+    clock: &dyn Clock,
+    work: &Work,
+) -> Result<Manifest, BackupError> {
+    work.begin(Step::Copy)?;
+    let private = site.private();
     // A key is on disk before the store names it, and may go after the store has forgotten it: with the keys of before and
     // after, none is missing that the store names.
     let mut keys = sealed_keys(&private)?;
     let survey = match &site.store {
-        StoreOption::Sqlite => copy_sqlite(site, folder).await?,
+        StoreOption::Sqlite => copy_sqlite(site, folder, work).await?,
         StoreOption::Postgres(url) => {
-            copy_journal(&PostgresStore::journal(&private, &site.trust_domain), folder)?;
             let journal = PostgresStore::journal(&private, &site.trust_domain);
+            copy_journal(&journal, folder)?;
             let survey = PostgresStore::survey(url.expose_secret(), &journal, &site.trust_domain);
             survey.await.map_err(unread)?
         }
@@ -68,7 +101,8 @@ async fn gather(site: &Site, folder: &Path, clock: &dyn Clock) -> Result<Manifes
     keys.extend(sealed_keys(&private)?);
     write_all(&folder.join(KEYS), keys)?;
     write_all(&folder.join(BUNDLES), small_files(&private.join(BUNDLES))?)?;
-    let files = listed(folder, site.is_sqlite())?;
+    work.begin(Step::ReadLog)?;
+    let files = listed(folder, site.is_sqlite(), work)?;
     Ok(Manifest {
         format: FORMAT,
         version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -87,11 +121,9 @@ async fn gather(site: &Site, folder: &Path, clock: &dyn Clock) -> Result<Manifes
     })
 }
 
-async fn copy_sqlite(site: &Site, folder: &Path) -> Result<Survey, BackupError> {
+async fn copy_sqlite(site: &Site, folder: &Path, work: &Work) -> Result<Survey, BackupError> {
     let (from, to) = (site.private().join(STORE), folder.join(STORE));
-    let (source, target) = (from.clone(), to.clone());
-    let copied = tokio::task::spawn_blocking(move || SqliteStore::copy(&source, &target)).await;
-    copied.map_err(unread)?.map_err(unread)?;
+    SqliteStore::copy(&from, &to, work.stopped()).await.map_err(unread)?;
     // After the store: an order is in the journal first.
     copy_journal(&SqliteStore::journal(&from), folder)?;
     // What the copy says counts, with the journal under the name that a store has it.
@@ -159,7 +191,7 @@ fn write_all(folder: &Path, all: BTreeMap<String, Vec<u8>>) -> Result<(), Backup
 }
 
 /// Every file of the backup, with its length and digest.
-fn listed(folder: &Path, is_sqlite: bool) -> Result<Vec<BackedUpFile>, BackupError> {
+fn listed(folder: &Path, is_sqlite: bool, work: &Work) -> Result<Vec<BackedUpFile>, BackupError> {
     let mut paths: Vec<String> = Vec::new();
     if is_sqlite {
         paths.push(STORE.to_owned());
@@ -171,8 +203,9 @@ fn listed(folder: &Path, is_sqlite: bool) -> Result<Vec<BackedUpFile>, BackupErr
     }
     let describe = |path: String| {
         let full = folder.join(&path);
-        let digested = File::open(&full).and_then(|file| files::digest(file, std::io::sink()));
-        let (bytes, sha256) = digested.map_err(io("read", &full))?;
+        let file = File::open(&full).map_err(io("read", &full))?;
+        let digested = files::digest(work.reads(file), std::io::sink());
+        let Digested { bytes, sha256 } = digested.map_err(|error| error.of(&path))?;
         Ok(BackedUpFile { path, bytes, sha256 })
     };
     paths.into_iter().map(describe).collect()

@@ -7,6 +7,7 @@ use marque_spiffe::Random;
 use marque_store::{SqliteStore, Survey};
 
 use super::files::{Staging, io};
+use super::work::{Step, Work};
 use super::{BackupCode, BackupError, JOURNAL, Manifest, STORE, archive, standing};
 
 /// Reads a backup to its end: every digest, the store's integrity, the log's root from all of its leaves, its checkpoint's
@@ -14,10 +15,16 @@ use super::{BackupCode, BackupError, JOURNAL, Manifest, STORE, archive, standing
 ///
 /// # Errors
 /// [`BackupCode::Damaged`] with what is wrong.
-pub async fn verify(backup: &Path, random: &dyn Random) -> Result<Manifest, BackupError> {
+pub async fn verify(
+    backup: &Path,
+    random: &dyn Random,
+    work: &Work,
+) -> Result<Manifest, BackupError> {
     let folder = std::env::temp_dir();
     let staging = Staging::make(&folder, ".marque-verify-", random)?;
-    let (manifest, _survey) = unpacked(backup, staging.path()).await?;
+    let unpacked = unpacked(backup, staging.path(), work).await;
+    let (manifest, _survey) = unpacked.map_err(|error| work.blame(error))?;
+    work.begin(Step::Done)?;
     Ok(manifest)
 }
 
@@ -25,12 +32,15 @@ pub async fn verify(backup: &Path, random: &dyn Random) -> Result<Manifest, Back
 pub(super) async fn unpacked(
     backup: &Path,
     folder: &Path,
+    work: &Work,
 ) -> Result<(Manifest, Option<Survey>), BackupError> {
+    work.begin(Step::Unpack)?;
     let file = File::open(backup).map_err(io("read", backup))?;
-    let manifest = archive::unpack(std::io::BufReader::new(file), folder)?;
+    let manifest = archive::unpack(work.reads(std::io::BufReader::new(file)), folder)?;
     if manifest.engine != "sqlite" {
         return Ok((manifest, None));
     }
+    work.begin(Step::ReadLog)?;
     let store = folder.join(STORE);
     // As a store has it, so that the kills of the journal count.
     let journal = SqliteStore::journal(&store);

@@ -8,6 +8,7 @@ use std::str::FromStr;
 use clap::Args;
 use marque_spiffe::{SpiffeId, TrustDomain};
 
+use super::backup::not_started;
 use super::failure::Failure;
 use super::telemetry::{TelemetryArgs, TelemetryOptions};
 use super::{OutputFormat, Session};
@@ -183,9 +184,7 @@ impl DevArgs {
             watch,
             output: session.output.format(),
         };
-        crate::dev::run(options)
-            .await
-            .map_err(|error| Failure::because("cannot run", error.as_ref()))
+        crate::dev::run(options).await.map_err(|error| not_started(&error))
     }
 }
 

@@ -11,7 +11,7 @@ use serde::Serialize;
 use super::Session;
 use super::failure::Failure;
 use super::output::visible;
-use crate::spire::{self, Converted, FromSpire, Note, NoteCode, Wanted};
+use crate::spire::{self, ConvertError, Converted, FromSpire, Note, NoteCode, Wanted};
 
 /// Files of other systems are read up to this size, in bytes.
 const MAX_FILE: u64 = 512 * 1024 * 1024;
@@ -23,7 +23,7 @@ Examples:
   spire-server entry show -output json > entries.json
   spire-server bundle list -output json > bundles.json
   marque import spire --entries entries.json --bundles bundles.json --environment production \\
-      --owner group:platform --out trust-domains/example.org")]
+      --partner partner.example.org=production --owner group:platform --out trust-domains/example.org")]
 pub(super) struct ImportArgs {
     #[command(subcommand)]
     command: ImportCommand,
@@ -44,8 +44,10 @@ enum ImportCommand {
 Examples:
   marque import spire --entries entries.json --environment non-production --owner group:platform --out ./example.org --dry-run
   marque import spire --entries entries.json --bundles bundles.json --bundles partner.example.org=partner.json \\
-      --environment production --owner group:platform --agents 'spiffe://example.org/agent/*' --out ./example.org
-  marque --output json import spire … | jq -r '.notes[] | select(.left_out) | .message'")]
+      --environment production --partner partner.example.org=production --owner group:platform \\
+      --agents 'spiffe://example.org/agent/*' --out ./example.org
+  marque --output json import spire … | jq -r '.notes[] | select(.left_out) | .message'
+  marque --output json import spire … | jq -r '.notes[] | select(.code == \"parent\") | [.spiffe_id, .lost[]] | @tsv'")]
 struct SpireArgs {
     /// What `spire-server entry show -output json` printed
     #[arg(long, value_name = "FILE")]
@@ -59,6 +61,9 @@ struct SpireArgs {
     /// The environment of the trust domain: production or non-production
     #[arg(long, value_name = "ENVIRONMENT")]
     environment: Environment,
+    /// The environment of a trust domain that entries federate with, such as partner.example.org=production; once for each
+    #[arg(long, value_name = "TRUST_DOMAIN=ENVIRONMENT", value_parser = partner)]
+    partner: Vec<(TrustDomain, Environment)>,
     /// Who answers for every entry, such as group:platform
     #[arg(long, value_name = "OWNER")]
     owner: Owner,
@@ -83,6 +88,22 @@ struct SpireArgs {
     /// Fail where an entry is left out
     #[arg(long)]
     strict: bool,
+    /// Write the report as JSON into this file, too, after a dry run as well
+    #[arg(long, value_name = "FILE")]
+    report: Option<PathBuf>,
+}
+
+/// A partner and its environment.
+fn partner(text: &str) -> Result<(TrustDomain, Environment), String> {
+    let (name, environment) = text
+        .split_once('=')
+        .ok_or("is not TRUST_DOMAIN=ENVIRONMENT, such as partner.example.org=production")?;
+    let name: TrustDomain =
+        name.parse().map_err(|_source| format!("`{name}` is no trust domain"))?;
+    let environment = environment.parse().map_err(|_source| {
+        format!("`{environment}` is neither `production` nor `non-production`")
+    })?;
+    Ok((name, environment))
 }
 
 #[derive(Debug, Serialize)]
@@ -95,6 +116,9 @@ struct Report {
     read: usize,
     entries: usize,
     left_out: usize,
+    /// How many were one with another, and how many came beside others because one was for several groups of nodes.
+    merged: usize,
+    split: usize,
     federation: Vec<String>,
     notes: Vec<Note>,
 }
@@ -112,15 +136,15 @@ impl SpireArgs {
         let wanted = Wanted {
             trust_domain: self.of.clone(),
             environment: self.environment,
+            partners: self.partners()?,
             tenant: self.tenant.clone(),
             owner: self.owner.clone(),
             agents: self.agents.clone(),
             x509_svid: self.x509_svid,
             jwt_svid: self.jwt_svid,
         };
-        let converted = spire::convert(&spire, &wanted).map_err(|error| {
-            Failure::usage(error.to_string()).next("name the trust domain with --of")
-        })?;
+        let converted = spire::convert(&spire, &wanted)
+            .map_err(|error| unconverted(&error, self.environment))?;
         let strict_fails = self.strict && converted.notes.iter().any(|note| note.left_out);
         let dry = self.dry_run || strict_fails;
         let written = spire::write(&converted, &wanted, &self.out, dry);
@@ -138,6 +162,12 @@ impl SpireArgs {
         })?;
         let folder = (!dry).then(|| self.out.clone());
         let report = Report::of(converted, spire.entries.len(), folder);
+        if let Some(file) = &self.report {
+            let text = format!("{:#}\n", serde_json::to_value(&report)?);
+            std::fs::write(file, text).map_err(|error| {
+                Failure::because(format!("`{}` cannot be written", file.display()), &error)
+            })?;
+        }
         session.output.show(&report, render)?;
         if strict_fails {
             let message =
@@ -145,6 +175,19 @@ impl SpireArgs {
             return Err(Failure::failed(message));
         }
         Ok(())
+    }
+
+    /// Each partner's environment, which is one.
+    fn partners(&self) -> Result<BTreeMap<TrustDomain, Environment>, Failure> {
+        let mut partners = BTreeMap::new();
+        for (name, environment) in &self.partner {
+            let before = partners.insert(name.clone(), *environment);
+            if before.is_some_and(|before| before != *environment) {
+                let message = format!("--partner says two environments of `{name}`");
+                return Err(Failure::usage(message).next("say one"));
+            }
+        }
+        Ok(partners)
     }
 
     fn read(&self) -> Result<FromSpire, Failure> {
@@ -177,6 +220,14 @@ impl SpireArgs {
                         format!("{} tainted authorities of `{}`", one.tainted, one.trust_domain);
                     notes.push(Note::general(NoteCode::Tainted, message));
                 }
+                for member in &one.unknown {
+                    let message = format!(
+                        "bundle of `{}`: `{}`: this version does not know it",
+                        visible(&one.trust_domain),
+                        visible(member)
+                    );
+                    notes.push(Note::general(NoteCode::UnknownMember, message));
+                }
                 let bundle = one.to_bundle().map_err(|error| unreadable(&file, &error))?;
                 if let Ok(name) = one.trust_domain.parse() {
                     bundles.insert(name, bundle);
@@ -185,6 +236,21 @@ impl SpireArgs {
         }
         Ok(FromSpire { entries, bundles, notes })
     }
+}
+
+/// Why nothing was converted, and what to add to the command.
+fn unconverted(error: &ConvertError, own: Environment) -> Failure {
+    let next = match error {
+        ConvertError::NoTrustDomain | ConvertError::SeveralTrustDomains(..) => {
+            "name the trust domain with --of".to_owned()
+        }
+        ConvertError::Partners(names) => {
+            let add =
+                names.iter().map(|name| format!(" --partner {name}={own}")).collect::<String>();
+            format!("find out and add, for those that are {own}:{add}")
+        }
+    };
+    Failure::usage(error.to_string()).next(next)
 }
 
 fn bytes(file: &Path) -> Result<Vec<u8>, Failure> {
@@ -203,12 +269,18 @@ fn bytes(file: &Path) -> Result<Vec<u8>, Failure> {
 impl Report {
     fn of(converted: Converted, read: usize, folder: Option<PathBuf>) -> Self {
         let Converted { trust_domain, entries, federation, notes } = converted;
+        let left_out = notes.iter().filter(|note| note.left_out).count();
+        let merged = notes.iter().filter(|note| note.code == NoteCode::Merged).count();
+        // INVARIANT: each entry that was read is there, left out, or one with another; what is there besides came of a split.
+        let split = (entries.len() + left_out + merged).saturating_sub(read);
         Self {
             trust_domain: trust_domain.to_string(),
             folder,
             read,
             entries: entries.len(),
-            left_out: notes.iter().filter(|note| note.left_out).count(),
+            left_out,
+            merged,
+            split,
             federation: federation.keys().map(ToString::to_string).collect(),
             notes,
         }

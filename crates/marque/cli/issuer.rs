@@ -10,6 +10,7 @@ use clap::Args;
 use marque_spiffe::TrustDomain;
 use secrecy::SecretString;
 
+use super::backup::not_started;
 use super::failure::Failure;
 use super::telemetry::{TelemetryArgs, TelemetryOptions};
 use super::{OutputFormat, Session};
@@ -166,9 +167,7 @@ impl IssuerArgs {
             telemetry: telemetry.options(None),
             output: session.output.format(),
         };
-        crate::issuer::run(options)
-            .await
-            .map_err(|error| Failure::because("cannot run", error.as_ref()))
+        crate::issuer::run(options).await.map_err(|error| not_started(&error))
     }
 }
 

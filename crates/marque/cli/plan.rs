@@ -172,13 +172,20 @@ impl Report {
     }
 }
 
+/// What would change, a line each.
+pub(super) fn sentences(plan: &TrustDomainPlan) -> impl Iterator<Item = String> + '_ {
+    plan.changes
+        .iter()
+        .map(|change| visible(&format!("  {:9}  {}", change.effect.to_string(), change.sentence)))
+}
+
 fn render(report: &Report) -> String {
     if !report.changed {
         return "Nothing would change.".to_owned();
     }
     let mut lines = Vec::new();
     for plan in &report.trust_domains {
-        let TrustDomainPlan { trust_domain, environment, standing, changes } = plan;
+        let TrustDomainPlan { trust_domain, environment, standing, restart, .. } = plan;
         let standing = match standing {
             Standing::Added => "is new",
             Standing::Removed => "is gone",
@@ -186,9 +193,8 @@ fn render(report: &Report) -> String {
             Standing::Same => "stays as it is",
         };
         lines.push(visible(&format!("{trust_domain} ({environment}) {standing}")));
-        lines.extend(changes.iter().map(|change| {
-            visible(&format!("  {:9}  {}", change.effect.to_string(), change.sentence))
-        }));
+        lines.extend(sentences(plan));
+        lines.extend(restart.iter().map(|why| visible(&format!("  restart    {why}"))));
     }
     let Summary { wider, unclear, narrower, described } = &report.summary;
     lines.push(format!(

@@ -29,6 +29,16 @@ const REFERENCE_INVALID: &str = "WORKLOAD_REFERENCE_INVALID";
 const NOT_FOUND: &str = "WORKLOAD_NOT_FOUND";
 const NOT_ENTITLED: &str = "WORKLOAD_NOT_ENTITLED";
 
+/// The rule that a stream was opened under is not the broker's rule any more.
+pub(crate) fn rule_changed(broker: &SpiffeId) -> Status {
+    tracing::info!(%broker, "ended a stream of a broker whose rule changed");
+    coded(
+        Code::Unavailable,
+        "what this broker may ask has changed; ask again",
+        "broker_rule_changed",
+    )
+}
+
 /// The caller's certificate is not, or no longer, that of a workload of the trust domain.
 pub(crate) fn not_identified(broker: &SpiffeId) -> Status {
     tracing::warn!(%broker, "refused a broker whose SVID is not valid any more");

@@ -6,11 +6,14 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use jiff::Timestamp;
 use marque_registry::boundary;
 use marque_spiffe::{Bundle, BundleSource, Environment, SequenceError, TrustDomain};
 use tokio::sync::watch;
+
+use super::{KeptBundles, end};
 
 /// How many bytes the bundle documents of all other trust domains may have together: they go to workloads in one message
 /// with their SVIDs, and gRPC clients take messages of 4 MiB.
@@ -27,6 +30,8 @@ pub(crate) struct FederatedBundles {
     latest: Mutex<BTreeMap<TrustDomain, Latest>>,
     /// Those that are used.
     present: watch::Sender<Present>,
+    /// Those of files that may get too old, with when each was seen first.
+    first_seen: Mutex<Vec<(Arc<Bundle>, Timestamp)>>,
 }
 
 /// The newest bundle of one trust domain.
@@ -81,7 +86,35 @@ impl FederatedBundles {
             })
             .collect();
         let (present, _) = watch::channel(used(&latest));
-        Self { environment, latest: Mutex::new(latest), present }
+        Self { environment, latest: Mutex::new(latest), present, first_seen: Mutex::default() }
+    }
+
+    /// Counts the time of what a file holds from when that was seen first: a start or a reload makes no bundle younger.
+    pub(super) fn count_from_first_sight(
+        &self,
+        trust_domain: &TrustDomain,
+        kept: &KeptBundles,
+        (now, max_staleness): (Timestamp, Duration),
+    ) {
+        let Some(bundle) = self.latest(trust_domain) else { return };
+        // A time that has not come yet is a clock that went back, and nothing to trust a bundle longer for.
+        let at = kept.first_seen(&bundle).unwrap_or(now).min(now);
+        self.use_until(trust_domain, end(at, max_staleness));
+        self.first_seen.lock().unwrap_or_else(PoisonError::into_inner).push((bundle, at));
+    }
+
+    /// Keeps when each bundle of a file was seen first. One for which that fails is used all the same, and counts anew at the
+    /// next start.
+    pub(super) fn keep_first_seen(&self, kept: &KeptBundles) {
+        let seen =
+            std::mem::take(&mut *self.first_seen.lock().unwrap_or_else(PoisonError::into_inner));
+        for (bundle, at) in seen {
+            if let Err(error) = kept.see(&bundle, at) {
+                let error = &error as &dyn std::error::Error;
+                let trust_domain = bundle.trust_domain();
+                tracing::error!(%trust_domain, error, "when the bundle of a file was seen first could not be kept");
+            }
+        }
     }
 
     /// The present ones, now and after each change.

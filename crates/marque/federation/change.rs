@@ -6,7 +6,7 @@ use std::sync::Arc;
 use marque_audit::{Event, EventKind};
 use marque_registry::{MAX_FEDERATIONS, boundary};
 use marque_spiffe::{Bundle, BundleError, Environment, SequenceError, TrustDomain};
-use marque_store::{FOR_GOOD, Failure, KeptChange};
+use marque_store::{FOR_GOOD, Failure, Kept as Row, KeptChange};
 use serde_json::Value;
 
 use super::bundles::RefusedBundle;
@@ -266,6 +266,39 @@ impl Federations {
             .with_detail("sequence", bundle.sequence());
         self.written(&mut added, changes, event).await?;
         self.view(&added, name).ok_or(FederationError::Changed)
+    }
+
+    /// Takes away the bundles that were set by hand of trust domains with which there is no relationship any more, in the name of
+    /// `actor` and each with its leaf: the relationship went from the folder, and they would come back with it, however old
+    /// they are by then. For the moment at which a folder is put in force.
+    ///
+    /// # Errors
+    /// The store cannot be read or written.
+    pub(crate) async fn drop_left_behind(&self, actor: &str) -> Result<(), Failure> {
+        let _changing = self.added.lock().await;
+        let now = self.shared.clock.now();
+        let by_command = self.store.all_kept(RELATIONSHIPS, now).await?;
+        let in_folder = |row: &Row| {
+            self.document.federation().iter().any(|one| one.trust_domain().as_str() == row.key)
+        };
+        for row in self.store.all_kept(BUNDLES, now).await? {
+            if in_folder(&row) || by_command.iter().any(|one| one.key == row.key) {
+                continue;
+            }
+            let mut event = Event::new(EventKind::FederationRemoved, now)
+                .with_actor(actor)
+                .with_detail("trust_domain", row.key.clone())
+                .with_detail("source", "trust-domain.toml");
+            if let Ok(stored) = row.read::<StoredBundle>() {
+                event = event.with_detail("bundle_set_by", stored.set_by);
+            }
+            // Somebody else may have done so at the same moment.
+            if self.store.keep_on_record(vec![row.taken_away()], event).await? {
+                let trust_domain = &row.key;
+                tracing::info!(%trust_domain, "its relationship went from the folder: the bundle that was set by hand goes too");
+            }
+        }
+        Ok(())
     }
 
     /// The row of a bundle that was set by hand.

@@ -44,6 +44,8 @@ pub struct Federations {
     pub(super) hands_on: Arc<dyn HandsOn>,
     /// The rows as they were read last, for the rules of a folder that comes after this one.
     rows: std::sync::Mutex<Rows>,
+    /// What others are told of these, and whether they are told yet.
+    said: std::sync::Mutex<Said>,
     tasks: TaskTracker,
     stop: OnceLock<CancellationToken>,
 }
@@ -84,6 +86,14 @@ impl News {
 struct Rows {
     relationships: Vec<Row>,
     bundles: Vec<Row>,
+}
+
+/// What is outside of one generation of rules, and is touched only while that is in force.
+#[derive(Debug, Default)]
+struct Said {
+    in_force: bool,
+    /// The trust domains that were added by command.
+    names: BTreeSet<TrustDomain>,
 }
 
 /// Whoever hands bundles on, and has to have them before a change is answered.
@@ -145,6 +155,7 @@ impl Federations {
             news: parts.news,
             hands_on: parts.hands_on,
             rows: std::sync::Mutex::default(),
+            said: std::sync::Mutex::default(),
             tasks: TaskTracker::new(),
             stop: OnceLock::new(),
         };
@@ -154,6 +165,19 @@ impl Federations {
             federations.added = Mutex::new(added);
         }
         Ok(federations)
+    }
+
+    /// From here on these are the relationships by which entries are held, and what they keep is kept.
+    pub(crate) fn take_effect(&self) {
+        let mut said = self.said();
+        said.in_force = true;
+        self.registry.also_federate_with(said.names.clone());
+        drop(said);
+        self.shared.bundles.keep_first_seen(&self.shared.kept);
+    }
+
+    fn said(&self) -> MutexGuard<'_, Said> {
+        self.said.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn rows(&self) -> MutexGuard<'_, Rows> {
@@ -206,7 +230,11 @@ impl Federations {
         let relationships = self.store.all_kept(RELATIONSHIPS, now).await?;
         let bundles = self.store.all_kept(BUNDLES, now).await?;
         self.go_by(added, Rows { relationships, bundles });
-        self.registry.also_federate_with(added.relationships.keys().cloned().collect());
+        let mut said = self.said();
+        said.names = added.relationships.keys().cloned().collect();
+        if said.in_force {
+            self.registry.also_federate_with(said.names.clone());
+        }
         Ok(())
     }
 
@@ -288,11 +316,14 @@ impl Federations {
     /// Ends a relationship that was added by command: who verifies by its bundle hears of it at once.
     fn drop_one(&self, added: &mut Added, name: &TrustDomain) {
         let Some(one) = added.relationships.remove(name) else { return };
+        added.bundles.remove(name);
+        self.shared.bundles.forget(name);
+        if !self.said().in_force {
+            return;
+        }
         if let Some(relationship) = one.relationship {
             relationship.end();
         }
-        added.bundles.remove(name);
-        self.shared.bundles.forget(name);
         if let Err(error) = self.shared.kept.forget(name) {
             let error = &error as &dyn std::error::Error;
             tracing::warn!(error, trust_domain = %name, "the bundle fetched last cannot be removed");

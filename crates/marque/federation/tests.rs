@@ -70,6 +70,7 @@ impl Own {
         let kept = KeptBundles::new(self.folder.path().join("kept"));
         super::prune(&document, &kept, &std::collections::BTreeSet::new()).unwrap();
         let bundles = super::open(&document, files.to_vec(), &kept, self.clock.now());
+        bundles.keep_first_seen(&kept);
         let own = ScratchBundles::of(&[&ScratchTrustDomain::new("test.example.org")]);
         let shared = RelationshipParts {
             own: document.name().clone(),

@@ -9,9 +9,11 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use arc_swap::ArcSwap;
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 
 use super::limit::Limit;
+use super::live::LiveLimits;
 use super::serve::Limits;
 
 /// Below this many uids nothing is looked through for those that are gone.
@@ -20,7 +22,7 @@ const FEW_UIDS: usize = 64;
 /// The accounts of one socket.
 #[derive(Debug)]
 pub(super) struct Accounts {
-    limits: Limits,
+    limits: LiveLimits,
     calls: AtomicU32,
     open: Mutex<Open>,
     open_connections: metrics::Gauge,
@@ -46,7 +48,16 @@ struct Held {
 #[derive(Debug)]
 struct Account {
     calls: AtomicU32,
-    rate: DefaultDirectRateLimiter,
+    rate: ArcSwap<Rate>,
+    limits: LiveLimits,
+}
+
+/// How fast a uid calls, by the limits that it was begun with.
+#[derive(Debug)]
+struct Rate {
+    per_second: u32,
+    burst: u32,
+    limiter: DefaultDirectRateLimiter,
 }
 
 /// One connection's place; given back on drop.
@@ -69,9 +80,9 @@ pub(super) struct CallPlace {
 pub(super) struct CallRate(Arc<Account>);
 
 impl Accounts {
-    pub(super) fn new(limits: Limits) -> Arc<Self> {
+    pub(super) fn new(limits: impl Into<LiveLimits>) -> Arc<Self> {
         Arc::new(Self {
-            limits,
+            limits: limits.into(),
             calls: AtomicU32::new(0),
             open: Mutex::default(),
             open_connections: metrics::gauge!("marque_connections_open"),
@@ -81,19 +92,20 @@ impl Accounts {
 
     /// A place for one more connection of `uid`.
     pub(super) fn connect(self: &Arc<Self>, uid: u32) -> Result<ConnectionPlace, Limit> {
+        let limits = self.limits.now();
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-        if open.connections >= self.limits.connections {
+        if open.connections >= limits.connections {
             return Err(Limit::Connections);
         }
         if !open.of_uid.contains_key(&uid) && open.of_uid.len() >= open.sweep_at {
-            self.sweep(&mut open);
+            sweep(&mut open, &limits);
         }
         let held = open.of_uid.entry(uid).or_insert_with(|| Held {
-            account: Arc::new(self.account()),
+            account: Arc::new(Account::new(&self.limits)),
             connections: 0,
             idle_since: Instant::now(),
         });
-        if held.connections >= self.limits.connections_per_uid {
+        if held.connections >= limits.connections_per_uid {
             return Err(Limit::ConnectionsPerUid);
         }
         held.connections += 1;
@@ -102,26 +114,52 @@ impl Accounts {
         self.open_connections.increment(1);
         Ok(ConnectionPlace { uid, account, accounts: Arc::clone(self) })
     }
+}
 
-    fn account(&self) -> Account {
-        let at_least_one = |count| NonZeroU32::new(count).unwrap_or(NonZeroU32::MIN);
-        let quota = Quota::per_second(at_least_one(self.limits.requests_per_second_per_uid))
-            .allow_burst(at_least_one(self.limits.request_burst_per_uid));
-        Account { calls: AtomicU32::new(0), rate: RateLimiter::direct(quota) }
+/// Forgets uids that have no connection and whose burst is whole again.
+fn sweep(open: &mut Open, limits: &Limits) {
+    let refill = f64::from(limits.request_burst_per_uid)
+        / f64::from(limits.requests_per_second_per_uid.max(1));
+    let refill = Duration::from_secs_f64(refill);
+    open.of_uid.retain(|_uid, held| {
+        held.connections > 0
+            || held.account.calls.load(Ordering::Relaxed) > 0
+            || held.idle_since.elapsed() < refill
+    });
+    // Twice as many as are left before the next look, so that looking stays cheap.
+    open.sweep_at = FEW_UIDS.max(open.of_uid.len() * 2);
+}
+
+impl Account {
+    fn new(limits: &LiveLimits) -> Self {
+        let rate = ArcSwap::from_pointee(Rate::by(&limits.now()));
+        Self { calls: AtomicU32::new(0), rate, limits: limits.clone() }
     }
 
-    /// Forgets uids that have no connection and whose burst is whole again.
-    fn sweep(&self, open: &mut Open) {
-        let refill = f64::from(self.limits.request_burst_per_uid)
-            / f64::from(self.limits.requests_per_second_per_uid.max(1));
-        let refill = Duration::from_secs_f64(refill);
-        open.of_uid.retain(|_uid, held| {
-            held.connections > 0
-                || held.account.calls.load(Ordering::Relaxed) > 0
-                || held.idle_since.elapsed() < refill
-        });
-        // Twice as many as are left before the next look, so that looking stays cheap.
-        open.sweep_at = FEW_UIDS.max(open.of_uid.len() * 2);
+    /// Counts one call, or one question more on a call.
+    fn count(&self) -> Result<(), Limit> {
+        let limits = self.limits.now();
+        let mut rate = self.rate.load_full();
+        if !rate.is_by(&limits) {
+            rate = Arc::new(Rate::by(&limits));
+            self.rate.store(Arc::clone(&rate));
+        }
+        rate.limiter.check().map_err(|_not_until| Limit::RequestsPerSecondPerUid)
+    }
+}
+
+impl Rate {
+    fn by(limits: &Limits) -> Self {
+        let (per_second, burst) =
+            (limits.requests_per_second_per_uid, limits.request_burst_per_uid);
+        let at_least_one = |count| NonZeroU32::new(count).unwrap_or(NonZeroU32::MIN);
+        let quota = Quota::per_second(at_least_one(per_second)).allow_burst(at_least_one(burst));
+        Self { per_second, burst, limiter: RateLimiter::direct(quota) }
+    }
+
+    fn is_by(&self, limits: &Limits) -> bool {
+        (self.per_second, self.burst)
+            == (limits.requests_per_second_per_uid, limits.request_burst_per_uid)
     }
 }
 
@@ -129,9 +167,10 @@ impl ConnectionPlace {
     /// A place for one more call on this connection.
     pub(super) fn call(&self) -> Result<CallPlace, Limit> {
         let Self { uid: _, account, accounts } = self;
-        account.rate.check().map_err(|_not_until| Limit::RequestsPerSecondPerUid)?;
-        take(&account.calls, accounts.limits.calls_per_uid).ok_or(Limit::CallsPerUid)?;
-        if take(&accounts.calls, accounts.limits.calls).is_none() {
+        let limits = accounts.limits.now();
+        account.count()?;
+        take(&account.calls, limits.calls_per_uid).ok_or(Limit::CallsPerUid)?;
+        if take(&accounts.calls, limits.calls).is_none() {
             account.calls.fetch_sub(1, Ordering::AcqRel);
             return Err(Limit::Calls);
         }
@@ -150,11 +189,11 @@ impl CallPlace {
 impl CallRate {
     /// Counts one more question.
     pub(super) fn once_more(&self) -> Result<(), Limit> {
-        self.0.rate.check().map_err(|_not_until| Limit::RequestsPerSecondPerUid)
+        self.0.count()
     }
 }
 
-fn take(counter: &AtomicU32, limit: u32) -> Option<()> {
+pub(super) fn take(counter: &AtomicU32, limit: u32) -> Option<()> {
     let one_more = |count| (count < limit).then_some(count + 1);
     counter.fetch_update(Ordering::AcqRel, Ordering::Acquire, one_more).ok().map(|_before| ())
 }
@@ -244,6 +283,25 @@ mod tests {
         let again = accounts.connect(1).unwrap();
         assert_eq!(again.call().unwrap_err(), Limit::RequestsPerSecondPerUid);
         accounts.connect(2).unwrap().call().unwrap();
+    }
+
+    #[test]
+    fn another_limit_holds_for_those_who_are_there() {
+        let limits = LiveLimits::from(Limits { connections_per_uid: 3, ..Limits::default() });
+        let accounts = Accounts::new(limits.clone());
+        let [one, two] = [1, 1].map(|uid| accounts.connect(uid).unwrap());
+        let _call = one.call().unwrap();
+        limits.change(Limits { connections_per_uid: 2, calls_per_uid: 1, ..Limits::default() });
+        assert_eq!(accounts.connect(1).unwrap_err(), Limit::ConnectionsPerUid);
+        assert_eq!(two.call().unwrap_err(), Limit::CallsPerUid);
+        limits.change(Limits { request_burst_per_uid: 1, ..limits.now() });
+        assert_eq!(two.call().unwrap_err(), Limit::CallsPerUid);
+        assert_eq!(two.call().unwrap_err(), Limit::RequestsPerSecondPerUid);
+        limits.change(Limits { connections: 2, ..Limits::default() });
+        assert_eq!(accounts.connect(2).unwrap_err(), Limit::Connections);
+        limits.change(Limits::default());
+        two.call().unwrap();
+        accounts.connect(1).unwrap();
     }
 
     fn known(burst: u32, rate: u32) -> Vec<u32> {

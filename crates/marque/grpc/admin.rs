@@ -13,12 +13,14 @@ mod federation;
 mod folder;
 mod gate;
 mod inquiries;
+mod kills;
 mod leaves;
 mod messages;
 mod pace;
 mod remote_log;
 mod reports;
 mod requests;
+mod review;
 mod signals;
 mod sinks;
 mod sources;
@@ -32,7 +34,6 @@ use std::sync::Arc;
 
 use futures::stream::BoxStream;
 use marque_attest::Attestors;
-use marque_intent::kill::StopPoint;
 use marque_intent::{Holding, IntentId, OpenCount};
 use tokio::net::UnixListener;
 use tokio_util::sync::CancellationToken;
@@ -42,9 +43,10 @@ use tonic::{Request, Response, Status};
 use self::current::CurrentAdmin;
 use self::gate::Gate;
 use super::connection::peer_of;
+use super::live::LiveLimits;
 use super::proto::admin as proto;
 use super::proto::admin::admin_server::Admin;
-use super::serve::{Limits, ServeError, serve};
+use super::serve::{ServeError, serve};
 use crate::{error, telemetry};
 
 pub use authorities::{AuthorityChange, AuthorityWish, CertificateRequestView, SigningKeyView};
@@ -57,6 +59,7 @@ pub(crate) use gate::{names_of, written_groups};
 
 pub use pace::{RefusalView, StandingView};
 pub use remote_log::RemoteLog;
+pub(crate) use review::{kill_review, lift_review, review};
 pub use view::{
     ApprovalView, ApproverRecordView, DeclaredSharingView, DenialView, EarnedView, EligibilityView,
     EntryView, ExplanationView, FindingView, FolderView, GrantView, HeldView, HolderView,
@@ -74,35 +77,12 @@ pub async fn serve_admin(
     listener: UnixListener,
     doors: AdminDoors,
     attestors: Arc<Attestors>,
-    limits: Limits,
+    limits: impl Into<LiveLimits>,
     shutdown: CancellationToken,
 ) -> Result<(), ServeError> {
-    let current = CurrentAdmin::new(doors, attestors, limits.message_bytes, shutdown.clone());
+    let limits = limits.into();
+    let current = CurrentAdmin::new(doors, attestors, limits.clone(), shutdown.clone());
     serve(listener, Routes::new(current), None, limits, shutdown).await
-}
-
-/// An intent as an approver has to see it.
-///
-/// # Errors
-/// It does not read back.
-pub(crate) fn review(
-    told: &crate::approvers::Told,
-) -> Result<IntentView, super::client::CallError> {
-    messages::told(told).try_into()
-}
-
-/// The kill switch with all that an operator is told of it.
-pub(crate) fn kill_review(
-    standing: &crate::approvers::Standing,
-) -> Result<KillStateView, super::client::CallError> {
-    let crate::approvers::Standing { state, kept_here_only, asks } = standing;
-    let view: KillStateView = messages::kill_state_of(state, *kept_here_only).try_into()?;
-    Ok(KillStateView { asks: asks.iter().map(lift_review).collect(), ..view })
-}
-
-/// Somebody's wish to lift a kill, as an operator is told of it.
-pub(crate) fn lift_review(ask: &crate::issuer::kill::LiftAsk) -> LiftAskView {
-    messages::lift_ask(ask).into()
 }
 
 #[derive(Debug)]
@@ -403,70 +383,42 @@ impl Admin for AdminService {
         &self,
         request: Request<proto::KillRequest>,
     ) -> Result<Response<proto::KillResponse>, Status> {
-        let operator = self.operator("Kill", &request).await?;
-        let order = requests::kill(request.into_inner())?;
-        let stops_use = order.mode.stops(StopPoint::Use);
-        let state = self.door.kill(order, operator).await.map_err(error::admin)?;
-        Ok(Response::new(messages::killed(&*self.door, &state, stops_use)))
+        self.stop(request).await
     }
 
     async fn get_kill_state(
         &self,
         request: Request<proto::GetKillStateRequest>,
     ) -> Result<Response<proto::GetKillStateResponse>, Status> {
-        self.operator("GetKillState", &request).await?;
-        let proto::GetKillStateRequest {} = request.into_inner();
-        let state = Some(messages::kill_state(&*self.door, &self.door.kill_state()));
-        // What stands is told even where nothing can be read.
-        let (asks, asks_unknown) = match self.door.lift_asks().await {
-            Ok(asks) => (asks.iter().map(messages::lift_ask).collect(), String::new()),
-            Err(failed) => (Vec::new(), error::admin(failed).message().to_owned()),
-        };
-        Ok(Response::new(proto::GetKillStateResponse { state, asks, asks_unknown }))
+        self.kill_standing(request).await
     }
 
     async fn preview_kill(
         &self,
         request: Request<proto::PreviewKillRequest>,
     ) -> Result<Response<proto::PreviewKillResponse>, Status> {
-        self.operator("PreviewKill", &request).await?;
-        let proto::PreviewKillRequest { scope, mode } = request.into_inner();
-        let mode = requests::kill_mode(&mode)?.unwrap_or_default();
-        let impact = self.door.kill_impact(requests::kill_scope(scope)?, mode).await;
-        let impact_json = messages::json(&impact.map_err(error::admin)?);
-        Ok(Response::new(proto::PreviewKillResponse { impact_json }))
+        self.kill_preview(request).await
     }
 
     async fn drill_kill(
         &self,
         request: Request<proto::DrillKillRequest>,
     ) -> Result<Response<proto::DrillKillResponse>, Status> {
-        let operator = self.operator("DrillKill", &request).await?;
-        let proto::DrillKillRequest {} = request.into_inner();
-        let report = self.door.kill_drill(operator).await.map_err(error::admin)?;
-        Ok(Response::new(proto::DrillKillResponse { report_json: messages::json(&report) }))
+        self.kill_drill(request).await
     }
 
     async fn ask_lift(
         &self,
         request: Request<proto::AskLiftRequest>,
     ) -> Result<Response<proto::AskLiftResponse>, Status> {
-        let operator = self.operator("AskLift", &request).await?;
-        let proto::AskLiftRequest { kill, mode, reason } = request.into_inner();
-        let (mode, reason) = (requests::kill_mode(&mode)?, requests::reason(&reason)?);
-        let ask = self.door.ask_lift(kill, mode, reason, operator).await.map_err(error::admin)?;
-        Ok(Response::new(proto::AskLiftResponse { ask: Some(messages::lift_ask(&ask)) }))
+        self.lift_asked(request).await
     }
 
     async fn confirm_lift(
         &self,
         request: Request<proto::ConfirmLiftRequest>,
     ) -> Result<Response<proto::ConfirmLiftResponse>, Status> {
-        let operator = self.operator("ConfirmLift", &request).await?;
-        let proto::ConfirmLiftRequest { ask } = request.into_inner();
-        let state = self.door.confirm_lift(ask, operator).await.map_err(error::admin)?;
-        let state = Some(messages::kill_state(&*self.door, &state));
-        Ok(Response::new(proto::ConfirmLiftResponse { state }))
+        self.lift_confirmed(request).await
     }
 
     async fn set_posture(

@@ -17,7 +17,7 @@ use tower::{Service, ServiceExt as _};
 use tracing::{Instrument as _, Span};
 
 use super::accounts::{CallPlace, ConnectionPlace};
-use super::serve::Limits;
+use super::live::LiveLimits;
 use super::standing::Standing;
 use crate::{error, telemetry};
 
@@ -42,7 +42,7 @@ pub(super) struct Arrival<W> {
     pub(super) who: W,
     pub(super) standing: Arc<Standing>,
     pub(super) place: ConnectionPlace,
-    pub(super) limits: Limits,
+    pub(super) limits: LiveLimits,
 }
 
 impl<S, W> Admission<S, W> {
@@ -77,8 +77,9 @@ impl<W: Clone + Send + Sync + 'static> Arrival<W> {
     /// A place for the call, once it is known who makes it.
     async fn admit(&self, request: &Request<Incoming>) -> Result<CallPlace, Status> {
         let call = self.place.call().map_err(error::over_limit)?;
-        if header_list_bytes(request) > self.limits.header_list_bytes {
-            return Err(error::headers_too_large(self.limits.header_list_bytes));
+        let most = self.limits.now().header_list_bytes;
+        if header_list_bytes(request) > most {
+            return Err(error::headers_too_large(most));
         }
         self.standing.proven().await.map_err(|_refused| error::unproven_peer())?;
         Ok(call)
@@ -108,7 +109,7 @@ impl<W: Clone + Send + Sync + 'static> Arrival<W> {
             Some(Code::Unauthenticated) => self.standing.disown(),
             // How tonic's decoder says that a message is longer than it may be; nobody else does here.
             Some(Code::OutOfRange) => {
-                return error::message_too_large(self.limits.message_bytes).into_http();
+                return error::message_too_large(self.limits.now().message_bytes).into_http();
             }
             _ => {}
         }

@@ -7,6 +7,7 @@
 //!
 //! Absent on purpose: attributes of a workload that the caller states (BR-4), other kinds of references, and TCP.
 
+mod allow_list;
 mod connection;
 mod messages;
 mod record;
@@ -23,9 +24,8 @@ use std::sync::Arc;
 use futures::stream::BoxStream;
 use marque_attest::Attestors;
 use marque_audit::LogStore;
-use marque_registry::BrokerRule;
 use marque_spiffe::{Clock, SpiffeId};
-use marque_workload::{IssuerState, Profiles, Workload, check_audience};
+use marque_workload::{IssuerState, check_audience};
 use tokio::net::UnixListener;
 use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
@@ -33,20 +33,23 @@ use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
 use tonic::{Request, Response, Status};
 
+use self::allow_list::Permission;
 use self::connection::connections;
 use self::reference::Reference;
-use self::standing::{Broker, Brokers, Permission, broker_of};
+use self::standing::{Broker, broker_of};
 use self::subject::Brokered;
 use super::inspection;
+use super::live::{LiveLimits, Sized};
+use super::offer::{LiveOffer, Profile};
 use super::proto::broker as proto;
 use super::proto::broker::api_server::{Api, ApiServer};
-use super::serve::{Limits, ServeError, serve_guests};
+use super::serve::{ServeError, serve_guests};
 use super::svid_tls::{ServerCertificate, Verifier, server_config};
-use super::workload::served;
 use super::workload::streams::{Refusal, Subject as _, Watch};
 use crate::error;
 use crate::identities::{Denials, Refused, SharedIdentities};
 
+pub use self::allow_list::AllowList;
 pub(crate) use self::reference::ReferenceError;
 
 /// The metadata that every request to a Broker API socket carries, with the value `true`.
@@ -57,12 +60,10 @@ pub const SECURITY_HEADER: &str = "broker.spiffe.io";
 pub struct BrokerDoor {
     /// What a referenced process or pod is.
     pub attestors: Arc<Attestors>,
-    /// What that earns.
-    pub workload: Workload,
     /// Which profiles are served.
-    pub profiles: Profiles,
-    /// Who may ask for what.
-    pub brokers: Vec<BrokerRule>,
+    pub offer: LiveOffer,
+    /// Who may ask for what, and what that earns.
+    pub brokers: AllowList,
     /// The bundle that brokers are verified by, their entries, and who is stopped.
     pub state: watch::Receiver<Arc<IssuerState>>,
     /// What every SVID passes on its way out.
@@ -102,22 +103,21 @@ pub enum BrokerServeError {
 pub async fn serve_broker(
     listener: UnixListener,
     door: BrokerDoor,
-    limits: Limits,
+    limits: impl Into<LiveLimits>,
     shutdown: CancellationToken,
 ) -> Result<(), BrokerServeError> {
+    let limits = limits.into();
     let verifier = Verifier { state: door.state.clone(), clock: Arc::clone(&door.clock) };
     let config = server_config(Arc::clone(&door.certificate), verifier.clone())?;
     let acceptor = TlsAcceptor::from(config);
-    let incoming = connections(listener, limits, acceptor, verifier.clone());
-    let brokers = Brokers::new(&door.brokers, &door.workload, limits.calls_per_broker);
-    let desk = Arc::new(Desk { door, brokers, verifier });
+    let incoming = connections(listener, limits.clone(), acceptor, verifier.clone());
+    let desk = Arc::new(Desk { door, verifier });
     let service = BrokerService { desk, shutdown: shutdown.clone() };
-    let routes =
-        Routes::new(ApiServer::new(service).max_decoding_message_size(limits.message_bytes));
-    let routes =
-        inspection::add_to(routes, inspection::BROKER_API, limits.message_bytes, shutdown.clone());
+    let server = ApiServer::new(service);
+    let routes = Routes::new(Sized::new(server, &limits, ApiServer::max_decoding_message_size));
+    let routes = inspection::add_to(routes, inspection::BROKER_API, &limits, shutdown.clone());
     let routes = routes.await.map_err(ServeError::from)?;
-    serve_guests(incoming, routes, Some(SECURITY_HEADER), limits, shutdown).await;
+    serve_guests(incoming, routes, Some(SECURITY_HEADER), shutdown).await;
     Ok(())
 }
 
@@ -125,7 +125,6 @@ pub async fn serve_broker(
 #[derive(Debug)]
 struct Desk {
     door: BrokerDoor,
-    brokers: Brokers,
     verifier: Verifier,
 }
 
@@ -139,28 +138,13 @@ impl BrokerService {
     /// The broker, if it is one now.
     fn admit<T>(
         &self,
-        is_served: bool,
-        profile: &str,
+        profile: Profile,
         request: &Request<T>,
     ) -> Result<(Arc<Broker>, Arc<Permission>), Status> {
         let broker = broker_of(request)?;
-        let permission = self.desk.brokers.permission(&broker, &self.desk.verifier)?;
-        served(is_served, profile)?;
+        let permission = self.desk.door.brokers.permission(&broker, &self.desk.verifier)?;
+        self.desk.door.offer.check(profile)?;
         Ok((broker, permission))
-    }
-
-    fn admit_for_x509<T>(
-        &self,
-        request: &Request<T>,
-    ) -> Result<(Arc<Broker>, Arc<Permission>), Status> {
-        self.admit(self.desk.door.profiles.x509, "X.509-SVIDs", request)
-    }
-
-    fn admit_for_jwt<T>(
-        &self,
-        request: &Request<T>,
-    ) -> Result<(Arc<Broker>, Arc<Permission>), Status> {
-        self.admit(self.desk.door.profiles.jwt, "JWT-SVIDs", request)
     }
 
     fn find(
@@ -175,10 +159,10 @@ impl BrokerService {
     async fn watch(
         &self,
         admitted: (Arc<Broker>, Arc<Permission>),
-        reference: Option<proto::WorkloadReference>,
+        (profile, reference): (Profile, Option<proto::WorkloadReference>),
     ) -> Result<Watch<Brokered>, Status> {
         let workload = self.find(admitted, reference)?;
-        Watch::begin(workload, self.shutdown.clone()).await
+        Watch::begin(workload, profile, self.shutdown.clone()).await
     }
 }
 
@@ -195,9 +179,9 @@ impl Api for BrokerService {
         &self,
         request: Request<proto::SubscribeToX509svidRequest>,
     ) -> Result<Response<Self::SubscribeToX509SVIDStream>, Status> {
-        let admitted = self.admit_for_x509(&request)?;
+        let admitted = self.admit(Profile::X509, &request)?;
         let proto::SubscribeToX509svidRequest { reference } = request.into_inner();
-        let watch = self.watch(admitted, reference).await?;
+        let watch = self.watch(admitted, (Profile::X509, reference)).await?;
         Ok(Response::new(watch.x509_svids(messages::x509_svids)))
     }
 
@@ -205,9 +189,9 @@ impl Api for BrokerService {
         &self,
         request: Request<proto::SubscribeToX509BundlesRequest>,
     ) -> Result<Response<Self::SubscribeToX509BundlesStream>, Status> {
-        let admitted = self.admit_for_x509(&request)?;
+        let admitted = self.admit(Profile::X509, &request)?;
         let proto::SubscribeToX509BundlesRequest { reference } = request.into_inner();
-        let watch = self.watch(admitted, reference).await?;
+        let watch = self.watch(admitted, (Profile::X509, reference)).await?;
         Ok(Response::new(watch.x509_bundles(messages::x509_bundles)))
     }
 
@@ -215,7 +199,7 @@ impl Api for BrokerService {
         &self,
         request: Request<proto::FetchJwtsvidRequest>,
     ) -> Result<Response<proto::FetchJwtsvidResponse>, Status> {
-        let (broker, permission) = self.admit_for_jwt(&request)?;
+        let (broker, permission) = self.admit(Profile::Jwt, &request)?;
         let proto::FetchJwtsvidRequest { reference, audience, spiffe_id } = request.into_inner();
         let reference = Reference::read(reference).map_err(error::broker::reference)?;
         check_audience(&audience).map_err(|refused| error::broker::workload(refused.into()))?;
@@ -251,9 +235,9 @@ impl Api for BrokerService {
         &self,
         request: Request<proto::SubscribeToJwtBundlesRequest>,
     ) -> Result<Response<Self::SubscribeToJWTBundlesStream>, Status> {
-        let admitted = self.admit_for_jwt(&request)?;
+        let admitted = self.admit(Profile::Jwt, &request)?;
         let proto::SubscribeToJwtBundlesRequest { reference } = request.into_inner();
-        let watch = self.watch(admitted, reference).await?;
+        let watch = self.watch(admitted, (Profile::Jwt, reference)).await?;
         Ok(Response::new(watch.jwt_bundles(messages::jwt_bundles)))
     }
 }

@@ -68,6 +68,7 @@ pub enum DownstreamRefusal {
 }
 
 /// What stands behind the listener.
+#[derive(Clone)]
 pub struct DownstreamDoor {
     /// Whoever signs.
     pub issuer: Arc<dyn DownstreamIssuer>,

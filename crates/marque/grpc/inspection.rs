@@ -9,6 +9,8 @@ use tonic::service::Routes;
 use tonic_health::ServingStatus;
 use tonic_health::server::health_reporter;
 
+use super::live::{LiveLimits, Sized};
+
 /// What a socket is there for.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Served {
@@ -33,7 +35,7 @@ const SOCKET: &str = "";
 pub(super) async fn add_to(
     routes: Routes,
     served: Served,
-    message_bytes: usize,
+    limits: &LiveLimits,
     shutdown: CancellationToken,
 ) -> io::Result<Routes> {
     let Served { service, description } = served;
@@ -55,7 +57,7 @@ pub(super) async fn add_to(
         }
     });
     Ok(routes
-        .add_service(v1.max_decoding_message_size(message_bytes))
-        .add_service(v1alpha.max_decoding_message_size(message_bytes))
-        .add_service(health.max_decoding_message_size(message_bytes)))
+        .add_service(Sized::new(v1, limits, |one, bytes| one.max_decoding_message_size(bytes)))
+        .add_service(Sized::new(v1alpha, limits, |one, bytes| one.max_decoding_message_size(bytes)))
+        .add_service(Sized::new(health, limits, |one, bytes| one.max_decoding_message_size(bytes))))
 }

@@ -17,6 +17,8 @@ mod header;
 mod incoming;
 mod inspection;
 pub(crate) mod limit;
+pub mod live;
+pub mod offer;
 mod outgoing;
 mod pinned;
 mod proto;

@@ -31,7 +31,8 @@ use tonic::{Request, Response, Status, Streaming};
 
 use self::caller::Caller;
 use super::connection::{peer_of, rate_of};
-use super::serve::Limits;
+use super::live::{LiveLimits, Sized};
+use super::offer::Profile;
 use super::workload::WorkloadDoor;
 use crate::error;
 
@@ -46,11 +47,11 @@ const SECRET_TYPE: &str = "type.googleapis.com/envoy.extensions.transport_socket
 /// The service, to be served on a Workload API socket; one that is switched off answers `Unimplemented`.
 pub(super) fn server(
     door: WorkloadDoor,
-    limits: &Limits,
+    limits: &LiveLimits,
     shutdown: CancellationToken,
-) -> SecretDiscoveryServiceServer<SecretService> {
-    SecretDiscoveryServiceServer::new(SecretService { door, shutdown })
-        .max_decoding_message_size(limits.message_bytes)
+) -> Sized<SecretDiscoveryServiceServer<SecretService>> {
+    let server = SecretDiscoveryServiceServer::new(SecretService { door, shutdown });
+    Sized::new(server, limits, SecretDiscoveryServiceServer::max_decoding_message_size)
 }
 
 #[derive(Debug)]
@@ -91,10 +92,7 @@ impl SecretDiscoveryService for SecretService {
 
 impl SecretService {
     fn caller<T>(&self, request: &Request<T>) -> Result<Caller, Status> {
-        // What it hands out are X.509-SVIDs.
-        if !(self.door.envoy_sds && self.door.profiles.x509) {
-            return Err(error::no_envoy_sds());
-        }
+        self.door.offer.check(Profile::EnvoySds)?;
         let (peer, rate) = (peer_of(request)?, rate_of(request)?);
         Ok(Caller::new(self.door.clone(), peer, rate, self.shutdown.clone()))
     }

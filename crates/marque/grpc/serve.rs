@@ -28,6 +28,7 @@ use super::challenge::Challenge;
 use super::connection::{Carrier, ConnectedPeer, Connection};
 use super::header::RequireHeader;
 use super::limit::Limit;
+use super::live::LiveLimits;
 use super::pinned::Pinned;
 pub(crate) use super::received::ask_for_senders;
 use super::standing::{Reason, Standing};
@@ -54,14 +55,14 @@ pub(super) async fn serve(
     listener: UnixListener,
     routes: Routes,
     header: Option<&'static str>,
-    limits: Limits,
+    limits: LiveLimits,
     shutdown: CancellationToken,
 ) -> Result<(), ServeError> {
     ask_for_senders(&listener)?;
     let random = SystemRandomness::default();
-    let guests = accept(listener, limits)
-        .filter_map(|accepted| std::future::ready(pinned(accepted, limits, &random)));
-    serve_guests(guests, routes, header, limits, shutdown).await;
+    let guests = accept(listener, limits.clone())
+        .filter_map(|accepted| std::future::ready(pinned(accepted, limits.clone(), &random)));
+    serve_guests(guests, routes, header, shutdown).await;
     Ok(())
 }
 
@@ -77,14 +78,13 @@ pub(super) async fn serve_guests<C, W>(
     guests: impl Stream<Item = Guest<C, W>>,
     routes: Routes,
     header: Option<&'static str>,
-    limits: Limits,
     shutdown: CancellationToken,
 ) where
     C: Carrier + Send + 'static,
     W: Clone + Send + Sync + 'static,
 {
     let services = RequireHeader::new(header).layer(routes.prepare());
-    let (http2, connections) = (http2(&limits), TaskTracker::new());
+    let connections = TaskTracker::new();
     {
         let mut guests = pin!(guests);
         loop {
@@ -93,7 +93,8 @@ pub(super) async fn serve_guests<C, W>(
                 guest = guests.next() => guest,
             };
             let Some(guest) = guest else { break };
-            let attended = attend(http2.clone(), guest, services.clone(), shutdown.clone());
+            let http2 = http2(&guest.arrival.limits.now());
+            let attended = attend(http2, guest, services.clone(), shutdown.clone());
             connections.spawn(attended);
         }
         // The listener closes here.
@@ -130,7 +131,7 @@ pub(super) struct Accepted {
 /// The connections of a listener whose peer could be pinned and which are within the limits.
 ///
 /// A connection that is refused is closed without a word: there is no protocol before HTTP/2's first frames.
-pub(super) fn accept(listener: UnixListener, limits: Limits) -> impl Stream<Item = Accepted> {
+pub(super) fn accept(listener: UnixListener, limits: LiveLimits) -> impl Stream<Item = Accepted> {
     let accounts = Accounts::new(limits);
     futures::stream::unfold((listener, accounts), |(listener, accounts)| async move {
         loop {
@@ -180,7 +181,7 @@ fn arrive(stream: UnixStream, accounts: &Arc<Accounts>) -> Option<Accepted> {
 /// A connection that only the pinned process may speak on, once it has answered a challenge.
 fn pinned(
     accepted: Accepted,
-    limits: Limits,
+    limits: LiveLimits,
     random: &SystemRandomness,
 ) -> Option<Guest<Pinned, ConnectedPeer>> {
     let Accepted { stream, peer, place } = accepted;
@@ -211,7 +212,7 @@ async fn attend<S, C, W>(
     S::Future: Send,
 {
     let Guest { connection, arrival } = guest;
-    let (standing, limits) = (Arc::clone(&arrival.standing), arrival.limits);
+    let (standing, limits) = (Arc::clone(&arrival.standing), arrival.limits.clone());
     let services = Admission::new(Arc::new(arrival), services);
     let mut connection = pin!(http2.serve_connection(TokioIo::new(connection), services));
     let ended = tokio::select! {
@@ -231,11 +232,11 @@ async fn attend<S, C, W>(
 }
 
 /// Completes when the connection has to end; says how long it may take.
-async fn end(standing: &Standing, limits: &Limits, shutdown: &CancellationToken) -> Duration {
+async fn end(standing: &Standing, limits: &LiveLimits, shutdown: &CancellationToken) -> Duration {
     let refused = async {
         tokio::select! {
             _either = standing.proven() => {}
-            () = tokio::time::sleep(limits.handshake) => {
+            () = tokio::time::sleep(limits.now().handshake) => {
                 if standing.require_proof() {
                     tracing::warn!("refused a connection whose process did not prove itself");
                     Limit::Handshake.count();
@@ -246,6 +247,6 @@ async fn end(standing: &Standing, limits: &Limits, shutdown: &CancellationToken)
     };
     tokio::select! {
         () = refused => REFUSAL_GRACE,
-        () = shutdown.cancelled() => limits.drain,
+        () = shutdown.cancelled() => limits.now().drain,
     }
 }

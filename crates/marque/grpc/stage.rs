@@ -25,6 +25,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+use super::offer::Offer;
 use super::serve::{Limits, ServeError};
 use super::workload::{WorkloadDoor, serve_workload};
 use crate::clock::SystemClock;
@@ -271,8 +272,7 @@ impl Stage {
         let door = WorkloadDoor {
             attestors: Arc::clone(&self.attestors),
             workload,
-            profiles,
-            envoy_sds,
+            offer: Offer { profiles, envoy_sds }.into(),
             sharing: Arc::clone(&self.sharing),
             denials: Arc::clone(&self.denials),
         };

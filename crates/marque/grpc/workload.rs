@@ -21,7 +21,7 @@ use std::sync::Arc;
 use futures::stream::BoxStream;
 use marque_attest::{Attestation, Attestors, Peer};
 use marque_spiffe::{SelectorSet, SpiffeId};
-use marque_workload::{Profiles, Workload, WorkloadError, check_audience};
+use marque_workload::{Workload, WorkloadError, check_audience};
 use tokio::net::UnixListener;
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
@@ -30,12 +30,14 @@ use tonic::{Request, Response, Status};
 pub(super) use self::streams::{Caller, Watch};
 use super::connection::peer_of;
 use super::inspection;
+use super::live::{LiveLimits, Sized};
+use super::offer::{LiveOffer, Profile};
 use super::proto::workload as proto;
 use super::proto::workload::spiffe_workload_api_server::{
     SpiffeWorkloadApi, SpiffeWorkloadApiServer,
 };
 use super::sds;
-use super::serve::{Limits, ServeError, serve};
+use super::serve::{ServeError, serve};
 use crate::error;
 use crate::identities::{Denials, IDENTITY_SHARED, Refused, SharedIdentities, user_of};
 
@@ -51,10 +53,8 @@ pub struct WorkloadDoor {
     pub attestors: Arc<Attestors>,
     /// What the answer is.
     pub workload: Arc<Workload>,
-    /// Whether Envoy's secret discovery service is served too.
-    pub envoy_sds: bool,
     /// Which questions are answered at all.
-    pub profiles: Profiles,
+    pub offer: LiveOffer,
     /// What every SVID passes on its way out.
     pub sharing: Arc<SharedIdentities>,
     /// Who is told whom was refused.
@@ -69,16 +69,17 @@ pub struct WorkloadDoor {
 pub async fn serve_workload(
     listener: UnixListener,
     door: WorkloadDoor,
-    limits: Limits,
+    limits: impl Into<LiveLimits>,
     shutdown: CancellationToken,
 ) -> Result<(), ServeError> {
+    let limits = limits.into();
     let sds = sds::server(door.clone(), &limits, shutdown.clone());
     let service = WorkloadService { door, shutdown: shutdown.clone() };
-    let server =
-        SpiffeWorkloadApiServer::new(service).max_decoding_message_size(limits.message_bytes);
+    let server = SpiffeWorkloadApiServer::new(service);
+    let server = Sized::new(server, &limits, SpiffeWorkloadApiServer::max_decoding_message_size);
     let routes = Routes::new(server).add_service(sds);
-    let (served, bytes) = (inspection::WORKLOAD_API, limits.message_bytes);
-    let routes = inspection::add_to(routes, served, bytes, shutdown.clone()).await?;
+    let served = inspection::WORKLOAD_API;
+    let routes = inspection::add_to(routes, served, &limits, shutdown.clone()).await?;
     serve(listener, routes, Some(SECURITY_HEADER), limits, shutdown).await
 }
 
@@ -100,10 +101,10 @@ impl SpiffeWorkloadApi for WorkloadService {
         &self,
         request: Request<proto::X509svidRequest>,
     ) -> Result<Response<Self::FetchX509SVIDStream>, Status> {
-        self.serves_x509()?;
+        self.serves(Profile::X509)?;
         let peer = peer_of(&request)?;
         let proto::X509svidRequest {} = request.into_inner();
-        let watch = self.watch(peer).await?;
+        let watch = self.watch(peer, Profile::X509).await?;
         Ok(Response::new(watch.x509_svids(messages::x509_svids)))
     }
 
@@ -111,10 +112,10 @@ impl SpiffeWorkloadApi for WorkloadService {
         &self,
         request: Request<proto::X509BundlesRequest>,
     ) -> Result<Response<Self::FetchX509BundlesStream>, Status> {
-        self.serves_x509()?;
+        self.serves(Profile::X509)?;
         let peer = peer_of(&request)?;
         let proto::X509BundlesRequest {} = request.into_inner();
-        let watch = self.watch(peer).await?;
+        let watch = self.watch(peer, Profile::X509).await?;
         Ok(Response::new(watch.x509_bundles(messages::x509_bundles)))
     }
 
@@ -122,7 +123,7 @@ impl SpiffeWorkloadApi for WorkloadService {
         &self,
         request: Request<proto::JwtsvidRequest>,
     ) -> Result<Response<proto::JwtsvidResponse>, Status> {
-        self.serves_jwt()?;
+        self.serves(Profile::Jwt)?;
         let peer = peer_of(&request)?;
         let proto::JwtsvidRequest { audience, spiffe_id } = request.into_inner();
         check_audiences(&audience)?;
@@ -156,10 +157,10 @@ impl SpiffeWorkloadApi for WorkloadService {
         &self,
         request: Request<proto::JwtBundlesRequest>,
     ) -> Result<Response<Self::FetchJWTBundlesStream>, Status> {
-        self.serves_jwt()?;
+        self.serves(Profile::Jwt)?;
         let peer = peer_of(&request)?;
         let proto::JwtBundlesRequest {} = request.into_inner();
-        let watch = self.watch(peer).await?;
+        let watch = self.watch(peer, Profile::Jwt).await?;
         Ok(Response::new(watch.jwt_bundles(messages::jwt_bundles)))
     }
 
@@ -167,7 +168,7 @@ impl SpiffeWorkloadApi for WorkloadService {
         &self,
         request: Request<proto::ValidateJwtsvidRequest>,
     ) -> Result<Response<proto::ValidateJwtsvidResponse>, Status> {
-        self.serves_jwt()?;
+        self.serves(Profile::Jwt)?;
         let peer = peer_of(&request)?;
         let proto::ValidateJwtsvidRequest { audience, svid } = request.into_inner();
         check_audiences(std::slice::from_ref(&audience))?;
@@ -195,11 +196,11 @@ impl SpiffeWorkloadApi for WorkloadService {
         &self,
         request: Request<proto::WitsvidRequest>,
     ) -> Result<Response<Self::FetchWITSVIDStream>, Status> {
-        self.serves_wit()?;
+        self.serves(Profile::Wit)?;
         let peer = peer_of(&request)?;
         let proto::WitsvidRequest { spiffe_id } = request.into_inner();
         let wanted = parse_wanted(&spiffe_id)?;
-        let watch = self.watch(peer).await?;
+        let watch = self.watch(peer, Profile::Wit).await?;
         Ok(Response::new(watch.wit_svids(wanted, messages::wit_svids)))
     }
 
@@ -207,40 +208,27 @@ impl SpiffeWorkloadApi for WorkloadService {
         &self,
         request: Request<proto::WitBundlesRequest>,
     ) -> Result<Response<Self::FetchWITBundlesStream>, Status> {
-        self.serves_wit()?;
+        self.serves(Profile::Wit)?;
         let peer = peer_of(&request)?;
         let proto::WitBundlesRequest {} = request.into_inner();
-        let watch = self.watch(peer).await?;
+        let watch = self.watch(peer, Profile::Wit).await?;
         Ok(Response::new(watch.wit_bundles(messages::wit_bundles)))
     }
 }
 
 impl WorkloadService {
-    fn serves_x509(&self) -> Result<(), Status> {
-        served(self.door.profiles.x509, "X.509-SVIDs")
-    }
-
-    fn serves_jwt(&self) -> Result<(), Status> {
-        served(self.door.profiles.jwt, "JWT-SVIDs")
-    }
-
-    fn serves_wit(&self) -> Result<(), Status> {
-        served(self.door.profiles.wit, "WIT-SVIDs")
+    fn serves(&self, profile: Profile) -> Result<(), Status> {
+        self.door.offer.check(profile)
     }
 
     async fn attest(&self, peer: &Peer) -> Result<Attestation, Status> {
         self.door.attestors.attest(peer).await.map_err(error::attest)
     }
 
-    async fn watch(&self, peer: Arc<Peer>) -> Result<Watch<Caller>, Status> {
+    async fn watch(&self, peer: Arc<Peer>, profile: Profile) -> Result<Watch<Caller>, Status> {
         let caller = Caller { door: self.door.clone(), peer };
-        Watch::begin(caller, self.shutdown.clone()).await
+        Watch::begin(caller, profile, self.shutdown.clone()).await
     }
-}
-
-/// Whether a profile is served is nobody's secret, and is said before anybody is attested (WA-1).
-pub(super) fn served(is_served: bool, profile: &str) -> Result<(), Status> {
-    if is_served { Ok(()) } else { Err(error::not_served(profile)) }
 }
 
 /// What one attested caller asked for.

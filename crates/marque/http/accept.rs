@@ -6,6 +6,7 @@
 //! `marque-exchange` to find out. Deliberately absent: routes, plain HTTP, and proxy headers.
 
 mod addresses;
+mod places;
 mod routers;
 mod traffic;
 
@@ -21,16 +22,17 @@ use marque_exchange::PeerCertificate;
 use rustls::ServerConfig;
 use tokio::{
     net::{TcpListener, TcpStream},
-    sync::Semaphore,
     time::{sleep, sleep_until, timeout},
 };
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tower::Service;
 
+pub use self::places::LiveHttpLimits;
 pub use self::routers::Routers;
 use self::{
     addresses::Addresses,
+    places::Places,
     traffic::{Overdue, Patience, Traffic},
 };
 use crate::grpc::limit::Limit;
@@ -84,7 +86,7 @@ pub struct HttpServer {
     listener: TcpListener,
     address: SocketAddr,
     tls: Arc<ServerConfig>,
-    limits: HttpLimits,
+    limits: LiveHttpLimits,
 }
 
 impl HttpServer {
@@ -92,8 +94,9 @@ impl HttpServer {
     pub async fn bind(
         address: SocketAddr,
         tls: Arc<ServerConfig>,
-        limits: HttpLimits,
+        limits: impl Into<LiveHttpLimits>,
     ) -> io::Result<Self> {
+        let limits = limits.into();
         let listener = TcpListener::bind(address).await?;
         let address = listener.local_addr()?;
         Ok(Self { listener, address, tls, limits })
@@ -104,34 +107,54 @@ impl HttpServer {
         self.address
     }
 
+    /// What its clients may take.
+    pub fn limits(&self) -> &LiveHttpLimits {
+        &self.limits
+    }
+
     /// What serves requests, beginning with `router`, within the limits of this server.
     pub fn routers(&self, router: Router) -> Routers {
-        Routers::new(router, self.limits.request)
+        Routers::new(router, self.limits.now().request)
     }
 
     /// Serves until `stop` completes, then lets open requests finish for at most [`HttpLimits::drain`] and closes.
     pub async fn run(self, routers: Routers, stop: impl Future<Output = ()>) {
+        self.run_or_be_replaced(routers, stop, CancellationToken::new()).await;
+    }
+
+    /// As [`HttpServer::run`]; and when `replaced` is cancelled because another listener takes its place, it takes nobody in any
+    /// more and lets every request finish that may be open.
+    pub async fn run_or_be_replaced(
+        self,
+        routers: Routers,
+        stop: impl Future<Output = ()>,
+        replaced: CancellationToken,
+    ) {
         let Self { listener, address: _, tls, limits } = self;
         let shared = Arc::new(Shared {
             acceptor: TlsAcceptor::from(tls),
             routers,
             drain: CancellationToken::new(),
             close: CancellationToken::new(),
+            replaced,
             limits,
         });
-        let places = Arc::new(Semaphore::new(shared.limits.connections));
-        let addresses = Addresses::new(shared.limits.connections_per_address);
+        let places = Places::new(shared.limits.clone());
+        let addresses = Addresses::new(shared.limits.now().connections_per_address);
         let connections = TaskTracker::new();
         let mut stop = pin!(stop);
-        loop {
+        let is_replaced = loop {
             let place = tokio::select! {
-                () = &mut stop => break,
-                place = Arc::clone(&places).acquire_owned() => place,
+                () = &mut stop => break false,
+                () = shared.replaced.cancelled() => break true,
+                place = places.take() => place,
             };
             let accepted = tokio::select! {
-                () = &mut stop => break,
+                () = &mut stop => break false,
+                () = shared.replaced.cancelled() => break true,
                 accepted = listener.accept() => accepted,
             };
+            addresses.allow(shared.limits.now().connections_per_address);
             match accepted {
                 Ok((stream, client)) => {
                     let Some(of_address) = addresses.place(client.ip()) else {
@@ -154,11 +177,18 @@ impl HttpServer {
                     sleep(Duration::from_millis(20)).await;
                 }
             }
-        }
+        };
         drop(listener);
         connections.close();
         shared.drain.cancel();
-        if timeout(shared.limits.drain, connections.wait()).await.is_err() {
+        if is_replaced {
+            tokio::select! {
+                () = connections.wait() => return,
+                () = sleep(shared.patience()) => {}
+                () = &mut stop => {}
+            }
+        }
+        if timeout(shared.limits.now().drain, connections.wait()).await.is_err() {
             tracing::warn!(
                 open = connections.len(),
                 "the drain's deadline has passed; closing what is still open"
@@ -174,7 +204,9 @@ struct Shared {
     routers: Routers,
     drain: CancellationToken,
     close: CancellationToken,
-    limits: HttpLimits,
+    /// Another listener has taken the place of this one.
+    replaced: CancellationToken,
+    limits: LiveHttpLimits,
 }
 
 impl Shared {
@@ -187,7 +219,7 @@ impl Shared {
             );
             return;
         }
-        let handshake = timeout(self.limits.handshake, self.acceptor.accept(stream));
+        let handshake = timeout(self.limits.now().handshake, self.acceptor.accept(stream));
         let stream = tokio::select! {
             () = self.drain.cancelled() => return,
             handshake = handshake => match handshake {
@@ -209,7 +241,7 @@ impl Shared {
         let (_, session) = stream.get_ref();
         let peer = session.peer_certificates().and_then(PeerCertificate::from_chain);
         let builder = self.builder(session.alpn_protocol() == Some(b"h2"));
-        let limits = &self.limits;
+        let limits = self.limits.now();
         let traffic =
             Traffic::new(Patience { idle: limits.request_head, request: limits.request * 2 });
         let service = service_fn(|mut request: Request<Incoming>| {
@@ -224,7 +256,7 @@ impl Shared {
             }
         });
         let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
-        let mut too_old = pin!(sleep(self.limits.connection_age));
+        let mut too_old = pin!(sleep(limits.connection_age));
         let ended = tokio::select! {
             ended = connection.as_mut() => Some(ended),
             () = self.drain.cancelled() => None,
@@ -241,7 +273,7 @@ impl Shared {
                 tokio::select! {
                     ended = connection.as_mut() => ended,
                     () = self.close.cancelled() => return,
-                    () = sleep(self.limits.drain) => return,
+                    () = sleep(self.patience()) => return,
                 }
             }
         };
@@ -250,20 +282,28 @@ impl Shared {
         }
     }
 
+    /// How long a connection that is asked to end may take for that.
+    fn patience(&self) -> Duration {
+        let limits = self.limits.now();
+        // Its client did nothing wrong, so that its request and the answer may take as long as ever.
+        if self.replaced.is_cancelled() { limits.request * 2 } else { limits.drain }
+    }
+
     /// One protocol alone, by what ALPN agreed: guessing from the first bytes would wait for them without an end.
     fn builder(&self, http2: bool) -> Builder<TokioExecutor> {
+        let limits = self.limits.now();
         let mut builder = Builder::new(TokioExecutor::new());
         builder
             .http1()
             .timer(TokioTimer::new())
-            .header_read_timeout(self.limits.request_head)
-            .max_headers(self.limits.header_fields)
-            .max_buf_size(usize::try_from(self.limits.header_bytes).unwrap_or(32 * 1024).max(8192));
+            .header_read_timeout(limits.request_head)
+            .max_headers(limits.header_fields)
+            .max_buf_size(usize::try_from(limits.header_bytes).unwrap_or(32 * 1024).max(8192));
         builder
             .http2()
             .timer(TokioTimer::new())
-            .max_concurrent_streams(self.limits.streams)
-            .max_header_list_size(self.limits.header_bytes)
+            .max_concurrent_streams(limits.streams)
+            .max_header_list_size(limits.header_bytes)
             .keep_alive_interval(Duration::from_secs(20))
             .keep_alive_timeout(Duration::from_secs(10));
         if http2 { builder.http2_only() } else { builder.http1_only() }

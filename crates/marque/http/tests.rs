@@ -26,6 +26,7 @@ use tokio::{
     task::JoinHandle,
 };
 use tokio_rustls::{TlsConnector, client::TlsStream};
+use tokio_util::sync::CancellationToken;
 
 use self::door::FakeDoor;
 use super::{HttpLimits, HttpServer, router};
@@ -38,6 +39,8 @@ pub(super) struct Server {
     folder: TempDir,
     stop: Option<oneshot::Sender<()>>,
     running: JoinHandle<()>,
+    /// Has another listener take its place.
+    replaced: CancellationToken,
 }
 
 impl Server {
@@ -54,8 +57,10 @@ impl Server {
         let door = Arc::new(door);
         let routes = server.routers(router(Arc::clone(&door) as _));
         let (stop, stopped) = oneshot::channel::<()>();
-        let running = tokio::spawn(server.run(routes, async move { drop(stopped.await) }));
-        Self { address, door, folder, stop: Some(stop), running }
+        let (replaced, stopped) = (CancellationToken::new(), async move { drop(stopped.await) });
+        let running = server.run_or_be_replaced(routes, stopped, replaced.clone());
+        let running = tokio::spawn(running);
+        Self { address, door, folder, stop: Some(stop), running, replaced }
     }
 
     fn stop(&mut self) {

@@ -25,7 +25,7 @@ use marque_registry::{Entry, EntryId, EntryRole, NewEntry, Snapshot, TrustDomain
 use marque_spiffe::{SelectorSet, SpiffeId};
 
 use self::refused::{no_token, of_registrar, of_signal, of_webhook, unavailable};
-use super::folder::SourceFiles;
+use super::folder::FolderFiles;
 use super::kill::{DrillReport, Impact, LiftAsk};
 use super::reload::{FolderStanding, ReloadReport};
 use super::{Issuer, Lasting};
@@ -82,8 +82,8 @@ impl AdminDoor for Issuer {
         Arc::clone(&self.intents.playbooks)
     }
 
-    fn sources(&self) -> SourceFiles {
-        self.sources.clone()
+    fn sources(&self) -> FolderFiles {
+        self.files.clone()
     }
 
     fn rosters(&self) -> Arc<Rosters> {

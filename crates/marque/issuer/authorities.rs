@@ -70,7 +70,8 @@ fn refused(error: AuthorityError) -> AdminError {
 
 /// Takes every step when it is due, and takes up what other replicas did, until `stop`.
 pub(super) async fn keep(issuer: Arc<Lasting>, stop: CancellationToken) -> anyhow::Result<()> {
-    let interval = look_every(&issuer);
+    // Keys that are there keep the end that they have, so that the shortest life so far counts.
+    let mut shortest = issuer.registry().document().ca_lifetime();
     let mut told: Option<Timestamp> = None;
     loop {
         let now = issuer.clock.now();
@@ -84,6 +85,8 @@ pub(super) async fn keep(issuer: Arc<Lasting>, stop: CancellationToken) -> anyho
             }
             Err(_told_before) => {}
         }
+        shortest = shortest.min(issuer.registry().document().ca_lifetime());
+        let interval = look_every(shortest);
         tokio::select! {
             () = stop.cancelled() => return Ok(()),
             () = issuer.clock.sleep_until(now + interval) => {}
@@ -91,7 +94,8 @@ pub(super) async fn keep(issuer: Arc<Lasting>, stop: CancellationToken) -> anyho
     }
 }
 
-fn look_every(issuer: &Lasting) -> Duration {
+/// How often it is looked after keys that last so long.
+fn look_every(lifetime: Duration) -> Duration {
     let (least, most) = LOOK_EVERY;
-    (issuer.registry().document().ca_lifetime() / 60).clamp(least, most)
+    (lifetime / 60).clamp(least, most)
 }

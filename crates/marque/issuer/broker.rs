@@ -12,13 +12,18 @@ use anyhow::Context as _;
 use marque_attest::Attestors;
 use marque_registry::RESERVED_SEGMENT;
 use marque_spiffe::SpiffeId;
-use marque_workload::{Issuer as _, Workload};
+use marque_workload::Issuer as _;
 use tokio::net::UnixListener;
 use tokio_util::sync::CancellationToken;
 
 use self::identity::Identity;
 use super::Lasting;
-use crate::grpc::broker::{BrokerDoor, serve_broker};
+use crate::grpc::broker::{AllowList, BrokerDoor, serve_broker};
+use crate::grpc::live::LiveLimits;
+use crate::grpc::offer::LiveOffer;
+
+/// What its calls go by.
+pub(super) type BrokerSettings = (Arc<Attestors>, LiveOffer, LiveLimits);
 
 /// The endpoint, bound and with an SVID to show.
 #[derive(Debug)]
@@ -29,38 +34,33 @@ pub(super) struct BrokerEndpoint {
 }
 
 impl BrokerEndpoint {
-    /// The endpoint of a trust domain at `socket`, which `bind` makes; `None` where there is no broker.
+    /// The endpoint of a trust domain at `socket`, which `bind` makes.
     pub(super) async fn build(
         issuer: &Lasting,
         socket: PathBuf,
         bind: impl FnOnce(&Path) -> anyhow::Result<UnixListener>,
-    ) -> anyhow::Result<Option<Self>> {
-        if issuer.registry().document().brokers().is_empty() {
-            return Ok(None);
-        }
-        let listener = bind(&socket)?;
+    ) -> anyhow::Result<Self> {
         let spiffe_id = format!("{}/{RESERVED_SEGMENT}/broker", issuer.trust_domain().id());
         let spiffe_id: SpiffeId = spiffe_id.parse()?;
         let minting = Arc::clone(&issuer.minting);
         let identity = Identity::begin(spiffe_id, minting, Arc::clone(&issuer.clock));
         let identity = identity.await.context("mint the Broker API endpoint's own SVID")?;
-        Ok(Some(Self { socket, listener, identity }))
+        let listener = bind(&socket)?;
+        Ok(Self { socket, listener, identity })
     }
 
-    /// Serves until `stop`.
+    /// Serves until `stop`, or until it is `closed`; whoever is connected then is told.
     pub(super) async fn run(
         self,
         issuer: Arc<Lasting>,
-        attestors: Arc<Attestors>,
-        workload: Workload,
-        stop: CancellationToken,
+        ((attestors, offer, limits), brokers): (BrokerSettings, AllowList),
+        (stop, closed): (CancellationToken, CancellationToken),
     ) -> anyhow::Result<()> {
         let Self { socket: _, listener, identity } = self;
         let door = BrokerDoor {
             attestors,
-            workload,
-            profiles: issuer.profiles(),
-            brokers: issuer.registry().document().brokers().to_vec(),
+            offer,
+            brokers,
             state: issuer.minting.state(),
             sharing: Arc::clone(issuer.sharing()),
             denials: Arc::clone(issuer.denials()),
@@ -68,8 +68,17 @@ impl BrokerEndpoint {
             clock: Arc::clone(&issuer.clock),
             certificate: Arc::clone(identity.certificate()),
         };
-        let limits = *issuer.registry().document().limits();
-        let serving = serve_broker(listener, door, limits, stop.clone());
+        drop(issuer);
+        let ending = stop.child_token();
+        let serving = serve_broker(listener, door, limits, ending.clone());
+        let serving = async {
+            let mut serving = std::pin::pin!(serving);
+            tokio::select! {
+                served = serving.as_mut() => return served,
+                () = closed.cancelled() => ending.cancel(),
+            }
+            serving.await
+        };
         tokio::select! {
             served = serving => Ok(served?),
             never = identity.keep(stop) => match never {},

@@ -7,7 +7,8 @@
 use std::sync::Arc;
 
 use anyhow::Context as _;
-use marque_registry::RESERVED_SEGMENT;
+use axum::Router;
+use marque_registry::{RESERVED_SEGMENT, TrustDomainDocument};
 use marque_spiffe::SpiffeId;
 use rustls::ServerConfig;
 use rustls::server::{NoServerSessionStorage, ResolvesServerCert};
@@ -15,14 +16,13 @@ use tokio_util::sync::CancellationToken;
 
 use super::Lasting;
 use super::broker::identity::Identity;
-use super::served::Served;
 use crate::endpoints::SpiffeBundleEndpoint;
-use crate::http::{HttpLimits, HttpServer, bundle_router};
+use crate::http::{HttpServer, LiveHttpLimits, Routers};
 
 /// The endpoint, bound and with an SVID to show.
 #[derive(Debug)]
 pub(super) struct BundleEndpoint {
-    pub(super) at: SpiffeBundleEndpoint,
+    spiffe_id: SpiffeId,
     server: HttpServer,
     identity: Identity,
 }
@@ -31,11 +31,10 @@ impl BundleEndpoint {
     /// The endpoint of a trust domain; `None` where its document wants none.
     pub(super) async fn build(
         issuer: &Lasting,
-        limits: HttpLimits,
+        document: &TrustDomainDocument,
+        limits: LiveHttpLimits,
     ) -> anyhow::Result<Option<Self>> {
-        let document = issuer.registry().document();
-        let settings = document.bundle_endpoint();
-        let Some(address) = settings.https_spiffe else { return Ok(None) };
+        let Some(address) = document.bundle_endpoint().https_spiffe else { return Ok(None) };
         let spiffe_id = format!("{}/{RESERVED_SEGMENT}/bundle", issuer.trust_domain().id());
         let spiffe_id: SpiffeId = spiffe_id.parse()?;
         let minting = Arc::clone(&issuer.minting);
@@ -46,24 +45,32 @@ impl BundleEndpoint {
         let server = server.with_context(|| {
             format!("listen on {address} for the bundle endpoint; is it taken already?")
         })?;
-        let url = match &settings.https_spiffe_url {
-            Some(url) => url.to_string(),
-            None => format!("https://localhost:{}/", server.local_addr().port()),
-        };
-        Ok(Some(Self { at: SpiffeBundleEndpoint { url, spiffe_id }, server, identity }))
+        Ok(Some(Self { spiffe_id, server, identity }))
     }
 
-    /// Serves until `stop`. The bundle is the authority's of the moment, whichever rules are in force.
+    /// Where others find it, as the document says.
+    pub(super) fn at(&self, document: &TrustDomainDocument) -> SpiffeBundleEndpoint {
+        let url = match &document.bundle_endpoint().https_spiffe_url {
+            Some(url) => url.to_string(),
+            None => format!("https://localhost:{}/", self.server.local_addr().port()),
+        };
+        SpiffeBundleEndpoint { url, spiffe_id: self.spiffe_id.clone() }
+    }
+
+    /// What serves its requests, beginning with `router`.
+    pub(super) fn routers(&self, router: Router) -> Routers {
+        self.server.routers(router)
+    }
+
+    /// Serves until `stop`, or until it is `replaced`. The bundle is the authority's of the moment, whichever rules are in force.
     pub(super) async fn run(
         self,
-        served: Arc<Served>,
+        routers: Routers,
         stop: CancellationToken,
+        replaced: CancellationToken,
     ) -> anyhow::Result<()> {
-        let Self { at: _, server, identity } = self;
-        let routers = server.routers(bundle_router(served.current() as _));
-        served.serves_bundles_by(routers.clone());
-        drop(served);
-        let serving = server.run(routers, stop.clone().cancelled_owned());
+        let Self { spiffe_id: _, server, identity } = self;
+        let serving = server.run_or_be_replaced(routers, stop.clone().cancelled_owned(), replaced);
         tokio::select! {
             () = serving => Ok(()),
             never = identity.keep(stop) => match never {},

@@ -10,8 +10,9 @@ use marque_registry::KeySettings;
 use marque_spiffe::{Clock, TrustDomain};
 
 use super::lasting::authority_config;
-use super::serve::make_folder;
+use super::sockets::make_folder;
 use super::{run, signing_guard};
+use crate::backup::{self, Held};
 use crate::cli::StoreOption;
 use crate::clock::{SystemClock, SystemRandomness};
 use crate::{discovery, upstream};
@@ -31,12 +32,20 @@ pub(crate) struct CeremonyOptions {
     pub(crate) sealing_key: Option<PathBuf>,
 }
 
+/// The keys and records of one trust domain, held while they are used.
+#[derive(Debug)]
+pub(crate) struct Opened {
+    pub(crate) trust_domain: TrustDomain,
+    pub(crate) ceremony: Ceremony,
+    _held: Held,
+}
+
 /// Opens the keys and records of one trust domain. Nothing is changed yet.
 ///
 /// # Errors
 /// Findings in the folder, several trust domains, a daemon that serves it, keys that are nowhere but in memory, and whatever
 /// cannot be opened.
-pub(crate) async fn open(options: CeremonyOptions) -> anyhow::Result<(TrustDomain, Ceremony)> {
+pub(crate) async fn open(options: CeremonyOptions) -> anyhow::Result<Opened> {
     let CeremonyOptions { trust_domains, only, data_dir, store, sealing_key } = options;
     let mut folders = run::load(&trust_domains, &only)?;
     let (Some(checked), true) = (folders.pop(), folders.is_empty()) else {
@@ -55,6 +64,7 @@ pub(crate) async fn open(options: CeremonyOptions) -> anyhow::Result<(TrustDomai
     }
     let private = folder.join("private");
     make_folder(&folder, 0o755)?;
+    let held = backup::hold(&folder)?;
     make_folder(&private, 0o700)?;
     let sealing_key = sealing_key.unwrap_or_else(|| folder.join("sealing.key"));
     let sealing = SealingKey::from_file(&sealing_key).context("read the sealing key")?;
@@ -70,5 +80,6 @@ pub(crate) async fn open(options: CeremonyOptions) -> anyhow::Result<(TrustDomai
     let upstream = upstream::open(document, &checked.folder.path, &clock)?;
     let config = authority_config(document, upstream, guard);
     let random = Arc::new(SystemRandomness::default());
-    Ok((name, Ceremony { config, keys, store: store as _, random }))
+    let ceremony = Ceremony { config, keys, store: store as _, random };
+    Ok(Opened { trust_domain: name, ceremony, _held: held })
 }

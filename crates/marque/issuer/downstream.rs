@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use anyhow::Context as _;
-use marque_registry::SPIRE_SEGMENT;
+use marque_registry::{DownstreamSettings, SPIRE_SEGMENT};
 use marque_spiffe::SpiffeId;
 use marque_workload::Issuer as _;
 use tokio_util::sync::CancellationToken;
@@ -15,25 +15,42 @@ use super::Lasting;
 use super::broker::identity::Identity;
 use crate::endpoints::DownstreamEndpoint;
 use crate::grpc::downstream::DownstreamDoor;
-use crate::http::{HttpLimits, HttpServer, Routers};
+use crate::http::{HttpServer, LiveHttpLimits, Routers};
 
 /// The listener, bound and with an SVID to show.
 #[derive(Debug)]
 pub(super) struct DownstreamServer {
-    pub(super) at: DownstreamEndpoint,
+    at: DownstreamEndpoint,
     server: HttpServer,
-    routers: Routers,
     identity: Identity,
+    serves: Serves,
+}
+
+/// What serves the requests of a listener.
+#[derive(Debug, Clone)]
+pub(super) struct Serves {
+    routers: Routers,
+    door: DownstreamDoor,
+}
+
+impl Serves {
+    /// Has these servers ask, and no others, from the next request on.
+    pub(super) fn go_by(&self, settings: &DownstreamSettings) {
+        if *settings.spiffe_ids() != self.door.servers {
+            let servers = settings.spiffe_ids().clone();
+            let door = DownstreamDoor { servers, ..self.door.clone() };
+            self.routers.replace(door.router());
+        }
+    }
 }
 
 impl DownstreamServer {
-    /// The listener of a trust domain; `None` where nobody is below it.
+    /// The listener that a document wants.
     pub(super) async fn build(
         issuer: &Lasting,
-        limits: HttpLimits,
-    ) -> anyhow::Result<Option<Self>> {
-        let document = issuer.registry().document();
-        let Some(settings) = document.downstream() else { return Ok(None) };
+        settings: &DownstreamSettings,
+        limits: LiveHttpLimits,
+    ) -> anyhow::Result<Self> {
         let address = settings.listen();
         let spiffe_id = format!("{}/{SPIRE_SEGMENT}/server", issuer.trust_domain().id());
         let spiffe_id: SpiffeId = spiffe_id.parse()?;
@@ -56,14 +73,27 @@ impl DownstreamServer {
             format!("listen on {address} for downstream servers; is it taken already?")
         })?;
         let at = DownstreamEndpoint { address: server.local_addr().to_string(), spiffe_id };
-        let routers = server.routers(door.router());
-        Ok(Some(Self { at, server, routers, identity }))
+        let serves = Serves { routers: server.routers(door.clone().router()), door };
+        Ok(Self { at, server, identity, serves })
     }
 
-    /// Serves until `stop`.
-    pub(super) async fn run(self, stop: CancellationToken) -> anyhow::Result<()> {
-        let Self { at: _, server, routers, identity } = self;
-        let serving = server.run(routers, stop.clone().cancelled_owned());
+    /// Where servers find it.
+    pub(super) fn at(&self) -> DownstreamEndpoint {
+        self.at.clone()
+    }
+
+    pub(super) fn serves(&self) -> Serves {
+        self.serves.clone()
+    }
+
+    /// Serves until `stop`, or until it is `replaced`.
+    pub(super) async fn run(
+        self,
+        stop: CancellationToken,
+        replaced: CancellationToken,
+    ) -> anyhow::Result<()> {
+        let Self { at: _, server, identity, serves: Serves { routers, door: _ } } = self;
+        let serving = server.run_or_be_replaced(routers, stop.clone().cancelled_owned(), replaced);
         tokio::select! {
             () = serving => Ok(()),
             never = identity.keep(stop) => match never {},

@@ -1,6 +1,5 @@
 //! One trust domain's folder with everything in it, checked: what `marque check` reads is what an issuer serves.
 
-use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -9,25 +8,25 @@ use jiff::Timestamp;
 use marque_exchange::IssuerUrl;
 use marque_intent::{
     AlertSink, CalendarSet, Enforcement, GroupName, HumanJob, Overdue, Playbook, PlaybookSet,
-    Principal, RosterFinding, Rosters, Scope,
+    Principal, RosterFinding, Rosters,
 };
 use marque_policy::{CaseResult, CedarDecisionPoint, run_cases};
 use marque_registry::{
-    ChatPerson, Finding, FindingCode, HumanRole, TrustDomainDocument, TrustDomainFolder, boundary,
+    ChatPerson, Finding, FindingCode, TrustDomainDocument, TrustDomainFolder, boundary,
     chain_boundary, shared_approvers, shared_root,
 };
 use marque_spiffe::Environment;
 
-use super::reload::Contents;
 use super::{change_control, cloud_findings, token_config};
 use crate::webhooks::kinds;
 use crate::{post_checks, rehearsal, sinks, witnesses};
 
 mod coded;
+mod files;
 mod lints;
-mod sources;
+mod people;
 
-pub use sources::SourceFiles;
+pub use files::FolderFiles;
 
 use coded::{of_playbook, of_policy};
 
@@ -47,10 +46,8 @@ pub struct CheckedFolder {
     pub policy: CedarDecisionPoint,
     /// Who is on duty when.
     pub rosters: Rosters,
-    /// The files that all of it was read from.
-    pub sources: SourceFiles,
-    /// What its files held when they were read.
-    pub contents: Contents,
+    /// Its files, as they were when all of it was read from them.
+    pub files: FolderFiles,
 }
 
 /// Reads one trust domain's folder.
@@ -58,8 +55,23 @@ pub struct CheckedFolder {
 /// # Errors
 /// Every finding, with file and line.
 pub fn check(path: &Path) -> Result<CheckedFolder, Vec<Finding>> {
-    let contents = Contents::read(path);
-    let before = SourceFiles::read(path);
+    let (_files, checked) = read(path);
+    checked.unwrap_or_else(|| {
+        let finding = Finding::about(path, "its files changed while they were read; try again");
+        Err(vec![finding.coded(FindingCode::FileUnreadable)])
+    })
+}
+
+/// Reads one trust domain's folder: its files, and what came of checking them, which is nothing where one of them changed
+/// meanwhile: half of a file may break any rule.
+pub(super) fn read(path: &Path) -> (FolderFiles, Option<Result<CheckedFolder, Vec<Finding>>>) {
+    let files = FolderFiles::read(path);
+    let checked = checked(path, files.clone());
+    let same = FolderFiles::digests(path) == files;
+    (files, same.then_some(checked))
+}
+
+fn checked(path: &Path, files: FolderFiles) -> Result<CheckedFolder, Vec<Finding>> {
     let folder = TrustDomainFolder::load(path).map_err(|mut findings| {
         findings.extend(lints::beside_the_document(path));
         findings
@@ -84,7 +96,7 @@ pub fn check(path: &Path) -> Result<CheckedFolder, Vec<Finding>> {
             Err(found) => findings.extend(found),
         }
         findings.extend(foreign_tenants(&folder, playbooks));
-        findings.extend(as_much_as_people(&folder, playbooks));
+        findings.extend(people::as_much(&folder, playbooks));
         findings.extend(unknown_playbooks(&folder, playbooks, policy));
         findings.extend(observed_for_ever(&folder, playbooks));
     }
@@ -108,12 +120,12 @@ pub fn check(path: &Path) -> Result<CheckedFolder, Vec<Finding>> {
         findings.extend(unknown_webhooks(&folder, playbooks));
         findings.extend(post_checks::unbelievable(&folder, playbooks));
     }
-    let sources = keep(before.and_then(|read| read.still(path, &folder)), &mut findings, |one| one);
-    match (playbooks, calendars, policy, rosters, sources) {
-        (Some(playbooks), Some(calendars), Some(policy), Some(rosters), Some(sources))
+    let files = keep(files.with_trust(path, document), &mut findings, |one| one);
+    match (playbooks, calendars, policy, rosters, files) {
+        (Some(playbooks), Some(calendars), Some(policy), Some(rosters), Some(files))
             if findings.is_empty() =>
         {
-            Ok(CheckedFolder { folder, playbooks, calendars, policy, rosters, sources, contents })
+            Ok(CheckedFolder { folder, playbooks, calendars, policy, rosters, files })
         }
         _ => Err(findings),
     }
@@ -334,26 +346,6 @@ fn foreign_tenants(folder: &TrustDomainFolder, playbooks: &PlaybookSet) -> Vec<F
 /// What becomes of a playbook whose review is overdue, as the document says.
 pub(crate) fn overdue(document: &TrustDomainDocument) -> Overdue {
     if document.playbooks().refuses_overdue() { Overdue::Refuse } else { Overdue::Warn }
-}
-
-/// Playbooks that permit all that a role of people does: an agent with a person's whole role is what playbooks are there
-/// to end (M 11).
-fn as_much_as_people(folder: &TrustDomainFolder, playbooks: &PlaybookSet) -> Vec<Finding> {
-    let mut findings = Vec::new();
-    for playbook in playbooks.iter() {
-        let scopes: BTreeSet<&str> = playbook.scopes().iter().map(Scope::as_str).collect();
-        let all =
-            |role: &&HumanRole| role.scopes().iter().all(|scope| scopes.contains(scope.as_str()));
-        for role in folder.document.playbooks().human_roles().iter().filter(all) {
-            let file = folder.path.join("playbooks").join(format!("{}.toml", playbook.id()));
-            let message = format!(
-                "permits everything that the human role `{}` does; split it into narrower playbooks",
-                role.name()
-            );
-            findings.push(Finding::about(&file, message).coded(FindingCode::PlaybookHumanRole));
-        }
-    }
-    findings
 }
 
 impl CheckedFolder {

@@ -13,6 +13,7 @@ use futures::future::join_all;
 use marque_authority::Authority;
 use marque_exchange::{TokenService, TokenServiceParts};
 use marque_intent::{ApprovalLimits, CalendarSet, Caps, PlaybookSet, Rosters};
+use marque_keys::KeyPurpose;
 use marque_policy::CedarDecisionPoint;
 use marque_registry::{RegistryView, TrustDomainDocument};
 use marque_spiffe::{Bundle, BundleSource, TrustDomain};
@@ -39,6 +40,8 @@ use crate::witnesses::{Witnesses, WitnessesParts};
 const LONGEST_REQUEST: Duration = Duration::from_secs(120);
 /// How soon open grants are held against new rules again when that failed.
 const REVIEW_AGAIN: Duration = Duration::from_secs(5);
+/// How long it may take at most from when somebody reads what an SVID should say until it is signed.
+const LONGEST_MINTING: Duration = Duration::from_secs(1);
 
 impl Issuer {
     /// Opens the authorities, loads the entries, and wires the rooms.
@@ -50,8 +53,8 @@ impl Issuer {
         let document = Arc::new(checked.folder.document.clone());
         let entries = std::mem::take(&mut checked.folder.entries);
         let templates = std::mem::take(&mut checked.folder.templates);
-        let contents = checked.contents.clone();
-        let lasting = Lasting::open(&document, ((entries, templates), contents), parts).await?;
+        let files = checked.files.clone();
+        let lasting = Lasting::open(&document, ((entries, templates), files), parts).await?;
         let by_command = federation::fetched_by_command(&lasting.store, lasting.started_at).await;
         let by_command = by_command.context("read the relationships that were added by command")?;
         federation::prune(&document, &lasting.kept_bundles, &by_command)?;
@@ -59,6 +62,8 @@ impl Issuer {
         let looked = issuer.federations.reconcile().await;
         looked.context("read the relationships that were added by command")?;
         issuer.take_effect();
+        let dropped = issuer.federations.drop_left_behind("start").await;
+        dropped.context("take away bundles without a relationship")?;
         let foreign = Arc::clone(&issuer.foreign);
         issuer.minting.change_with(foreign, || Ok::<(), anyhow::Error>(()))?;
         Ok(issuer)
@@ -74,9 +79,9 @@ impl Issuer {
         lasting: &Arc<Lasting>,
         before: Option<&Self>,
     ) -> anyhow::Result<Self> {
-        let CheckedFolder { folder, playbooks, calendars, policy, rosters, sources, contents: _ } =
-            checked;
+        let CheckedFolder { folder, playbooks, calendars, policy, rosters, files } = checked;
         let (document, path) = (Arc::new(folder.document), folder.path);
+        let policies = policy.policies().cloned().collect();
         let registry = Arc::clone(lasting.registry());
         let view = Arc::new(match before {
             None => RegistryView::of_present(registry),
@@ -88,8 +93,8 @@ impl Issuer {
         let foreign =
             Foreign::new(Arc::clone(&federated), folder.revocation_lists, &authority.bundle());
         let keys_before = before.map(|before| &*before.oidc_keys);
-        let (issuers, files) = (document.issuer_keys(), folder.issuer_keys);
-        let oidc_keys = OidcKeyRing::open(issuers, &path, files, clock, keys_before)?;
+        let (issuers, key_files) = (document.issuer_keys(), folder.issuer_keys);
+        let oidc_keys = OidcKeyRing::open(issuers, &path, key_files, clock, keys_before)?;
         let oidc_keys = Arc::new(oidc_keys);
         let rules = Rules { playbooks, calendars, policy, rosters, view };
         let intents = Arc::new(intent_desk(&document, &path, lasting, rules)?);
@@ -118,7 +123,8 @@ impl Issuer {
             federations: federations(&document, &path, lasting, (federated, before))?,
             svid_issuer: discovery::svid_issuer(&document, issuer_url)?,
             foreign: Arc::new(foreign),
-            sources,
+            files,
+            policies,
             intents,
             oidc_keys,
             document,
@@ -141,6 +147,7 @@ impl Issuer {
         self.sharing.go_by(self.document.identities());
         let playbooks = &self.intents.playbooks;
         self.presence.want(playbooks.iter().any(|playbook| playbook.ends().with_agent));
+        self.federations.take_effect();
     }
 
     /// What runs while this generation is in force, until `stop`.
@@ -179,14 +186,15 @@ impl Issuer {
         earlier.cloned().chain([self.over.token()]).collect()
     }
 
-    /// Holds what is open against these rules when nobody works by earlier ones any more: until then something may still be
-    /// given by those.
+    /// Holds what is open against these rules when nobody works by earlier ones any more, and the keys to what these rules let
+    /// them sign: until then something may still be given by those.
     fn review_after_the_earlier(
         &self,
         stop: &CancellationToken,
     ) -> Option<impl Future<Output = ()> + use<>> {
         let (earlier, stop) = (self.earlier.clone(), stop.clone());
-        let intents = Arc::clone(&self.intents);
+        let (intents, lasting) = (Arc::clone(&self.intents), Arc::clone(&self.lasting));
+        let (document, issuer) = (Arc::clone(&self.document), self.svid_issuer.clone());
         if earlier.is_empty() {
             return None;
         }
@@ -197,6 +205,14 @@ impl Issuer {
                 tracing::error!(
                     error = &error as &dyn std::error::Error,
                     "open grants could not be held against the rules of now"
+                );
+                tokio::time::sleep(REVIEW_AGAIN).await;
+            }
+            tokio::time::sleep(LONGEST_MINTING).await;
+            while let Err(error) = lasting.narrow_authorities(&document, issuer.as_ref()).await {
+                tracing::error!(
+                    error = &error as &dyn std::error::Error,
+                    "the keys could not be held to the rules of now alone"
                 );
                 tokio::time::sleep(REVIEW_AGAIN).await;
             }
@@ -278,7 +294,13 @@ fn tokens(
     let Lasting { store, authority, .. } = lasting;
     // The token endpoint takes SVIDs of the own trust domain alone: federation is for workloads among themselves.
     let bundles = Arc::new(OwnBundle(Arc::clone(authority)));
-    let config = token_config::of(document, lasting.issuer_url.clone())?;
+    let mut config = token_config::of(document, lasting.issuer_url.clone())?;
+    // SVIDs that were minted by the settings of before are as good as ever until they end; longer ones no key signs.
+    let signed = lasting.authority.config();
+    config.max_assertion_lifetime =
+        config.max_assertion_lifetime.max(signed.longest(KeyPurpose::JwtSvid));
+    config.max_wit_svid_lifetime =
+        config.max_wit_svid_lifetime.max(signed.longest(KeyPurpose::WitSvid));
     let parts = TokenServiceParts {
         bundles,
         environments: Arc::clone(&lasting.environments),

@@ -18,7 +18,7 @@ use marque_registry::{
 };
 use marque_spiffe::{Clock, Environment, Random, TrustDomain};
 use marque_store::Store;
-use marque_workload::{Profiles, Workload, WorkloadLimits};
+use marque_workload::{Workload, WorkloadLimits};
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio_util::sync::CancellationToken;
 
@@ -27,12 +27,13 @@ use super::builds::Builds;
 use super::desk::{PostureBoard, SlowRoom};
 use super::endings;
 use super::figures::Figures;
+use super::folder::FolderFiles;
 use super::keys::CheckpointKey;
 use super::kill::KillSwitch;
 use super::minting::InProcessIssuer;
 use super::readiness::Looked;
 use super::registrar::Registrar;
-use super::reload::{Contents, FolderState};
+use super::reload::FolderState;
 use super::served::Served;
 use super::signing_guard;
 use crate::approvers::{LoginSecret, Looks};
@@ -113,7 +114,7 @@ impl Lasting {
     /// Opens the authorities, and loads the entries: those of the folder, which fit `document`, and those in the store.
     pub(super) async fn open(
         document: &Arc<TrustDomainDocument>,
-        (entries, contents): ((Vec<Entry>, Vec<Template>), Contents),
+        (entries, files): ((Vec<Entry>, Vec<Template>), FolderFiles),
         parts: IssuerParts,
     ) -> anyhow::Result<Self> {
         let IssuerParts {
@@ -192,7 +193,7 @@ impl Lasting {
             login_secret: Arc::new(login_secret),
             kept_bundles: KeptBundles::new(kept_bundles),
             federation_news: Arc::default(),
-            folder: Mutex::new(FolderState::new(contents, now)),
+            folder: Mutex::new(FolderState::new(files, now)),
             served: OnceLock::new(),
         })
     }
@@ -233,18 +234,6 @@ impl Lasting {
             Workload::with_splay(issuer, clock, WorkloadLimits::default(), splay)
         };
         self.workload.get_or_init(made).clone()
-    }
-
-    /// Whether Envoy's secret discovery service is served beside the Workload API.
-    pub(super) fn serves_envoy_sds(&self) -> bool {
-        self.registry().document().workload_api().envoy_sds
-    }
-
-    /// Which profiles of the Workload API are served.
-    pub(super) fn profiles(&self) -> Profiles {
-        let document = self.registry().document();
-        let settings = document.workload_api();
-        Profiles { x509: settings.x509_svid, jwt: settings.jwt_svid, wit: settings.wit_svid }
     }
 
     /// What every SVID passes on its way out.
@@ -321,5 +310,6 @@ pub(super) fn authority_config(
         name_constraints: document.authorities().name_constraints,
         upstream,
         guard,
+        earlier: None,
     }
 }

@@ -13,6 +13,7 @@ pub(crate) mod ceremony;
 mod change_control;
 mod cloud_findings;
 mod desk;
+mod doors;
 mod downstream;
 mod endings;
 mod figures;
@@ -26,16 +27,21 @@ mod keys;
 pub mod kill;
 mod lasting;
 mod minting;
+mod noting;
 mod pruning;
 mod readiness;
+mod reconfigured;
 mod registrar;
 pub mod reload;
 pub(crate) mod run;
+mod sequencing;
 pub mod serve;
 pub(crate) mod served;
 mod signing_guard;
+pub(crate) mod sockets;
 mod store;
 mod token_config;
+mod upkeep;
 mod versions;
 mod watch;
 
@@ -44,6 +50,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 
 use marque_exchange::{ClientAuthenticator, IssuerUrl, TokenService};
+use marque_policy::PolicyInfo;
 use marque_registry::{Registry, TrustDomainDocument};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
@@ -55,7 +62,7 @@ pub use self::run::run;
 
 pub(crate) use self::lasting::IssuerParts;
 
-use self::folder::SourceFiles;
+use self::folder::FolderFiles;
 use self::foreign::Foreign;
 use crate::approvers::{ApprovalDesk, Approvers};
 use crate::federation::Federations;
@@ -78,7 +85,9 @@ pub struct Issuer {
     intents: Arc<IntentDesk>,
     federations: Arc<Federations>,
     /// The files of the folder that is served.
-    sources: SourceFiles,
+    files: FolderFiles,
+    /// Its policies, as they are written.
+    policies: Vec<PolicyInfo>,
     foreign: Arc<Foreign>,
     oidc_keys: Arc<OidcKeyRing>,
     approval_desk: Arc<ApprovalDesk>,

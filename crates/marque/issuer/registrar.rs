@@ -17,6 +17,8 @@ use tokio::sync::{Mutex, MutexGuard};
 use crate::identities::loggable;
 
 mod templated;
+#[cfg(test)]
+mod tests;
 
 use templated::{DROPPED_AT_ONCE, Told};
 

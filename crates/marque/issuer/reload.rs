@@ -11,10 +11,9 @@
 //!
 //! Absent: who may ask for it, and how the files come to the folder.
 
-mod contents;
 mod outcome;
 mod reading;
-mod restart;
+pub(crate) mod restart;
 pub(crate) mod watch;
 
 use std::path::Path;
@@ -23,21 +22,22 @@ use std::sync::{Arc, PoisonError};
 use anyhow::Context as _;
 use jiff::Timestamp;
 use marque_audit::{Event, EventKind, LogStore as _};
+use marque_authority::Reconfiguration;
 use marque_registry::{Entry, Finding, Template};
 use metrics::{counter, gauge};
 
-pub use self::contents::Contents;
 pub use self::outcome::{
     Changes, FolderStanding, FoundView, RefusedReload, ReloadCode, ReloadReport, ReloadResult,
 };
 
-use self::reading::{changed_entries, changed_playbooks, read};
+use self::reading::{changed_entries, changed_playbooks, changed_templates, plan, read};
 use super::desk::Drift;
+use super::doors::Opening;
+use super::folder::FolderFiles;
 use super::registrar::{FolderChange, RegistrarError};
 use super::served::Served;
 use super::{Issuer, versions};
 use crate::federation;
-use crate::http::{bundle_router, router};
 use crate::telemetry::described as names;
 
 /// How often a folder is read whose files change meanwhile.
@@ -48,7 +48,7 @@ const DOCUMENT: &str = "trust-domain.toml";
 /// What is known of the folder in force.
 #[derive(Debug)]
 pub(super) struct FolderState {
-    contents: Arc<Contents>,
+    files: FolderFiles,
     loaded_at: Timestamp,
     /// The last reload, where it was refused.
     refused: Option<RefusedReload>,
@@ -66,7 +66,14 @@ struct NotTaken {
 struct Prepared {
     issuer: Issuer,
     entries: (Vec<Entry>, Vec<Template>),
-    contents: Contents,
+    files: FolderFiles,
+}
+
+/// What a generation takes when it is put in force. All of it was tried; dropped, it changes nothing.
+struct Ready<'a> {
+    change: FolderChange<'a>,
+    authorities: Reconfiguration<'a>,
+    opening: Opening,
 }
 
 /// Why nothing came of a reload.
@@ -91,8 +98,8 @@ impl Failed {
 }
 
 impl FolderState {
-    pub(super) fn new(contents: Contents, loaded_at: Timestamp) -> Self {
-        Self { contents: Arc::new(contents), loaded_at, refused: None }
+    pub(super) fn new(files: FolderFiles, loaded_at: Timestamp) -> Self {
+        Self { files, loaded_at, refused: None }
     }
 }
 
@@ -118,12 +125,12 @@ impl Served {
     async fn reload_now(&self, by: &str, dry_run: bool) -> anyhow::Result<ReloadReport> {
         let before = self.current();
         let mut report = self.empty_report();
-        let prepared = match self.prepare(&before, &mut report).await {
+        let prepared = match self.prepare(&before, &mut report, dry_run).await {
             Ok(prepared) => prepared,
             Err(failed) => return self.refuse(failed, report, (by, dry_run)).await,
         };
         let lasting = self.lasting();
-        let Prepared { issuer: next, entries, contents } = prepared;
+        let Prepared { issuer: next, entries, files } = prepared;
         let begun = lasting.registrar.begin(Arc::clone(&next.document), entries).await;
         let change = match begun.map_err(|error| of_registrar(error, &before.path)) {
             Ok(change) => change,
@@ -132,16 +139,20 @@ impl Served {
         if dry_run {
             return Ok(report);
         }
+        let ready = match self.ready(&before, &next, change).await {
+            Ok(ready) => ready,
+            Err(failed) => return self.refuse(failed, report, (by, dry_run)).await,
+        };
         let recorded = lasting.store.append(reloaded(&report, by, lasting.clock.now())).await;
         if let Err(error) = recorded {
             let failed =
                 Failed::Unavailable(anyhow::Error::new(error).context("record the reload"));
             return self.refuse(failed, report, (by, dry_run)).await;
         }
-        let next = self.put_in_force(&before, next, (change, contents))?;
+        let next = self.put_in_force(&before, next, ready, files)?;
         drop(before);
         report.result = ReloadResult::Reloaded;
-        self.forget_bundles(&next).await;
+        self.forget_bundles(&next, by).await;
         match next.intents.review_open().await {
             Ok(Drift { ended, begun_anew }) => {
                 (report.grants_ended, report.begun_anew) = (Some(ended), Some(begun_anew));
@@ -160,22 +171,31 @@ impl Served {
         Ok(report)
     }
 
-    /// Reads, checks and wires; `report` is told what differs as far as that is known.
+    /// Reads, checks and wires; `report` is told what differs as far as that is known, of a `dry_run` as a plan.
     async fn prepare(
         &self,
         before: &Arc<Issuer>,
         report: &mut ReloadReport,
+        dry_run: bool,
     ) -> Result<Prepared, Failed> {
         for _reading in 0..READINGS {
             let (root, path) = (self.root.clone(), before.path.clone());
             let served = Arc::clone(&before.document);
-            let read = tokio::task::spawn_blocking(move || read(&root, &path, &served));
-            let (contents, checked) = read.await.context("the reading of the folder stopped")?;
+            let old = Arc::clone(before);
+            let read = tokio::task::spawn_blocking(move || {
+                let (files, checked) = read(&root, &path, &served);
+                let planned = checked.as_ref().filter(|_| dry_run);
+                let planned = planned.and_then(|checked| Some(plan(&old, checked.as_ref().ok()?)));
+                (files, checked, planned)
+            });
+            let (files, checked, planned) =
+                read.await.context("the reading of the folder stopped")?;
             let Some(checked) = checked else { continue };
-            report.digest = contents.digest().to_string();
-            report.files = self.contents().changes_to(&contents);
+            report.digest = files.digest().to_string();
+            report.files = self.files_in_force().changes_to(&files);
             let mut checked = checked.map_err(Failed::NotTaken)?;
             report.entries = changed_entries(before, &checked.folder.entries);
+            report.templates = changed_templates(before, &checked);
             report.playbooks = changed_playbooks(before, &checked);
             report.policy_changed = *before.intents.policy.set_digest()
                 != *marque_policy::DecisionPoint::set_digest(&checked.policy);
@@ -183,30 +203,42 @@ impl Served {
             if let Some(found) = versions::reused(&before.path, &checked.playbooks, store).await? {
                 return Err(Failed::because(ReloadCode::FolderInvalid, vec![found]));
             }
+            report.plan = planned;
             let entries = std::mem::take(&mut checked.folder.entries);
             let templates = std::mem::take(&mut checked.folder.templates);
             let (lasting, old) = (Arc::clone(self.lasting()), Arc::clone(before));
             let wire = move || {
                 let issuer = Issuer::wire(checked, &lasting, Some(&old));
-                (issuer, Contents::read(&old.path))
+                (issuer, FolderFiles::digests(&old.path))
             };
             let wired = tokio::task::spawn_blocking(wire).await;
             let (issuer, after) = wired.context("the wiring of the folder stopped")?;
-            if after != contents {
+            if after != files {
                 continue;
             }
-            let issuer = issuer.map_err(|error| {
-                let message = format!("cannot be put in force: {error:#}");
-                let found = Finding::about(&before.path.join(DOCUMENT), message);
-                Failed::because(ReloadCode::FolderInvalid, vec![found])
-            })?;
+            let issuer = issuer.map_err(|error| unfit(before, &error))?;
             let looked = issuer.federations.reconcile().await;
             looked.context("read the relationships that were added by command")?;
-            return Ok(Prepared { issuer, entries: (entries, templates), contents });
+            return Ok(Prepared { issuer, entries: (entries, templates), files });
         }
         let message = "its files change while they are read; reload when they are all there";
         let found = Finding::about(&before.path, message);
         Err(Failed::because(ReloadCode::FolderChanging, vec![found]))
+    }
+
+    /// Has everything ready that is in use and goes by other settings from then on: listeners are bound, keys are there.
+    async fn ready<'a>(
+        &'a self,
+        before: &Issuer,
+        next: &Issuer,
+        change: FolderChange<'a>,
+    ) -> Result<Ready<'a>, Failed> {
+        let lasting = self.lasting();
+        let opening = self.doors.bind(lasting, &before.document, &next.document).await;
+        let opening = opening.map_err(|error| unfit(before, &error))?;
+        let authorities = lasting.ready_authorities(next).await;
+        let authorities = authorities.context("prepare the signing authorities")?;
+        Ok(Ready { change, authorities, opening })
     }
 
     /// Nothing here can fail but what was tried before, under the same lock.
@@ -214,37 +246,42 @@ impl Served {
         &self,
         before: &Issuer,
         next: Issuer,
-        (change, contents): (FolderChange<'_>, Contents),
+        ready: Ready<'_>,
+        files: FolderFiles,
     ) -> anyhow::Result<Arc<Issuer>> {
-        let lasting = self.lasting();
+        let (lasting, Ready { change, authorities, opening }) = (self.lasting(), ready);
         before.intents.registry.close();
         let foreign = Arc::clone(&next.foreign);
-        let changed = lasting.minting.change_with(foreign, || change.make());
+        let changed = lasting.minting.change_with(foreign, || {
+            change.make()?;
+            authorities.take_effect();
+            self.doors.go_by(lasting, &before.document, &next.document);
+            Ok::<(), marque_registry::RegistryError>(())
+        });
         changed.context("replace document and entries")?;
         next.take_effect();
         let next = Arc::new(next);
-        self.routers.replace(router(Arc::clone(&next) as _));
-        if let Some(routers) = self.bundle_routers.get() {
-            routers.replace(bundle_router(Arc::clone(&next) as _));
-        }
+        self.route_to(&next);
         self.put(Arc::clone(&next));
+        self.doors.open(opening, self);
         *lasting.folder.lock().unwrap_or_else(PoisonError::into_inner) =
-            FolderState::new(contents, lasting.clock.now());
+            FolderState::new(files, lasting.clock.now());
         Ok(next)
     }
 
-    /// Forgets the bundles that are not fetched any more.
-    async fn forget_bundles(&self, issuer: &Issuer) {
+    /// Forgets the bundles that are not fetched any more, and those that were set by hand of a relationship that is gone.
+    async fn forget_bundles(&self, issuer: &Issuer, by: &str) {
         let lasting = self.lasting();
         let forgotten = async {
             let now = lasting.clock.now();
+            issuer.federations.drop_left_behind(by).await?;
             let by_command = federation::fetched_by_command(&lasting.store, now).await?;
             federation::prune(&issuer.document, &lasting.kept_bundles, &by_command)
         };
         if let Err(error) = forgotten.await {
             tracing::error!(
                 error = &*error,
-                "bundles that are not fetched any more are still kept"
+                "bundles of relationships that are gone are still kept"
             );
         }
     }
@@ -259,7 +296,9 @@ impl Served {
         let NotTaken { code, findings } = match failed {
             Failed::NotTaken(not_taken) => not_taken,
             Failed::Unavailable(error) => {
-                self.count("failed");
+                if !dry_run {
+                    self.count("failed");
+                }
                 return Err(error);
             }
         };
@@ -292,18 +331,18 @@ impl Served {
     }
 
     /// What the files hold now.
-    async fn files(&self) -> Option<Contents> {
+    async fn files(&self) -> Option<FolderFiles> {
         let path = self.current().path.clone();
-        tokio::task::spawn_blocking(move || Contents::read(&path)).await.ok()
+        tokio::task::spawn_blocking(move || FolderFiles::digests(&path)).await.ok()
     }
 
-    fn contents(&self) -> Arc<Contents> {
-        let state = self.lasting().folder.lock().unwrap_or_else(PoisonError::into_inner);
-        Arc::clone(&state.contents)
+    /// What they held when they were put in force.
+    fn files_in_force(&self) -> FolderFiles {
+        self.lasting().folder.lock().unwrap_or_else(PoisonError::into_inner).files.clone()
     }
 
     fn empty_report(&self) -> ReloadReport {
-        let digest = self.contents().digest().to_string();
+        let digest = self.files_in_force().digest().to_string();
         ReloadReport {
             result: ReloadResult::WouldReload,
             code: None,
@@ -312,7 +351,9 @@ impl Served {
             digest,
             files: Changes::default(),
             entries: Changes::default(),
+            templates: Changes::default(),
             playbooks: Changes::default(),
+            plan: None,
             policy_changed: false,
             grants_ended: None,
             begun_anew: None,
@@ -330,12 +371,12 @@ impl Issuer {
     /// How the folder in force stands to the files of now.
     pub(super) async fn folder_standing(&self) -> FolderStanding {
         let path = self.path.clone();
-        let files = tokio::task::spawn_blocking(move || Contents::read(&path)).await;
+        let files = tokio::task::spawn_blocking(move || FolderFiles::digests(&path)).await;
         let state = self.folder.lock().unwrap_or_else(PoisonError::into_inner);
         FolderStanding {
-            digest: state.contents.digest().to_string(),
+            digest: state.files.digest().to_string(),
             loaded_at: state.loaded_at,
-            differs: files.is_ok_and(|files| files != *state.contents),
+            differs: files.is_ok_and(|files| files != state.files),
             refused: state.refused.clone(),
         }
     }
@@ -352,6 +393,13 @@ impl super::Lasting {
             .set(loaded.as_duration().as_secs_f64());
         gauge!(names::FOLDER_REFUSED, "trust_domain" => label()).set(f64::from(u8::from(refused)));
     }
+}
+
+/// The folder is right by itself, and cannot be served here and now.
+fn unfit(before: &Issuer, error: &anyhow::Error) -> Failed {
+    let message = format!("cannot be put in force: {error:#}");
+    let found = Finding::about(&before.path.join(DOCUMENT), message);
+    Failed::because(ReloadCode::FolderInvalid, vec![found])
 }
 
 fn of_registrar(error: RegistrarError, folder: &Path) -> Failed {
@@ -372,14 +420,15 @@ fn of_registrar(error: RegistrarError, folder: &Path) -> Failed {
 }
 
 fn reloaded(report: &ReloadReport, by: &str, now: Timestamp) -> Event {
-    let ReloadReport { digest_before, digest, files, entries, playbooks, policy_changed, .. } =
-        report;
+    let ReloadReport { digest_before, digest, files, entries, templates, .. } = report;
+    let ReloadReport { playbooks, policy_changed, .. } = report;
     Event::new(EventKind::FolderReloaded, now)
         .with_actor(by)
         .with_detail("digest", digest.clone())
         .with_detail("digest_before", digest_before.clone())
         .with_detail("files", files.recorded())
         .with_detail("entries", entries.recorded())
+        .with_detail("templates", templates.recorded())
         .with_detail("playbooks", playbooks.recorded())
         .with_detail("policy_changed", *policy_changed)
 }

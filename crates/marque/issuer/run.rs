@@ -12,11 +12,13 @@ use marque_spiffe::{Environment, TrustDomain};
 use rustls::ServerConfig;
 use rustls_pki_types::pem::PemObject as _;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use tokio_util::sync::CancellationToken;
 
 use super::folder::{self, CheckedFolder};
 use super::serve::{self, Shared};
 use crate::cli::{IssuerOptions, TlsFiles};
 use crate::clock::{SystemClock, SystemRandomness};
+use crate::endpoints::EndpointsFile;
 use crate::process::{Watchers, serve_all};
 use crate::telemetry;
 use crate::tls::{DevCertificates, server_config};
@@ -64,6 +66,8 @@ pub async fn run(options: IssuerOptions) -> anyhow::Result<ExitCode> {
     let sealing = SealingKey::from_file(&sealing_key).context("read the sealing key")?;
     let (tls, ca_file) = tls_material(&tls)?;
     let shared = Shared {
+        endpoints: Arc::new(EndpointsFile::in_folder(&data_dir)),
+        stop: CancellationToken::new(),
         trust_domains,
         watch,
         data_dir,

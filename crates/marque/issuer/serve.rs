@@ -1,71 +1,47 @@
 //! Serving one trust domain: build (bind and open everything that can fail), run, drain.
 //!
 //! Layout of a trust domain's data folder: `workload.sock`, `admin.sock` and, where there are brokers, `broker.sock`; and
-//! `private/` (mode 0700) with the sealed keys, the SQLite file, the kill journal and `federation/`, the bundles that were
-//! fetched.
+//! `private/` (mode 0700) with the sealed keys, the SQLite file, the kill journal, `high-water.json`, which says how far the log was
+//! signed, and `federation/`, the bundles that were fetched.
 
 use std::net::SocketAddr;
-use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
-use std::time::Duration;
 
-use anyhow::{Context as _, bail, ensure};
-use jiff::Timestamp;
-use marque_attest::Attestors;
-use marque_audit::{LogStore, Sequencer, checkpoint::origin};
+use anyhow::Context as _;
 use marque_exchange::{Endpoint, EnvironmentLookup, IssuerUrl, NonceSecret};
 use marque_keys::SealingKey;
-use marque_registry::{LimitSettings, TrustDomainDocument};
+use marque_registry::TrustDomainDocument;
 use marque_spiffe::{Clock, Random};
-use marque_workload::Workload;
 use rustls::ServerConfig;
 use tokio::net::UnixListener;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::authorities;
-use super::broker::BrokerEndpoint;
-use super::bundle_endpoint::BundleEndpoint;
-use super::downstream::DownstreamServer;
-use super::endings;
+use super::doors::{DoorSettings, Opened, Opening, bind_https};
 use super::folder::{CheckedFolder, local_url};
 use super::growing::grow_tree;
-use super::pruning::prune;
+use super::noting::{keep_noting, note};
+use super::sequencing::sequence;
 use super::served::Served;
+use super::sockets::{bind_socket, make_folder};
+use super::upkeep::keep_up;
 use super::watch::watch;
-use super::{Issuer, IssuerParts, Lasting, Neighbours};
+use super::{Issuer, IssuerParts, Neighbours};
 use crate::approvers::LoginSecret;
-use crate::attestors;
-use crate::backup::record_restore;
+use crate::backup::{self, Held, HighWater, record_restore};
 use crate::cli::StoreOption;
-use crate::endpoints::TrustDomainEndpoints;
+use crate::endpoints::{EndpointsFile, TrustDomainEndpoints};
 use crate::grpc::admin::{AdminDoors, serve_admin};
-use crate::grpc::serve::ask_for_senders;
 use crate::grpc::workload::{WorkloadDoor, serve_workload};
-use crate::http::{HttpLimits, HttpServer, bundle as http_bundle};
+use crate::http::bundle as http_bundle;
 use crate::payloads::PayloadKey;
 
-/// The longest socket path: Linux allows 107 bytes, and clients may add to what they are told.
-const MAX_SOCKET_PATH: usize = 100;
 /// Who may open the Workload API socket: everybody; attestation decides what they get (WE-3).
 const WORKLOAD_SOCKET_MODE: u32 = 0o666;
-/// Who may open the Broker API socket: everybody; mutual TLS decides who gets further (BR-1).
-const BROKER_SOCKET_MODE: u32 = 0o666;
 /// Who may open the admin socket: the daemon's user and group; the gate decides what they may do.
 const ADMIN_SOCKET_MODE: u32 = 0o660;
-/// How often clocks that ran out and entries that another replica changed are looked for. A reader never sees an intent
-/// that ran out as alive; this tells the log.
-const UPKEEP_INTERVAL: Duration = Duration::from_secs(5);
-/// How long before their end the signing authorities are warned of, and how often.
-const WARNING_AHEAD: Duration = Duration::from_secs(7 * 24 * 60 * 60);
-const WARNING_INTERVAL: Duration = Duration::from_secs(24 * 60 * 60);
-/// How far apart checkpoints are at least: each costs a commit, and one covers all that was recorded since the last. So far
-/// behind its leaves the newest checkpoint may be.
-const CHECKPOINT_INTERVAL: Duration = Duration::from_millis(50);
-/// How long to wait before the log is sequenced again after a failure.
-const SEQUENCER_RETRY: Duration = Duration::from_secs(1);
 
 /// What every trust domain of a process shares.
 #[derive(Clone, Debug)]
@@ -75,6 +51,10 @@ pub(crate) struct Shared {
     /// Whether a change of its files reloads it.
     pub(crate) watch: bool,
     pub(crate) data_dir: PathBuf,
+    /// Where it says what it serves.
+    pub(crate) endpoints: Arc<EndpointsFile>,
+    /// What ends the process.
+    pub(crate) stop: CancellationToken,
     pub(crate) store: StoreOption,
     pub(crate) tls: Arc<ServerConfig>,
     pub(crate) ca_file: PathBuf,
@@ -89,23 +69,11 @@ pub(crate) struct Shared {
 pub(crate) struct Built {
     pub(crate) served: Arc<Served>,
     pub(crate) endpoints: TrustDomainEndpoints,
-    https: HttpServer,
+    opening: Opening,
     workload: UnixListener,
     admin: UnixListener,
-    broker: Option<BrokerEndpoint>,
-    bundle: Option<BundleEndpoint>,
-    downstream: Option<DownstreamServer>,
-    attestors: Arc<Attestors>,
-}
-
-/// The limits of the HTTPS edge: how many connections is the document's to say.
-fn http_limits(limits: &LimitSettings) -> HttpLimits {
-    let count = |limit: u32| usize::try_from(limit).unwrap_or(usize::MAX);
-    HttpLimits {
-        connections: count(limits.https_connections),
-        connections_per_address: count(limits.https_connections_per_address),
-        ..HttpLimits::default()
-    }
+    high_water: Arc<HighWater>,
+    held: Held,
 }
 
 /// Binds the listeners of a trust domain, opens its keys, store and authorities.
@@ -116,18 +84,17 @@ pub(crate) async fn build(
     shared: &Shared,
 ) -> anyhow::Result<Built> {
     let document = &checked.folder.document;
-    let attestors = attestors::of(document.attestation(), &shared.clock);
     let name = document.name().clone();
     let environment = document.environment();
     let folder = shared.data_dir.join(name.as_str());
     let private = folder.join("private");
     make_folder(&folder, 0o755)?;
+    let held = backup::hold(&folder)?;
+    backup::tidy_up(&private, &*shared.clock)?;
     make_folder(&private, 0o700)?;
 
     let address = listen.unwrap_or_else(|| document.hosts().listen());
-    let https = HttpServer::bind(address, Arc::clone(&shared.tls), http_limits(document.limits()))
-        .await
-        .with_context(|| format!("listen on {address} for `{name}`; is another marque running?"))?;
+    let https = bind_https(address, &shared.tls, document).await?;
     let issuer_url = issuer_url(document, https.local_addr())?;
     let workload_api_socket = folder.join("workload.sock");
     let admin_socket = folder.join("admin.sock");
@@ -139,6 +106,7 @@ pub(crate) async fn build(
         .await
         .with_context(|| format!("open the store of `{name}`"))?;
     store.know_tenant(document.tenant().as_str());
+    let high_water = Arc::new(HighWater::open(&private, &name, &store).await?);
     record_restore(&private, &store, &*shared.clock).await?;
     let upstream = crate::upstream::open(document, &checked.folder.path, &shared.clock)?;
     let parts = IssuerParts {
@@ -168,57 +136,41 @@ pub(crate) async fn build(
     if drift != Default::default() {
         tracing::warn!(?drift, trust_domain = %name, "open grants did not fit the rules of now");
     }
-    let broker = BrokerEndpoint::build(&issuer, folder.join("broker.sock"), |path| {
-        bind_socket(path, BROKER_SOCKET_MODE)
-    })
-    .await?;
-    let limits = http_limits(issuer.registry().document().limits());
-    let bundle = BundleEndpoint::build(&issuer, limits.clone()).await?;
-    let downstream = DownstreamServer::build(&issuer, limits).await?;
+    let settings = DoorSettings {
+        tls: Arc::clone(&shared.tls),
+        listens_by_command: listen.is_some(),
+        broker_socket: folder.join("broker.sock"),
+        endpoints: Arc::clone(&shared.endpoints),
+        stop: shared.stop.clone(),
+    };
+    let served = Served::build(issuer, https, settings, shared.trust_domains.clone()).await?;
+    let (served, opening) = served;
+    let issuer = served.current();
     let endpoints = TrustDomainEndpoints {
         name,
         environment,
         workload_api_socket,
         admin_socket,
-        broker_api_socket: broker.as_ref().map(|broker| broker.socket.clone()),
+        broker_api_socket: opening.broker_socket(),
         token_endpoint: Endpoint::Token.url(&issuer_url),
         intents_url: issuer_url.join("/v1/intents"),
         jwks_url: Endpoint::Jwks.url(&issuer_url),
         bundle_url: issuer_url.join(http_bundle::PATH),
-        bundle_spiffe: bundle.as_ref().map(|bundle| bundle.at.clone()),
-        downstream: downstream.as_ref().map(|downstream| downstream.at.clone()),
+        bundle_spiffe: opening.bundle_at(issuer.registry().document().as_ref()),
+        downstream: opening.downstream_at(),
         svid_issuer_url: issuer.svid_issuer.as_ref().map(ToString::to_string),
         issuer_url: issuer_url.as_str().to_owned(),
         ca_file: shared.ca_file.clone(),
     };
-    Ok(Built {
-        served: Served::new(issuer, &https, shared.trust_domains.clone()),
-        endpoints,
-        https,
-        workload,
-        admin,
-        broker,
-        bundle,
-        downstream,
-        attestors: Arc::new(attestors),
-    })
+    Ok(Built { served, endpoints, opening, workload, admin, high_water, held })
 }
 
 impl Built {
     /// Serves until `stop`, drains, and comes back.
     pub(crate) async fn run(self, stop: CancellationToken) -> anyhow::Result<()> {
-        let Self {
-            served,
-            endpoints,
-            https,
-            workload,
-            admin,
-            broker,
-            bundle,
-            downstream,
-            attestors,
-        } = self;
-        let issuer = Arc::clone(served.lasting());
+        let Self { served, endpoints, opening, workload, admin, high_water, held: _held } = self;
+        let (issuer, doors) = (Arc::clone(served.lasting()), Arc::clone(&served.doors));
+        let mut opened = doors.to_run().context("it is run already")?;
         issuer.serves_until(stop.clone());
         let mut tasks: JoinSet<anyhow::Result<()>> = JoinSet::new();
         // Before anybody is listened to: entries may have come since it was built.
@@ -227,37 +179,22 @@ impl Built {
             following.await;
             Ok(())
         });
-        let identities = Arc::new(issuer.workload());
         let door = WorkloadDoor {
-            attestors: Arc::clone(&attestors),
-            workload: Arc::clone(&identities),
-            profiles: issuer.profiles(),
-            envoy_sds: issuer.serves_envoy_sds(),
+            attestors: Arc::clone(&doors.attestors),
+            workload: Arc::new(issuer.workload()),
+            offer: doors.offer.clone(),
             sharing: Arc::clone(issuer.sharing()),
             denials: Arc::clone(issuer.denials()),
         };
-        let limits = *issuer.registry().document().limits();
-        let token = stop.clone();
+        let (token, limits) = (stop.clone(), doors.limits.clone());
         tasks.spawn(async move { Ok(serve_workload(workload, door, limits, token).await?) });
-        if let Some(broker) = broker {
-            let (token, attestors) = (stop.clone(), Arc::clone(&attestors));
-            let (issuer, identities) = (Arc::clone(&issuer), Workload::clone(&identities));
-            tasks.spawn(broker.run(issuer, attestors, identities, token));
-        }
-        if let Some(bundle) = bundle {
-            tasks.spawn(bundle.run(Arc::clone(&served), stop.clone()));
-        }
-        if let Some(downstream) = downstream {
-            tasks.spawn(downstream.run(stop.clone()));
-        }
-        let (token, doors) = (stop.clone(), Arc::clone(&served));
-        let doors = AdminDoors::new(move || doors.current() as _);
-        tasks.spawn(async move { Ok(serve_admin(admin, doors, attestors, limits, token).await?) });
-        let (token, routes) = (stop.clone(), served.routers.clone());
-        tasks.spawn(async move {
-            https.run(routes, token.cancelled_owned()).await;
-            Ok(())
-        });
+        doors.open(opening, &served);
+        let (token, limits, of) = (stop.clone(), doors.limits.clone(), Arc::clone(&served));
+        let (attestors, admin_doors) =
+            (Arc::clone(&doors.attestors), AdminDoors::new(move || of.current() as _));
+        tasks.spawn(
+            async move { Ok(serve_admin(admin, admin_doors, attestors, limits, token).await?) },
+        );
         tasks.spawn(served.run(stop.clone()));
         let (token, watched) = (stop.clone(), Arc::clone(&issuer));
         tasks.spawn(async move {
@@ -268,6 +205,7 @@ impl Built {
         tasks.spawn(authorities::keep(Arc::clone(&issuer), stop.clone()));
         tasks.spawn(authorities::upstream::follow(Arc::clone(&issuer), stop.clone()));
         tasks.spawn(grow_tree(Arc::clone(&issuer), stop.clone()));
+        tasks.spawn(keep_noting(Arc::clone(&high_water), Arc::clone(&issuer), stop.clone()));
         let ending = Arc::clone(&issuer.kill_switch).end_by_the_clock(stop.clone());
         tasks.spawn(async move {
             ending.await;
@@ -280,9 +218,17 @@ impl Built {
         });
         // The sequencer goes last: what the drain records is signed too.
         let sequencing = CancellationToken::new();
-        let sequencer = tokio::spawn(sequence(issuer, sequencing.clone()));
+        let sequencer = tokio::spawn(sequence(Arc::clone(&issuer), sequencing.clone()));
         let mut outcome = Ok(());
-        while let Some(ended) = tasks.join_next().await {
+        loop {
+            let ended = tokio::select! {
+                Some(Opened(serving)) = opened.recv() => {
+                    tasks.spawn(serving);
+                    continue;
+                }
+                ended = tasks.join_next() => ended,
+            };
+            let Some(ended) = ended else { break };
             let ended = ended.context("a task of the issuer stopped").and_then(|ended| ended);
             if ended.is_err() {
                 stop.cancel();
@@ -291,97 +237,14 @@ impl Built {
         }
         sequencing.cancel();
         sequencer.await.context("the sequencer stopped")?;
+        note(&high_water, &issuer).await;
         let sockets = [&endpoints.workload_api_socket, &endpoints.admin_socket];
-        for socket in sockets.into_iter().chain(&endpoints.broker_api_socket) {
+        let now_and_then = doors.sockets();
+        for socket in sockets.into_iter().chain(&now_and_then) {
             std::fs::remove_file(socket)
                 .with_context(|| format!("remove `{}`", socket.display()))?;
         }
         outcome
-    }
-}
-
-/// Signs a checkpoint when the log has grown, every [`CHECKPOINT_INTERVAL`] at most; once more at the end.
-async fn sequence(issuer: Arc<Lasting>, stop: CancellationToken) {
-    let log: Arc<dyn LogStore> = Arc::clone(&issuer.store) as _;
-    let mut grown = log.changed();
-    let signer = Arc::clone(&issuer.checkpoint_key) as _;
-    let mut sequencer = Sequencer::new(log, signer, origin(issuer.trust_domain()));
-    loop {
-        let ending = stop.is_cancelled();
-        grown.borrow_and_update();
-        let advanced = sequencer.advance().await;
-        issuer.ready.store(advanced.is_ok(), Ordering::Relaxed);
-        if let Err(error) = advanced {
-            tracing::error!(error = &error as &dyn std::error::Error, "no checkpoint");
-            tokio::select! {
-                () = stop.cancelled() => {}
-                () = issuer.clock.sleep_until(issuer.clock.now() + SEQUENCER_RETRY) => continue,
-            }
-        }
-        if ending {
-            return;
-        }
-        let grows = async {
-            // Not by the clock that the log is dated by: a step back of it does not put checkpoints off.
-            tokio::time::sleep(CHECKPOINT_INTERVAL).await;
-            grown.changed().await
-        };
-        tokio::select! {
-            () = stop.cancelled() => {}
-            grows = grows => if grows.is_err() { return },
-        }
-    }
-}
-
-/// What needs doing now and then: intents whose clocks ran out are ended, so that the log says so; entries that another
-/// replica changed are read; an end of the authorities that draws near is announced.
-async fn keep_up(issuer: Arc<Lasting>, stop: CancellationToken) -> anyhow::Result<()> {
-    let mut warned: Option<Timestamp> = None;
-    loop {
-        if let Err(error) = endings::sweep(&issuer, &stop).await {
-            tracing::error!(error = &*error, "intents that ran out could not be ended");
-        }
-        if let Err(error) = issuer.registrar.reconcile().await {
-            let error = &error as &dyn std::error::Error;
-            tracing::error!(error, "the stored entries could not be read");
-        }
-        if let Err(error) = issuer.workload().keep_alive().await {
-            let error = &error as &dyn std::error::Error;
-            tracing::error!(error, "identities of templates that are in use could not be renewed");
-        }
-        match prune(&issuer, &stop).await {
-            Ok(0) => {}
-            Ok(pruned) => tracing::debug!(pruned, "rows of what ended long ago were forgotten"),
-            Err(error) => {
-                let error = &error as &dyn std::error::Error;
-                tracing::error!(error, "what ended long ago could not be forgotten");
-            }
-        }
-        let now = issuer.clock.now();
-        if warned.is_none_or(|last| last + WARNING_INTERVAL <= now) {
-            warn_of_the_end(&issuer, now);
-            warned = Some(now);
-        }
-        tokio::select! {
-            () = stop.cancelled() => return Ok(()),
-            () = issuer.clock.sleep_until(now + UPKEEP_INTERVAL) => {}
-        }
-    }
-}
-
-/// An authority that should have been replaced long before; and a revocation list that gets old: none is read again.
-fn warn_of_the_end(issuer: &Lasting, now: Timestamp) {
-    let ends_at = issuer.authority.ends_at();
-    // The next one signs when a sixth is left, or a week.
-    let ahead = WARNING_AHEAD.min(issuer.registry().document().ca_lifetime() / 12);
-    if ends_at <= now + ahead {
-        let trust_domain = issuer.trust_domain();
-        tracing::warn!(%trust_domain, %ends_at, "a signing authority ends and no other one has taken its place; see `marque authority list`");
-    }
-    for list in issuer.minting.foreign().outdated(now) {
-        let (trust_domain, issuer) = (issuer.trust_domain(), list.issuer());
-        let next_update = list.next_update();
-        tracing::warn!(%trust_domain, issuer, %next_update, "a revocation list gets out of date; who uses it then refuses every SVID");
     }
 }
 
@@ -395,57 +258,4 @@ pub(super) fn issuer_url(
         None => local_url(address),
     };
     url.parse().with_context(|| format!("`{url}` as an issuer identifier"))
-}
-
-pub(super) fn make_folder(path: &Path, mode: u32) -> anyhow::Result<()> {
-    let mut builder = std::fs::DirBuilder::new();
-    builder
-        .recursive(true)
-        .mode(mode)
-        .create(path)
-        .with_context(|| format!("create `{}`", path.display()))?;
-    let allowed = std::fs::Permissions::from_mode(mode);
-    std::fs::set_permissions(path, allowed)
-        .with_context(|| format!("set the mode of `{}`", path.display()))
-}
-
-/// Binds a Unix socket whose peers are attested.
-fn bind_socket(path: &Path, mode: u32) -> anyhow::Result<UnixListener> {
-    bind_prepared(path, mode, ask_for_senders)
-}
-
-/// Binds a Unix socket whose peers are nobody in particular.
-pub(crate) fn bind_plain_socket(path: &Path, mode: u32) -> anyhow::Result<UnixListener> {
-    bind_prepared(path, mode, |_listener| Ok(()))
-}
-
-/// Binds a Unix socket; a file that a daemon left behind is replaced, a living daemon's is not.
-fn bind_prepared(
-    path: &Path,
-    mode: u32,
-    prepare: impl FnOnce(&UnixListener) -> std::io::Result<()>,
-) -> anyhow::Result<UnixListener> {
-    let length = path.as_os_str().len();
-    ensure!(
-        length <= MAX_SOCKET_PATH,
-        "the socket path `{}` has {length} bytes, more than {MAX_SOCKET_PATH}; choose a shorter --data-dir",
-        path.display()
-    );
-    if std::os::unix::net::UnixStream::connect(path).is_ok() {
-        bail!("another marque serves `{}`; stop it or choose another --data-dir", path.display());
-    }
-    match std::fs::remove_file(path) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            return Err(error).with_context(|| format!("replace `{}`", path.display()));
-        }
-        _ => {}
-    }
-    let listener =
-        UnixListener::bind(path).with_context(|| format!("bind `{}`", path.display()))?;
-    // At once, so that it holds for every connection that may be queued by now.
-    prepare(&listener).with_context(|| format!("prepare `{}`", path.display()))?;
-    let allowed = std::fs::Permissions::from_mode(mode);
-    std::fs::set_permissions(path, allowed)
-        .with_context(|| format!("set the mode of `{}`", path.display()))?;
-    Ok(listener)
 }

@@ -1,15 +1,16 @@
 //! The generation of rules that is in force, for everybody who begins something.
 
 use std::path::PathBuf;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, PoisonError};
 
 use anyhow::Context as _;
 use tokio::sync::{Mutex, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use super::doors::{DoorSettings, Doors, Opening};
 use super::{Issuer, Lasting};
-use crate::http::{HttpServer, Routers, router};
+use crate::http::{HttpServer, Routers, bundle_router, router};
 
 /// One trust domain as it is served: the generation in force, and what lasts.
 #[derive(Debug)]
@@ -19,7 +20,8 @@ pub(crate) struct Served {
     /// What serves HTTP requests.
     pub(super) routers: Routers,
     /// What serves the bundle endpoint of profile `https_spiffe`, where there is one.
-    pub(super) bundle_routers: OnceLock<Routers>,
+    bundle_routers: std::sync::Mutex<Option<Routers>>,
+    pub(super) doors: Arc<Doors>,
     /// The folder with the trust domain's, and with those beside it.
     pub(super) root: PathBuf,
     /// Held by whoever reads the folder anew.
@@ -27,20 +29,44 @@ pub(crate) struct Served {
 }
 
 impl Served {
-    /// What is served by the routes of `https` from its start on.
-    pub(super) fn new(issuer: Issuer, https: &HttpServer, root: PathBuf) -> Arc<Self> {
+    /// What is served by `https`, which is bound, and by the other doors that the document wants.
+    ///
+    /// # Errors
+    /// A door cannot be bound.
+    pub(super) async fn build(
+        issuer: Issuer,
+        https: HttpServer,
+        settings: DoorSettings,
+        root: PathBuf,
+    ) -> anyhow::Result<(Arc<Self>, Opening)> {
         let (lasting, issuer) = (Arc::clone(&issuer.lasting), Arc::new(issuer));
         let routers = https.routers(router(Arc::clone(&issuer) as _));
-        let (current, reloading) = (watch::Sender::new(issuer), Mutex::default());
-        let bundle_routers = OnceLock::new();
-        let served = Arc::new(Self { lasting, current, routers, bundle_routers, root, reloading });
+        let (doors, opening) = Doors::build(&issuer, https, settings).await?;
+        let served = Arc::new(Self {
+            lasting,
+            current: watch::Sender::new(issuer),
+            routers,
+            bundle_routers: std::sync::Mutex::default(),
+            doors: Arc::new(doors),
+            root,
+            reloading: Mutex::default(),
+        });
         served.lasting.served.get_or_init(|| Arc::downgrade(&served));
-        served
+        Ok((served, opening))
     }
 
-    /// What serves the bundle endpoint from here on. The first word stands.
-    pub(super) fn serves_bundles_by(&self, routers: Routers) {
-        self.bundle_routers.get_or_init(|| routers);
+    /// What serves the bundle endpoint from here on.
+    pub(super) fn serve_bundles_by(&self, routers: Option<Routers>) {
+        *self.bundle_routers.lock().unwrap_or_else(PoisonError::into_inner) = routers;
+    }
+
+    /// Serves every request that begins from here on by the rules of `next`.
+    pub(super) fn route_to(&self, next: &Arc<Issuer>) {
+        self.routers.replace(router(Arc::clone(next) as _));
+        let bundles = self.bundle_routers.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(routers) = &*bundles {
+            routers.replace(bundle_router(Arc::clone(next) as _));
+        }
     }
 
     /// What is in force now. Whoever begins something takes it once and keeps it to its end.

@@ -45,9 +45,11 @@ pub(super) fn guard(
     SigningGuard::new(Arc::clone(clock), Arc::new(alarm), token_service(document, names))
 }
 
-/// The kinds of token that the token service signs, each with what bounds it. A document that is read anew while the daemon
-/// runs may let tokens last less, which whoever asks holds them to, and never more.
-fn token_service(document: &TrustDomainDocument, names: Names<'_>) -> TokenServiceCeiling {
+/// The kinds of token that the token service signs, each with what bounds it.
+pub(super) fn token_service(
+    document: &TrustDomainDocument,
+    names: Names<'_>,
+) -> TokenServiceCeiling {
     use RequiredClaim::{
         Audience, Client, Events, Intent, Introspection, Issuer, KillEpoch, StatusList, Subject,
     };
@@ -57,7 +59,7 @@ fn token_service(document: &TrustDomainDocument, names: Names<'_>) -> TokenServi
     let form = |typ, max_lifetime, required| TokenForm { typ, max_lifetime, required };
     TokenServiceCeiling {
         issuer: names.issuer.as_str().to_owned(),
-        svid_issuer: names.svids.map(|issuer| issuer.as_str().to_owned()),
+        svid_issuers: names.svids.iter().map(|issuer| issuer.as_str().to_owned()).collect(),
         forms: vec![
             form(ACCESS_TOKEN_TYPE, Some(longest), &[Issuer, Subject, Audience, Client, Intent]),
             form(TRANSACTION_TOKEN_TYPE, Some(transaction), &[Issuer, Subject, Audience, Intent]),

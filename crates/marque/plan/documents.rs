@@ -31,6 +31,7 @@ const NONCES: Rule =
     Rule::Order { ranks: &[("optional", 0), ("required", 1)], absent: Rule::UNKNOWN };
 const BINDINGS: Rule = Rule::Order { ranks: &[("optional", 0), ("required", 1)], absent: 0 };
 const SHARING: Rule = Rule::Order { ranks: &[("report", 0), ("deny", 1)], absent: 0 };
+const WITHOUT_EXPIRY: Rule = Rule::Order { ranks: &[("warn", 0), ("refuse", 1)], absent: 0 };
 const DUPLICATES: Rule = Rule::Order { ranks: &[("allow", 0), ("deny", 1)], absent: 1 };
 const OVERDUE: Rule = Rule::Order { ranks: &[("warn", 0), ("refuse", 1)], absent: 0 };
 const HASHES: Rule = Rule::Order { ranks: &[("public", 0), ("readers", 1)], absent: 0 };
@@ -194,6 +195,7 @@ const SETTINGS: &[(&str, Rule)] = &[
     ("keys.checkpoint_key", OTHER),
     ("identities.sharing", SHARING),
     ("identities.sharing_window", LEAST),
+    ("identities.without_expiry", WITHOUT_EXPIRY),
     ("denials.recent", Rule::AtLeast { absent: 10 * MINUTE }),
     ("denials.window", Rule::AtLeast { absent: 10 * MINUTE }),
     ("denials.path_window", Rule::AtLeast { absent: HOUR }),

@@ -10,15 +10,18 @@ use serde_json::{Map, Value};
 use super::documents::ENTRY;
 use super::{Change, Kind};
 
-/// What becomes of every identity.
-pub(super) fn changes(before: &[Entry], after: &[Entry]) -> Vec<Change> {
+/// An entry as it was and as it is; one of the two where it comes or goes.
+pub(super) type Pair<'a> = (Option<&'a Entry>, Option<&'a Entry>);
+
+/// The entries of two states, each beside what it was.
+pub(super) fn pairs<'a>(before: &[&'a Entry], after: &[&'a Entry]) -> Vec<Pair<'a>> {
     let mut old: BTreeMap<&EntryId, &Entry> = by_id(before);
     let mut new: BTreeMap<&EntryId, &Entry> = by_id(after);
-    let mut changes = Vec::new();
+    let mut pairs = Vec::new();
     old.retain(|id, was| match new.get(id).copied() {
         // The id of another identity is another entry that happens to be called so.
         Some(is) if is.spiffe_id() == was.spiffe_id() => {
-            compare(was, is, &mut changes);
+            pairs.push((Some(*was), Some(is)));
             new.remove(id);
             false
         }
@@ -27,22 +30,38 @@ pub(super) fn changes(before: &[Entry], after: &[Entry]) -> Vec<Change> {
     let mut renamed: HashMap<&SpiffeId, &Entry> =
         new.values().map(|entry| (entry.spiffe_id(), *entry)).collect();
     for was in old.into_values() {
-        match renamed.remove(was.spiffe_id()) {
-            Some(is) => {
-                new.remove(is.id());
-                let sentence = format!("entry `{}` is now called `{}`", was.id(), is.id());
-                changes.push(change(Effect::Described, is, Some("id"), sentence));
+        let is = renamed.remove(was.spiffe_id());
+        if let Some(is) = is {
+            new.remove(is.id());
+        }
+        pairs.push((Some(was), is));
+    }
+    pairs.extend(new.into_values().map(|is| (None, Some(is))));
+    pairs
+}
+
+/// What becomes of every identity.
+pub(super) fn changes(pairs: &[Pair<'_>]) -> Vec<Change> {
+    let mut changes = Vec::new();
+    for pair in pairs {
+        match *pair {
+            (Some(was), Some(is)) => {
+                if was.id() != is.id() {
+                    let sentence = format!("entry `{}` is now called `{}`", was.id(), is.id());
+                    changes.push(change(Effect::Described, is, Some("id"), sentence));
+                }
                 compare(was, is, &mut changes);
             }
-            None => changes.push(change(Effect::Narrower, was, None, lost(was))),
+            (Some(was), None) => changes.push(change(Effect::Narrower, was, None, lost(was))),
+            (None, Some(is)) => changes.push(change(Effect::Wider, is, None, gained(is))),
+            (None, None) => {}
         }
     }
-    changes.extend(new.into_values().map(|is| change(Effect::Wider, is, None, gained(is))));
     changes
 }
 
-fn by_id(entries: &[Entry]) -> BTreeMap<&EntryId, &Entry> {
-    entries.iter().map(|entry| (entry.id(), entry)).collect()
+fn by_id<'a>(entries: &[&'a Entry]) -> BTreeMap<&'a EntryId, &'a Entry> {
+    entries.iter().map(|entry| (entry.id(), *entry)).collect()
 }
 
 fn gained(entry: &Entry) -> String {
@@ -112,7 +131,12 @@ fn members(entry: &Entry) -> Value {
     Value::Object(members)
 }
 
-fn change(effect: Effect, entry: &Entry, path: Option<&str>, sentence: String) -> Change {
+pub(super) fn change(
+    effect: Effect,
+    entry: &Entry,
+    path: Option<&str>,
+    sentence: String,
+) -> Change {
     Change {
         effect,
         kind: Kind::Identity,

@@ -6,17 +6,21 @@
 
 mod documents;
 mod identities;
+mod order;
 mod others;
 mod playbooks;
 mod policies;
-mod templates;
+pub(crate) mod templates;
 
 use std::collections::BTreeMap;
 
-use marque_intent::Effect;
-use serde::Serialize;
+use marque_intent::{Effect, PlaybookSet};
+use marque_policy::PolicyInfo;
+use marque_registry::{Entry, TrustDomainDocument};
+use serde::{Deserialize, Serialize};
 
-use crate::issuer::folder::{CheckedFolder, SourceFiles};
+use crate::issuer::folder::{CheckedFolder, FolderFiles};
+use crate::issuer::reload::restart;
 
 /// What would change in each trust domain.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -26,7 +30,7 @@ pub struct Plan {
 }
 
 /// What would change in one trust domain.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TrustDomainPlan {
     /// Its name.
     pub trust_domain: String,
@@ -36,10 +40,13 @@ pub struct TrustDomainPlan {
     pub standing: Standing,
     /// What changes, what is wider first.
     pub changes: Vec<Change>,
+    /// What of it a running daemon refuses until it is restarted, and why.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub restart: Vec<String>,
 }
 
 /// What becomes of a trust domain as a whole.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Standing {
     /// It is new.
@@ -53,7 +60,7 @@ pub enum Standing {
 }
 
 /// One change.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Change {
     /// What it does to who may do what.
     pub effect: Effect,
@@ -62,14 +69,14 @@ pub struct Change {
     /// Which of them: a SPIFFE ID, a playbook's id, a name, a file.
     pub subject: String,
     /// Where in its document, where it is one field.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub path: Option<String>,
     /// What it is, as a sentence.
     pub sentence: String,
 }
 
 /// What kind of thing changes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Kind {
     /// Who earns which SPIFFE ID: `entries/`.
@@ -98,6 +105,29 @@ pub enum Kind {
     Case,
 }
 
+/// One state of a trust domain's folder, as far as a plan compares it: as it was read, or as it is in force.
+#[derive(Debug, Clone)]
+pub struct State<'a> {
+    /// `trust-domain.toml`.
+    pub document: &'a TrustDomainDocument,
+    /// The entries of its files, in the order of answers.
+    pub entries: Vec<&'a Entry>,
+    /// The playbooks.
+    pub playbooks: &'a PlaybookSet,
+    /// The policies in Cedar.
+    pub policies: Vec<&'a PolicyInfo>,
+    /// Its files.
+    pub files: &'a FolderFiles,
+}
+
+impl<'a> From<&'a CheckedFolder> for State<'a> {
+    fn from(checked: &'a CheckedFolder) -> Self {
+        let CheckedFolder { folder, playbooks, policy, files, .. } = checked;
+        let (entries, policies) = (folder.entries.iter().collect(), policy.policies().collect());
+        Self { document: &folder.document, entries, playbooks, policies, files }
+    }
+}
+
 impl Plan {
     /// Between two states of any number of trust domains.
     #[must_use]
@@ -105,18 +135,19 @@ impl Plan {
         before: impl IntoIterator<Item = &'a CheckedFolder>,
         after: impl IntoIterator<Item = &'a CheckedFolder>,
     ) -> Self {
-        let mut pairs: BTreeMap<&str, (Option<&CheckedFolder>, Option<&CheckedFolder>)> =
-            BTreeMap::new();
+        let mut pairs: BTreeMap<&str, (Option<State<'_>>, Option<State<'_>>)> = BTreeMap::new();
         for folder in before {
-            pairs.entry(folder.folder.document.name().as_str()).or_default().0 = Some(folder);
+            let name = folder.folder.document.name().as_str();
+            pairs.entry(name).or_default().0 = Some(folder.into());
         }
         for folder in after {
-            pairs.entry(folder.folder.document.name().as_str()).or_default().1 = Some(folder);
+            let name = folder.folder.document.name().as_str();
+            pairs.entry(name).or_default().1 = Some(folder.into());
         }
         let plans = pairs.into_values().filter_map(|pair| match pair {
-            (Some(before), Some(after)) => Some(TrustDomainPlan::between(before, after)),
-            (None, Some(after)) => Some(TrustDomainPlan::alone(after, Standing::Added)),
-            (Some(before), None) => Some(TrustDomainPlan::alone(before, Standing::Removed)),
+            (Some(before), Some(after)) => Some(TrustDomainPlan::between(&before, &after)),
+            (None, Some(after)) => Some(TrustDomainPlan::alone(&after, Standing::Added)),
+            (Some(before), None) => Some(TrustDomainPlan::alone(&before, Standing::Removed)),
             (None, None) => None,
         });
         Self { trust_domains: plans.collect() }
@@ -137,34 +168,36 @@ impl Plan {
 impl TrustDomainPlan {
     /// Between two states of one trust domain.
     #[must_use]
-    pub fn between(before: &CheckedFolder, after: &CheckedFolder) -> Self {
-        let mut changes = identities::changes(&before.folder.entries, &after.folder.entries);
-        changes.extend(templates::changes(&before.sources, &after.sources));
+    pub fn between(before: &State<'_>, after: &State<'_>) -> Self {
+        let pairs = identities::pairs(&before.entries, &after.entries);
+        let mut changes = identities::changes(&pairs);
+        changes.extend(order::changes((&before.entries, &after.entries), &pairs));
+        changes.extend(templates::changes(before.files, after.files));
         changes.extend(playbooks::changes(before, after));
         changes.extend(policies::changes(before, after));
         changes.extend(others::changes(before, after));
+        let restart = say_what_needs_a_restart(before, after, &mut changes);
         changes.sort();
         let standing = if changes.is_empty() { Standing::Same } else { Standing::Changed };
-        Self::of(after, standing, changes)
+        Self { restart, ..Self::of(after, standing, changes) }
     }
 
     /// One that comes or goes whole: its identities and playbooks say what that means.
-    fn alone(folder: &CheckedFolder, standing: Standing) -> Self {
-        let (before, after): (&[_], &[_]) = match standing {
-            Standing::Removed => (&folder.folder.entries, &[]),
-            _ => (&[], &folder.folder.entries),
+    fn alone(state: &State<'_>, standing: Standing) -> Self {
+        let none = FolderFiles::default();
+        let (pairs, templates) = match standing {
+            Standing::Removed => {
+                (identities::pairs(&state.entries, &[]), templates::changes(state.files, &none))
+            }
+            _ => (identities::pairs(&[], &state.entries), templates::changes(&none, state.files)),
         };
-        let mut changes = identities::changes(before, after);
-        let (none, files) = (SourceFiles::default(), &folder.sources);
-        changes.extend(match standing {
-            Standing::Removed => templates::changes(files, &none),
-            _ => templates::changes(&none, files),
-        });
-        changes.extend(playbooks::alone(folder, standing));
+        let mut changes = identities::changes(&pairs);
+        changes.extend(templates);
+        changes.extend(playbooks::alone(state, standing));
         if standing == Standing::Added {
             let sentence = format!(
                 "the trust domain `{}` is new: look at all of its settings and policies",
-                folder.folder.document.name()
+                state.document.name()
             );
             changes.push(Change {
                 effect: Effect::Unclear,
@@ -175,18 +208,37 @@ impl TrustDomainPlan {
             });
         }
         changes.sort();
-        Self::of(folder, standing, changes)
+        Self::of(state, standing, changes)
     }
 
-    fn of(folder: &CheckedFolder, standing: Standing, changes: Vec<Change>) -> Self {
-        let document = &folder.folder.document;
+    fn of(state: &State<'_>, standing: Standing, changes: Vec<Change>) -> Self {
         Self {
-            trust_domain: document.name().to_string(),
-            environment: document.environment().to_string(),
+            trust_domain: state.document.name().to_string(),
+            environment: state.document.environment().to_string(),
             standing,
             changes,
+            restart: Vec::new(),
         }
     }
+}
+
+/// Says so in the sentences of what a running daemon does not take. Gives why, for each.
+fn say_what_needs_a_restart(
+    before: &State<'_>,
+    after: &State<'_>,
+    changes: &mut [Change],
+) -> Vec<String> {
+    let fixed = restart::differing(before.document, after.document);
+    let told = fixed.map(|fixed| {
+        let settings = changes.iter_mut().filter(|change| change.kind == Kind::Setting);
+        for change in settings {
+            if change.path.as_deref().is_some_and(|path| fixed.is_at(path)) {
+                change.sentence.push_str(" (needs a restart)");
+            }
+        }
+        fixed.to_string()
+    });
+    told.collect()
 }
 
 impl Kind {

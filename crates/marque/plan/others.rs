@@ -7,8 +7,8 @@ use marque_intent::{DocumentRules, Effect};
 use serde_json::Value;
 
 use super::documents::{CALENDAR, RELATIONS, ROLE, ROSTER, TRUST_DOMAIN};
-use super::{Change, Kind};
-use crate::issuer::folder::{CheckedFolder, SourceFiles};
+use super::{Change, Kind, State};
+use crate::issuer::folder::FolderFiles;
 
 /// A folder of documents of one kind.
 struct Documents {
@@ -54,7 +54,7 @@ const DOCUMENTS: [Documents; 4] = [
 /// Where cases are, which decide nothing.
 const CASES: [&str; 2] = ["policy/tests", "playbooks/tests"];
 
-pub(super) fn changes(before: &CheckedFolder, after: &CheckedFolder) -> Vec<Change> {
+pub(super) fn changes(before: &State<'_>, after: &State<'_>) -> Vec<Change> {
     let mut changes =
         document((before, after), Kind::Setting, ("", "trust-domain.toml"), &TRUST_DOMAIN);
     for documents in &DOCUMENTS {
@@ -62,24 +62,24 @@ pub(super) fn changes(before: &CheckedFolder, after: &CheckedFolder) -> Vec<Chan
     }
     for folder in CASES {
         changes.extend(whole_files(
-            (&before.sources, &after.sources),
+            (before.files, after.files),
             folder,
             Kind::Case,
             Effect::Described,
         ));
     }
-    let lists = (&before.sources, &after.sources);
+    let lists = (before.files, after.files);
     changes.extend(whole_files(lists, "crls", Kind::RevocationList, Effect::Unclear));
     changes.extend(trust(before, after));
     changes
 }
 
-fn of_folder(before: &CheckedFolder, after: &CheckedFolder, documents: &Documents) -> Vec<Change> {
+fn of_folder(before: &State<'_>, after: &State<'_>, documents: &Documents) -> Vec<Change> {
     let Documents { folder, kind, rules, added, removed } = documents;
     let mut changes = Vec::new();
-    for name in names(&before.sources, &after.sources, folder) {
+    for name in names(before.files, after.files, folder) {
         let file = format!("{folder}/{name}");
-        let (was, is) = (before.sources.file(&file), after.sources.file(&file));
+        let (was, is) = (before.files.file(&file), after.files.file(&file));
         let change = |effect: Effect, sentence: String| Change {
             effect,
             kind: *kind,
@@ -101,20 +101,20 @@ fn of_folder(before: &CheckedFolder, after: &CheckedFolder, documents: &Document
 
 /// One document that is there on both sides, field by field.
 pub(super) fn document(
-    (before, after): (&CheckedFolder, &CheckedFolder),
+    (before, after): (&State<'_>, &State<'_>),
     kind: Kind,
     (folder, name): (&str, &str),
     rules: &DocumentRules,
 ) -> Vec<Change> {
     let file = if folder.is_empty() { name.to_owned() } else { format!("{folder}/{name}") };
-    let read = |files: &SourceFiles| -> Option<Value> {
+    let read = |files: &FolderFiles| -> Option<Value> {
         let table: toml::Table = toml::from_str(files.text(&file)?).ok()?;
         serde_json::to_value(table).ok()
     };
-    if before.sources.file(&file) == after.sources.file(&file) {
+    if before.files.file(&file) == after.files.file(&file) {
         return Vec::new();
     }
-    let (Some(was), Some(is)) = (read(&before.sources), read(&after.sources)) else {
+    let (Some(was), Some(is)) = (read(before.files), read(after.files)) else {
         let sentence = format!("`{file}` is another: look at both texts");
         return vec![Change { effect: Effect::Unclear, kind, subject: file, path: None, sentence }];
     };
@@ -128,7 +128,7 @@ pub(super) fn document(
 
 /// Files that are the same or others, and nothing in between.
 fn whole_files(
-    (before, after): (&SourceFiles, &SourceFiles),
+    (before, after): (&FolderFiles, &FolderFiles),
     folder: &str,
     kind: Kind,
     effect: Effect,
@@ -142,7 +142,7 @@ fn whole_files(
 }
 
 fn whole_file(
-    (before, after): (&SourceFiles, &SourceFiles),
+    (before, after): (&FolderFiles, &FolderFiles),
     kind: Kind,
     effect: Effect,
     subject: String,
@@ -157,10 +157,10 @@ fn whole_file(
 }
 
 /// By what others are verified: another key is another party who is believed.
-fn trust(before: &CheckedFolder, after: &CheckedFolder) -> Vec<Change> {
-    let named = before.folder.trust_files().into_iter().chain(after.folder.trust_files());
+fn trust(before: &State<'_>, after: &State<'_>) -> Vec<Change> {
+    let named = before.document.trust_files().into_iter().chain(after.document.trust_files());
     let named: BTreeSet<String> = named.map(|file| file.to_string_lossy().into_owned()).collect();
-    let both = (&before.sources, &after.sources);
+    let both = (before.files, after.files);
     named
         .into_iter()
         .filter_map(|file| whole_file(both, Kind::Trust, Effect::Unclear, file))
@@ -168,8 +168,8 @@ fn trust(before: &CheckedFolder, after: &CheckedFolder) -> Vec<Change> {
 }
 
 fn names<'a>(
-    before: &'a SourceFiles,
-    after: &'a SourceFiles,
+    before: &'a FolderFiles,
+    after: &'a FolderFiles,
     folder: &'a str,
 ) -> BTreeSet<&'a str> {
     before.below(folder).chain(after.below(folder)).map(|(name, _)| name).collect()

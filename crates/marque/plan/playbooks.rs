@@ -5,11 +5,10 @@ use std::sync::Arc;
 
 use marque_intent::{Effect, Exception, Playbook, PlaybookStatus, playbook_diff};
 
-use super::{Change, Kind, Standing};
-use crate::issuer::folder::CheckedFolder;
+use super::{Change, Kind, Standing, State};
 
 /// What becomes of every playbook and exception.
-pub(super) fn changes(before: &CheckedFolder, after: &CheckedFolder) -> Vec<Change> {
+pub(super) fn changes(before: &State<'_>, after: &State<'_>) -> Vec<Change> {
     let mut changes = Vec::new();
     for was in before.playbooks.iter() {
         match after.playbooks.find(was.id()) {
@@ -25,23 +24,18 @@ pub(super) fn changes(before: &CheckedFolder, after: &CheckedFolder) -> Vec<Chan
 }
 
 /// Those of a trust domain that comes or goes whole.
-pub(super) fn alone(folder: &CheckedFolder, standing: Standing) -> Vec<Change> {
+pub(super) fn alone(state: &State<'_>, standing: Standing) -> Vec<Change> {
     let told = |playbook: &Arc<Playbook>| match standing {
         Standing::Removed => lost(playbook),
         _ => gained(playbook),
     };
-    folder.playbooks.iter().map(told).collect()
+    state.playbooks.iter().map(told).collect()
 }
 
 /// A new version, in the words of `marque playbook diff`.
-fn changed(
-    before: &CheckedFolder,
-    after: &CheckedFolder,
-    was: &Playbook,
-    is: &Playbook,
-) -> Vec<Change> {
+fn changed(before: &State<'_>, after: &State<'_>, was: &Playbook, is: &Playbook) -> Vec<Change> {
     let name = format!("playbooks/{}.toml", is.id());
-    let texts = before.sources.text(&name).zip(after.sources.text(&name));
+    let texts = before.files.text(&name).zip(after.files.text(&name));
     let found = texts.map(|(old, new)| playbook_diff(old, new));
     let Some(Ok(found)) = found else {
         let sentence = format!(
@@ -90,9 +84,9 @@ fn change(effect: Effect, playbook: &Playbook, path: Option<String>, sentence: S
     Change { effect, kind: Kind::Playbook, subject, path, sentence }
 }
 
-fn exceptions(before: &CheckedFolder, after: &CheckedFolder) -> Vec<Change> {
-    let by_id = |folder: &CheckedFolder| -> BTreeMap<String, Arc<Exception>> {
-        let all = folder.playbooks.exceptions();
+fn exceptions(before: &State<'_>, after: &State<'_>) -> Vec<Change> {
+    let by_id = |state: &State<'_>| -> BTreeMap<String, Arc<Exception>> {
+        let all = state.playbooks.exceptions();
         all.map(|one| (one.id().to_string(), Arc::clone(one))).collect()
     };
     let (old, mut new) = (by_id(before), by_id(after));

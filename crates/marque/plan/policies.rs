@@ -5,11 +5,11 @@ use std::collections::BTreeMap;
 use marque_intent::Effect;
 use marque_policy::PolicyInfo;
 
-use super::{Change, Kind};
-use crate::issuer::folder::{CheckedFolder, SourceFiles};
+use super::{Change, Kind, State};
+use crate::issuer::folder::FolderFiles;
 
 /// What becomes of every policy.
-pub(super) fn changes(before: &CheckedFolder, after: &CheckedFolder) -> Vec<Change> {
+pub(super) fn changes(before: &State<'_>, after: &State<'_>) -> Vec<Change> {
     let mut changes = Vec::new();
     let (old, mut new) = (by_id(before), by_id(after));
     for (id, was) in old {
@@ -31,12 +31,12 @@ pub(super) fn changes(before: &CheckedFolder, after: &CheckedFolder) -> Vec<Chan
         let sentence = format!("policy `{id}`, {}, is new", described(is));
         changes.push(change(effect, id, sentence));
     }
-    changes.extend(files(&before.sources, &after.sources));
+    changes.extend(files(before.files, after.files));
     changes
 }
 
-fn by_id(folder: &CheckedFolder) -> BTreeMap<String, &PolicyInfo> {
-    folder.policy.policies().map(|policy| (policy.id.clone(), policy)).collect()
+fn by_id<'a>(state: &State<'a>) -> BTreeMap<String, &'a PolicyInfo> {
+    state.policies.iter().map(|policy| (policy.id.clone(), *policy)).collect()
 }
 
 fn described(policy: &PolicyInfo) -> String {
@@ -53,8 +53,8 @@ fn described(policy: &PolicyInfo) -> String {
 }
 
 /// Schemas and policies in Rego: nobody can say from their texts which is wider.
-fn files(before: &SourceFiles, after: &SourceFiles) -> Vec<Change> {
-    let texts = |files: &SourceFiles| -> BTreeMap<String, Vec<u8>> {
+fn files(before: &FolderFiles, after: &FolderFiles) -> Vec<Change> {
+    let texts = |files: &FolderFiles| -> BTreeMap<String, Vec<u8>> {
         let named = files.below("policy").filter(|(name, _)| !name.ends_with(".cedar"));
         named.map(|(name, bytes)| (format!("policy/{name}"), bytes.to_vec())).collect()
     };

@@ -7,10 +7,10 @@ use serde_json::Value;
 
 use super::documents::TEMPLATE;
 use super::{Change, Kind};
-use crate::issuer::folder::SourceFiles;
+use crate::issuer::folder::FolderFiles;
 
 /// What becomes of every template.
-pub(super) fn changes(before: &SourceFiles, after: &SourceFiles) -> Vec<Change> {
+pub(super) fn changes(before: &FolderFiles, after: &FolderFiles) -> Vec<Change> {
     let (old, mut new) = (by_id(before), by_id(after));
     let mut changes = Vec::new();
     for (id, was) in old {
@@ -47,7 +47,8 @@ pub(super) fn changes(before: &SourceFiles, after: &SourceFiles) -> Vec<Change> 
     changes
 }
 
-fn by_id(files: &SourceFiles) -> BTreeMap<String, Value> {
+/// Each template by its id, as it is written.
+pub(crate) fn by_id(files: &FolderFiles) -> BTreeMap<String, Value> {
     let mut templates = BTreeMap::new();
     for (_, bytes) in files.below("entries") {
         let text = std::str::from_utf8(bytes).unwrap_or_default();

@@ -48,7 +48,7 @@ fn copy(from: &Path, to: &Path) {
 /// What changes, as effect and sentence.
 fn told(before: &[(&str, &str)], after: &[(&str, &str)]) -> Vec<(Effect, String)> {
     let ((_one, before), (_other, after)) = (folder(before), folder(after));
-    let plan = TrustDomainPlan::between(&before, &after);
+    let plan = TrustDomainPlan::between(&(&before).into(), &(&after).into());
     assert_eq!(plan.standing == Standing::Same, plan.changes.is_empty());
     assert!(plan.changes.is_sorted(), "what is wider comes first");
     plan.changes.into_iter().map(|change| (change.effect, change.sentence)).collect()
@@ -109,6 +109,10 @@ fn what_becomes_of_a_setting_is_said_with_its_name() {
         [(Effect::Wider, "`lifetimes.x509_svid` was `1h` and is `2h`".to_owned())]
     );
     assert_eq!(of("x509_svid = \"1h\"", "x509_svid = \"60m\"")[0].0, Effect::Described);
+    let found = of("listen = \"127.0.0.1:8443\"", "listen = \"127.0.0.1:9443\"");
+    assert!(found[0].1.ends_with(" (needs a restart)"), "{found:?}");
+    let found = of("listen = ", "url = \"https://issuer.example.org\"\nlisten = ");
+    assert!(found[0].1.ends_with(" (needs a restart)"), "{found:?}");
     let found = of("[tokens]", "[[operators]]\nuser = \"mallory\"\n[tokens]");
     assert_eq!(found.len(), 1);
     assert_eq!(found[0].0, Effect::Wider);
@@ -125,6 +129,57 @@ fn what_becomes_of_a_setting_is_said_with_its_name() {
                 .to_owned()
         )]
     );
+}
+
+#[test]
+fn each_certificate_that_the_document_names_is_told_when_it_becomes_another() {
+    let pem = || {
+        let made = marque_testkit::rcgen::generate_simple_self_signed(["a.example.org".to_owned()]);
+        made.unwrap().cert.pem()
+    };
+    let (one, other) = (pem(), pem());
+    let witness = marque_audit::CosignerKey::new("witness.example.org/w1", [7; 32]).unwrap();
+    for table in [
+        "[[decision_points]]\nname = \"central\"\nurl = \"https://pdp.example.org/access\"",
+        "[[ticket_systems]]\nname = \"itsm\"\nurl = \"https://itsm.example.org/{ticket}\"\nclosed = [\"closed\"]\n\
+         answer = { state = \"/state\" }",
+        "[post_checks]",
+        "[[audit.sinks]]\nname = \"siem\"\nsends = \"records\"\nformat = \"ocsf\"\nto = \"https://siem.example.org/in\"",
+        &format!(
+            "[[audit.witnesses]]\nname = \"w1\"\nurl = \"https://witness.example.org/marque\"\n\
+             key = \"{witness}\""
+        ),
+        "[upstream]\nkind = \"vault\"\nurl = \"https://vault.example.org:8200\"\ntoken_file = \"/run/token\"",
+    ] {
+        let document =
+            DOCUMENT.replacen("[tokens]", &format!("{table}\nca_file = \"ca.pem\"\n\n[tokens]"), 1);
+        let with = |pem| [("trust-domain.toml", document.as_str()), ("ca.pem", pem)];
+        let found = told(&with(&one), &with(&other));
+        assert_eq!(
+            found,
+            [(Effect::Unclear, "`ca.pem` holds something else".to_owned())],
+            "{table}"
+        );
+        assert_eq!(told(&with(&one), &with(&one)), [], "{table}");
+    }
+}
+
+#[test]
+fn the_order_of_entries_is_told_where_it_decides_a_default_identity() {
+    let (a, b) = (
+        entry("a", "agent/a", "\"unix:user:a\"", ""),
+        entry("b", "agent/b", "\"docker:label:app:b\"", ""),
+    );
+    let told = |before: &str, after: &str| {
+        told(&[("entries/a.toml", before)], &[("entries/a.toml", after)])
+    };
+    let (there, back) = (format!("{a}\n{b}"), format!("{b}\n{a}"));
+    let sentence = "`spiffe://prod.example.org/agent/b` is now the default identity of processes that also earn \
+                    `spiffe://prod.example.org/agent/a` (entry `a`): entry `b` comes first";
+    assert_eq!(told(&there, &back), [(Effect::Unclear, sentence.to_owned())]);
+    let other = entry("b", "agent/b", "\"unix:user:b\"", "");
+    let (there, back) = (format!("{a}\n{other}"), format!("{other}\n{a}"));
+    assert_eq!(told(&there, &back), [], "nobody has both");
 }
 
 #[test]

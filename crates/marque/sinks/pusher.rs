@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::state::{CURSORS, SinkView};
 use super::{Content, LAG, NotTaken, PUSHES, Push, Sink, Sinks, Target};
-use crate::cursor::{self, Cursor, LONGEST_PAUSE, Step, Turn};
+use crate::cursor::{self, Cursor, LONGEST_PAUSE, Pace, Step, Turn};
 use crate::outgoing::in_one_line;
 use crate::witnesses;
 
@@ -61,25 +61,16 @@ impl Sinks {
     }
 
     async fn follow(&self, sink: &Sink, holder: &str, stop: &CancellationToken) {
-        let mut grown = self.store.changed();
-        while !stop.is_cancelled() {
-            grown.mark_unchanged();
-            let (pause, grows) = match self.step(sink, holder).await {
-                Ok(Step::More) => continue,
-                // How far it is behind is measured meanwhile.
-                Ok(Step::Until(at)) => (at.min(self.clock.now() + LOOK), false),
-                Ok(Step::Nothing) => (self.clock.now() + LOOK, true),
-                Err(error) => {
-                    let error = &error as &dyn std::error::Error;
-                    tracing::error!(error, sink = sink.name, "an audit sink cannot be served");
-                    (self.clock.now() + LOOK, false)
-                }
-            };
-            tokio::select! {
-                biased;
-                () = stop.cancelled() => return,
-                () = self.clock.sleep_until(pause) => {}
-                changed = grown.changed(), if grows => if changed.is_err() { return },
+        let mut pace = Pace::new(&self.store, &self.clock, stop, LOOK);
+        loop {
+            // How far it is behind is measured meanwhile, whatever it waits for.
+            let step = self.step(sink, holder).await.unwrap_or_else(|error| {
+                let error = &error as &dyn std::error::Error;
+                tracing::error!(error, sink = sink.name, "an audit sink cannot be served");
+                Step::NotBefore(self.clock.now() + LOOK)
+            });
+            if !pace.goes_on(step).await {
+                return;
             }
         }
     }
@@ -91,7 +82,7 @@ impl Sinks {
         let (row, mut cursor) =
             match cursor::turn(&self.store, (CURSORS, &sink.name), holder, now).await? {
                 Turn::Own(own) => *own,
-                Turn::Others => return Ok(Step::Until(now + LOOK)),
+                Turn::Others => return Ok(Step::NotBefore(now + LOOK)),
                 Turn::Unbegun => {
                     // A sink that is new is sent the log from its beginning.
                     let first = Cursor::first(0, holder, now);
@@ -104,7 +95,7 @@ impl Sinks {
         let full = matches!(sink.content, Content::Records(_)) && behind >= LEAVES as u64;
         let every = if full { Duration::ZERO } else { sink.every };
         if let Some(due) = due(&cursor, every, now) {
-            return Ok(Step::Until(due));
+            return Ok(Step::NotBefore(due));
         }
         let (pushed, next) = match sink.content {
             Content::Checkpoints => match self.push_checkpoint(sink, &mut cursor, now).await? {

@@ -4,47 +4,12 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use jiff::Timestamp;
 use marque_registry::{DelegateRights, EntryId, EntrySource, Lifetime, NewEntry, SpireEntry};
-use marque_spiffe::{DnsName, Selector, SelectorSet, SpiffeId, TrustDomain};
+use marque_spiffe::{DnsName, SpiffeId, TrustDomain};
 
+use super::parents::Parents;
+use super::selectors::selectors;
 use super::{ConvertError, Converted, ConvertedEntry, FromSpire, Note, NoteCode, Wanted};
 
-/// What the attestors of both find, under the same name and with the same meaning.
-const SELECTORS: &[(&str, &[&str])] = &[
-    (
-        "unix",
-        &[
-            "uid",
-            "user",
-            "gid",
-            "group",
-            "supplementary_gid",
-            "supplementary_group",
-            "path",
-            "sha256",
-        ],
-    ),
-    ("docker", &["label", "env", "image_id", "image_config_digest"]),
-    (
-        "k8s",
-        &[
-            "ns",
-            "sa",
-            "container-name",
-            "container-image",
-            "node-name",
-            "pod-label",
-            "pod-owner",
-            "pod-owner-uid",
-            "pod-uid",
-            "pod-name",
-            "pod-image",
-            "pod-image-count",
-            "pod-init-image",
-            "pod-init-image-count",
-        ],
-    ),
-    ("systemd", &["id", "fragment_path"]),
-];
 /// Below it a server keeps itself and its nodes.
 const RESERVED: &str = "/spire/";
 /// The parent of what names nodes.
@@ -53,7 +18,7 @@ const SERVER: &str = "/spire/server";
 /// What a SPIRE server's registrations become.
 ///
 /// # Errors
-/// When it is not clear which trust domain they are of.
+/// When it is not clear which trust domain they are of, or on which side of the firebreak one is that they federate with.
 pub fn convert(spire: &FromSpire, wanted: &Wanted) -> Result<Converted, ConvertError> {
     let trust_domain = match &wanted.trust_domain {
         Some(named) => named.clone(),
@@ -63,7 +28,9 @@ pub fn convert(spire: &FromSpire, wanted: &Wanted) -> Result<Converted, ConvertE
         trust_domain,
         wanted,
         bundles: &spire.bundles,
+        parents: Parents::of(&spire.entries),
         federation: BTreeSet::new(),
+        unknown_partners: BTreeSet::new(),
         ids: HashSet::new(),
         entries: Vec::new(),
         notes: spire.notes.clone(),
@@ -71,6 +38,10 @@ pub fn convert(spire: &FromSpire, wanted: &Wanted) -> Result<Converted, ConvertE
     for entry in &spire.entries {
         work.take(entry);
     }
+    if !work.unknown_partners.is_empty() {
+        return Err(ConvertError::Partners(work.unknown_partners.into_iter().collect()));
+    }
+    work.unasked_partners();
     work.merge();
     work.share();
     if spire.bundles.contains_key(&work.trust_domain) {
@@ -101,16 +72,19 @@ struct Work<'a> {
     trust_domain: TrustDomain,
     wanted: &'a Wanted,
     bundles: &'a BTreeMap<TrustDomain, marque_spiffe::Bundle>,
+    parents: Parents<'a>,
     federation: BTreeSet<TrustDomain>,
+    /// Those that entries federate with and whose environment nobody said.
+    unknown_partners: BTreeSet<TrustDomain>,
     ids: HashSet<String>,
     entries: Vec<ConvertedEntry>,
     notes: Vec<Note>,
 }
 
-impl Work<'_> {
-    fn take(&mut self, entry: &SpireEntry) {
-        match self.one(entry) {
-            Ok(converted) => self.entries.push(converted),
+impl<'a> Work<'a> {
+    fn take(&mut self, entry: &'a SpireEntry) {
+        match self.of(entry) {
+            Ok(converted) => self.entries.extend(converted),
             Err((code, message)) => self.notes.push(Note::left_out(entry, code, message)),
         }
     }
@@ -119,8 +93,8 @@ impl Work<'_> {
         self.notes.push(Note::about(entry, code, message.into()));
     }
 
-    /// What one entry becomes, or why nothing.
-    fn one(&mut self, entry: &SpireEntry) -> Result<ConvertedEntry, (NoteCode, String)> {
+    /// What one entry becomes, which is several where each is for nodes of its own; or why nothing.
+    fn of(&mut self, entry: &'a SpireEntry) -> Result<Vec<ConvertedEntry>, (NoteCode, String)> {
         let unusable = |error: &dyn std::fmt::Display| (NoteCode::Unusable, error.to_string());
         let spiffe_id: SpiffeId = entry.spiffe_id.parse().map_err(|error| unusable(&error))?;
         self.has_counterpart(entry, &spiffe_id)?;
@@ -144,14 +118,23 @@ impl Work<'_> {
             delegation: DelegateRights::default(),
             expires_at: end(entry)?,
         };
-        let id = self.id(entry);
-        // What the registry would refuse is refused here, where it can be named.
-        let checked = id.parse::<EntryId>().map_err(|error| unusable(&error))?;
-        let checked = content.clone().into_entry(checked, EntrySource::Admin);
-        checked.map_err(|error| unusable(&error))?;
-        let mut comments = vec![format!("SPIRE entry {}", visible(&entry.id))];
-        self.without_counterpart(entry, &mut comments);
-        Ok(ConvertedEntry { id, entry: content, shared: None, comments })
+        let server = format!("spiffe://{}{SERVER}", self.trust_domain);
+        let bound = self.parents.bound(entry, &server);
+        let mut converted = Vec::new();
+        for instead in &bound.instead {
+            let id = self.id(entry);
+            let selectors = content.selectors.iter().chain(instead).cloned().collect();
+            let content = NewEntry { selectors, ..content.clone() };
+            // What the registry would refuse is refused here, where it can be named.
+            let checked = id.parse::<EntryId>().map_err(|error| unusable(&error))?;
+            let checked = content.clone().into_entry(checked, EntrySource::Admin);
+            checked.map_err(|error| unusable(&error))?;
+            let comments = vec![format!("SPIRE entry {}", visible(&entry.id))];
+            converted.push(ConvertedEntry { id, entry: content, shared: None, comments });
+        }
+        self.without_counterpart(entry);
+        self.notes.extend(bound.told(entry, &mut converted));
+        Ok(converted)
     }
 
     /// Entries that are no workload's.
@@ -182,19 +165,32 @@ impl Work<'_> {
         Err((code, message))
     }
 
+    /// Partners that were named and that no entry asks for: one of them may be misspelt.
+    fn unasked_partners(&mut self) {
+        let crosses = |name: &TrustDomain| {
+            let mut boundaries = self.notes.iter().filter(|note| note.code == NoteCode::Boundary);
+            boundaries.any(|note| note.lost.iter().any(|lost| lost == name.as_str()))
+        };
+        let partners = self.wanted.partners.keys();
+        let unasked = partners.filter(|name| !self.federation.contains(*name) && !crosses(name));
+        let told = unasked.map(|name| {
+            let message = format!("no entry federates with `{name}`, which was named as a partner");
+            Note::general(NoteCode::Federation, message)
+        });
+        let told: Vec<Note> = told.collect();
+        self.notes.extend(told);
+    }
+
     /// What is not here, of an entry that is.
-    fn without_counterpart(&mut self, entry: &SpireEntry, comments: &mut Vec<String>) {
+    fn without_counterpart(&mut self, entry: &SpireEntry) {
         if entry.admin {
             let message = "`admin`: no workload administers an issuer; its people are [[operators]] of trust-domain.toml";
             self.note(entry, NoteCode::Admin, message);
         }
-        if !entry.parent_id.is_empty() {
-            let parent = visible(&entry.parent_id);
-            comments.push(format!("below {parent} there: here every host of the trust domain"));
-            let message = format!(
-                "`parent_id`: it was below `{parent}` and is not bound to a node here; add a selector that only its hosts have"
-            );
-            self.note(entry, NoteCode::Parent, message);
+        if entry.jwt_svid_include_jti {
+            let message = "`jwt_svid_include_jti`: every JWT-SVID has a `jti` here, and a caller that asks again may get the same one \
+                           until half of its life is over";
+            self.note(entry, NoteCode::Attribute, message);
         }
         for member in &entry.unknown {
             let message = format!("`{}`: this version does not know it", visible(member));
@@ -252,9 +248,20 @@ impl Work<'_> {
         let mut others = BTreeSet::new();
         for name in &entry.federates_with {
             let known = name.parse::<TrustDomain>().ok();
-            match known.filter(|name| self.bundles.contains_key(name) && *name != self.trust_domain)
-            {
-                Some(other) => drop(others.insert(other)),
+            let known =
+                known.filter(|name| self.bundles.contains_key(name) && *name != self.trust_domain);
+            match known.map(|name| (self.wanted.partners.get(&name).copied(), name)) {
+                Some((None, other)) => drop(self.unknown_partners.insert(other)),
+                Some((Some(environment), other)) if environment == self.wanted.environment => {
+                    others.insert(other);
+                }
+                Some((Some(environment), other)) => {
+                    let message = format!(
+                        "`federates_with`: `{other}` is {environment}: nothing crosses from one environment to the other"
+                    );
+                    let note = Note::about(entry, NoteCode::Boundary, message);
+                    self.notes.push(Note { lost: vec![other.to_string()], ..note });
+                }
                 None => {
                     let message = format!(
                         "`federates_with`: no bundle of `{}` was given; add a [[federation]] and name it again",
@@ -343,28 +350,6 @@ impl Work<'_> {
     }
 }
 
-/// Its selectors, all of which have to be known: without one it would be for more processes.
-fn selectors(entry: &SpireEntry) -> Result<SelectorSet, (NoteCode, String)> {
-    let mut selectors = Vec::new();
-    for text in &entry.selectors {
-        let selector: Selector = text.parse().map_err(|error: marque_spiffe::SelectorError| {
-            (NoteCode::Selector, format!("selector `{}`: {error}", visible(text)))
-        })?;
-        let what = selector.value().split(':').next().unwrap_or_default();
-        let known =
-            SELECTORS.iter().any(|(kind, known)| *kind == selector.kind() && known.contains(&what));
-        if !known {
-            let message = format!(
-                "selector `{}`: nothing here finds it, and without it the entry would be for more processes",
-                visible(text)
-            );
-            return Err((NoteCode::Selector, message));
-        }
-        selectors.push(selector);
-    }
-    Ok(selectors.into_iter().collect())
-}
-
 fn end(entry: &SpireEntry) -> Result<Option<Timestamp>, (NoteCode, String)> {
     if entry.expires_at == 0 {
         return Ok(None);
@@ -380,6 +365,6 @@ fn path(id: &SpiffeId) -> String {
 }
 
 /// At most 256 characters of a text that somebody else wrote, on one line.
-fn visible(text: &str) -> String {
+pub(super) fn visible(text: &str) -> String {
     text.chars().take(256).map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
 }

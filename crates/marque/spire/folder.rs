@@ -12,8 +12,10 @@ use serde_json::json;
 use super::{Converted, ConvertedEntry, Wanted};
 use crate::issuer::folder::check;
 
-/// How many entries a file has: no file of a folder is larger than 1 MiB.
+/// How many entries a file has at most, so that people can read it.
 const ENTRIES_IN_A_FILE: usize = 500;
+/// How many bytes of entries it has at most: no file of a folder is larger than 1 MiB.
+const BYTES_IN_A_FILE: usize = 1000 * 1024;
 
 /// Why no folder was written.
 #[derive(Debug, thiserror::Error)]
@@ -128,11 +130,7 @@ fn write_files(converted: &Converted, wanted: &Wanted, folder: &Path) -> Result<
     fs::write(folder.join("trust-domain.toml"), document(converted, wanted)?)?;
     let entries = folder.join("entries");
     fs::create_dir(&entries)?;
-    for (index, some) in converted.entries.chunks(ENTRIES_IN_A_FILE).enumerate() {
-        let mut text = String::new();
-        for one in some {
-            text.push_str(&entry(one)?);
-        }
+    for (index, text) in entry_files(&converted.entries)?.into_iter().enumerate() {
         fs::write(entries.join(format!("spire-{:04}.toml", index + 1)), text)?;
     }
     if !converted.federation.is_empty() {
@@ -149,6 +147,22 @@ fn write_files(converted: &Converted, wanted: &Wanted, folder: &Path) -> Result<
     let notes = json!({ "notes": &converted.notes });
     fs::write(folder.join("spire-import.json"), format!("{notes:#}\n"))?;
     Ok(())
+}
+
+/// The texts of the files with entries, each within its limits.
+fn entry_files(entries: &[ConvertedEntry]) -> Result<Vec<String>, toml::ser::Error> {
+    let (mut files, mut text, mut count) = (Vec::new(), String::new(), 0);
+    for one in entries {
+        let one = entry(one)?;
+        if count == ENTRIES_IN_A_FILE || (count > 0 && text.len() + one.len() > BYTES_IN_A_FILE) {
+            files.push(std::mem::take(&mut text));
+            count = 0;
+        }
+        text.push_str(&one);
+        count += 1;
+    }
+    files.extend((count > 0).then_some(text));
+    Ok(files)
 }
 
 const HARD: &str =

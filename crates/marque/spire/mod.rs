@@ -5,6 +5,8 @@
 
 mod convert;
 mod folder;
+mod parents;
+mod selectors;
 
 use std::collections::BTreeMap;
 
@@ -22,6 +24,8 @@ pub struct Wanted {
     pub trust_domain: Option<TrustDomain>,
     /// Its environment.
     pub environment: Environment,
+    /// The environments of the trust domains that it federates with.
+    pub partners: BTreeMap<TrustDomain, Environment>,
     /// Its tenant.
     pub tenant: Tenant,
     /// Who answers for every entry.
@@ -86,6 +90,12 @@ pub struct Note {
     pub left_out: bool,
     /// What it is, as a sentence.
     pub message: String,
+    /// What nothing stands for here, each as SPIRE writes it: selectors of nodes, nodes, trust domains.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub lost: Vec<String>,
+    /// The selectors that stand for something else there.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub instead: Vec<String>,
 }
 
 /// What has no counterpart.
@@ -104,8 +114,14 @@ pub enum NoteCode {
     StoreSvid,
     /// A name for a group of nodes.
     NodeAlias,
-    /// Which node or entry it is below.
+    /// To which nodes it was bound and is not any more.
     Parent,
+    /// To which nodes it was bound, and is by selectors of its own.
+    Flattened,
+    /// A trust domain of the other environment.
+    Boundary,
+    /// A wish of SPIRE's `additional_attributes`.
+    Attribute,
     /// A selector that nothing here finds.
     Selector,
     /// A lifetime over the ceiling.
@@ -135,12 +151,20 @@ pub enum ConvertError {
     /// No trust domain was named and the entries are of several.
     #[error("the entries are of several trust domains: {0} and {1}")]
     SeveralTrustDomains(String, String),
+    /// Nobody said of which environment these are. SPIRE knows none, and nothing crosses from one to the other.
+    #[error("entries federate with {}, and nobody said of which environment", partners(.0))]
+    Partners(Vec<TrustDomain>),
+}
+
+fn partners(names: &[TrustDomain]) -> String {
+    names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
 }
 
 impl Note {
     fn about(entry: &SpireEntry, code: NoteCode, message: String) -> Self {
         let (id, spiffe_id) = (Some(entry.id.clone()), Some(entry.spiffe_id.clone()));
-        Self { entry: id, spiffe_id, code, left_out: false, message }
+        let note = Self::general(code, message);
+        Self { entry: id, spiffe_id, ..note }
     }
 
     fn left_out(entry: &SpireEntry, code: NoteCode, message: String) -> Self {
@@ -150,7 +174,8 @@ impl Note {
     /// One about no single entry.
     #[must_use]
     pub fn general(code: NoteCode, message: String) -> Self {
-        Self { entry: None, spiffe_id: None, code, left_out: false, message }
+        let (lost, instead) = (Vec::new(), Vec::new());
+        Self { entry: None, spiffe_id: None, code, left_out: false, message, lost, instead }
     }
 }
 

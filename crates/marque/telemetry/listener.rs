@@ -185,7 +185,7 @@ impl Listener {
                 Ok(Some(Self { socket: Socket::Tcp(socket), at: TelemetryListen::Tcp(bound) }))
             }
             TelemetryListen::Unix(path) => {
-                let socket = crate::issuer::serve::bind_plain_socket(path, SOCKET_MODE)?;
+                let socket = crate::issuer::sockets::bind_plain_socket(path, SOCKET_MODE)?;
                 let path = path.canonicalize().context("find the socket")?;
                 Ok(Some(Self { socket: Socket::Unix(socket), at: TelemetryListen::Unix(path) }))
             }

@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use super::ask::{Answer, NotCosigned};
 use super::rounds::{Round, ShownError};
 use super::{LAG, SUBMISSIONS, Witness, Witnesses};
-use crate::cursor::{self, Cursor, LONGEST_PAUSE, Turn};
+use crate::cursor::{self, Cursor, LONGEST_PAUSE, Pace, Step, Turn};
 use crate::outgoing::in_one_line;
 use crate::sinks::SinkView;
 
@@ -66,49 +66,51 @@ impl Witnesses {
             tracing::error!(witness = witness.name, "no randomness: the witness is not asked");
             return;
         };
-        while !stop.is_cancelled() {
+        let mut pace = Pace::new(&self.store, &self.clock, stop, LOOK);
+        loop {
             // Nothing is kept before there is an answer, so that a question may be given up at any time.
             let step = tokio::select! {
                 () = stop.cancelled() => break,
                 step = self.step(witness, &holder) => step,
             };
-            match step {
-                Ok(true) => continue,
-                Ok(false) => {}
-                Err(error) => {
-                    let error = &error as &dyn std::error::Error;
-                    tracing::error!(error, witness = witness.name, "a witness cannot be asked");
-                }
-            }
-            tokio::select! {
-                () = stop.cancelled() => break,
-                () = self.clock.sleep_until(self.clock.now() + LOOK) => {}
+            let step = step.unwrap_or_else(|error| {
+                let error = &error as &dyn std::error::Error;
+                tracing::error!(error, witness = witness.name, "a witness cannot be asked");
+                self.later()
+            });
+            if !pace.goes_on(step).await {
+                break;
             }
         }
         let now = self.clock.now();
         cursor::give_back(&self.store, (CURSORS, &witness.name), &holder, now).await;
     }
 
-    /// Looks at what is shown, and submits it once at most; whether there may be more at once.
-    async fn step(&self, witness: &Witness, holder: &str) -> Result<bool, WitnessError> {
+    /// When it is looked the next time: not as often as the log grows, of which one checkpoint covers much.
+    fn later(&self) -> Step {
+        Step::NotBefore(self.clock.now() + LOOK)
+    }
+
+    /// Looks at what is shown, and submits it once at most.
+    async fn step(&self, witness: &Witness, holder: &str) -> Result<Step, WitnessError> {
         let now = self.clock.now();
         let id = (CURSORS, witness.name.as_str());
         let (row, cursor) = match cursor::turn(&self.store, id, holder, now).await? {
             Turn::Own(own) => *own,
-            Turn::Others => return Ok(false),
+            Turn::Others => return Ok(self.later()),
             Turn::Unbegun => {
                 cursor::begin(&self.store, id, &Cursor::first(0, holder, now)).await?;
-                return Ok(true);
+                return Ok(Step::More);
             }
         };
-        let Some((round, newest)) = self.shown(now).await? else { return Ok(false) };
+        let Some((round, newest)) = self.shown(now).await? else { return Ok(self.later()) };
         self.measure(witness, round.size.saturating_sub(cursor.next));
         // Times that a clock which was ahead has left are waited for by nobody.
         let waits = cursor.retry_at.is_some_and(|at| at > now && at <= now + LONGEST_PAUSE);
         // What a witness has cosigned of a later checkpoint it is asked about when that is shown.
         let later = cursor.next > round.size && cursor.next <= newest;
         if waits || later || round.is_cosigned_by(&witness.name) {
-            return Ok(false);
+            return Ok(self.later());
         }
         let old = cursor.next;
         match self.submit(witness, &round, (old, newest)).await {
@@ -125,7 +127,8 @@ impl Witnesses {
                     tracing::warn!(witness, old, size, "a witness has forgotten what it cosigned");
                 }
                 let told = Cursor { next: size, within: Some(TOLD.to_owned()), ..cursor };
-                Ok(self.store.keep(vec![row.replaced_by(&told, FOR_GOOD)?]).await?)
+                let kept = self.store.keep(vec![row.replaced_by(&told, FOR_GOOD)?]).await?;
+                Ok(if kept { Step::More } else { self.later() })
             }
             Ok(Answer::Has(size)) if size == old && old == round.size => {
                 self.refused(witness, (&row, cursor), (&round, Refused::Fork("fork", size))).await
@@ -163,18 +166,18 @@ impl Witnesses {
         witness: &Witness,
         (row, cursor): (&Kept, Cursor),
         (round, cosignature): (&Round, &Cosignature),
-    ) -> Result<bool, WitnessError> {
+    ) -> Result<Step, WitnessError> {
         let now = self.clock.now();
         let cursor = Cursor { within: None, ..cursor.taken(round.size, now) };
         for _ in 0..TRIES {
             let mut changes = vec![row.replaced_by(&cursor, FOR_GOOD)?];
             changes.extend(self.cosigned((&witness.name, round), cosignature, now).await?);
             if self.store.keep(changes).await? {
-                return Ok(true);
+                return Ok(Step::More);
             }
         }
         // Whoever lost the turn meanwhile keeps nothing: it is asked for again.
-        Ok(false)
+        Ok(self.later())
     }
 
     /// Keeps that it was not cosigned, and says so: of a fork in the log itself, once until a checkpoint is cosigned again.
@@ -183,7 +186,7 @@ impl Witnesses {
         witness: &Witness,
         (row, mut cursor): (&Kept, Cursor),
         (round, refused): (&Round, Refused),
-    ) -> Result<bool, WitnessError> {
+    ) -> Result<Step, WitnessError> {
         let (name, now) = (witness.name.as_str(), self.clock.now());
         let (why, seen) = match refused {
             Refused::Not(error) => {
@@ -193,7 +196,7 @@ impl Witnesses {
                 cursor.within = cursor.within.filter(|within| within == REFUSED);
                 cursor.not_taken(failure, now);
                 self.store.keep(vec![row.replaced_by(&cursor, FOR_GOOD)?]).await?;
-                return Ok(false);
+                return Ok(self.later());
             }
             Refused::Fork(why, seen) => (why, seen),
         };
@@ -216,7 +219,7 @@ impl Witnesses {
             let event = refusal((name, why), (round.size, seen), now);
             self.store.keep_on_record(vec![change], event).await?;
         }
-        Ok(false)
+        Ok(self.later())
     }
 
     fn count(&self, witness: &Witness, result: &str) {

@@ -1,4 +1,4 @@
-//! `[identities]`: what happens when one identity is used by more than one program.
+//! `[identities]`: what happens when one identity is used by more than one program, and whether one may be registered for ever.
 //!
 //! Deliberately absent: telling who uses what (`marque-workload` does), and switching the record off:
 //! a shared identity is always reported.
@@ -22,11 +22,13 @@ const MAX_WINDOW: Duration = Duration::from_hours(24);
 /// [identities]
 /// sharing = "report"        # or "deny": whoever comes second gets no identity
 /// sharing_window = "10m"    # how long after its last use an identity is still its holder's; at most 24h
+/// without_expiry = "warn"   # or "refuse": no entry and no template without `expires_at`
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct IdentitySettings {
     sharing: SharingRule,
     sharing_window: Duration,
+    refuses_without_expiry: bool,
 }
 
 /// What to do when an identity is asked for by a second program within the window (M 3).
@@ -50,6 +52,11 @@ impl IdentitySettings {
         self.sharing
     }
 
+    /// Whether no entry and no template is taken that never ends (M 25).
+    pub const fn refuses_without_expiry(&self) -> bool {
+        self.refuses_without_expiry
+    }
+
     /// How long after its last use an identity is still its holder's.
     pub fn sharing_window(&self) -> Duration {
         self.sharing_window
@@ -58,7 +65,8 @@ impl IdentitySettings {
 
 impl Default for IdentitySettings {
     fn default() -> Self {
-        Self { sharing: SharingRule::default(), sharing_window: DEFAULT_WINDOW }
+        let sharing = SharingRule::default();
+        Self { sharing, sharing_window: DEFAULT_WINDOW, refuses_without_expiry: false }
     }
 }
 
@@ -101,6 +109,15 @@ pub(super) fn read(top: &mut Fields<'_, '_>, log: &mut Log<'_>) -> IdentitySetti
     if let Some(window) = table.optional_text::<Lifetime>("sharing_window", log) {
         settings.sharing_window = window.as_duration();
     }
+    if let Some(rule) = table.optional_lined_text::<String>("without_expiry", log) {
+        match rule.value.as_str() {
+            "warn" => {}
+            "refuse" => settings.refuses_without_expiry = true,
+            _other => {
+                log.at(rule.line, "`without_expiry` in [identities] is neither `warn` nor `refuse`")
+            }
+        }
+    }
     if settings.sharing_window > MAX_WINDOW {
         log.at(line, "`sharing_window` in [identities] must be at most 24h");
     }
@@ -130,6 +147,9 @@ mod tests {
         assert_eq!(default.sharing(), SharingRule::Report);
         assert_eq!(default.sharing_window(), Duration::from_mins(10));
         let strict = parsed("[identities]\nsharing = \"deny\"\nsharing_window = \"24h\"").unwrap();
+        assert!(!default.refuses_without_expiry() && !strict.refuses_without_expiry());
+        let refuse = parsed("[identities]\nwithout_expiry = \"refuse\"").unwrap();
+        assert!(refuse.refuses_without_expiry());
         assert_eq!(strict.sharing(), SharingRule::Deny);
         assert_eq!(strict.sharing_window(), Duration::from_hours(24));
     }
@@ -138,6 +158,7 @@ mod tests {
     fn a_misspelt_rule_a_longer_window_and_an_unknown_field_are_refused() {
         for (section, expected) in [
             ("sharing = \"off\"", "is neither `report` nor `deny`"),
+            ("without_expiry = \"deny\"", "is neither `warn` nor `refuse`"),
             ("sharing_window = \"25h\"", "must be at most 24h"),
             ("sharing_window = 5", "must be a text"),
             ("shared = \"deny\"", "unknown field `shared`"),

@@ -55,12 +55,14 @@ pub enum FindingCode {
     EntryOverCeiling,
     /// An entry asks for the bundle of a trust domain that is not federated with.
     EntryNotFederated,
-    /// An entry never ends by itself (M 25).
+    /// An entry or a template never ends by itself (M 25).
     EntryNoExpiry,
-    /// An entry has ended.
+    /// An entry or a template has ended.
     EntryExpired,
     /// Entries share one identity, and say why.
     EntryShared,
+    /// The playbooks that an identity may ask for permit, together, all that a human role does (M 11).
+    EntryHumanRole,
     /// A pattern over SPIFFE IDs has a wildcard at its root.
     PatternNamesEverybody,
     /// Something names a thing that is not there.
@@ -117,6 +119,7 @@ impl FindingCode {
         Self::EntryNoExpiry,
         Self::EntryExpired,
         Self::EntryShared,
+        Self::EntryHumanRole,
         Self::PatternNamesEverybody,
         Self::ReferenceUnknown,
         Self::CaseFailed,
@@ -252,6 +255,10 @@ impl FindingCode {
             Self::EntryShared => (
                 "entry_shared",
                 "nothing, as long as the reason holds; `marque report shared-identities` lists it",
+            ),
+            Self::EntryHumanRole => (
+                "entry_human_role",
+                "let other identities ask for some of the playbooks: no agent has all the permissions of a person's admin role",
             ),
             Self::PatternNamesEverybody => (
                 "pattern_names_everybody",

@@ -1,3 +1,4 @@
+mod expiry;
 mod trust;
 
 use std::path::{Path, PathBuf};

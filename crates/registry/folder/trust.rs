@@ -4,7 +4,7 @@
 //! Bundles and lists go to workloads in one message together with their SVIDs, and gRPC clients take messages of 4 MiB: hence the
 //! limits on how much there may be in all.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -14,7 +14,9 @@ use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject as _;
 
 use super::{files, read_bytes};
-use crate::document::{BundleEndpointProfile, SsfDelivery, TrustDomainDocument, boundary};
+use crate::document::{
+    BundleEndpointProfile, SsfDelivery, TrustDomainDocument, UpstreamSigner, boundary,
+};
 use crate::finding::Finding;
 
 /// How many bytes all bundle documents may have together.
@@ -80,11 +82,14 @@ pub(super) fn issuer_keys(
     sets
 }
 
-/// The files below the folder by which others are verified: bundles, key sets and certificates. None is secret.
-pub(super) fn files_named(document: &TrustDomainDocument) -> impl Iterator<Item = &Path> {
-    let bundles = document.federation().iter().filter_map(|federation| federation.bundle());
-    let keys = document.issuer_keys().filter_map(|(_, keys)| keys.file());
-    bundles.chain(keys).chain(own_authorities(document))
+impl TrustDomainDocument {
+    /// The files below the folder that the document names and by which others are verified, each once and in order:
+    /// bundles, key sets and certificates. None is secret.
+    pub fn trust_files(&self) -> BTreeSet<&Path> {
+        let bundles = self.federation().iter().filter_map(|federation| federation.bundle());
+        let keys = self.issuer_keys().filter_map(|(_, keys)| keys.file());
+        bundles.chain(keys).chain(own_authorities(self)).collect()
+    }
 }
 
 /// The authorities of endpoints that lie in the folder; those elsewhere are of the host that will fetch.
@@ -103,6 +108,7 @@ pub(super) fn endpoint_authorities(
     }
 }
 
+/// Every `ca_file` that lies below the folder, whatever is spoken to by it.
 fn own_authorities(document: &TrustDomainDocument) -> impl Iterator<Item = &Path> {
     let bundles = document.federation().iter().filter_map(|federation| {
         match &federation.endpoint()?.profile {
@@ -117,8 +123,23 @@ fn own_authorities(document: &TrustDomainDocument) -> impl Iterator<Item = &Path
         SsfDelivery::Push { ca_file, .. } => ca_file.as_deref(),
         SsfDelivery::Poll => None,
     });
-    let files = bundles.chain(keys).chain(login).chain(webhooks).chain(streams);
-    files.filter(|ca_file| !ca_file.is_absolute())
+    let of_others = bundles.chain(keys).chain(login).chain(webhooks).chain(streams);
+    of_others.chain(of_helpers(document)).filter(|ca_file| !ca_file.is_absolute())
+}
+
+/// The authorities of whoever is asked before something is decided or signed, and of whoever is sent the log.
+fn of_helpers(document: &TrustDomainDocument) -> impl Iterator<Item = &Path> {
+    let points = document.decision_points().iter().filter_map(|point| point.ca_file());
+    let tickets = document.ticket_systems().iter().filter_map(|system| system.ca_file());
+    let post_checks = document.post_checks().ca_file().into_iter();
+    let sinks = document.audit_sinks().iter().filter_map(|sink| sink.ca_file());
+    let witnesses = document.audit().witnesses().witnesses().iter();
+    let witnesses = witnesses.filter_map(|witness| witness.ca_file());
+    let upstream = document.upstream().and_then(|upstream| match upstream.signer() {
+        UpstreamSigner::Vault(vault) => vault.ca_file(),
+        UpstreamSigner::Files | UpstreamSigner::Spire(_) => None,
+    });
+    points.chain(tickets).chain(post_checks).chain(sinks).chain(witnesses).chain(upstream)
 }
 
 /// The revocation lists of a folder; one that is not there has none.

@@ -22,10 +22,13 @@ pub struct SpireBundle {
     pub trust_domain: String,
     x509_authorities: Vec<Vec<u8>>,
     jwt_authorities: Vec<(String, Vec<u8>)>,
+    wit_authorities: Vec<(String, Vec<u8>)>,
     /// How many authorities are tainted; they are none of the bundle's any more.
     pub tainted: usize,
     refresh_hint: u64,
     sequence: u64,
+    /// Members that are not known and say something.
+    pub unknown: Vec<String>,
 }
 
 /// Why a bundle of SPIRE is no SPIFFE bundle.
@@ -68,33 +71,56 @@ fn bundle(mut members: Members<'_>) -> Result<SpireBundle, SpireError> {
             x509_authorities.push(base64(&mut parts, "asn1")?);
         }
     }
-    let mut jwt_authorities = Vec::new();
-    for value in members.list("jwt_authorities")? {
-        let mut parts = Members::of(value, format!("a key of `{trust_domain}`"))?;
-        if parts.switch("tainted")? {
-            tainted += 1;
-        } else {
-            jwt_authorities.push((parts.text("key_id")?, base64(&mut parts, "public_key")?));
-        }
-    }
-    if x509_authorities.len() + jwt_authorities.len() > MAX_KEYS {
+    let (jwt_authorities, jwt_tainted) = keys(&mut members, "jwt_authorities", &trust_domain)?;
+    let (wit_authorities, wit_tainted) = keys(&mut members, "wit_authorities", &trust_domain)?;
+    tainted += jwt_tainted + wit_tainted;
+    if x509_authorities.len() + jwt_authorities.len() + wit_authorities.len() > MAX_KEYS {
         return Err(SpireError::TooMany(MAX_KEYS));
     }
     let refresh_hint = members.number("refresh_hint")?;
     let sequence = members.number("sequence_number")?;
+    let unknown = members.rest();
     Ok(SpireBundle {
         trust_domain,
         x509_authorities,
         jwt_authorities,
+        wit_authorities,
         tainted,
         refresh_hint,
         sequence,
+        unknown,
     })
+}
+
+/// Keys by their ids, and how many more are tainted.
+type Keys = (Vec<(String, Vec<u8>)>, usize);
+
+fn keys(
+    members: &mut Members<'_>,
+    name: &'static str,
+    trust_domain: &str,
+) -> Result<Keys, SpireError> {
+    let (mut keys, mut tainted) = (Vec::new(), 0);
+    for value in members.list(name)? {
+        let mut parts = Members::of(value, format!("a key of `{trust_domain}`"))?;
+        if parts.switch("tainted")? {
+            tainted += 1;
+        } else {
+            keys.push((parts.text("key_id")?, base64(&mut parts, "public_key")?));
+        }
+    }
+    Ok((keys, tainted))
 }
 
 fn base64(members: &mut Members<'_>, name: &'static str) -> Result<Vec<u8>, SpireError> {
     let text = members.text(name)?;
     STANDARD.decode(text).map_err(|_source| members.wrong(name, "base64"))
+}
+
+fn key(name: &str, der: &[u8]) -> Result<(KeyId, PublicKey), SpireBundleError> {
+    let unreadable = || SpireBundleError::Key(name.to_owned());
+    let id = name.parse().map_err(|_source| unreadable())?;
+    Ok((id, PublicKey::from_spki_der(der).map_err(|_source| unreadable())?))
 }
 
 impl SpireBundle {
@@ -113,10 +139,12 @@ impl SpireBundle {
             builder = builder.x509_authority(certificate).map_err(SpireBundleError::Bundle)?;
         }
         for (name, der) in &self.jwt_authorities {
-            let unreadable = || SpireBundleError::Key(name.clone());
-            let id: KeyId = name.parse().map_err(|_source| unreadable())?;
-            let key = PublicKey::from_spki_der(der).map_err(|_source| unreadable())?;
+            let (id, key) = key(name, der)?;
             builder = builder.jwt_authority(id, key).map_err(SpireBundleError::Bundle)?;
+        }
+        for (name, der) in &self.wit_authorities {
+            let (id, key) = key(name, der)?;
+            builder = builder.wit_authority(id, key).map_err(SpireBundleError::Bundle)?;
         }
         if self.refresh_hint > 0 {
             builder = builder.refresh_hint(Duration::from_secs(self.refresh_hint));

@@ -34,6 +34,8 @@ pub struct SpireEntry {
     pub store_svid: bool,
     /// Tells several identities of one workload apart.
     pub hint: String,
+    /// Whether each of its JWT-SVIDs is to be a new one, with a `jti`.
+    pub jwt_svid_include_jti: bool,
     /// Members that are not known and say something.
     pub unknown: Vec<String>,
 }
@@ -77,7 +79,16 @@ fn entry(mut members: Members<'_>) -> Result<SpireEntry, SpireError> {
     // Neither says anything about who is who.
     members.take("revision_number");
     members.take("created_at");
-    let unknown = members.rest();
+    let attributes = members.message("additional_attributes")?;
+    let mut unknown = members.rest();
+    let mut jwt_svid_include_jti = false;
+    if let Some(mut attributes) = attributes {
+        jwt_svid_include_jti = attributes.switch("jwt_svid_include_jti")?;
+        // Nothing is made before somebody asks for it, here.
+        attributes.switch("disable_x509_svid_prefetch")?;
+        let rest = attributes.rest().into_iter();
+        unknown.extend(rest.map(|name| format!("additional_attributes.{name}")));
+    }
     Ok(SpireEntry {
         id,
         spiffe_id,
@@ -92,6 +103,7 @@ fn entry(mut members: Members<'_>) -> Result<SpireEntry, SpireError> {
         dns_names,
         store_svid,
         hint,
+        jwt_svid_include_jti,
         unknown,
     })
 }

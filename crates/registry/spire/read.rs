@@ -102,6 +102,12 @@ impl<'a> Members<'a> {
         }
     }
 
+    /// A message within this one.
+    pub(super) fn message(&mut self, name: &'static str) -> Result<Option<Self>, SpireError> {
+        let place = format!("{}: `{name}`", self.place);
+        self.take(name).map(|value| Members::of(value, place)).transpose()
+    }
+
     /// The members that nobody took and that say something.
     pub(super) fn rest(&self) -> Vec<String> {
         let known = |name: &&String| {

@@ -39,6 +39,71 @@ fn each_form_of_another_version_is_read_alike() {
     }
 }
 
+/// Every field of the messages of its server API, under the names of the messages and under those of protobuf's JSON.
+#[test]
+fn every_name_of_the_messages_is_known_in_both_spellings() {
+    let snake = r#"{"entries": [{"id": "a", "spiffe_id": {"trust_domain": "example.org", "path": "/a"},
+        "parent_id": {"trust_domain": "example.org", "path": "/n"}, "selectors": [{"type": "unix", "value": "uid:1"}],
+        "x509_svid_ttl": 60, "federates_with": ["b.example.org"], "admin": true, "downstream": true, "expires_at": "7",
+        "dns_names": ["a.example.org"], "revision_number": "3", "store_svid": true, "jwt_svid_ttl": 61, "hint": "h",
+        "created_at": "9", "additional_attributes": {"disable_x509_svid_prefetch": true, "jwt_svid_include_jti": true}}],
+        "next_page_token": ""}"#;
+    let camel = r#"{"entries": [{"id": "a", "spiffeId": {"trustDomain": "example.org", "path": "/a"},
+        "parentId": {"trustDomain": "example.org", "path": "/n"}, "selectors": [{"type": "unix", "value": "uid:1"}],
+        "x509SvidTtl": 60, "federatesWith": ["b.example.org"], "admin": true, "downstream": true, "expiresAt": "7",
+        "dnsNames": ["a.example.org"], "revisionNumber": "3", "storeSvid": true, "jwtSvidTtl": 61, "hint": "h",
+        "createdAt": "9", "additionalAttributes": {"disableX509SvidPrefetch": true, "jwtSvidIncludeJti": true}}],
+        "nextPageToken": ""}"#;
+    let read = parse_spire_entries(snake.as_bytes()).unwrap();
+    assert_eq!(parse_spire_entries(camel.as_bytes()).unwrap(), read);
+    assert_eq!(
+        read[0],
+        SpireEntry {
+            id: "a".to_owned(),
+            spiffe_id: "spiffe://example.org/a".to_owned(),
+            parent_id: "spiffe://example.org/n".to_owned(),
+            selectors: vec!["unix:uid:1".to_owned()],
+            x509_svid_ttl: 60,
+            jwt_svid_ttl: 61,
+            federates_with: vec!["b.example.org".to_owned()],
+            admin: true,
+            downstream: true,
+            expires_at: 7,
+            dns_names: vec!["a.example.org".to_owned()],
+            store_svid: true,
+            hint: "h".to_owned(),
+            jwt_svid_include_jti: true,
+            unknown: Vec::new(),
+        }
+    );
+    let new = r#"[{"spiffe_id": "x", "additional_attributes": {"colour": "red"}}]"#;
+    let unknown = &parse_spire_entries(new.as_bytes()).unwrap()[0].unknown;
+    assert_eq!(unknown.as_slice(), ["additional_attributes.colour"]);
+    parse_spire_entries(br#"[{"spiffe_id": "x", "additional_attributes": 7}]"#).unwrap_err();
+
+    let key = "MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAE3F5r9luc5ZCSCIVhZTsLYPlfmZ4d7eCzQAE/XEKuxYvSjXF/7XBUEydodtPb+ymnOAtj7uTxTWdbyHYMIMYttQ==";
+    let snake = format!(
+        r#"{{"trust_domain": "example.org", "x509_authorities": [],
+        "jwt_authorities": [{{"public_key": "{key}", "key_id": "j", "expires_at": "9", "tainted": false}}],
+        "refresh_hint": "60", "sequence_number": "4", "wit_authorities":
+        [{{"public_key": "{key}", "key_id": "w", "expires_at": "9", "tainted": false}}, {{"key_id": "t", "tainted": true}}]}}"#
+    );
+    let camel = format!(
+        r#"{{"trustDomain": "example.org", "x509Authorities": [],
+        "jwtAuthorities": [{{"publicKey": "{key}", "keyId": "j", "expiresAt": "9", "tainted": false}}],
+        "refreshHint": "60", "sequenceNumber": "4", "witAuthorities":
+        [{{"publicKey": "{key}", "keyId": "w", "expiresAt": "9", "tainted": false}}, {{"keyId": "t", "tainted": true}}]}}"#
+    );
+    let read = parse_spire_bundles(snake.as_bytes()).unwrap();
+    assert_eq!(parse_spire_bundles(camel.as_bytes()).unwrap(), read);
+    assert_eq!((read[0].tainted, read[0].unknown.len()), (1, 0));
+    let bundle = read[0].to_bundle().unwrap();
+    assert!(bundle.wit_authority(&"w".parse().unwrap()).is_some());
+    assert_eq!((bundle.sequence(), bundle.refresh_hint().as_secs()), (4, 60));
+    let new = r#"{"trust_domain": "example.org", "colours": ["red"]}"#;
+    assert_eq!(parse_spire_bundles(new.as_bytes()).unwrap()[0].unknown, ["colours"]);
+}
+
 #[test]
 fn what_spire_never_prints_is_refused_and_what_is_new_is_named() {
     for text in [

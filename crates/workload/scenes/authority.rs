@@ -140,7 +140,7 @@ fn guard(clock: &FixedClock) -> SigningGuard {
 
     let tokens = TokenServiceCeiling {
         issuer: "https://issuer.example.org".to_owned(),
-        svid_issuer: None,
+        svid_issuers: Vec::new(),
         forms: Vec::new(),
     };
     SigningGuard::new(Arc::new(clock.clone()), Arc::new(Nobody), tokens)
@@ -172,6 +172,7 @@ fn minting() -> (Arc<Minting>, FixedClock) {
         max_downstream_lifetime: None,
         refresh_hint: HOUR,
         guard: guard(&clock),
+        earlier: None,
     };
     let keys = Arc::new(MemoryKeys::default());
     let random = Arc::new(SeededRandom::new(1));

@@ -126,6 +126,16 @@ impl Daemon {
         self.places = places;
     }
 
+    /// Starts the daemon again on data that it refuses; what it said.
+    pub(crate) async fn is_refused(&mut self) -> String {
+        self.begin();
+        let mut child = self.child.take().expect("the daemon was begun");
+        let status = within("the daemon's end", child.wait()).await.expect("its status");
+        let said = self.last_output("err");
+        assert_eq!(status.code(), Some(1), "{said}");
+        said
+    }
+
     fn command(&self) -> Command {
         let mut command = Command::new(marque());
         command.arg("dev");

@@ -14,7 +14,7 @@ use super::super::{Session, StoreOption};
 use super::{Changed, told};
 use crate::clock::SystemClock;
 use crate::grpc::admin::{AuthorityWish, CertificateRequestView};
-use crate::issuer::ceremony::{self, CeremonyOptions};
+use crate::issuer::ceremony::{self, CeremonyOptions, Opened};
 
 /// The longest file of certificates that is read, in bytes, and one more.
 const MAX_READ: u64 = 256 * 1024 + 1;
@@ -79,7 +79,7 @@ impl CsrArgs {
         let Self { out, offline } = self;
         let (trust_domain, request) = match offline.options(session) {
             Some(options) => {
-                let (name, ceremony) = opened(options).await?;
+                let Opened { trust_domain: name, ceremony, .. } = &opened(options).await?;
                 let request = ceremony.request(SystemClock.now()).await;
                 (name.to_string(), request.map_err(|error| refused(&error))?.into())
             }
@@ -114,7 +114,7 @@ impl ImportArgs {
             let changed = home.of(Changed { key, done, keys });
             return session.output.show(&changed, |of| told(of, SystemClock.now()));
         };
-        let (name, ceremony) = opened(options).await?;
+        let Opened { trust_domain: name, ceremony, .. } = &opened(options).await?;
         let by = format!("uid:{} (offline)", nix::unistd::Uid::effective());
         let ordered =
             OrderedBy { by: Some(by), reason: Some(reason).filter(|text| !text.is_empty()) };
@@ -140,9 +140,7 @@ impl OfflineArgs {
     }
 }
 
-async fn opened(
-    options: CeremonyOptions,
-) -> Result<(marque_spiffe::TrustDomain, marque_authority::Ceremony), Failure> {
+async fn opened(options: CeremonyOptions) -> Result<Opened, Failure> {
     ceremony::open(options).await.map_err(|error| {
         Failure::because("cannot open the keys and the store", error.as_ref())
             .next("pass the --trust-domains, --data-dir, --store and --sealing-key of the daemon")

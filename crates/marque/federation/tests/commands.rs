@@ -4,8 +4,9 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use marque_audit::{EventKind, LogStore as _};
 use marque_exchange::EnvironmentLookup;
-use marque_registry::{MAX_FEDERATIONS, Registry};
+use marque_registry::{EntrySource, MAX_FEDERATIONS, NewEntry, Registry};
 use marque_spiffe::{Bundle, BundleSource as _, Clock, Environment, TrustDomain};
 use marque_store::{FOR_GOOD, KeptChange, SqliteStore, Store};
 use marque_testkit::{FixedClock, ScratchBundles, ScratchTrustDomain, TempDir};
@@ -82,6 +83,8 @@ impl Scene {
         };
         let federations = Federations::new(document, self.folder.path(), parts, None).unwrap();
         federations.reconcile().await.unwrap();
+        federations.take_effect();
+        federations.drop_left_behind("start").await.unwrap();
         let federations = Arc::new(federations);
         Run { federations, bundles, store }
     }
@@ -278,6 +281,83 @@ async fn a_bundle_beside_a_file_of_the_folder_says_which_is_newer() {
     let own = "test.example.org".parse().unwrap();
     let refused = run.federations.set_bundle(&own, &newer, ACTOR).await.unwrap_err();
     assert_eq!(refused.code(), "federation_own");
+}
+
+#[tokio::test]
+async fn a_bundle_set_by_hand_goes_with_its_relationship_of_the_folder() {
+    let (scene, partner) = (Scene::new(), partner());
+    let file = format!(
+        "[[federation]]\ntrust_domain = \"{PARTNER}\"\nenvironment = \"non-production\"\nbundle = \"x.json\"\n"
+    );
+    let reviewed = || {
+        let text = document_of(&partner, 3, 300);
+        vec![Arc::new(Bundle::parse(partner_name(), text.as_bytes()).unwrap())]
+    };
+    let run = scene.open(&file, reviewed()).await;
+    let newer = document_of(&partner, 9, 300);
+    run.federations.set_bundle(&partner_name(), &newer, ACTOR).await.unwrap();
+    drop(run);
+    // As long as the folder has the relationship, it is what is used.
+    let run = scene.open(&file, reviewed()).await;
+    assert_eq!(run.bundles.bundle(&partner_name()).unwrap().sequence(), 9);
+    drop(run);
+    let run = scene.open("", Vec::new()).await;
+    let leaves = run.store.leaves(0, 100).await.unwrap();
+    let last = leaves.last().unwrap().event();
+    assert_eq!(last.kind, EventKind::FederationRemoved);
+    assert_eq!(last.actor.as_deref(), Some("start"));
+    assert_eq!(last.detail["trust_domain"], PARTNER);
+    assert_eq!(last.detail["bundle_set_by"], ACTOR);
+    drop(run);
+    let run = scene.open(&file, reviewed()).await;
+    assert_eq!(run.bundles.bundle(&partner_name()).unwrap().sequence(), 3, "the reviewed one");
+}
+
+#[tokio::test]
+async fn what_is_not_in_force_touches_nothing_that_others_go_by() {
+    let (scene, endpoint) = (Scene::new(), Endpoint::web().await);
+    endpoint.document(document_of(&partner(), 5, 300));
+    let run = scene.open(LOCAL, Vec::new()).await;
+    assert_eq!(run.code(web(&endpoint)).await, "ok");
+    run.federations.refresh(&partner_name()).await.unwrap();
+    let asking = || {
+        let content: NewEntry = serde_json::from_value(serde_json::json!({
+            "spiffe_id": "spiffe://test.example.org/agent/a",
+            "selectors": ["unix:uid:1"],
+            "role": "agent",
+            "owner": "group:a",
+            "federates_with": [PARTNER],
+        }))
+        .unwrap();
+        content.into_entry("a".parse().unwrap(), EntrySource::Admin).unwrap()
+    };
+    let registry = Arc::clone(&run.federations.registry);
+    registry.check(&asking()).unwrap();
+    // A folder that has the relationship itself, and would take the place of this one.
+    let folder = format!(
+        "{LOCAL}[[federation]]\ntrust_domain = \"{PARTNER}\"\nenvironment = \"non-production\"\nbundle = \"x.json\"\n"
+    );
+    let document = Arc::new(document(&folder));
+    let bundles = FederatedBundles::new(document.environment(), [partner().bundle()]);
+    let shared = &run.federations.shared;
+    let parts = FederationsParts {
+        bundles: Arc::new(bundles),
+        own: ScratchBundles::of(&[&ScratchTrustDomain::new("test.example.org")]),
+        kept: shared.kept.clone(),
+        store: Arc::clone(&run.store),
+        registry: Arc::clone(&registry),
+        environments: Arc::new(Known),
+        clock: Arc::clone(&shared.clock),
+        news: Arc::default(),
+        hands_on: Arc::new(Nobody),
+    };
+    let before = Some(&*run.federations);
+    let next = Federations::new(document, scene.folder.path(), parts, before).unwrap();
+    next.reconcile().await.unwrap();
+    registry.check(&asking()).expect("the relationship by command stands as it did");
+    assert!(scene.folder.path().join("kept/partner.example.org.json").is_file());
+    next.take_effect();
+    registry.check(&asking()).unwrap_err();
 }
 
 #[tokio::test]

@@ -163,6 +163,32 @@ async fn oauth_4_9_a_restart_makes_no_bundle_younger() {
 }
 
 #[tokio::test]
+async fn oauth_4_9_a_bundle_of_a_file_counts_from_when_it_was_seen_first_however_often_it_is_read()
+{
+    let (own, partner) = (Own::new(), partner());
+    let endpoint = Endpoint::web().await;
+    endpoint.answer("/bundle", Answer::Status(503));
+    let text = used_for("1h", &endpoint.url("/bundle"), &endpoint.ca_file);
+    let read = |sequence: u64| own.start(&text, &[bundle(&partner, sequence)]);
+    assert!(verifies(&read(5), &partner));
+    own.clock.advance(Duration::from_secs(3599));
+    assert!(verifies(&read(5), &partner), "to its last second");
+    own.clock.advance(SECOND);
+    assert!(!verifies(&read(5), &partner), "another reading makes it no younger");
+    // A newer one is young, and the one before has not become so meanwhile.
+    assert!(verifies(&read(6), &partner));
+    assert!(!verifies(&read(5), &partner));
+    // What does not say since when is as old as can be.
+    std::fs::write(own.folder.path().join("kept/partner.example.org.seen"), "?").unwrap();
+    assert!(!verifies(&read(6), &partner));
+    // Its endpoint makes it young again.
+    endpoint.document(document_of(&partner, 6, 90));
+    let run = read(6);
+    run.refresh().await.unwrap();
+    assert!(verifies(&run, &partner));
+}
+
+#[tokio::test]
 async fn oauth_4_9_a_kept_bundle_that_does_not_say_its_age_or_is_of_tomorrow_gains_nothing() {
     let (own, partner) = (Own::new(), partner());
     let endpoint = Endpoint::web().await;

@@ -28,6 +28,9 @@ use super::view::{
     RefusedCallerView, ReportView, SharedIdentityView, StatusView, TokenView,
 };
 
+/// The longest answer that is read, in bytes.
+const MAX_ANSWER: usize = 256 * 1024 * 1024;
+
 /// A client of one admin socket.
 #[derive(Debug, Clone)]
 pub struct AdminClient {
@@ -43,7 +46,9 @@ impl AdminClient {
     /// # Errors
     /// When nobody listens there.
     pub async fn connect(socket: &Path) -> Result<Self, CallError> {
-        Ok(Self { inner: Client::new(connect(socket).await?) })
+        let inner = Client::new(connect(socket).await?);
+        // Lists of entries and plans are as long as the trust domain's folder is large.
+        Ok(Self { inner: inner.max_decoding_message_size(MAX_ANSWER) })
     }
 
     /// How the daemon is.

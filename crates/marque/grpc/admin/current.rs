@@ -15,6 +15,7 @@ use tower::Service;
 
 use super::gate::{Gate, Lookups};
 use super::{AdminDoor, AdminService};
+use crate::grpc::live::LiveLimits;
 use crate::grpc::proto::admin::admin_server::AdminServer;
 
 /// Gives the door of the moment.
@@ -40,7 +41,7 @@ pub(super) struct CurrentAdmin {
     doors: AdminDoors,
     attestors: Arc<Attestors>,
     lookups: Lookups,
-    message_bytes: usize,
+    limits: LiveLimits,
     shutdown: CancellationToken,
 }
 
@@ -48,17 +49,17 @@ impl CurrentAdmin {
     pub(super) fn new(
         doors: AdminDoors,
         attestors: Arc<Attestors>,
-        message_bytes: usize,
+        limits: LiveLimits,
         shutdown: CancellationToken,
     ) -> Self {
-        Self { doors, attestors, lookups: Lookups::default(), message_bytes, shutdown }
+        Self { doors, attestors, lookups: Lookups::default(), limits, shutdown }
     }
 
     fn server(&self) -> AdminServer<AdminService> {
         let door = (self.doors.0)();
         let gate = Gate::new(Arc::clone(&door), Arc::clone(&self.attestors), self.lookups.clone());
         let service = AdminService { door, gate, shutdown: self.shutdown.clone() };
-        AdminServer::new(service).max_decoding_message_size(self.message_bytes)
+        AdminServer::new(service).max_decoding_message_size(self.limits.now().message_bytes)
     }
 }
 

@@ -27,7 +27,7 @@ use crate::approvers::{DecisionError, Told, Word};
 use crate::discovery::Published;
 use crate::federation::{FederationError, Federations};
 use crate::identities::{Denials, SharedIdentities};
-use crate::issuer::folder::SourceFiles;
+use crate::issuer::folder::FolderFiles;
 use crate::issuer::kill::{DrillReport, Impact, KillError, LiftAsk};
 use crate::issuer::reload::{FolderStanding, ReloadReport};
 use crate::sinks::SinkView;
@@ -78,7 +78,7 @@ pub trait AdminDoor: Debug + Send + Sync {
     fn playbooks(&self) -> Arc<PlaybookSet>;
 
     /// The files of the folder that is served.
-    fn sources(&self) -> SourceFiles;
+    fn sources(&self) -> FolderFiles;
 
     /// How the daemon is.
     fn status(&self) -> DaemonStatus;

@@ -5,15 +5,15 @@ use futures::stream::BoxStream;
 use tonic::Status;
 
 use super::super::proto::admin as proto;
-use crate::issuer::folder::SourceFiles;
+use crate::issuer::folder::FolderFiles;
 
 pub(super) fn stream(
-    sources: &SourceFiles,
+    files: &FolderFiles,
 ) -> BoxStream<'static, Result<proto::StreamSourcesResponse, Status>> {
-    let sources = sources.clone();
+    let files = files.clone();
     let mut next = Some(String::new());
     let messages = futures::stream::poll_fn(move |_context| {
-        let found = next.take().and_then(|after| sources.after(&after));
+        let found = next.take().and_then(|after| files.after(&after));
         std::task::Poll::Ready(found.map(|(name, content)| {
             next = Some(name.to_owned());
             Ok(proto::StreamSourcesResponse { name: name.to_owned(), content: content.to_vec() })

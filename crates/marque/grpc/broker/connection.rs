@@ -20,7 +20,8 @@ use tokio_util::task::AbortOnDropHandle;
 use super::super::admission::Arrival;
 use super::super::connection::Connection;
 use super::super::limit::Limit;
-use super::super::serve::{Accepted, Guest, Limits, accept};
+use super::super::live::LiveLimits;
+use super::super::serve::{Accepted, Guest, accept};
 use super::super::standing::{Reason, Standing};
 use super::super::svid_tls::Verifier;
 use super::standing::{Broker, ConnectedBroker};
@@ -36,19 +37,20 @@ pub(super) type BrokerConnection = Guest<TlsStream<UnixStream>, ConnectedBroker>
 /// The connections of a listener whose client proved to hold an X.509-SVID of the own trust domain.
 pub(super) fn connections(
     listener: UnixListener,
-    limits: Limits,
+    limits: LiveLimits,
     acceptor: TlsAcceptor,
     verifier: Verifier,
 ) -> impl Stream<Item = BrokerConnection> {
+    let accepted = accept(listener, limits.clone());
     let handshake = move |accepted| {
-        let (acceptor, verifier) = (acceptor.clone(), verifier.clone());
+        let (acceptor, verifier, limits) = (acceptor.clone(), verifier.clone(), limits.clone());
         // On a task of its own, so that one handshake's cryptography holds up no other.
         AbortOnDropHandle::new(tokio::spawn(shake_hands(accepted, acceptor, verifier, limits)))
     };
-    // Each of them holds a place in the count already, so no more than that many are ever under way.
-    accept(listener, limits)
+    // Each of them holds a place in the count of connections already.
+    accepted
         .map(handshake)
-        .buffer_unordered(usize::try_from(limits.connections).unwrap_or(usize::MAX).max(1))
+        .buffer_unordered(usize::MAX)
         .filter_map(async |outcome| outcome.ok().flatten())
 }
 
@@ -56,27 +58,28 @@ async fn shake_hands(
     accepted: Accepted,
     acceptor: TlsAcceptor,
     verifier: Verifier,
-    limits: Limits,
+    limits: LiveLimits,
 ) -> Option<BrokerConnection> {
     let Accepted { stream, peer, place } = accepted;
     let uid = peer.uid();
-    let stream = match timeout(limits.handshake, acceptor.accept(stream).into_fallible()).await {
-        Ok(Ok(stream)) => stream,
-        Ok(Err((error, stream))) => {
-            tracing::warn!(
-                uid,
-                error = &error as &dyn std::error::Error,
-                "refused a broker's TLS handshake"
-            );
-            hang_up(stream).await;
-            return None;
-        }
-        Err(_elapsed) => {
-            tracing::warn!(uid, "a broker's TLS handshake took too long");
-            Limit::Handshake.count();
-            return None;
-        }
-    };
+    let stream =
+        match timeout(limits.now().handshake, acceptor.accept(stream).into_fallible()).await {
+            Ok(Ok(stream)) => stream,
+            Ok(Err((error, stream))) => {
+                tracing::warn!(
+                    uid,
+                    error = &error as &dyn std::error::Error,
+                    "refused a broker's TLS handshake"
+                );
+                hang_up(stream).await;
+                return None;
+            }
+            Err(_elapsed) => {
+                tracing::warn!(uid, "a broker's TLS handshake took too long");
+                Limit::Handshake.count();
+                return None;
+            }
+        };
     let (_io, session) = stream.get_ref();
     let chain = session.peer_certificates()?.iter().map(|one| one.clone().into_owned()).collect();
     let ending = CancellationToken::new();

@@ -3,7 +3,6 @@
 //! All of it is asked again for every call and before every message of a stream. A handshake that succeeded once says
 //! nothing about now.
 
-use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -11,14 +10,13 @@ use jiff::Timestamp;
 use marque_attest::Peer;
 use marque_registry::BrokerRule;
 use marque_spiffe::{Bundle, SpiffeId, X509Svid, X509SvidError};
-use marque_workload::{IssuerState, Workload};
+use marque_workload::IssuerState;
 use rustls_pki_types::CertificateDer;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::DropGuard;
 use tonic::{Request, Status};
 
-use super::super::limit::Limit;
 use super::super::svid_tls::Verifier;
+use super::allow_list::AllowList;
 use crate::error;
 
 /// The broker at the other end of a connection.
@@ -37,58 +35,10 @@ pub(super) struct Broker {
     _ending: DropGuard,
 }
 
-/// What the listed brokers may do, by SPIFFE ID (BR-2).
-#[derive(Debug)]
-pub(super) struct Brokers(BTreeMap<SpiffeId, Arc<Permission>>);
-
-/// What one broker may do.
-#[derive(Debug)]
-pub(super) struct Permission {
-    /// What it may ask.
-    pub(super) rule: BrokerRule,
-    /// What workloads are entitled to, as far as this broker may see it.
-    pub(super) workload: Workload,
-    /// How many calls more it may open.
-    calls: Arc<Semaphore>,
-}
-
-impl Permission {
-    /// A place for one more call, given back on drop.
-    pub(super) fn open_call(&self) -> Result<OwnedSemaphorePermit, Status> {
-        let place = Arc::clone(&self.calls).try_acquire_owned();
-        place.map_err(|_none_left| error::over_limit(Limit::CallsPerBroker))
-    }
-}
-
 /// The broker on whose connection a request came.
 pub(super) fn broker_of<T>(request: &Request<T>) -> Result<Arc<Broker>, Status> {
     let ConnectedBroker(broker) = request.extensions().get().ok_or_else(error::no_peer)?;
     Ok(Arc::clone(broker))
-}
-
-impl Brokers {
-    pub(super) fn new(rules: &[BrokerRule], workload: &Workload, calls: u32) -> Self {
-        let calls = usize::try_from(calls).unwrap_or(Semaphore::MAX_PERMITS);
-        let permission = |rule: &BrokerRule| {
-            let workload = workload.limited_to(Arc::clone(rule.identities()));
-            let calls = Arc::new(Semaphore::new(calls));
-            let permission = Permission { rule: rule.clone(), workload, calls };
-            (rule.spiffe_id().clone(), Arc::new(permission))
-        };
-        Self(rules.iter().map(permission).collect())
-    }
-
-    /// What this broker may do right now.
-    pub(super) fn permission(
-        &self,
-        broker: &Broker,
-        verifier: &Verifier,
-    ) -> Result<Arc<Permission>, Status> {
-        let Self(listed) = self;
-        let state = Arc::clone(&verifier.state.borrow());
-        broker.check(&state, verifier.clock.now())?;
-        listed.get(broker.id()).cloned().ok_or_else(|| error::broker::not_listed(broker.id()))
-    }
 }
 
 impl Broker {
@@ -118,7 +68,7 @@ impl Broker {
     }
 
     /// Whether it is still who it was, and not stopped.
-    fn check(&self, state: &IssuerState, now: Timestamp) -> Result<(), Status> {
+    pub(super) fn check(&self, state: &IssuerState, now: Timestamp) -> Result<(), Status> {
         if !self.is_verified(state.bundles.own(), now) {
             return Err(error::broker::not_identified(self.id()));
         }
@@ -146,20 +96,28 @@ impl Broker {
         verified.is_ok()
     }
 
-    /// Completes when the broker may not ask any more, with the reason.
-    pub(super) async fn loses_standing(&self, brokers: &Brokers, verifier: &Verifier) -> Status {
-        let mut state = verifier.state.clone();
+    /// Completes when the broker may not ask any more, or not by this rule, with the reason.
+    pub(super) async fn loses_standing(
+        &self,
+        (brokers, opened_by): (&AllowList, &BrokerRule),
+        verifier: &Verifier,
+    ) -> Status {
+        let (mut state, mut listed) = (verifier.state.clone(), brokers.changes());
         loop {
+            listed.mark_unchanged();
             let expires_at = {
                 let state = state.borrow_and_update();
                 let entry = state.registry.entry_by_spiffe_id(self.id());
                 entry.and_then(|entry| entry.expires_at())
             };
-            if let Err(status) = brokers.permission(self, verifier) {
-                return status;
+            match brokers.permission(self, verifier) {
+                Ok(permission) if permission.rule == *opened_by => {}
+                Ok(_another_rule) => return error::broker::rule_changed(self.id()),
+                Err(status) => return status,
             }
             let look_again = expires_at.unwrap_or(Timestamp::MAX).min(self.ends_at());
             tokio::select! {
+                Ok(()) = listed.changed() => {}
                 changed = state.changed() => if changed.is_err() { return error::shutting_down() },
                 () = verifier.clock.sleep_until(look_again) => {}
             }

@@ -2,17 +2,19 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
+use marque_attest::Attestors;
 use marque_spiffe::SelectorSet;
 use marque_workload::{
     IdentityUser, JwtSvidMaterial, Workload, WorkloadError, X509Identity, X509SvidMaterial,
 };
-use tokio::sync::OwnedSemaphorePermit;
 use tonic::Status;
 
+use super::super::offer::LiveOffer;
 use super::super::workload::streams::{Refusal, Subject};
+use super::allow_list::{BrokerCall, Permission};
 use super::record::{Given, record};
 use super::reference::Reference;
-use super::standing::{Broker, Permission};
+use super::standing::Broker;
 use super::target::Target;
 use super::{BrokerDoor, Desk};
 use crate::error;
@@ -25,7 +27,7 @@ pub(super) struct Brokered {
     broker: Arc<Broker>,
     permission: Arc<Permission>,
     target: Target,
-    _call: OwnedSemaphorePermit,
+    _call: BrokerCall,
     /// What this call has recorded already.
     recorded: Mutex<Vec<Arc<X509SvidMaterial>>>,
 }
@@ -72,6 +74,14 @@ impl Brokered {
 }
 
 impl Subject for Brokered {
+    fn offer(&self) -> &LiveOffer {
+        &self.desk.door.offer
+    }
+
+    fn attestors(&self) -> &Attestors {
+        &self.desk.door.attestors
+    }
+
     fn workload(&self) -> &Workload {
         &self.permission.workload
     }
@@ -79,7 +89,7 @@ impl Subject for Brokered {
     async fn attest(&self) -> Result<SelectorSet, Status> {
         let selectors = self.target.attest(&self.desk.door.attestors).await?;
         // Attesting takes time, in which a broker may be stopped and a workload end.
-        self.desk.brokers.permission(&self.broker, &self.desk.verifier)?;
+        self.desk.door.brokers.permission(&self.broker, &self.desk.verifier)?;
         if self.target.has_stopped() {
             return Err(error::broker::not_found());
         }
@@ -87,10 +97,11 @@ impl Subject for Brokered {
     }
 
     async fn ended(&self) -> Status {
-        let BrokerDoor { attestors, clock, .. } = &self.desk.door;
+        let BrokerDoor { attestors, brokers, clock, .. } = &self.desk.door;
+        let opened_by = (brokers, &self.permission.rule);
         tokio::select! {
             biased;
-            status = self.broker.loses_standing(&self.desk.brokers, &self.desk.verifier) => status,
+            status = self.broker.loses_standing(opened_by, &self.desk.verifier) => status,
             status = self.target.stopped(attestors, &**clock) => status,
         }
     }

@@ -28,11 +28,13 @@ use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
 
 use self::client::{Identity, Raw, raw};
+use super::super::live::LiveLimits;
+use super::super::offer::Offer;
 use super::super::proto::broker as proto;
 use super::super::serve::Limits;
 use super::super::stage::{DOCUMENT, PATIENCE, Stage};
 use super::super::svid_tls::ServerCertificate;
-use super::{BrokerDoor, serve_broker};
+use super::{AllowList, BrokerDoor, serve_broker};
 use crate::clock::SystemClock;
 
 const AUDIENCE: &str = "https://api.example.org";
@@ -63,6 +65,8 @@ pub(super) struct Scene {
     log: Arc<MemoryLog>,
     pods: Arc<FakePods>,
     certificate: Arc<ServerCertificate>,
+    brokers: AllowList,
+    limits: LiveLimits,
     socket: PathBuf,
     shutdown: CancellationToken,
 }
@@ -82,11 +86,12 @@ impl Scene {
         let unix = UnixAttestor::new(UnixAttestorConfig::default());
         let attestors = Attestors::new(vec![Box::new(unix)]).with_objects(Arc::clone(&pods) as _);
         let certificate = Arc::new(ServerCertificate::default());
+        let limits = LiveLimits::from(Limits { calls_per_broker: CALLS, ..Limits::default() });
+        let brokers = AllowList::new(document.unwrap().brokers(), stage.workload(), limits.clone());
         let door = BrokerDoor {
             attestors: Arc::new(attestors),
-            workload: stage.workload(),
-            profiles,
-            brokers: document.unwrap().brokers().to_vec(),
+            offer: Offer { profiles, envoy_sds: false }.into(),
+            brokers: brokers.clone(),
             state: stage.state(),
             sharing: Arc::clone(&stage.sharing),
             denials: Arc::clone(&stage.denials),
@@ -95,14 +100,20 @@ impl Scene {
             certificate: Arc::clone(&certificate),
         };
         let shutdown = CancellationToken::new();
-        let limits = Limits { calls_per_broker: CALLS, ..Limits::default() };
-        tokio::spawn(serve_broker(listener, door, limits, shutdown.clone()));
-        let scene = Self { stage, clock, log, pods, certificate, socket, shutdown };
+        tokio::spawn(serve_broker(listener, door, limits.clone(), shutdown.clone()));
+        let scene =
+            Self { stage, clock, log, pods, certificate, brokers, limits, socket, shutdown };
         scene.show_new_certificate();
         for path in [SUPERVISOR, "/service/podman"] {
             scene.stage.register_for(path, EntryRole::Service, NOBODY);
         }
         scene
+    }
+
+    /// Puts another list of brokers in force.
+    fn list(&self, brokers: &str) {
+        let document = TrustDomainDocument::parse("t".as_ref(), &format!("{DOCUMENT}{brokers}"));
+        self.brokers.go_by(document.unwrap().brokers());
     }
 
     /// The endpoint's own SVID, minted anew.

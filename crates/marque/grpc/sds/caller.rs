@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::Status;
 
 use super::super::accounts::CallRate;
+use super::super::offer::Profile;
 use super::super::workload::{Caller as Process, Watch, WorkloadDoor};
 use crate::error;
 
@@ -46,7 +47,7 @@ impl Caller {
     /// Attests the caller and subscribes for it.
     pub(super) async fn subscribe(&self) -> Result<Updates, Status> {
         let process = Process { door: self.door.clone(), peer: Arc::clone(&self.peer) };
-        let watch = Watch::begin(process, self.shutdown.clone()).await?;
+        let watch = Watch::begin(process, Profile::EnvoySds, self.shutdown.clone()).await?;
         Ok(Updates(Some(watch.x509_svids(X509Update::clone))))
     }
 

@@ -4,15 +4,17 @@ use std::future::Future;
 use std::sync::Arc;
 
 use futures::stream::BoxStream;
-use marque_attest::Peer;
+use marque_attest::{Attestors, Peer};
 use marque_spiffe::{SelectorSet, SpiffeId};
 use marque_workload::{
     BundleProfile, BundleSubscription, BundleUpdate, IdentityUser, Stay, WitSubscription,
     WitUpdate, Workload, WorkloadError, X509Identity, X509Subscription, X509Update,
 };
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
 
+use super::super::offer::{LiveOffer, Profile};
 use super::{Asked, WorkloadDoor};
 use crate::error;
 use crate::identities::{SharedIdentities, user_of};
@@ -21,6 +23,12 @@ use crate::identities::{SharedIdentities, user_of};
 pub(in super::super) trait Subject: Send + Sync + 'static {
     /// What is known of the subject's entitlement.
     fn workload(&self) -> &Workload;
+
+    /// What is served at all.
+    fn offer(&self) -> &LiveOffer;
+
+    /// Who attests the subject.
+    fn attestors(&self) -> &Attestors;
 
     /// What the subject attests as right now.
     fn attest(&self) -> impl Future<Output = Result<SelectorSet, Status>> + Send;
@@ -71,6 +79,14 @@ impl Subject for Caller {
         &self.door.workload
     }
 
+    fn offer(&self) -> &LiveOffer {
+        &self.door.offer
+    }
+
+    fn attestors(&self) -> &Attestors {
+        &self.door.attestors
+    }
+
     async fn attest(&self) -> Result<SelectorSet, Status> {
         let attestation = self.door.attestors.attest(&self.peer).await.map_err(error::attest)?;
         Ok(attestation.selectors)
@@ -109,6 +125,15 @@ impl Subject for Caller {
 pub(in super::super) struct Watch<S> {
     subject: S,
     selectors: SelectorSet,
+    until: Until,
+}
+
+/// What ends a stream, or has its subject attested anew, whatever the entitlement says.
+#[derive(Debug)]
+struct Until {
+    profile: Profile,
+    /// Tells that other attestors answer than those that the subject was attested by.
+    replaced: watch::Receiver<u64>,
     shutdown: CancellationToken,
 }
 
@@ -116,19 +141,21 @@ impl<S: Subject> Watch<S> {
     /// Attests the subject, whose streams are then those of what it attested as.
     pub(in super::super) async fn begin(
         subject: S,
+        profile: Profile,
         shutdown: CancellationToken,
     ) -> Result<Self, Status> {
+        let until = Until { profile, replaced: subject.attestors().replacements(), shutdown };
         let selectors = subject.attest().await?;
-        Ok(Self { subject, selectors, shutdown })
+        Ok(Self { subject, selectors, until })
     }
 
     pub(in super::super) fn x509_svids<M: Send + 'static>(
         self,
         message: fn(&X509Update) -> M,
     ) -> BoxStream<'static, Result<M, Status>> {
-        let Self { subject, selectors, shutdown } = self;
+        let Self { subject, selectors, until } = self;
         let subscription = subject.workload().subscribe_x509(selectors);
-        Open { subject, subscription, shutdown, is_first: true, stay: None }.stream(message)
+        Open { subject, subscription, until, is_first: true, stay: None }.stream(message)
     }
 
     /// Of the identity named, or of all.
@@ -137,9 +164,9 @@ impl<S: Subject> Watch<S> {
         wanted: Option<SpiffeId>,
         message: fn(&WitUpdate) -> M,
     ) -> BoxStream<'static, Result<M, Status>> {
-        let Self { subject, selectors, shutdown } = self;
+        let Self { subject, selectors, until } = self;
         let subscription = subject.workload().subscribe_wit(selectors, wanted);
-        Open { subject, subscription, shutdown, is_first: true, stay: None }.stream(message)
+        Open { subject, subscription, until, is_first: true, stay: None }.stream(message)
     }
 
     pub(in super::super) fn x509_bundles<M: Send + 'static>(
@@ -169,9 +196,9 @@ impl<S: Subject> Watch<S> {
         profile: BundleProfile,
         message: fn(&BundleUpdate) -> M,
     ) -> BoxStream<'static, Result<M, Status>> {
-        let Self { subject, selectors, shutdown } = self;
+        let Self { subject, selectors, until } = self;
         let subscription = subject.workload().subscribe_bundles(selectors).only(profile);
-        Open { subject, subscription, shutdown, is_first: true, stay: None }.stream(message)
+        Open { subject, subscription, until, is_first: true, stay: None }.stream(message)
     }
 }
 
@@ -180,7 +207,7 @@ impl<S: Subject> Watch<S> {
 struct Open<S, U> {
     subject: S,
     subscription: U,
-    shutdown: CancellationToken,
+    until: Until,
     /// Whether nothing was sent yet: the attestation that opened the stream is still warm.
     is_first: bool,
     /// What was handed out last is in use while the stream is open.
@@ -206,17 +233,41 @@ impl<S: Subject, U: Subscription> Open<S, U> {
 
     /// The next update that the subject, attested once more, is still entitled to.
     async fn next(&mut self) -> Option<Result<U::Update, Status>> {
-        let Self { subject, subscription, shutdown, is_first, stay } = self;
-        // Whatever is under way for an update, an end comes first.
-        let outcome = tokio::select! {
-            biased;
-            () = shutdown.cancelled() => Err(error::shutting_down()),
-            status = subject.ended() => Err(status),
-            outcome = advance(subject, subscription, stay, *is_first) => outcome?,
+        let Self { subject, subscription, until, is_first, stay } = self;
+        let Until { profile, replaced, shutdown } = until;
+        let mut by_others = false;
+        let outcome = loop {
+            let advance = async {
+                if by_others && let Err(status) = attest_by_others(subject, subscription).await {
+                    return Some(Err(status));
+                }
+                advance(subject, subscription, stay, *is_first).await
+            };
+            // Whatever is under way for an update, an end comes first.
+            tokio::select! {
+                biased;
+                () = shutdown.cancelled() => break Err(error::shutting_down()),
+                status = subject.ended() => break Err(status),
+                status = subject.offer().withdrawn(*profile) => break Err(status),
+                Ok(()) = replaced.changed() => by_others = true,
+                outcome = advance => break outcome?,
+            }
         };
         *is_first = false;
         Some(outcome)
     }
+}
+
+/// Has the attestors of now say what the subject is, who is another one to them perhaps.
+async fn attest_by_others<S: Subject, U: Subscription>(
+    subject: &S,
+    subscription: &mut U,
+) -> Result<(), Status> {
+    let now = subject.attest_anew().await?;
+    if now != *subscription.selectors() {
+        *subscription = subscription.anew(subject.workload(), now);
+    }
+    Ok(())
 }
 
 async fn advance<S: Subject, U: Subscription>(

@@ -7,13 +7,16 @@
 use std::{
     collections::HashMap,
     net::{IpAddr, Ipv6Addr},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
 };
 
 /// How many connections each address has open.
 #[derive(Debug)]
 pub(super) struct Addresses {
-    most: usize,
+    most: AtomicUsize,
     open: Mutex<HashMap<Network, usize>>,
 }
 
@@ -35,17 +38,23 @@ pub(super) struct AddressPlace {
 
 impl Addresses {
     pub(super) fn new(most: usize) -> Arc<Self> {
-        Arc::new(Self { most, open: Mutex::default() })
+        Arc::new(Self { most: AtomicUsize::new(most), open: Mutex::default() })
+    }
+
+    /// Has an address have so many connections at most from here on; those that are open stay.
+    pub(super) fn allow(&self, most: usize) {
+        self.most.store(most, Ordering::Relaxed);
     }
 
     /// A place for one more connection from there, unless it has as many as it may have.
     pub(super) fn place(self: &Arc<Self>, from: IpAddr) -> Option<AddressPlace> {
         let networks = networks(from);
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        let most = self.most.load(Ordering::Relaxed);
         let full = |network: &Network| {
             let most = match network {
-                Network::Host(_) => self.most,
-                Network::Site(_) => self.most.saturating_mul(2),
+                Network::Host(_) => most,
+                Network::Site(_) => most.saturating_mul(2),
             };
             open.get(network).is_some_and(|count| *count >= most.max(1))
         };

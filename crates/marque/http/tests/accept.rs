@@ -366,6 +366,35 @@ async fn a_request_that_outlives_the_drain_is_cut_off() {
 }
 
 #[tokio::test]
+async fn a_listener_that_is_replaced_takes_nobody_in_and_answers_whatever_was_asked() {
+    // Longer than the drain of a shutdown has patience for.
+    let limits = HttpLimits { drain: Duration::from_millis(1), ..HttpLimits::default() };
+    let mut server = Server::with(slow(), limits).await;
+    let mut stream = server.connect(client(server.folder.path())).await.unwrap();
+    stream.write_all(token_request().as_bytes()).await.unwrap();
+    server.door.arrived.notified().await;
+    server.replaced.cancel();
+    let refused = async { while TcpStream::connect(server.address).await.is_ok() {} };
+    timeout(SOON, refused).await.expect("the listener closes");
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    server.door.released.notify_one();
+    assert_eq!(Answer::read(stream).await.status, 200);
+    timeout(SOON, &mut server.running).await.expect("it is over").unwrap();
+}
+
+#[tokio::test]
+async fn a_listener_that_is_replaced_does_not_hold_up_the_shutdown() {
+    let limits = HttpLimits { drain: Duration::from_millis(100), ..HttpLimits::default() };
+    let mut server = Server::with(slow(), limits).await;
+    let mut stream = server.connect(client(server.folder.path())).await.unwrap();
+    stream.write_all(token_request().as_bytes()).await.unwrap();
+    server.door.arrived.notified().await;
+    server.replaced.cancel();
+    server.stop();
+    timeout(SOON, &mut server.running).await.expect("the drain ends").unwrap();
+}
+
+#[tokio::test]
 async fn a_connection_ends_at_its_age() {
     let limits = HttpLimits { connection_age: Duration::from_millis(100), ..HttpLimits::default() };
     let server = Server::with(FakeDoor::default(), limits).await;

@@ -22,25 +22,29 @@ pub(in crate::issuer) async fn follow(
     issuer: Arc<Lasting>,
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
-    let interval = look_every(&issuer);
     let (least, most) = PAUSES;
-    // A quarter of a short life is not spent waiting.
-    let longest = most.min(issuer.registry().document().ca_lifetime() / 16).max(interval);
-    let pauses = || {
+    let pauses = |longest: Duration| {
         let pauses = ExponentialBuilder::new().with_min_delay(least.min(longest));
         pauses.with_max_delay(longest).without_max_times().build()
     };
-    let mut after_failures = pauses();
+    let mut after_failures = None;
     loop {
+        let lifetime = issuer.registry().document().ca_lifetime();
+        let interval = look_every(lifetime);
+        // A quarter of a short life is not spent waiting.
+        let longest = most.min(lifetime / 16).max(interval);
         let pause = tokio::select! {
             () = stop.cancelled() => return Ok(()),
             asked = ask_if_due(&issuer) => match asked {
                 Outcome::NothingDue => {
-                    after_failures = pauses();
+                    after_failures = None;
                     interval
                 }
                 Outcome::Reminded => REMIND_EVERY.min(longest),
-                Outcome::Failed => after_failures.next().unwrap_or(longest),
+                Outcome::Failed => {
+                    let pauses = after_failures.get_or_insert_with(|| pauses(longest));
+                    pauses.next().unwrap_or(longest).min(longest)
+                }
             },
         };
         tokio::select! {

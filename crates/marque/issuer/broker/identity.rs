@@ -71,14 +71,21 @@ impl Identity {
         &self.certificate
     }
 
-    /// Replaces the SVID at half its life, and at once when its authority is tainted or gone. During the drain the
-    /// one that is there will do.
+    /// Replaces the SVID at half its life, and at once when its authority is tainted or gone, or when SVIDs are to be shorter.
+    /// During the drain the one that is there will do.
     pub(in crate::issuer) async fn keep(mut self, stop: CancellationToken) -> Infallible {
         let mut state = self.issuer.state();
         let mut due = half_life(&self.current, self.clock.now());
+        let mut document = Arc::clone(state.borrow().registry.document());
         loop {
-            let bundles = Arc::clone(&state.borrow_and_update().bundles);
-            let now = self.clock.now();
+            let newest = Arc::clone(&state.borrow_and_update());
+            let (bundles, now) = (&newest.bundles, self.clock.now());
+            if !Arc::ptr_eq(&document, newest.registry.document()) {
+                document = Arc::clone(newest.registry.document());
+                if self.current.not_after > now + document.x509_svid_lifetime() {
+                    due = now;
+                }
+            }
             let verifies = |bundle: &Bundle| {
                 UnverifiedX509Svid::parse_chain(self.current.chain.clone())
                     .and_then(|svid| svid.verify(bundle, now))

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use jiff::Timestamp;
 use marque_intent::{CalendarSet, ExceptionStanding, HumanJob, Overdue, Rosters};
-use marque_registry::{Entry, EntrySource, Finding, FindingCode};
+use marque_registry::{Entry, EntrySource, Finding, FindingCode, Template};
 
 use super::super::cloud_findings;
 use super::coded::of_playbook;
@@ -26,6 +26,7 @@ pub(super) fn warnings(checked: &CheckedFolder, now: Timestamp) -> Vec<Finding> 
     let mut warnings = cloud_findings::doubtful(&checked.folder);
     warnings.extend(name_constraints(checked));
     warnings.extend(entries(&checked.folder.entries, now));
+    warnings.extend(templates(&checked.folder.templates, now));
     warnings.extend(patterns(checked));
     warnings.extend(playbooks(checked, now));
     warnings.extend(exceptions(checked, now));
@@ -48,17 +49,8 @@ fn entries(entries: &[Entry], now: Timestamp) -> Vec<Finding> {
     let mut warnings = Vec::new();
     let mut shared: BTreeMap<&str, Vec<&Entry>> = BTreeMap::new();
     for entry in entries {
-        match entry.expires_at() {
-            None => {
-                let message = format!("entry `{}` never ends: it has no `expires_at`", entry.id());
-                warnings.extend(of_entry(entry, message, FindingCode::EntryNoExpiry));
-            }
-            Some(end) if end <= now => {
-                let message = format!("entry `{}` ended at {end}", entry.id());
-                warnings.extend(of_entry(entry, message, FindingCode::EntryExpired));
-            }
-            Some(_) => {}
-        }
+        let what = format!("entry `{}`", entry.id());
+        warnings.extend(ending(what, (entry.source(), entry.expires_at()), now));
         shared.entry(entry.spiffe_id().as_str()).or_default().push(entry);
     }
     for (spiffe_id, sharing) in shared.into_iter().filter(|(_, sharing)| sharing.len() > 1) {
@@ -69,14 +61,41 @@ fn entries(entries: &[Entry], now: Timestamp) -> Vec<Finding> {
                 entry.id(),
                 entry.owner()
             );
-            warnings.extend(of_entry(entry, message, FindingCode::EntryShared));
+            warnings.extend(at(entry.source(), message, FindingCode::EntryShared));
         }
     }
     warnings
 }
 
-fn of_entry(entry: &Entry, message: String, code: FindingCode) -> Option<Finding> {
-    match entry.source() {
+/// Templates that never end (M 25), and that have ended: what they give ends by itself, and they give it again.
+fn templates(templates: &[Template], now: Timestamp) -> Vec<Finding> {
+    let found = templates.iter().filter_map(|template| {
+        let what = format!("template `{}`", template.id());
+        ending(what, (template.source(), template.expires_at()), now)
+    });
+    found.collect()
+}
+
+/// What is to be said of when something ends.
+fn ending(
+    what: String,
+    (source, end): (&EntrySource, Option<Timestamp>),
+    now: Timestamp,
+) -> Option<Finding> {
+    match end {
+        None => {
+            let message = format!("{what} never ends: it has no `expires_at`");
+            at(source, message, FindingCode::EntryNoExpiry)
+        }
+        Some(end) if end <= now => {
+            at(source, format!("{what} ended at {end}"), FindingCode::EntryExpired)
+        }
+        Some(_) => None,
+    }
+}
+
+fn at(source: &EntrySource, message: String, code: FindingCode) -> Option<Finding> {
+    match source {
         EntrySource::File { path, line } => Some(Finding::at(path, *line, message).coded(code)),
         EntrySource::Admin | EntrySource::Template { .. } => None,
     }
@@ -91,12 +110,14 @@ fn patterns(checked: &CheckedFolder) -> Vec<Finding> {
     let readers = readers.map(|pattern| ("`readers` in [audit]", pattern.as_str()));
     let streams = document.ssf_streams().iter().flat_map(|stream| stream.agents());
     let streams = streams.map(|pattern| ("`agents` in [ssf_streams]", pattern.as_str()));
+    let heard = document.ssf_transmitters().iter().flat_map(|one| one.agents());
+    let heard = heard.map(|pattern| ("`agents` in [ssf_transmitters]", pattern.as_str()));
     let everybody = |(_, pattern): &(&str, &str)| {
         let mut segments = pattern.trim_start_matches("spiffe://").split('/');
         segments.nth(1) == Some("*")
     };
     let file = checked.folder.path.join(super::DOCUMENT);
-    let found = brokers.chain(readers).chain(streams).filter(everybody);
+    let found = brokers.chain(readers).chain(streams).chain(heard).filter(everybody);
     let told = found.map(|(place, pattern)| {
         let message = format!("{place}: `{pattern}` begins with `*` and so names everybody");
         Finding::about(&file, message).coded(FindingCode::PatternNamesEverybody)

@@ -180,3 +180,53 @@ fn an_issuer_url_that_is_none_is_a_finding() {
     let good = "url = \"https://issuer.prod.example.org\"\nlisten =";
     check(changed("prod.example.org", "listen =", good).path()).unwrap();
 }
+
+#[test]
+fn m_11_no_identity_has_a_whole_human_role_by_several_playbooks_together() {
+    let role = |scopes: &str| format!("[[human_roles]]\nname = \"admin\"\nscopes = [{scopes}]");
+    let both = "\"secrets.update\", \"nodes.drain\"";
+    let playbook = "playbooks/ingress-cert-rotation.toml";
+    let write_second = |folder: &Path, from: &str, to: &str| {
+        let text = fs::read_to_string(folder.join(playbook)).unwrap();
+        let second = text
+            .replace("id = \"ingress-cert-rotation\"", "id = \"node-drain\"")
+            .replace("\"secrets.update\"", "\"nodes.drain\"");
+        assert!(second.contains(from), "{second}");
+        fs::write(folder.join("playbooks/node-drain.toml"), second.replace(from, to)).unwrap();
+    };
+    let folder = with_table("prod.example.org", &role(both));
+    check(folder.path()).unwrap();
+    write_second(folder.path(), "title = ", "title = ");
+    let found = check(folder.path()).unwrap_err();
+    let [finding] = found.as_slice() else { panic!("{found:?}") };
+    assert_eq!(finding.code, FindingCode::EntryHumanRole);
+    assert!(
+        finding.file.ends_with("entries/cert-rotator.toml") && finding.line.is_some(),
+        "{finding}"
+    );
+    let told = finding.to_string();
+    assert!(
+        told.contains("`admin`") && told.contains("`ingress-cert-rotation` and `node-drain`"),
+        "{told}"
+    );
+    // More is in the role than both give, another agent has the second one, or nobody may ask for it.
+    let more = with_table("prod.example.org", &role(&format!("{both}, \"clusters.delete\"")));
+    write_second(more.path(), "title = ", "title = ");
+    check(more.path()).unwrap();
+    let agent = "spiffe://prod.example.org/agent/cert-rotator";
+    write_second(folder.path(), agent, "spiffe://prod.example.org/agent/drainer");
+    check(folder.path()).unwrap();
+    write_second(folder.path(), "status = \"active\"", "status = \"disabled\"");
+    check(folder.path()).unwrap();
+}
+
+#[test]
+fn m_25_what_ends_at_this_second_has_ended_and_what_ends_in_the_next_has_not() {
+    let folder = check(&shipped().join("prod.example.org")).unwrap();
+    let end: Timestamp = "2031-01-01T00:00:00Z".parse().unwrap();
+    let ended = |now: Timestamp| {
+        folder.warnings(now).iter().any(|found| found.code == FindingCode::EntryExpired)
+    };
+    assert!(ended(end));
+    assert!(!ended(end - jiff::SignedDuration::from_secs(1)));
+}

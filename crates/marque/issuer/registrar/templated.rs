@@ -52,16 +52,31 @@ impl Registrar {
         &self,
         caller: &SelectorSet,
     ) -> Result<(), WorkloadError> {
+        loop {
+            let snapshot = self.entries();
+            if let Some(settled) = self.settle_by(&snapshot, caller).await {
+                return settled;
+            }
+        }
+    }
+
+    /// By the templates of one reading of the folder; `None` where another took its place meanwhile, and its templates count.
+    async fn settle_by(
+        &self,
+        snapshot: &Snapshot,
+        caller: &SelectorSet,
+    ) -> Option<Result<(), WorkloadError>> {
         let mut refused = None;
-        for Derivation { template, outcome } in self.entries().derive(caller) {
+        for Derivation { template, outcome } in snapshot.derive(caller) {
             let Ok(derived) = outcome else { continue };
             let now = self.clock.now();
             if template.has_expired(now) || !is_due(&self.entries(), &template, &derived, now) {
                 continue;
             }
-            match self.admit_instance(&template, derived, now).await {
-                Ok(Admitted::Full) => refused = Some(WorkloadError::TemplateFull),
-                Ok(Admitted::Made | Admitted::Renewed | Admitted::Taken) => {}
+            match self.admit_instance(snapshot.generation(), &template, derived, now).await {
+                Ok(None) => return None,
+                Ok(Some(Admitted::Full)) => refused = Some(WorkloadError::TemplateFull),
+                Ok(Some(Admitted::Made | Admitted::Renewed | Admitted::Taken)) => {}
                 Err(error) => {
                     let error = &*error as &dyn std::error::Error;
                     tracing::error!(error, template = %template.id(), "what a template gives could not be kept");
@@ -73,23 +88,31 @@ impl Registrar {
             let now = self.clock.now();
             self.entries().entries_for(caller).iter().any(|entry| !entry.has_expired(now))
         };
-        match refused {
+        if self.entries().generation() != snapshot.generation() {
+            return None;
+        }
+        Some(match refused {
             Some(refused) if !has_another() => Err(refused),
             _ => Ok(()),
-        }
+        })
     }
 
+    /// Makes or renews what a template of this `generation` of the folder gives; `None` where that is not in force any more.
     async fn admit_instance(
         &self,
+        generation: u64,
         template: &Template,
         derived: Derived,
         now: Timestamp,
-    ) -> Result<Admitted, Box<dyn std::error::Error + Send + Sync>> {
-        // Held while anything changes, as for every other entry.
+    ) -> Result<Option<Admitted>, Box<dyn std::error::Error + Send + Sync>> {
+        // Held while anything changes, as for every other entry: a folder is read anew before this or behind it.
         let mut held = self.held.lock().await;
         let registry = self.entries();
+        if registry.generation() != generation {
+            return Ok(None);
+        }
         if !is_due(&registry, template, &derived, now) {
-            return Ok(Admitted::Renewed);
+            return Ok(Some(Admitted::Renewed));
         }
         let entry = template.instance(derived, now)?;
         let limit = template.max_identities();
@@ -98,7 +121,7 @@ impl Registrar {
         let is_new = registry.entry(entry.id()).is_none();
         if is_new && alive >= usize::try_from(limit).unwrap_or(usize::MAX) {
             self.refused(template, &entry, now).await?;
-            return Ok(Admitted::Full);
+            return Ok(Some(Admitted::Full));
         }
         let made = self.event(EventKind::EntryCreated, &entry);
         let made = made.with_detail("template", template.id().as_str());
@@ -113,7 +136,7 @@ impl Registrar {
             Admitted::Full => self.refused(template, &entry, now).await?,
             Admitted::Taken => {}
         }
-        Ok(admitted)
+        Ok(Some(admitted))
     }
 
     async fn refused(

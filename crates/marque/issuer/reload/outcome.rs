@@ -7,6 +7,8 @@ use jiff::Timestamp;
 use marque_registry::Finding;
 use serde::{Deserialize, Serialize};
 
+use crate::plan::TrustDomainPlan;
+
 /// How many names of what changed the log is told; of more it is told how many there are.
 const MAX_RECORDED: usize = 50;
 
@@ -29,6 +31,9 @@ pub struct ReloadReport {
     pub files: Changes,
     /// Registration entries of the folder, by id.
     pub entries: Changes,
+    /// Templates of entries, by id.
+    #[serde(default)]
+    pub templates: Changes,
     /// Playbooks, by id.
     pub playbooks: Changes,
     /// Whether the policy set is another one.
@@ -37,6 +42,9 @@ pub struct ReloadReport {
     pub grants_ended: Option<usize>,
     /// Requests that went back to their first approver; as above.
     pub begun_anew: Option<usize>,
+    /// What would change, in sentences; of a dry run of a folder that could be taken.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub plan: Option<TrustDomainPlan>,
 }
 
 /// What was done.
@@ -152,7 +160,7 @@ impl fmt::Display for FoundView {
 
 impl Changes {
     /// What differs between two sets of things by name.
-    pub(super) fn between<T: PartialEq>(
+    pub(in crate::issuer) fn between<T: PartialEq>(
         before: &BTreeMap<String, T>,
         after: &BTreeMap<String, T>,
     ) -> Self {
@@ -175,16 +183,26 @@ impl Changes {
         self.added.is_empty() && self.removed.is_empty() && self.changed.is_empty()
     }
 
-    /// For the log, which has room for so much.
+    /// How many there are, in words; `None` where nothing differs.
+    #[must_use]
+    pub fn counted(&self) -> Option<String> {
+        let Self { added, removed, changed } = self;
+        let (added, changed, removed) = (added.len(), changed.len(), removed.len());
+        (!self.is_empty()).then(|| format!("{added} new, {changed} changed, {removed} gone"))
+    }
+
+    /// For the log: how many, and which as far as there is room.
     pub(super) fn recorded(&self) -> serde_json::Value {
         let told = |names: &[String]| match names.len() {
             0..=MAX_RECORDED => serde_json::json!(names),
             many => serde_json::json!(many),
         };
+        let Self { added, removed, changed } = self;
         serde_json::json!({
-            "added": told(&self.added),
-            "removed": told(&self.removed),
-            "changed": told(&self.changed),
+            "added": told(added),
+            "removed": told(removed),
+            "changed": told(changed),
+            "count": { "added": added.len(), "removed": removed.len(), "changed": changed.len() },
         })
     }
 }
@@ -214,5 +232,10 @@ mod tests {
         };
         assert_eq!(told(MAX_RECORDED).as_array().unwrap().len(), MAX_RECORDED);
         assert_eq!(told(MAX_RECORDED + 1), MAX_RECORDED + 1);
+        let changes = Changes { removed: names(2), ..Changes::default() };
+        let count = serde_json::json!({ "added": 0, "removed": 2, "changed": 0 });
+        assert_eq!(changes.recorded()["count"], count);
+        assert_eq!(changes.counted().as_deref(), Some("0 new, 0 changed, 2 gone"));
+        assert_eq!(Changes::default().counted(), None);
     }
 }

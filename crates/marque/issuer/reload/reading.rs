@@ -5,13 +5,15 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use marque_intent::PlaybookSet;
-use marque_registry::{Entry, EntrySource, Finding, TrustDomainDocument, TrustDomainFolder};
+use marque_registry::{
+    Entry, EntrySource, Finding, Snapshot, TrustDomainDocument, TrustDomainFolder,
+};
 
-use super::contents::Contents;
 use super::outcome::{Changes, ReloadCode};
 use super::{DOCUMENT, NotTaken, restart};
 use crate::issuer::Issuer;
-use crate::issuer::folder::{self, CheckedFolder};
+use crate::issuer::folder::{self, CheckedFolder, FolderFiles};
+use crate::plan::{State, TrustDomainPlan, templates};
 
 /// Reads the folder, and as much of its neighbours as the firebreak wants to know. Nothing is said of files that changed
 /// meanwhile: half of one may break any rule.
@@ -19,25 +21,21 @@ pub(super) fn read(
     root: &Path,
     path: &Path,
     served: &TrustDomainDocument,
-) -> (Contents, Option<Result<CheckedFolder, NotTaken>>) {
-    let contents = Contents::read(path);
+) -> (FolderFiles, Option<Result<CheckedFolder, NotTaken>>) {
+    let (files, checked) = folder::read(path);
     let invalid = |findings| NotTaken { code: ReloadCode::FolderInvalid, findings };
-    let checked = folder::check(path).map_err(invalid);
-    let checked = checked.and_then(|checked| {
+    let taken = |checked: CheckedFolder| {
         let document = path.join(DOCUMENT);
-        let text = std::fs::read_to_string(&document).unwrap_or_default();
-        let fixed = restart::needed(served, &checked.folder.document, (&document, &text));
+        let text = files.text(DOCUMENT).unwrap_or_default();
+        let fixed = restart::needed(served, &checked.folder.document, (&document, text));
         if !fixed.is_empty() {
             return Err(NotTaken { code: ReloadCode::RestartRequired, findings: fixed });
         }
         let across = across_the_firebreak(root, path, &checked);
-        if !across.is_empty() {
-            return Err(invalid(across));
-        }
-        Ok(checked)
-    });
-    let same = Contents::read(path) == contents;
-    (contents, same.then_some(checked))
+        if across.is_empty() { Ok(checked) } else { Err(invalid(across)) }
+    };
+    let checked = checked.map(|checked| checked.map_err(invalid).and_then(taken));
+    (files, checked)
 }
 
 /// What this folder and those beside it say across the firebreak. A folder beside it with findings of its own is refused
@@ -51,16 +49,38 @@ fn across_the_firebreak(root: &Path, path: &Path, checked: &CheckedFolder) -> Ve
     folder::across_the_firebreak_of(&all)
 }
 
+/// What a folder would change of what is in force.
+pub(super) fn plan(before: &Issuer, now: &CheckedFolder) -> TrustDomainPlan {
+    let snapshot = before.intents.registry.snapshot();
+    let in_force = State {
+        document: &before.document,
+        entries: of_files(&snapshot).map(|entry| &**entry).collect(),
+        playbooks: &before.intents.playbooks,
+        policies: before.policies.iter().collect(),
+        files: &before.files,
+    };
+    TrustDomainPlan::between(&in_force, &now.into())
+}
+
 /// Entries of the folder in force beside those of the new one. Where an entry stands is no part of what it says.
 pub(super) fn changed_entries(before: &Issuer, now: &[Entry]) -> Changes {
     let snapshot = before.intents.registry.snapshot();
-    let from_file = |entry: &&Arc<Entry>| matches!(entry.source(), EntrySource::File { .. });
-    let of_before = snapshot.entries().iter().filter(from_file);
+    let said = |entry: &Entry| (entry.content().clone(), entry.sharing().cloned());
     let of_before: BTreeMap<_, _> =
-        of_before.map(|entry| (entry.id().to_string(), entry.content().clone())).collect();
+        of_files(&snapshot).map(|entry| (entry.id().to_string(), said(entry))).collect();
     let of_now: BTreeMap<_, _> =
-        now.iter().map(|entry| (entry.id().to_string(), entry.content().clone())).collect();
+        now.iter().map(|entry| (entry.id().to_string(), said(entry))).collect();
     Changes::between(&of_before, &of_now)
+}
+
+fn of_files(snapshot: &Snapshot) -> impl Iterator<Item = &Arc<Entry>> {
+    let from_file = |entry: &&Arc<Entry>| matches!(entry.source(), EntrySource::File { .. });
+    snapshot.entries().iter().filter(from_file)
+}
+
+/// Templates as they are written.
+pub(super) fn changed_templates(before: &Issuer, now: &CheckedFolder) -> Changes {
+    Changes::between(&templates::by_id(&before.files), &templates::by_id(&now.files))
 }
 
 pub(super) fn changed_playbooks(before: &Issuer, now: &CheckedFolder) -> Changes {

@@ -1,13 +1,16 @@
 //! What stays as long as the process runs: a folder that wants it otherwise is for the next start.
 
+use std::fmt;
 use std::path::Path;
 
 use marque_registry::{Finding, TrustDomainDocument};
 
 /// Something that is taken from the document once.
-struct Fixed {
+pub(crate) struct Fixed {
     /// As the document has it.
     name: &'static str,
+    /// Where it stands in the document.
+    path: &'static str,
     /// How its line begins.
     begins: &'static [&'static str],
     /// Why a running process keeps it.
@@ -15,112 +18,63 @@ struct Fixed {
     differs: fn(&TrustDomainDocument, &TrustDomainDocument) -> bool,
 }
 
-const FIXED: [Fixed; 15] = [
+const FIXED: [Fixed; 7] = [
     Fixed {
-        name: "name",
+        name: "`name`",
+        path: "name",
         begins: &["name"],
         why: "keys, store and sockets are its own",
         differs: |was, is| was.name() != is.name(),
     },
     Fixed {
-        name: "environment",
+        name: "`environment`",
+        path: "environment",
         begins: &["environment"],
         why: "keys and store are of one environment for good",
         differs: |was, is| was.environment() != is.environment(),
     },
     Fixed {
-        name: "[issuer]",
-        begins: &["[issuer", "listen", "url"],
-        why: "the listener is bound and its address is in tokens",
-        differs: |was, is| was.hosts() != is.hosts(),
+        name: "`url` in [issuer]",
+        path: "issuer.url",
+        begins: &["[issuer"],
+        why: "it is in every token that was issued, and those who verify tokens know it",
+        differs: |was, is| was.hosts().url() != is.hosts().url(),
     },
     Fixed {
-        name: "[lifetimes]",
-        begins: &["[lifetimes"],
-        why: "the signing authorities were made for them",
+        name: "`listen` in [issuer] without a `url`",
+        path: "issuer.listen",
+        begins: &["[issuer"],
+        why: "its port is in the issuer identifier, which every token names",
         differs: |was, is| {
-            let of = |document: &TrustDomainDocument| {
-                (
-                    document.ca_lifetime(),
-                    document.x509_svid_lifetime(),
-                    document.jwt_svid_lifetime(),
-                    document.wit_svid_lifetime(),
-                    document.refresh_hint(),
-                )
-            };
-            of(was) != of(is)
+            let port = |document: &TrustDomainDocument| document.hosts().listen().port();
+            is.hosts().url().is_none() && was.hosts().url().is_none() && port(was) != port(is)
         },
     },
     Fixed {
-        name: "[keys]",
+        name: "`[keys]`",
+        path: "keys",
         begins: &["[keys"],
         why: "the private keys are where it said",
         differs: |was, is| was.keys() != is.keys(),
     },
     Fixed {
-        name: "[authorities]",
-        begins: &["[authorities"],
-        why: "the signing authorities go by it",
-        differs: |was, is| was.authorities() != is.authorities(),
-    },
-    Fixed {
-        name: "[tokens] max_lifetime",
-        begins: &["[tokens"],
-        why: "keys are published for as long as tokens last, which may become less but not more",
-        differs: |was, is| was.max_access_token_lifetime() < is.max_access_token_lifetime(),
-    },
-    Fixed {
-        name: "[bundle_endpoint]",
-        begins: &["[bundle_endpoint"],
-        why: "the listener is bound",
-        differs: |was, is| was.bundle_endpoint() != is.bundle_endpoint(),
-    },
-    Fixed {
-        name: "[downstream]",
+        name: "`[downstream]`",
+        path: "downstream",
         begins: &["[downstream"],
         why: "the listener is bound, and the keys sign for those that it lists",
         differs: |was, is| was.downstream() != is.downstream(),
     },
     Fixed {
-        name: "[upstream]",
+        name: "`[upstream]`",
+        path: "upstream",
         begins: &["[upstream"],
-        why: "the signing authorities were opened with it",
+        why: "whoever signs the certificates of the signing authorities was asked by it",
         differs: |was, is| {
             let of = |document: &TrustDomainDocument| {
                 document.upstream().map(|rule| (rule.signer().clone(), rule.pinned_roots().clone()))
             };
             of(was) != of(is)
         },
-    },
-    Fixed {
-        name: "[oidc_discovery]",
-        begins: &["[oidc_discovery"],
-        why: "JWT-SVIDs name the issuer that it says",
-        differs: |was, is| was.oidc_discovery() != is.oidc_discovery(),
-    },
-    Fixed {
-        name: "[workload_api]",
-        begins: &["[workload_api"],
-        why: "its socket is served so",
-        differs: |was, is| was.workload_api() != is.workload_api(),
-    },
-    Fixed {
-        name: "[limits]",
-        begins: &["[limits"],
-        why: "open connections are counted by them",
-        differs: |was, is| was.limits() != is.limits(),
-    },
-    Fixed {
-        name: "[attestation]",
-        begins: &["[attestation"],
-        why: "the attestors are set up",
-        differs: |was, is| was.attestation() != is.attestation(),
-    },
-    Fixed {
-        name: "[[brokers]]",
-        begins: &["[[brokers"],
-        why: "their socket is served so",
-        differs: |was, is| was.brokers() != is.brokers(),
     },
 ];
 
@@ -130,18 +84,37 @@ pub(super) fn needed(
     now: &TrustDomainDocument,
     (file, text): (&Path, &str),
 ) -> Vec<Finding> {
-    let differing = FIXED.iter().filter(|fixed| (fixed.differs)(before, now));
     let finding = |fixed: &Fixed| {
-        let Fixed { name, begins, why, differs: _ } = fixed;
-        let message = format!(
-            "`{name}` cannot change while the daemon runs ({why}): restart it, or write it as it was"
-        );
-        match line_of(text, begins) {
+        let message = format!("{fixed}: restart it, or write it as it was");
+        match line_of(text, fixed.begins) {
             Some(line) => Finding::at(file, line, message),
             None => Finding::about(file, message),
         }
     };
-    differing.map(finding).collect()
+    differing(before, now).map(finding).collect()
+}
+
+/// What differs of what a running process keeps.
+pub(crate) fn differing(
+    before: &TrustDomainDocument,
+    now: &TrustDomainDocument,
+) -> impl Iterator<Item = &'static Fixed> {
+    FIXED.iter().filter(|fixed| (fixed.differs)(before, now))
+}
+
+impl fmt::Display for Fixed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { name, why, .. } = self;
+        write!(f, "{name} cannot change while the daemon runs ({why})")
+    }
+}
+
+impl Fixed {
+    /// Whether this is what stands at a place of the document.
+    pub(crate) fn is_at(&self, path: &str) -> bool {
+        let rest = path.strip_prefix(self.path);
+        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+    }
 }
 
 /// The first line that begins so; none where all of it was taken out.
@@ -170,12 +143,15 @@ mod tests {
         let before = parsed(DOCUMENT);
         let file = Path::new("trust-domain.toml");
         assert_eq!(needed(&before, &before, (file, DOCUMENT)), []);
-        let text = format!("{DOCUMENT}\n[limits]\nconnections = 7\n");
+        let text = format!("{DOCUMENT}\n[keys]\nkind = \"memory\"\n");
         let found = needed(&before, &parsed(&text), (file, &text));
         let [found] = found.as_slice() else { panic!("{found:?}") };
-        let line = text.lines().position(|line| line == "[limits]").unwrap() + 1;
+        let line = text.lines().position(|line| line == "[keys]").unwrap() + 1;
         assert_eq!(found.line, Some(line));
-        assert!(found.message.contains("`[limits]`") && found.message.contains("restart"));
+        assert!(found.message.contains("`[keys]`") && found.message.contains("restart"));
+        // What a running process takes is no finding.
+        let text = format!("{DOCUMENT}\n[limits]\nconnections = 7\n");
+        assert_eq!(needed(&before, &parsed(&text), (file, &text)), []);
     }
 
     #[test]

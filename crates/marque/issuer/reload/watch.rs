@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-use super::Contents;
+use crate::issuer::folder::FolderFiles;
 use crate::issuer::served::Served;
 
 /// How often the files are looked at. They have come to rest when they are the same twice.
@@ -18,7 +18,7 @@ const BY: &str = "--watch";
 
 /// Until `stop`.
 pub(crate) async fn watch(served: Arc<Served>, stop: CancellationToken) {
-    let (mut last, mut tried): (Option<Contents>, Option<Contents>) = (None, None);
+    let (mut last, mut tried): (Option<FolderFiles>, Option<FolderFiles>) = (None, None);
     loop {
         tokio::select! {
             () = stop.cancelled() => return,
@@ -26,7 +26,7 @@ pub(crate) async fn watch(served: Arc<Served>, stop: CancellationToken) {
         }
         let Some(now) = served.files().await else { continue };
         let rests = last.as_ref() == Some(&now);
-        if rests && now != *served.contents() && tried.as_ref() != Some(&now) {
+        if rests && now != served.files_in_force() && tried.as_ref() != Some(&now) {
             if let Err(error) = served.reload(BY.to_owned(), false).await {
                 let trust_domain = served.lasting().trust_domain();
                 tracing::error!(error = &*error, %trust_domain, "the folder could not be read anew");

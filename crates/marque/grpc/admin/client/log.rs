@@ -5,7 +5,7 @@ use marque_audit::completeness::KeptToken;
 
 use super::super::view::{IntentView, LogInfoView, kept_token};
 use super::{AdminClient, CallError, LeafStream, one, proto};
-use crate::issuer::folder::SourceFiles;
+use crate::issuer::folder::FolderFiles;
 use crate::sinks::SinkView;
 use crate::ssf::SignalView;
 
@@ -32,14 +32,14 @@ impl AdminClient {
     ///
     /// # Errors
     /// As [`Self::status`]; and the daemon named a file that is not below a folder.
-    pub async fn sources(&mut self) -> Result<SourceFiles, CallError> {
+    pub async fn sources(&mut self) -> Result<FolderFiles, CallError> {
         let stream = self.inner.stream_sources(proto::StreamSourcesRequest {}).await?;
         let files: Vec<(String, Vec<u8>)> = stream
             .into_inner()
             .map_ok(|proto::StreamSourcesResponse { name, content }| (name, content))
             .try_collect()
             .await?;
-        SourceFiles::of(files).ok_or(CallError::Malformed("name"))
+        FolderFiles::of(files).ok_or(CallError::Malformed("name"))
     }
 
     /// What is kept of tokens, by their ids, from the one behind `after` on: one page, empty behind the last.

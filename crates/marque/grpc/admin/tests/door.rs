@@ -30,7 +30,7 @@ use crate::approvers::{Told, Word};
 use crate::clock::SystemClock;
 use crate::federation::Federations;
 use crate::identities::{Denials, SharedIdentities};
-use crate::issuer::folder::SourceFiles;
+use crate::issuer::folder::FolderFiles;
 use crate::issuer::kill::{DrillReport, Impact, KillError, LiftAsk};
 use crate::issuer::reload::{FolderStanding, ReloadReport};
 use crate::sinks::SinkView;
@@ -238,8 +238,8 @@ impl AdminDoor for FakeDoor {
         Box::pin(async move { self.change(&id, &change).map(told) })
     }
 
-    fn sources(&self) -> SourceFiles {
-        SourceFiles::default()
+    fn sources(&self) -> FolderFiles {
+        FolderFiles::default()
     }
 
     fn rosters(&self) -> Arc<Rosters> {

@@ -4,8 +4,10 @@ use marque_registry::EntryRole;
 use marque_workload::Profiles;
 use tonic::Code;
 
-use super::client::{every_rpc, jwt, x509};
-use super::{AUDIENCE, CALLS, NOBODY, PATIENCE, Scene, child, pid, pid_of, pod, told};
+use super::client::{every_rpc, jwt, next, x509};
+use super::{
+    AUDIENCE, BROKERS, CALLS, Limits, NOBODY, PATIENCE, Scene, child, pid, pid_of, pod, told,
+};
 
 fn denied(code: &str) -> (Code, String) {
     (Code::PermissionDenied, code.to_owned())
@@ -126,4 +128,35 @@ async fn br_2_a_profile_that_is_switched_off_is_not_served_to_brokers_either() {
         assert_eq!(refused.unwrap_err().code(), Code::Unimplemented);
     }
     jwt.and(jwt_bundles).unwrap();
+}
+
+#[tokio::test]
+async fn br_2_another_rule_ends_the_streams_of_its_broker_and_what_it_has_open_counts_on() {
+    let scene = Scene::new();
+    let agent = scene.register_child("/agent/child");
+    scene.register_child("/tool/hammer");
+    let workload = child();
+    let mut client = scene.supervisor().await;
+    let mut held = Vec::new();
+    for _ in 0..CALLS {
+        held.push(x509(&mut client, pid(pid_of(&workload))).await.unwrap().1);
+    }
+    // The same list again ends nothing, and a call more has room where the limit says so.
+    scene.list(BROKERS);
+    let most = scene.limits.now();
+    scene.limits.change(Limits { calls_per_broker: CALLS + 1, ..most });
+    held.push(x509(&mut client, pid(pid_of(&workload))).await.unwrap().1);
+    let refused = x509(&mut client, pid(pid_of(&workload))).await.unwrap_err();
+    assert_eq!(told(&refused), (Code::Unavailable, "calls_per_broker".to_owned()));
+    scene.list(&BROKERS.replacen("/agent/*", "/tool/*", 1));
+    for mut stream in held {
+        let end = next(&mut stream).await.unwrap_err();
+        assert_eq!(told(&end), (Code::Unavailable, "broker_rule_changed".to_owned()));
+    }
+    let (message, _stream) = x509(&mut client, pid(pid_of(&workload))).await.unwrap();
+    assert!(message.svids.iter().all(|svid| svid.spiffe_id != agent.as_str()));
+    scene.list("");
+    for outcome in every_rpc(&mut client, pid(pid_of(&workload))).await {
+        assert_eq!(told(&outcome.unwrap_err()), denied("broker_not_listed"));
+    }
 }

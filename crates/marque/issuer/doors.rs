@@ -1,0 +1,409 @@
+//! The doors of a trust domain, and what of them changes while they are open.
+//!
+//! What a document says of limits, profiles, attestors and brokers holds from the next call on. A listener at another address is
+//! bound before anything changes, so that a reload is refused where that fails; it is served before the old one takes nobody in
+//! any more, and whoever came to that one until then is served to the end. Absent: what is behind the doors.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use anyhow::Context as _;
+use futures::future::BoxFuture;
+use marque_attest::Attestors;
+use marque_registry::{DownstreamSettings, LimitSettings, TrustDomainDocument};
+use marque_workload::Profiles;
+use rustls::ServerConfig;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio_util::sync::CancellationToken;
+
+use super::broker::{BrokerEndpoint, BrokerSettings};
+use super::bundle_endpoint::BundleEndpoint;
+use super::downstream::{DownstreamServer, Serves};
+use super::served::Served;
+use super::sockets::bind_socket;
+use super::{Issuer, Lasting};
+use crate::attestors;
+use crate::endpoints::{
+    DownstreamEndpoint, EndpointsFile, SpiffeBundleEndpoint, TrustDomainEndpoints,
+};
+use crate::grpc::broker::AllowList;
+use crate::grpc::live::LiveLimits;
+use crate::grpc::offer::{LiveOffer, Offer};
+use crate::http::{HttpLimits, HttpServer, LiveHttpLimits, bundle_router};
+
+/// Who may open the Broker API socket: everybody; mutual TLS decides who gets further (BR-1).
+const BROKER_SOCKET_MODE: u32 = 0o666;
+
+/// Serves one listener to its end.
+pub(super) type Serving = BoxFuture<'static, anyhow::Result<()>>;
+
+/// The doors of one trust domain.
+#[derive(Debug)]
+pub(super) struct Doors {
+    pub(super) limits: LiveLimits,
+    pub(super) http_limits: LiveHttpLimits,
+    pub(super) offer: LiveOffer,
+    pub(super) attestors: Arc<Attestors>,
+    brokers: AllowList,
+    settings: DoorSettings,
+    open: Mutex<Open>,
+    /// Who runs what is opened.
+    opened: UnboundedSender<Opened>,
+    to_run: Mutex<Option<UnboundedReceiver<Opened>>>,
+}
+
+/// What stays as it is as long as the process runs.
+#[derive(Debug)]
+pub(super) struct DoorSettings {
+    pub(super) tls: Arc<ServerConfig>,
+    /// Whether the command line says where the HTTPS edge listens, whatever the document says.
+    pub(super) listens_by_command: bool,
+    pub(super) broker_socket: PathBuf,
+    pub(super) endpoints: Arc<EndpointsFile>,
+    /// What ends the process.
+    pub(super) stop: CancellationToken,
+}
+
+/// One listener with everything that serves it.
+pub(super) struct Opened(pub(super) Serving);
+
+impl std::fmt::Debug for Opened {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Opened").finish_non_exhaustive()
+    }
+}
+
+/// What closes the doors that are open and can be closed.
+#[derive(Debug, Default)]
+struct Open {
+    https: Option<CancellationToken>,
+    bundle: Option<CancellationToken>,
+    broker: Option<CancellationToken>,
+    downstream: Option<(CancellationToken, Serves)>,
+}
+
+/// Listeners that are bound and take nobody in yet. They are given up when this is dropped.
+#[derive(Debug, Default)]
+pub(super) struct Opening {
+    pub(super) https: Option<HttpServer>,
+    bundle: Option<BundleEndpoint>,
+    broker: Option<BrokerEndpoint>,
+    downstream: Option<DownstreamServer>,
+}
+
+impl Opening {
+    /// The Broker API socket, where there is to be one.
+    pub(super) fn broker_socket(&self) -> Option<PathBuf> {
+        self.broker.as_ref().map(|broker| broker.socket.clone())
+    }
+
+    /// The bundle endpoint of profile `https_spiffe`, where there is to be one.
+    pub(super) fn bundle_at(&self, document: &TrustDomainDocument) -> Option<SpiffeBundleEndpoint> {
+        self.bundle.as_ref().map(|bundle| bundle.at(document))
+    }
+
+    /// The listener for servers below, where there is to be one.
+    pub(super) fn downstream_at(&self) -> Option<DownstreamEndpoint> {
+        self.downstream.as_ref().map(DownstreamServer::at)
+    }
+}
+
+impl Drop for Opening {
+    fn drop(&mut self) {
+        if let Some(BrokerEndpoint { socket, .. }) = &self.broker {
+            remove(socket);
+        }
+    }
+}
+
+/// The limits of the HTTPS edge: how many connections is the document's to say.
+fn http_limits(limits: &LimitSettings) -> HttpLimits {
+    let count = |limit: u32| usize::try_from(limit).unwrap_or(usize::MAX);
+    HttpLimits {
+        connections: count(limits.https_connections),
+        connections_per_address: count(limits.https_connections_per_address),
+        ..HttpLimits::default()
+    }
+}
+
+fn offer(document: &TrustDomainDocument) -> Offer {
+    let settings = document.workload_api();
+    let profiles =
+        Profiles { x509: settings.x509_svid, jwt: settings.jwt_svid, wit: settings.wit_svid };
+    Offer { profiles, envoy_sds: settings.envoy_sds }
+}
+
+/// The HTTPS edge, bound.
+pub(super) async fn bind_https(
+    address: SocketAddr,
+    tls: &Arc<ServerConfig>,
+    document: &TrustDomainDocument,
+) -> anyhow::Result<HttpServer> {
+    let limits = LiveHttpLimits::from(http_limits(document.limits()));
+    let bound = HttpServer::bind(address, Arc::clone(tls), limits).await;
+    bound.with_context(|| {
+        format!("listen on {address} for `{}`; is another marque running?", document.name())
+    })
+}
+
+impl Doors {
+    /// The doors of an issuer, and what they are opened with. `https` is bound already.
+    pub(super) async fn build(
+        issuer: &Issuer,
+        https: HttpServer,
+        settings: DoorSettings,
+    ) -> anyhow::Result<(Self, Opening)> {
+        let document = &issuer.document;
+        let limits = LiveLimits::from(*document.limits());
+        let (opened, to_run) = unbounded_channel();
+        let doors = Self {
+            brokers: AllowList::new(document.brokers(), issuer.workload(), limits.clone()),
+            limits,
+            http_limits: https.limits().clone(),
+            offer: offer(document).into(),
+            attestors: Arc::new(attestors::of(document.attestation(), &issuer.clock)),
+            settings,
+            open: Mutex::default(),
+            opened,
+            to_run: Mutex::new(Some(to_run)),
+        };
+        let mut opening = Opening::default();
+        opening.https = Some(https);
+        doors.bind_bundle(issuer, document, &mut opening).await?;
+        doors.bind_broker(issuer, document, &mut opening).await?;
+        doors.bind_downstream(issuer, document, &mut opening).await?;
+        Ok((doors, opening))
+    }
+
+    /// What is to be run, for whoever runs it. Only the first gets it.
+    pub(super) fn to_run(&self) -> Option<UnboundedReceiver<Opened>> {
+        self.to_run.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    /// Binds every listener that `next` wants and that is not there yet.
+    ///
+    /// # Errors
+    /// An address is taken, or an endpoint gets no SVID; everything is as it was.
+    pub(super) async fn bind(
+        &self,
+        lasting: &Lasting,
+        before: &TrustDomainDocument,
+        next: &TrustDomainDocument,
+    ) -> anyhow::Result<Opening> {
+        let mut opening = Opening::default();
+        let address = next.hosts().listen();
+        if address != before.hosts().listen() && !self.settings.listens_by_command {
+            let bound =
+                HttpServer::bind(address, Arc::clone(&self.settings.tls), self.http_limits.clone());
+            let bound = bound.await.with_context(|| {
+                format!("listen on {address} for the HTTPS edge; is it taken already?")
+            })?;
+            opening.https = Some(bound);
+        }
+        if next.bundle_endpoint().https_spiffe != before.bundle_endpoint().https_spiffe {
+            self.bind_bundle(lasting, next, &mut opening).await?;
+        }
+        if before.brokers().is_empty() {
+            self.bind_broker(lasting, next, &mut opening).await?;
+        }
+        let listens =
+            |document: &TrustDomainDocument| document.downstream().map(DownstreamSettings::listen);
+        if listens(next) != listens(before) {
+            self.bind_downstream(lasting, next, &mut opening).await?;
+        }
+        Ok(opening)
+    }
+
+    async fn bind_bundle(
+        &self,
+        lasting: &Lasting,
+        document: &TrustDomainDocument,
+        opening: &mut Opening,
+    ) -> anyhow::Result<()> {
+        let limits = self.http_limits.clone();
+        opening.bundle = BundleEndpoint::build(lasting, document, limits).await?;
+        Ok(())
+    }
+
+    async fn bind_broker(
+        &self,
+        lasting: &Lasting,
+        document: &TrustDomainDocument,
+        opening: &mut Opening,
+    ) -> anyhow::Result<()> {
+        if document.brokers().is_empty() {
+            return Ok(());
+        }
+        let bind = |path: &Path| bind_socket(path, BROKER_SOCKET_MODE);
+        let socket = self.settings.broker_socket.clone();
+        opening.broker = Some(BrokerEndpoint::build(lasting, socket, bind).await?);
+        Ok(())
+    }
+
+    async fn bind_downstream(
+        &self,
+        lasting: &Lasting,
+        document: &TrustDomainDocument,
+        opening: &mut Opening,
+    ) -> anyhow::Result<()> {
+        if let Some(settings) = document.downstream() {
+            let limits = self.http_limits.clone();
+            opening.downstream = Some(DownstreamServer::build(lasting, settings, limits).await?);
+        }
+        Ok(())
+    }
+
+    /// Has calls that come from here on go by a document.
+    pub(super) fn go_by(
+        &self,
+        lasting: &Lasting,
+        before: &TrustDomainDocument,
+        document: &TrustDomainDocument,
+    ) {
+        self.limits.change(*document.limits());
+        self.http_limits.change(http_limits(document.limits()));
+        self.offer.change(offer(document));
+        self.brokers.go_by(document.brokers());
+        lasting.workload().spread_over(document.workload_api().splay.as_duration());
+        if document.attestation() != before.attestation() {
+            self.attestors.replace(&attestors::of(document.attestation(), &lasting.clock));
+        }
+        if let (Some((_, below)), Some(settings)) = (&self.lock().downstream, document.downstream())
+        {
+            below.go_by(settings);
+        }
+    }
+
+    /// Opens what was bound, then closes what it takes the place of and what a document does not want any more.
+    pub(super) fn open(&self, mut opening: Opening, served: &Served) {
+        let document = Arc::clone(&served.current().document);
+        let mut open = self.lock();
+        if let Some(https) = opening.https.take() {
+            let routers = served.routers.clone();
+            self.replace(&mut open.https, |stop, replaced| {
+                Box::pin(async move {
+                    https.run_or_be_replaced(routers, stop.cancelled_owned(), replaced).await;
+                    Ok(())
+                })
+            });
+        }
+        let told = (opening.bundle_at(&document), opening.downstream_at());
+        self.open_downstream(&mut open, opening.downstream.take(), &document);
+        let bundle = opening.bundle.take();
+        if let Some(bundle) = bundle {
+            let routers = bundle.routers(bundle_router(served.current() as _));
+            served.serve_bundles_by(Some(routers.clone()));
+            self.replace(&mut open.bundle, |stop, replaced| {
+                Box::pin(bundle.run(routers, stop, replaced))
+            });
+        } else if document.bundle_endpoint().https_spiffe.is_none() {
+            served.serve_bundles_by(None);
+            close(&mut open.bundle);
+        }
+        if let Some(broker) = opening.broker.take() {
+            let (lasting, brokers) = (Arc::clone(served.lasting()), self.brokers.clone());
+            let door = self.broker_settings();
+            self.replace(&mut open.broker, |stop, closed| {
+                Box::pin(broker.run(lasting, (door, brokers), (stop, closed)))
+            });
+        } else if document.brokers().is_empty() && open.broker.is_some() {
+            close(&mut open.broker);
+            remove(&self.settings.broker_socket);
+        }
+        let has_broker = open.broker.is_some();
+        drop(open);
+        self.tell(served, told, has_broker);
+    }
+
+    fn open_downstream(
+        &self,
+        open: &mut Open,
+        next: Option<DownstreamServer>,
+        document: &TrustDomainDocument,
+    ) {
+        if next.is_none() && document.downstream().is_some() {
+            return;
+        }
+        let mut before = open.downstream.take().map(|(closes, _serves)| closes);
+        if let Some(next) = next {
+            let serves = next.serves();
+            self.replace(&mut before, |stop, replaced| Box::pin(next.run(stop, replaced)));
+            open.downstream = before.map(|closes| (closes, serves));
+        } else {
+            close(&mut before);
+        }
+    }
+
+    /// Runs a listener, and has the one before take nobody in any more.
+    fn replace(
+        &self,
+        place: &mut Option<CancellationToken>,
+        serving: impl FnOnce(CancellationToken, CancellationToken) -> Serving,
+    ) {
+        let replaced = CancellationToken::new();
+        let serving = serving(self.settings.stop.clone(), replaced.clone());
+        if self.opened.send(Opened(serving)).is_err() {
+            tracing::debug!("nothing is opened any more");
+        }
+        close(place);
+        *place = Some(replaced);
+    }
+
+    fn broker_settings(&self) -> BrokerSettings {
+        (Arc::clone(&self.attestors), self.offer.clone(), self.limits.clone())
+    }
+
+    /// Says in `endpoints.json` what is served now; of what listens somewhere else than before, where.
+    fn tell(
+        &self,
+        served: &Served,
+        (bundle, downstream): (Option<SpiffeBundleEndpoint>, Option<DownstreamEndpoint>),
+        has_broker: bool,
+    ) {
+        let issuer = served.current();
+        let change = |told: &mut TrustDomainEndpoints| {
+            told.broker_api_socket = has_broker.then(|| self.settings.broker_socket.clone());
+            told.svid_issuer_url = issuer.svid_issuer.as_ref().map(ToString::to_string);
+            if downstream.is_some() || issuer.document.downstream().is_none() {
+                told.downstream = downstream;
+            }
+            let settings = issuer.document.bundle_endpoint();
+            if settings.https_spiffe.is_none() {
+                told.bundle_spiffe = None;
+            } else if let Some(bundle) = bundle {
+                told.bundle_spiffe = Some(bundle);
+            } else if let (Some(told), Some(url)) =
+                (&mut told.bundle_spiffe, &settings.https_spiffe_url)
+            {
+                told.url = url.to_string();
+            }
+        };
+        if let Err(error) = self.settings.endpoints.change(issuer.trust_domain(), change) {
+            let error = &error as &dyn std::error::Error;
+            tracing::error!(error, "`endpoints.json` does not say what is served now");
+        }
+    }
+
+    /// The sockets that are there only now and then, and are now.
+    pub(super) fn sockets(&self) -> Option<PathBuf> {
+        self.lock().broker.is_some().then(|| self.settings.broker_socket.clone())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Open> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn close(place: &mut Option<CancellationToken>) {
+    if let Some(open) = place.take() {
+        open.cancel();
+    }
+}
+
+/// Removes a socket that nobody serves any more; whoever serves it next replaces what is left of it.
+fn remove(socket: &Path) {
+    if let Err(error) = std::fs::remove_file(socket) {
+        tracing::warn!(%error, socket = %socket.display(), "a socket could not be removed");
+    }
+}
