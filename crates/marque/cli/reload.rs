@@ -151,6 +151,7 @@ mod tests {
                 trust_domain: "example.org".to_owned(),
                 environment: "production".to_owned(),
                 standing: Standing::Changed,
+                restart: Vec::new(),
                 changes,
             }),
             ..report.clone()

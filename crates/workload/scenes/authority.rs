@@ -171,6 +171,8 @@ fn minting() -> (Arc<Minting>, FixedClock) {
         path_length: 0,
         max_downstream_lifetime: None,
         refresh_hint: HOUR,
+        name_constraints: false,
+        upstream: None,
         guard: guard(&clock),
         earlier: None,
     };
