@@ -104,7 +104,7 @@ async fn an_offline_root_signs_the_first_authority_and_the_next_and_openssl_veri
     // A client that follows the socket takes up the next one.
     let id = place.id("/service/e2e");
     operator.register(&id, "service", &this_program()).await;
-    let source = X509Source::builder().endpoint(&place.workload_api()).build();
+    let source = X509Source::builder().endpoint(place.workload_api()).build();
     let source = within("the X.509 source", source).await.unwrap();
     let by = |source: &X509Source| source.svid().unwrap().cert_chain()[1].as_bytes().to_vec();
     let before = by(&source);

@@ -39,13 +39,13 @@ impl Peers {
     pub(crate) async fn new(workload_api: &str, id: &str) -> Self {
         let open = async || {
             let source = X509Source::builder().endpoint(workload_api);
-            within("the X.509 source", source.build()).await.unwrap()
+            within("the X.509 source", source.build()).await.expect("an X.509 source")
         };
-        let exact = || authorizer::exact([id]).unwrap();
+        let exact = || authorizer::exact([id]).expect("a SPIFFE ID");
         let server = mtls_server(open().await).authorize(exact());
-        let (server, of_server) = server.build_with_status().unwrap();
+        let (server, of_server) = server.build_with_status().expect("a server");
         let client = mtls_client(open().await).authorize(exact());
-        let (mut client, of_client) = client.build_with_status().unwrap();
+        let (mut client, of_client) = client.build_with_status().expect("a client");
         // Every handshake verifies anew.
         client.resumption = Resumption::disabled();
         let statuses = [of_server, of_client];
@@ -54,17 +54,17 @@ impl Peers {
 
     /// A server that goes on with the SVID of now, whatever becomes of it.
     pub(crate) fn standing_still(&self) -> Arc<ServerConfig> {
-        let svid = self.source.svid().unwrap();
+        let svid = self.source.svid().expect("an SVID");
         let chain =
             svid.cert_chain().iter().map(|one| CertificateDer::from(one.as_bytes().to_vec()));
         let key = PrivatePkcs8KeyDer::from(svid.private_key().as_bytes().to_vec());
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let server = ServerConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
-            .unwrap()
+            .expect("versions of TLS")
             .with_no_client_auth()
             .with_single_cert(chain.collect(), PrivateKeyDer::Pkcs8(key))
-            .unwrap();
+            .expect("a key of its chain");
         Arc::new(server)
     }
 
@@ -74,7 +74,7 @@ impl Peers {
         let (near, far) = tokio::io::duplex(64 * 1024);
         let told = |error: std::io::Error| error.to_string();
         let accepting = TlsAcceptor::from(Arc::clone(server)).accept(far);
-        let name = ServerName::try_from("localhost").unwrap();
+        let name = ServerName::try_from("localhost").expect("a name");
         let connecting = TlsConnector::from(Arc::clone(&self.client)).connect(name, near);
         let (mut accepted, mut connected) = match tokio::join!(accepting, connecting) {
             (Ok(accepted), Ok(connected)) => (accepted, connected),
@@ -143,7 +143,7 @@ impl Peers {
 
 /// The key identifier of the authority that signed a certificate, in hexadecimal.
 fn authority_of(leaf: &[u8]) -> String {
-    let (_rest, leaf) = parse_x509_certificate(leaf).unwrap();
+    let (_rest, leaf) = parse_x509_certificate(leaf).expect("a certificate");
     let identifiers =
         leaf.iter_extensions().filter_map(|extension| match extension.parsed_extension() {
             ParsedExtension::AuthorityKeyIdentifier(value) => value.key_identifier.as_ref(),
