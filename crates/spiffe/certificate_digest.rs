@@ -63,14 +63,16 @@ mod tests {
         let bytes: Vec<_> =
             digits.as_bytes().chunks(2).map(|byte| std::str::from_utf8(byte).unwrap()).collect();
         assert_eq!(format!("sha256:{}", bytes.join(":")).parse(), Ok(digest));
+        let but_first: String = digits.chars().skip(1).collect();
+        let but_two: String = digits.chars().skip(2).collect();
         for wrong in [
             digits.clone(),
-            format!("sha256:{}", &digits[2..]),
+            format!("sha256:{but_two}"),
             format!("sha256:{digits}00"),
             format!("sha256::{digits}"),
-            format!("sha256:{}:{}", &digits[..2], &digits[2..]),
+            format!("sha256:00:{but_two}"),
             format!("sha1:{digits}"),
-            format!("sha256:{}g", &digits[1..]),
+            format!("sha256:{but_first}g"),
         ] {
             assert_eq!(wrong.parse::<CertificateDigest>(), Err(CertificateDigestError), "{wrong}");
         }

@@ -177,7 +177,7 @@ fn a_request_that_proves_nothing_is_refused() {
     swapped[to..to + 65].copy_from_slice(&other[from..from + 65]);
     assert_eq!(refused(&swapped), Refused::Signature);
     // A point that is on no curve.
-    let mut nowhere = der.clone();
+    let mut nowhere = der;
     nowhere[to + 64] ^= 1;
     assert_eq!(refused(&nowhere), Refused::PublicKey);
     let most = DownstreamRequest::MAX_BYTES;

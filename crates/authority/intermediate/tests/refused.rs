@@ -8,7 +8,7 @@ type Spoil<'a> = Box<dyn Fn(&Safe, &CertificateRequest) -> SignedAuthority + 'a>
 
 fn refusal(
     config: AuthorityConfig,
-    signed: Spoil<'_>,
+    signed: &Spoil<'_>,
     safe: &Safe,
 ) -> Option<SignedAuthorityError> {
     let house = House::default();
@@ -37,7 +37,7 @@ fn but(spoil: impl Fn(&mut SignedAuthority) + 'static) -> Spoil<'static> {
 #[test]
 fn a_chain_that_is_not_the_authoritys_is_refused() {
     let safe = Safe::at(START);
-    let refused = |spoil| refusal(by_hand(), spoil, &safe).map(|error| error.code());
+    let refused = |spoil: Spoil<'_>| refusal(by_hand(), &spoil, &safe).map(|error| error.code());
     assert_eq!(refused(but(|_| ())), None);
     assert_eq!(refused(but(|signed| signed.chain.clear())), Some("upstream_no_certificate"));
     assert_eq!(refused(but(|signed| signed.roots.clear())), Some("upstream_roots"));
@@ -76,7 +76,7 @@ fn a_certificate_that_ends_before_the_longest_svid_is_refused() {
     // Signed by a root of a day, one hour and one second before its end, and exactly an hour.
     for (seconds, refused) in [(DAY - 3600, false), (DAY - 3599, true)] {
         let safe = Safe::at(START - Duration::from_secs(seconds));
-        let error = refusal(by_hand(), but(|_| ()), &safe);
+        let error = refusal(by_hand(), &but(|_| ()), &safe);
         let code = error.as_ref().map(SignedAuthorityError::code);
         assert_eq!(code, refused.then_some("upstream_ends_too_soon"), "{error:?}");
     }
@@ -95,7 +95,7 @@ fn a_root_of_the_other_environment_is_refused_and_one_of_none_unless_it_is_pinne
         ("non-production", Some("upstream_environment"), Some("upstream_environment")),
     ] {
         let safe = Safe::naming(unit, START);
-        let code = |config| refusal(config, but(|_| ()), &safe).map(|error| error.code());
+        let code = |config| refusal(config, &but(|_| ()), &safe).map(|error| error.code());
         assert_eq!(code(by_hand()), unpinned, "{unit}");
         assert_eq!(code(pinning(&safe.root)), pinned, "{unit}");
         let other = Safe::naming(unit, START);
@@ -110,7 +110,7 @@ fn a_root_of_the_other_environment_is_refused_and_one_of_none_unless_it_is_pinne
         SignedAuthority { chain: vec![own, middle.certificate().clone()], ..signed }
     });
     let Some(SignedAuthorityError::Environment { position, .. }) =
-        refusal(by_hand(), between, &safe)
+        refusal(by_hand(), &between, &safe)
     else {
         panic!("an intermediate of the other environment")
     };
