@@ -45,12 +45,12 @@ pub(crate) async fn serve(socket: &Path) {
     let uid = format!("unix:uid:{}", nix::unistd::geteuid());
     let scratch = Arc::new(Scratch::with(vec![entry("bench", &[&uid])]));
     let unix = UnixAttestor::new(UnixAttestorConfig::default());
-    let document = scratch.registry.document();
+    let registry = &scratch.registry;
     let clock: Arc<dyn marque_spiffe::Clock> = Arc::new(SystemClock);
     let log = Arc::new(MemoryLog::of(TRUST_DOMAIN));
     let door = WorkloadDoor {
-        sharing: Arc::new(SharedIdentities::new(Arc::clone(&document), log, Arc::clone(&clock))),
-        denials: Arc::new(Denials::new(document, clock)),
+        sharing: Arc::new(SharedIdentities::new(Arc::clone(registry), log, Arc::clone(&clock))),
+        denials: Arc::new(Denials::new(Arc::clone(registry), clock)),
         attestors: Arc::new(Attestors::new(vec![Box::new(unix)]).fresh_for(FRESH_FOR)),
         workload: Arc::new(scratch.workload()),
         offer: Offer { profiles: Profiles::ALL, envoy_sds: false }.into(),
@@ -77,7 +77,7 @@ pub(crate) async fn serve(socket: &Path) {
 #[derive(Debug)]
 pub(crate) struct Scratch {
     pub(crate) domain: ScratchTrustDomain,
-    pub(crate) registry: Registry,
+    pub(crate) registry: Arc<Registry>,
     state: watch::Sender<Arc<IssuerState>>,
     /// A second authority, which comes and goes.
     second: ScratchTrustDomain,
@@ -101,7 +101,7 @@ impl Scratch {
             epoch: 0,
         }));
         let second = ScratchTrustDomain::at(TRUST_DOMAIN, now);
-        Self { domain, registry, state, second, changes: Mutex::new(0) }
+        Self { domain, registry: Arc::new(registry), state, second, changes: Mutex::new(0) }
     }
 
     pub(crate) fn workload(self: &Arc<Self>) -> Workload {

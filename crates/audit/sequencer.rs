@@ -33,10 +33,11 @@ pub enum SequencerError {
         /// The checkpoint's size.
         size: u64,
     },
-    /// The log has fewer leaves than a checkpoint was signed for: an older state of the store was put in its place.
-    #[error("the log has {found} leaves, and a checkpoint of {size} was signed")]
+    /// The log does not go as far as a checkpoint was signed for, or did not before what is new in it: an older state of the
+    /// store was put in its place.
+    #[error("the log went back to {found} leaves, and a checkpoint of {size} was signed")]
     Shrunk {
-        /// How many leaves it has.
+        /// How many leaves it has, or the checkpoint covers that it has kept.
         found: u64,
         /// The checkpoint's size.
         size: u64,
@@ -49,7 +50,7 @@ pub struct Sequencer {
     store: Arc<dyn LogStore>,
     signer: Arc<dyn CheckpointSigner>,
     origin: String,
-    /// The tree of the newest checkpoint; `None` until the kept one was taken up.
+    /// The tree of the newest checkpoint that this one took up or signed, whatever failed since; `None` until there is one.
     frontier: Option<Frontier>,
 }
 
@@ -67,16 +68,22 @@ impl Sequencer {
     /// Signs a checkpoint for all that is recorded; `None` when there is nothing new.
     ///
     /// # Errors
-    /// See [`SequencerError`]. The next call starts again from what is kept.
+    /// See [`SequencerError`]. The next call starts again from what was signed last.
     pub async fn advance(&mut self) -> Result<Option<SignedCheckpoint>, SequencerError> {
-        let mut frontier = match self.frontier.take() {
-            Some(frontier) => frontier,
-            None => self.take_up().await?,
+        let (mut frontier, is_new) = match &self.frontier {
+            Some(frontier) => (frontier.clone(), false),
+            None => (self.take_up().await?, true),
         };
+        if is_new {
+            self.frontier = Some(frontier.clone());
+        }
         let (signed, found) = (frontier.size(), self.store.size().await?);
         if found < signed {
-            self.frontier = Some(frontier);
             return Err(SequencerError::Shrunk { found, size: signed });
+        }
+        // A store that went back may have grown past the old size since: what it has kept tells.
+        if found > signed && signed > 0 && !is_new {
+            self.go_on_to_kept(&mut frontier).await?;
         }
         self.read_to(&mut frontier, found).await?;
         let checkpoint =
@@ -87,19 +94,45 @@ impl Sequencer {
 
     /// The tree of the kept checkpoint, from the kept frontier or, where that does not fit, from the leaves.
     async fn take_up(&self) -> Result<Frontier, SequencerError> {
-        let Some(kept) = self.store.checkpoint().await? else { return Ok(Frontier::new()) };
-        let key = VerifierKey::of(self.signer.as_ref()).map_err(SequencerError::Kept)?;
-        let signed = SignedCheckpoint::verify(&kept.text, &key).map_err(SequencerError::Kept)?;
-        let Checkpoint { origin: _, size, root } = signed.checkpoint();
-        if kept.frontier.size() == *size && kept.frontier.root() == *root {
-            return Ok(kept.frontier);
+        let Some((kept, frontier)) = self.kept().await? else { return Ok(Frontier::new()) };
+        if is_tree_of(&frontier, &kept) {
+            return Ok(frontier);
         }
         let mut frontier = Frontier::new();
-        self.read_to(&mut frontier, *size).await?;
-        if frontier.size() == *size && frontier.root() == *root {
-            Ok(frontier)
+        self.go_on_to(&mut frontier, &kept).await?;
+        Ok(frontier)
+    }
+
+    /// Takes the tree that was signed here to the kept checkpoint, which may be another replica's by now. It covers no less:
+    /// what was signed here was kept.
+    async fn go_on_to_kept(&self, frontier: &mut Frontier) -> Result<(), SequencerError> {
+        let (size, kept) = (frontier.size(), self.kept().await?);
+        let found = kept.as_ref().map_or(0, |(kept, _)| kept.size);
+        match kept {
+            Some((kept, _)) if kept.size >= size => self.go_on_to(frontier, &kept).await,
+            _ => Err(SequencerError::Shrunk { found, size }),
+        }
+    }
+
+    /// The kept checkpoint, which has to be of this key, and the frontier that was kept with it.
+    async fn kept(&self) -> Result<Option<(Checkpoint, Frontier)>, SequencerError> {
+        let Some(kept) = self.store.checkpoint().await? else { return Ok(None) };
+        let key = VerifierKey::of(self.signer.as_ref()).map_err(SequencerError::Kept)?;
+        let signed = SignedCheckpoint::verify(&kept.text, &key).map_err(SequencerError::Kept)?;
+        Ok(Some((signed.checkpoint().clone(), kept.frontier)))
+    }
+
+    /// Reads up to a checkpoint, which has to come out of the leaves.
+    async fn go_on_to(
+        &self,
+        frontier: &mut Frontier,
+        checkpoint: &Checkpoint,
+    ) -> Result<(), SequencerError> {
+        self.read_to(frontier, checkpoint.size).await?;
+        if is_tree_of(frontier, checkpoint) {
+            Ok(())
         } else {
-            Err(SequencerError::Altered { size: *size })
+            Err(SequencerError::Altered { size: checkpoint.size })
         }
     }
 
@@ -127,6 +160,11 @@ impl Sequencer {
         self.store.save_checkpoint(kept).await?;
         Ok(signed)
     }
+}
+
+/// Whether a checkpoint is of this tree.
+fn is_tree_of(frontier: &Frontier, checkpoint: &Checkpoint) -> bool {
+    frontier.size() == checkpoint.size && frontier.root() == checkpoint.root
 }
 
 #[cfg(test)]

@@ -35,6 +35,14 @@ impl Validity {
         Ok(())
     }
 
+    /// The time that both have in common.
+    pub(crate) fn within(self, other: Self) -> Self {
+        Self {
+            not_before: self.not_before.max(other.not_before),
+            not_after: self.not_after.min(other.not_after),
+        }
+    }
+
     /// Reads the times of a certificate.
     pub(crate) fn read(certificate: &TbsCertificate<'_>) -> Option<Self> {
         let instant = |seconds| Timestamp::from_second(seconds).ok();

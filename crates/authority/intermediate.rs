@@ -16,10 +16,11 @@ use rustls_pki_types::{CertificateDer, pem::PemObject as _};
 use x509_parser::{extensions::ParsedExtension, prelude::X509Certificate};
 
 use crate::{
-    AuthorityConfig, AuthorityError,
+    AuthorityConfig, AuthorityError, MAX_PUBLISHED_KEYS,
     certificate::{self, Validity},
     root::{Root, subject},
     signer::CertificateSigner,
+    snapshot::X509Certificates,
 };
 
 /// A request for a certificate (PKCS #10, RFC 2986), signed by the key that it is for.
@@ -31,6 +32,8 @@ pub struct CertificateRequest {
     pub pem: String,
     /// How long the certificate should last, in whole seconds.
     pub lifetime: Duration,
+    /// How many other CA certificates it should permit below it (RFC 5280 section 4.2.1.9).
+    pub path_length: u8,
 }
 
 /// What came back for a request.
@@ -147,8 +150,8 @@ impl SignedAuthorityError {
 impl SignedAuthority {
     /// The most certificates below a root: with the SVID itself as many as a verifier takes.
     pub const MAX_CHAIN: usize = UnverifiedX509Svid::MAX_CHAIN - 1;
-    /// The most roots.
-    pub const MAX_ROOTS: usize = 4;
+    /// The most roots: as many as another issuer publishes at a time.
+    pub const MAX_ROOTS: usize = MAX_PUBLISHED_KEYS;
     /// The longest PEM text, in bytes.
     pub const MAX_PEM_BYTES: usize = 256 * 1024;
 
@@ -191,35 +194,18 @@ impl SignedAuthority {
     }
 
     /// Reads it as the authority of a key, held to everything that needs no private key: whose it is, the environment of each
-    /// certificate, and when the first of them ends.
+    /// certificate, and when all of them have begun and the first ends.
+    ///
+    /// An upstream may tell all of its roots. The chain ends at one of them; another is taken along if it may stand here, and
+    /// otherwise left out.
     pub(crate) fn read(
         &self,
         config: &AuthorityConfig,
         slot: &SlotId,
         public_key: &PublicKey,
-    ) -> Result<Root, SignedAuthorityError> {
+        standing: Standing,
+    ) -> Result<X509Certificates, SignedAuthorityError> {
         self.check_counts()?;
-        let pinned = config.upstream.as_ref().map(|rule| &rule.pinned_roots);
-        let pinned = pinned.filter(|pinned| !pinned.is_empty());
-        if let Some(pinned) = pinned {
-            let mut digests = self.roots.iter().map(|root| CertificateDigest::of(root));
-            if let Some(unknown) = digests.find(|digest| !pinned.contains(digest)) {
-                return Err(SignedAuthorityError::NotPinned(unknown));
-            }
-        }
-        let mut validity = Validity { not_before: Timestamp::MIN, not_after: Timestamp::MAX };
-        for (position, der) in self.chain.iter().chain(&self.roots).enumerate() {
-            let malformed = || SignedAuthorityError::Malformed(position);
-            let certificate = certificate::read(der).ok_or_else(malformed)?;
-            let environment = config.environment;
-            if !may_stand_in(&certificate, environment, pinned.is_some()) {
-                return Err(SignedAuthorityError::Environment { position, environment });
-            }
-            let one = Validity::read(&certificate).ok_or_else(malformed)?;
-            // Of several roots the chain may end at any; the shortest time is on the safe side.
-            validity.not_before = validity.not_before.max(one.not_before);
-            validity.not_after = validity.not_after.min(one.not_after);
-        }
         let own = self.chain.first().ok_or(SignedAuthorityError::NoCertificate)?;
         let certificate = certificate::read(own).ok_or(SignedAuthorityError::Malformed(0))?;
         if PublicKey::from_spki_der(certificate.public_key().raw).ok().as_ref() != Some(public_key)
@@ -227,7 +213,106 @@ impl SignedAuthority {
             return Err(SignedAuthorityError::PublicKey(slot.clone()));
         }
         let key_id = subject_key_id(&certificate).ok_or(SignedAuthorityError::Malformed(0))?;
-        Ok(Root { certificate: own.clone(), validity, key_id })
+        let rule = Rule::of(config, standing);
+        let mut validity = Validity { not_before: Timestamp::MIN, not_after: Timestamp::MAX };
+        for (position, der) in self.chain.iter().enumerate() {
+            let one = rule.hold(der, position)?;
+            validity = validity.within(one);
+        }
+        let (roots, end) = self.read_roots(&rule)?;
+        let own = Root { certificate: own.clone(), validity: validity.within(end), key_id };
+        Ok(X509Certificates { own, carried: self.chain.clone(), anchors: roots })
+    }
+
+    /// The roots that are taken, and the validity of the one that the chain ends at; of several the one that lasts longest.
+    fn read_roots(
+        &self,
+        rule: &Rule<'_>,
+    ) -> Result<(Vec<CertificateDer<'static>>, Validity), SignedAuthorityError> {
+        let last = self.chain.last().and_then(|last| certificate::read(last));
+        let last = last.ok_or(SignedAuthorityError::NoCertificate)?;
+        let (mut taken, mut end): (_, Option<Validity>) = (Vec::new(), None);
+        let mut refusal = None;
+        for (der, position) in self.roots.iter().zip(self.chain.len()..) {
+            let malformed = SignedAuthorityError::Malformed(position);
+            let root = certificate::read(der).ok_or(malformed)?;
+            let signed_it = last.issuer().as_raw() == root.subject().as_raw()
+                && last.verify_signature(Some(root.public_key())).is_ok();
+            match rule.hold_root(der, position) {
+                Ok(validity) => {
+                    taken.push(der.clone());
+                    let lasts = end.is_none_or(|end| validity.not_after > end.not_after);
+                    if signed_it && lasts {
+                        end = Some(validity);
+                    }
+                }
+                // No root of the other environment has a place in an answer, whatever it signed.
+                Err(refused) if signed_it || rule.names_the_other(&root) => return Err(refused),
+                Err(refused) => refusal = refusal.or(Some(refused)),
+            }
+        }
+        match (end, refusal) {
+            (Some(end), _) => Ok((taken, end)),
+            (None, Some(refused)) => Err(refused),
+            (None, None) => {
+                Err(SignedAuthorityError::Path(X509SvidError::UnknownAuthority(self.chain.len())))
+            }
+        }
+    }
+}
+
+/// Whether certificates come in now, or were taken before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Standing {
+    /// They are held to what the document says of the upstream.
+    New,
+    /// They were, when they came: the document may say otherwise now, which counts for the next. The other environment never
+    /// has a place.
+    OnRecord,
+}
+
+/// What certificates above an SVID are held to.
+struct Rule<'a> {
+    environment: Environment,
+    pinned: Option<&'a BTreeSet<CertificateDigest>>,
+    standing: Standing,
+}
+
+impl<'a> Rule<'a> {
+    fn of(config: &'a AuthorityConfig, standing: Standing) -> Self {
+        let pinned = config.upstream.as_ref().map(|rule| &rule.pinned_roots);
+        let pinned = pinned.filter(|pinned| !pinned.is_empty());
+        Self { environment: config.environment, pinned, standing }
+    }
+
+    fn hold(&self, der: &[u8], position: usize) -> Result<Validity, SignedAuthorityError> {
+        let malformed = || SignedAuthorityError::Malformed(position);
+        let certificate = certificate::read(der).ok_or_else(malformed)?;
+        let is_vouched_for = self.pinned.is_some() || self.standing == Standing::OnRecord;
+        if !may_stand_in(&certificate, self.environment, is_vouched_for) {
+            let environment = self.environment;
+            return Err(SignedAuthorityError::Environment { position, environment });
+        }
+        Validity::read(&certificate).ok_or_else(malformed)
+    }
+
+    fn hold_root(
+        &self,
+        der: &CertificateDer<'_>,
+        position: usize,
+    ) -> Result<Validity, SignedAuthorityError> {
+        let digest = CertificateDigest::of(der);
+        let is_unknown = self.pinned.is_some_and(|pinned| !pinned.contains(&digest));
+        // The environment first: it is what nobody can pin away.
+        let validity = self.hold(der, position)?;
+        if is_unknown && self.standing == Standing::New {
+            return Err(SignedAuthorityError::NotPinned(digest));
+        }
+        Ok(validity)
+    }
+
+    fn names_the_other(&self, certificate: &X509Certificate<'_>) -> bool {
+        !may_stand_in(certificate, self.environment, true)
     }
 }
 
@@ -263,6 +348,7 @@ pub(crate) fn request(
         slot: key.slot().clone(),
         pem: request.pem().map_err(failed)?,
         lifetime: config.ca_lifetime,
+        path_length: config.path_length,
     })
 }
 

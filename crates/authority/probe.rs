@@ -11,7 +11,7 @@ use crate::{
     AuthorityConfig, AuthorityError, ConfigError, P256PublicKey, PrivateKeyPkcs8, SelfCheckError,
     SignedAuthority, SignedAuthorityError, X509SvidTemplate,
     certificate::plus_seconds,
-    root::Root,
+    intermediate::Standing,
     signer::{CertificateSigner, name_key},
     snapshot::X509Certificates,
     x509::{Leaf, X509Authority},
@@ -24,36 +24,35 @@ pub(crate) fn try_signed(
     key: &SigningKey,
     random: &dyn Random,
     now: Timestamp,
-) -> Result<Root, AuthorityError> {
+) -> Result<X509Certificates, AuthorityError> {
     let slot = key.slot();
     let refused = |source| AuthorityError::SignedAuthority { slot: slot.clone(), source };
     let (_, public_key) = name_key(slot, key.public_key())?;
-    let own = signed.read(config, slot, &public_key).map_err(refused)?;
-    let (ends_at, least) = (own.validity.not_after, config.least_authority_lifetime());
+    let certificates = signed.read(config, slot, &public_key, Standing::New).map_err(refused)?;
+    let (ends_at, least) = (certificates.own.validity.not_after, config.least_authority_lifetime());
     let whole_seconds =
         i64::try_from(least.as_secs()).map_err(|_range| AuthorityError::Time(now))?;
     if plus_seconds(now, whole_seconds)? > ends_at {
         return Err(refused(SignedAuthorityError::EndsTooSoon { ends_at, least }));
     }
-    mint_below(signed, &own, config, key, random, now).map_err(|error| match error {
+    mint_below(&certificates, config, key, random, now).map_err(|error| match error {
         AuthorityError::SelfCheck { source: SelfCheckError::X509(source), .. } => {
             refused(SignedAuthorityError::Path(source))
         }
         other => other,
     })?;
-    Ok(own)
+    Ok(certificates)
 }
 
 fn mint_below(
-    signed: &SignedAuthority,
-    own: &Root,
+    certificates: &X509Certificates,
     config: &AuthorityConfig,
     key: &SigningKey,
     random: &dyn Random,
     now: Timestamp,
 ) -> Result<(), AuthorityError> {
     let mut bundle = Bundle::builder(config.trust_domain.clone());
-    for root in &signed.roots {
+    for root in &certificates.anchors {
         bundle = bundle.x509_authority(root.clone()).map_err(AuthorityError::Bundle)?;
     }
     let template = X509SvidTemplate {
@@ -62,9 +61,9 @@ fn mint_below(
         dns_names: Vec::new(),
     };
     let (_private, public_key): (PrivateKeyPkcs8, P256PublicKey) = PrivateKeyPkcs8::generate()?;
-    let signer = CertificateSigner::for_leaves(key.clone(), config, own.validity.not_after);
-    let certificates = X509Certificates::signed(own.clone(), signed.clone());
-    let authority = X509Authority::new(key.slot().clone(), certificates, signer)?;
+    let ends_at = certificates.own.validity.not_after;
+    let signer = CertificateSigner::for_leaves(key.clone(), config, ends_at);
+    let authority = X509Authority::new(key.slot().clone(), certificates.clone(), signer)?;
     let validity = authority.validity(template.lifetime, template.lifetime, now)?;
     let leaf = Leaf { template: &template, public_key: &public_key, validity };
     authority.mint(&leaf, &bundle.build(), random, now).map(drop)

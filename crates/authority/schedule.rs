@@ -66,10 +66,7 @@ impl Schedule<'_> {
     /// When a key ends: a root says so itself, the record of another key too. One that does not lasts as long as a root made at
     /// the same time.
     pub(crate) fn ends_at(&self, record: &AuthorityRecord) -> Timestamp {
-        let of_root = || {
-            let root = certificate::read(record.certificate_der.as_deref()?)?;
-            Validity::read(&root).map(|validity| validity.not_after)
-        };
+        let of_root = || certificate_ends_at(record);
         let fallback = || after(record.created_at, self.0.ca_lifetime);
         record.times.ends_at.or_else(of_root).unwrap_or_else(fallback)
     }
@@ -193,15 +190,23 @@ impl Schedule<'_> {
     fn prune_at(&self, left: &AuthorityRecord) -> Timestamp {
         let left_at = left.times.left_at.unwrap_or(left.created_at);
         let kept_until = after(left_at, KEPT_FOR.min(self.lifetime(left) / 2));
-        // Its root may still be that of other keys, so that it has to be remembered for as long as its certificate is valid.
-        let is_refused_by_name = left.upstream.is_some() && left.is_tainted();
-        if is_refused_by_name { kept_until.max(self.ends_at(left)) } else { kept_until }
+        // Its root may still be that of other keys, so that it is refused by name for as long as its certificate is valid.
+        match left.upstream {
+            Some(_) => kept_until.max(certificate_ends_at(left).unwrap_or(Timestamp::MAX)),
+            None => kept_until,
+        }
     }
 }
 
 /// As [`Schedule::publication`], where the bundle is fetched this often.
 pub(crate) fn publication(refresh_hint: Duration) -> Duration {
     refresh_hint.saturating_mul(HINTS).saturating_add(Duration::from_secs(1))
+}
+
+/// When the certificate of a key ends, whatever stands above it.
+fn certificate_ends_at(record: &AuthorityRecord) -> Option<Timestamp> {
+    let certificate = certificate::read(record.certificate_der.as_deref()?)?;
+    Validity::read(&certificate).map(|validity| validity.not_after)
 }
 
 fn after(at: Timestamp, duration: Duration) -> Timestamp {

@@ -13,6 +13,7 @@ use crate::{
     UpstreamCertificates,
     ceiling::TokenCeiling,
     downstream::DownstreamAuthority,
+    intermediate::Standing,
     jwt::JwtAuthority,
     record::{of, sequence},
     root::Root,
@@ -141,7 +142,7 @@ fn downstream(
 }
 
 /// What an X.509 authority's record stands for.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct X509Certificates {
     /// The key's own.
     pub(crate) own: Root,
@@ -149,13 +150,6 @@ pub(crate) struct X509Certificates {
     pub(crate) carried: Vec<CertificateDer<'static>>,
     /// What the bundle has.
     pub(crate) anchors: Vec<CertificateDer<'static>>,
-}
-
-impl X509Certificates {
-    /// What somebody else signed for a key.
-    pub(crate) fn signed(own: Root, SignedAuthority { chain, roots }: SignedAuthority) -> Self {
-        Self { own, carried: chain, anchors: roots }
-    }
 }
 
 /// The certificates in a record, held to what they have to be in this trust domain and environment.
@@ -181,10 +175,8 @@ pub(crate) fn read_certificates(
             let chain = [&der].into_iter().chain(above).cloned().map(CertificateDer::from);
             let roots = roots.iter().cloned().map(CertificateDer::from);
             let signed = SignedAuthority { chain: chain.collect(), roots: roots.collect() };
-            let own = signed
-                .read(config, slot, &public_key)
-                .map_err(|source| AuthorityError::SignedAuthority { slot: slot.clone(), source })?;
-            Ok(X509Certificates::signed(own, signed))
+            let read = signed.read(config, slot, &public_key, Standing::OnRecord);
+            read.map_err(|source| AuthorityError::SignedAuthority { slot: slot.clone(), source })
         }
     }
 }
@@ -238,7 +230,7 @@ fn bundle(
     let mut anchors = BTreeSet::new();
     for record in all {
         if !believed(record) {
-            if record.upstream.is_some() && record.is_tainted() {
+            if record.upstream.is_some() {
                 bundle = bundle.distrust(&name_key(&record.slot, &record.public_key)?.1);
             }
             continue;

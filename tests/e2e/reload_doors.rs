@@ -43,16 +43,18 @@ async fn another_limit_holds_for_the_next_connection_and_closes_none() {
     let daemon = Daemon::start().await;
     let operator = daemon.operator(PRODUCTION);
     let folder = folder(&daemon, PRODUCTION);
-    let mut first = daemon.agent(ROTATOR);
+    // Two, so that a command finds room on the admin socket while the one before it is still hanging up.
+    let (mut first, mut other) = (daemon.agent(ROTATOR), daemon.agent(ROTATOR));
     first.watch().await;
+    other.watch().await;
     append(
         &folder,
         DOCUMENT,
-        "\n[limits]\nconnections_per_uid = 1\nhttps_connections_per_address = 1\n",
+        "\n[limits]\nconnections_per_uid = 2\nhttps_connections_per_address = 1\n",
     );
     reload(&operator).await;
     let mut second = daemon.agent(SECOND_ROTATOR);
-    second.try_jwt_svid(&[AUDIENCE]).await.expect_err("one connection is there already");
+    second.try_jwt_svid(&[AUDIENCE]).await.expect_err("two connections are there already");
     // The same for the HTTPS edge.
     let place = daemon.place(PRODUCTION);
     let address = place.issuer_url.strip_prefix("https://").expect("https").to_owned();
@@ -64,7 +66,7 @@ async fn another_limit_holds_for_the_next_connection_and_closes_none() {
         .await
         .expect_err("a connection is there already");
     // A limit that no folder may have leaves those of now.
-    edit(&folder, DOCUMENT, "connections_per_uid = 1", "connections_per_uid = 0");
+    edit(&folder, DOCUMENT, "connections_per_uid = 2", "connections_per_uid = 0");
     refused(&operator, "folder_invalid").await;
     second.try_jwt_svid(&[AUDIENCE]).await.expect_err("as it was");
     edit(

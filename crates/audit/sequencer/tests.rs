@@ -84,3 +84,47 @@ async fn it_signs_nothing_for_a_log_that_has_gone_back() {
     let kept = store.checkpoint().await.unwrap().map(|kept| kept.text);
     assert_eq!(kept, signed.map(|signed| signed.text().to_owned()));
 }
+
+#[tokio::test]
+async fn it_signs_nothing_for_a_log_that_has_gone_back_and_grown_again() {
+    let store = Arc::new(MemoryLog::of(leaves(6)));
+    let mut running = sequencer(&store);
+    running.advance().await.unwrap();
+    let older = Arc::new(MemoryLog::of(leaves(4)));
+    sequencer(&older).advance().await.unwrap();
+    store.leaves.lock().unwrap().truncate(4);
+    *store.checkpoint.lock().unwrap() = older.checkpoint().await.unwrap();
+    for second in 20..23 {
+        store.append(event(EventKind::Kill, "int_x", second)).await.unwrap();
+    }
+    for _again in 0..2 {
+        let refused = running.advance().await;
+        let shrunk = matches!(refused, Err(SequencerError::Shrunk { found: 4, size: 6 }));
+        assert!(shrunk, "{refused:?}");
+    }
+    // One that knows nothing of it signs what is there: that is no tree of the one that does.
+    sequencer(&store).advance().await.unwrap().unwrap();
+    for _again in 0..2 {
+        let refused = running.advance().await;
+        assert!(matches!(refused, Err(SequencerError::Altered { size: 7 })), "{refused:?}");
+    }
+}
+
+#[tokio::test]
+async fn two_of_one_log_go_on_after_each_other() {
+    let store = Arc::new(MemoryLog::of(leaves(3)));
+    let (mut one, mut other) = (sequencer(&store), sequencer(&store));
+    one.advance().await.unwrap().unwrap();
+    assert_eq!(other.advance().await.unwrap(), None);
+    for second in 20..24 {
+        store.append(event(EventKind::Kill, "int_x", second)).await.unwrap();
+        one.advance().await.unwrap().unwrap();
+        if second % 2 == 0 {
+            store.append(event(EventKind::Kill, "int_x", second)).await.unwrap();
+            other.advance().await.unwrap().unwrap();
+        }
+    }
+    let hashes: Vec<_> = store.leaves.lock().unwrap().iter().map(crate::Leaf::hash).collect();
+    let kept = store.checkpoint().await.unwrap().unwrap();
+    assert_eq!((kept.frontier.size(), kept.frontier.root()), (9, merkle::root(&hashes)));
+}

@@ -40,7 +40,8 @@ impl Authority {
         chain.extend_from_slice(own.carried());
         Ok(SignedDownstream {
             chain,
-            roots: snapshot.bundle.x509_authorities().to_vec(),
+            // Whoever learns of a root here keeps it for as long as what was signed: none that is given up.
+            roots: snapshot.untainted.x509_authorities().to_vec(),
             serial,
             not_after: asked.validity.not_after,
         })

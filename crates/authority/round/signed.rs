@@ -11,7 +11,7 @@ use crate::{
     UpstreamCertificates, intermediate,
     order::next_to_prepare,
     probe,
-    record::of,
+    record::{in_state, of},
     root::Root,
     schedule::{Due, Schedule},
 };
@@ -33,9 +33,14 @@ impl Round<'_> {
         Ok(())
     }
 
-    /// Asks for the next certificate if it is due and there is somebody to ask: for a start with an authority that has ended.
+    /// Asks for the next certificate if the active one has ended and there is somebody to ask: at a start there is nothing else to
+    /// sign with. One that is merely due is asked for later, with the daemon serving.
     pub(crate) async fn ask_if_due(&mut self) -> Result<(), AuthorityError> {
         let schedule = Schedule(self.means.config);
+        let active = in_state(&self.records, PURPOSE, AuthorityState::Active);
+        if active.is_some_and(|active| schedule.ends_at(active) > self.now) {
+            return Ok(());
+        }
         if schedule.due(&self.records, PURPOSE, self.now) == Some(Due::Prepare)
             && self.is_signed_by_others(PURPOSE)
         {
@@ -91,13 +96,14 @@ impl Round<'_> {
             return Ok(Err(OrderRefusal::NothingRequested { slot }));
         };
         let super::Means { config, random, .. } = self.means;
-        let own = probe::try_signed(signed, config, &key, random, self.now)?;
+        let certificates = probe::try_signed(signed, config, &key, random, self.now)?;
+        let own = &certificates.own;
         let is_first = of(&self.records, PURPOSE).next().is_none();
         let state = if is_first { AuthorityState::Active } else { AuthorityState::Prepared };
-        let mut record = self.record(slot.clone(), state, &key, Some(ends_at(&own)));
+        let mut record = self.record(slot.clone(), state, &key, Some(ends_at(own)));
         record.certificate_der = Some(own.certificate.to_vec());
-        let above = signed.chain.iter().skip(1).map(|der| der.to_vec());
-        let roots = signed.roots.iter().map(|der| der.to_vec());
+        let above = certificates.carried.iter().skip(1).map(|der| der.to_vec());
+        let roots = certificates.anchors.iter().map(|der| der.to_vec());
         record.upstream =
             Some(UpstreamCertificates { above: above.collect(), roots: roots.collect() });
         let kept = self.keep(record, false, ordered).await?;

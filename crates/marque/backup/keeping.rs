@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::io::ErrorKind;
 use std::os::unix::fs::{MetadataExt as _, symlink};
 use std::path::{Path, PathBuf};
 
@@ -57,16 +58,31 @@ pub(super) fn orders(
     }
 }
 
-/// Takes the keys along that are here. A folder of keys that is elsewhere stays where it is, and gets what the restored store
-/// names and it lacks.
+/// What the restored store names and a folder of keys that is elsewhere lacks. Others use that folder: it is put there when
+/// nothing else is left to do.
+#[derive(Default)]
+pub(super) struct MissingKeys {
+    folder: PathBuf,
+    /// The sealed keys by their names.
+    keys: Vec<(String, Vec<u8>)>,
+}
+
+impl MissingKeys {
+    /// Puts them there.
+    pub(super) fn put(&self) -> Result<(), BackupError> {
+        self.keys.iter().try_for_each(|(name, content)| put_beside(&self.folder, name, content))
+    }
+}
+
+/// Takes the keys along that are here. A folder of keys that is elsewhere stays where it is; what it is to get is the answer.
 pub(super) fn keys(
     private: &Path,
     staged: &Path,
     (here, next): (Option<&[AuthorityRecord]>, &[AuthorityRecord]),
     kept: &mut KeptHere,
-) -> Result<(), BackupError> {
+) -> Result<MissingKeys, BackupError> {
     let (here_keys, staged_keys) = (private.join(KEYS), staged.join(KEYS));
-    let Ok(facts) = here_keys.symlink_metadata() else { return Ok(()) };
+    let Ok(facts) = here_keys.symlink_metadata() else { return Ok(MissingKeys::default()) };
     if facts.is_symlink() {
         return linked_keys(&here_keys, &staged_keys, next, kept);
     }
@@ -93,7 +109,8 @@ pub(super) fn keys(
             kept.keys.push(slot.to_owned());
         }
     }
-    files::sync_folder(&staged_keys)
+    files::sync_folder(&staged_keys)?;
+    Ok(MissingKeys::default())
 }
 
 /// Whether both have the same key on record in this slot.
@@ -110,7 +127,7 @@ fn linked_keys(
     staged: &Path,
     next: &[AuthorityRecord],
     kept: &mut KeptHere,
-) -> Result<(), BackupError> {
+) -> Result<MissingKeys, BackupError> {
     let shared = fs::canonicalize(link).map_err(io("follow", link))?;
     let there: BTreeSet<String> =
         plain_files(&shared)?.into_iter().map(|(name, _path)| name).collect();
@@ -124,19 +141,24 @@ fn linked_keys(
             continue;
         }
         let other = shared.join(&name);
-        if named && fs::read(&other).map_err(io("read", &other))? != content {
-            let message = format!("`{}` is another key than the backup's", other.display());
-            return Err(BackupError::new(BackupCode::KeyConflict, message));
+        if named {
+            is_key(&other, &content)?;
         }
-    }
-    for (name, content) in missing {
-        put_beside(&shared, &name, &content)?;
     }
     let target = fs::read_link(link).map_err(io("follow", link))?;
     fs::remove_dir_all(staged).map_err(io("remove", staged))?;
     symlink(&target, staged).map_err(io("link", staged))?;
-    kept.key_folder = Some(shared);
-    Ok(())
+    kept.key_folder = Some(shared.clone());
+    Ok(MissingKeys { folder: shared, keys: missing })
+}
+
+/// A key of a folder that others use has to be the backup's.
+fn is_key(path: &Path, content: &[u8]) -> Result<(), BackupError> {
+    if fs::read(path).map_err(io("read", path))? == content {
+        return Ok(());
+    }
+    let message = format!("`{}` is another key than the backup's", path.display());
+    Err(BackupError::new(BackupCode::KeyConflict, message))
 }
 
 /// Puts a key into a folder that others use: whole, or not there at all.
@@ -145,13 +167,18 @@ fn put_beside(folder: &Path, name: &str, content: &[u8]) -> Result<(), BackupErr
     files::remove(&partial)?;
     files::write_new(&partial, content)?;
     let path = folder.join(name);
-    let linked = fs::hard_link(&partial, &path).map_err(io("write", &path));
+    let linked = fs::hard_link(&partial, &path);
     files::remove(&partial)?;
-    linked?;
+    match linked {
+        // Somebody else was faster.
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => is_key(&path, content)?,
+        linked => linked.map_err(io("write", &path))?,
+    }
     files::sync_folder(folder)
 }
 
-/// Takes the bundles of others along that are as new as the backup's, or newer.
+/// Takes the bundles of others along that are as new as the backup's, or newer; and since when the folder's own ones are here,
+/// which makes none of them younger.
 pub(super) fn bundles(
     private: &Path,
     staged: &Path,
@@ -159,7 +186,15 @@ pub(super) fn bundles(
 ) -> Result<(), BackupError> {
     let staged = staged.join(BUNDLES);
     for (name, path) in plain_files(&private.join(BUNDLES))? {
+        if is_partial(&path) {
+            continue;
+        }
         let other = staged.join(&name);
+        if path.extension().is_some_and(|extension| extension == "seen") {
+            files::remove(&other)?;
+            take_along(&path, &other)?;
+            continue;
+        }
         let (here, there) = (sequence_of_kept(&path), sequence_of_kept(&other));
         // One that does not read is worth nothing to anybody.
         if here.is_some() && here >= there {
@@ -171,6 +206,11 @@ pub(super) fn bundles(
         }
     }
     files::sync_folder(&staged)
+}
+
+/// Whether it was to become another file, and has not.
+pub(super) fn is_partial(path: &Path) -> bool {
+    path.extension().is_some_and(|extension| extension == "partial")
 }
 
 /// A name of its own for a file that nobody changes in place.

@@ -5,14 +5,15 @@ use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
 use jiff::tz::TimeZone;
+use marque_jose::sha256;
 use marque_spiffe::Clock;
 use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
 
 use super::files::{self, UNFINISHED, became_nothing, io, sync_folder};
 use super::{BackupCode, BackupError};
 
-/// What is built beside a private folder to take its place.
-pub(super) const STAGED: &str = ".restoring-";
+/// How the names begin of what is built beside private folders to take their places.
+const STAGED: &str = ".restoring-";
 /// How many states may be set aside in one millisecond.
 const MAX_ASIDE: u32 = 100;
 
@@ -72,6 +73,13 @@ pub(super) fn real(private: &Path) -> Result<(PathBuf, PathBuf), BackupError> {
     Ok((real, parent))
 }
 
+/// How the name begins of what is built to take the place of this private folder, and of no other one beside it: with a
+/// digest of its name, which may be as long as names can be.
+pub(super) fn staged(private: &Path) -> String {
+    let [a, b, c, d, ..] = sha256(private.file_name().unwrap_or_default().as_encoded_bytes());
+    format!("{STAGED}{}-", hex::encode([a, b, c, d]))
+}
+
 /// What an earlier restore left.
 #[derive(Debug, Default)]
 pub(crate) struct Tidied {
@@ -82,14 +90,18 @@ pub(crate) struct Tidied {
 }
 
 /// Finishes a restore that had put its state in place and was cut short before its end, and removes what one left that had
-/// not.
+/// not. What somebody works on stays.
 ///
 /// # Errors
-/// A file or folder cannot be removed.
+/// A file or folder cannot be opened or removed.
 pub(crate) fn tidy_up(private: &Path, clock: &dyn Clock) -> Result<Tidied, BackupError> {
     let (private, parent) = real(private)?;
     let mut aside = None;
-    for left in files::unfinished(&parent, STAGED) {
+    for left in files::unfinished(&parent, &staged(&private)) {
+        let lock = File::open(&left).map_err(io("open", &left))?;
+        if matches!(lock.try_lock(), Err(TryLockError::WouldBlock)) {
+            continue;
+        }
         if became_nothing(&left) {
             fs::remove_dir_all(&left).map_err(io("remove", &left))?;
         } else {

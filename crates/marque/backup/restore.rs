@@ -14,9 +14,9 @@ use secrecy::ExposeSecret as _;
 
 use super::files::{self, Staging, UNFINISHED, io};
 use super::high_water::Mark;
-use super::keeping::{self, KeptHere};
+use super::keeping::{self, KeptHere, MissingKeys};
 use super::marker::{MARKER, Marker};
-use super::place::{self, STAGED, Tidied};
+use super::place::{self, Tidied};
 use super::verify::unpacked;
 use super::work::{Step, Work};
 use super::{BackupCode, BackupError, JOURNAL, Manifest, STORE, Site, standing};
@@ -67,10 +67,10 @@ pub async fn restore(
     must_be_stopped(site)?;
     let (private, parent) = place::real(&site.private())?;
     let before = if options.check { Tidied::default() } else { place::tidy_up(&private, clock)? };
-    let staging = Staging::make(&parent, STAGED, random)?;
+    let staging = Staging::make(&parent, &place::staged(&private), random)?;
     let ready = prepare(site, options, (&private, staging.path()), clock, work).await;
     let ready = ready.map_err(|error| work.blame(error))?;
-    let Ready { manifest, compared, kept, digest } = ready;
+    let Ready { manifest, compared, kept, missing, digest } = ready;
     let mut restored = Restored {
         manifest,
         replaced: before.aside,
@@ -89,6 +89,7 @@ pub async fn restore(
     }
     must_be_stopped(site)?;
     work.begin(Step::Exchange)?;
+    missing.put()?;
     let (replaced, unfinished) = put_in_place(staging, &private, clock, work)?;
     (restored.replaced, restored.unfinished) = (replaced, unfinished);
     work.go_on(Step::Done);
@@ -100,6 +101,8 @@ struct Ready {
     manifest: Manifest,
     compared: bool,
     kept: KeptHere,
+    /// What a folder of keys that is elsewhere gets.
+    missing: MissingKeys,
     /// Of the manifest.
     digest: String,
 }
@@ -123,11 +126,11 @@ async fn prepare(
     let Compared { here, orders, any } =
         compare(site, options, (private, &next), checkpoint.as_deref()).await?;
     let mut kept = KeptHere { orders: orders.len(), ..KeptHere::default() };
-    let digest = digest_of(&manifest)?;
+    let (mut missing, digest) = (MissingKeys::default(), digest_of(&manifest)?);
     if !options.check {
         work.begin(Step::Keep)?;
         let records = (here.as_deref(), next.authorities.as_slice());
-        keeping::keys(private, staged, records, &mut kept)?;
+        missing = keeping::keys(private, staged, records, &mut kept)?;
         keeping::bundles(private, staged, &mut kept)?;
         let journal = keeping::journal(staged, site.is_sqlite(), &site.trust_domain);
         let appended = journal.append(&orders, &site.trust_domain);
@@ -151,7 +154,7 @@ async fn prepare(
         };
         settle(staged, &marker)?;
     }
-    Ok(Ready { manifest, compared: any, kept, digest })
+    Ok(Ready { manifest, compared: any, kept, missing, digest })
 }
 
 /// What a comparison found.

@@ -13,7 +13,7 @@ use super::manifest::FORMAT;
 use super::work::{Step, Work};
 use super::{
     AuthorityGeneration, BUNDLES, BackedUpFile, BackupCode, BackupError, JOURNAL, KEYS, Manifest,
-    STORE, Site, archive, place, standing,
+    STORE, Site, archive, keeping, place, standing,
 };
 use crate::cli::StoreOption;
 
@@ -162,6 +162,9 @@ fn is_sealed(content: &[u8]) -> bool {
 fn small_files(folder: &Path) -> Result<BTreeMap<String, Vec<u8>>, BackupError> {
     let mut all = BTreeMap::new();
     for (name, path) in files::plain_files(folder)? {
+        if keeping::is_partial(&path) {
+            continue;
+        }
         let content = match fs::metadata(&path) {
             Ok(facts) if facts.len() > MAX_SMALL => {
                 let message = format!("`{}` is larger than {MAX_SMALL} bytes", path.display());

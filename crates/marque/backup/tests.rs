@@ -4,10 +4,10 @@ use std::path::Path;
 
 use super::files::{Digested, Staging};
 use super::{
-    AuthorityGeneration, BackedUpFile, BackupCode, BackupError, LogPosition, Manifest, Work,
-    archive, files, inspect, place,
+    AuthorityGeneration, BackedUpFile, BackupCode, BackupError, KeptHere, LogPosition, Manifest,
+    Work, archive, files, inspect, keeping, place,
 };
-use crate::clock::SystemRandomness;
+use crate::clock::{SystemClock, SystemRandomness};
 
 fn manifest(files: Vec<BackedUpFile>) -> Manifest {
     Manifest {
@@ -147,6 +147,48 @@ fn a_folder_that_an_ended_process_left_goes_and_one_that_is_worked_on_or_became_
     let (one, two) = (make(), make());
     assert!(!left.exists(), "what an ended process left blocks the disk");
     assert!(one.path().exists() && two.path().exists() && became.exists() && other.exists());
+}
+
+#[test]
+fn a_start_tidies_up_what_a_restore_left_of_its_own_and_nothing_else() {
+    let folder = tempfile::tempdir().unwrap();
+    let random = SystemRandomness::default();
+    let (one, other) = (folder.path().join("one"), folder.path().join("one-more"));
+    std::fs::create_dir(&one).unwrap();
+    let make =
+        |private: &Path| Staging::make(folder.path(), &place::staged(private), &random).unwrap();
+    let worked_on = make(&other);
+    let (of_other, left) = (make(&other).keep(), make(&one).keep());
+    let tidy_up = |private: &Path| place::tidy_up(private, &SystemClock).unwrap();
+    tidy_up(&one);
+    assert!(!left.exists(), "what an ended restore left blocks the disk");
+    assert!(of_other.exists() && worked_on.path().exists(), "they are another trust domain's");
+    std::fs::create_dir(&other).unwrap();
+    tidy_up(&other);
+    assert!(!of_other.exists());
+    assert!(worked_on.path().exists(), "somebody works on it");
+}
+
+#[test]
+fn a_restore_makes_no_bundle_younger_and_takes_no_half_of_one_along() {
+    let folder = tempfile::tempdir().unwrap();
+    let (private, staged) = (folder.path().join("private"), folder.path().join("staged"));
+    for (at, content) in [(&private, "here"), (&staged, "backup")] {
+        std::fs::create_dir_all(at.join("federation")).unwrap();
+        std::fs::write(at.join("federation/a.example.seen"), content).unwrap();
+    }
+    std::fs::write(private.join("federation/b.example.seen"), "here").unwrap();
+    std::fs::write(staged.join("federation/c.example.seen"), "backup").unwrap();
+    std::fs::write(private.join("federation/a.example.json.partial"), "{").unwrap();
+    let mut kept = KeptHere::default();
+    keeping::bundles(&private, &staged, &mut kept).unwrap();
+    assert_eq!(kept, KeptHere::default());
+    let listed = files::plain_files(&staged.join("federation")).unwrap().into_iter();
+    let listed: Vec<_> =
+        listed.map(|(name, path)| (name, std::fs::read_to_string(path).unwrap())).collect();
+    let expected =
+        [("a.example.seen", "here"), ("b.example.seen", "here"), ("c.example.seen", "backup")];
+    assert_eq!(listed, expected.map(|(name, text)| (name.to_owned(), text.to_owned())));
 }
 
 #[test]

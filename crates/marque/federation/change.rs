@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use marque_audit::{Event, EventKind};
-use marque_registry::{MAX_FEDERATIONS, boundary};
+use marque_registry::{MAX_FEDERATIONS, TrustDomainDocument, boundary};
 use marque_spiffe::{Bundle, BundleError, Environment, SequenceError, TrustDomain};
 use marque_store::{FOR_GOOD, Failure, Kept as Row, KeptChange};
 use serde_json::Value;
@@ -205,7 +205,8 @@ impl Federations {
         )))
     }
 
-    /// Removes a relationship that was added by command, in the name of `actor`; how many entries asked for its bundle.
+    /// Removes a relationship that was added by command, in the name of `actor`; how many entries asked for its bundle. Of one
+    /// that went from the folder, the bundle that was set by hand and stayed.
     ///
     /// # Errors
     /// See [`FederationError`].
@@ -219,14 +220,18 @@ impl Federations {
         let now = self.shared.clock.now();
         let row = self.store.kept(RELATIONSHIPS, name.as_str(), now).await;
         let row = row.map_err(FederationError::Store)?;
-        // One that was added by command and is in the folder by now goes all the same: it would come back with the folder's end.
-        let row = row.ok_or_else(|| match self.in_folder(name) {
-            Some(_) => FederationError::FromFolder(name.clone()),
-            None => FederationError::Unknown(name.clone()),
-        })?;
-        let mut changes = vec![row.taken_away()];
         let set = self.store.kept(BUNDLES, name.as_str(), now).await;
-        changes.extend(set.map_err(FederationError::Store)?.map(|row| row.taken_away()));
+        let set = set.map_err(FederationError::Store)?;
+        // One that was added by command and is in the folder by now goes all the same: it would come back with the folder's end.
+        if row.is_none() {
+            if self.in_folder(name).is_some() {
+                return Err(FederationError::FromFolder(name.clone()));
+            }
+            if set.is_none() {
+                return Err(FederationError::Unknown(name.clone()));
+            }
+        }
+        let changes = row.iter().chain(&set).map(Row::taken_away).collect();
         let entries = self.view(&added, name).map_or(0, |view| view.entries);
         let event = Event::new(EventKind::FederationRemoved, now)
             .with_actor(actor)
@@ -268,21 +273,27 @@ impl Federations {
         self.view(&added, name).ok_or(FederationError::Changed)
     }
 
-    /// Takes away the bundles that were set by hand of trust domains with which there is no relationship any more, in the name of
-    /// `actor` and each with its leaf: the relationship went from the folder, and they would come back with it, however old
-    /// they are by then. For the moment at which a folder is put in force.
+    /// Takes away the bundles that were set by hand of trust domains whose relationship the document `before` had and this one
+    /// has not, in the name of `actor` and each with its leaf: they would come back with the relationship, however old they
+    /// are by then. For the moment at which a folder is put in force in the place of another. A relationship that neither has
+    /// may be in the folder of another replica.
     ///
     /// # Errors
     /// The store cannot be read or written.
-    pub(crate) async fn drop_left_behind(&self, actor: &str) -> Result<(), Failure> {
+    pub(crate) async fn drop_left_behind(
+        &self,
+        before: &TrustDomainDocument,
+        actor: &str,
+    ) -> Result<(), Failure> {
         let _changing = self.added.lock().await;
         let now = self.shared.clock.now();
         let by_command = self.store.all_kept(RELATIONSHIPS, now).await?;
-        let in_folder = |row: &Row| {
-            self.document.federation().iter().any(|one| one.trust_domain().as_str() == row.key)
+        let has = |document: &TrustDomainDocument, row: &Row| {
+            document.federation().iter().any(|one| one.trust_domain().as_str() == row.key)
         };
+        let went = |row: &Row| has(before, row) && !has(&self.document, row);
         for row in self.store.all_kept(BUNDLES, now).await? {
-            if in_folder(&row) || by_command.iter().any(|one| one.key == row.key) {
+            if !went(&row) || by_command.iter().any(|one| one.key == row.key) {
                 continue;
             }
             let mut event = Event::new(EventKind::FederationRemoved, now)

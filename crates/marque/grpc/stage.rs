@@ -126,10 +126,9 @@ impl Stage {
         }));
         let log = Arc::new(MemoryLog::of("test.example.org"));
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-        let document = registry.document();
         let sharing =
-            SharedIdentities::new(Arc::clone(&document), Arc::clone(&log) as _, Arc::clone(&clock));
-        let denials = Denials::new(document, clock);
+            SharedIdentities::new(Arc::clone(&registry), Arc::clone(&log) as _, Arc::clone(&clock));
+        let denials = Denials::new(Arc::clone(&registry), clock);
         Self {
             folder,
             scratch: Arc::new(scratch),

@@ -130,7 +130,8 @@ impl HttpServer {
     }
 
     /// As [`HttpServer::run`]; and when `replaced` is cancelled because another listener takes its place, it takes nobody in any
-    /// more and lets every request finish that may be open.
+    /// more and lets every request finish that may be open. Whoever has no request open by then is closed: connections that
+    /// wait to be accepted, those in their handshake, and idle ones.
     pub async fn run_or_be_replaced(
         self,
         routers: Routers,

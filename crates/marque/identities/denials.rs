@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use marque_attest::Fingerprint;
-use marque_registry::TrustDomainDocument;
+use marque_registry::Registry;
 use marque_spiffe::{Clock, SelectorSet};
 use marque_workload::IdentityUser;
 
@@ -25,7 +25,7 @@ const KEPT: usize = 64;
 
 /// The refusals of one trust domain's doors.
 pub struct Denials {
-    document: Arc<TrustDomainDocument>,
+    registry: Arc<Registry>,
     clock: Arc<dyn Clock>,
     state: Mutex<State>,
 }
@@ -56,8 +56,8 @@ pub(crate) struct Denied {
 
 impl Denials {
     /// Nobody was refused yet.
-    pub fn new(document: Arc<TrustDomainDocument>, clock: Arc<dyn Clock>) -> Self {
-        Self { document, clock, state: Mutex::default() }
+    pub fn new(registry: Arc<Registry>, clock: Arc<dyn Clock>) -> Self {
+        Self { registry, clock, state: Mutex::default() }
     }
 
     /// Says that a caller was refused an identity.
@@ -81,8 +81,9 @@ impl Denials {
         let Some(untold) = state.may_tell((user.uid, user.fingerprint, code), now) else { return };
         drop(state);
         let pid = user.process.map(|process| process.pid());
-        let selectors = loggable(&self.document, selectors);
-        let trust_domain = self.document.name();
+        let document = self.registry.document();
+        let selectors = loggable(&document, selectors);
+        let trust_domain = document.name();
         let hint = pid.map_or_else(
             || "marque explain denials".to_owned(),
             |pid| format!("marque explain pid {pid} --trust-domain {trust_domain}"),
@@ -159,6 +160,7 @@ impl fmt::Debug for Denied {
 #[cfg(test)]
 mod tests {
     use marque_attest::ProcessInstance;
+    use marque_registry::TrustDomainDocument;
     use marque_testkit::FixedClock;
 
     use super::*;
@@ -168,7 +170,8 @@ mod tests {
     fn denials() -> (FixedClock, Denials) {
         let clock = FixedClock::default();
         let document = TrustDomainDocument::parse(std::path::Path::new("t"), DOCUMENT).unwrap();
-        (clock.clone(), Denials::new(Arc::new(document), Arc::new(clock)))
+        let registry = Registry::new(Arc::new(document), Vec::new()).unwrap();
+        (clock.clone(), Denials::new(Arc::new(registry), Arc::new(clock)))
     }
 
     fn user(pid: i32) -> (IdentityUser, SelectorSet) {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use marque_audit::{LogError, LogStore};
-use marque_registry::{IdentitySettings, TrustDomainDocument};
+use marque_registry::{IdentitySettings, Registry};
 use marque_spiffe::{Clock, SelectorSet, SpiffeId};
 use marque_workload::{HolderFacts, IdentityUser, SharedUse, Sharing, Stay};
 
@@ -16,7 +16,7 @@ use super::{loggable, record};
 #[derive(Debug)]
 pub struct SharedIdentities {
     sharing: Arc<Sharing>,
-    document: Arc<TrustDomainDocument>,
+    registry: Arc<Registry>,
     log: Arc<dyn LogStore>,
     /// Who lives, where a grant hangs on it.
     presence: Option<Arc<Presence>>,
@@ -28,14 +28,11 @@ pub(crate) struct Refused;
 
 impl SharedIdentities {
     /// Nobody has used anything yet.
-    pub fn new(
-        document: Arc<TrustDomainDocument>,
-        log: Arc<dyn LogStore>,
-        clock: Arc<dyn Clock>,
-    ) -> Self {
+    pub fn new(registry: Arc<Registry>, log: Arc<dyn LogStore>, clock: Arc<dyn Clock>) -> Self {
+        let document = registry.document();
         let settings = document.identities();
         let sharing = Sharing::new(settings.sharing(), settings.sharing_window(), clock);
-        Self { sharing: Arc::new(sharing), document, log, presence: None }
+        Self { sharing: Arc::new(sharing), registry, log, presence: None }
     }
 
     /// Tells `presence` of every process that is handed an identity.
@@ -124,7 +121,7 @@ impl SharedIdentities {
             "one identity is used by two programs; see `marque report shared-identities`"
         );
         let rule = (self.sharing.rule(), self.sharing.window());
-        let loggable = loggable(&self.document, selectors);
+        let loggable = loggable(&self.registry.document(), selectors);
         let recorded = match record::event(shared, rule, (&user.fingerprint, &loggable)) {
             Ok(event) => self.log.append(event).await.map(|_seq| ()),
             Err(error) => Err(LogError::Refused(Box::new(error))),
@@ -135,5 +132,55 @@ impl SharedIdentities {
             let error = &error as &dyn std::error::Error;
             tracing::error!(error, %spiffe_id, "a shared identity could not be recorded");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use marque_attest::{Fingerprint, ProcessInstance};
+    use marque_registry::{Entry, TrustDomainDocument};
+    use marque_testkit::{FixedClock, MemoryLog};
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    const DOCUMENT: &str = include_str!("../../registry/folder/tests/trust-domain.toml");
+
+    fn document(sections: &str) -> Arc<TrustDomainDocument> {
+        let text = format!("{DOCUMENT}\n{sections}");
+        Arc::new(TrustDomainDocument::parse(Path::new("t"), &text).unwrap())
+    }
+
+    /// Has two programs use the identity, the second as user 2.
+    async fn share(sharing: &SharedIdentities, spiffe_id: &str) {
+        for number in [1_u8, 2] {
+            let selectors: SelectorSet =
+                [format!("unix:uid:{number}").parse().unwrap()].into_iter().collect();
+            let user = IdentityUser {
+                fingerprint: Fingerprint::of(&selectors),
+                process: Some(ProcessInstance::named(i32::from(number), 1)),
+                uid: Some(u32::from(number)),
+            };
+            let ids: [SpiffeId; 1] = [spiffe_id.parse().unwrap()];
+            assert!(sharing.observe(&ids, &user, &selectors).await.is_empty());
+        }
+    }
+
+    #[tokio::test]
+    async fn what_may_be_in_the_log_is_what_the_document_of_now_says() {
+        let allows = document("[attestation]\nlog_selectors = [\"unix:uid\"]");
+        let registry = Arc::new(Registry::new(allows, Vec::new()).unwrap());
+        let log = Arc::new(MemoryLog::of("example.org"));
+        let clock = Arc::new(FixedClock::default());
+        let sharing = SharedIdentities::new(Arc::clone(&registry), Arc::clone(&log) as _, clock);
+        share(&sharing, "spiffe://example.org/agent/a").await;
+        registry.replace_folder::<Entry>(document(""), (Vec::new(), Vec::new())).unwrap();
+        share(&sharing, "spiffe://example.org/agent/b").await;
+        let events = log.events();
+        let selectors = |at: usize| &events[at].detail["newcomer"]["selectors"];
+        assert_eq!(events.len(), 2);
+        assert_eq!((selectors(0), selectors(1)), (&json!(["unix:uid:2"]), &Value::Null));
     }
 }

@@ -2,7 +2,8 @@
 //!
 //! What a document says of limits, profiles, attestors and brokers holds from the next call on. A listener at another address is
 //! bound before anything changes, so that a reload is refused where that fails; it is served before the old one takes nobody in
-//! any more, and whoever came to that one until then is served to the end. Absent: what is behind the doors.
+//! any more, and what was asked of that one until then is answered; connections without a request are closed. Absent: what is
+//! behind the doors.
 
 mod opening;
 

@@ -3,7 +3,8 @@
 //! It is there only where the trust domain lists a server. Its SPIFFE ID is that of SPIRE's servers, whom SPIRE's own clients
 //! expect; no workload can be registered there. Absent: what is signed (the `authority` crate), and messages (`grpc/downstream`).
 
-use std::sync::Arc;
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::Context as _;
 use marque_registry::{DownstreamSettings, SPIRE_SEGMENT};
@@ -31,13 +32,17 @@ pub(super) struct DownstreamServer {
 pub(super) struct Serves {
     routers: Routers,
     door: DownstreamDoor,
+    /// Who may ask at present.
+    servers: Arc<Mutex<BTreeSet<SpiffeId>>>,
 }
 
 impl Serves {
     /// Has these servers ask, and no others, from the next request on.
     pub(super) fn go_by(&self, settings: &DownstreamSettings) {
-        if *settings.spiffe_ids() != self.door.servers {
+        let mut present = self.servers.lock().unwrap_or_else(PoisonError::into_inner);
+        if *settings.spiffe_ids() != *present {
             let servers = settings.spiffe_ids().clone();
+            present.clone_from(&servers);
             let door = DownstreamDoor { servers, ..self.door.clone() };
             self.routers.replace(door.router());
         }
@@ -73,7 +78,11 @@ impl DownstreamServer {
             format!("listen on {address} for downstream servers; is it taken already?")
         })?;
         let at = DownstreamEndpoint { address: server.local_addr().to_string(), spiffe_id };
-        let serves = Serves { routers: server.routers(door.clone().router()), door };
+        let serves = Serves {
+            routers: server.routers(door.clone().router()),
+            servers: Arc::new(Mutex::new(door.servers.clone())),
+            door,
+        };
         Ok(Self { at, server, identity, serves })
     }
 
@@ -92,7 +101,7 @@ impl DownstreamServer {
         stop: CancellationToken,
         replaced: CancellationToken,
     ) -> anyhow::Result<()> {
-        let Self { at: _, server, identity, serves: Serves { routers, door: _ } } = self;
+        let Self { at: _, server, identity, serves: Serves { routers, .. } } = self;
         let serving = server.run_or_be_replaced(routers, stop.clone().cancelled_owned(), replaced);
         tokio::select! {
             () = serving => Ok(()),

@@ -62,8 +62,6 @@ impl Issuer {
         let looked = issuer.federations.reconcile().await;
         looked.context("read the relationships that were added by command")?;
         issuer.take_effect();
-        let dropped = issuer.federations.drop_left_behind("start").await;
-        dropped.context("take away bundles without a relationship")?;
         let foreign = Arc::clone(&issuer.foreign);
         issuer.minting.change_with(foreign, || Ok::<(), anyhow::Error>(()))?;
         Ok(issuer)

@@ -141,7 +141,8 @@ impl Lasting {
         let authority = Arc::new(authorities(config, Arc::clone(&keys), kept_in, now).await?);
         let registrar = Arc::new(registrar(document, entries, kept_in).await?);
         let known = Arc::clone(registrar.registry());
-        let kill_switch = KillSwitch::new(Arc::clone(&store), known, Arc::clone(&clock));
+        let kill_switch =
+            KillSwitch::new(Arc::clone(&store), Arc::clone(&known), Arc::clone(&clock));
         let checkpoint_key =
             Arc::new(CheckpointKey::new(document.name(), authority.checkpoint_key().clone())?);
         let minting = InProcessIssuer::new(
@@ -153,9 +154,9 @@ impl Lasting {
         );
         let (presence, lost) = Presence::new(Arc::clone(&clock));
         let log: Arc<dyn LogStore> = Arc::clone(&store) as _;
-        let sharing = SharedIdentities::new(Arc::clone(document), log, Arc::clone(&clock));
+        let sharing = SharedIdentities::new(Arc::clone(&known), log, Arc::clone(&clock));
         let sharing = sharing.watched_by(Arc::clone(&presence));
-        let denials = Denials::new(Arc::clone(document), Arc::clone(&clock));
+        let denials = Denials::new(known, Arc::clone(&clock));
         let log_key = checkpoint_key.verifier_key()?;
         let log_tree = LogTree::new(Arc::clone(&store) as _, log_key.clone());
         let payloads = Payloads::new(payload_key, document.name().as_str(), kept_in);

@@ -23,7 +23,7 @@ use std::sync::{Arc, PoisonError};
 use anyhow::Context as _;
 use jiff::Timestamp;
 use marque_audit::{Event, EventKind, LogStore as _};
-use marque_registry::{Entry, Finding, Template};
+use marque_registry::{Entry, Finding, Template, TrustDomainDocument};
 use metrics::{counter, gauge};
 
 pub use self::outcome::{
@@ -143,9 +143,10 @@ impl Served {
             return self.refuse(failed, report, (by, dry_run)).await;
         }
         let next = self.put_in_force(&before, next, ready, files)?;
+        let document_before = Arc::clone(&before.document);
         drop(before);
         report.result = ReloadResult::Reloaded;
-        self.forget_bundles(&next, by).await;
+        self.forget_bundles(&next, &document_before, by).await;
         match next.intents.review_open().await {
             Ok(Drift { ended, begun_anew }) => {
                 (report.grants_ended, report.begun_anew) = (Some(ended), Some(begun_anew));
@@ -247,12 +248,13 @@ impl Served {
         Ok(next)
     }
 
-    /// Forgets the bundles that are not fetched any more, and those that were set by hand of a relationship that is gone.
-    async fn forget_bundles(&self, issuer: &Issuer, by: &str) {
+    /// Forgets the bundles that are not fetched any more, and those that were set by hand of a relationship that is gone since
+    /// the document `before`.
+    async fn forget_bundles(&self, issuer: &Issuer, before: &TrustDomainDocument, by: &str) {
         let lasting = self.lasting();
         let forgotten = async {
             let now = lasting.clock.now();
-            issuer.federations.drop_left_behind(by).await?;
+            issuer.federations.drop_left_behind(before, by).await?;
             let by_command = federation::fetched_by_command(&lasting.store, now).await?;
             federation::prune(&issuer.document, &lasting.kept_bundles, &by_command)
         };

@@ -109,7 +109,7 @@ impl Vault {
             "csr": request.pem,
             "common_name": self.common_name,
             "use_csr_values": true,
-            "max_path_length": 0,
+            "max_path_length": request.path_length,
             "format": "pem",
             "ttl": format!("{}s", request.lifetime.as_secs()),
         });

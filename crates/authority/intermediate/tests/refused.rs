@@ -99,7 +99,8 @@ fn a_root_of_the_other_environment_is_refused_and_one_of_none_unless_it_is_pinne
         assert_eq!(code(by_hand()), unpinned, "{unit}");
         assert_eq!(code(pinning(&safe.root)), pinned, "{unit}");
         let other = Safe::naming(unit, START);
-        assert_eq!(code(pinning(&other.root)), Some("upstream_root_not_pinned"), "{unit}");
+        let unknown = pinned.or(Some("upstream_root_not_pinned"));
+        assert_eq!(code(pinning(&other.root)), unknown, "{unit}");
     }
     // The environment is looked for in what stands between as well.
     let safe = Safe::at(START);
@@ -115,6 +116,66 @@ fn a_root_of_the_other_environment_is_refused_and_one_of_none_unless_it_is_pinne
         panic!("an intermediate of the other environment")
     };
     assert_eq!(position, 1);
+}
+
+/// An answer with all the roots of an upstream, the newest of which has signed.
+fn imported_with(
+    safe: &Safe,
+    others: &[&Safe],
+    pinned_roots: BTreeSet<CertificateDigest>,
+) -> Authority {
+    let house = House::default();
+    let rule = UpstreamRule { authority: None, pinned_roots };
+    let config = AuthorityConfig { upstream: Some(rule), ..config(NAME) };
+    let ceremony = ceremony(&house, config.clone());
+    let request = now(ceremony.request(START)).unwrap();
+    let mut signed = safe.sign(&request);
+    signed.roots.extend(others.iter().map(|other| other.root.certificate().clone()));
+    now(ceremony.import(&signed, OrderedBy::default(), START)).unwrap();
+    house.open_with(config, START).unwrap()
+}
+
+#[test]
+fn of_several_roots_the_chain_ends_at_one_and_those_that_may_stand_are_taken_along() {
+    let safe = Safe::at(START);
+    // One that ends in an hour, and one that names no environment.
+    let leaving = Safe::at(START - Duration::from_secs(23 * 3600));
+    let nameless = Safe::naming("DOWNSTREAM-1", START);
+    let others = [&leaving, &nameless];
+    let authority = imported_with(&safe, &others, BTreeSet::new());
+    let roots = [safe.root.certificate().clone(), leaving.root.certificate().clone()];
+    assert_eq!(*authority.bundle().x509_authorities(), roots);
+    assert_eq!(authority.list()[0].ends_at, Some(later(DAY)), "by its own root");
+    let pinned = BTreeSet::from([CertificateDigest::of(safe.root.certificate())]);
+    let authority = imported_with(&safe, &others, pinned);
+    assert_eq!(*authority.bundle().x509_authorities(), roots[..1]);
+
+    let with_the_other: Spoil<'_> = Box::new(|safe, request| {
+        let mut signed = safe.sign(request);
+        signed.roots.push(Safe::naming("non-production", START).root.certificate().clone());
+        signed
+    });
+    let refused = refusal(by_hand(), &with_the_other, &safe).map(|error| error.code());
+    assert_eq!(refused, Some("upstream_environment"));
+}
+
+#[test]
+fn what_is_on_record_stays_when_the_document_says_otherwise() {
+    let nameless = Safe::naming("DOWNSTREAM-1", START);
+    let house = House::default();
+    let pinning = |safe: &Safe| {
+        let pinned_roots = BTreeSet::from([CertificateDigest::of(safe.root.certificate())]);
+        let rule = UpstreamRule { authority: None, pinned_roots };
+        AuthorityConfig { upstream: Some(rule), ..config(NAME) }
+    };
+    let ceremony = ceremony(&house, pinning(&nameless));
+    let request = now(ceremony.request(START)).unwrap();
+    let signed = nameless.sign(&request);
+    now(ceremony.import(&signed, OrderedBy::default(), START)).unwrap();
+    for changed in [config(NAME), by_hand(), pinning(&Safe::at(START))] {
+        let authority = house.open_with(changed, START).unwrap();
+        verified(&minted(&authority, START), &authority.bundle(), START).unwrap();
+    }
 }
 
 #[test]

@@ -198,7 +198,8 @@ fn told_request(asked: &Asked) -> String {
 fn next_step(request: &CertificateRequestView) -> String {
     let days = request.lifetime_seconds.div_ceil(24 * 3600);
     format!(
-        "Sign it as a CA with path length 0 and its own subject and URI name (openssl x509 -req -copy_extensions copy, {days} days), \
-         append the root, and bring it back with `marque authority import`; docs/upstream.md shows each step."
+        "Sign it as a CA with path length {} and its own subject and URI name (openssl x509 -req -copy_extensions copy, {days} days), \
+         append the root, and bring it back with `marque authority import`; docs/upstream.md shows each step.",
+        request.path_length,
     )
 }

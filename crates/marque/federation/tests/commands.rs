@@ -84,7 +84,6 @@ impl Scene {
         let federations = Federations::new(document, self.folder.path(), parts, None).unwrap();
         federations.reconcile().await.unwrap();
         federations.take_effect();
-        federations.drop_left_behind("start").await.unwrap();
         let federations = Arc::new(federations);
         Run { federations, bundles, store }
     }
@@ -302,15 +301,45 @@ async fn a_bundle_set_by_hand_goes_with_its_relationship_of_the_folder() {
     assert_eq!(run.bundles.bundle(&partner_name()).unwrap().sequence(), 9);
     drop(run);
     let run = scene.open("", Vec::new()).await;
+    run.federations.drop_left_behind(&document(&file), "reload").await.unwrap();
     let leaves = run.store.leaves(0, 100).await.unwrap();
     let last = leaves.last().unwrap().event();
     assert_eq!(last.kind, EventKind::FederationRemoved);
-    assert_eq!(last.actor.as_deref(), Some("start"));
+    assert_eq!(last.actor.as_deref(), Some("reload"));
     assert_eq!(last.detail["trust_domain"], PARTNER);
     assert_eq!(last.detail["bundle_set_by"], ACTOR);
     drop(run);
     let run = scene.open(&file, reviewed()).await;
     assert_eq!(run.bundles.bundle(&partner_name()).unwrap().sequence(), 3, "the reviewed one");
+}
+
+#[tokio::test]
+async fn a_folder_that_never_had_a_relationship_leaves_the_bundle_of_it_to_those_that_have() {
+    let (scene, partner) = (Scene::new(), partner());
+    let file = format!(
+        "[[federation]]\ntrust_domain = \"{PARTNER}\"\nenvironment = \"non-production\"\nbundle = \"x.json\"\n"
+    );
+    let run = scene.open(&file, vec![partner.bundle()]).await;
+    let newer = document_of(&partner, 9, 300);
+    run.federations.set_bundle(&partner_name(), &newer, ACTOR).await.unwrap();
+    let in_folder = run.federations.remove(&partner_name(), ACTOR).await.unwrap_err();
+    assert_eq!(in_folder.code(), "federation_from_folder");
+    drop(run);
+    // Another replica, which starts and reloads with a folder of before.
+    let run = scene.open("", Vec::new()).await;
+    run.federations.drop_left_behind(&document(""), "reload").await.unwrap();
+    drop(run);
+    let run = scene.open(&file, vec![partner.bundle()]).await;
+    assert_eq!(run.bundles.bundle(&partner_name()).unwrap().sequence(), 9);
+    drop(run);
+    // Whoever knows that no folder has it any more removes it.
+    let run = scene.open("", Vec::new()).await;
+    run.federations.remove(&partner_name(), ACTOR).await.unwrap();
+    let unknown = run.federations.remove(&partner_name(), ACTOR).await.unwrap_err();
+    assert_eq!(unknown.code(), "federation_unknown");
+    drop(run);
+    let run = scene.open(&file, vec![partner.bundle()]).await;
+    assert_ne!(run.bundles.bundle(&partner_name()).unwrap().sequence(), 9);
 }
 
 #[tokio::test]

@@ -53,11 +53,18 @@ pub struct CertificateRequestView {
     pub csr_pem: String,
     /// How long the certificate should last, in seconds.
     pub lifetime_seconds: u64,
+    /// How many other CA certificates it should permit below it.
+    pub path_length: u32,
 }
 
 impl From<CertificateRequest> for CertificateRequestView {
-    fn from(CertificateRequest { slot, pem, lifetime }: CertificateRequest) -> Self {
-        Self { key: slot.to_string(), csr_pem: pem, lifetime_seconds: lifetime.as_secs() }
+    fn from(CertificateRequest { slot, pem, lifetime, path_length }: CertificateRequest) -> Self {
+        Self {
+            key: slot.to_string(),
+            csr_pem: pem,
+            lifetime_seconds: lifetime.as_secs(),
+            path_length: path_length.into(),
+        }
     }
 }
 
@@ -123,11 +130,12 @@ impl AdminService {
         self.operator("RequestAuthorityCertificate", &request).await?;
         let proto::RequestAuthorityCertificateRequest {} = request.into_inner();
         let asked = self.door.request_certificate().await.map_err(error::admin)?;
-        let CertificateRequest { slot, pem, lifetime } = asked;
+        let CertificateRequest { slot, pem, lifetime, path_length } = asked;
         Ok(Response::new(proto::RequestAuthorityCertificateResponse {
             key: slot.to_string(),
             csr_pem: pem,
             lifetime: Some(duration(lifetime)),
+            path_length: path_length.into(),
         }))
     }
 }

@@ -155,7 +155,7 @@ impl<S: Subject> Watch<S> {
     ) -> BoxStream<'static, Result<M, Status>> {
         let Self { subject, selectors, until } = self;
         let subscription = subject.workload().subscribe_x509(selectors);
-        Open { subject, subscription, until, is_first: true, stay: None }.stream(message)
+        Open::new(subject, subscription, until).stream(message)
     }
 
     /// Of the identity named, or of all.
@@ -166,7 +166,7 @@ impl<S: Subject> Watch<S> {
     ) -> BoxStream<'static, Result<M, Status>> {
         let Self { subject, selectors, until } = self;
         let subscription = subject.workload().subscribe_wit(selectors, wanted);
-        Open { subject, subscription, until, is_first: true, stay: None }.stream(message)
+        Open::new(subject, subscription, until).stream(message)
     }
 
     pub(in super::super) fn x509_bundles<M: Send + 'static>(
@@ -198,7 +198,7 @@ impl<S: Subject> Watch<S> {
     ) -> BoxStream<'static, Result<M, Status>> {
         let Self { subject, selectors, until } = self;
         let subscription = subject.workload().subscribe_bundles(selectors).only(profile);
-        Open { subject, subscription, until, is_first: true, stay: None }.stream(message)
+        Open::new(subject, subscription, until).stream(message)
     }
 }
 
@@ -210,11 +210,17 @@ struct Open<S, U> {
     until: Until,
     /// Whether nothing was sent yet: the attestation that opened the stream is still warm.
     is_first: bool,
+    /// Whether the subscription told an update that was not sent: it does not tell it again.
+    has_unsent: bool,
     /// What was handed out last is in use while the stream is open.
     stay: Option<Stay>,
 }
 
 impl<S: Subject, U: Subscription> Open<S, U> {
+    fn new(subject: S, subscription: U, until: Until) -> Self {
+        Self { subject, subscription, until, is_first: true, has_unsent: false, stay: None }
+    }
+
     /// Messages made from updates. The next update is fetched when the transport has passed on the one before, so a slow
     /// client gets the newest state and never a queue of old ones; one message may wait in the transport for its window.
     fn stream<M: Send + 'static>(
@@ -233,15 +239,19 @@ impl<S: Subject, U: Subscription> Open<S, U> {
 
     /// The next update that the subject, attested once more, is still entitled to.
     async fn next(&mut self) -> Option<Result<U::Update, Status>> {
-        let Self { subject, subscription, until, is_first, stay } = self;
+        let Self { subject, subscription, until, is_first, has_unsent, stay } = self;
         let Until { profile, replaced, shutdown } = until;
         let mut by_others = false;
         let outcome = loop {
             let advance = async {
-                if by_others && let Err(status) = attest_by_others(subject, subscription).await {
-                    return Some(Err(status));
+                if by_others {
+                    let told = (&mut *subscription, *has_unsent);
+                    if let Err(status) = attest_by_others(subject, told).await {
+                        return Some(Err(status));
+                    }
                 }
-                advance(subject, subscription, stay, *is_first).await
+                let told = (&mut *subscription, &mut *has_unsent);
+                advance(subject, told, stay, *is_first).await
             };
             // Whatever is under way for an update, an end comes first.
             tokio::select! {
@@ -253,18 +263,19 @@ impl<S: Subject, U: Subscription> Open<S, U> {
                 outcome = advance => break outcome?,
             }
         };
-        *is_first = false;
+        (*is_first, *has_unsent) = (false, false);
         Some(outcome)
     }
 }
 
-/// Has the attestors of now say what the subject is, who is another one to them perhaps.
+/// Has the attestors of now say what the subject is, who is another one to them perhaps. What was told and not sent is asked
+/// for anew in any case.
 async fn attest_by_others<S: Subject, U: Subscription>(
     subject: &S,
-    subscription: &mut U,
+    (subscription, has_unsent): (&mut U, bool),
 ) -> Result<(), Status> {
     let now = subject.attest_anew().await?;
-    if now != *subscription.selectors() {
+    if has_unsent || now != *subscription.selectors() {
         *subscription = subscription.anew(subject.workload(), now);
     }
     Ok(())
@@ -272,7 +283,7 @@ async fn attest_by_others<S: Subject, U: Subscription>(
 
 async fn advance<S: Subject, U: Subscription>(
     subject: &S,
-    subscription: &mut U,
+    (subscription, has_unsent): (&mut U, &mut bool),
     stay: &mut Option<Stay>,
     is_first: bool,
 ) -> Option<Result<U::Update, Status>> {
@@ -285,6 +296,7 @@ async fn advance<S: Subject, U: Subscription>(
                 return Some(Err(subject.refusal(refusal)));
             }
         };
+        *has_unsent = true;
         let selectors = subscription.selectors();
         if let Err(status) = admit::<S, U>(subject, selectors, stay, &mut update).await {
             return Some(Err(status));

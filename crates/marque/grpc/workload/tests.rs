@@ -5,6 +5,7 @@ mod federation;
 mod limits;
 mod pin;
 mod profiles;
+mod reload;
 mod sharing;
 mod wit;
 

@@ -40,7 +40,7 @@ pub(in crate::issuer) async fn follow(
                     after_failures = None;
                     interval
                 }
-                Outcome::Reminded => REMIND_EVERY.min(longest),
+                Outcome::Reminded => REMIND_EVERY.min(lifetime / 16).max(interval),
                 Outcome::Failed => {
                     let pauses = after_failures.get_or_insert_with(|| pauses(longest));
                     pauses.next().unwrap_or(longest).min(longest)

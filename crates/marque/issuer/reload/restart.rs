@@ -18,7 +18,7 @@ pub(crate) struct Fixed {
     differs: fn(&TrustDomainDocument, &TrustDomainDocument) -> bool,
 }
 
-const FIXED: [Fixed; 7] = [
+const FIXED: [Fixed; 6] = [
     Fixed {
         name: "`name`",
         path: "name",
@@ -56,13 +56,6 @@ const FIXED: [Fixed; 7] = [
         begins: &["[keys"],
         why: "the private keys are where it said",
         differs: |was, is| was.keys() != is.keys(),
-    },
-    Fixed {
-        name: "`[downstream]`",
-        path: "downstream",
-        begins: &["[downstream"],
-        why: "the listener is bound, and the keys sign for those that it lists",
-        differs: |was, is| was.downstream() != is.downstream(),
     },
     Fixed {
         name: "`[upstream]`",

@@ -45,6 +45,7 @@ impl Stage {
             slot: "x509-authority-b-2".parse().unwrap(),
             pem: params.serialize_request(&key).unwrap().pem().unwrap(),
             lifetime: Duration::from_secs(7200),
+            path_length: 1,
         }
     }
 
@@ -141,7 +142,7 @@ async fn a_certificate_is_asked_for_as_the_engine_wants_it() {
     }
     assert_eq!(asked.body["ttl"], "7200s");
     assert_eq!(asked.body["use_csr_values"], true);
-    assert_eq!(asked.body["max_path_length"], 0);
+    assert_eq!(asked.body["max_path_length"], 1);
     assert_eq!(asked.body["format"], "pem");
 }
 

@@ -29,9 +29,15 @@ impl AdminClient {
     pub async fn request_certificate(&mut self) -> Result<CertificateRequestView, CallError> {
         let request = proto::RequestAuthorityCertificateRequest {};
         let answer = self.inner.request_authority_certificate(request).await?.into_inner();
-        let proto::RequestAuthorityCertificateResponse { key, csr_pem, lifetime } = answer;
+        let proto::RequestAuthorityCertificateResponse { key, csr_pem, lifetime, path_length } =
+            answer;
         let lifetime = lifetime.and_then(from_duration).unwrap_or_default();
-        Ok(CertificateRequestView { key, csr_pem, lifetime_seconds: lifetime.as_secs() })
+        Ok(CertificateRequestView {
+            key,
+            csr_pem,
+            lifetime_seconds: lifetime.as_secs(),
+            path_length,
+        })
     }
 
     /// Takes a step in the life of a key. Gives its name and all keys as they are then.

@@ -54,15 +54,15 @@ pub(in crate::grpc::admin) struct FakeDoor {
 impl FakeDoor {
     pub(in crate::grpc::admin) fn new(registry: Arc<Registry>) -> Self {
         let log = Arc::new(MemoryLog::of("test.example.org"));
-        let (document, clock) = (registry.document(), Arc::new(SystemClock));
+        let clock = Arc::new(SystemClock);
         let sharing = SharedIdentities::new(
-            Arc::clone(&document),
+            Arc::clone(&registry),
             Arc::clone(&log) as _,
             Arc::clone(&clock) as _,
         );
         Self {
             sharing: Arc::new(sharing),
-            denials: Arc::new(Denials::new(document, clock)),
+            denials: Arc::new(Denials::new(Arc::clone(&registry), clock)),
             registry,
             intents: Mutex::default(),
             tokens: Mutex::default(),
