@@ -127,27 +127,30 @@ async fn other_attestors_decide_from_the_next_call_on_and_over_open_streams_at_o
     let daemon = Daemon::start().await;
     let operator = daemon.operator(PRODUCTION);
     let folder = folder(&daemon, PRODUCTION);
-    // What only a further attestor can say of this test's children: who their parent is.
-    let program = copy_of_this_program("with-a-parent");
-    entry(&folder, "with-a-parent", PRODUCTION, &program);
+    // The digest of a program is told up to a size that the document says.
+    let program = copy_of_this_program("with-a-digest");
+    entry(&folder, "with-a-digest", PRODUCTION, &program);
+    let digest =
+        ring::digest::digest(&ring::digest::SHA256, &fs::read(&program).expect("the program"));
     let uid = format!("\"unix:uid:{}\"", Uid::effective());
-    let parent = format!("\"parent:unix:uid:{}\"", Uid::effective());
-    edit(&folder, "entries/with-a-parent.toml", &uid, &parent);
+    let told = format!("\"unix:sha256:{}\"", hex::encode(digest));
+    edit(&folder, "entries/with-a-digest.toml", &uid, &told);
+    append(&folder, DOCUMENT, "\n[attestation.unix]\nmax_executable_mib = 1\n");
     reload(&operator).await;
     let mut agent = Workload::start(&program, daemon.place(PRODUCTION));
-    agent.try_jwt_svid(&[AUDIENCE]).await.expect_err("nobody knows its parent");
-    append(&folder, DOCUMENT, "\n[attestation.parent]\nkinds = [\"unix\"]\n");
+    agent.try_jwt_svid(&[AUDIENCE]).await.expect_err("nobody knows its digest");
+    edit(&folder, DOCUMENT, "max_executable_mib = 1\n", "max_executable_mib = 4096\n");
     reload(&operator).await;
     agent.jwt_svid(AUDIENCE).await;
     agent.watch().await;
-    edit(&folder, DOCUMENT, "kinds = [\"unix\"]", "kinds = 7");
+    edit(&folder, DOCUMENT, "max_executable_mib = 4096\n", "max_executable_mib = 0\n");
     refused(&operator, "folder_invalid").await;
     agent.jwt_svid(AUDIENCE).await;
-    edit(&folder, DOCUMENT, "\n[attestation.parent]\nkinds = 7\n", "");
+    edit(&folder, DOCUMENT, "max_executable_mib = 0\n", "max_executable_mib = 1\n");
     reload(&operator).await;
     let ended = within("the end of the stream", agent.watch_ended()).await;
     assert!(ended.contains("NoIdentityIssued") || ended.contains("PermissionDenied"), "{ended}");
-    agent.try_jwt_svid(&[AUDIENCE]).await.expect_err("nobody knows its parent any more");
+    agent.try_jwt_svid(&[AUDIENCE]).await.expect_err("nobody knows its digest any more");
     daemon.agent(ROTATOR).jwt_svid(AUDIENCE).await;
 }
 

@@ -56,7 +56,6 @@ pub use door::{
     AdminDoor, AdminError, DaemonStatus, NewKillOrder, NewPosture, Operator, Refusal, TokenStanding,
 };
 pub(crate) use gate::{names_of, written_groups};
-
 pub use pace::{RefusalView, StandingView};
 pub use remote_log::RemoteLog;
 pub(crate) use review::{kill_review, lift_review, review};
