@@ -17,7 +17,10 @@ mod token;
 
 use std::{
     path::PathBuf,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use cryptoki::{
@@ -69,6 +72,8 @@ pub struct TokenKeys {
     context: String,
     /// Held while a key is made, so that one process makes one.
     making: Mutex<()>,
+    /// Whether a key was found there: from then on the token has one.
+    has_held: AtomicBool,
 }
 
 impl TokenKeys {
@@ -85,7 +90,8 @@ impl TokenKeys {
         let module =
             module.map_err(|source| KeyError::Token { token: settings.label.clone(), source })?;
         let token = Arc::new(Token::new(module, settings));
-        let keys = Self { token, context: context.to_owned(), making: Mutex::new(()) };
+        let (context, making) = (context.to_owned(), Mutex::new(()));
+        let keys = Self { token, context, making, has_held: AtomicBool::new(false) };
         for slot in keys.list()? {
             keys.load(&slot)?;
         }
@@ -105,6 +111,7 @@ impl TokenKeys {
     }
 
     fn take_up(&self, slot: &SlotId, found: objects::Found) -> Result<SigningKey, KeyError> {
+        self.has_held.store(true, Ordering::Relaxed);
         let signer = TokenKey {
             token: Arc::clone(&self.token),
             label: self.label(slot),
@@ -175,6 +182,10 @@ impl KeyManager for TokenKeys {
     fn reachable(&self) -> Result<(), KeyError> {
         // Every key is asked for: a token that answers from its memory what its store does not hold is of no use.
         let slots = self.list()?;
+        // One whose store is gone may go on signing from its memory, and say that it holds nothing.
+        if slots.is_empty() && self.has_held.load(Ordering::Relaxed) {
+            return Err(self.token.failed(TokenError::Absent));
+        }
         for slot in slots {
             if let Some(found) = self.on_token(|objects| objects.read(&self.label(&slot)))? {
                 self.take_up(&slot, found)?;
