@@ -2,7 +2,6 @@
 //!
 //! In between nobody waits: a key without a record is taken up again, by the next request and by the import.
 
-use jiff::Timestamp;
 use marque_keys::{KeyPurpose, SlotId};
 
 use super::{Round, load_key};
@@ -12,7 +11,6 @@ use crate::{
     order::next_to_prepare,
     probe,
     record::{in_state, of},
-    root::Root,
     schedule::{Due, Schedule},
 };
 
@@ -100,7 +98,7 @@ impl Round<'_> {
         let own = &certificates.own;
         let is_first = of(&self.records, PURPOSE).next().is_none();
         let state = if is_first { AuthorityState::Active } else { AuthorityState::Prepared };
-        let mut record = self.record(slot.clone(), state, &key, Some(ends_at(own)));
+        let mut record = self.record(slot.clone(), state, &key, Some(own.validity.not_after));
         record.certificate_der = Some(own.certificate.to_vec());
         let above = certificates.carried.iter().skip(1).map(|der| der.to_vec());
         let roots = certificates.anchors.iter().map(|der| der.to_vec());
@@ -120,9 +118,4 @@ impl Round<'_> {
             Some(_) => next_to_prepare(&self.records, PURPOSE),
         }
     }
-}
-
-/// The authority signs nothing any more when the first of the certificates above it has ended.
-fn ends_at(own: &Root) -> Timestamp {
-    own.validity.not_after
 }

@@ -376,7 +376,8 @@ async fn a_listener_that_is_replaced_takes_nobody_in_and_answers_whatever_was_as
     server.replaced.cancel();
     let refused = async { while TcpStream::connect(server.address).await.is_ok() {} };
     timeout(SOON, refused).await.expect("the listener closes");
-    tokio::time::sleep(Duration::from_millis(50)).await;
+    let meanwhile = timeout(Duration::from_millis(50), &mut server.running).await;
+    meanwhile.expect_err("a request is open, far beyond the patience of a shutdown");
     server.door.released.notify_one();
     assert_eq!(Answer::read(stream).await.status, 200);
     timeout(SOON, &mut server.running).await.expect("it is over").unwrap();

@@ -31,7 +31,7 @@ pub(in crate::issuer) async fn follow(
     loop {
         let lifetime = issuer.registry().document().ca_lifetime();
         let interval = look_every(lifetime);
-        // A quarter of a short life is not spent waiting.
+        // Half of the life is left when it is first asked: a short one is not spent waiting.
         let longest = most.min(lifetime / 16).max(interval);
         let pause = tokio::select! {
             () = stop.cancelled() => return Ok(()),
