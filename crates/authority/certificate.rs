@@ -2,11 +2,11 @@
 
 use jiff::Timestamp;
 use marque_spiffe::Random;
+pub(crate) use marque_spiffe::read_certificate as read;
 use rcgen::{CertificateParams, SerialNumber};
 use x509_parser::{
     certificate::TbsCertificate,
     extensions::{GeneralName, GeneralSubtree, NameConstraints, ParsedExtension},
-    prelude::{FromDer, X509Certificate},
 };
 
 use crate::AuthorityError;
@@ -76,14 +76,6 @@ pub(crate) fn serial_number(random: &dyn Random) -> Result<SerialNumber, Authori
     let [first, ..] = &mut bytes;
     *first = (*first & 0x3f) | 0x40;
     Ok(SerialNumber::from_slice(&bytes))
-}
-
-/// Reads exactly one certificate.
-pub(crate) fn read(der: &[u8]) -> Option<X509Certificate<'_>> {
-    match X509Certificate::from_der(der) {
-        Ok(([], certificate)) => Some(certificate),
-        _ => None,
-    }
 }
 
 /// The extensions of a certificate, as a set: each of these kinds once, and no other.

@@ -15,9 +15,8 @@ use std::{
 
 use marque_jose::{Algorithm, Jwk, JwkError, KeyError, KeyId, PublicKey, json::StrictJsonError};
 use rustls_pki_types::CertificateDer;
-use x509_parser::prelude::{FromDer as _, X509Certificate};
 
-use crate::{Environment, TrustDomain};
+use crate::{Environment, TrustDomain, read_certificate};
 
 pub use map::{BundleMap, BundleMapError};
 
@@ -249,7 +248,7 @@ impl Bundle {
     #[must_use]
     pub fn names_environment(&self, environment: Environment) -> bool {
         let names = |certificate: &CertificateDer<'_>| {
-            X509Certificate::from_der(certificate).is_ok_and(|(_rest, certificate)| {
+            read_certificate(certificate).is_some_and(|certificate| {
                 let mut units = certificate.subject().iter_organizational_unit();
                 units.any(|unit| unit.as_str().is_ok_and(|unit| unit == environment.as_str()))
             })

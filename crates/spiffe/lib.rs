@@ -42,7 +42,7 @@ pub use selector::{Selector, SelectorError, SelectorSet};
 pub use spiffe_id::{SpiffeId, SpiffeIdError};
 pub use trust_domain::{TrustDomain, TrustDomainError};
 pub use wit::{UnverifiedWitSvid, WitSvid, WitSvidError};
-pub use x509::{UnverifiedX509Svid, X509Svid, X509SvidError};
+pub use x509::{UnverifiedX509Svid, X509Svid, X509SvidError, read_certificate};
 
 /// Serde, `TryFrom` and `Display` of a type that is one checked string with `as_str` and `FromStr`.
 macro_rules! checked_string {

@@ -9,9 +9,9 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use rustls_pki_types::CertificateRevocationListDer;
 use rustls_pki_types::pem::PemObject as _;
-use x509_parser::prelude::{CertificateRevocationList, FromDer as _, X509Certificate};
+use x509_parser::prelude::{CertificateRevocationList, FromDer as _};
 
-use crate::Bundle;
+use crate::{Bundle, read_certificate};
 
 /// One certificate revocation list, kept in DER.
 #[derive(Clone, PartialEq, Eq)]
@@ -89,7 +89,7 @@ impl RevocationList {
     pub fn is_signed_by(&self, bundle: &Bundle) -> bool {
         let Ok(([], list)) = CertificateRevocationList::from_der(&self.der) else { return false };
         bundle.x509_authorities().iter().any(|authority| {
-            let Ok(([], authority)) = X509Certificate::from_der(authority) else { return false };
+            let Some(authority) = read_certificate(authority) else { return false };
             authority.subject().as_raw() == list.issuer().as_raw()
                 && list.verify_signature(authority.public_key()).is_ok()
         })

@@ -6,6 +6,7 @@
 
 mod certificate;
 mod path;
+mod read;
 
 use jiff::Timestamp;
 use marque_jose::{KeyError, PublicKey, sha256};
@@ -13,6 +14,7 @@ use rustls_pki_types::CertificateDer;
 
 use crate::{Bundle, SpiffeId, SpiffeIdError, TrustDomain};
 use certificate::Certificate;
+pub use read::read_certificate;
 
 /// An X.509-SVID which nobody has verified: its leaf has the shape of one (X5-1, X5-2, X5-4 to X5-6).
 #[derive(Debug, Clone)]

@@ -6,10 +6,9 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
 use marque_jose::sha256;
-use marque_spiffe::{Bundle, TrustDomain};
+use marque_spiffe::{Bundle, TrustDomain, read_certificate};
 use rustls_pki_types::CertificateDer;
 use serde::Serialize;
-use x509_parser::prelude::{FromDer as _, X509Certificate};
 
 use self::diff::{Difference, between, render as render_difference};
 use super::Session;
@@ -204,8 +203,8 @@ fn shown(bundle: &Bundle) -> Shown {
 fn authority(certificate: &CertificateDer<'static>) -> Authority {
     let sha256 = hex::encode(sha256(certificate));
     // Each certificate was read when it came into the bundle.
-    match X509Certificate::from_der(certificate) {
-        Ok((_rest, read)) => {
+    match read_certificate(certificate) {
+        Some(read) => {
             let ends = read.validity().not_after.timestamp();
             let ends = jiff::Timestamp::from_second(ends).map(|at| at.to_string());
             Authority {
@@ -214,7 +213,7 @@ fn authority(certificate: &CertificateDer<'static>) -> Authority {
                 not_after: ends.unwrap_or_default(),
             }
         }
-        Err(_unread) => Authority { sha256, subject: String::new(), not_after: String::new() },
+        None => Authority { sha256, subject: String::new(), not_after: String::new() },
     }
 }
 

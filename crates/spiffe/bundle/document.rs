@@ -6,10 +6,9 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use marque_jose::{Jwk, PublicKey, json};
 use rustls_pki_types::CertificateDer;
 use serde_json::{Map, Value};
-use x509_parser::prelude::{FromDer as _, X509Certificate};
 
 use super::{Bundle, BundleError, TokenKeys};
-use crate::TrustDomain;
+use crate::{TrustDomain, read_certificate};
 
 pub(super) const X509_SVID: &str = "x509-svid";
 pub(super) const JWT_SVID: &str = "jwt-svid";
@@ -71,12 +70,8 @@ pub(super) fn token_keys(keys: &TokenKeys, key_use: &str) -> Vec<Value> {
 
 /// The key in exactly one DER certificate.
 pub(super) fn certificate_key(certificate: &CertificateDer<'_>) -> Result<PublicKey, BundleError> {
-    match X509Certificate::from_der(certificate) {
-        Ok(([], parsed)) => {
-            PublicKey::from_spki_der(parsed.public_key().raw).map_err(BundleError::CertificateKey)
-        }
-        _ => Err(BundleError::Certificate),
-    }
+    let read = read_certificate(certificate).ok_or(BundleError::Certificate)?;
+    PublicKey::from_spki_der(read.public_key().raw).map_err(BundleError::CertificateKey)
 }
 
 fn add_x509(

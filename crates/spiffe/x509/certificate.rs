@@ -9,7 +9,7 @@ use x509_parser::oid_registry::{
 };
 use x509_parser::prelude::{FromDer as _, X509Certificate, X509Version};
 
-use super::{UnverifiedX509Svid, X509SvidError};
+use super::{UnverifiedX509Svid, X509SvidError, read_certificate};
 use crate::SpiffeId;
 
 /// A parsed certificate at its position in the chain.
@@ -33,9 +33,7 @@ impl<'a> Certificate<'a> {
         if der.len() > UnverifiedX509Svid::MAX_CERTIFICATE_BYTES {
             return Err(X509SvidError::TooLong(position));
         }
-        let Ok(([], x509)) = X509Certificate::from_der(der) else {
-            return Err(X509SvidError::Malformed(position));
-        };
+        let x509 = read_certificate(der).ok_or(X509SvidError::Malformed(position))?;
         if x509.version() != X509Version::V3
             || x509.signature_algorithm != x509.tbs_certificate.signature
         {

@@ -90,6 +90,27 @@ fn x5_7_intermediates_are_followed_in_their_order() {
     assert_eq!(verify(open, &domain.bundle()).unwrap_err(), X509SvidError::UnknownAuthority(1));
 }
 
+/// What the signature of a certificate does not cover counts too: written in two ways, it would have two digests.
+#[test]
+fn a_chain_with_any_bit_changed_neither_panics_nor_verifies() {
+    let domain = domain();
+    let intermediate = domain.root().intermediate(domain.ca_params());
+    let chain = leaf_below(&domain, &[domain.root(), &intermediate]).chain;
+    let der = chain.iter().flat_map(|one| one.iter().copied()).collect::<Vec<_>>();
+    let verified = |der: &[u8]| {
+        UnverifiedX509Svid::parse_der_concat(der)
+            .and_then(|svid| svid.verify(&domain.bundle(), at(0)))
+    };
+    verified(&der).unwrap();
+    for position in 0..der.len() {
+        let mut changed = der.clone();
+        for bit in 0..8 {
+            changed[position] = der[position] ^ (1 << bit);
+            assert!(verified(&changed).is_err(), "bit {bit} of byte {position}");
+        }
+    }
+}
+
 #[test]
 fn what_comes_after_the_authority_is_not_used() {
     let domain = domain();
