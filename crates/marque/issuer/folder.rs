@@ -17,12 +17,12 @@ pub use playbooks::playbooks;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use coded::{of_playbook, of_policy};
 use jiff::Timestamp;
 use marque_intent::{CalendarSet, PlaybookSet, RosterFinding, Rosters};
 use marque_policy::{CaseResult, CedarDecisionPoint, run_cases};
 use marque_registry::{Finding, FindingCode, TrustDomainDocument, TrustDomainFolder};
 
+use self::coded::{of_playbook, of_policy};
 use super::{change_control, cloud_findings};
 use crate::{post_checks, rehearsal, sinks, witnesses};
 

@@ -2,9 +2,9 @@ mod intents;
 
 pub(in crate::cli) use intents::pending;
 
-use intents::{bounded, waiting};
 use serde_json::json;
 
+use self::intents::{bounded, waiting};
 use super::*;
 use crate::grpc::admin::{ApprovalView, DenialView, EligibilityView, HeldView};
 

@@ -1,6 +1,5 @@
 //! Intents, the decisions about them and the posture that is decided by, as operators reach them.
 
-use std::fmt::Debug;
 use std::sync::Arc;
 
 use futures::future::BoxFuture;

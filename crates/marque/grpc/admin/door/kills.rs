@@ -1,6 +1,5 @@
 //! The kill switch, as operators reach it.
 
-use std::fmt::Debug;
 use std::sync::Arc;
 
 use futures::future::BoxFuture;

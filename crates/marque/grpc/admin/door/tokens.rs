@@ -1,7 +1,5 @@
 //! Issued tokens, as operators reach them.
 
-use std::fmt::Debug;
-
 use futures::future::BoxFuture;
 use marque_exchange::{TokenId, TokenRecord};
 use marque_intent::{Denial, IntentId, Reason};
