@@ -80,6 +80,7 @@ mod record;
 mod refusals;
 mod reload;
 mod reload_doors;
+mod reload_listeners;
 mod reload_settings;
 mod resource_servers;
 mod rotation;
