@@ -26,6 +26,7 @@ mod authorities;
 mod backup;
 mod backup_crash;
 mod backup_disk;
+mod backup_held;
 mod backup_rollback;
 mod binding;
 mod break_glass;
