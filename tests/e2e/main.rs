@@ -27,6 +27,7 @@ mod backup;
 mod backup_crash;
 mod backup_disk;
 mod backup_held;
+mod backup_keys;
 mod backup_rollback;
 mod binding;
 mod break_glass;
