@@ -359,6 +359,7 @@ impl AdminDoor for FakeDoor {
                 reason,
                 actor: operator.to_string(),
                 expires_at,
+                origin: None,
                 hits: Default::default(),
             };
             *kills = Arc::new(kills.after(order, SystemClock.now()));
