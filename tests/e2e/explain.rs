@@ -111,6 +111,8 @@ async fn use_the_canary(daemon: &Daemon, name: &str) -> String {
     let create = [
         "entry",
         "create",
+        "--expires-in",
+        "1d",
         "--spiffe-id",
         &id,
         "--role",

@@ -31,7 +31,7 @@ const NONCES: Rule =
     Rule::Order { ranks: &[("optional", 0), ("required", 1)], absent: Rule::UNKNOWN };
 const BINDINGS: Rule = Rule::Order { ranks: &[("optional", 0), ("required", 1)], absent: 0 };
 const SHARING: Rule = Rule::Order { ranks: &[("report", 0), ("deny", 1)], absent: 0 };
-const WITHOUT_EXPIRY: Rule = Rule::Order { ranks: &[("warn", 0), ("refuse", 1)], absent: 0 };
+const WITHOUT_EXPIRY: Rule = Rule::Order { ranks: &[("warn", 0), ("refuse", 1)], absent: 1 };
 const DUPLICATES: Rule = Rule::Order { ranks: &[("allow", 0), ("deny", 1)], absent: 1 };
 const OVERDUE: Rule = Rule::Order { ranks: &[("warn", 0), ("refuse", 1)], absent: 0 };
 const HASHES: Rule = Rule::Order { ranks: &[("public", 0), ("readers", 1)], absent: 0 };
