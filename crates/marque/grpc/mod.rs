@@ -8,6 +8,7 @@ mod accounts;
 pub mod admin;
 mod admission;
 mod answers;
+mod arrivals;
 mod authority;
 pub mod broker;
 mod challenge;

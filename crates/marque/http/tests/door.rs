@@ -315,6 +315,7 @@ impl IssuerDoor for FakeDoor {
                 reason,
                 actor: agent.id().to_string(),
                 expires_at: None,
+                origin: None,
                 hits: Default::default(),
                 at: START,
                 epoch: 7,

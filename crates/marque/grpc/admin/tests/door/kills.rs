@@ -27,6 +27,7 @@ impl KillDoor for FakeDoor {
                 reason,
                 actor: operator.to_string(),
                 expires_at,
+                origin: None,
                 hits: Default::default(),
             };
             *kills = Arc::new(kills.after(order, SystemClock.now()));
