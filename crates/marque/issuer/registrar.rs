@@ -1,5 +1,6 @@
 //! Registration entries by command: recorded in the log first, then stored, then served.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -45,6 +46,8 @@ struct Held {
     for_this_run: Vec<Arc<Entry>>,
     /// What is known of the stored ones; nothing where they are to be read anew in any case.
     stored: Option<Stored>,
+    /// Those that broke a rule when they were read, which operators have been told.
+    left_out: BTreeSet<EntryId>,
 }
 
 /// What is known of the stored entries.
@@ -106,7 +109,8 @@ impl Registrar {
         let registry = Registry::with_templates(document, from_files.clone(), templates.clone())
             .map_err(RegistrarError::Refused)?;
         let registry = Arc::new(registry);
-        let held = Held { from_files, templates, for_this_run: Vec::new(), stored: None };
+        let (for_this_run, stored, left_out) = (Vec::new(), None, BTreeSet::new());
+        let held = Held { from_files, templates, for_this_run, stored, left_out };
         let (held, told) = (Mutex::new(held), Told::default());
         let registrar = Self { registry, store, clock, random, told, held };
         registrar.reconcile().await?;
@@ -143,41 +147,48 @@ impl Registrar {
         let stored = self.store.entries().await.map_err(RegistrarError::Store)?;
         let first_end = first_end_after(now, &stored);
         let (stored, over) = self.as_templates_are(stored, self.entries().templates());
-        let all_are_served = self.serve(&held, stored)?;
+        held.left_out = self.serve(&held, stored)?;
         let dropped = self.drop_over(&over).await?;
-        // What was left out may fit when others go.
-        if all_are_served && over.len() <= DROPPED_AT_ONCE {
+        if over.len() <= DROPPED_AT_ONCE {
             held.stored = Some(Stored { changes, first_end });
             self.note_own_changes(&mut held, dropped, None).await;
         }
         Ok(())
     }
 
-    /// Serves those of the folder, these and those of this run, but for what does not fit; whether all of them fit.
-    fn serve(&self, held: &Held, stored: Vec<Entry>) -> Result<bool, RegistrarError> {
-        let Held { from_files, templates, for_this_run, stored: _ } = held;
+    /// Serves those of the folder, these and those of this run, but for what does not fit, which it gives.
+    fn serve(&self, held: &Held, stored: Vec<Entry>) -> Result<BTreeSet<EntryId>, RegistrarError> {
+        let Held { from_files, templates, for_this_run, stored: _, left_out: told } = held;
         let by_command = stored.into_iter().map(Arc::new).chain(for_this_run.iter().cloned());
         let by_command: Vec<Arc<Entry>> = by_command.collect();
         let all: Vec<Arc<Entry>> = from_files.iter().chain(&by_command).cloned().collect();
         if self.registry.replace_all(all).is_ok() {
-            return Ok(true);
+            return Ok(BTreeSet::new());
         }
         let document = self.registry.document();
         let (entries, templates) = (from_files.clone(), templates.clone());
         let fitting = Registry::with_templates(document, entries, templates)
             .map_err(RegistrarError::Refused)?;
+        let mut left_out = BTreeSet::new();
         for (entry, error) in fitting.add_fitting(by_command) {
-            let error = &error as &dyn std::error::Error;
-            tracing::error!(error, entry = %entry.id(), "left out a stored entry; see `marque entry delete`");
+            if !told.contains(entry.id()) {
+                let error = &error as &dyn std::error::Error;
+                tracing::error!(error, entry = %entry.id(), "left out a stored entry; see `marque entry delete`");
+            }
+            left_out.insert(entry.id().clone());
         }
         let fitting = fitting.snapshot().entries().to_vec();
         self.registry.replace_all(fitting).map_err(RegistrarError::Refused)?;
-        Ok(false)
+        Ok(left_out)
     }
 
     /// After so many changes of the stored entries by this process, which it serves already: if nobody else made any, nothing
     /// is read anew before `end`.
     async fn note_own_changes(&self, held: &mut Held, own: u64, end: Option<Timestamp>) {
+        if own > 0 && !held.left_out.is_empty() {
+            // What was left out may fit when others go.
+            held.stored = None;
+        }
         let Some(stored) = &mut held.stored else { return };
         stored.first_end = stored.first_end.into_iter().chain(end).min();
         let now_at = self.store.entry_changes().await.ok();

@@ -109,15 +109,20 @@ impl Signals {
             return Ok("nobody");
         };
         let stops = stops(transmitter, &event);
-        let already = {
+        let (already, result) = {
             let _alone = self.stopping.alone(&scope).await;
             let already = is_stopped(&scope, &self.kills());
             if stops && !already {
                 self.stop(transmitter, &event, &scope, now).await?;
             }
-            already
+            let result = match stops {
+                false => "recorded",
+                true if is_stopped(&scope, &self.kills()) => "stopped",
+                // Two people let go of whom this very word had stopped, before it came once more.
+                true => "lifted",
+            };
+            (already, result)
         };
-        let result = if stops { "stopped" } else { "recorded" };
         let record = self.record(transmitter, &event, &scope, (result, already), now);
         let until = event.issued_at.saturating_add(transmitter.settings.max_age() + 2 * LEEWAY);
         let unavailable = |error| ReceiveError::Unavailable(Box::new(error));
@@ -166,7 +171,8 @@ impl Signals {
             ReceiveError::TooMany(limit)
         })?;
         tracing::warn!(transmitter = name, event = kind, ?scope, "a shared signal stops somebody");
-        let origin = origin(transmitter.settings.issuer(), &event.jti);
+        let origin = origin(transmitter.settings.issuer(), event, scope)
+            .map_err(|error| ReceiveError::Unavailable(Box::new(error)))?;
         let reason = format!("{kind}, says {name}");
         let order = order(scope.clone(), (actor, Some(origin)), &reason);
         let order = order.map_err(|error| ReceiveError::Unavailable(Box::new(error)))?;

@@ -9,7 +9,8 @@ use marque_audit::Event;
 use marque_exchange::{TokenRecord, is_live};
 use marque_intent::kill::{Kill, KillMode, KillRecord, KillScope, KillState, NewKill, StopPoint};
 use marque_intent::{Digest, Intent, Reason, TextTooLong};
-use serde_json::Value;
+use marque_ssf::SecurityEvent;
+use serde_json::{Value, json};
 use tokio::sync::OwnedMutexGuard;
 
 /// How many kills of one transmitter may stand.
@@ -104,10 +105,16 @@ impl Stop {
     }
 }
 
-/// What the word of an issuer is known by, wherever it comes: its `iss` and its `jti` name one SET (RFC 8417 §2.2).
-pub(super) fn origin(issuer: &str, jti: &str) -> Digest {
-    let (issuer_bytes, jti_bytes) = (issuer.len(), jti.len());
-    Digest::of(format!("set:{issuer_bytes}:{issuer}{jti_bytes}:{jti}").as_bytes())
+/// What the word of an issuer about somebody is known by, wherever it comes: its `iss` and its `jti` name one SET (RFC 8417
+/// §2.2). Its `iat` tells it from a later one where an issuer begins to count anew, and `scope` from what the same SET means to
+/// another transmitter's settings.
+pub(super) fn origin(
+    issuer: &str,
+    event: &SecurityEvent,
+    scope: &KillScope,
+) -> Result<Digest, serde_json::Error> {
+    let word = json!(["set", issuer, event.jti, event.issued_at.as_second(), scope]);
+    serde_json::to_vec(&word).map(|word| Digest::of(&word))
 }
 
 /// The order that somebody's word comes to.

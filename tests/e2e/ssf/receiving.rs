@@ -229,3 +229,29 @@ async fn of_words_about_one_agent_that_come_at_once_one_stops_it() {
     let already = heard.clone().filter(|leaf| leaf["data"]["detail"]["already"] == true).count();
     assert_eq!((heard.count(), already), (16, 15), "all are on record, and one has stopped it");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_word_that_comes_as_two_transmitters_stops_whom_each_of_them_may() {
+    let beside = format!(
+        "[[ssf_transmitters]]\nname = \"idp-2\"\nenvironment = \"production\"\nissuer = \"{IDP}\"\n\
+         audience = \"https://issuer.example.org/ssf\"\njwks_file = \"idp.json\"\nsecret_file = \"bearer\"\n\
+         agents = [\"spiffe://{PRODUCTION}/agent/other/*\"]\n"
+    );
+    let Some(idp) = Idp::start(&beside).await else { return };
+    let place = idp.daemon.place(PRODUCTION);
+    let (first, second) = (place.id("/agent/cert-rotator/n1"), place.id("/agent/other/one"));
+    let mut claims = idp.claims("both", "session-revoked", &json!({}), &first);
+    claims["sub_id"] = json!({ "format": "aliases", "identifiers": [uri(&first), uri(&second)] });
+    let set = idp.sign(&claims).await;
+    for name in ["idp", "idp-2"] {
+        let url = format!("{}/ssf/events/{name}", place.issuer_url);
+        idp.send(Call::post(&url, SET, &set).bearer(BEARER)).await.expect(202);
+    }
+    let kills = idp.kills().await;
+    let mut stopped: Vec<&Value> = kills.as_array().expect("kills").iter().collect();
+    stopped.sort_by_key(|kill| kill["actor"].as_str().map(ToOwned::to_owned));
+    let whom = |kill: &&Value| (kill["actor"].clone(), kill["selector"].clone());
+    let expected = [("ssf:idp", &first), ("ssf:idp-2", &second)];
+    let expected = expected.map(|(actor, agent)| (json!(actor), json!(agent)));
+    assert_eq!(stopped.iter().map(whom).collect::<Vec<_>>(), expected, "{kills}");
+}

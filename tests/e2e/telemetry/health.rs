@@ -63,6 +63,8 @@ async fn an_address_is_told_of_and_nothing_listens_where_it_is_off() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_daemon_whose_store_cannot_be_written_is_not_ready_and_says_why() {
     let daemon = Daemon::start().await;
+    let is_ready = async || (ask(&daemon, "/ready").await.status == 200).then_some(());
+    until("a daemon that is ready", is_ready).await;
     let file = daemon.data_dir().join(PRODUCTION).join("private/marque.sqlite");
     let holder = rusqlite::Connection::open(file).unwrap();
     holder.execute_batch("BEGIN IMMEDIATE").unwrap();
@@ -90,10 +92,7 @@ async fn a_daemon_whose_store_cannot_be_written_is_not_ready_and_says_why() {
         (0.0, 1.0)
     );
     holder.execute_batch("ROLLBACK").unwrap();
-    until("a daemon that is ready again", async || {
-        (ask(&daemon, "/ready").await.status == 200).then_some(())
-    })
-    .await;
+    until("a daemon that is ready again", is_ready).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

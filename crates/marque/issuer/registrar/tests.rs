@@ -1,4 +1,4 @@
-//! What templates give while the folder is read anew.
+//! What templates give while the folder is read anew, and stored entries that break a rule.
 
 use std::path::Path;
 
@@ -67,4 +67,38 @@ async fn settled_while_becoming(next: TrustDomainFolder) -> Vec<String> {
 async fn what_a_template_gives_during_a_reload_is_by_its_rules_of_behind_it() {
     assert_eq!(settled_while_becoming(folder(Some("group:after"))).await, ["group:after"]);
     assert!(settled_while_becoming(folder(None)).await.is_empty(), "nothing by one that is gone");
+}
+
+fn endless(path: &str) -> NewEntry {
+    serde_json::from_value(serde_json::json!({
+        "spiffe_id": format!("spiffe://example.org/{path}"),
+        "selectors": ["unix:uid:1"], "role": "agent", "owner": "group:a",
+    }))
+    .unwrap()
+}
+
+#[tokio::test]
+async fn m_25_a_stored_entry_without_an_end_is_left_out_told_once_and_can_be_deleted() {
+    let place = marque_testkit::temp_dir();
+    let registrar = registrar(place.path(), folder(None)).await;
+    let ends = NewEntry { expires_at: Some(Timestamp::MAX), ..endless("b") };
+    let ends = registrar.create(ends, "uid:1").await.unwrap();
+    // Stored by a replica whose document takes it.
+    let left = endless("a").into_entry("a".parse().unwrap(), EntrySource::Admin).unwrap();
+    registrar.store.create(left.clone()).await.unwrap();
+    let served = || {
+        let entries = registrar.entries();
+        entries.entries().iter().map(|entry| entry.id().clone()).collect::<Vec<_>>()
+    };
+    for _look in 0..2 {
+        registrar.reconcile().await.unwrap();
+        assert_eq!(served(), [ends.id().clone()]);
+        let held = registrar.held.lock().await;
+        assert_eq!(held.left_out.iter().collect::<Vec<_>>(), [left.id()]);
+        assert!(held.stored.is_some(), "nothing is read anew as long as nothing changes");
+    }
+    registrar.delete(left.id(), "uid:1").await.unwrap();
+    registrar.reconcile().await.unwrap();
+    assert_eq!(served(), [ends.id().clone()]);
+    assert!(registrar.held.lock().await.left_out.is_empty());
 }

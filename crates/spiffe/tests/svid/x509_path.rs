@@ -90,7 +90,7 @@ fn x5_7_intermediates_are_followed_in_their_order() {
     assert_eq!(verify(open, &domain.bundle()).unwrap_err(), X509SvidError::UnknownAuthority(1));
 }
 
-/// What the signature of a certificate does not cover counts too: written in two ways, it would have two digests.
+/// What the signature of a certificate does not cover counts too.
 #[test]
 fn a_chain_with_any_bit_changed_neither_panics_nor_verifies() {
     let domain = domain();
