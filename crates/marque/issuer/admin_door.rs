@@ -34,7 +34,7 @@ use crate::discovery::{self, Published};
 use crate::federation::Federations;
 use crate::grpc::admin::{
     AdminDoor, AdminError, AuthorityChange, DaemonStatus, NewKillOrder, NewPosture, Operator,
-    Refusal, TokenStanding,
+    Refusal, TokenStanding, UpstreamStanding,
 };
 use crate::identities::{Denials, SharedIdentities};
 use crate::sinks::SinkView;
@@ -107,6 +107,10 @@ impl AdminDoor for Issuer {
 
     fn authorities(&self) -> Vec<AuthorityView> {
         self.authority_list()
+    }
+
+    fn upstream(&self) -> Option<UpstreamStanding> {
+        self.upstream_standing()
     }
 
     fn request_certificate(&self) -> BoxFuture<'_, Result<CertificateRequest, AdminError>> {

@@ -23,6 +23,7 @@ use marque_registry::{Entry, EntryId, NewEntry, RegistryError, Snapshot, TrustDo
 use marque_spiffe::{SelectorSet, SpiffeId};
 
 use super::authorities::AuthorityChange;
+use super::upstream::UpstreamStanding;
 use crate::approvers::{DecisionError, Told, Word};
 use crate::discovery::Published;
 use crate::federation::{FederationError, Federations};
@@ -85,6 +86,9 @@ pub trait AdminDoor: Debug + Send + Sync {
 
     /// The keys of the signing authorities.
     fn authorities(&self) -> Vec<AuthorityView>;
+
+    /// The upstream whose bundle the own one follows.
+    fn upstream(&self) -> Option<UpstreamStanding>;
 
     /// Takes a step in the life of a key. Gives the name of the key.
     fn change_authority(

@@ -24,6 +24,8 @@ use marque_intent::{
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::upstream::UpstreamView;
+
 /// How a daemon is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct StatusView {
@@ -55,6 +57,8 @@ pub struct StatusView {
     pub not_ready: Vec<ReasonView>,
     /// How the folder in force stands to its files; absent where the daemon does not say.
     pub folder: Option<FolderView>,
+    /// The upstream whose bundle the own one follows; absent where there is none.
+    pub upstream: Option<UpstreamView>,
 }
 
 /// How the folder in force stands to its files.

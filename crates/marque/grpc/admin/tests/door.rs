@@ -22,10 +22,10 @@ use marque_registry::{
 use marque_spiffe::{Clock, Environment, SelectorSet, SpiffeId};
 use marque_testkit::{MemoryLog, SeededRandom};
 
-use super::super::AuthorityChange;
 use super::super::door::{
     AdminDoor, AdminError, DaemonStatus, NewKillOrder, NewPosture, Operator, Refusal, TokenStanding,
 };
+use super::super::{AuthorityChange, UpstreamStanding};
 use crate::approvers::{Told, Word};
 use crate::clock::SystemClock;
 use crate::federation::Federations;
@@ -141,6 +141,10 @@ impl AdminDoor for FakeDoor {
 
     fn authorities(&self) -> Vec<AuthorityView> {
         Vec::new()
+    }
+
+    fn upstream(&self) -> Option<UpstreamStanding> {
+        None
     }
 
     fn change_authority(

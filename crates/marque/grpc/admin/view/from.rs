@@ -29,6 +29,7 @@ impl TryFrom<proto::GetStatusResponse> for StatusView {
             unreadable_rows,
             not_ready,
             folder,
+            upstream,
         } = message;
         let environment = match proto::Environment::try_from(environment) {
             Ok(proto::Environment::Production) => "production",
@@ -50,6 +51,7 @@ impl TryFrom<proto::GetStatusResponse> for StatusView {
             log_size,
             unreadable_rows,
             folder: folder.map(Into::into),
+            upstream: upstream.map(Into::into),
             ready: not_ready.is_empty(),
             not_ready: not_ready
                 .into_iter()
