@@ -217,7 +217,7 @@ fn entry(number: usize) -> Entry {
         repository: None,
         audiences: Default::default(),
         delegation: Default::default(),
-        expires_at: None,
+        expires_at: Some(jiff::Timestamp::MAX),
     };
     new.into_entry(id(number), EntrySource::Admin).expect("an entry")
 }
@@ -235,7 +235,7 @@ fn templates() -> Vec<Template> {
         write!(
             text,
             "[[template]]\nid = \"t{number}\"\nspiffe_id = \"spiffe://prod.example.org/t{number}/{{k8s:sa}}\"\n\
-             role = \"agent\"\nowner = \"group:team\"\nselectors = [\"k8s:ns:team-{number}\"]\nmax_identities = 1000000\n"
+             role = \"agent\"\nowner = \"group:team\"\nexpires_at = \"2031-01-01T00:00:00Z\"\nselectors = [\"k8s:ns:team-{number}\"]\nmax_identities = 1000000\n"
         )
         .expect("text");
     }
@@ -253,7 +253,7 @@ fn write_folder(folder: &Path, entries: usize) {
                 text,
                 "[[entry]]\nid = \"entry-{number}\"\nspiffe_id = \"spiffe://prod.example.org/agent/team-{team}/agent-{number}\"\n\
                  role = \"agent\"\nowner = \"group:team-{team}\"\n\
-                 selectors = [\"k8s:ns:team-{team}\", \"k8s:sa:agent-{number}\", \"k8s:container-name:agent\"]\n"
+                 expires_at = \"2031-01-01T00:00:00Z\"\nselectors = [\"k8s:ns:team-{team}\", \"k8s:sa:agent-{number}\", \"k8s:container-name:agent\"]\n"
             )
             .expect("text");
         }

@@ -34,7 +34,7 @@ fn folder(others: usize) -> TempDir {
             writeln!(
                 text,
                 "[[entry]]\nid = \"e{index}\"\nspiffe_id = \"spiffe://prod.example.org/load/{index}\"\nrole = \"service\"\n\
-                 owner = \"group:load\"\nselectors = [\"unix:user:{user}-{index}\", \"unix:path:/bin/{index}\"]"
+                 owner = \"group:load\"\nexpires_at = \"2031-01-01T00:00:00Z\"\nselectors = [\"unix:user:{user}-{index}\", \"unix:path:/bin/{index}\"]"
             )
             .expect("a text takes more");
         }

@@ -8,11 +8,12 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use marque_keys::SealingKey;
 use marque_registry::{DelegateRights, EntryRole, NewEntry};
-use marque_spiffe::{Selector, SpiffeId, TrustDomain};
+use marque_spiffe::{Clock as _, Selector, SpiffeId, TrustDomain};
 use nix::unistd::Uid;
 use tokio_util::sync::CancellationToken;
 
@@ -26,6 +27,9 @@ use crate::{config, telemetry};
 
 /// Who is accountable for an agent that was named on the command line, and who put it there.
 const OWNER: &str = "marque dev --agent";
+
+/// How long an agent of `--agent` is registered, unless the process ends before: nothing is registered for ever (M 25).
+const AGENT_LASTS: Duration = Duration::from_hours(30 * 24);
 
 /// Serves until the process is asked to stop.
 ///
@@ -145,7 +149,7 @@ async fn register(built: &[Built], binding: &AgentBinding) -> anyhow::Result<()>
             repository: None,
             audiences: BTreeSet::new(),
             delegation: DelegateRights::default(),
-            expires_at: None,
+            expires_at: Some(SystemClock.now() + AGENT_LASTS),
         };
         let created = one.served.lasting().registrar().create_for_this_run(entry, OWNER).await;
         created.with_context(|| format!("register the agent `{}`", program.display()))?;

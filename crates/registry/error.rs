@@ -53,7 +53,9 @@ pub enum RegistryError {
         ceiling: Lifetime,
     },
     /// The entry never ends, and the trust domain takes none that does not.
-    #[error("it has no `expires_at`, and `without_expiry` in [identities] is `refuse`")]
+    #[error(
+        "it has no `expires_at`, and nothing is registered for ever here (`without_expiry` in [identities])"
+    )]
     NoExpiry,
     /// The entry asks for the bundle of a trust domain that the document does not name.
     #[error(

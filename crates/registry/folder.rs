@@ -32,6 +32,7 @@ const MAX_FILE: u64 = 1024 * 1024;
 ///     "unix:user:marque-cert-rotator",
 ///     "unix:path:/usr/local/bin/cert-rotator",
 /// ]
+/// expires_at = "2027-03-01T00:00:00Z"  # required, unless [identities] says otherwise
 /// hint = "rotator"                     # may be absent, as all below
 /// x509_lifetime = "30m"                # at most the trust domain's
 /// jwt_lifetime = "2m"                  # at most the trust domain's
@@ -43,7 +44,6 @@ const MAX_FILE: u64 = 1024 * 1024;
 /// may_act_for_others = false           # whether it may act for a person or another agent; absent: true
 /// shared = true                        # another entry, which says so too, has the same SPIFFE ID; default false
 /// reason = "two units of one agent"    # with `shared`, and only with it
-/// expires_at = "2027-03-01T00:00:00Z"
 /// ```
 ///
 /// `[[template]]` is described at [`Template`].
@@ -226,8 +226,13 @@ pub(crate) fn content(
         may_delegate: switch(&mut table, "may_delegate", full.may_delegate, log),
         may_act_for_others: switch(&mut table, "may_act_for_others", full.may_act_for_others, log),
     };
+    let says_end = table.has("expires_at");
     let expires_at: Option<Timestamp> = table.optional_text("expires_at", log);
     table.finish(log);
+    if says_end && expires_at.is_none() {
+        // It was found already; that it never ends would be said of it too.
+        return None;
+    }
     Some(NewEntry {
         spiffe_id: spiffe_id?,
         selectors: selectors.into_iter().collect(),

@@ -111,6 +111,7 @@ mod tests {
                 "selectors": selectors,
                 "role": "agent",
                 "owner": "tests",
+                "expires_at": "2031-01-01T00:00:00Z",
             }))
             .unwrap();
             new.into_entry(name.parse().unwrap(), EntrySource::Admin).unwrap()

@@ -41,6 +41,7 @@ pub const MAX_TEMPLATE_IDENTITIES: u32 = 1_000_000;
 /// role = "agent"
 /// owner = "group:platform-sre"
 /// selectors = ["k8s:container-name:agent"]   # fixed, all must be true; at least one
+/// expires_at = "2027-03-01T00:00:00Z"   # required, unless [identities] says otherwise
 /// max_identities = 200                  # alive within `window`; one more is refused
 /// window = "24h"                        # how long an identity counts after it was last asked for; absent: 24h
 ///
@@ -48,8 +49,8 @@ pub const MAX_TEMPLATE_IDENTITIES: u32 = 1_000_000;
 /// "k8s:ns" = "team-*"
 /// ```
 ///
-/// Beside them `hint`, `x509_lifetime`, `jwt_lifetime`, `federates_with`, `repository`, `audiences`, `may_delegate`,
-/// `may_act_for_others` and `expires_at`, as in an entry.
+/// Beside them `hint`, `x509_lifetime`, `jwt_lifetime`, `federates_with`, `repository`, `audiences`, `may_delegate`
+/// and `may_act_for_others`, as in an entry.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Template {
     id: IdTemplate,

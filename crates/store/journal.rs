@@ -163,6 +163,7 @@ mod tests {
             reason: Reason::new("drill").unwrap(),
             actor: "operator:alice(1000)".to_owned(),
             expires_at: None,
+            origin: None,
             hits: Default::default(),
         };
         Order { what: KillOrder::Kill(kill), at: Timestamp::from_second(second).unwrap() }

@@ -240,8 +240,11 @@ pub(crate) fn missing(orders: &[Order], stored: &KillState) -> Vec<Order> {
 /// What is in force when the database holds `stored` and `pending` waits to be recorded.
 pub(crate) fn effective(stored: &KillState, pending: &[Order]) -> KillState {
     let mut state = stored.clone();
-    for order in missing(pending, stored) {
-        state.take(order.what, order.at);
+    for order in pending {
+        // Also of those that wait, two may be one.
+        if !state.history().iter().any(|record| order.became(record)) {
+            state.take(order.what.clone(), order.at);
+        }
     }
     state
 }
@@ -262,6 +265,7 @@ mod tests {
             reason: Reason::new("drill").unwrap(),
             actor: "operator:alice(1000)".to_owned(),
             expires_at: None,
+            origin: None,
             hits: Default::default(),
         };
         Order { what: KillOrder::Kill(kill), at: Timestamp::UNIX_EPOCH }

@@ -80,6 +80,7 @@ fn entry(id: &str, mut fields: serde_json::Value) -> Entry {
         "selectors": ["unix:uid:1"],
         "role": "agent",
         "owner": "tests",
+        "expires_at": "2031-01-01T00:00:00Z",
     });
     new.as_object_mut().unwrap().append(fields.as_object_mut().unwrap());
     let new: NewEntry = serde_json::from_value(new).unwrap();

@@ -287,7 +287,18 @@ async fn a_local_operator_is_the_person_and_the_mailbox_that_the_document_says()
     let place = daemon.place(PRODUCTION).clone();
     let id = place.id("/agent/cert-rotator/mailed");
     let path = format!("unix:path:{}", program.display());
-    let entry = ["entry", "create", "--spiffe-id", &id, "--role", "agent", "--selector", &path];
+    let entry = [
+        "entry",
+        "create",
+        "--expires-in",
+        "1d",
+        "--spiffe-id",
+        &id,
+        "--role",
+        "agent",
+        "--selector",
+        &path,
+    ];
     let uid = format!("unix:uid:{}", nix::unistd::geteuid());
     let rest = ["--owner", "email:carol@example.org", "--selector", &uid];
     operator.json(&[&entry[..], &rest].concat()).await;

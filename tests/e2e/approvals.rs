@@ -51,6 +51,8 @@ async fn a_grandchild_of_an_agent_reaches_no_admin_command() {
         vec![
             "entry",
             "create",
+            "--expires-in",
+            "1d",
             "--spiffe-id",
             "spiffe://prod.example.org/agent/x",
             "--role",

@@ -165,6 +165,8 @@ async fn a_trust_domain_without_brokers_has_no_broker_socket_and_one_with_them_n
     let arguments = [
         "entry",
         "create",
+        "--expires-in",
+        "1d",
         "--spiffe-id",
         &id,
         "--role",

@@ -54,7 +54,7 @@ fn federate(trust_domains: &Path, federation: &str) {
     fs::write(file, format!("{text}{federation}")).unwrap();
     let (uid, program) = (nix::unistd::geteuid(), this_program());
     let entry = format!(
-        "[[entry]]\nid = \"e2e\"\nspiffe_id = \"spiffe://{NON_PRODUCTION}/service/e2e\"\nrole = \"service\"\nowner = \"group:tests\"\nselectors = [\"unix:uid:{uid}\", \"unix:path:{}\"]\n",
+        "[[entry]]\nid = \"e2e\"\nspiffe_id = \"spiffe://{NON_PRODUCTION}/service/e2e\"\nrole = \"service\"\nowner = \"group:tests\"\nexpires_at = \"2031-01-01T00:00:00Z\"\nselectors = [\"unix:uid:{uid}\", \"unix:path:{}\"]\n",
         program.display()
     );
     let entry = format!("{entry}federates_with = [\"{PARTNER}\"]\n");

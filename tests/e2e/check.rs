@@ -211,7 +211,7 @@ async fn each_lint_of_a_folder_has_its_code_and_says_what_to_do() {
     let role = "[[human_roles]]\nname = \"admin\"\nscopes = [\"secrets.update\"]\n[tokens]";
     let everybody = "agents = [\n    \"spiffe://prod.example.org/*\",";
     let overdue = "[playbooks]\noverdue = \"refuse\"\n[tokens]";
-    let ends = "[identities]\nwithout_expiry = \"refuse\"\n[tokens]";
+    let warns = "[identities]\nwithout_expiry = \"warn\"\n[tokens]";
     let template = |more: &str| {
         format!(
             "[[template]]\nid = \"team\"\nspiffe_id = \"spiffe://prod.example.org/team/{{unix:user}}\"\nrole = \"agent\"\n\
@@ -245,29 +245,29 @@ async fn each_lint_of_a_folder_has_its_code_and_says_what_to_do() {
             vec![(PLAYBOOK, "review_by = \"2027-03-01\"", "review_by = \"2020-01-01\"")],
         ),
         (
-            "warnings",
+            "findings",
             "entry_no_expiry",
             vec![(ENTRY, "expires_at = \"2031", "# expires_at = \"2031")],
         ),
         ("warnings", "entry_expired", vec![(ENTRY, "2031-01-01", "2020-01-01")]),
-        ("warnings", "entry_no_expiry", vec![(ENTRY, "[[entry]]", template("").as_str())]),
+        ("findings", "entry_no_expiry", vec![(ENTRY, "[[entry]]", template("").as_str())]),
         (
             "warnings",
             "entry_expired",
             vec![(ENTRY, "[[entry]]", template("expires_at = \"2020-01-01T00:00:00Z\"").as_str())],
         ),
         (
-            "findings",
+            "warnings",
             "entry_no_expiry",
             vec![
                 (ENTRY, "expires_at = \"2031", "# expires_at = \"2031"),
-                (DOCUMENT, "[tokens]", ends),
+                (DOCUMENT, "[tokens]", warns),
             ],
         ),
         (
-            "findings",
+            "warnings",
             "entry_no_expiry",
-            vec![(ENTRY, "[[entry]]", template("").as_str()), (DOCUMENT, "[tokens]", ends)],
+            vec![(ENTRY, "[[entry]]", template("").as_str()), (DOCUMENT, "[tokens]", warns)],
         ),
         (
             "warnings",

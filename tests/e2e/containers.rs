@@ -88,7 +88,7 @@ async fn daemon(attestation: &str, selector: &str) -> Daemon {
         fs::write(document, format!("{text}\n{attestation}\n")).unwrap();
         let entry = format!(
             "[[entry]]\nid = \"contained\"\nspiffe_id = \"spiffe://{NON_PRODUCTION}/agent/contained\"\n\
-             role = \"agent\"\nowner = \"group:platform-dev\"\nselectors = [\"{selector}\"]\n"
+             role = \"agent\"\nowner = \"group:platform-dev\"\nexpires_at = \"2031-01-01T00:00:00Z\"\nselectors = [\"{selector}\"]\n"
         );
         fs::write(folder.join("entries/contained.toml"), entry).unwrap();
     })

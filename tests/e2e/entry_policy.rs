@@ -10,7 +10,8 @@ const ALLOWED: &str = "https://one.example.org";
 async fn create(operator: &Operator, id: &str, program: &std::path::Path, more: &[&str]) -> String {
     let uid = format!("unix:uid:{}", nix::unistd::geteuid());
     let path = format!("unix:path:{}", program.display());
-    let entry = ["entry", "create", "--spiffe-id", id, "--owner", "group:tests"];
+    let entry =
+        ["entry", "create", "--expires-in", "1d", "--spiffe-id", id, "--owner", "group:tests"];
     let selectors = ["--selector", &uid, "--selector", &path];
     let created = operator.json(&[&entry[..], &selectors, more].concat()).await;
     created["id"].as_str().unwrap().to_owned()

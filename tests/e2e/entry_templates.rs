@@ -20,7 +20,7 @@ fn template(window: &str, more: &str) -> String {
     let program = marque().canonicalize().expect("the daemon's program");
     format!(
         "[[template]]\nid = \"users\"\nspiffe_id = \"spiffe://{NON_PRODUCTION}/tenant/{{unix:uid}}\"\n\
-         role = \"service\"\nowner = \"group:tests\"\nselectors = [\"unix:path:{}\"]\n\
+         role = \"service\"\nowner = \"group:tests\"\nexpires_at = \"2031-01-01T00:00:00Z\"\nselectors = [\"unix:path:{}\"]\n\
          max_identities = 2\nwindow = \"{window}\"\n{more}",
         program.display()
     )
@@ -88,8 +88,18 @@ async fn a_template_gives_each_user_an_identity_and_no_more_than_its_bound() {
     let delete = ["entry", "delete", made[0]["id"].as_str().unwrap()];
     let kept = operator.run(&delete).await.failed();
     assert!(kept.err.contains("was made by template") || kept.out.contains("was made by template"));
-    let taken =
-        ["entry", "create", "--spiffe-id", &id(49_999), "--selector", "unix:uid:1", "--owner", "x"];
+    let taken = [
+        "entry",
+        "create",
+        "--expires-in",
+        "1d",
+        "--spiffe-id",
+        &id(49_999),
+        "--selector",
+        "unix:uid:1",
+        "--owner",
+        "x",
+    ];
     let taken = operator.run(&taken).await.failed();
     assert!(format!("{}{}", taken.out, taken.err).contains("template `users`"), "{taken:?}");
 

@@ -155,7 +155,18 @@ async fn an_envoy_takes_a_federated_trust_domain_by_all_and_by_its_name_and_not_
         format!("unix:path:{}", program.display()),
     );
     let id = place.id("/service/envoy");
-    let create = ["entry", "create", "--spiffe-id", &id, "--role", "service", "--owner", "x"];
+    let create = [
+        "entry",
+        "create",
+        "--expires-in",
+        "1d",
+        "--spiffe-id",
+        &id,
+        "--role",
+        "service",
+        "--owner",
+        "x",
+    ];
     let rest = ["--selector", &uid, "--selector", &path, "--federates-with", PARTNER];
     let created = daemon.operator(PRODUCTION).json(&[&create[..], &rest[..]].concat()).await;
     assert_eq!(created["federates_with"], serde_json::json!([PARTNER]));

@@ -3,8 +3,10 @@
 use std::fs;
 use std::path::Path;
 
+use crate::reload::reload;
 use crate::support::agent::Workload;
 use crate::support::daemon::{Daemon, NON_PRODUCTION, PRODUCTION, RESTARTER};
+use crate::support::folder::{append, edit};
 use crate::support::log;
 use crate::support::programs::copy_of_this_program;
 
@@ -109,6 +111,8 @@ async fn use_the_canary(daemon: &Daemon, name: &str) -> String {
     let create = [
         "entry",
         "create",
+        "--expires-in",
+        "1d",
         "--spiffe-id",
         &id,
         "--role",
@@ -167,4 +171,33 @@ async fn selectors_that_the_document_allows_are_in_the_logs_and_no_others() {
     let line =
         line.lines().find(|line| line.contains("no identity issued; for")).expect("a refusal");
     assert!(line.contains("canary-c4f1e-allowed") && !line.contains("unix:uid"), "{line}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_reload_says_of_selectors_holds_from_the_next_line_on() {
+    let daemon = Daemon::start().await;
+    let operator = daemon.operator(PRODUCTION);
+    let folder = daemon.path("trust-domains").join(PRODUCTION);
+    let setting = "\n[attestation]\nlog_selectors = [\"unix:path\"]\n";
+    // Each has a line of its own: one caller gets one a minute.
+    let refused = async |name: &str| {
+        let program = copy_of_this_program(name);
+        let mut workload = Workload::start(&program, daemon.place(PRODUCTION));
+        workload.try_jwt_svid(&["a"]).await.expect_err("nobody knows it");
+        let hint = format!("marque explain pid {} ", workload.pid());
+        crate::support::wait::until("its line", async || {
+            daemon.output().lines().find(|line| line.contains(&hint)).map(ToOwned::to_owned)
+        })
+        .await
+    };
+    let line = refused("canary-c4f1e-before").await;
+    assert!(!line.contains("canary-c4f1e"), "{line}");
+    append(&folder, "trust-domain.toml", setting);
+    reload(&operator).await;
+    let line = refused("canary-c4f1e-allowed").await;
+    assert!(line.contains("canary-c4f1e-allowed") && !line.contains("unix:uid"), "{line}");
+    edit(&folder, "trust-domain.toml", setting, "");
+    reload(&operator).await;
+    let line = refused("canary-c4f1e-after").await;
+    assert!(!line.contains("canary-c4f1e"), "{line}");
 }

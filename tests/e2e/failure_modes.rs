@@ -87,7 +87,7 @@ fn exchange_with(client: &Client, intent: &str, name: &'static str, value: &str)
 async fn register_for_everybody(daemon: &Daemon) -> String {
     let id = daemon.place(NON_PRODUCTION).id("/service/shared");
     let uid = format!("unix:uid:{}", nix::unistd::geteuid());
-    let entry = ["entry", "create", "--spiffe-id", &id, "--role", "service"];
+    let entry = ["entry", "create", "--expires-in", "1d", "--spiffe-id", &id, "--role", "service"];
     let rest = ["--owner", "group:tests", "--selector", &uid];
     daemon.operator(NON_PRODUCTION).json(&[&entry[..], &rest[..]].concat()).await;
     id

@@ -27,7 +27,18 @@ async fn register(daemon: &Daemon, path: &str, more: &[&str]) -> String {
     let id = daemon.place(PRODUCTION).id(path);
     let uid = format!("unix:uid:{}", nix::unistd::geteuid());
     let program = format!("unix:path:{}", this_program().display());
-    let entry = ["entry", "create", "--spiffe-id", &id, "--role", "service", "--owner", "x"];
+    let entry = [
+        "entry",
+        "create",
+        "--expires-in",
+        "1d",
+        "--spiffe-id",
+        &id,
+        "--role",
+        "service",
+        "--owner",
+        "x",
+    ];
     let selectors = ["--selector", &uid, "--selector", &program];
     let all = [&entry[..], &selectors, more].concat();
     let created = daemon.operator(PRODUCTION).json(&all).await;
@@ -71,7 +82,7 @@ async fn an_entry_cannot_name_a_trust_domain_that_the_document_does_not() {
     let daemon = Daemon::start().await;
     let id = daemon.place(PRODUCTION).id("/service/e2e");
     for name in [PARTNER, NON_PRODUCTION, PRODUCTION] {
-        let entry = ["entry", "create", "--spiffe-id", &id, "--owner", "x"];
+        let entry = ["entry", "create", "--expires-in", "1d", "--spiffe-id", &id, "--owner", "x"];
         let more = ["--selector", "unix:uid:1", "--federates-with", name];
         let said = daemon.operator(PRODUCTION).run(&[&entry[..], &more].concat()).await.failed();
         assert!(said.err.contains("[[federation]]") && said.err.contains(name), "{said:?}");

@@ -57,7 +57,18 @@ async fn daemon(local: bool) -> Daemon {
 async fn register(operator: &Operator, id: &str) {
     let uid = format!("unix:uid:{}", nix::unistd::geteuid());
     let program = format!("unix:path:{}", this_program().display());
-    let entry = ["entry", "create", "--spiffe-id", id, "--role", "service", "--owner", "x"];
+    let entry = [
+        "entry",
+        "create",
+        "--expires-in",
+        "1d",
+        "--spiffe-id",
+        id,
+        "--role",
+        "service",
+        "--owner",
+        "x",
+    ];
     let more = ["--selector", &uid, "--selector", &program, "--federates-with", PARTNER];
     operator.run(&[&entry[..], &more].concat()).await.succeeded();
 }

@@ -190,6 +190,8 @@ async fn a_spiffe_id_is_registered_once() {
     let again = [
         "entry",
         "create",
+        "--expires-in",
+        "1d",
         "--spiffe-id",
         &id,
         "--role",

@@ -226,7 +226,8 @@ async fn with_rights(chain: &Chain, name: &str, program: &str, rights: &[&str]) 
     operator.run(&["entry", "delete", held.unwrap()["id"].as_str().unwrap()]).await.succeeded();
     let uid = format!("unix:uid:{}", nix::unistd::geteuid());
     let path = format!("unix:path:{}", copy_of_this_program(program).display());
-    let entry = ["entry", "create", "--spiffe-id", &id, "--owner", "group:tests"];
+    let entry =
+        ["entry", "create", "--expires-in", "1d", "--spiffe-id", &id, "--owner", "group:tests"];
     let selectors = ["--selector", &uid, "--selector", &path];
     operator.json(&[&entry[..], &selectors, rights].concat()).await;
 }

@@ -66,7 +66,7 @@ async fn a_plan_against_the_daemon_is_of_what_it_serves() {
         &served,
         "prod.example.org/entries/more.toml",
         "[[entry]]\nid = \"reporter\"\nspiffe_id = \"spiffe://prod.example.org/agent/reporter\"\nrole = \"agent\"\n\
-         owner = \"group:sre\"\nselectors = [\"unix:user:reporter\"]\n",
+         owner = \"group:sre\"\nexpires_at = \"2031-01-01T00:00:00Z\"\nselectors = [\"unix:user:reporter\"]\n",
     );
     edit(&served, DOCUMENT, "x509_svid = \"1h\"", "x509_svid = \"2h\"");
     let report = operator.json(&["plan", &folder]).await;

@@ -149,7 +149,8 @@ async fn m_33_the_agents_code_is_from_a_repository_of_the_playbook() {
         let program = copy_of_this_program(name);
         let id = daemon.place(PRODUCTION).id(&format!("/agent/cert-rotator/{name}"));
         let path = format!("unix:path:{}", program.display());
-        let create = ["entry", "create", "--spiffe-id", &id, "--owner", "group:tests"];
+        let create =
+            ["entry", "create", "--expires-in", "1d", "--spiffe-id", &id, "--owner", "group:tests"];
         let more = ["--selector", &path, "--repository", repository];
         daemon.operator(PRODUCTION).json(&[&create[..], &more[..]].concat()).await;
         let place = daemon.place(PRODUCTION).clone();

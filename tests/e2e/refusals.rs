@@ -130,8 +130,18 @@ async fn an_expired_svid_authenticates_nobody() {
         format!("unix:path:{}", program.display()),
     );
     let id = rotator.place.id("/agent/short-lived");
-    let entry =
-        ["entry", "create", "--spiffe-id", &id, "--role", "agent", "--owner", "group:tests"];
+    let entry = [
+        "entry",
+        "create",
+        "--expires-in",
+        "1d",
+        "--spiffe-id",
+        &id,
+        "--role",
+        "agent",
+        "--owner",
+        "group:tests",
+    ];
     let rest = ["--jwt-lifetime", "2s", "--selector", &uid, "--selector", &path];
     daemon.operator(PRODUCTION).run(&[&entry[..], &rest[..]].concat()).await.succeeded();
     let mut workload = crate::support::agent::Workload::start(&program, &rotator.place);

@@ -55,7 +55,7 @@ pub(crate) async fn status(operator: &Operator) -> Value {
 pub(crate) fn entry(folder: &Path, name: &str, trust_domain: &str, program: &Path) {
     let text = format!(
         "[[entry]]\nid = \"{name}\"\nspiffe_id = \"spiffe://{trust_domain}/agent/{name}\"\nrole = \"agent\"\n\
-         owner = \"group:tests\"\nselectors = [\"unix:uid:{}\", \"unix:path:{}\"]\n",
+         owner = \"group:tests\"\nexpires_at = \"2031-01-01T00:00:00Z\"\nselectors = [\"unix:uid:{}\", \"unix:path:{}\"]\n",
         Uid::effective(),
         program.display()
     );
@@ -97,7 +97,7 @@ async fn an_entry_of_a_new_file_is_served_at_once_and_open_streams_end_with_the_
     assert!(ended.contains("NoIdentityIssued"), "{ended}");
     // A template comes, as a plan says it and as the report and the log count it.
     let template = "[[template]]\nid = \"team\"\nspiffe_id = \"spiffe://prod.example.org/team/{unix:user}\"\nrole = \"agent\"\n\
-                    owner = \"group:tests\"\nselectors = [\"unix:path:/bin/team\"]\nmax_identities = 5\n";
+                    owner = \"group:tests\"\nexpires_at = \"2031-01-01T00:00:00Z\"\nselectors = [\"unix:path:/bin/team\"]\nmax_identities = 5\n";
     fs::write(folder.join("entries/team.toml"), template).expect("write the template");
     let would = operator.json(&["reload", "--dry-run"]).await;
     let sentence = would[0]["plan"]["changes"][0]["sentence"].as_str().expect("a sentence");

@@ -92,7 +92,7 @@ async fn daemon(attestation: &str, selectors: &[&str]) -> Daemon {
         fs::write(document, format!("{text}\n{attestation}\n")).unwrap();
         let entry = format!(
             "[[entry]]\nid = \"scripted\"\nspiffe_id = \"spiffe://{NON_PRODUCTION}/agent/scripted\"\n\
-             role = \"agent\"\nowner = \"group:platform-dev\"\nselectors = {selectors:?}\n"
+             role = \"agent\"\nowner = \"group:platform-dev\"\nexpires_at = \"2031-01-01T00:00:00Z\"\nselectors = {selectors:?}\n"
         );
         fs::write(folder.join("entries/scripted.toml"), entry).unwrap();
     })

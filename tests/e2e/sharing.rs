@@ -33,6 +33,8 @@ async fn register_for_everybody(daemon: &Daemon) -> String {
         .json(&[
             "entry",
             "create",
+            "--expires-in",
+            "1d",
             "--spiffe-id",
             &id,
             "--role",

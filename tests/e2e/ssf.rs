@@ -25,6 +25,7 @@ use crate::support::wait::until;
 
 mod put_aside;
 mod receiving;
+mod replicas;
 
 const BEARER: &str = "c3NmLWVuZC10by1lbmQtdGVzdHMtMQ==";
 const OTHER_BEARER: &str = "c3NmLWVuZC10by1lbmQtdGVzdHMtMg==";

@@ -28,6 +28,8 @@ async fn register(daemon: &Daemon) -> String {
         .json(&[
             "entry",
             "create",
+            "--expires-in",
+            "1d",
             "--spiffe-id",
             &id,
             "--role",

@@ -1,6 +1,7 @@
 //! X.509 authorities below a root that somebody else keeps: offline with OpenSSL, and with the PKI engine of a Vault.
 
 use std::fs;
+use std::io::{Read as _, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
@@ -26,8 +27,7 @@ async fn offline(daemon: &Daemon, arguments: &[&str]) -> Said {
         fs::create_dir_all(key.parent().unwrap()).unwrap();
         let mut options = fs::OpenOptions::new();
         let file = options.create_new(true).write(true).mode(0o600).open(&key);
-        std::io::Write::write_all(&mut file.unwrap(), format!("{}\n", "07".repeat(32)).as_bytes())
-            .unwrap();
+        file.unwrap().write_all(format!("{}\n", "07".repeat(32)).as_bytes()).unwrap();
     }
     let text = |path: &Path| path.display().to_string();
     let (folders, data) = (text(&daemon.path("trust-domains")), text(&daemon.data_dir()));
@@ -182,4 +182,47 @@ async fn a_root_of_the_other_environment_or_of_none_signs_nothing_unless_it_is_p
     let checked = run_marque(&check).await;
     assert!(checked.code != 0, "{checked:?}");
     assert!(checked.out.contains("environment_boundary: the root"), "{checked:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_daemon_does_not_start_while_an_import_without_it_is_at_work() {
+    if !openssl_is_there().await {
+        return;
+    }
+    let mut daemon = Daemon::prepared(
+        |folders| folder::append(&folders.join(PRODUCTION), "trust-domain.toml", FILES),
+        Vec::new(),
+    );
+    let root = OfflineRoot::make(daemon.path("safe"), "/OU=production").await;
+    let asked = offline(&daemon, &["csr"]).await.succeeded().json();
+    let chain = root.sign(asked["csr_pem"].as_str().unwrap(), "300").await;
+    // Nobody hears its last word, so that it waits there.
+    let (mut heard, mut said) = std::io::pipe().unwrap();
+    nix::fcntl::fcntl(&said, nix::fcntl::FcntlArg::F_SETPIPE_SZ(4096)).unwrap();
+    said.write_all(&[b' '; 4096]).unwrap();
+    let mut import = std::process::Command::new(marque())
+        .args(["authority", "import", "--offline", "--trust-domain", PRODUCTION])
+        .arg("--trust-domains")
+        .arg(daemon.path("trust-domains"))
+        .arg("--data-dir")
+        .arg(daemon.data_dir())
+        .arg(&chain)
+        .stdout(said)
+        .spawn()
+        .unwrap();
+    let state = daemon.data_dir().join(PRODUCTION);
+    until("the import to begin", async || {
+        let taken = fs::File::open(&state).unwrap().try_lock_shared();
+        matches!(taken, Err(fs::TryLockError::WouldBlock)).then_some(())
+    })
+    .await;
+    let refused = daemon.is_refused().await;
+    assert!(refused.contains("restore_under_way"), "{refused}");
+    let again = offline(&daemon, &["csr"]).await;
+    assert!(again.code == 1 && again.err.contains("restore_daemon_running"), "{again:?}");
+    let mut told = String::new();
+    heard.read_to_string(&mut told).unwrap();
+    assert!(import.wait().unwrap().success(), "{told}");
+    assert!(told.contains("is imported"), "{told}");
+    daemon.launch().await;
 }

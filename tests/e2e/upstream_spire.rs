@@ -16,6 +16,7 @@ use tokio_rustls::{TlsAcceptor, TlsConnector};
 
 use crate::openssl::{openssl_is_there, verify};
 use crate::python::run;
+use crate::reload::reload;
 use crate::support::folder::{append, edit, live_fast};
 use crate::support::http::{Call, Http};
 use crate::support::issuer::Issuer;
@@ -221,17 +222,17 @@ impl PythonServer {
         run(&self.program, "spire_client.py", place, &arguments, "").await
     }
 
-    /// Asks on a connection that stood before it was stopped.
-    async fn asks_after_a_kill(&self) -> Value {
+    /// Asks on a connection that stood before something happened.
+    async fn asks_after(&self, happens: impl Future<Output = ()>) -> Value {
         let folder = self.upstream.path("");
         let path = folder.display().to_string();
         let what = ["held", path.as_str()];
-        let stopped = async {
+        let happened = async {
             until("a connection", async || folder.join("held").exists().then_some(())).await;
-            self.upstream.operator().kill(&["agent", BELOW]).await;
+            happens.await;
             fs::write(folder.join("go"), "").expect("a file");
         };
-        let (told, ()) = tokio::join!(self.asks(&what), stopped);
+        let (told, ()) = tokio::join!(self.asks(&what), happened);
         told
     }
 }
@@ -326,10 +327,38 @@ async fn who_is_stopped_unregistered_or_of_the_other_environment_has_nothing_sig
     server.program = listed;
 
     // With its SVID still in hand.
-    let told = server.asks_after_a_kill().await;
+    let told = server.asks_after(upstream.kill(&["agent", BELOW])).await;
     assert_eq!(told["answer"][0], "PERMISSION_DENIED", "{told}");
     assert_eq!(told["answer"][1], "downstream_stopped", "{told}");
     assert_eq!(signed(&server.upstream).await.len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_a_reload_takes_off_the_list_has_nothing_signed_until_it_is_back_on_it() {
+    let Some(python) = interpreter() else { return };
+    let server = PythonServer::begin(&python).await;
+    let operator = server.upstream.operator();
+    let folder = server.upstream.path("t").join(TIERS);
+    let other = BELOW.replace("/below", "/other");
+    let lists = async |before: &str, after: &str| {
+        edit(&folder, DOCUMENT, &format!("[\"{before}\"]"), &format!("[\"{after}\"]"));
+        reload(&operator).await;
+    };
+    assert_eq!(server.asks(&["once"]).await["answer"][0], "OK");
+    // Also on the connection that it has.
+    let told = server.asks_after(lists(BELOW, &other)).await;
+    let again = server.asks(&["once"]).await;
+    for told in [told, again] {
+        for call in ["answer", "bundle"] {
+            let refused = json!(["PERMISSION_DENIED", "downstream_not_listed"]);
+            assert_eq!(json!([told[call][0], told[call][1]]), refused, "{told}");
+        }
+    }
+    assert_eq!(signed(&server.upstream).await.len(), 1);
+    lists(&other, BELOW).await;
+    let told = server.asks(&["once"]).await;
+    assert_eq!((&told["answer"][0], &told["bundle"][0]), (&json!("OK"), &json!("OK")), "{told}");
+    assert_eq!(signed(&server.upstream).await.len(), 2);
 }
 
 /// A server of Python's that signs as SPIRE does.

@@ -80,7 +80,18 @@ async fn an_entry_whose_x509_svids_are_short_has_short_wit_svids() {
     let place = daemon.place(NON_PRODUCTION);
     let (id, uid) = (place.id("/service/e2e"), format!("unix:uid:{}", nix::unistd::geteuid()));
     let path = format!("unix:path:{}", this_program().display());
-    let entry = ["entry", "create", "--spiffe-id", &id, "--role", "service", "--owner", "x"];
+    let entry = [
+        "entry",
+        "create",
+        "--expires-in",
+        "1d",
+        "--spiffe-id",
+        &id,
+        "--role",
+        "service",
+        "--owner",
+        "x",
+    ];
     let rest = ["--x509-lifetime", "2m", "--selector", &uid, "--selector", &path];
     daemon.operator(NON_PRODUCTION).run(&[&entry[..], &rest[..]].concat()).await.succeeded();
     let svids = wit::fetch(&place.workload_api_socket).await.unwrap();

@@ -29,6 +29,9 @@ pub struct NewKill {
     /// When it ends by itself; it stands until it is lifted where there is nothing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires_at: Option<Timestamp>,
+    /// What it came of, where the same may come to several replicas at once: of each there is one kill, whoever takes it first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub origin: Option<Digest>,
     /// The agents that were of its sponsor or its build when it was ordered: they stay stopped whatever becomes of their
     /// entries. Records of before this was kept have none.
     #[serde(default, skip_serializing_if = "is_nobody")]
@@ -79,6 +82,9 @@ pub struct Kill {
     /// When it ends by itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires_at: Option<Timestamp>,
+    /// What it came of; see [`NewKill::origin`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub origin: Option<Digest>,
     /// The agents that it stops whatever becomes of their entries; see [`NewKill::hits`].
     #[serde(default, skip_serializing_if = "is_nobody")]
     pub hits: Arc<BTreeSet<SpiffeId>>,
@@ -129,8 +135,9 @@ impl KillOrder {
     #[must_use]
     pub fn record(self, at: Timestamp, epoch: u64) -> KillRecord {
         match self {
-            Self::Kill(NewKill { scope, mode, reason, actor, expires_at, hits }) => {
-                KillRecord::Kill(Kill { scope, mode, reason, actor, expires_at, hits, at, epoch })
+            Self::Kill(NewKill { scope, mode, reason, actor, expires_at, origin, hits }) => {
+                let kill = Kill { scope, mode, reason, actor, expires_at, origin, hits, at, epoch };
+                KillRecord::Kill(kill)
             }
             Self::Lift(NewLift { lifts, to, reason, actor, confirmed_by }) => {
                 KillRecord::Lift(Lift { lifts, to, reason, actor, confirmed_by, at, epoch })
@@ -162,8 +169,10 @@ impl KillRecord {
     #[must_use]
     pub fn order(&self) -> KillOrder {
         match self.clone() {
-            Self::Kill(Kill { scope, mode, reason, actor, expires_at, hits, at: _, epoch: _ }) => {
-                KillOrder::Kill(NewKill { scope, mode, reason, actor, expires_at, hits })
+            Self::Kill(kill) => {
+                let Kill { scope, mode, reason, actor, expires_at, origin, hits, at: _, epoch: _ } =
+                    kill;
+                KillOrder::Kill(NewKill { scope, mode, reason, actor, expires_at, origin, hits })
             }
             Self::Lift(Lift { lifts, to, reason, actor, confirmed_by, at: _, epoch: _ }) => {
                 KillOrder::Lift(NewLift { lifts, to, reason, actor, confirmed_by })
@@ -171,9 +180,15 @@ impl KillRecord {
         }
     }
 
-    /// Whether it was made of this order, given at this instant. Two equal orders of one instant are one.
+    /// Whether it was made of this order, given at this instant. Two equal orders of one instant are one, and so are two of one
+    /// origin.
     #[must_use]
     pub fn is_of(&self, order: &KillOrder, at: Timestamp) -> bool {
+        if let (Self::Kill(kill), KillOrder::Kill(order)) = (self, order)
+            && order.origin.is_some()
+        {
+            return kill.origin == order.origin;
+        }
         self.at() == at && self.order() == *order
     }
 }
@@ -196,7 +211,8 @@ impl Kill {
     /// Its id.
     #[must_use]
     pub fn id(&self) -> KillId {
-        let Self { scope, mode: _, reason, actor, expires_at, hits: _, at, epoch: _ } = self;
+        let Self { scope, mode: _, reason, actor, expires_at, origin: _, hits: _, at, epoch: _ } =
+            self;
         // Its mode may be relaxed, and its epoch is given late.
         let parts = [
             scope.kind(),

@@ -9,6 +9,7 @@ fn order(scope: KillScope, mode: KillMode) -> NewKill {
         reason,
         actor: "operator:alice(1000)".to_owned(),
         expires_at: None,
+        origin: None,
         hits: Default::default(),
     }
 }

@@ -127,7 +127,7 @@ impl BackupCode {
             }
             Self::OtherEngine => "name the engine that it was taken of with --store",
             Self::DaemonRunning => "stop the daemon first",
-            Self::UnderWay => "wait until the restore has ended",
+            Self::UnderWay => "wait until the restore, or the command with --offline, has ended",
             Self::LogRollback | Self::LogForked | Self::AuthorityRollback => {
                 "nothing is taken back by force; docs/backup.md says what to do instead"
             }

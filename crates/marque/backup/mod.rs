@@ -34,7 +34,7 @@ pub(crate) use self::high_water::HighWater;
 pub use self::keeping::KeptHere;
 pub use self::manifest::{AuthorityGeneration, BackedUpFile, LogPosition, Manifest};
 pub(crate) use self::marker::record_restore;
-pub(crate) use self::place::{Held, hold, tidy_up};
+pub(crate) use self::place::{Held, hold, hold_alone, tidy_up};
 pub use self::restore::{RestoreOptions, Restored, restore};
 pub use self::take::take;
 pub use self::verify::verify;

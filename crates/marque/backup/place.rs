@@ -27,19 +27,26 @@ pub(crate) struct Held {
 /// Holds a trust domain's folder while its state is used, together with others who use it.
 ///
 /// # Errors
-/// A restore has it, or it is not there.
+/// Somebody holds it alone, or it is not there.
 pub(crate) fn hold(folder: &Path) -> Result<Held, BackupError> {
     held(folder, File::try_lock_shared, || {
-        let message = format!("a restore puts another state into `{}`", folder.display());
+        let message =
+            format!("a restore, or a command without the daemon, has `{}`", folder.display());
         BackupError::new(BackupCode::UnderWay, message)
     })
 }
 
-/// Holds it alone; it is made where it is not there.
-pub(super) fn hold_alone(folder: &Path) -> Result<Held, BackupError> {
+/// Holds it alone, as a restore does, and whoever makes keys without the daemon; it is made where it is not there.
+///
+/// # Errors
+/// Somebody else holds it.
+pub(crate) fn hold_alone(folder: &Path) -> Result<Held, BackupError> {
     DirBuilder::new().recursive(true).mode(0o755).create(folder).map_err(io("create", folder))?;
     held(folder, File::try_lock, || {
-        let message = format!("a daemon, a backup or another restore uses `{}`", folder.display());
+        let message = format!(
+            "a daemon, a backup, a restore or a command without the daemon uses `{}`",
+            folder.display()
+        );
         BackupError::new(BackupCode::DaemonRunning, message)
     })
 }

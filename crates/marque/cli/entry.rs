@@ -5,13 +5,14 @@ use jiff::Timestamp;
 use marque_registry::{
     AllowedAudience, DelegateRights, EntryId, EntryRole, Lifetime, NewEntry, Owner,
 };
-use marque_spiffe::{DnsName, Hint, Repository, Selector, SpiffeId, TrustDomain};
+use marque_spiffe::{Clock as _, DnsName, Hint, Repository, Selector, SpiffeId, TrustDomain};
 
 use super::Session;
 use super::daemon::{Home, Of};
 use super::failure::Failure;
 use super::output::{pairs, table};
 use super::text::{lifetime, lines, moment, or_dash};
+use crate::clock::SystemClock;
 use crate::grpc::admin::EntryView;
 
 /// Which process earns which identity: list, create and delete registration entries
@@ -21,7 +22,8 @@ Examples:
   marque entry list
   marque entry show 0193…
   marque entry create --spiffe-id spiffe://dev.example.org/agent/report-writer/mine \\
-      --selector unix:uid:1000 --selector unix:path:/usr/local/bin/report-writer --owner group:reports
+      --selector unix:uid:1000 --selector unix:path:/usr/local/bin/report-writer --owner group:reports \\
+      --expires-in 90d
   marque entry create --spiffe-id spiffe://dev.example.org/agent/clerk --selector unix:user:clerk --owner group:reports \\
       --audience https://issuer.dev.example.org --jwt-lifetime 2m --never-delegates --expires-at 2027-01-01T00:00:00Z
   marque entry delete 0193…")]
@@ -92,9 +94,13 @@ struct CreateArgs {
     /// Where its code was built from, such as github.com/example/agents@refs/heads/main
     #[arg(long, value_name = "REPOSITORY@REF")]
     repository: Option<Repository>,
-    /// When the entry ends by itself, such as 2026-12-24T18:00:00Z
+    /// When the entry ends by itself, such as 2026-12-24T18:00:00Z. Each has an end, unless `without_expiry = "warn"` stands in
+    /// [identities] of the trust domain
     #[arg(long, value_name = "INSTANT")]
     expires_at: Option<Timestamp>,
+    /// The same from now on, such as 90d
+    #[arg(long, value_name = "LIFETIME", conflicts_with = "expires_at")]
+    expires_in: Option<Lifetime>,
 }
 
 impl EntryArgs {
@@ -133,7 +139,12 @@ async fn create(session: &mut Session, args: CreateArgs) -> Result<(), Failure> 
         never_acts_for_others,
         repository,
         expires_at,
+        expires_in,
     } = args;
+    let expires_at = match expires_in {
+        Some(lasts) => Some(after(lasts)?),
+        None => expires_at,
+    };
     // The identity names its trust domain.
     let mut home = Home::reach(session.place.of_id(&spiffe_id)?).await?;
     let entry = NewEntry {
@@ -156,6 +167,12 @@ async fn create(session: &mut Session, args: CreateArgs) -> Result<(), Failure> 
     };
     let created = home.admin.create_entry(&entry).await?;
     session.output.show(&home.of(created), |created| render(&created.item))
+}
+
+/// The instant that is so long from now.
+fn after(lasts: Lifetime) -> Result<Timestamp, Failure> {
+    let end = SystemClock.now().checked_add(lasts.as_duration());
+    end.map_err(|error| Failure::because("no entry was made", &error))
 }
 
 async fn show(session: &mut Session, id: &EntryId) -> Result<(), Failure> {

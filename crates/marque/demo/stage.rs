@@ -179,6 +179,8 @@ impl Stage {
             "service",
             "--owner",
             "demo",
+            "--expires-in",
+            "1d",
         ];
         let selectors = ["--selector", &uid, "--selector", &path];
         let made =

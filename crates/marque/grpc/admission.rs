@@ -64,6 +64,7 @@ where
 
     fn call(&self, request: Request<Incoming>) -> Self::Future {
         let (arrival, services) = (Arc::clone(&self.arrival), self.services.clone());
+        arrival.standing.ask();
         Box::pin(async move {
             Ok(match arrival.admit(&request).await {
                 Ok(call) => arrival.serve(call, services, request).await,

@@ -43,7 +43,7 @@ use super::live::{Bounded, LiveLimits};
 use super::offer::{LiveOffer, Profile};
 use super::proto::broker as proto;
 use super::proto::broker::api_server::{Api, ApiServer};
-use super::serve::{ServeError, serve_guests};
+use super::serve::{Ending, ServeError, serve_guests};
 use super::svid_tls::{ServerCertificate, Verifier, server_config};
 use super::workload::streams::{Refusal, Subject as _, Watch};
 use crate::error;
@@ -96,7 +96,7 @@ pub enum BrokerServeError {
     Serve(#[from] ServeError),
 }
 
-/// Serves the Broker API on `listener` until `shutdown` is cancelled and the drain is over.
+/// Serves the Broker API on `listener` until its `ending`, whose drain is over then. Streams end as it begins.
 ///
 /// # Errors
 /// When the server cannot be run at all; nothing that a client does ends it.
@@ -104,20 +104,22 @@ pub async fn serve_broker(
     listener: UnixListener,
     door: BrokerDoor,
     limits: impl Into<LiveLimits>,
-    shutdown: CancellationToken,
+    ending: impl Into<Ending>,
 ) -> Result<(), BrokerServeError> {
-    let limits = limits.into();
+    let (limits, ending) = (limits.into(), ending.into());
+    let left = ending.left.clone();
     let verifier = Verifier { state: door.state.clone(), clock: Arc::clone(&door.clock) };
     let config = server_config(Arc::clone(&door.certificate), verifier.clone())?;
     let acceptor = TlsAcceptor::from(config);
-    let incoming = connections(listener, limits.clone(), acceptor, verifier.clone());
+    let (clients, left_by) = (verifier.clone(), left.clone());
+    let incoming = connections(listener, limits.clone(), acceptor, clients, left_by);
     let desk = Arc::new(Desk { door, verifier });
-    let service = BrokerService { desk, shutdown: shutdown.clone() };
+    let service = BrokerService { desk, shutdown: left.clone() };
     let server = ApiServer::new(service);
     let routes = Routes::new(Bounded::new(server, &limits, ApiServer::max_decoding_message_size));
-    let routes = inspection::add_to(routes, inspection::BROKER_API, &limits, shutdown.clone());
+    let routes = inspection::add_to(routes, inspection::BROKER_API, &limits, left);
     let routes = routes.await.map_err(ServeError::from)?;
-    serve_guests(incoming, routes, Some(SECURITY_HEADER), shutdown).await;
+    serve_guests(incoming, routes, Some(SECURITY_HEADER), ending).await;
     Ok(())
 }
 

@@ -24,6 +24,7 @@ use tower::{Layer as _, Service};
 
 use super::accounts::{Accounts, ConnectionPlace};
 use super::admission::{Admission, Arrival};
+use super::arrivals::Arrivals;
 use super::challenge::Challenge;
 use super::connection::{Carrier, ConnectedPeer, Connection};
 use super::header::RequireHeader;
@@ -47,6 +48,28 @@ const WINDOW_BYTES: u32 = 65_535;
 #[error("serving gRPC on a Unix socket failed")]
 pub struct ServeError(#[from] io::Error);
 
+/// What ends a listener with its connections.
+#[derive(Debug, Clone)]
+pub struct Ending {
+    /// The process stops: nobody else is taken in, and who is there has a bounded time.
+    pub(super) stop: CancellationToken,
+    /// Nobody gets to the socket any more: whoever has is taken in, and may ask once. Cancelled with `stop`, too.
+    pub(super) left: CancellationToken,
+}
+
+impl Ending {
+    /// Nobody gets to the socket any more, whose path is gone.
+    pub fn leave(&self) {
+        self.left.cancel();
+    }
+}
+
+impl From<CancellationToken> for Ending {
+    fn from(stop: CancellationToken) -> Self {
+        Self { left: stop.child_token(), stop }
+    }
+}
+
 /// Serves `routes` on `listener` until `shutdown` is cancelled and the drain is over.
 ///
 /// With `header`, every request to the socket, whatever its service, has to carry that metadata with the one value
@@ -60,9 +83,10 @@ pub(super) async fn serve(
 ) -> Result<(), ServeError> {
     ask_for_senders(&listener)?;
     let random = SystemRandomness::default();
-    let guests = accept(listener, limits.clone())
+    let ending = Ending::from(shutdown);
+    let guests = accept(listener, limits.clone(), ending.left.clone())
         .filter_map(|accepted| std::future::ready(pinned(accepted, limits.clone(), &random)));
-    serve_guests(guests, routes, header, shutdown).await;
+    serve_guests(guests, routes, header, ending).await;
     Ok(())
 }
 
@@ -78,7 +102,7 @@ pub(super) async fn serve_guests<C, W>(
     guests: impl Stream<Item = Guest<C, W>>,
     routes: Routes,
     header: Option<&'static str>,
-    shutdown: CancellationToken,
+    ending: Ending,
 ) where
     C: Carrier + Send + 'static,
     W: Clone + Send + Sync + 'static,
@@ -89,12 +113,13 @@ pub(super) async fn serve_guests<C, W>(
         let mut guests = pin!(guests);
         loop {
             let guest = tokio::select! {
-                () = shutdown.cancelled() => break,
+                biased;
+                () = ending.stop.cancelled() => break,
                 guest = guests.next() => guest,
             };
             let Some(guest) = guest else { break };
             let http2 = http2(&guest.arrival.limits.now());
-            let attended = attend(http2, guest, services.clone(), shutdown.clone());
+            let attended = attend(http2, guest, services.clone(), ending.clone());
             connections.spawn(attended);
         }
         // The listener closes here.
@@ -128,22 +153,30 @@ pub(super) struct Accepted {
     pub(super) place: ConnectionPlace,
 }
 
-/// The connections of a listener whose peer could be pinned and which are within the limits.
+/// The connections of a listener whose peer could be pinned and which are within the limits; when it is `left`, those that have
+/// come by then, and no more.
 ///
 /// A connection that is refused is closed without a word: there is no protocol before HTTP/2's first frames.
-pub(super) fn accept(listener: UnixListener, limits: LiveLimits) -> impl Stream<Item = Accepted> {
+pub(super) fn accept(
+    listener: UnixListener,
+    limits: LiveLimits,
+    left: CancellationToken,
+) -> impl Stream<Item = Accepted> {
     let accounts = Accounts::new(limits);
-    futures::stream::unfold((listener, accounts), |(listener, accounts)| async move {
-        loop {
-            match listener.accept().await {
-                Ok((stream, _)) => {
-                    if let Some(accepted) = arrive(stream, &accounts) {
-                        return Some((accepted, (listener, accounts)));
+    futures::stream::unfold(Arrivals::new(listener, left), move |mut arrivals| {
+        let accounts = Arc::clone(&accounts);
+        async move {
+            loop {
+                match arrivals.next().await? {
+                    Ok(stream) => {
+                        if let Some(accepted) = arrive(stream, &accounts) {
+                            return Some((accepted, arrivals));
+                        }
                     }
-                }
-                Err(error) => {
-                    tracing::warn!(%error, "accepting a connection failed");
-                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                    Err(error) => {
+                        tracing::warn!(%error, "accepting a connection failed");
+                        tokio::time::sleep(ACCEPT_PAUSE).await;
+                    }
                 }
             }
         }
@@ -203,7 +236,7 @@ async fn attend<S, C, W>(
     http2: http2::Builder<TokioExecutor>,
     guest: Guest<C, W>,
     services: S,
-    shutdown: CancellationToken,
+    ending: Ending,
 ) where
     C: Carrier + Send + 'static,
     W: Clone + Send + Sync + 'static,
@@ -217,7 +250,7 @@ async fn attend<S, C, W>(
     let mut connection = pin!(http2.serve_connection(TokioIo::new(connection), services));
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,
-        grace = end(&standing, &limits, &shutdown) => {
+        grace = end(&standing, &limits, &ending) => {
             connection.as_mut().graceful_shutdown();
             match tokio::time::timeout(grace, connection).await {
                 Ok(ended) => ended,
@@ -232,7 +265,7 @@ async fn attend<S, C, W>(
 }
 
 /// Completes when the connection has to end; says how long it may take.
-async fn end(standing: &Standing, limits: &LiveLimits, shutdown: &CancellationToken) -> Duration {
+async fn end(standing: &Standing, limits: &LiveLimits, ending: &Ending) -> Duration {
     let refused = async {
         tokio::select! {
             _either = standing.proven() => {}
@@ -245,8 +278,16 @@ async fn end(standing: &Standing, limits: &LiveLimits, shutdown: &CancellationTo
         }
         standing.refused().await;
     };
+    let left = async {
+        ending.left.cancelled().await;
+        tokio::select! {
+            () = standing.asked() => {}
+            () = tokio::time::sleep(limits.now().drain) => {}
+        }
+    };
     tokio::select! {
         () = refused => REFUSAL_GRACE,
-        () = shutdown.cancelled() => limits.now().drain,
+        () = ending.stop.cancelled() => limits.now().drain,
+        () = left => limits.now().drain,
     }
 }

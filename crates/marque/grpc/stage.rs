@@ -181,7 +181,7 @@ impl Stage {
             repository: None,
             audiences: BTreeSet::new(),
             delegation: DelegateRights::default(),
-            expires_at: None,
+            expires_at: Some(Timestamp::MAX),
         }
     }
 

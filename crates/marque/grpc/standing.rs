@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicU8, Ordering};
 
 use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
 
 const UNPROVEN: u8 = 0;
 const PROVEN: u8 = 1;
@@ -15,6 +16,8 @@ pub(super) struct Standing {
     changed: Notify,
     /// Whether something else than the process proves the connection.
     is_lasting: bool,
+    /// Whether anything was asked on it.
+    asked: CancellationToken,
 }
 
 /// The connection is not, or no longer, that of the process which was pinned.
@@ -55,7 +58,17 @@ impl Reason {
 impl Standing {
     /// Of a connection that was proven in another way.
     pub(super) fn proven_already() -> Self {
-        Self { state: AtomicU8::new(PROVEN), changed: Notify::new(), is_lasting: true }
+        Self { state: AtomicU8::new(PROVEN), is_lasting: true, ..Self::default() }
+    }
+
+    /// Something is asked on the connection.
+    pub(super) fn ask(&self) {
+        self.asked.cancel();
+    }
+
+    /// Waits until something was asked.
+    pub(super) async fn asked(&self) {
+        self.asked.cancelled().await;
     }
 
     /// A service has found that the caller is not the process which connected.

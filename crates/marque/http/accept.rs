@@ -4,8 +4,13 @@
 //! request's extensions) and so that every wait has an end: handshake, request head, age of a connection, drain. The
 //! certificate is proven to belong to the client by the handshake and to nobody else; whom it names is for
 //! `marque-exchange` to find out. Deliberately absent: routes, plain HTTP, and proxy headers.
+//!
+//! [`PeerCertificate`]: marque_exchange::PeerCertificate
 
 mod addresses;
+mod connection;
+mod limits;
+mod listener;
 mod places;
 mod routers;
 mod traffic;
@@ -19,79 +24,32 @@ use std::{
     time::Duration,
 };
 
-use axum::{Router, body::Body, http::Response};
-use hyper::{Request, body::Incoming, service::service_fn};
-use hyper_util::{
-    rt::{TokioExecutor, TokioIo, TokioTimer},
-    server::conn::auto::Builder,
-};
-use marque_exchange::PeerCertificate;
+use axum::Router;
 use rustls::ServerConfig;
 use tokio::{
-    net::{TcpListener, TcpStream},
-    time::{sleep, sleep_until, timeout},
+    net::TcpStream,
+    time::{Instant, sleep, timeout_at},
 };
-use tokio_rustls::{TlsAcceptor, server::TlsStream};
+use tokio_rustls::TlsAcceptor;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
-use tower::Service;
 
+pub use self::limits::HttpLimits;
+pub use self::listener::{Listener, ListenerHandle};
 pub use self::places::LiveHttpLimits;
 pub use self::routers::Routers;
 use self::{
     addresses::Addresses,
-    places::Places,
-    traffic::{Overdue, Patience, Traffic},
+    connection::Shared,
+    listener::Turn,
+    places::{Place, Places},
 };
 use crate::grpc::limit::Limit;
-
-/// What one client, or all of them together, may take of the server.
-#[derive(Debug, Clone)]
-pub struct HttpLimits {
-    /// Connections open at once; more wait in the listener's queue.
-    pub connections: usize,
-    /// Connections open at once from one IPv4 address or one IPv6 /64, and twice as many from one IPv6 /56; one too many is
-    /// closed before its handshake.
-    pub connections_per_address: usize,
-    /// How long a TLS handshake may take.
-    pub handshake: Duration,
-    /// How long a request's head may take, which is also how long a connection may idle.
-    pub request_head: Duration,
-    /// How long one request may take, its body included; and for how long after that its answer may wait to be taken.
-    pub request: Duration,
-    /// The age at which a connection is asked to end.
-    pub connection_age: Duration,
-    /// How long connections may take to end once asked.
-    pub drain: Duration,
-    /// Requests in flight on one HTTP/2 connection.
-    pub streams: u32,
-    /// The most header fields in a request.
-    pub header_fields: usize,
-    /// The largest request head, in bytes.
-    pub header_bytes: u32,
-}
-
-impl Default for HttpLimits {
-    fn default() -> Self {
-        Self {
-            connections: 1024,
-            connections_per_address: 256,
-            handshake: Duration::from_secs(5),
-            request_head: Duration::from_secs(10),
-            request: Duration::from_secs(15),
-            connection_age: Duration::from_secs(3600),
-            drain: Duration::from_secs(5),
-            streams: 100,
-            header_fields: 64,
-            header_bytes: 32 * 1024,
-        }
-    }
-}
 
 /// A listener with its TLS settings, bound and not yet serving.
 #[derive(Debug)]
 pub struct HttpServer {
-    listener: TcpListener,
-    address: SocketAddr,
+    listener: Arc<Listener>,
+    turn: Turn,
     tls: Arc<ServerConfig>,
     limits: LiveHttpLimits,
 }
@@ -103,15 +61,26 @@ impl HttpServer {
         tls: Arc<ServerConfig>,
         limits: impl Into<LiveHttpLimits>,
     ) -> io::Result<Self> {
-        let limits = limits.into();
-        let listener = TcpListener::bind(address).await?;
-        let address = listener.local_addr()?;
-        Ok(Self { listener, address, tls, limits })
+        Ok(Self::on(Listener::bind(address).await?, tls, limits))
+    }
+
+    /// A server on a listener that is there. Whoever serves it goes on until this one runs.
+    pub fn on(
+        listener: Arc<Listener>,
+        tls: Arc<ServerConfig>,
+        limits: impl Into<LiveHttpLimits>,
+    ) -> Self {
+        Self { turn: listener.next_turn(), listener, tls, limits: limits.into() }
     }
 
     /// The address that it listens on.
     pub fn local_addr(&self) -> SocketAddr {
-        self.address
+        self.listener.address()
+    }
+
+    /// What finds its listener for as long as that is open.
+    pub fn handle(&self) -> ListenerHandle {
+        self.listener.handle()
     }
 
     /// What its clients may take.
@@ -129,16 +98,18 @@ impl HttpServer {
         self.run_or_be_replaced(routers, stop, CancellationToken::new()).await;
     }
 
-    /// As [`HttpServer::run`]; and when `replaced` is cancelled because another listener takes its place, it takes nobody in any
-    /// more and lets every request finish that may be open. Whoever has no request open by then is closed: connections that
-    /// wait to be accepted, those in their handshake, and idle ones.
+    /// As [`HttpServer::run`]; and when `replaced` is cancelled because another listener takes its place, whoever is connected,
+    /// or has begun to connect, may still ask: it goes on to take connections in until nobody has come for
+    /// [`HttpLimits::quiet`], for at most [`HttpLimits::leave`], and has the kernel let no other connection begin before it
+    /// closes. A connection says goodbye as [`HttpLimits::leave`] says.
     pub async fn run_or_be_replaced(
         self,
         routers: Routers,
         stop: impl Future<Output = ()>,
         replaced: CancellationToken,
     ) {
-        let Self { listener, address: _, tls, limits } = self;
+        let Self { listener, turn, tls, limits } = self;
+        listener.begin(turn);
         let shared = Arc::new(Shared {
             acceptor: TlsAcceptor::from(tls),
             routers,
@@ -147,193 +118,109 @@ impl HttpServer {
             replaced,
             limits,
         });
-        let places = Places::new(shared.limits.clone());
-        let addresses = Addresses::new(shared.limits.now().connections_per_address);
-        let connections = TaskTracker::new();
+        let entrance = Entrance::new(&shared);
         let mut stop = pin!(stop);
-        let is_replaced = loop {
-            let place = tokio::select! {
-                () = &mut stop => break false,
-                () = shared.replaced.cancelled() => break true,
-                place = places.take() => place,
-            };
-            let accepted = tokio::select! {
-                () = &mut stop => break false,
-                () = shared.replaced.cancelled() => break true,
-                accepted = listener.accept() => accepted,
-            };
-            addresses.allow(shared.limits.now().connections_per_address);
-            match accepted {
-                Ok((stream, client)) => {
-                    let Some(of_address) = addresses.place(client.ip()) else {
-                        Limit::HttpsConnectionsPerAddress.count();
-                        tracing::debug!(%client, "an address has too many connections open");
-                        continue;
-                    };
-                    let shared = Arc::clone(&shared);
-                    connections.spawn(async move {
-                        shared.connection(stream).await;
-                        drop((place, of_address));
-                    });
-                }
-                Err(error) => {
-                    // Out of file descriptors, or a client that left before it was served: neither ends the server.
-                    tracing::warn!(
-                        error = &error as &dyn std::error::Error,
-                        "a connection could not be accepted"
-                    );
-                    sleep(Duration::from_millis(20)).await;
-                }
-            }
+        let mut stopped = tokio::select! {
+            () = stop.as_mut() => true,
+            () = shared.replaced.cancelled() => false,
+            never = entrance.take_in(&listener) => match never {},
         };
-        drop(listener);
-        shared.end(connections, (is_replaced, stop)).await;
-    }
-}
-
-struct Shared {
-    acceptor: TlsAcceptor,
-    routers: Routers,
-    drain: CancellationToken,
-    close: CancellationToken,
-    /// Another listener has taken the place of this one.
-    replaced: CancellationToken,
-    limits: LiveHttpLimits,
-}
-
-impl Shared {
-    async fn connection(&self, stream: TcpStream) {
-        // Answers are small and complete: nothing is gained by waiting for more of them.
-        if let Err(error) = stream.set_nodelay(true) {
-            tracing::debug!(
-                error = &error as &dyn std::error::Error,
-                "a connection ended before its handshake"
-            );
-            return;
-        }
-        let handshake = timeout(self.limits.now().handshake, self.acceptor.accept(stream));
-        let stream = tokio::select! {
-            () = self.drain.cancelled() => return,
-            handshake = handshake => match handshake {
-                Ok(Ok(stream)) => stream,
-                Ok(Err(error)) => {
-                    tracing::debug!(error = &error as &dyn std::error::Error, "a TLS handshake failed");
-                    return;
-                }
-                Err(_elapsed) => {
-                    tracing::debug!("a TLS handshake took too long");
-                    return;
-                }
-            },
-        };
-        self.requests(stream).await;
-    }
-
-    async fn requests(&self, stream: TlsStream<TcpStream>) {
-        let (_, session) = stream.get_ref();
-        let peer = session.peer_certificates().and_then(PeerCertificate::from_chain);
-        let builder = self.builder(session.alpn_protocol() == Some(b"h2"));
-        let limits = self.limits.now();
-        let traffic =
-            Traffic::new(Patience { idle: limits.request_head, request: limits.request * 2 });
-        let service = service_fn(|mut request: Request<Incoming>| {
-            let open = traffic.begin();
-            if let Some(peer) = &peer {
-                request.extensions_mut().insert(peer.clone());
-            }
-            let mut router = self.routers.current();
-            async move {
-                let answer: Result<Response<Body>, Infallible> = router.call(request).await;
-                answer.map(|answer| answer.map(|body| open.until_taken(body)))
-            }
-        });
-        let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
-        let mut too_old = pin!(sleep(limits.connection_age));
-        let ended = tokio::select! {
-            ended = connection.as_mut() => Some(ended),
-            () = self.drain.cancelled() => None,
-            () = too_old.as_mut() => None,
-            overdue = overdue(&traffic) => match overdue {
-                Overdue::Silent | Overdue::Stuck => return,
-                Overdue::Idle => None,
-            },
-        };
-        let ended = match ended {
-            Some(ended) => ended,
-            None => {
-                connection.as_mut().graceful_shutdown();
-                tokio::select! {
-                    ended = connection.as_mut() => ended,
-                    () = self.close.cancelled() => return,
-                    () = sleep(self.patience()) => return,
-                }
-            }
-        };
-        if let Err(error) = ended {
-            tracing::debug!(error = &*error, "a connection ended early");
-        }
-    }
-
-    /// Has open connections end, and waits for them as long as there is patience.
-    async fn end(
-        &self,
-        connections: TaskTracker,
-        (is_replaced, mut stop): (bool, Pin<&mut impl Future<Output = ()>>),
-    ) {
-        connections.close();
-        self.drain.cancel();
-        if is_replaced {
+        if stopped {
+            drop(listener);
+        } else {
             tokio::select! {
-                () = connections.wait() => return,
-                () = sleep(self.patience()) => {}
-                () = stop.as_mut() => {}
+                () = stop.as_mut() => stopped = true,
+                () = entrance.leave(listener, turn) => {}
             }
         }
-        if timeout(self.limits.now().drain, connections.wait()).await.is_err() {
-            tracing::warn!(
-                open = connections.len(),
-                "the drain's deadline has passed; closing what is still open"
-            );
-            self.close.cancel();
-            connections.wait().await;
-        }
-    }
-
-    /// How long a connection that is asked to end may take for that.
-    fn patience(&self) -> Duration {
-        let limits = self.limits.now();
-        // Its client did nothing wrong, so that its request and the answer may take as long as ever.
-        if self.replaced.is_cancelled() { limits.request * 2 } else { limits.drain }
-    }
-
-    /// One protocol alone, by what ALPN agreed: guessing from the first bytes would wait for them without an end.
-    fn builder(&self, http2: bool) -> Builder<TokioExecutor> {
-        let limits = self.limits.now();
-        let mut builder = Builder::new(TokioExecutor::new());
-        builder
-            .http1()
-            .timer(TokioTimer::new())
-            .header_read_timeout(limits.request_head)
-            .max_headers(limits.header_fields)
-            .max_buf_size(usize::try_from(limits.header_bytes).unwrap_or(32 * 1024).max(8192));
-        builder
-            .http2()
-            .timer(TokioTimer::new())
-            .max_concurrent_streams(limits.streams)
-            .max_header_list_size(limits.header_bytes)
-            .keep_alive_interval(Duration::from_secs(20))
-            .keep_alive_timeout(Duration::from_secs(10));
-        if http2 { builder.http2_only() } else { builder.http1_only() }
+        let leave: Option<Pin<&mut _>> = (!stopped).then_some(stop);
+        shared.end(entrance.connections, leave).await;
     }
 }
 
-/// Waits until the connection has lasted long enough.
-async fn overdue(traffic: &Traffic) -> Overdue {
-    loop {
-        let (due, why) = traffic.due();
-        if due <= tokio::time::Instant::now() {
-            return why;
+/// What connections pass on their way in.
+struct Entrance {
+    shared: Arc<Shared>,
+    places: Arc<Places>,
+    addresses: Arc<Addresses>,
+    connections: TaskTracker,
+}
+
+impl Entrance {
+    fn new(shared: &Arc<Shared>) -> Self {
+        let limits = &shared.limits;
+        Self {
+            shared: Arc::clone(shared),
+            places: Places::new(limits.clone()),
+            addresses: Addresses::new(limits.now().connections_per_address),
+            connections: TaskTracker::new(),
         }
-        sleep_until(due).await;
+    }
+
+    /// Takes in whoever comes, as far as there are places.
+    async fn take_in(&self, listener: &Listener) -> Infallible {
+        loop {
+            let place = self.places.take().await;
+            self.admit(place, listener.accept().await).await;
+        }
+    }
+
+    /// Takes in whoever comes until nobody has come for so long, and for so long at most.
+    async fn take_in_until_quiet(&self, listener: &Listener, most: Duration) {
+        let (quiet, until) = (self.shared.limits.now().quiet, Instant::now() + most);
+        while Instant::now() < until {
+            let Ok(place) = timeout_at(until, self.places.take()).await else { return };
+            let soon = until.min(Instant::now() + quiet);
+            let Ok(accepted) = timeout_at(soon, listener.accept()).await else { return };
+            self.admit(place, accepted).await;
+        }
+    }
+
+    /// Takes in whoever has come or is about to, and closes the listener when that is everybody; unless it is somebody else's
+    /// turn by then, who does that one day.
+    async fn leave(&self, mut listener: Arc<Listener>, turn: Turn) {
+        let mut most = self.shared.limits.now().leave;
+        let passes = listener.passes(turn);
+        let mut passes = pin!(passes);
+        let last = loop {
+            tokio::select! {
+                () = passes.as_mut() => return,
+                () = self.take_in_until_quiet(&listener, most) => {}
+            }
+            match Arc::try_unwrap(listener) {
+                Ok(last) => break last,
+                // Somebody has it who may serve it any moment, or give it up.
+                Err(held) => listener = held,
+            }
+            most = self.shared.limits.now().quiet;
+        };
+        last.let_none_begin();
+        self.take_in_until_quiet(&last, self.shared.limits.now().last_of_all()).await;
+    }
+
+    async fn admit(&self, place: Place, accepted: io::Result<(TcpStream, SocketAddr)>) {
+        self.addresses.allow(self.shared.limits.now().connections_per_address);
+        match accepted {
+            Ok((stream, client)) => {
+                let Some(of_address) = self.addresses.place(client.ip()) else {
+                    Limit::HttpsConnectionsPerAddress.count();
+                    tracing::debug!(%client, "an address has too many connections open");
+                    return;
+                };
+                let shared = Arc::clone(&self.shared);
+                self.connections.spawn(async move {
+                    shared.connection(stream).await;
+                    drop((place, of_address));
+                });
+            }
+            Err(error) => {
+                // Out of file descriptors, or a client that left before it was served: neither ends the server.
+                tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    "a connection could not be accepted"
+                );
+                sleep(Duration::from_millis(20)).await;
+            }
+        }
     }
 }

@@ -51,7 +51,7 @@ use tower_http::{catch_panic::CatchPanicLayer, set_header::SetResponseHeaderLaye
 use self::routes::Routes;
 use crate::approvers::Approvers;
 use crate::ssf::Signals;
-pub use accept::{HttpLimits, HttpServer, LiveHttpLimits, Routers};
+pub use accept::{HttpLimits, HttpServer, ListenerHandle, LiveHttpLimits, Routers};
 pub(crate) use grpc::grpc_router;
 pub use log::ReceiptError;
 

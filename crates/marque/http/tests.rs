@@ -8,6 +8,7 @@ mod discovery;
 pub(super) mod door;
 mod framing;
 mod intents;
+mod leaving;
 mod log;
 mod status;
 mod token;
@@ -29,7 +30,7 @@ use tokio_rustls::{TlsConnector, client::TlsStream};
 use tokio_util::sync::CancellationToken;
 
 use self::door::FakeDoor;
-use super::{HttpLimits, HttpServer, router};
+use super::{HttpLimits, HttpServer, ListenerHandle, router};
 use crate::tls::DevCertificates;
 
 /// A server on a port and with certificates of its own.
@@ -41,6 +42,7 @@ pub(super) struct Server {
     running: JoinHandle<()>,
     /// Has another listener take its place.
     replaced: CancellationToken,
+    listener: ListenerHandle,
 }
 
 impl Server {
@@ -53,14 +55,14 @@ impl Server {
         let certificates = DevCertificates::make_or_load(folder.path(), wall_clock()).unwrap();
         let address = SocketAddr::from(([127, 0, 0, 1], 0));
         let server = HttpServer::bind(address, certificates.server_config(), limits).await.unwrap();
-        let address = server.local_addr();
+        let (address, listener) = (server.local_addr(), server.handle());
         let door = Arc::new(door);
         let routes = server.routers(router(Arc::clone(&door) as _));
         let (stop, stopped) = oneshot::channel::<()>();
         let (replaced, stopped) = (CancellationToken::new(), async move { drop(stopped.await) });
         let running = server.run_or_be_replaced(routes, stopped, replaced.clone());
         let running = tokio::spawn(running);
-        Self { address, door, folder, stop: Some(stop), running, replaced }
+        Self { address, door, folder, stop: Some(stop), running, replaced, listener }
     }
 
     fn stop(&mut self) {

@@ -21,6 +21,7 @@ use super::Lasting;
 use crate::grpc::broker::{AllowList, BrokerDoor, serve_broker};
 use crate::grpc::live::LiveLimits;
 use crate::grpc::offer::LiveOffer;
+use crate::grpc::serve::Ending;
 
 /// What its calls go by.
 pub(super) type BrokerSettings = (Arc<Attestors>, LiveOffer, LiveLimits);
@@ -49,7 +50,7 @@ impl BrokerEndpoint {
         Ok(Self { socket, listener, identity })
     }
 
-    /// Serves until `stop`, or until it is `closed`; whoever is connected then is told.
+    /// Serves until `stop`, or until it is `closed`, its path being gone; whoever is connected then is told.
     pub(super) async fn run(
         self,
         issuer: Arc<Lasting>,
@@ -69,13 +70,13 @@ impl BrokerEndpoint {
             certificate: Arc::clone(identity.certificate()),
         };
         drop(issuer);
-        let ending = stop.child_token();
+        let ending = Ending::from(stop.clone());
         let serving = serve_broker(listener, door, limits, ending.clone());
         let serving = async {
             let mut serving = std::pin::pin!(serving);
             tokio::select! {
                 served = serving.as_mut() => return served,
-                () = closed.cancelled() => ending.cancel(),
+                () = closed.cancelled() => ending.leave(),
             }
             serving.await
         };

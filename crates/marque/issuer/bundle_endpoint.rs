@@ -16,8 +16,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::Lasting;
 use super::broker::identity::Identity;
+use super::doors::Entrances;
 use crate::endpoints::SpiffeBundleEndpoint;
-use crate::http::{HttpServer, LiveHttpLimits, Routers};
+use crate::http::{HttpServer, ListenerHandle, Routers};
 
 /// The endpoint, bound and with an SVID to show.
 #[derive(Debug)]
@@ -32,7 +33,7 @@ impl BundleEndpoint {
     pub(super) async fn build(
         issuer: &Lasting,
         document: &TrustDomainDocument,
-        limits: LiveHttpLimits,
+        entrances: &Entrances,
     ) -> anyhow::Result<Option<Self>> {
         let Some(address) = document.bundle_endpoint().https_spiffe else { return Ok(None) };
         let spiffe_id = format!("{}/{RESERVED_SEGMENT}/bundle", issuer.trust_domain().id());
@@ -41,7 +42,7 @@ impl BundleEndpoint {
         let identity = Identity::begin(spiffe_id.clone(), minting, Arc::clone(&issuer.clock));
         let identity = identity.await.context("mint the bundle endpoint's own SVID")?;
         let tls = tls_of(Arc::clone(identity.certificate()) as _)?;
-        let server = HttpServer::bind(address, tls, limits).await;
+        let server = entrances.bind(address, tls).await;
         let server = server.with_context(|| {
             format!("listen on {address} for the bundle endpoint; is it taken already?")
         })?;
@@ -55,6 +56,11 @@ impl BundleEndpoint {
             None => format!("https://localhost:{}/", self.server.local_addr().port()),
         };
         SpiffeBundleEndpoint { url, spiffe_id: self.spiffe_id.clone() }
+    }
+
+    /// What finds its listener.
+    pub(super) fn handle(&self) -> ListenerHandle {
+        self.server.handle()
     }
 
     /// What serves its requests, beginning with `router`.

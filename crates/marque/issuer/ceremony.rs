@@ -32,7 +32,7 @@ pub(crate) struct CeremonyOptions {
     pub(crate) sealing_key: Option<PathBuf>,
 }
 
-/// The keys and records of one trust domain; no restore replaces them meanwhile.
+/// The keys and records of one trust domain; no daemon begins to serve it meanwhile, and no restore replaces them.
 #[derive(Debug)]
 pub(crate) struct Opened {
     /// Whose they are.
@@ -66,7 +66,7 @@ pub(crate) async fn open(options: CeremonyOptions) -> anyhow::Result<Opened> {
     }
     let private = folder.join("private");
     make_folder(&folder, 0o755)?;
-    let held = backup::hold(&folder)?;
+    let held = backup::hold_alone(&folder)?;
     backup::tidy_up(&private, &SystemClock)?;
     make_folder(&private, 0o700)?;
     let sealing_key = sealing_key.unwrap_or_else(|| folder.join("sealing.key"));

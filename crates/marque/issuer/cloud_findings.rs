@@ -73,7 +73,7 @@ mod tests {
         let prefix = "spiffe://prod.example.org/agent/";
         let name = "a".repeat(id - prefix.len());
         let entry = format!(
-            "[[entry]]\nid = \"x\"\nspiffe_id = \"{prefix}{name}\"\nrole = \"agent\"\nowner = \"group:x\"\nselectors = [\"unix:uid:1\"]\n"
+            "[[entry]]\nid = \"x\"\nspiffe_id = \"{prefix}{name}\"\nrole = \"agent\"\nowner = \"group:x\"\nexpires_at = \"2031-01-01T00:00:00Z\"\nselectors = [\"unix:uid:1\"]\n"
         );
         std::fs::write(folder.path().join("entries/x.toml"), entry).unwrap();
         let loaded = TrustDomainFolder::load(folder.path()).unwrap();

@@ -1,10 +1,10 @@
 //! The doors of a trust domain, and what of them changes while they are open.
 //!
 //! What a document says of limits, profiles, attestors and brokers holds from the next call on. A listener at another address is
-//! bound before anything changes, so that a reload is refused where that fails; it is served before the old one takes nobody in
-//! any more, and what was asked of that one until then is answered; connections without a request are closed. Absent: what is
-//! behind the doors.
+//! bound before anything changes, so that a reload is refused where that fails; it is served before the old one is given up, which
+//! answers whoever has come to it by then. Absent: what is behind the doors.
 
+mod entrances;
 mod opening;
 
 use std::net::SocketAddr;
@@ -20,6 +20,7 @@ use rustls::ServerConfig;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio_util::sync::CancellationToken;
 
+use self::entrances::Closes;
 use self::opening::remove;
 use super::broker::{BrokerEndpoint, BrokerSettings};
 use super::bundle_endpoint::BundleEndpoint;
@@ -34,8 +35,9 @@ use crate::endpoints::{
 use crate::grpc::broker::AllowList;
 use crate::grpc::live::LiveLimits;
 use crate::grpc::offer::{LiveOffer, Offer};
-use crate::http::{HttpLimits, HttpServer, LiveHttpLimits, bundle_router};
+use crate::http::{HttpLimits, HttpServer, ListenerHandle, LiveHttpLimits, bundle_router};
 
+pub(super) use self::entrances::Entrances;
 pub(super) use self::opening::Opening;
 
 /// Who may open the Broker API socket: everybody; mutual TLS decides who gets further (BR-1).
@@ -48,7 +50,7 @@ pub(super) type Serving = BoxFuture<'static, anyhow::Result<()>>;
 #[derive(Debug)]
 pub(super) struct Doors {
     pub(super) limits: LiveLimits,
-    pub(super) http_limits: LiveHttpLimits,
+    entrances: Entrances,
     pub(super) offer: LiveOffer,
     pub(super) attestors: Arc<Attestors>,
     brokers: AllowList,
@@ -83,10 +85,10 @@ impl std::fmt::Debug for Opened {
 /// What closes the doors that are open and can be closed.
 #[derive(Debug, Default)]
 struct Open {
-    https: Option<CancellationToken>,
-    bundle: Option<CancellationToken>,
-    broker: Option<CancellationToken>,
-    downstream: Option<(CancellationToken, Serves)>,
+    https: Option<Closes>,
+    bundle: Option<Closes>,
+    broker: Option<Closes>,
+    downstream: Option<(Closes, Serves)>,
 }
 
 /// The limits of the HTTPS edge: how many connections is the document's to say.
@@ -132,7 +134,7 @@ impl Doors {
         let doors = Self {
             brokers: AllowList::new(document.brokers(), issuer.workload(), limits.clone()),
             limits,
-            http_limits: https.limits().clone(),
+            entrances: Entrances::new(https.limits().clone()),
             offer: offer(document).into(),
             attestors: Arc::new(attestors::of(document.attestation(), &issuer.clock)),
             settings,
@@ -166,9 +168,8 @@ impl Doors {
         let mut opening = Opening::default();
         let address = next.hosts().listen();
         if address != before.hosts().listen() && !self.settings.listens_by_command {
-            let bound =
-                HttpServer::bind(address, Arc::clone(&self.settings.tls), self.http_limits.clone());
-            let bound = bound.await.with_context(|| {
+            let bound = self.entrances.bind(address, Arc::clone(&self.settings.tls)).await;
+            let bound = bound.with_context(|| {
                 format!("listen on {address} for the HTTPS edge; is it taken already?")
             })?;
             opening.https = Some(bound);
@@ -193,8 +194,7 @@ impl Doors {
         document: &TrustDomainDocument,
         opening: &mut Opening,
     ) -> anyhow::Result<()> {
-        let limits = self.http_limits.clone();
-        opening.bundle = BundleEndpoint::build(lasting, document, limits).await?;
+        opening.bundle = BundleEndpoint::build(lasting, document, &self.entrances).await?;
         Ok(())
     }
 
@@ -220,8 +220,8 @@ impl Doors {
         opening: &mut Opening,
     ) -> anyhow::Result<()> {
         if let Some(settings) = document.downstream() {
-            let limits = self.http_limits.clone();
-            opening.downstream = Some(DownstreamServer::build(lasting, settings, limits).await?);
+            let server = DownstreamServer::build(lasting, settings, &self.entrances).await?;
+            opening.downstream = Some(server);
         }
         Ok(())
     }
@@ -234,7 +234,7 @@ impl Doors {
         document: &TrustDomainDocument,
     ) {
         self.limits.change(*document.limits());
-        self.http_limits.change(http_limits(document.limits()));
+        self.entrances.limits().change(http_limits(document.limits()));
         self.offer.change(offer(document));
         self.brokers.go_by(document.brokers());
         lasting.workload().spread_over(document.workload_api().splay.as_duration());
@@ -252,8 +252,8 @@ impl Doors {
         let document = Arc::clone(&served.current().document);
         let mut open = self.lock();
         if let Some(https) = opening.https.take() {
-            let routers = served.routers.clone();
-            self.replace(&mut open.https, |stop, replaced| {
+            let (routers, listener) = (served.routers.clone(), https.handle());
+            self.replace(&mut open.https, Some(listener), |stop, replaced| {
                 Box::pin(async move {
                     https.run_or_be_replaced(routers, stop.cancelled_owned(), replaced).await;
                     Ok(())
@@ -266,22 +266,23 @@ impl Doors {
         if let Some(bundle) = bundle {
             let routers = bundle.routers(bundle_router(served.current() as _));
             served.serve_bundles_by(Some(routers.clone()));
-            self.replace(&mut open.bundle, |stop, replaced| {
+            self.replace(&mut open.bundle, Some(bundle.handle()), |stop, replaced| {
                 Box::pin(bundle.run(routers, stop, replaced))
             });
         } else if document.bundle_endpoint().https_spiffe.is_none() {
             served.serve_bundles_by(None);
-            close(&mut open.bundle);
+            self.entrances.close(&mut open.bundle);
         }
         if let Some(broker) = opening.broker.take() {
             let (lasting, brokers) = (Arc::clone(served.lasting()), self.brokers.clone());
             let door = self.broker_settings();
-            self.replace(&mut open.broker, |stop, closed| {
+            self.replace(&mut open.broker, None, |stop, closed| {
                 Box::pin(broker.run(lasting, (door, brokers), (stop, closed)))
             });
         } else if document.brokers().is_empty() && open.broker.is_some() {
-            close(&mut open.broker);
+            // First the path, so that everybody has come who ever will.
             remove(&self.settings.broker_socket);
+            self.entrances.close(&mut open.broker);
         }
         let has_broker = open.broker.is_some();
         drop(open);
@@ -299,18 +300,21 @@ impl Doors {
         }
         let mut before = open.downstream.take().map(|(closes, _serves)| closes);
         if let Some(next) = next {
-            let serves = next.serves();
-            self.replace(&mut before, |stop, replaced| Box::pin(next.run(stop, replaced)));
+            let (serves, listener) = (next.serves(), next.handle());
+            self.replace(&mut before, Some(listener), |stop, replaced| {
+                Box::pin(next.run(stop, replaced))
+            });
             open.downstream = before.map(|closes| (closes, serves));
         } else {
-            close(&mut before);
+            self.entrances.close(&mut before);
         }
     }
 
-    /// Runs a listener, and has the one before take nobody in any more.
+    /// Runs a listener, and has the one before be given up.
     fn replace(
         &self,
-        place: &mut Option<CancellationToken>,
+        place: &mut Option<Closes>,
+        listener: Option<ListenerHandle>,
         serving: impl FnOnce(CancellationToken, CancellationToken) -> Serving,
     ) {
         let replaced = CancellationToken::new();
@@ -318,8 +322,8 @@ impl Doors {
         if self.opened.send(Opened(serving)).is_err() {
             tracing::debug!("nothing is opened any more");
         }
-        close(place);
-        *place = Some(replaced);
+        self.entrances.close(place);
+        *place = Some(Closes::new(replaced, listener));
     }
 
     fn broker_settings(&self) -> BrokerSettings {
@@ -364,11 +368,5 @@ impl Doors {
 
     fn lock(&self) -> MutexGuard<'_, Open> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-fn close(place: &mut Option<CancellationToken>) {
-    if let Some(open) = place.take() {
-        open.cancel();
     }
 }

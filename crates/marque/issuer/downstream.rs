@@ -14,9 +14,10 @@ use tokio_util::sync::CancellationToken;
 
 use super::Lasting;
 use super::broker::identity::Identity;
+use super::doors::Entrances;
 use crate::endpoints::DownstreamEndpoint;
 use crate::grpc::downstream::DownstreamDoor;
-use crate::http::{HttpServer, LiveHttpLimits, Routers};
+use crate::http::{HttpServer, ListenerHandle, Routers};
 
 /// The listener, bound and with an SVID to show.
 #[derive(Debug)]
@@ -54,7 +55,7 @@ impl DownstreamServer {
     pub(super) async fn build(
         issuer: &Lasting,
         settings: &DownstreamSettings,
-        limits: LiveHttpLimits,
+        entrances: &Entrances,
     ) -> anyhow::Result<Self> {
         let address = settings.listen();
         let spiffe_id = format!("{}/{SPIRE_SEGMENT}/server", issuer.trust_domain().id());
@@ -73,7 +74,7 @@ impl DownstreamServer {
             clock: Arc::clone(&issuer.clock),
             certificate: Arc::clone(identity.certificate()),
         };
-        let server = HttpServer::bind(address, door.tls()?, limits).await;
+        let server = entrances.bind(address, door.tls()?).await;
         let server = server.with_context(|| {
             format!("listen on {address} for downstream servers; is it taken already?")
         })?;
@@ -89,6 +90,11 @@ impl DownstreamServer {
     /// Where servers find it.
     pub(super) fn at(&self) -> DownstreamEndpoint {
         self.at.clone()
+    }
+
+    /// What finds its listener.
+    pub(super) fn handle(&self) -> ListenerHandle {
+        self.server.handle()
     }
 
     pub(super) fn serves(&self) -> Serves {

@@ -66,7 +66,15 @@ impl KillSwitch {
         }
         has_effect(&scope, mode)?;
         tracing::warn!(%scope, %mode, %actor, "kill switch");
-        let kill = NewKill { scope, mode, reason, actor, expires_at, hits: Default::default() };
+        let kill = NewKill {
+            scope,
+            mode,
+            reason,
+            actor,
+            expires_at,
+            origin: None,
+            hits: Default::default(),
+        };
         self.order(KillOrder::Kill(kill), now).await
     }
 

@@ -13,7 +13,7 @@ const DOCUMENT: &str = include_str!("../../../trust-domains/prod.example.org/tru
 fn entry(id: &str, path: &str, selectors: &str, more: &str) -> String {
     format!(
         "[[entry]]\nid = \"{id}\"\nspiffe_id = \"spiffe://prod.example.org/{path}\"\nrole = \"agent\"\n\
-         owner = \"group:sre\"\nselectors = [{selectors}]\n{more}\n"
+         owner = \"group:sre\"\nexpires_at = \"2031-01-01T00:00:00Z\"\nselectors = [{selectors}]\n{more}\n"
     )
 }
 

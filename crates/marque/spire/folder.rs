@@ -42,6 +42,8 @@ struct Document<'a> {
     lifetimes: Lifetimes,
     issuer: Issuer,
     tokens: Tokens,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    identities: Option<Identities>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     federation: Vec<Federation<'a>>,
 }
@@ -52,6 +54,11 @@ struct Lifetimes {
     x509_svid: String,
     jwt_svid: String,
     refresh_hint: &'static str,
+}
+
+#[derive(Serialize)]
+struct Identities {
+    without_expiry: &'static str,
 }
 
 #[derive(Serialize)]
@@ -169,6 +176,8 @@ const HARD: &str =
     "// What no playbook can make right: `forbid` with an @id and a @code. See docs/policy.md.\n";
 const GATE: &str = "// What is permitted: `permit` with an @id and a @tier. Nothing is, until there are playbooks. See docs/policy.md.\n";
 
+const ENDLESS: &str = "# Some entries never ended in SPIRE: give each an `expires_at`, then delete `without_expiry`.\n";
+
 fn document(converted: &Converted, wanted: &Wanted) -> Result<String, toml::ser::Error> {
     let environment = wanted.environment.as_str();
     let federation = converted.federation.keys().map(|name| Federation {
@@ -176,6 +185,7 @@ fn document(converted: &Converted, wanted: &Wanted) -> Result<String, toml::ser:
         environment,
         bundle: bundle_file(name),
     });
+    let endless = converted.entries.iter().any(|one| one.entry.expires_at.is_none());
     let document = Document {
         name: converted.trust_domain.as_str(),
         environment,
@@ -188,12 +198,14 @@ fn document(converted: &Converted, wanted: &Wanted) -> Result<String, toml::ser:
         },
         issuer: Issuer { listen: "127.0.0.1:8443" },
         tokens: Tokens { max_lifetime: "10m" },
+        identities: endless.then_some(Identities { without_expiry: "warn" }),
         federation: federation.collect(),
     };
     let text = toml::to_string(&document)?;
+    let endless = if endless { ENDLESS } else { "" };
     Ok(format!(
         "# Imported from SPIRE. To be completed: `listen` and `url`, [[operators]], and for each [[federation]] its `url` and\n\
-         # `profile`, without which its bundle is never fetched. docs/trust-domains.md has every field.\n{text}"
+         # `profile`, without which its bundle is never fetched. docs/trust-domains.md has every field.\n{endless}{text}"
     ))
 }
 

@@ -1,7 +1,7 @@
 //! What a transmitter says, verified, and what it comes to: bad news about somebody whom it may stop stops them.
 //!
 //! Nothing that a transmitter says lets anybody do anything. The stop comes first, then the record: a SET that was not
-//! recorded is sent again, and stops nobody twice. Absent: HTTP.
+//! recorded is sent again, and stops nobody twice, to whichever replicas it comes. Absent: HTTP.
 
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ use marque_ssf::{
 use marque_store::KeptChange;
 use serde::{Deserialize, Serialize};
 
-use super::stops::{TooManyStops, admit, is_stopped, order};
+use super::stops::{TooManyStops, admit, is_stopped, order, origin};
 use super::{Signals, Transmitter, count_received};
 
 /// How far a transmitter's clock may differ from ours.
@@ -166,7 +166,9 @@ impl Signals {
             ReceiveError::TooMany(limit)
         })?;
         tracing::warn!(transmitter = name, event = kind, ?scope, "a shared signal stops somebody");
-        let order = order(scope.clone(), actor, &format!("{kind}, says {name}"));
+        let origin = origin(transmitter.settings.issuer(), &event.jti);
+        let reason = format!("{kind}, says {name}");
+        let order = order(scope.clone(), (actor, Some(origin)), &reason);
         let order = order.map_err(|error| ReceiveError::Unavailable(Box::new(error)))?;
         let stopped = self.store.kill(order, now).await;
         stopped.map(drop).map_err(|error| ReceiveError::Unavailable(Box::new(error)))

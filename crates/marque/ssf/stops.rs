@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use marque_audit::Event;
 use marque_exchange::{TokenRecord, is_live};
 use marque_intent::kill::{Kill, KillMode, KillRecord, KillScope, KillState, NewKill, StopPoint};
-use marque_intent::{Intent, Reason, TextTooLong};
+use marque_intent::{Digest, Intent, Reason, TextTooLong};
 use serde_json::Value;
 use tokio::sync::OwnedMutexGuard;
 
@@ -46,6 +46,7 @@ impl Stop {
             reason: serde_json::from_value(member("reason").unwrap_or(Value::Null))?,
             actor: event.actor.clone().unwrap_or_default(),
             expires_at: None,
+            origin: None,
             hits: Default::default(),
             at: event.time,
             epoch: event.epoch.unwrap_or_default(),
@@ -103,13 +104,24 @@ impl Stop {
     }
 }
 
+/// What the word of an issuer is known by, wherever it comes: its `iss` and its `jti` name one SET (RFC 8417 §2.2).
+pub(super) fn origin(issuer: &str, jti: &str) -> Digest {
+    let (issuer_bytes, jti_bytes) = (issuer.len(), jti.len());
+    Digest::of(format!("set:{issuer_bytes}:{issuer}{jti_bytes}:{jti}").as_bytes())
+}
+
 /// The order that somebody's word comes to.
 ///
 /// # Errors
 /// The reason is too long.
-pub(super) fn order(scope: KillScope, actor: String, reason: &str) -> Result<NewKill, TextTooLong> {
+pub(super) fn order(
+    scope: KillScope,
+    (actor, origin): (String, Option<Digest>),
+    reason: &str,
+) -> Result<NewKill, TextTooLong> {
     let (mode, reason) = (KillMode::default(), Reason::new(reason)?);
-    Ok(NewKill { scope, mode, reason, actor, expires_at: None, hits: Default::default() })
+    let (expires_at, hits) = (None, Default::default());
+    Ok(NewKill { scope, mode, reason, actor, expires_at, origin, hits })
 }
 
 /// Why a word stops nobody for now.
@@ -177,7 +189,7 @@ mod tests {
 
     fn stopped(state: &mut KillState, times: usize, at: Timestamp) {
         for _ in 0..times {
-            let order = order(KillScope::TrustDomain, ACTOR.to_owned(), "a test").unwrap();
+            let order = order(KillScope::TrustDomain, (ACTOR.to_owned(), None), "a test").unwrap();
             *state = state.after(order, at);
         }
     }

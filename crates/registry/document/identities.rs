@@ -22,7 +22,7 @@ const MAX_WINDOW: Duration = Duration::from_hours(24);
 /// [identities]
 /// sharing = "report"        # or "deny": whoever comes second gets no identity
 /// sharing_window = "10m"    # how long after its last use an identity is still its holder's; at most 24h
-/// without_expiry = "warn"   # or "refuse": no entry and no template without `expires_at`
+/// without_expiry = "refuse" # no entry and no template without `expires_at` (M 25); or "warn"
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct IdentitySettings {
@@ -66,7 +66,7 @@ impl IdentitySettings {
 impl Default for IdentitySettings {
     fn default() -> Self {
         let sharing = SharingRule::default();
-        Self { sharing, sharing_window: DEFAULT_WINDOW, refuses_without_expiry: false }
+        Self { sharing, sharing_window: DEFAULT_WINDOW, refuses_without_expiry: true }
     }
 }
 
@@ -111,8 +111,8 @@ pub(super) fn read(top: &mut Fields<'_, '_>, log: &mut Log<'_>) -> IdentitySetti
     }
     if let Some(rule) = table.optional_lined_text::<String>("without_expiry", log) {
         match rule.value.as_str() {
-            "warn" => {}
-            "refuse" => settings.refuses_without_expiry = true,
+            "refuse" => {}
+            "warn" => settings.refuses_without_expiry = false,
             _other => {
                 log.at(rule.line, "`without_expiry` in [identities] is neither `warn` nor `refuse`")
             }
@@ -147,9 +147,10 @@ mod tests {
         assert_eq!(default.sharing(), SharingRule::Report);
         assert_eq!(default.sharing_window(), Duration::from_mins(10));
         let strict = parsed("[identities]\nsharing = \"deny\"\nsharing_window = \"24h\"").unwrap();
-        assert!(!default.refuses_without_expiry() && !strict.refuses_without_expiry());
-        let refuse = parsed("[identities]\nwithout_expiry = \"refuse\"").unwrap();
-        assert!(refuse.refuses_without_expiry());
+        assert!(default.refuses_without_expiry() && strict.refuses_without_expiry());
+        let rule = |rule| parsed(&format!("[identities]\nwithout_expiry = \"{rule}\"")).unwrap();
+        assert!(rule("refuse").refuses_without_expiry());
+        assert!(!rule("warn").refuses_without_expiry());
         assert_eq!(strict.sharing(), SharingRule::Deny);
         assert_eq!(strict.sharing_window(), Duration::from_hours(24));
     }

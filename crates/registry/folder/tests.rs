@@ -386,7 +386,7 @@ fn an_identity_is_shared_only_by_entries_that_say_so_and_why() {
     let one = |id: &str, role: &str, more: &str| {
         format!(
             "[[entry]]\nid = \"{id}\"\nspiffe_id = \"spiffe://example.org/a\"\nrole = \"{role}\"\nowner = \"group:a\"\n\
-             selectors = [\"unix:user:{id}\"]\n{more}\n"
+             expires_at = \"2031-01-01T00:00:00Z\"\nselectors = [\"unix:user:{id}\"]\n{more}\n"
         )
     };
     let why = "shared = true\nreason = \"two units of one agent\"";

@@ -19,6 +19,7 @@ fn entries(sets: Vec<std::collections::BTreeSet<u8>>) -> Vec<Arc<Entry>> {
             "selectors": selectors(set),
             "role": "agent",
             "owner": "tests",
+            "expires_at": "2031-01-01T00:00:00Z",
         }))
         .unwrap();
         let id = format!("{n}").parse().unwrap();

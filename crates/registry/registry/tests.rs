@@ -21,6 +21,7 @@ fn new_entry(path: &str, selectors: &[&str]) -> NewEntry {
         "selectors": selectors,
         "role": "agent",
         "owner": "tests",
+        "expires_at": "2031-01-01T00:00:00Z",
     }))
     .unwrap()
 }

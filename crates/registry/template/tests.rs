@@ -18,6 +18,7 @@ id = "team"
 spiffe_id = "spiffe://example.org/agent/{k8s:ns}/{k8s:sa}"
 role = "agent"
 owner = "group:platform-sre"
+expires_at = "2031-01-01T00:00:00Z"
 selectors = ["k8s:container-name:agent"]
 max_identities = 2
 window = "1h"
@@ -74,6 +75,7 @@ fn plain(path: &str) -> Entry {
         "selectors": ["unix:uid:7"],
         "role": "agent",
         "owner": "tests",
+        "expires_at": "2031-01-01T00:00:00Z",
     }))
     .unwrap();
     new.into_entry(path.replace('/', "-").parse().unwrap(), EntrySource::Admin).unwrap()
@@ -157,7 +159,7 @@ fn a_folder_with_overlaps_or_without_bounds_has_findings() {
     let other = |id: &str, path: &str, more: &str| {
         format!(
             "{TEMPLATE}\n[[template]]\nid = \"{id}\"\nspiffe_id = \"spiffe://example.org/{path}\"\nrole = \"agent\"\n\
-             owner = \"x\"\nselectors = [\"unix:uid:1\"]\nmax_identities = 5\n{more}"
+             owner = \"x\"\nexpires_at = \"2031-01-01T00:00:00Z\"\nselectors = [\"unix:uid:1\"]\nmax_identities = 5\n{more}"
         )
     };
     assert!(load(&other("more", "agent/other/{k8s:sa}", "")).is_ok());
@@ -177,7 +179,7 @@ fn a_folder_with_overlaps_or_without_bounds_has_findings() {
     assert!(foreign.contains("is not of trust domain"), "{foreign}");
     let covers = format!(
         "{TEMPLATE}\n[[entry]]\nid = \"one\"\nspiffe_id = \"spiffe://example.org/agent/team-a/b\"\n\
-         role = \"agent\"\nowner = \"x\"\nselectors = [\"unix:uid:1\"]\n"
+         role = \"agent\"\nowner = \"x\"\nexpires_at = \"2031-01-01T00:00:00Z\"\nselectors = [\"unix:uid:1\"]\n"
     );
     assert!(
         finding(&covers).contains("covers `spiffe://example.org/agent/team-a/b` of entry `one`")

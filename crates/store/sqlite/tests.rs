@@ -323,6 +323,7 @@ fn a_kill_does_not_wait_for_the_runtimes_threads_for_blocking_work() {
         reason,
         actor,
         expires_at: None,
+        origin: None,
         hits: Default::default(),
     };
     let state = runtime.block_on(store.kill(kill, Timestamp::UNIX_EPOCH)).unwrap();
@@ -349,6 +350,7 @@ async fn a_kill_does_not_wait_for_a_database_that_does_not_answer() {
         reason,
         actor,
         expires_at: None,
+        origin: None,
         hits: Default::default(),
     };
     let state = store.kill(kill, Timestamp::UNIX_EPOCH).await.unwrap();

@@ -64,7 +64,7 @@ fn event_of(order: &Order, recorded: &KillState) -> Result<Event, Failure> {
 }
 
 fn kill_event(kill: &NewKill, at: Timestamp, epoch: u64) -> Result<Event, Failure> {
-    let NewKill { scope, mode, reason, actor, expires_at, hits: _ } = kill;
+    let NewKill { scope, mode, reason, actor, expires_at, origin: _, hits: _ } = kill;
     let event = Event::new(EventKind::Kill, at)
         .with_actor(actor.clone())
         .with_epoch(epoch)

@@ -60,8 +60,8 @@ impl Operator {
         let path = format!("unix:path:{}", program.display());
         let entry =
             ["entry", "create", "--spiffe-id", spiffe_id, "--role", role, "--owner", "group:tests"];
-        let created =
-            self.json(&[&entry[..], &["--selector", &uid, "--selector", &path]].concat()).await;
+        let rest = ["--expires-in", "1d", "--selector", &uid, "--selector", &path];
+        let created = self.json(&[&entry[..], &rest].concat()).await;
         let id = created["id"].as_str();
         id.unwrap_or_else(|| panic!("no id in {created}")).to_owned()
     }

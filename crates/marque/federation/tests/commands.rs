@@ -355,6 +355,7 @@ async fn what_is_not_in_force_touches_nothing_that_others_go_by() {
             "selectors": ["unix:uid:1"],
             "role": "agent",
             "owner": "group:a",
+            "expires_at": "2099-01-01T00:00:00Z",
             "federates_with": [PARTNER],
         }))
         .unwrap();

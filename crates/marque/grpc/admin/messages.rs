@@ -218,7 +218,7 @@ pub(super) fn kill_state_of(state: &KillState, kept_here_only: bool) -> proto::K
 }
 
 pub(super) fn kill(kill: &Kill) -> proto::KillRecord {
-    let Kill { scope, mode, reason, actor, expires_at, hits: _, at, epoch } = kill;
+    let Kill { scope, mode, reason, actor, expires_at, origin: _, hits: _, at, epoch } = kill;
     proto::KillRecord {
         scope: Some(kill_scope(scope)),
         reason: reason.to_string(),

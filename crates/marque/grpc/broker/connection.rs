@@ -40,8 +40,9 @@ pub(super) fn connections(
     limits: LiveLimits,
     acceptor: TlsAcceptor,
     verifier: Verifier,
+    left: CancellationToken,
 ) -> impl Stream<Item = BrokerConnection> {
-    let accepted = accept(listener, limits.clone());
+    let accepted = accept(listener, limits.clone(), left);
     let handshake = move |accepted| {
         let (acceptor, verifier, limits) = (acceptor.clone(), verifier.clone(), limits.clone());
         // On a task of its own, so that one handshake's cryptography holds up no other.

@@ -2,6 +2,7 @@
 
 mod client;
 mod handshake;
+mod leaving;
 mod lifetime;
 mod permission;
 mod workloads;
@@ -23,6 +24,7 @@ use marque_workload::Profiles;
 use prost::Message;
 use prost_types::Any;
 use tokio::process::{Child, Command};
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
@@ -31,10 +33,10 @@ use self::client::{Identity, Raw, raw};
 use super::super::live::LiveLimits;
 use super::super::offer::Offer;
 use super::super::proto::broker as proto;
-use super::super::serve::Limits;
+use super::super::serve::{Ending, Limits};
 use super::super::stage::{DOCUMENT, PATIENCE, Stage};
 use super::super::svid_tls::ServerCertificate;
-use super::{AllowList, BrokerDoor, serve_broker};
+use super::{AllowList, BrokerDoor, BrokerServeError, serve_broker};
 use crate::clock::SystemClock;
 
 const AUDIENCE: &str = "https://api.example.org";
@@ -69,6 +71,8 @@ pub(super) struct Scene {
     limits: LiveLimits,
     socket: PathBuf,
     shutdown: CancellationToken,
+    ending: Ending,
+    serving: JoinHandle<Result<(), BrokerServeError>>,
 }
 
 impl Scene {
@@ -100,9 +104,21 @@ impl Scene {
             certificate: Arc::clone(&certificate),
         };
         let shutdown = CancellationToken::new();
-        tokio::spawn(serve_broker(listener, door, limits.clone(), shutdown.clone()));
-        let scene =
-            Self { stage, clock, log, pods, certificate, brokers, limits, socket, shutdown };
+        let ending = Ending::from(shutdown.clone());
+        let serving = tokio::spawn(serve_broker(listener, door, limits.clone(), ending.clone()));
+        let scene = Self {
+            stage,
+            clock,
+            log,
+            pods,
+            certificate,
+            brokers,
+            limits,
+            socket,
+            shutdown,
+            ending,
+            serving,
+        };
         scene.show_new_certificate();
         for path in [SUPERVISOR, "/service/podman"] {
             scene.stage.register_for(path, EntryRole::Service, NOBODY);

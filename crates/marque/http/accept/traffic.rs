@@ -15,6 +15,7 @@ use std::{
 use axum::body::{Body, Bytes, HttpBody};
 use hyper::body::{Frame, SizeHint};
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 /// What HTTP/2 gets of an answer at once, in bytes. It buffers what it has, and asks for more when the client has taken that.
 const PIECE: usize = 1024;
@@ -43,6 +44,7 @@ pub(super) enum Overdue {
 #[derive(Debug)]
 pub(super) struct Traffic {
     patience: Patience,
+    asked: CancellationToken,
     open: Mutex<Open>,
 }
 
@@ -59,7 +61,7 @@ struct Open {
 impl Traffic {
     pub(super) fn new(patience: Patience) -> Arc<Self> {
         let open = Open { begun: 0, since: BTreeMap::new(), ended: Instant::now() };
-        Arc::new(Self { patience, open: Mutex::new(open) })
+        Arc::new(Self { patience, asked: CancellationToken::new(), open: Mutex::new(open) })
     }
 
     /// A request has come, and is open until what is given back is dropped.
@@ -68,7 +70,16 @@ impl Traffic {
         open.begun += 1;
         let number = open.begun;
         open.since.insert(number, Instant::now());
+        drop(open);
+        if number == 1 {
+            self.asked.cancel();
+        }
         OpenRequest { traffic: Arc::clone(self), number }
+    }
+
+    /// Waits until something was asked.
+    pub(super) async fn asked(&self) {
+        self.asked.cancelled().await;
     }
 
     /// When the connection will have lasted long enough if nothing changes, and why.

@@ -26,7 +26,7 @@ use super::{Answer, HttpLimits, Server, builder, client, door::FakeDoor, post};
 
 const FORM: &str = "content-type: application/x-www-form-urlencoded\r\n";
 /// Long enough for anything that happens at all.
-const SOON: Duration = Duration::from_secs(20);
+pub(super) const SOON: Duration = Duration::from_secs(20);
 
 fn token_request() -> String {
     let details = "%5B%7B%22type%22%3A%22marque_intent%22%2C%22intent_id%22%3A%22int_00000000000000000000000001%22%7D%5D";
@@ -59,7 +59,7 @@ fn slow() -> FakeDoor {
     FakeDoor { slow: true, ..FakeDoor::default() }
 }
 
-async fn ends(stream: &mut (impl AsyncRead + Unpin)) -> Vec<u8> {
+pub(super) async fn ends(stream: &mut (impl AsyncRead + Unpin)) -> Vec<u8> {
     let mut bytes = Vec::new();
     let _ended = timeout(SOON, stream.read_to_end(&mut bytes))
         .await
@@ -205,7 +205,11 @@ async fn a_silent_client_is_not_waited_for() {
 }
 
 /// An HTTP/2 connection that has sent these settings and requests, one on each stream.
-async fn http2(server: &Server, settings: &[u8], paths: &[&str]) -> TlsStream<TcpStream> {
+pub(super) async fn http2(
+    server: &Server,
+    settings: &[u8],
+    paths: &[&str],
+) -> TlsStream<TcpStream> {
     let mut config = client(server.folder.path());
     config.alpn_protocols = vec![b"h2".to_vec()];
     let mut stream = server.connect(config).await.unwrap();
@@ -218,7 +222,7 @@ async fn http2(server: &Server, settings: &[u8], paths: &[&str]) -> TlsStream<Tc
     stream
 }
 
-fn asks(stream: u32, method: &str, path: &str) -> Vec<u8> {
+pub(super) fn asks(stream: u32, method: &str, path: &str) -> Vec<u8> {
     let fields =
         [(":method", method), (":scheme", "https"), (":authority", "localhost"), (":path", path)];
     Frame::headers(stream, END_STREAM, &fields).bytes()
@@ -367,8 +371,14 @@ async fn a_request_that_outlives_the_drain_is_cut_off() {
 
 #[tokio::test]
 async fn a_listener_that_is_replaced_takes_nobody_in_and_answers_whatever_was_asked() {
-    // Longer than the drain of a shutdown has patience for.
-    let limits = HttpLimits { drain: Duration::from_millis(1), ..HttpLimits::default() };
+    // Longer than the drain of a shutdown has patience for; and somebody comes all the time.
+    let short = Duration::from_millis(200);
+    let limits = HttpLimits {
+        drain: Duration::from_millis(1),
+        leave: short,
+        quiet: short,
+        ..HttpLimits::default()
+    };
     let mut server = Server::with(slow(), limits).await;
     let mut stream = server.connect(client(server.folder.path())).await.unwrap();
     stream.write_all(token_request().as_bytes()).await.unwrap();

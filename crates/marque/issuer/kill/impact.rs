@@ -160,7 +160,15 @@ fn hypothetical(state: &KillState, scope: &KillScope, mode: KillMode, now: Times
     let Ok(reason) = Reason::new("dry run") else { return state.clone() };
     let (scope, actor) = (scope.clone(), String::new());
     state.after(
-        NewKill { scope, mode, reason, actor, expires_at: None, hits: Default::default() },
+        NewKill {
+            scope,
+            mode,
+            reason,
+            actor,
+            expires_at: None,
+            origin: None,
+            hits: Default::default(),
+        },
         now,
     )
 }

@@ -20,7 +20,7 @@ fn folder(template: Option<&str>) -> TrustDomainFolder {
     if let Some(owner) = template {
         let template = format!(
             "[[template]]\nid = \"team\"\nspiffe_id = \"spiffe://example.org/agent/{{unix:user}}\"\nrole = \"agent\"\n\
-             owner = \"{owner}\"\nselectors = [\"unix:path:/bin/agent\"]\nmax_identities = 5\n"
+             owner = \"{owner}\"\nexpires_at = \"2031-01-01T00:00:00Z\"\nselectors = [\"unix:path:/bin/agent\"]\nmax_identities = 5\n"
         );
         write("entries/team.toml", &template);
     }

@@ -81,6 +81,7 @@ async fn what_only_a_journal_has_is_found_and_put_into_another() {
             reason: Reason::new(reason).unwrap(),
             actor: "operator:alice(1000)".to_owned(),
             expires_at: None,
+            origin: None,
             hits: Default::default(),
         })
     };

@@ -246,8 +246,14 @@ pub(crate) fn kill(scope: KillScope) -> NewKill {
         reason: reason(),
         actor,
         expires_at: None,
+        origin: None,
         hits: Default::default(),
     }
+}
+
+/// An order that came of somebody's word.
+pub(crate) fn kill_of(word: &str, scope: KillScope) -> NewKill {
+    NewKill { origin: Some(Digest::of(word.as_bytes())), ..kill(scope) }
 }
 
 /// Two people let somebody go on.

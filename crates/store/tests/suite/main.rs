@@ -104,6 +104,7 @@ on_both_engines! {
     kills::a_kill_holds_while_the_database_takes_nothing_and_is_recorded_later,
     kills::a_kill_that_only_the_journal_has_is_recorded_after_opening_again,
     kills::two_kills_at_once_are_two_epochs,
+    kills::of_one_origin_there_is_one_kill_also_after_its_lift_and_opening_again,
     life::every_token_that_is_kept_is_listed_once_page_by_page,
     life::oauth_12_3_a_revocation_takes_all_that_derives_along_with_a_leaf_for_each,
     families::oauth_12_3_a_clock_that_was_ahead_for_a_while_hides_nobody_from_a_revocation,

@@ -96,6 +96,31 @@ async fn kills_at_both_replicas_get_one_order() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_word_that_comes_to_both_replicas_at_once_is_one_kill() {
+    const WORDS: u64 = 20;
+    let Some(engine) = Postgres::new().await else { return };
+    let here = engine.open().await;
+    let (there, _journal) = engine.replica().await;
+    for n in 1..=WORDS {
+        // Each has a clock of its own.
+        let order = || kill_of(&format!("word {n}"), KillScope::Agent(agent(&format!("a{n}"))));
+        let later = START + Duration::from_millis(1);
+        let (one, other) = tokio::join!(here.kill(order(), START), there.kill(order(), later));
+        for state in [one.unwrap(), other.unwrap()] {
+            assert!(state.stops_agent(&agent(&format!("a{n}")), StopPoint::Use).is_some());
+        }
+    }
+    for store in [&here, &there] {
+        let mut watch = IntentStore::kill_state(&**store);
+        let heard = watch.wait_for(|heard| heard.epoch == WORDS).await.unwrap();
+        assert_eq!(heard.kills.len(), usize::try_from(WORDS).unwrap());
+    }
+    assert_eq!(engine.number("SELECT count(*) FROM kills").await, 20);
+    assert_eq!(count(&there, EventKind::Kill).await, 20);
+    assert_eq!(TokenStore::kill_state(&*here), TokenStore::kill_state(&*there));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_kill_with_the_number_of_one_that_was_lost_is_heard_and_both_stay_in_force() {
     let Some(engine) = Postgres::new().await else { return };
     let here = engine.open().await;

@@ -12,7 +12,7 @@ use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, Server
 use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
 use rustls::{ClientConfig, DigitallySignedStruct, SignatureScheme, SupportedProtocolVersion};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, ServerName, UnixTime};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::UnixStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
@@ -156,7 +156,14 @@ pub(super) async fn handshake(
     socket: &Path,
     config: Arc<ClientConfig>,
 ) -> io::Result<TlsStream<UnixStream>> {
-    let stream = UnixStream::connect(socket).await?;
+    over(UnixStream::connect(socket).await?, config).await
+}
+
+/// The same over a connection that is there.
+pub(super) async fn over<S: AsyncRead + AsyncWrite + Unpin>(
+    stream: S,
+    config: Arc<ClientConfig>,
+) -> io::Result<TlsStream<S>> {
     let name = ServerName::try_from("broker.invalid").unwrap();
     TlsConnector::from(config).connect(name, stream).await
 }

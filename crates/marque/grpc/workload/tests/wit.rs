@@ -94,6 +94,7 @@ fn alike(stage: &Stage, path: &str) -> SpiffeId {
         "spiffe_id": spiffe_id,
         "selectors": [format!("unix:uid:{}", nix::unistd::Uid::effective())],
         "role": "agent", "owner": "group:tests", "hint": "agent-a",
+        "expires_at": "2099-01-01T00:00:00Z",
     }))
     .unwrap();
     stage

@@ -1,10 +1,13 @@
 //! The kill switch: in force at once, with or without a database.
 
+use std::time::Duration;
+
 use futures::future::join_all;
 use marque_audit::EventKind;
 use marque_exchange::{RedeemError, TokenStore};
 use marque_intent::{
-    ChangeError, DenialCode, IntentChange, IntentStore, IntentStoreError, KillScope, StopPoint,
+    ChangeError, DenialCode, IntentChange, IntentStore, IntentStoreError, KillScope, KillState,
+    StopPoint,
 };
 use marque_store::Store;
 
@@ -158,4 +161,34 @@ pub(crate) async fn what_is_lifted_goes_on_also_after_opening_again(engine: impl
     store.record_refusal(refusal()).await.unwrap();
     assert_eq!(count(&store, EventKind::Kill).await, 1);
     assert_eq!(count(&store, EventKind::KillLifted).await, 1);
+}
+
+pub(crate) async fn of_one_origin_there_is_one_kill_also_after_its_lift_and_opening_again(
+    engine: impl Engine,
+) {
+    let store = engine.open().await;
+    let stops = async |store: &Store, word: &str, second: u64| {
+        let order = kill_of(word, KillScope::Agent(agent("a")));
+        store.kill(order, START + Duration::from_secs(second)).await.unwrap()
+    };
+    let stands = |state: &KillState| (state.epoch, state.kills.len());
+    // None of these is recorded when the next comes.
+    engine.break_commits().await;
+    for second in 0..3 {
+        assert_eq!(stands(&stops(&store, "one", second).await), (1, 1));
+    }
+    engine.mend_commits().await;
+    let state = stops(&store, "one", 3).await;
+    assert_eq!(stands(&state), (1, 1));
+    assert_eq!(engine.number("SELECT count(*) FROM kills").await, 1);
+    assert_eq!(count(&store, EventKind::Kill).await, 1);
+    let state = store.order(lift(&state.kills[0]), START + Duration::from_secs(4)).await.unwrap();
+    assert_eq!(stands(&state), (2, 0));
+    assert_eq!(stands(&stops(&store, "one", 5).await), (2, 0), "it was lifted");
+    assert_eq!(stands(&stops(&store, "another", 6).await), (3, 1));
+    drop(store);
+    let store = engine.open().await;
+    assert_eq!(stands(&TokenStore::kill_state(&*store)), (3, 1));
+    assert_eq!(stands(&stops(&store, "one", 7).await), (3, 1));
+    assert_eq!(engine.number("SELECT count(*) FROM kills").await, 3);
 }
