@@ -142,6 +142,43 @@ async fn an_upstream_changes_its_root_and_no_handshake_between_the_tiers_fails()
         .await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_root_that_is_taken_out_without_notice_is_gone_below_and_another_certificate_is_there() {
+    let (above, below) = tiers().await;
+    let (above_id, below_id) = (above.place.id("/service/above"), below.place.id("/service/below"));
+    above.operator().register(&above_id, "service", &this_program()).await;
+    below.operator().register(&below_id, "service", &this_program()).await;
+    let upper = Peers::with(&above.place.workload_api(), &below_id).await;
+    let lower = Peers::with(&below.place.workload_api(), &above_id).await;
+    lower.shake_hands_with(&upper).await.expect("a handshake");
+    let (old, lost) = (roots(&below).await, lower.standing_still());
+    let operator = above.operator();
+    let first = active(&operator).await;
+    let next = operator.json(&["authority", "prepare", "x509-authority"]).await;
+    let next = next["key"].as_str().expect("a key").to_owned();
+    let reason = ["--reason", "a drill"];
+    for step in [&["taint", &first][..], &["revoke", &first]] {
+        operator.run(&[&["authority"], step, &reason].concat()).await.succeeded();
+    }
+    assert_eq!(active(&operator).await, next);
+    let began = Instant::now();
+    until("the end of the old root below", async || {
+        let now = roots(&below).await;
+        (now.len() == 1 && now != old).then_some(())
+    })
+    .await;
+    assert!(began.elapsed() < SOON, "{:?}", began.elapsed());
+    assert_eq!(roots(&below).await, roots(&above).await);
+    until("handshakes on the new root", async || {
+        lower.shake_hands_with(&upper).await.ok()?;
+        upper.shake_hands_with(&lower).await.ok()
+    })
+    .await;
+    assert!(upper.shake_hands(&lost).await.is_err(), "what stood on the old root is refused");
+    let leaves = followed(&below.operator()).await;
+    assert!(leaves.iter().any(|leaf| leaf.contains("roots_removed")), "{leaves:?}");
+}
+
 /// The names of the keys for JWT-SVIDs that a trust domain publishes.
 async fn jwt_keys(issuer: &Issuer) -> Vec<String> {
     let http = Http::trusting(&issuer.place.ca_file);
