@@ -1,6 +1,7 @@
 //! The authorities of one trust domain: a handle on what signs now, and the steps in the lives of their keys.
 
 mod downstream;
+mod follow;
 mod mint;
 mod upstream;
 
@@ -13,7 +14,7 @@ use std::{
     time::Duration,
 };
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use jiff::Timestamp;
 use marque_jose::{JwkSet, Signer, SigningKeys};
 use marque_keys::{KeyManager, KeyPurpose, SigningKey, SlotId};
@@ -29,6 +30,8 @@ use crate::{
     schedule::Schedule,
     snapshot::{Snapshot, checkpoint_key},
 };
+
+pub use self::follow::{Heard, Hearing};
 
 /// The authorities of one trust domain. What mints is a snapshot of the records, replaced whole when a step was taken, here or
 /// by another process.
@@ -47,6 +50,8 @@ pub struct Authority {
     pub(crate) turn: Mutex<()>,
     /// Whether private keys were looked for that were pruned.
     swept: AtomicBool,
+    /// When the upstream told its bundle last.
+    heard: ArcSwapOption<Heard>,
 }
 
 /// What a trust domain publishes, and what of it is to be relied on.
@@ -99,6 +104,9 @@ impl Authority {
             round.take_due_steps().await?;
             snapshot = Snapshot::of(round.records.clone(), &config, keys.as_ref(), None)?;
         }
+        if round.leaves_lost_root().await {
+            snapshot = Snapshot::of(round.records.clone(), &config, keys.as_ref(), None)?;
+        }
         let checkpoint = checkpoint_key(&round.records, keys.as_ref())?;
         let created = round.created;
         let authority = Self {
@@ -113,6 +121,7 @@ impl Authority {
             changes: watch::Sender::new(0),
             turn: Mutex::new(()),
             swept: AtomicBool::new(false),
+            heard: ArcSwapOption::empty(),
         };
         authority.check_has_not_ended(now)?;
         Ok(authority)

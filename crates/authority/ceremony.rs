@@ -55,7 +55,7 @@ impl Ceremony {
         now: Timestamp,
     ) -> Result<SlotId, AuthorityError> {
         let mut round = self.begin(now).await?;
-        round.import(signed, ordered).await?.map_err(AuthorityError::Refused)
+        round.import(signed, None, ordered).await?.map_err(AuthorityError::Refused)
     }
 
     async fn begin(&self, now: Timestamp) -> Result<Round<'_>, AuthorityError> {

@@ -6,7 +6,10 @@ use marque_spiffe::{
     JwtSvidError, RandomError, SpiffeId, TrustDomain, WitSvidError, X509SvidError,
 };
 
-use crate::{AuthorityStoreError, ConfigError, OrderRefusal, SignedAuthorityError, UpstreamError};
+use crate::{
+    AuthorityStoreError, ConfigError, OrderRefusal, SignedAuthorityError, ToldBundleError,
+    UpstreamError,
+};
 
 /// Why an authority could not be opened or did not mint.
 #[derive(Debug, thiserror::Error)]
@@ -112,6 +115,12 @@ pub enum AuthorityError {
         /// Why not.
         source: UpstreamError,
     },
+    /// The upstream did not tell its bundle.
+    #[error("the bundle of the upstream was not told")]
+    Unheard(#[source] UpstreamError),
+    /// What the upstream told cannot be its bundle.
+    #[error("the bundle of the upstream is refused")]
+    ToldBundle(#[source] ToldBundleError),
     /// The first X.509 authority is signed by an offline root, and was not yet.
     #[error(
         "`{trust_domain}` has no X.509 authority yet, and an offline root signs it: run `marque authority csr --offline` with the          settings of this daemon, have the request signed, and bring it back with `marque authority import --offline`"

@@ -6,7 +6,7 @@
 
 use std::{collections::BTreeSet, error::Error, fmt, sync::Arc, time::Duration};
 
-use futures::future::BoxFuture;
+use futures::{FutureExt as _, future::BoxFuture};
 use jiff::Timestamp;
 use marque_jose::PublicKey;
 use marque_keys::{SigningKey, SlotId};
@@ -16,7 +16,7 @@ use rustls_pki_types::{CertificateDer, pem::PemObject as _};
 use x509_parser::{extensions::ParsedExtension, prelude::X509Certificate};
 
 use crate::{
-    AuthorityConfig, AuthorityError, MAX_PUBLISHED_KEYS,
+    AuthorityConfig, AuthorityError, MAX_PUBLISHED_KEYS, ToldBundle,
     certificate::{self, Validity},
     root::{Root, subject},
     signer::CertificateSigner,
@@ -52,11 +52,21 @@ pub trait UpstreamAuthority: fmt::Debug + Send + Sync {
         &'a self,
         request: &'a CertificateRequest,
     ) -> BoxFuture<'a, Result<SignedAuthority, UpstreamError>>;
+
+    /// Whose bundle there is to follow, host and port; `None` where none is told.
+    fn source(&self) -> Option<&str> {
+        None
+    }
+
+    /// The bundle of the trust domain as it is there now. What comes back is checked by whoever asked.
+    fn bundle(&self) -> BoxFuture<'_, Result<ToldBundle, UpstreamError>> {
+        std::future::ready(Err(UpstreamError::new("it tells no bundle"))).boxed()
+    }
 }
 
-/// No certificate was signed.
+/// No certificate was signed, or no bundle told.
 #[derive(Debug, thiserror::Error)]
-#[error("the upstream authority signed no certificate")]
+#[error("the upstream gave no answer that can be used")]
 pub struct UpstreamError(#[source] Box<dyn Error + Send + Sync>);
 
 impl UpstreamError {
@@ -115,6 +125,11 @@ pub enum SignedAuthorityError {
     /// A root is not among those that are pinned.
     #[error("the root {0} is not pinned in `roots` of [upstream]")]
     NotPinned(CertificateDigest),
+    /// The upstream gave the root up, or took it out of its bundle.
+    #[error(
+        "it stands on the root {0}, which the upstream gives up; ask again when another one signs there"
+    )]
+    GivenUp(CertificateDigest),
     /// An SVID below it does not verify by the roots.
     #[error("an X.509-SVID below it does not verify by the root")]
     Path(#[source] X509SvidError),
@@ -141,6 +156,7 @@ impl SignedAuthorityError {
             Self::PublicKey(_) => "upstream_other_key",
             Self::Environment { .. } => "upstream_environment",
             Self::NotPinned(_) => "upstream_root_not_pinned",
+            Self::GivenUp(_) => "upstream_root_given_up",
             Self::Path(_) => "upstream_path",
             Self::EndsTooSoon { .. } => "upstream_ends_too_soon",
         }
@@ -272,14 +288,14 @@ pub(crate) enum Standing {
 }
 
 /// What certificates above an SVID are held to.
-struct Rule<'a> {
+pub(crate) struct Rule<'a> {
     environment: Environment,
     pinned: Option<&'a BTreeSet<CertificateDigest>>,
     standing: Standing,
 }
 
 impl<'a> Rule<'a> {
-    fn of(config: &'a AuthorityConfig, standing: Standing) -> Self {
+    pub(crate) fn of(config: &'a AuthorityConfig, standing: Standing) -> Self {
         let pinned = config.upstream.as_ref().map(|rule| &rule.pinned_roots);
         let pinned = pinned.filter(|pinned| !pinned.is_empty());
         Self { environment: config.environment, pinned, standing }
@@ -296,7 +312,7 @@ impl<'a> Rule<'a> {
         Validity::read(&certificate).ok_or_else(malformed)
     }
 
-    fn hold_root(
+    pub(crate) fn hold_root(
         &self,
         der: &CertificateDer<'_>,
         position: usize,
@@ -311,7 +327,7 @@ impl<'a> Rule<'a> {
         Ok(validity)
     }
 
-    fn names_the_other(&self, certificate: &X509Certificate<'_>) -> bool {
+    pub(crate) fn names_the_other(&self, certificate: &X509Certificate<'_>) -> bool {
         !may_stand_in(certificate, self.environment, true)
     }
 }

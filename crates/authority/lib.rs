@@ -19,11 +19,13 @@ mod config;
 mod downstream;
 mod earlier;
 mod error;
+mod followed;
 mod intermediate;
 mod jwt;
 mod list;
 mod order;
 mod probe;
+mod published;
 mod reconfigure;
 mod record;
 mod refusal;
@@ -38,7 +40,7 @@ mod testing;
 mod wit;
 mod x509;
 
-pub use authority::{Authority, Trusted};
+pub use authority::{Authority, Heard, Hearing, Trusted};
 pub use ceiling::{
     Breach, CeilingRefusal, RequiredClaim, SigningAlarm, SigningGuard, TokenForm,
     TokenServiceCeiling,
@@ -48,6 +50,10 @@ pub use config::{AuthorityConfig, ConfigError};
 pub use downstream::{DownstreamRequest, DownstreamRequestError, SignedDownstream};
 pub use earlier::EarlierLifetimes;
 pub use error::{AuthorityError, RootProblem, SelfCheckError, TemplateError};
+pub use followed::{
+    FollowedBundle, FollowedKey, FollowedRoot, FollowedUse, LeftOut, MAX_FOLLOWED_KEYS,
+    MAX_FOLLOWED_ROOTS, ToldBundle, ToldBundleError, ToldKey, ToldRoot,
+};
 pub use intermediate::{
     CertificateRequest, SignedAuthority, SignedAuthorityError, UpstreamAuthority, UpstreamError,
     UpstreamRule,

@@ -4,6 +4,8 @@
 //! runs [`AuthorityOrder::decide`] inside its transaction, so that of several processes each step is done by one.
 //! Deliberately absent: when a step is due (`schedule.rs`), and keys.
 
+mod follow;
+
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -11,7 +13,7 @@ use marque_audit::{Event, EventKind};
 use marque_keys::{KeyPurpose, SlotId};
 
 use crate::{
-    AuthorityRecord, AuthorityState, OrderRefusal,
+    AuthorityRecord, AuthorityState, FollowedBundle, OrderRefusal,
     record::{in_state, is_in_bundle, newest, of, sequence},
 };
 
@@ -64,6 +66,10 @@ pub enum AuthorityStep {
         /// The key.
         slot: SlotId,
     },
+    /// Goes by the bundle of an upstream.
+    Follow(Box<FollowedBundle>),
+    /// Goes by no upstream's bundle any more.
+    Unfollow,
 }
 
 /// What a step writes.
@@ -103,6 +109,8 @@ impl AuthorityOrder {
             AuthorityStep::Revoke { slot } => self.revoke(records, slot),
             AuthorityStep::Retire { slot } => self.retire(records, slot),
             AuthorityStep::Prune { slot } => self.prune(records, slot),
+            AuthorityStep::Follow(heard) => self.follow(records, heard),
+            AuthorityStep::Unfollow => self.unfollow(records),
         }
     }
 
@@ -126,7 +134,9 @@ impl AuthorityOrder {
         let mut record = record.clone();
         record.bundle_sequence = self.sequence_after(records, purpose);
         let event = self.event(kind, &record);
-        Ok(AuthorityDecision { put: vec![record], remove: None, event })
+        let holder = self.with_root_of(records, &record);
+        let put = holder.into_iter().chain([record]).collect();
+        Ok(AuthorityDecision { put, remove: None, event })
     }
 
     fn activate(
@@ -247,7 +257,9 @@ impl AuthorityOrder {
         let Some(newest) = newest.filter(|_| !found.state.is_published()) else {
             return Err(OrderRefusal::StillNeeded { slot: slot.clone() });
         };
-        let kept = AuthorityRecord { bundle_sequence: sequence(records), ..newest.clone() };
+        let followed = found.followed.clone().or_else(|| newest.followed.clone());
+        let bundle_sequence = sequence(records);
+        let kept = AuthorityRecord { bundle_sequence, followed, ..newest.clone() };
         let event = self.event(EventKind::AuthorityPruned, found);
         Ok(AuthorityDecision { put: vec![kept], remove: Some(slot.clone()), event })
     }

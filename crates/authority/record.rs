@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use marque_keys::{KeyPurpose, SlotId};
 use serde::{Deserialize, Serialize};
 
-use crate::{AuthorityOrder, OrderRefusal};
+use crate::{AuthorityOrder, FollowedBundle, OrderRefusal};
 
 /// Where a slot stands in its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -101,6 +101,9 @@ pub struct AuthorityRecord {
     /// What is above the certificate, where somebody else signed it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub upstream: Option<UpstreamCertificates>,
+    /// What is followed of the upstream's bundle, on one of the records of X.509 authorities.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub followed: Option<Box<FollowedBundle>>,
 }
 
 /// The certificates above one that somebody else signed, each in DER.
@@ -111,6 +114,9 @@ pub struct UpstreamCertificates {
     pub above: Vec<Vec<u8>>,
     /// The roots, which the bundle has in its place.
     pub roots: Vec<Vec<u8>>,
+    /// The upstream whose bundle has the roots of now, where it tells one: then those count, and not these.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<String>,
 }
 
 impl AuthorityRecord {

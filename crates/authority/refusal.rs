@@ -134,6 +134,20 @@ pub enum OrderRefusal {
         /// The key that comes next.
         slot: SlotId,
     },
+    /// What the upstream tells is older than what is followed (TB-2).
+    #[error(
+        "the upstream's bundle went back from sequence {from} to {to}; was it restored from a backup, or is it another one? Under \
+         another name in `server` of [upstream] it is followed from the beginning"
+    )]
+    UpstreamWentBack {
+        /// The sequence that is followed.
+        from: u64,
+        /// The sequence that it tells.
+        to: u64,
+    },
+    /// The upstream's bundle says what is followed already.
+    #[error("the upstream's bundle says nothing new")]
+    NothingNew,
     /// It is published, or the last of its purpose.
     #[error("`{slot}` is still needed on record")]
     StillNeeded {
@@ -164,6 +178,8 @@ impl OrderRefusal {
             Self::SignedByHand { .. } => "authority_signed_by_hand",
             Self::NoUpstream => "authority_no_upstream",
             Self::NothingRequested { .. } => "authority_nothing_requested",
+            Self::UpstreamWentBack { .. } => "upstream_bundle_went_back",
+            Self::NothingNew => "upstream_bundle_unchanged",
             Self::StillNeeded { .. } => "authority_still_needed",
         }
     }

@@ -10,6 +10,8 @@
 
 mod signed;
 
+pub(crate) use self::signed::moving;
+
 use std::collections::BTreeSet;
 
 use jiff::Timestamp;
@@ -171,6 +173,10 @@ impl<'a> Round<'a> {
             | AuthorityStep::Revoke { slot }
             | AuthorityStep::Retire { slot }
             | AuthorityStep::Prune { slot } => slot.clone(),
+            AuthorityStep::Follow(_) | AuthorityStep::Unfollow => {
+                let first = SlotId::first(KeyPurpose::X509Authority);
+                newest(&self.records, first.purpose()).map_or(first, |newest| newest.slot.clone())
+            }
         };
         self.can_sign_after(&step)?;
         let order = AuthorityOrder { step, at: self.now, by, reason };
@@ -304,6 +310,7 @@ impl<'a> Round<'a> {
             state,
             certificate_der: None,
             upstream: None,
+            followed: None,
             public_key: key.public_key().to_vec(),
             created_at: self.now,
             times: AuthorityTimes { ends_at, activated_at, ..AuthorityTimes::default() },

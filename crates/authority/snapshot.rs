@@ -1,6 +1,6 @@
 //! The authorities as one set of records has them: what is published, and what signs.
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use marque_jose::{Jwk, JwkSet};
@@ -10,12 +10,12 @@ use rustls_pki_types::CertificateDer;
 
 use crate::{
     AuthorityConfig, AuthorityError, AuthorityRecord, AuthorityState, RootProblem, SignedAuthority,
-    UpstreamCertificates,
+    Trusted, UpstreamCertificates,
     ceiling::TokenCeiling,
     downstream::DownstreamAuthority,
     intermediate::Standing,
     jwt::JwtAuthority,
-    record::{of, sequence},
+    record::of,
     root::Root,
     round::load_key,
     schedule::Schedule,
@@ -50,8 +50,7 @@ struct Active<'a> {
 }
 
 impl Snapshot {
-    /// Loads what the records name. What is published as before is shared with the snapshot before, so that whoever holds
-    /// on to a bundle can see that it is the same.
+    /// Loads what the records name.
     pub(crate) fn of(
         records: Vec<AuthorityRecord>,
         config: &Arc<AuthorityConfig>,
@@ -67,17 +66,7 @@ impl Snapshot {
             None
         };
         let schedule = Schedule(config);
-        let published = |record: &AuthorityRecord| record.state.is_published();
-        let hint = refresh_hint(config, &records, before);
-        let bundle = bundle((config, hint), &records, published)?;
-        let bundle = shared(bundle, before.map(|before| &before.bundle));
-        let untainted = |record: &AuthorityRecord| published(record) && !record.is_tainted();
-        let untainted = self::bundle((config, hint), &records, untainted)?;
-        let untainted = if untainted == *bundle {
-            Arc::clone(&bundle)
-        } else {
-            shared(untainted, before.map(|before| &before.untainted))
-        };
+        let Trusted { bundle, untainted, alarms } = Trusted::of(&records, config, before)?;
         let certificates = read_certificates(config, x509.record)?;
         let slot = x509.record.slot.clone();
         let downstream = downstream(config, &certificates.own, &x509.key)?;
@@ -91,7 +80,7 @@ impl Snapshot {
             config: Arc::clone(config),
             bundle,
             untainted,
-            alarms: alarms(&records),
+            alarms,
             x509: X509Authority::new(slot, certificates, x509)?,
             downstream,
             jwt: JwtAuthority::new(
@@ -171,7 +160,7 @@ pub(crate) fn read_certificates(
                 own,
             })
         }
-        Some(UpstreamCertificates { above, roots }) => {
+        Some(UpstreamCertificates { above, roots, source: _ }) => {
             let chain = [&der].into_iter().chain(above).cloned().map(CertificateDer::from);
             let roots = roots.iter().cloned().map(CertificateDer::from);
             let signed = SignedAuthority { chain: chain.collect(), roots: roots.collect() };
@@ -219,58 +208,6 @@ fn wit_authority(
     Ok(WitAuthority::new(record.slot.clone(), Arc::new(signer), ends_at))
 }
 
-/// The bundle: whatever signs SVIDs or is known to, and nothing else. Of keys whose certificates somebody else signed it has
-/// the roots, and as roots may be those of several keys, it also refuses the keys on record that are not `believed`.
-fn bundle(
-    (config, refresh_hint): (&AuthorityConfig, Duration),
-    all: &[AuthorityRecord],
-    believed: impl Fn(&AuthorityRecord) -> bool,
-) -> Result<Bundle, AuthorityError> {
-    let mut bundle = Bundle::builder(config.trust_domain.clone());
-    let mut anchors = BTreeSet::new();
-    for record in all {
-        if !believed(record) {
-            if record.upstream.is_some() {
-                bundle = bundle.distrust(&name_key(&record.slot, &record.public_key)?.1);
-            }
-            continue;
-        }
-        bundle = match record.slot.purpose() {
-            KeyPurpose::X509Authority => {
-                let mut bundle = Ok(bundle);
-                for anchor in read_certificates(config, record)?.anchors {
-                    if anchors.insert(anchor.to_vec()) {
-                        bundle = bundle.and_then(|bundle| bundle.x509_authority(anchor));
-                    }
-                }
-                bundle
-            }
-            KeyPurpose::JwtSvid => {
-                let (key_id, key) = name_key(&record.slot, &record.public_key)?;
-                bundle.jwt_authority(key_id, key)
-            }
-            KeyPurpose::WitSvid => {
-                let (key_id, key) = name_key(&record.slot, &record.public_key)?;
-                bundle.wit_authority(key_id, key)
-            }
-            KeyPurpose::AccessToken | KeyPurpose::AuditCheckpoint => Ok(bundle),
-        }
-        .map_err(AuthorityError::Bundle)?;
-    }
-    Ok(bundle.sequence(sequence(all)).refresh_hint(refresh_hint).build())
-}
-
-/// The refresh hint of the bundle. Another one comes with the next key that comes or goes: no bundle changes under one sequence
-/// (TB-2).
-fn refresh_hint(
-    config: &AuthorityConfig,
-    records: &[AuthorityRecord],
-    before: Option<&Snapshot>,
-) -> Duration {
-    let same = before.filter(|before| sequence(&before.records) == sequence(records));
-    same.map_or(config.refresh_hint, |before| before.bundle.refresh_hint())
-}
-
 /// Every key that access tokens verify with: of those that are valid, and of those that will be.
 fn access_token_keys(records: &[AuthorityRecord]) -> Result<JwkSet, AuthorityError> {
     let published =
@@ -280,13 +217,4 @@ fn access_token_keys(records: &[AuthorityRecord]) -> Result<JwkSet, AuthorityErr
         Ok(Jwk::for_signatures(key, key_id))
     });
     Ok(JwkSet { keys: keys.collect::<Result<_, AuthorityError>>()? })
-}
-
-fn alarms(records: &[AuthorityRecord]) -> usize {
-    let tainted = || records.iter().filter(|record| record.is_tainted());
-    tainted().count() + tainted().filter(|record| !record.state.is_published()).count()
-}
-
-fn shared(bundle: Bundle, before: Option<&Arc<Bundle>>) -> Arc<Bundle> {
-    before.filter(|before| ***before == bundle).map_or_else(|| Arc::new(bundle), Arc::clone)
 }

@@ -105,6 +105,7 @@ mod token_request;
 mod top;
 mod upstream;
 mod upstream_spire;
+mod upstream_tiers;
 mod webhooks;
 mod webhooks_fleet;
 mod wit;

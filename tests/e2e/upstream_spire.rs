@@ -25,12 +25,12 @@ use crate::support::python::{interpreter, own_interpreter};
 use crate::support::server::free_port;
 use crate::support::wait::{until, within};
 
-const TIERS: &str = "tiers.example.org";
-const BELOW: &str = "spiffe://tiers.example.org/issuer/below";
-const DOCUMENT: &str = "trust-domain.toml";
+pub(crate) const TIERS: &str = "tiers.example.org";
+pub(crate) const BELOW: &str = "spiffe://tiers.example.org/issuer/below";
+pub(crate) const DOCUMENT: &str = "trust-domain.toml";
 
 /// Signs for `/issuer/below` at this port.
-fn signs_for_others(folder: &Path, port: u16) {
+pub(crate) fn signs_for_others(folder: &Path, port: u16) {
     let section = format!(
         "\n[authorities]\npath_length = 1\n[downstream]\nlisten = \"127.0.0.1:{port}\"\n\
          spiffe_ids = [\"{BELOW}\"]\nmax_lifetime = \"24h\"\n"
@@ -38,7 +38,7 @@ fn signs_for_others(folder: &Path, port: u16) {
     append(folder, DOCUMENT, &section);
 }
 
-async fn upstream() -> Issuer {
+pub(crate) async fn upstream() -> Issuer {
     let upstream = Issuer::start_with(TIERS, |folder| signs_for_others(folder, 0)).await;
     upstream.operator().register(BELOW, "service", marque()).await;
     upstream
@@ -52,7 +52,7 @@ fn asks(folder: &Path, server: &str, workload_api: &str, more: &str) {
 }
 
 /// Has its authorities signed by `upstream`.
-fn stands_below(folder: &Path, upstream: &Issuer) {
+pub(crate) fn stands_below(folder: &Path, upstream: &Issuer) {
     let at = upstream.place.downstream.as_ref().expect("a listener for servers below");
     assert_eq!(at.spiffe_id, format!("spiffe://{TIERS}/spire/server"));
     asks(folder, &at.address, &upstream.place.workload_api(), "");
@@ -66,7 +66,7 @@ async fn signed(upstream: &Issuer) -> Vec<String> {
 }
 
 /// The roots that a trust domain publishes, in base64 of DER.
-async fn roots(issuer: &Issuer) -> Vec<String> {
+pub(crate) async fn roots(issuer: &Issuer) -> Vec<String> {
     let http = Http::trusting(&issuer.place.ca_file);
     let bundle = http.send(Call::get(&issuer.place.bundle_url)).await.expect(200).json();
     let keys = bundle["keys"].as_array().unwrap_or_else(|| panic!("{bundle}"));
@@ -362,14 +362,14 @@ async fn a_server_that_a_reload_takes_off_the_list_has_nothing_signed_until_it_i
 }
 
 /// A server of Python's that signs as SPIRE does.
-struct SpireServer {
+pub(crate) struct SpireServer {
     _child: Child,
-    folder: TempDir,
+    pub(crate) folder: TempDir,
     told: Value,
 }
 
 impl SpireServer {
-    async fn begin(python: &Path) -> Self {
+    pub(crate) async fn begin(python: &Path) -> Self {
         let folder = tempfile::Builder::new().prefix("mq").tempdir_in("/tmp").expect("a folder");
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/python/spire_server.py");
         let mut child = Command::new(python)
@@ -387,11 +387,11 @@ impl SpireServer {
         Self { _child: child, folder, told }
     }
 
-    fn text(&self, member: &str) -> &str {
+    pub(crate) fn text(&self, member: &str) -> &str {
         self.told[member].as_str().unwrap_or_else(|| panic!("{}", self.told))
     }
 
-    fn above(&self, folder: &Path, more: &str) {
+    pub(crate) fn above(&self, folder: &Path, more: &str) {
         asks(folder, self.text("server"), self.text("agent"), more);
     }
 }

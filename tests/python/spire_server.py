@@ -1,8 +1,9 @@
 """A server and an agent with SPIRE's API, as far as a server below needs them: grpcio, and certificates by PyPI's `cryptography`, with
 subjects such as SPIRE gives, which name no environment.
 
-Run by the end-to-end tests `upstream_spire`. Takes the trust domain's name and a folder; prints one line of JSON (`server`, `agent`,
-`root_sha256`) and serves until it is killed. What it was asked is in the folder, in `asked`.
+Run by the end-to-end tests `upstream_spire` and `upstream_tiers`. Takes the trust domain's name and a folder; prints one line of JSON
+(`server`, `agent`, `root_sha256`, `other_sha256`) and serves until it is killed. What it was asked is in the folder, in `asked`. What it
+says of its bundle is what the file `says` names: one of SAYS, `good` where there is none.
 """
 
 import datetime
@@ -23,7 +24,9 @@ from spire_proto import generate
 generate()
 import workload_pb2  # noqa: E402
 import workload_pb2_grpc  # noqa: E402
+from spire.api.server.bundle.v1 import bundle_pb2_grpc  # noqa: E402
 from spire.api.server.svid.v1 import svid_pb2, svid_pb2_grpc  # noqa: E402
+from spire.api.types import bundle_pb2  # noqa: E402
 
 NAME, FOLDER = sys.argv[1], Path(sys.argv[2])
 DER = serialization.Encoding.DER
@@ -70,6 +73,17 @@ TRUST_DOMAIN = f"spiffe://{NAME}"
 root_key = ec.generate_private_key(ec.SECP256R1())
 root = sign(subject(), root_key.public_key(), TRUST_DOMAIN, True, 365 * 86400, (subject(), root_key))
 ROOT = (subject(), root_key)
+other_key = ec.generate_private_key(ec.SECP256R1())
+other = sign(subject("other"), other_key.public_key(), TRUST_DOMAIN, True, 365 * 86400, (subject("other"), other_key))
+# The sequence, and the roots.
+SAYS = {
+    "good": (5, [root.public_bytes(DER)]),
+    "both": (6, [root.public_bytes(DER), other.public_bytes(DER)]),
+    "empty": (7, []),
+    "nonsense": (7, [b"nonsense"]),
+    "back": (4, [root.public_bytes(DER), other.public_bytes(DER)]),
+    "silent": None,
+}
 
 
 def svid(path: str):
@@ -91,6 +105,25 @@ class Svids(svid_pb2_grpc.SVIDServicer):
             log.write(json.dumps({"by": caller, "ttl": request.preferred_ttl}) + "\n")
         return svid_pb2.NewDownstreamX509CAResponse(
             ca_cert_chain=[signed.public_bytes(DER)], x509_authorities=[root.public_bytes(DER)]
+        )
+
+
+class Bundles(bundle_pb2_grpc.BundleServicer):
+    def GetBundle(self, request, context):
+        file = FOLDER / "says"
+        says = file.read_text() if file.exists() else "good"
+        with (FOLDER / "told").open("a") as log:
+            log.write(says + "\n")
+        if SAYS[says] is None:
+            context.abort(grpc.StatusCode.UNAVAILABLE, "not today")
+        sequence, roots = SAYS[says]
+        key = other_key.public_key().public_bytes(DER, serialization.PublicFormat.SubjectPublicKeyInfo)
+        return bundle_pb2.Bundle(
+            trust_domain=NAME,
+            x509_authorities=[bundle_pb2.X509Certificate(asn1=one) for one in roots],
+            jwt_authorities=[bundle_pb2.JWTKey(public_key=key, key_id="of-spire", expires_at=4102444800)],
+            refresh_hint=1,
+            sequence_number=sequence,
         )
 
 
@@ -121,6 +154,7 @@ credentials = grpc.ssl_server_credentials(
 )
 server = grpc.server(futures.ThreadPoolExecutor(8))
 svid_pb2_grpc.add_SVIDServicer_to_server(Svids(), server)
+bundle_pb2_grpc.add_BundleServicer_to_server(Bundles(), server)
 port = server.add_secure_port("127.0.0.1:0", credentials)
 agent = grpc.server(futures.ThreadPoolExecutor(8))
 workload_pb2_grpc.add_SpiffeWorkloadAPIServicer_to_server(Agent(), agent)
@@ -133,6 +167,7 @@ told = {
     "server": f"127.0.0.1:{port}",
     "agent": str(agent_socket),
     "root_sha256": root.fingerprint(hashes.SHA256()).hex(),
+    "other_sha256": other.fingerprint(hashes.SHA256()).hex(),
 }
 print(json.dumps(told), flush=True)
 server.wait_for_termination()

@@ -182,6 +182,9 @@ pub enum EventKind {
     /// A CA certificate was signed for a server below.
     #[serde(rename = "org.marque.authority.signed_downstream")]
     AuthoritySignedDownstream,
+    /// The bundle of the upstream says something else than before, and the own one with it.
+    #[serde(rename = "org.marque.authority.followed")]
+    AuthorityFollowed,
     /// A key was asked to sign something outside of its ceiling, and did not.
     #[serde(rename = "org.marque.signing.refused")]
     SigningRefused,
@@ -198,7 +201,7 @@ pub enum EventKind {
 
 impl EventKind {
     /// Every kind, in the order of declaration.
-    pub const ALL: [Self; 62] = [
+    pub const ALL: [Self; 63] = [
         Self::IntentRequested,
         Self::IntentPending,
         Self::IntentDenied,
@@ -257,6 +260,7 @@ impl EventKind {
         Self::AuthorityRetired,
         Self::AuthorityPruned,
         Self::AuthoritySignedDownstream,
+        Self::AuthorityFollowed,
         Self::SigningRefused,
         Self::IdentityShared,
         Self::SsfReceived,
@@ -325,6 +329,7 @@ impl EventKind {
             Self::AuthorityRetired => "org.marque.authority.retired",
             Self::AuthorityPruned => "org.marque.authority.pruned",
             Self::AuthoritySignedDownstream => "org.marque.authority.signed_downstream",
+            Self::AuthorityFollowed => "org.marque.authority.followed",
             Self::SigningRefused => "org.marque.signing.refused",
             Self::IdentityShared => "org.marque.identity.shared",
             Self::SsfReceived => "org.marque.ssf.received",

@@ -107,6 +107,7 @@ fn action(kind: EventKind) -> &'static str {
         EventKind::ApprovalNarrowed
         | EventKind::PostureSet
         | EventKind::FolderReloaded
+        | EventKind::AuthorityFollowed
         | EventKind::BundleSet => "update",
         EventKind::CooldownBegan
         | EventKind::QuarantineBegan

@@ -101,6 +101,7 @@ pub(super) fn outcome(event: &Event) -> Outcome {
         | EventKind::AuthorityCreated
         | EventKind::AuthorityPrepared
         | EventKind::AuthoritySignedDownstream
+        | EventKind::AuthorityFollowed
         | EventKind::AuthorityActivated
         | EventKind::AuthorityTainted
         | EventKind::AuthorityRevoked
@@ -185,6 +186,7 @@ pub fn severity(kind: EventKind) -> Severity {
         | EventKind::AuthorityCreated
         | EventKind::AuthorityPrepared
         | EventKind::AuthoritySignedDownstream
+        | EventKind::AuthorityFollowed
         | EventKind::AuthorityActivated
         | EventKind::AuthorityRetired
         | EventKind::AuthorityPruned

@@ -91,6 +91,7 @@ const fn class(kind: EventKind) -> (Class, u32, &'static str) {
         EventKind::PostureSet
         | EventKind::FolderReloaded
         | EventKind::FolderReloadRefused
+        | EventKind::AuthorityFollowed
         | EventKind::BundleSet
         | EventKind::Restored => (Class::EntityManagement, 3, "Update"),
         EventKind::EntryDeleted
@@ -354,6 +355,7 @@ fn entity(leaf: &Leaf) -> Value {
         | EventKind::AuthorityRetired
         | EventKind::AuthorityPruned
         | EventKind::SigningRefused => ("Signing Authority", told(leaf, "slot")),
+        EventKind::AuthorityFollowed => ("Signing Authority", told(leaf, "upstream")),
         EventKind::FederationAdded | EventKind::FederationRemoved | EventKind::BundleSet => {
             ("Federation Relationship", told(leaf, "trust_domain"))
         }

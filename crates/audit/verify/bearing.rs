@@ -80,6 +80,7 @@ impl From<EventKind> for Bearing {
             | EventKind::AuthorityRevoked
             | EventKind::AuthorityRetired
             | EventKind::AuthoritySignedDownstream
+            | EventKind::AuthorityFollowed
             | EventKind::AuthorityPruned
             | EventKind::IdentityShared
             | EventKind::SsfReceived

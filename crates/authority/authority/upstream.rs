@@ -51,10 +51,20 @@ impl Authority {
         ordered: OrderedBy,
         now: Timestamp,
     ) -> Result<SlotId, AuthorityError> {
+        self.import_from(None, signed, ordered, now).await
+    }
+
+    async fn import_from(
+        &self,
+        source: Option<&str>,
+        signed: &SignedAuthority,
+        ordered: OrderedBy,
+        now: Timestamp,
+    ) -> Result<SlotId, AuthorityError> {
         let _turn = self.turn.lock().await;
         let config = self.config();
         let mut round = Round::begin(self.means(&config), whole_second(now)?).await?;
-        let ruled = round.import(signed, ordered).await?;
+        let ruled = round.import(signed, source, ordered).await?;
         self.take_up(&round)?;
         ruled.map_err(AuthorityError::Refused)
     }
@@ -79,6 +89,6 @@ impl Authority {
             .sign(&request)
             .await
             .map_err(|source| AuthorityError::Upstream { slot: request.slot.clone(), source })?;
-        self.import(&signed, ordered, clock.now()).await
+        self.import_from(upstream.source(), &signed, ordered, clock.now()).await
     }
 }

@@ -16,6 +16,7 @@ fn record(number: usize, state: AuthorityState) -> AuthorityRecord {
         state,
         certificate_der: None,
         upstream: None,
+        followed: None,
         public_key: vec![4; 65],
         created_at: START,
         bundle_sequence: 10 + u64::try_from(number).unwrap(),

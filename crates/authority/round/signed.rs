@@ -2,12 +2,18 @@
 //!
 //! In between nobody waits: a key without a record is taken up again, by the next request and by the import.
 
+use std::time::Duration;
+
 use marque_keys::{KeyPurpose, SlotId};
+use marque_spiffe::CertificateDigest;
+use rustls_pki_types::CertificateDer;
 
 use super::{Round, load_key};
 use crate::{
-    AuthorityError, AuthorityState, CertificateRequest, OrderRefusal, OrderedBy, SignedAuthority,
-    UpstreamCertificates, intermediate,
+    AuthorityError, AuthorityRecord, AuthorityState, AuthorityStep, CertificateRequest,
+    OrderRefusal, OrderedBy, SignedAuthority, SignedAuthorityError, UpstreamCertificates,
+    followed::{active, followed, stands_on},
+    intermediate,
     order::next_to_prepare,
     probe,
     record::{in_state, of},
@@ -55,7 +61,7 @@ impl Round<'_> {
         let signed = upstream.sign(&request).await;
         let signed = signed
             .map_err(|source| AuthorityError::Upstream { slot: request.slot.clone(), source })?;
-        match self.import(&signed, OrderedBy::default()).await? {
+        match self.import(&signed, upstream.source(), OrderedBy::default()).await? {
             Ok(slot) => Ok(Some(slot)),
             // Another process was faster: the records are its.
             Err(_overtaken) if of(&self.records, PURPOSE).any(|kept| kept.slot == request.slot) => {
@@ -80,10 +86,12 @@ impl Round<'_> {
         intermediate::request(self.means.config, &key).map(Ok)
     }
 
-    /// Puts the key of a request on record with what came back for it.
+    /// Puts the key of a request on record with what came back for it. `source` is the upstream whose bundle has the roots,
+    /// where it tells one.
     pub(crate) async fn import(
         &mut self,
         signed: &SignedAuthority,
+        source: Option<&str>,
         ordered: OrderedBy,
     ) -> Result<Result<SlotId, OrderRefusal>, AuthorityError> {
         let slot = match self.next_signed() {
@@ -102,10 +110,71 @@ impl Round<'_> {
         record.certificate_der = Some(own.certificate.to_vec());
         let above = certificates.carried.iter().skip(1).map(|der| der.to_vec());
         let roots = certificates.anchors.iter().map(|der| der.to_vec());
-        record.upstream =
-            Some(UpstreamCertificates { above: above.collect(), roots: roots.collect() });
+        record.upstream = Some(UpstreamCertificates {
+            above: above.collect(),
+            roots: roots.collect(),
+            source: source.map(ToOwned::to_owned),
+        });
+        self.is_not_given_up(&record)?;
         let kept = self.keep(record, false, ordered).await?;
         Ok(kept.map(|()| slot))
+    }
+
+    /// A certificate may be older than what is known of the upstream's roots.
+    fn is_not_given_up(&self, record: &AuthorityRecord) -> Result<(), AuthorityError> {
+        let Some(followed) = followed(&self.records).filter(|one| one.speaks_for(record)) else {
+            return Ok(());
+        };
+        let refused = |root: &[u8]| {
+            let root = CertificateDigest::of(&CertificateDer::from(root));
+            let source = SignedAuthorityError::GivenUp(root);
+            Err(AuthorityError::SignedAuthority { slot: record.slot.clone(), source })
+        };
+        if let Some(root) = followed.root_of(record) {
+            return if root.tainted { refused(&root.certificate_der) } else { Ok(()) };
+        }
+        let roots = record.upstream.iter().flat_map(|upstream| &upstream.roots);
+        let stood_on = |root: &&Vec<u8>| {
+            let same = of(&self.records, PURPOSE).filter(|other| followed.speaks_for(other));
+            stands_on(record, root) && same.into_iter().any(|other| stands_on(other, root))
+        };
+        roots.into_iter().find(stood_on).map_or(Ok(()), |root| refused(root))
+    }
+
+    /// As [`Round::leave_lost_root`], at a start: what goes wrong is told, and tried again with the daemon serving.
+    pub(crate) async fn leaves_lost_root(&mut self) -> bool {
+        self.leave_lost_root().await.unwrap_or_else(|error| {
+            let error = &error as &dyn std::error::Error;
+            let trust_domain = &self.means.config.trust_domain;
+            tracing::error!(error, %trust_domain, "the root that the X.509 authority stands on has left, and it has no other one");
+            false
+        })
+    }
+
+    /// Has the authority that signs stand on another root where the upstream took its root out of the bundle: nothing that it
+    /// signed would be believed.
+    pub(crate) async fn leave_lost_root(&mut self) -> Result<bool, AuthorityError> {
+        let lost = followed(&self.records).zip(active(&self.records));
+        if !lost.is_some_and(|(followed, active)| followed.has_no_root_of(active)) {
+            return Ok(false);
+        }
+        let prepared = in_state(&self.records, PURPOSE, AuthorityState::Prepared).cloned();
+        let good = |prepared: &AuthorityRecord| {
+            followed(&self.records).is_some_and(|followed| !followed.gives_up(prepared))
+        };
+        let slot = match prepared {
+            Some(prepared) if good(&prepared) => Some(prepared.slot),
+            Some(AuthorityRecord { slot, .. }) => {
+                let retired = self.order(AuthorityStep::Retire { slot }, moving()).await?;
+                retired.map_err(AuthorityError::Refused)?;
+                self.ask().await?
+            }
+            None => self.ask().await?,
+        };
+        let Some(slot) = slot else { return Ok(false) };
+        let step = AuthorityStep::Activate { slot, published_for: Duration::ZERO };
+        self.order(step, moving()).await?.map_err(AuthorityError::Refused)?;
+        Ok(true)
     }
 
     /// The key whose certificate is signed next.
@@ -118,4 +187,10 @@ impl Round<'_> {
             Some(_) => next_to_prepare(&self.records, PURPOSE),
         }
     }
+}
+
+/// Why the clock takes steps before their time.
+pub(crate) fn moving() -> OrderedBy {
+    let reason = "the upstream gives up the root that the authority stands on";
+    OrderedBy { by: None, reason: Some(reason.to_owned()) }
 }

@@ -187,6 +187,7 @@ fn prepared_and_old_keys_are_published_and_do_not_sign() {
             state,
             certificate_der: certificate,
             upstream: None,
+            followed: None,
             public_key: key.public_key().to_vec(),
             created_at: START,
             bundle_sequence: first.bundle().sequence() + 1,

@@ -163,11 +163,25 @@ fn render<'a>(keys: impl Iterator<Item = (&'a str, &'a SigningKeyView)>, now: Ti
         let state = if key.tainted { format!("{}, tainted", key.state) } else { key.state.clone() };
         let next = match key.next_at {
             Some(at) => format!("{} {}", key.next, moment_from(Some(at), now)),
+            None if !key.upstream.is_empty() => format!("as {} says", key.upstream),
             None => "-".to_owned(),
         };
-        [key.key.clone(), trust_domain.to_owned(), state, moment_from(key.ends_at, now), next]
+        let ends = match key.ends_at {
+            None if !key.upstream.is_empty() => "-".to_owned(),
+            ends_at => moment_from(ends_at, now),
+        };
+        [shortened(&key.key), trust_domain.to_owned(), state, ends, next]
     });
     table(["KEY", "TRUST DOMAIN", "STATE", "ENDS", "NEXT"], rows)
+}
+
+/// How much of a digest is shown: it is in full in JSON, and in `marque bundle show`.
+const SHOWN_OF_DIGEST: usize = 23;
+
+fn shortened(key: &str) -> String {
+    let is_digest = key.starts_with("sha256:") && key.chars().count() > SHOWN_OF_DIGEST;
+    let shown = |key: &str| key.chars().take(SHOWN_OF_DIGEST).collect::<String>();
+    if is_digest { format!("{}…", shown(key)) } else { key.to_owned() }
 }
 
 #[cfg(test)]
@@ -190,6 +204,7 @@ mod tests {
             ends_at: Some("2026-12-22T03:00:00Z".parse().unwrap()),
             next: String::new(),
             next_at: None,
+            upstream: String::new(),
         }
     }
 
@@ -210,6 +225,22 @@ mod tests {
         KEY           TRUST DOMAIN      STATE         ENDS                              NEXT
         jwt-svid-a-1  prod.example.org  old, tainted  2026-12-22 03:00:00 UTC (in 30d)  -
         jwt-svid-b-1  prod.example.org  active        2026-12-22 03:00:00 UTC (in 30d)  successor prepared 2026-12-07 03:00:00 UTC (in 15d)
+        ");
+    }
+
+    #[test]
+    fn a_key_of_the_upstream_says_whose_it_is() {
+        let now = "2026-11-22T03:00:00Z".parse().unwrap();
+        let followed = SigningKeyView {
+            upstream: "issuer.example.org:8081".to_owned(),
+            ends_at: None,
+            tainted: true,
+            ..key(&format!("sha256:{}", "ab".repeat(32)), "followed")
+        };
+        let shown = render([("prod.example.org", &followed)].into_iter(), now);
+        insta::assert_snapshot!(shown, @r"
+        KEY                       TRUST DOMAIN      STATE              ENDS  NEXT
+        sha256:abababababababab…  prod.example.org  followed, tainted  -     as issuer.example.org:8081 says
         ");
     }
 

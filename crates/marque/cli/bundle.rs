@@ -2,6 +2,7 @@
 
 mod diff;
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
@@ -90,6 +91,9 @@ struct Shown {
     x509_authorities: Vec<Authority>,
     jwt_authorities: Vec<String>,
     wit_authorities: Vec<String>,
+    /// Which of them are an upstream's, and whose: by digest (`sha256:…`) or key id.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    upstream: BTreeMap<String, String>,
 }
 
 /// A certificate that verifies X.509-SVIDs.
@@ -130,7 +134,12 @@ async fn show(
     let (bundle, document) = held(&mut home, name.as_ref()).await?;
     let written = match format {
         BundleFormat::Pretty => {
-            return session.output.show(&home.of(shown(&bundle)), |of| render(&of.item));
+            let upstream = match name {
+                None => of_upstream(&mut home).await?,
+                Some(_) => BTreeMap::new(),
+            };
+            let shown = Shown { upstream, ..shown(&bundle) };
+            return session.output.show(&home.of(shown), |of| render(&of.item));
         }
         BundleFormat::Spiffe => document,
         BundleFormat::Jwks => bundle.jwt_signature_jwks(),
@@ -197,7 +206,15 @@ fn shown(bundle: &Bundle) -> Shown {
         x509_authorities: bundle.x509_authorities().iter().map(authority).collect(),
         jwt_authorities: bundle.jwt_authorities().keys().map(ToString::to_string).collect(),
         wit_authorities: bundle.wit_authorities().keys().map(ToString::to_string).collect(),
+        upstream: BTreeMap::new(),
     }
+}
+
+/// What of the own bundle follows an upstream's, and whose.
+async fn of_upstream(home: &mut Home) -> Result<BTreeMap<String, String>, Failure> {
+    let keys = home.admin.authorities().await?.into_iter();
+    let keys = keys.filter(|key| !key.upstream.is_empty());
+    Ok(keys.map(|key| (key.key_id, key.upstream)).collect())
 }
 
 fn authority(certificate: &CertificateDer<'static>) -> Authority {
@@ -224,13 +241,23 @@ impl std::fmt::Display for Authority {
 }
 
 fn render(shown: &Shown) -> String {
-    let x509: Vec<_> = shown.x509_authorities.iter().map(ToString::to_string).collect();
+    let whose = |shown_as: String, id: &str| match shown.upstream.get(id) {
+        Some(upstream) => format!("{shown_as}, of {upstream}"),
+        None => shown_as,
+    };
+    let x509 = shown.x509_authorities.iter();
+    let x509 = x509.map(|one| whose(one.to_string(), &format!("sha256:{}", one.sha256)));
+    let x509: Vec<_> = x509.collect();
+    let tokens = |keys: &[String]| {
+        let keys = keys.iter().map(|key_id| whose(key_id.clone(), key_id));
+        lines(&keys.collect::<Vec<_>>())
+    };
     pairs([
         ("bundle of", shown.bundle_of.clone()),
         ("sequence", shown.sequence.to_string()),
         ("refresh hint", length(shown.refresh_hint_s)),
         ("X.509 authorities", lines(&x509)),
-        ("JWT authorities", lines(&shown.jwt_authorities)),
-        ("WIT authorities", lines(&shown.wit_authorities)),
+        ("JWT authorities", tokens(&shown.jwt_authorities)),
+        ("WIT authorities", tokens(&shown.wit_authorities)),
     ])
 }

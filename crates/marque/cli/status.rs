@@ -10,7 +10,7 @@ use super::failure::Failure;
 use super::output::pairs;
 use super::text::moment;
 use crate::endpoints::{DownstreamEndpoint, SpiffeBundleEndpoint};
-use crate::grpc::admin::{FolderView, RefusedReloadView, StatusView};
+use crate::grpc::admin::{FolderView, RefusedReloadView, StatusView, UpstreamView};
 use crate::sinks::SinkView;
 
 /// Show how the daemon is, one trust domain after the other
@@ -120,6 +120,10 @@ fn render(status: &Status) -> String {
                 by_svid.unwrap_or_default()
             ),
         ),
+        (
+            "upstream",
+            status.upstream.as_ref().map_or_else(|| "none that is followed".to_owned(), upstream),
+        ),
         ("downstream", downstream.unwrap_or_else(|| "nobody".to_owned())),
         ("jwt-svid issuer", svid_issuer_url.clone().unwrap_or_else(|| "none".to_owned())),
         ("kill epoch", status.kill_epoch.to_string()),
@@ -135,6 +139,18 @@ fn render(status: &Status) -> String {
             },
         ),
     ])
+}
+
+/// Whose bundle the own one follows, and since when nothing was heard of it.
+fn upstream(standing: &UpstreamView) -> String {
+    let UpstreamView { source, sequence, heard_at, stale } = standing;
+    let heard = match heard_at {
+        Some(at) => format!("heard {}", moment(Some(*at))),
+        None => "not heard since the start".to_owned(),
+    };
+    let stale =
+        if *stale { "; that is too long: what it takes out is believed here still" } else { "" };
+    format!("bundle of {source}, sequence {sequence}, {heard}{stale}")
 }
 
 /// What was read when, and whether that is still what the files say.

@@ -34,6 +34,7 @@ mod status;
 #[cfg(test)]
 mod tests;
 mod tokens;
+mod upstream;
 mod view;
 mod webhooks;
 
@@ -64,6 +65,7 @@ pub(crate) use gate::{names_of, written_groups};
 pub use pace::{RefusalView, StandingView};
 pub use remote_log::RemoteLog;
 pub(crate) use review::{kill_review, lift_review, review};
+pub use upstream::{UpstreamStanding, UpstreamView};
 pub use view::{
     ApprovalView, ApproverRecordView, DeclaredSharingView, DenialView, EarnedView, EligibilityView,
     EntryView, ExplanationView, FindingView, FolderView, GrantView, HeldView, HolderView,

@@ -1,5 +1,6 @@
 //! The lives of the signing authorities: steps by the clock, and by an operator's word.
 
+pub(super) mod bundle;
 pub(super) mod upstream;
 
 use std::sync::Arc;

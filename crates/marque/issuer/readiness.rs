@@ -10,6 +10,7 @@ use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
 
 use super::Lasting;
+use crate::grpc::admin::UpstreamStanding;
 use crate::telemetry::described as names;
 use crate::telemetry::health::{self, NotReady};
 use crate::telemetry::inventory::Textfile;
@@ -113,6 +114,14 @@ impl Lasting {
         gauge!(names::AUTHORITIES_END, "trust_domain" => label()).set(f64::from(ends));
         let wanted = self.authority.wants_certificate(self.clock.now());
         gauge!(names::CERTIFICATE_DUE, "trust_domain" => label()).set(f64::from(u8::from(wanted)));
+        if let Some(UpstreamStanding { heard_at, is_stale, .. }) = self.upstream_standing() {
+            gauge!(names::UPSTREAM_STALE, "trust_domain" => label())
+                .set(f64::from(u8::from(is_stale)));
+            if let Some(at) = heard_at {
+                let at = i32::try_from(at.as_second()).unwrap_or(i32::MAX);
+                gauge!(names::UPSTREAM_HEARD, "trust_domain" => label()).set(f64::from(at));
+            }
+        }
         // A store that cannot be read leaves these as they were; that it cannot be is told above.
         if let Ok(size) = self.store.size().await {
             gauge!(names::LOG_LEAVES, "trust_domain" => label()).set(number(size));

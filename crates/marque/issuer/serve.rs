@@ -240,6 +240,7 @@ fn keep(tasks: &mut JoinSet<anyhow::Result<()>>, issuer: &Arc<Lasting>, stop: &C
     tasks.spawn(keep_up(Arc::clone(issuer), stop.clone()));
     tasks.spawn(authorities::keep(Arc::clone(issuer), stop.clone()));
     tasks.spawn(authorities::upstream::follow(Arc::clone(issuer), stop.clone()));
+    tasks.spawn(authorities::bundle::follow(Arc::clone(issuer), stop.clone()));
     tasks.spawn(grow_tree(Arc::clone(issuer), stop.clone()));
     let ending = Arc::clone(&issuer.kill_switch).end_by_the_clock(stop.clone());
     tasks.spawn(async move {

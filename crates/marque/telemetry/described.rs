@@ -163,6 +163,10 @@ mod names {
             "When the first of the signing authorities ends, unless another one takes its place before";
         CERTIFICATE_DUE "marque_authority_certificate_due" Gauge, ["trust_domain"],
             "1 where the X.509 authority needs its next certificate from upstream and has none yet";
+        UPSTREAM_HEARD "marque_upstream_bundle_heard_timestamp_seconds" Gauge, ["trust_domain"],
+            "When the upstream told its bundle last, which the own one follows, in seconds since 1970";
+        UPSTREAM_STALE "marque_upstream_bundle_stale" Gauge, ["trust_domain"],
+            "1 where the upstream has not told its bundle for three of its refresh hints: what it took out is believed here still";
         SIGNING_REFUSED "marque_signing_refused_total" Counter, ["trust_domain", "purpose", "breach"],
             "Signatures that a key refused because what it was to sign is outside of its ceiling: a defect or an attack, whatever the number";
         UNREADABLE_ROWS "marque_unreadable_rows" Gauge, [],

@@ -1,7 +1,7 @@
-//! A server with SPIRE's API, another Marque or SPIRE itself: `NewDownstreamX509CA` over mutual TLS.
+//! A server with SPIRE's API, another Marque or SPIRE itself: `NewDownstreamX509CA` and `GetBundle` over mutual TLS.
 //!
-//! Who is asking is said by an X.509-SVID that the Workload API of the upstream gives this process, anew for each request; the
-//! server proves itself by the bundle that comes with it. One request is one connection.
+//! Who is asking is said by the X.509-SVID that the Workload API of the upstream gives this process, over a stream that stays
+//! open; the server proves itself by the bundle that comes with it. One request is one connection.
 
 use std::fmt;
 use std::io;
@@ -11,8 +11,11 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use futures::future::BoxFuture;
+use futures::stream::BoxStream;
 use futures::{FutureExt as _, StreamExt as _};
-use marque_authority::{CertificateRequest, SignedAuthority, UpstreamAuthority, UpstreamError};
+use marque_authority::{
+    CertificateRequest, SignedAuthority, ToldBundle, UpstreamAuthority, UpstreamError,
+};
 use marque_registry::{SPIRE_SEGMENT, ServerAddress, SpireSettings};
 use marque_spiffe::{Bundle, BundleError, BundleSource, Clock, SpiffeId, TrustDomain};
 use rustls::ClientConfig;
@@ -21,14 +24,15 @@ use rustls_pki_types::{
     CertificateDer, CertificateSigningRequestDer, PrivateKeyDer, PrivatePkcs8KeyDer, ServerName,
 };
 use tokio::net::TcpStream;
+use tokio::sync::Mutex;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 use super::plain;
 use crate::federation::spiffe_mutual;
 use crate::grpc::CallError;
-use crate::grpc::upstream::{SignedBySpire, new_downstream_ca};
-use crate::grpc::workload::{FetchedX509Svid, WorkloadClient};
+use crate::grpc::upstream::{SignedBySpire, get_bundle, new_downstream_ca};
+use crate::grpc::workload::{FetchedX509, FetchedX509Svid, WorkloadClient};
 
 /// A server with SPIRE's API.
 pub(super) struct Spire {
@@ -39,9 +43,18 @@ pub(super) struct Spire {
     workload_api: PathBuf,
     timeout: Duration,
     clock: Arc<dyn Clock>,
+    /// The server's address, as its bundle is named by it.
+    source: String,
+    shown: Mutex<Option<Shown>>,
 }
 
-/// Why it signed nothing.
+/// What is shown to the server, and where the next one comes from.
+struct Shown {
+    tls: Arc<ClientConfig>,
+    next: BoxStream<'static, Result<FetchedX509, CallError>>,
+}
+
+/// Why it gave no answer that can be used.
 #[derive(Debug, thiserror::Error)]
 enum Refused {
     #[error("no answer within {0:?}")]
@@ -92,6 +105,8 @@ impl Spire {
             workload_api: settings.workload_api().to_owned(),
             timeout: settings.timeout(),
             clock,
+            source: settings.server().to_string(),
+            shown: Mutex::new(None),
         })
     }
 
@@ -99,30 +114,56 @@ impl Spire {
         let csr = CertificateSigningRequestDer::from_pem_slice(request.pem.as_bytes());
         let csr = csr.map_err(|_pem_error| Refused::Request)?;
         let seconds = i32::try_from(request.lifetime.as_secs()).unwrap_or(i32::MAX);
-        let tls = self.tls(self.svid().await?)?;
-        let stream = self.connect(tls).await.map_err(|source| Refused::Connect {
-            server: self.server.clone(),
-            spiffe_id: self.spiffe_id.clone(),
-            source,
-        })?;
+        let stream = self.connect().await?;
         let signed = new_downstream_ca(stream, csr.to_vec(), seconds).await;
-        let SignedBySpire { chain, roots } = signed.map_err(|error| match error {
-            CallError::Refused { message, .. } => Refused::Said(plain(&message)),
-            other => Refused::Call(other),
-        })?;
+        let SignedBySpire { chain, roots } = signed.map_err(not_answered)?;
         let certificates = |all: Vec<Vec<u8>>| all.into_iter().map(CertificateDer::from).collect();
         Ok(SignedAuthority { chain: certificates(chain), roots: certificates(roots) })
     }
 
-    /// The own X.509-SVID by the upstream, the default one where there are several.
-    async fn svid(&self) -> Result<FetchedX509Svid, Refused> {
-        let fetch = async {
+    async fn told(&self) -> Result<ToldBundle, Refused> {
+        let stream = self.connect().await?;
+        get_bundle(stream).await.map_err(not_answered)
+    }
+
+    /// Within the time that one request may take. What was shown is shown again only where that went well.
+    async fn in_time<T>(
+        &self,
+        asked: impl Future<Output = Result<T, Refused>>,
+    ) -> Result<T, UpstreamError> {
+        let asked = tokio::time::timeout(self.timeout, asked).await;
+        let asked = asked.unwrap_or(Err(Refused::TimedOut(self.timeout)));
+        if asked.is_err() {
+            *self.shown.lock().await = None;
+        }
+        asked.map_err(UpstreamError::new)
+    }
+
+    /// What the server is shown: the newest X.509-SVID by the upstream, the default one where there are several.
+    async fn shown(&self) -> Result<Arc<ClientConfig>, Refused> {
+        let mut shown = self.shown.lock().await;
+        if let Some(mut present) = shown.take() {
+            let is_open = loop {
+                match present.next.next().now_or_never() {
+                    None => break true,
+                    Some(Some(Ok(newer))) => present.tls = self.tls(first(newer)?)?,
+                    Some(_failed_or_ended) => break false,
+                }
+            };
+            if is_open {
+                return Ok(Arc::clone(&shown.insert(present).tls));
+            }
+        }
+        let begin = async {
             let mut client = WorkloadClient::connect(&self.workload_api).await?;
-            let first = client.watch_x509().await?.next().await.ok_or(CallError::Ended)??;
-            first.svids.into_iter().next().ok_or(CallError::Malformed("svids"))
+            let mut next = client.watch_x509().await?.boxed();
+            let fetched = next.next().await.ok_or(CallError::Ended)??;
+            Ok((fetched, next))
         };
         let refused = |source| Refused::WorkloadApi { socket: self.workload_api.clone(), source };
-        fetch.await.map_err(refused)
+        let (fetched, next) = begin.await.map_err(refused)?;
+        let tls = self.tls(first(fetched)?)?;
+        Ok(Arc::clone(&shown.insert(Shown { tls, next }).tls))
     }
 
     fn tls(&self, svid: FetchedX509Svid) -> Result<Arc<ClientConfig>, Refused> {
@@ -142,9 +183,28 @@ impl Spire {
         spiffe_mutual(self.spiffe_id.clone(), bundles, (chain, key), clock).map_err(Refused::Svid)
     }
 
-    async fn connect(&self, tls: Arc<ClientConfig>) -> io::Result<TlsStream<TcpStream>> {
-        let stream = TcpStream::connect((self.server.host(), self.server.port())).await?;
-        TlsConnector::from(tls).connect(self.name.clone(), stream).await
+    async fn connect(&self) -> Result<TlsStream<TcpStream>, Refused> {
+        let tls = self.shown().await?;
+        let connected = async {
+            let stream = TcpStream::connect((self.server.host(), self.server.port())).await?;
+            TlsConnector::from(tls).connect(self.name.clone(), stream).await
+        };
+        connected.await.map_err(|source| Refused::Connect {
+            server: self.server.clone(),
+            spiffe_id: self.spiffe_id.clone(),
+            source,
+        })
+    }
+}
+
+fn first(fetched: FetchedX509) -> Result<FetchedX509Svid, Refused> {
+    fetched.svids.into_iter().next().ok_or(Refused::Call(CallError::Malformed("svids")))
+}
+
+fn not_answered(error: CallError) -> Refused {
+    match error {
+        CallError::Refused { message, .. } => Refused::Said(plain(&message)),
+        other => Refused::Call(other),
     }
 }
 
@@ -153,12 +213,15 @@ impl UpstreamAuthority for Spire {
         &'a self,
         request: &'a CertificateRequest,
     ) -> BoxFuture<'a, Result<SignedAuthority, UpstreamError>> {
-        async move {
-            let asked = tokio::time::timeout(self.timeout, self.ask(request)).await;
-            let asked = asked.unwrap_or(Err(Refused::TimedOut(self.timeout)));
-            asked.map_err(UpstreamError::new)
-        }
-        .boxed()
+        self.in_time(self.ask(request)).boxed()
+    }
+
+    fn source(&self) -> Option<&str> {
+        Some(&self.source)
+    }
+
+    fn bundle(&self) -> BoxFuture<'_, Result<ToldBundle, UpstreamError>> {
+        self.in_time(self.told()).boxed()
     }
 }
 

@@ -37,11 +37,16 @@ pub(crate) struct Handshake {
 
 impl Peers {
     pub(crate) async fn new(workload_api: &str, id: &str) -> Self {
+        Self::with(workload_api, id).await
+    }
+
+    /// Two ends of one Workload API, each of which talks to `other` alone.
+    pub(crate) async fn with(workload_api: &str, other: &str) -> Self {
         let open = async || {
             let source = X509Source::builder().endpoint(workload_api);
             within("the X.509 source", source.build()).await.expect("an X.509 source")
         };
-        let exact = || authorizer::exact([id]).expect("a SPIFFE ID");
+        let exact = || authorizer::exact([other]).expect("a SPIFFE ID");
         let server = mtls_server(open().await).authorize(exact());
         let (server, of_server) = server.build_with_status().expect("a server");
         let client = mtls_client(open().await).authorize(exact());
@@ -112,11 +117,27 @@ impl Peers {
         &self,
         server: &Arc<ServerConfig>,
     ) -> Result<(Vec<Vec<u8>>, usize), String> {
+        self.shake((server, self)).await
+    }
+
+    /// The same with the server of others.
+    pub(crate) async fn shake_hands_with(
+        &self,
+        others: &Self,
+    ) -> Result<(Vec<Vec<u8>>, usize), String> {
+        self.shake((&others.server, others)).await
+    }
+
+    async fn shake(
+        &self,
+        (server, others): (&Arc<ServerConfig>, &Self),
+    ) -> Result<(Vec<Vec<u8>>, usize), String> {
         let (began, mut begun_anew) = (Instant::now(), 0);
         loop {
-            let before = self.revisions();
+            let before = (self.revisions(), others.revisions());
+            let were_between = || self.was_between(before.0) || others.was_between(before.1);
             match self.try_to_shake_hands(server).await {
-                Err(_) if began.elapsed() < BETWEEN_AT_MOST && self.was_between(before) => {
+                Err(_) if began.elapsed() < BETWEEN_AT_MOST && were_between() => {
                     begun_anew += 1;
                     tokio::time::sleep(PAUSE).await;
                 }

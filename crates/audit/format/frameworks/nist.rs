@@ -97,6 +97,7 @@ pub(super) const CSF: [Control; 8] = [
             Kind::AuthorityCreated,
             Kind::AuthorityPrepared,
             Kind::AuthoritySignedDownstream,
+            Kind::AuthorityFollowed,
             Kind::AuthorityActivated,
             Kind::AuthorityTainted,
             Kind::AuthorityRevoked,

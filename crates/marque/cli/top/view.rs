@@ -211,6 +211,7 @@ pub(super) mod tests {
             log_size: 12,
             unreadable_rows: 0,
             folder: None,
+            upstream: None,
             ready,
             not_ready: if ready { Vec::new() } else { vec![reason] },
         }

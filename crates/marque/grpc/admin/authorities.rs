@@ -12,7 +12,7 @@ use tonic::{Code, Request, Response, Status};
 use super::super::proto::admin as proto;
 use super::super::proto::admin::change_authority_request::Step;
 use super::super::time::{duration, from_timestamp, timestamp};
-use super::{AdminService, requests};
+use super::{AdminService, requests, upstream};
 use crate::error;
 
 /// A step in the life of a key, as somebody asks for it.
@@ -75,7 +75,7 @@ pub struct SigningKeyView {
     pub key: String,
     /// What it is for.
     pub purpose: String,
-    /// `prepared`, `active`, `old`, `revoked` or `retired`.
+    /// `prepared`, `active`, `old`, `revoked` or `retired`; `followed` for one of the upstream.
     pub state: String,
     /// Whether it is believed to be in wrong hands.
     pub tainted: bool,
@@ -99,6 +99,8 @@ pub struct SigningKeyView {
     pub next: String,
     /// When the clock does that.
     pub next_at: Option<Timestamp>,
+    /// The upstream whose key this is; empty for an own one.
+    pub upstream: String,
 }
 
 impl AdminService {
@@ -108,8 +110,7 @@ impl AdminService {
     ) -> Result<Response<proto::ListAuthoritiesResponse>, Status> {
         self.operator("ListAuthorities", &request).await?;
         let proto::ListAuthoritiesRequest {} = request.into_inner();
-        let keys = self.door.authorities().into_iter().map(signing_key).collect();
-        Ok(Response::new(proto::ListAuthoritiesResponse { keys }))
+        Ok(Response::new(proto::ListAuthoritiesResponse { keys: self.keys() }))
     }
 
     pub(super) async fn step_authority(
@@ -119,8 +120,13 @@ impl AdminService {
         let operator = self.operator("ChangeAuthority", &request).await?;
         let change = change(request.into_inner())?;
         let key = self.door.change_authority(change, operator).await.map_err(error::admin)?;
-        let keys = self.door.authorities().into_iter().map(signing_key).collect();
-        Ok(Response::new(proto::ChangeAuthorityResponse { key, keys }))
+        Ok(Response::new(proto::ChangeAuthorityResponse { key, keys: self.keys() }))
+    }
+
+    /// The own keys, and those of the upstream.
+    fn keys(&self) -> Vec<proto::SigningKey> {
+        let own = self.door.authorities().into_iter().map(signing_key);
+        own.chain(self.door.upstream().into_iter().flat_map(upstream::keys)).collect()
     }
 
     pub(super) async fn request_certificate(
@@ -211,6 +217,7 @@ fn signing_key(view: AuthorityView) -> proto::SigningKey {
         ends_at: ends_at.map(timestamp),
         next: next.map(|(step, _)| step.as_str().to_owned()).unwrap_or_default(),
         next_at: next.map(|(_, at)| timestamp(at)),
+        upstream: String::new(),
     }
 }
 
@@ -230,6 +237,7 @@ impl From<proto::SigningKey> for SigningKeyView {
             ends_at,
             next,
             next_at,
+            upstream,
         } = message;
         let tainted_at = tainted_at.and_then(from_timestamp);
         Self {
@@ -247,6 +255,7 @@ impl From<proto::SigningKey> for SigningKeyView {
             ends_at: ends_at.and_then(from_timestamp),
             next,
             next_at: next_at.and_then(from_timestamp),
+            upstream,
         }
     }
 }

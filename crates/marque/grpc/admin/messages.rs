@@ -13,8 +13,8 @@ use marque_spiffe::Environment;
 
 use super::super::proto::admin as proto;
 use super::super::time::{duration, timestamp};
-use super::approvals;
 use super::door::{AdminDoor, DaemonStatus};
+use super::{approvals, upstream};
 use crate::approvers::Told;
 use crate::irrevocable::Irrevocable;
 use crate::issuer::kill::LiftAsk;
@@ -26,6 +26,7 @@ pub(super) fn status(
     not_ready: &[NotReady],
 ) -> proto::GetStatusResponse {
     let DaemonStatus { started_at, bundle_sequence, unreadable_rows } = door.status();
+    let upstream = door.upstream().map(upstream::standing);
     let (document, registry) = (door.document(), door.registry());
     let environment = match document.environment() {
         Environment::Production => proto::Environment::Production,
@@ -45,6 +46,7 @@ pub(super) fn status(
         unreadable_rows: count(unreadable_rows),
         not_ready: not_ready.iter().copied().map(reason).collect(),
         folder: None,
+        upstream,
     }
 }
 

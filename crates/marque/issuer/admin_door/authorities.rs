@@ -4,11 +4,15 @@ use futures::future::BoxFuture;
 use marque_authority::{AuthorityView, CertificateRequest};
 
 use super::super::{Issuer, Lasting};
-use crate::grpc::admin::{AdminError, AuthorityChange, AuthorityDoor, Operator};
+use crate::grpc::admin::{AdminError, AuthorityChange, AuthorityDoor, Operator, UpstreamStanding};
 
 impl AuthorityDoor for Issuer {
     fn authorities(&self) -> Vec<AuthorityView> {
         self.authority_list()
+    }
+
+    fn upstream(&self) -> Option<UpstreamStanding> {
+        self.upstream_standing()
     }
 
     fn change_authority(

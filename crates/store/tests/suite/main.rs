@@ -171,6 +171,7 @@ on_both_engines! {
     rows::a_damaged_intent_holds_up_nobody_elses_end,
     rows::pages_of_what_has_not_ended_skip_nobody,
     rows::a_step_of_an_authority_is_taken_once_with_its_leaf,
+    rows::what_is_followed_of_an_upstream_is_on_record_with_its_leaf,
     rows::entries_are_unique_by_id_and_by_spiffe_id,
     rows::an_entry_may_come_and_go_in_one_batch,
     templated::a_template_gives_no_more_than_its_bound_to_all_who_ask_at_once,

@@ -4,12 +4,16 @@ use futures::future::BoxFuture;
 use marque_authority::{AuthorityView, CertificateRequest};
 
 use super::super::authorities::AuthorityChange;
+use super::super::upstream::UpstreamStanding;
 use super::{AdminError, Operator};
 
 /// The keys of the signing authorities.
 pub trait AuthorityDoor {
     /// The keys of the signing authorities.
     fn authorities(&self) -> Vec<AuthorityView>;
+
+    /// The upstream whose bundle the own one follows.
+    fn upstream(&self) -> Option<UpstreamStanding>;
 
     /// Takes a step in the life of a key. Gives the name of the key.
     fn change_authority(

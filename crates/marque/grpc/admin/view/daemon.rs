@@ -6,6 +6,7 @@ use serde::Serialize;
 use super::super::super::client::CallError;
 use super::super::super::proto::admin as proto;
 use super::super::super::time::from_timestamp;
+use super::super::upstream::UpstreamView;
 
 /// How a daemon is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -38,6 +39,8 @@ pub struct StatusView {
     pub not_ready: Vec<ReasonView>,
     /// How the folder in force stands to its files; absent where the daemon does not say.
     pub folder: Option<FolderView>,
+    /// The upstream whose bundle the own one follows; absent where there is none.
+    pub upstream: Option<UpstreamView>,
 }
 
 /// How the folder in force stands to its files.
@@ -93,6 +96,7 @@ impl TryFrom<proto::GetStatusResponse> for StatusView {
             unreadable_rows,
             not_ready,
             folder,
+            upstream,
         } = message;
         let environment = match proto::Environment::try_from(environment) {
             Ok(proto::Environment::Production) => "production",
@@ -114,6 +118,7 @@ impl TryFrom<proto::GetStatusResponse> for StatusView {
             log_size,
             unreadable_rows,
             folder: folder.map(Into::into),
+            upstream: upstream.map(Into::into),
             ready: not_ready.is_empty(),
             not_ready: not_ready
                 .into_iter()

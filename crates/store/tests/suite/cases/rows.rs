@@ -6,7 +6,7 @@ use futures::future::join_all;
 use marque_audit::{EventKind, LogStore};
 use marque_authority::{
     AuthorityOrder, AuthorityRecord, AuthorityState, AuthorityStep, AuthorityStore, AuthorityTimes,
-    OrderRefusal,
+    FollowedBundle, FollowedRoot, OrderRefusal,
 };
 use marque_exchange::{RedeemError, TokenStore};
 use marque_intent::{
@@ -163,6 +163,7 @@ fn authority(slot: SlotId, state: AuthorityState) -> AuthorityRecord {
         state,
         certificate_der: Some(vec![0x30, 0x00]),
         upstream: None,
+        followed: None,
         public_key: vec![4; 65],
         created_at: START,
         bundle_sequence: 0,
@@ -242,6 +243,43 @@ pub(crate) async fn a_step_of_an_authority_is_taken_once_with_its_leaf(engine: i
     );
     assert_eq!(leaves[4].event().actor.as_deref(), Some("local:7"));
     assert_eq!(leaves[4].event().detail["reason"], "a drill");
+}
+
+pub(crate) async fn what_is_followed_of_an_upstream_is_on_record_with_its_leaf(
+    engine: impl Engine,
+) {
+    let store = engine.open().await;
+    let purpose = KeyPurpose::X509Authority;
+    let first = authority(SlotId::first(purpose), AuthorityState::Active);
+    let recorded = AuthorityStore::order(&*store, order(AuthorityStep::Record(Box::new(first))));
+    recorded.await.unwrap().unwrap();
+    let heard = |sequence| FollowedBundle {
+        source: "issuer.example.org:8081".to_owned(),
+        sequence,
+        roots: vec![FollowedRoot {
+            certificate_der: vec![0x30, 0x00],
+            since: START,
+            tainted: true,
+        }],
+        keys: Vec::new(),
+        alarms: 0,
+    };
+    // Of two replicas that hear the same one writes it.
+    let follow = |sequence| order(AuthorityStep::Follow(Box::new(heard(sequence))));
+    let both = [follow(7), follow(7), follow(6)];
+    let ruled = join_all(both.map(|order| AuthorityStore::order(&*store, order))).await;
+    let ruled: Vec<_> = ruled.into_iter().map(Result::unwrap).collect();
+    let [Ok(()), Err(OrderRefusal::NothingNew), Err(OrderRefusal::UpstreamWentBack { .. })] =
+        &ruled[..]
+    else {
+        panic!("{ruled:?}")
+    };
+    let store = engine.open().await;
+    let kept = authorities_of(&*store, purpose).await;
+    assert_eq!(kept[0].followed.as_deref(), Some(&heard(7)));
+    let leaves = store.leaves(0, 100).await.unwrap();
+    let told: Vec<_> = leaves.iter().map(|leaf| leaf.event().kind).collect();
+    assert_eq!(told, [EventKind::AuthorityCreated, EventKind::AuthorityFollowed]);
 }
 
 pub(crate) async fn entries_are_unique_by_id_and_by_spiffe_id(engine: impl Engine) {

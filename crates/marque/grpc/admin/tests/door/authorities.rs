@@ -3,13 +3,17 @@
 use futures::future::BoxFuture;
 use marque_authority::{AuthorityView, CertificateRequest};
 
-use super::super::super::AuthorityChange;
 use super::super::super::door::{AdminError, AuthorityDoor, Operator};
+use super::super::super::{AuthorityChange, UpstreamStanding};
 use super::FakeDoor;
 
 impl AuthorityDoor for FakeDoor {
     fn authorities(&self) -> Vec<AuthorityView> {
         Vec::new()
+    }
+
+    fn upstream(&self) -> Option<UpstreamStanding> {
+        None
     }
 
     fn change_authority(
