@@ -15,12 +15,12 @@ use marque_intent::{Delegator, Denial, DenialCode, Intent, IntentId, StopPoint};
 
 use crate::{
     Asked, AuthenticatedClient, Confirmation, OAuthError, OAuthErrorCode, Presented, RedeemError,
-    Redeemed, Redemption, TokenId, TokenRecord, TokenResponse, TokenService,
+    Redeemed, Redemption, TokenId, TokenRecord, TokenResponse, TokenService, TransactionId,
     act::Chain,
     binding::{self, NewHolder, Proofs},
     chaining::redeem::Within,
     client::ClientCredentials,
-    decision::{Question, Refusal},
+    decision::{Decision, Question, Refusal},
     deferral::Waiting,
     details::IntentReference,
     is_not_stopped,
@@ -51,6 +51,63 @@ pub(crate) struct Wanted<'a> {
     pub(crate) proofs: &'a Proofs,
     /// The key that an earlier request for the same token proved, where it was deferred.
     pub(crate) bound: Option<Confirmation>,
+}
+
+impl Wanted<'_> {
+    /// What is kept of the token that a decision gives.
+    fn token(
+        &self,
+        (id, confirmation): (TokenId, Option<Confirmation>),
+        decision: &Decision,
+        intent: Option<&Intent>,
+        epoch: u64,
+    ) -> TokenRecord {
+        let groups = self.delegator.as_ref().map(|person| person.groups.clone());
+        TokenRecord {
+            id,
+            intent: self.intent.clone(),
+            kind: self.issuing.kind(),
+            client: self.client.id().clone(),
+            through: Vec::new(),
+            parent: None,
+            ancestors: Vec::new(),
+            keys_above: Vec::new(),
+            root: Some(self.chain.root().clone()),
+            root_groups: groups.unwrap_or_default(),
+            confirmation: self.issuing.confirmation(confirmation, decision.binding_required),
+            single_use: self.issuing.single_use()
+                || intent.is_some_and(|intent| intent.grant().single_use_tokens),
+            used_at: None,
+            status_index: None,
+            audiences: self.issuing.audiences(decision),
+            issued_at: decision.issued_at,
+            expires_at: decision.expires_at,
+            epoch,
+            revoked_at: None,
+        }
+    }
+
+    /// The use that the token is redeemed for.
+    fn redemption(
+        &self,
+        token: TokenRecord,
+        decision: &Decision,
+        transaction: Option<TransactionId>,
+        now: Timestamp,
+    ) -> Result<Redemption, OAuthError> {
+        let chained = self.within.iter().map(|within| within.single_use);
+        Ok(Redemption {
+            intent: self.intent.clone(),
+            agent: self.client.id().clone(),
+            grant_digest: decision.grant_digest,
+            carried: decision.carried()?,
+            deferral: self.waiting.collected().copied(),
+            token,
+            transaction,
+            proofs: chained.chain(self.proofs.take_along()).collect(),
+            now,
+        })
+    }
 }
 
 impl TokenService {
@@ -216,44 +273,9 @@ impl TokenService {
                     .await);
             }
         }
-        let groups = wanted.delegator.as_ref().map(|person| person.groups.clone());
-        let groups = groups.unwrap_or_default();
-        let redemption = Redemption {
-            intent: (*id).clone(),
-            agent: client.id().clone(),
-            grant_digest: decision.grant_digest,
-            carried: decision.carried()?,
-            deferral: waiting.collected().copied(),
-            token: TokenRecord {
-                id: token_id,
-                intent: (*id).clone(),
-                kind: issuing.kind(),
-                client: client.id().clone(),
-                through: Vec::new(),
-                parent: None,
-                ancestors: Vec::new(),
-                keys_above: Vec::new(),
-                root: Some(chain.root().clone()),
-                root_groups: groups,
-                confirmation: issuing.confirmation(confirmation, decision.binding_required),
-                single_use: issuing.single_use()
-                    || intent.as_ref().is_some_and(|intent| intent.grant().single_use_tokens),
-                used_at: None,
-                status_index: None,
-                audiences: issuing.audiences(&decision),
-                issued_at: decision.issued_at,
-                expires_at: decision.expires_at,
-                epoch: kills.epoch,
-                revoked_at: None,
-            },
-            transaction: transaction.as_ref().map(|transaction| transaction.id.clone()),
-            proofs: within
-                .iter()
-                .map(|within| within.single_use)
-                .chain(proofs.take_along())
-                .collect(),
-            now,
-        };
+        let token = wanted.token((token_id, confirmation), &decision, intent.as_ref(), kills.epoch);
+        let transaction_id = transaction.as_ref().map(|transaction| transaction.id.clone());
+        let redemption = wanted.redemption(token, &decision, transaction_id, now)?;
         match self.redeem(redemption).await {
             // Signed from what was redeemed, not from what was read before.
             Ok(Redeemed { intent, token }) => {

@@ -331,14 +331,14 @@ fn denied(denial: &Denial) -> Status {
     refused(code, denial.detail().to_owned(), denial.code())
 }
 
+/// With the code that `marque check` has for the same.
 fn entry(error: &RegistryError) -> Status {
-    match error {
-        RegistryError::DuplicateId(_) | RegistryError::DuplicateSpiffeId { .. } => {
-            Status::already_exists(chain(error))
-        }
-        RegistryError::Covered { .. } => Status::already_exists(chain(error)),
+    let kind = match error {
+        RegistryError::DuplicateId(_)
+        | RegistryError::DuplicateSpiffeId { .. }
+        | RegistryError::Covered { .. } => Code::AlreadyExists,
         RegistryError::FromFile { .. } | RegistryError::FromTemplate { .. } => {
-            Status::failed_precondition(chain(error))
+            Code::FailedPrecondition
         }
         RegistryError::NoPath(_)
         | RegistryError::Reserved(_)
@@ -351,8 +351,9 @@ fn entry(error: &RegistryError) -> Status {
         | RegistryError::NotFederated(_)
         | RegistryError::ForeignTrustDomain { .. }
         | RegistryError::NoExpiry
-        | RegistryError::LifetimeTooLong { .. } => Status::invalid_argument(chain(error)),
-    }
+        | RegistryError::LifetimeTooLong { .. } => Code::InvalidArgument,
+    };
+    coded(kind, chain(error), error.code().as_str())
 }
 
 fn refused(code: Code, message: String, denial: DenialCode) -> Status {

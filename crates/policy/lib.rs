@@ -12,6 +12,8 @@ mod finding;
 mod judge;
 #[cfg_attr(not(feature = "rego"), path = "no_rego.rs")]
 mod rego;
+#[cfg(test)]
+mod shipped;
 mod veto;
 
 pub use self::cases::{CaseOutcome, CaseResult, run_cases};

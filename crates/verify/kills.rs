@@ -13,12 +13,11 @@ use marque_status_list::{
     KILL_STATE_MEDIA_TYPE, KILL_STATE_PATH, KILL_STATE_TYPE, KillStateClaims, MAX_KILL_STATE_BYTES,
 };
 
-use crate::cached::{Cached, Freshness, Loaded};
-use crate::clock::Clock;
-use crate::fetch::{Fetch, FetchRequest};
-use crate::keys::{Keys, get, refused, signed};
+use crate::cached::{Cached, Loaded};
+use crate::fetch::FetchRequest;
+use crate::keys::{get, refused, signed};
 use crate::refusal::{Outage, Refusal};
-use crate::url::HttpsUrl;
+use crate::statements::Statements;
 
 /// How soon a fetch that failed is tried again, at the latest: whoever waits is refused meanwhile.
 pub(crate) const RETRY_AFTER: Duration = Duration::from_millis(250);
@@ -27,41 +26,30 @@ pub(crate) const RETRY_AFTER: Duration = Duration::from_millis(250);
 #[derive(Debug)]
 pub(crate) struct Kills {
     cached: Arc<Cached<u64>>,
-    loader: Loader,
+    statements: Statements,
     /// The highest that was ever heard: of two replicas of the issuer, one may be behind.
     highest: AtomicU64,
 }
 
-/// How a statement is fetched.
-#[derive(Debug, Clone)]
-pub(crate) struct Loader {
-    pub(crate) fetch: Arc<dyn Fetch>,
-    pub(crate) issuer: HttpsUrl,
-    pub(crate) keys: Arc<Keys>,
-    pub(crate) freshness: Freshness,
-    pub(crate) leeway: Duration,
-    pub(crate) clock: Arc<dyn Clock>,
-}
-
 impl Kills {
-    pub(crate) fn new(loader: Loader, retry_after: Duration) -> Self {
-        let cached = Cached::new(retry_after.min(RETRY_AFTER), Arc::clone(&loader.clock));
-        Self { cached, loader, highest: AtomicU64::new(0) }
+    pub(crate) fn new(statements: Statements, retry_after: Duration) -> Self {
+        let cached = Cached::new(retry_after.min(RETRY_AFTER), Arc::clone(&statements.clock));
+        Self { cached, statements, highest: AtomicU64::new(0) }
     }
 
     /// The epoch that every list has to know.
     pub(crate) async fn epoch(&self, now: Timestamp) -> Result<u64, Refusal> {
         let load = || {
-            let loader = self.loader.clone();
-            async move { loader.load().await }
+            let statements = self.statements.clone();
+            async move { statements.kill_epoch().await }
         };
         let heard = *self.cached.get(now, load).await?;
         Ok(self.highest.fetch_max(heard, Ordering::AcqRel).max(heard))
     }
 }
 
-impl Loader {
-    async fn load(&self) -> Result<Loaded<u64>, Outage> {
+impl Statements {
+    async fn kill_epoch(&self) -> Result<Loaded<u64>, Outage> {
         let url = format!("{}{KILL_STATE_PATH}", self.issuer.as_str());
         let request = FetchRequest {
             url: &url,

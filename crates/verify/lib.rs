@@ -17,6 +17,7 @@ mod metadata;
 mod refusal;
 mod replays;
 mod settings;
+mod statements;
 mod status;
 mod token;
 mod url;

@@ -14,11 +14,11 @@ use marque_status_list::{
 };
 
 use crate::cached::{Cached, Freshness, Loaded};
-use crate::clock::Clock;
-use crate::fetch::{Fetch, FetchRequest};
-use crate::keys::{Keys, get, refused, signed};
+use crate::fetch::FetchRequest;
+use crate::keys::{get, refused, signed};
 use crate::kills::RETRY_AFTER;
 use crate::refusal::{Outage, Refusal, TokenFault};
+use crate::statements::Statements;
 use crate::url::HttpsUrl;
 
 /// The most lists that are kept at once. Live tokens are on one list or two.
@@ -28,7 +28,7 @@ const MAX_LISTS: usize = 64;
 #[derive(Debug)]
 pub(crate) struct StatusLists {
     lists: Mutex<HashMap<String, Known>>,
-    loader: Loader,
+    statements: Statements,
     retry_after: Duration,
 }
 
@@ -39,20 +39,9 @@ struct Known {
     list: Arc<Cached<StatusList>>,
 }
 
-/// How a list is fetched.
-#[derive(Debug, Clone)]
-pub(crate) struct Loader {
-    pub(crate) fetch: Arc<dyn Fetch>,
-    pub(crate) issuer: HttpsUrl,
-    pub(crate) keys: Arc<Keys>,
-    pub(crate) freshness: Freshness,
-    pub(crate) leeway: Duration,
-    pub(crate) clock: Arc<dyn Clock>,
-}
-
 impl StatusLists {
-    pub(crate) fn new(loader: Loader, retry_after: Duration) -> Self {
-        Self { lists: Mutex::default(), loader, retry_after }
+    pub(crate) fn new(statements: Statements, retry_after: Duration) -> Self {
+        Self { lists: Mutex::default(), statements, retry_after }
     }
 
     /// Whether the token at this place still stands.
@@ -64,8 +53,8 @@ impl StatusLists {
     ) -> Result<(), Refusal> {
         let cached = self.list(&place.uri, epoch, now)?;
         let load = || {
-            let (loader, uri) = (self.loader.clone(), place.uri.clone());
-            async move { loader.load(uri, epoch).await }
+            let (statements, uri) = (self.statements.clone(), place.uri.clone());
+            async move { statements.status_list(uri, epoch).await }
         };
         let list = cached.get(now, load).await?;
         match list.status(place.idx) {
@@ -93,8 +82,8 @@ impl StatusLists {
         now: Timestamp,
     ) -> Result<Arc<Cached<StatusList>>, Refusal> {
         let url: HttpsUrl = uri.parse().map_err(|_not_https| TokenFault::Status)?;
-        let below = uri.strip_prefix(self.loader.issuer.as_str());
-        if url.origin() != self.loader.issuer.origin()
+        let below = uri.strip_prefix(self.statements.issuer.as_str());
+        if url.origin() != self.statements.issuer.origin()
             || !below.is_some_and(|path| path.starts_with('/'))
         {
             return Err(TokenFault::Status.into());
@@ -114,14 +103,14 @@ impl StatusLists {
             0 => self.retry_after,
             _ => self.retry_after.min(RETRY_AFTER),
         };
-        let list = Cached::new(retry_after, Arc::clone(&self.loader.clock));
+        let list = Cached::new(retry_after, Arc::clone(&self.statements.clock));
         lists.insert(uri.to_owned(), Known { epoch, list: Arc::clone(&list) });
         Ok(list)
     }
 }
 
-impl Loader {
-    async fn load(&self, uri: String, epoch: u64) -> Result<Loaded<StatusList>, Outage> {
+impl Statements {
+    async fn status_list(&self, uri: String, epoch: u64) -> Result<Loaded<StatusList>, Outage> {
         let request = FetchRequest {
             url: &uri,
             accept: STATUS_LIST_MEDIA_TYPE,

@@ -15,11 +15,12 @@ use crate::claims::{Claims, MAX_ACTORS};
 use crate::credentials::Presentation;
 use crate::fetch::Fetch;
 use crate::keys::{Keys, Loader};
-use crate::kills::{self, Kills};
+use crate::kills::Kills;
 use crate::refusal::{Lack, Refusal, TokenFault};
 use crate::replays::Replays;
 use crate::settings::{KillCheck, StatusCheck, VerifierSettings};
-use crate::status::{self, StatusLists};
+use crate::statements::Statements;
+use crate::status::StatusLists;
 use crate::token::VerifiedToken;
 
 /// The two spellings of an access token's type (RFC 9068 §4).
@@ -54,29 +55,21 @@ impl Verifier {
         });
         let limits = settings.limits;
         let keys = Arc::new(Keys::new(loader, limits.retry_after, Arc::clone(&settings.clock)));
-        let kills = match settings.kills {
-            KillCheck::Off => None,
-            KillCheck::Required(freshness) => {
-                let loader = kills::Loader {
-                    fetch: Arc::clone(&fetch),
-                    issuer: settings.issuer.clone(),
-                    keys: Arc::clone(&keys),
-                    freshness,
-                    leeway: limits.leeway,
-                    clock: Arc::clone(&settings.clock),
-                };
-                Some(Kills::new(loader, limits.retry_after))
-            }
-        };
-        let loader = status::Loader {
-            fetch,
+        let statements = |freshness| Statements {
+            fetch: Arc::clone(&fetch),
             issuer: settings.issuer.clone(),
             keys: Arc::clone(&keys),
-            freshness: limits.status,
+            freshness,
             leeway: limits.leeway,
             clock: Arc::clone(&settings.clock),
         };
-        let lists = StatusLists::new(loader, limits.retry_after);
+        let kills = match settings.kills {
+            KillCheck::Off => None,
+            KillCheck::Required(freshness) => {
+                Some(Kills::new(statements(freshness), limits.retry_after))
+            }
+        };
+        let lists = StatusLists::new(statements(limits.status), limits.retry_after);
         Self { settings, keys, lists, kills, replays, challenger }
     }
 

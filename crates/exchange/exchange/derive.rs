@@ -4,11 +4,11 @@ use marque_intent::{Delegator, Denial, StopPoint};
 
 use super::invalid;
 use crate::{
-    Asked, AuthenticatedClient, Derivation, Derived, OAuthError, Principal, RedeemError, TokenId,
-    TokenRecord, TokenResponse, TokenService,
+    Asked, AuthenticatedClient, Confirmation, Derivation, Derived, OAuthError, Principal,
+    RedeemError, TokenId, TokenRecord, TokenResponse, TokenService,
     act::Chain,
     binding::{self, NewHolder, Proofs},
-    decision::{Derivable, Refusal},
+    decision::{Decision, Derivable, Refusal},
     is_live, is_not_stopped,
     issuing::Issuing,
     request::ExchangeRequest,
@@ -27,11 +27,7 @@ impl TokenService {
         proofs: &Proofs,
     ) -> Result<TokenResponse, OAuthError> {
         let SubjectToken { record: parent, intent, transaction, .. } = subject;
-        let changes = |issuing: &Issuing<'_>| match issuing {
-            Issuing::Transaction { context, .. } => !context.is_empty(),
-            Issuing::Access | Issuing::Grant { .. } => false,
-        };
-        if transaction.is_some() && changes(issuing) {
+        if transaction.is_some() && says_of_transaction(issuing) {
             return Err(invalid("what is said of a transaction is said when it begins"));
         }
         let admitted = self.gate.admit(intent.grant()).await;
@@ -68,18 +64,7 @@ impl TokenService {
                 return Err(self.not_derived(client, subject, refusal).await);
             }
         };
-        // A token that derives is a use like any other: policies decide again (M 79).
-        let person = delegator(&chain, parent);
-        let allowed = if actor.id == parent.client {
-            Ok(())
-        } else {
-            self.desk.may_hand_on(&parent.client, &actor.id)
-        };
-        let allowed = match allowed {
-            Ok(()) => self.desk.may_use(client, intent, person.as_ref()).await,
-            refused => refused,
-        };
-        if let Err(denial) = allowed {
+        if let Err(denial) = self.may_derive(client, subject, actor, &chain).await {
             self.remember(proofs).await?;
             return Err(self.not_derived(client, subject, Refusal::denied(denial)).await);
         }
@@ -87,30 +72,12 @@ impl TokenService {
             grant_digest: decision.grant_digest,
             carried: decision.carried()?,
             requested_by: client.id().clone(),
-            token: TokenRecord {
-                id: token_id,
-                intent: intent.id().clone(),
-                kind: issuing.kind(),
-                client: chain.holder().clone(),
-                through: chain.through().to_vec(),
-                parent: Some(parent.id.clone()),
-                ancestors: parent.line(),
-                keys_above: parent.keys(),
-                root: Some(chain.root().clone()),
-                root_groups: parent.root_groups.clone(),
-                confirmation: issuing.confirmation(
-                    confirmation,
-                    parent.confirmation.is_some() || decision.binding_required,
-                ),
-                single_use: parent.single_use,
-                used_at: None,
-                status_index: None,
-                audiences: issuing.audiences(&decision),
-                issued_at: decision.issued_at,
-                expires_at: decision.expires_at,
-                epoch: kills.epoch,
-                revoked_at: None,
-            },
+            token: derived(
+                (token_id, confirmation),
+                subject,
+                (&chain, issuing),
+                (&decision, kills.epoch),
+            ),
             transaction: transaction.as_ref().map(|transaction| transaction.id.clone()),
             proofs: proofs.take_along(),
             now,
@@ -146,6 +113,22 @@ impl TokenService {
         }
     }
 
+    /// Whether a token may be derived for this holder. That is a use like any other: policies decide again (M 79).
+    async fn may_derive(
+        &self,
+        client: &AuthenticatedClient,
+        subject: &SubjectToken,
+        actor: &Actor,
+        chain: &Chain,
+    ) -> Result<(), Denial> {
+        let parent = &subject.record;
+        if actor.id != parent.client {
+            self.desk.may_hand_on(&parent.client, &actor.id)?;
+        }
+        let person = delegator(chain, parent);
+        self.desk.may_use(client, &subject.intent, person.as_ref()).await
+    }
+
     async fn not_derived(
         &self,
         client: &AuthenticatedClient,
@@ -153,6 +136,46 @@ impl TokenService {
         refusal: Refusal,
     ) -> OAuthError {
         self.refused(client, Some(subject.intent.id()), Some(&subject.intent), refusal).await
+    }
+}
+
+/// Whether the request says something of the transaction that it is for.
+fn says_of_transaction(issuing: &Issuing<'_>) -> bool {
+    match issuing {
+        Issuing::Transaction { context, .. } => !context.is_empty(),
+        Issuing::Access | Issuing::Grant { .. } => false,
+    }
+}
+
+/// What is kept of the token that a decision gives, at `epoch` of the kill switch.
+fn derived(
+    (id, confirmation): (TokenId, Option<Confirmation>),
+    subject: &SubjectToken,
+    (chain, issuing): (&Chain, &Issuing<'_>),
+    (decision, epoch): (&Decision, u64),
+) -> TokenRecord {
+    let parent = &subject.record;
+    let binding_required = parent.confirmation.is_some() || decision.binding_required;
+    TokenRecord {
+        id,
+        intent: subject.intent.id().clone(),
+        kind: issuing.kind(),
+        client: chain.holder().clone(),
+        through: chain.through().to_vec(),
+        parent: Some(parent.id.clone()),
+        ancestors: parent.line(),
+        keys_above: parent.keys(),
+        root: Some(chain.root().clone()),
+        root_groups: parent.root_groups.clone(),
+        confirmation: issuing.confirmation(confirmation, binding_required),
+        single_use: parent.single_use,
+        used_at: None,
+        status_index: None,
+        audiences: issuing.audiences(decision),
+        issued_at: decision.issued_at,
+        expires_at: decision.expires_at,
+        epoch,
+        revoked_at: None,
     }
 }
 

@@ -7,12 +7,13 @@ use marque_audit::{Event, EventKind};
 use marque_spiffe::SpiffeId;
 use serde::{Deserialize, Serialize};
 
-use super::{Approval, Decider, EndReason, Intent, Narrowing, Outcome, Reason, State, plus};
+use super::{EndReason, Intent, Narrowing, Outcome, State, plus};
+use crate::approval::{Approval, Decider};
 use crate::denial::{Denial, DenialCode};
 use crate::grant::Grant;
 use crate::post_check::PostCheck;
 use crate::ruling::Ruling;
-use crate::text::Justification;
+use crate::text::{Justification, Reason};
 
 /// One change that somebody asks for.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -3,10 +3,13 @@
 
 use std::collections::BTreeSet;
 
+use marque_spiffe::SpiffeId;
 use proptest::prelude::*;
 
 use super::*;
+use crate::approval::Approval;
 use crate::fixtures::{AGENT, approval, ask, at, operator, pending};
+use crate::text::Reason;
 
 #[derive(Debug, Clone)]
 enum Act {

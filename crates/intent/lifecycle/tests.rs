@@ -2,15 +2,17 @@ mod checked;
 mod ends;
 
 use marque_audit::EventKind;
+use marque_spiffe::SpiffeId;
 use serde_json::json;
 
 use super::*;
-use crate::approval::GroupName;
+use crate::approval::{Approval, GroupName};
 use crate::digest::Digest;
 use crate::fixtures::{
     AGENT, approval, approved, ask, assert_golden, at, grant, grant_with, operator, pending, start,
 };
 use crate::grant::{Grant, GrantTerms};
+use crate::text::Reason;
 use crate::{Approver, Person};
 
 fn reason() -> Reason {

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use marque_registry::FindingCode;
 use serde::Serialize;
 use tonic::Code;
 
@@ -245,7 +246,7 @@ fn next_for_code(code: &str) -> Option<&'static str> {
             "federate with a trust domain of the same environment: nothing crosses the firebreak",
         ),
         "federation_from_folder" => Some(
-            "edit [[federation]] in the folder's trust-domain.toml, have it reviewed, and restart the daemon",
+            "edit [[federation]] in the folder's trust-domain.toml, have it reviewed, and run `marque reload`",
         ),
         "federation_unknown" => Some("see which there are with `marque federation list`"),
         "federation_exists" => Some(
@@ -261,7 +262,12 @@ fn next_for_code(code: &str) -> Option<&'static str> {
         ),
         "federation_changed" => Some("look again with `marque federation list`, then try again"),
         "approval_expired" | "grant_expired" => Some("the agent has to ask again"),
-        _ => None,
+        "entry_no_expiry" => Some("say when the entry ends by itself, such as `--expires-in 90d`"),
+        // What is wrong with an entry is so in a file and in a command.
+        other => {
+            let known = FindingCode::ALL.iter().find(|known| known.as_str() == other);
+            known.map(|known| known.help())
+        }
     }
 }
 

@@ -7,6 +7,7 @@
 mod accounts;
 pub mod admin;
 mod admission;
+mod answers;
 mod arrivals;
 mod authority;
 pub mod broker;

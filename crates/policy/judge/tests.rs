@@ -2,16 +2,12 @@ use std::collections::BTreeSet;
 
 use jiff::Timestamp;
 use marque_intent::{
-    Approver, Circumstances, Digest, Evidence, Grant, GrantTerms, IntentRequest, Playbook,
-    Requester, RiskAssessment, RiskFactor, resolve,
+    Approver, Digest, Evidence, Grant, GrantTerms, Playbook, RiskAssessment, RiskFactor,
 };
 use marque_spiffe::Environment;
-use serde_json::json;
 
 use super::*;
-
-const PLAYBOOK: &str =
-    include_str!("../../../trust-domains/prod.example.org/playbooks/ingress-cert-rotation.toml");
+use crate::shipped::{self, PLAYBOOK};
 
 /// Answers the same to everything.
 #[derive(Debug)]
@@ -49,24 +45,7 @@ fn playbook(more: &str, risk: &str) -> Playbook {
 }
 
 fn grant(playbook: &Playbook, risk: RiskAssessment) -> Grant {
-    let request = json!({
-        "playbook": "ingress-cert-rotation",
-        "parameters": {"service": "checkout", "region": "eu-west-1"},
-        "ticket": "CHG-1842",
-    });
-    let request = IntentRequest::from_object(request.as_object().unwrap().clone()).unwrap();
-    let requester = Requester {
-        agent: "spiffe://prod.example.org/agent/cert-rotator".parse().unwrap(),
-        attestation: None,
-        owner: None,
-    };
-    let circumstances = Circumstances {
-        intent_id: "int_00000000000000000000000000".parse().unwrap(),
-        policy_set_digest: Digest::of(b"set"),
-        evidence: Evidence { risk, ..Evidence::default() },
-        now: Timestamp::UNIX_EPOCH,
-    };
-    resolve(playbook, &request, &requester, circumstances).unwrap()
+    shipped::grant(playbook, Evidence { risk, ..Evidence::default() })
 }
 
 fn scored(score: u32) -> RiskAssessment {

@@ -1,13 +1,10 @@
 use jiff::Timestamp;
-use marque_intent::{Circumstances, Digest, Evidence, IntentRequest, Playbook, Requester, resolve};
+use marque_intent::{Evidence, Playbook};
 use marque_spiffe::Environment;
-use serde_json::json;
 
 use super::*;
 use crate::decision::{Act, Question};
-
-const PLAYBOOK: &str =
-    include_str!("../../../trust-domains/prod.example.org/playbooks/ingress-cert-rotation.toml");
+use crate::shipped::{self, PLAYBOOK};
 
 fn load(text: &str) -> Result<Option<RegoPolicies>, Vec<PolicyFinding>> {
     RegoPolicies::parse(&[("policy/own.rego".into(), text.to_owned())])
@@ -15,32 +12,14 @@ fn load(text: &str) -> Result<Option<RegoPolicies>, Vec<PolicyFinding>> {
 
 fn veto(text: &str) -> Result<Option<Veto>, PolicyError> {
     let playbook = Playbook::parse(PLAYBOOK).unwrap();
-    let request = json!({
-        "playbook": "ingress-cert-rotation",
-        "parameters": {"service": "checkout", "region": "eu-west-1"},
-        "ticket": "CHG-1842",
-    });
-    let request = IntentRequest::from_object(request.as_object().unwrap().clone()).unwrap();
-    let requester = Requester {
-        agent: "spiffe://prod.example.org/agent/cert-rotator".parse().unwrap(),
-        attestation: None,
-        owner: None,
-    };
-    let now = Timestamp::UNIX_EPOCH;
-    let circumstances = Circumstances {
-        intent_id: "int_00000000000000000000000000".parse().unwrap(),
-        policy_set_digest: Digest::of(b"set"),
-        evidence: Evidence::default(),
-        now,
-    };
-    let grant = resolve(&playbook, &request, &requester, circumstances).unwrap();
+    let grant = shipped::grant(&playbook, Evidence::default());
     let question = Question {
         grant: &grant,
         playbook: &playbook,
         evidence: &grant.evidence,
         environment: Environment::Production,
         act: Act::Request,
-        now,
+        now: Timestamp::UNIX_EPOCH,
     };
     load(text).unwrap().unwrap().veto(&question.to_json())
 }

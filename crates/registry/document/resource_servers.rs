@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use marque_spiffe::SpiffeId;
 
-use super::read::MAX_ACCESS_TOKEN;
+use super::lifetimes::{MAX_ACCESS_TOKEN, optional_lifetime};
 use crate::fields::{Fields, Lined, Log};
 use crate::lifetime::Lifetime;
 
@@ -203,8 +203,7 @@ pub(super) fn max_token_lifetime(
     table: &mut Fields<'_, '_>,
     log: &mut Log<'_>,
 ) -> Option<Lifetime> {
-    super::read::optional_lifetime(table, "max_token_lifetime", MAX_ACCESS_TOKEN, log)
-        .map(|field| field.value)
+    optional_lifetime(table, "max_token_lifetime", MAX_ACCESS_TOKEN, log).map(|field| field.value)
 }
 
 /// A list of different texts; `None` where there is none, which is not the same as an empty one.

@@ -278,18 +278,7 @@ impl Batch {
             kept,
             forgotten_kept,
         } = writes;
-        // What happens to a break-glass grant is told in a stream of its own too, whoever wrote it.
-        let events = events.into_iter().flat_map(|event| {
-            let break_glass = break_glass_event(&event);
-            std::iter::once(event).chain(break_glass)
-        });
-        let leaves = (self.view.next_seq()..)
-            .zip(events)
-            .map(|(seq, event)| {
-                Leaf::seal(self.measured(event), &self.trust_domain, seq, self.view.now)
-            })
-            .collect::<Result<Vec<_>, _>>()
-            .map_err(Failure::event)?;
+        let leaves = self.leaves(events)?;
         self.view.loaded.head.size += leaves.len() as u64;
         if !leaves.is_empty() || !replays.is_empty() || !kept.is_empty() {
             // Proofs are forgotten by this clock, which must not go back either.
@@ -304,15 +293,7 @@ impl Batch {
             self.view.loaded.idempotency.insert(key, Ok(row.clone()));
             self.changes.idempotency.push(row);
         }
-        for code in forgotten_deferrals {
-            self.view.loaded.deferrals.remove(&code);
-            self.changes.deferrals.remove(&code);
-            self.changes.forgotten_deferrals.push(code);
-        }
-        for deferral in deferrals {
-            self.view.loaded.deferrals.insert(deferral.code, Ok(deferral.clone()));
-            self.changes.deferrals.insert(deferral.code, deferral);
-        }
+        self.take_deferrals(forgotten_deferrals, deferrals);
         for proof in replays {
             self.changes.new_replays += u64::from(self.view.loaded.replays.remember(proof));
             self.changes.replays.push(proof);
@@ -325,38 +306,30 @@ impl Batch {
         self.changes.deleted_pace.extend(deleted_pace);
         self.changes.deleted_denials.extend(deleted_denials);
         kills.into_iter().for_each(|order| self.take_kill(order));
-        for slot in deleted_authorities {
-            self.view.loaded.authorities.retain(|record| record.slot != slot);
-            self.changes.authorities.insert(slot, None);
-        }
-        for record in authorities {
-            self.view.loaded.authorities.retain(|known| known.slot != record.slot);
-            self.view.loaded.authorities.push(record.clone());
-            self.changes.authorities.insert(record.slot.clone(), Some(record));
-        }
-        // What is deleted goes first, in the engines too: a transaction may put an entry in the place of another.
-        for id in deleted_entries {
-            self.view.loaded.entries.remove(&id);
-            self.changes.created_entries.retain(|entry| *entry.id() != id);
-            self.changes.deleted_entries.push(id);
-        }
-        created_entries.iter().for_each(|entry| self.view.loaded.entries.add(entry));
-        self.changes.created_entries.extend(created_entries);
+        self.take_authorities(deleted_authorities, authorities);
+        self.take_entries(deleted_entries, created_entries);
         self.changes.deleted_tokens.extend(deleted_tokens);
         self.changes.deleted_idempotency.extend(deleted_idempotency);
-        for row in kept {
-            let name = (row.kind.clone(), row.key.clone());
-            self.view.loaded.kept.insert(name.clone(), Ok(row.clone()));
-            self.changes.kept.insert(name, Some(row));
-        }
-        for name in forgotten_kept {
-            self.view.loaded.kept.remove(&name);
-            self.changes.kept.insert(name, None);
-        }
+        self.take_kept(kept, forgotten_kept);
         let size = |kept: &StoredCheckpoint| kept.frontier.size();
         self.changes.checkpoint =
             self.changes.checkpoint.take().into_iter().chain(checkpoint).max_by_key(size);
         Ok(())
+    }
+
+    /// The leaves of events. What happens to a break-glass grant is told in a stream of its own too, whoever wrote it.
+    fn leaves(&self, events: Vec<Event>) -> Result<Vec<Leaf>, Failure> {
+        let events = events.into_iter().flat_map(|event| {
+            let break_glass = break_glass_event(&event);
+            std::iter::once(event).chain(break_glass)
+        });
+        (self.view.next_seq()..)
+            .zip(events)
+            .map(|(seq, event)| {
+                Leaf::seal(self.measured(event), &self.trust_domain, seq, self.view.now)
+            })
+            .collect::<Result<Vec<_>, _>>()
+            .map_err(Failure::event)
     }
 
     /// The event with what only the log knows of it.
@@ -395,6 +368,53 @@ impl Batch {
             None => {
                 drop(self.changes.tokens.insert(token.id.clone(), TokenChangeRow { is_new, token }))
             }
+        }
+    }
+
+    fn take_deferrals(&mut self, forgotten: Vec<Digest>, deferrals: Vec<Deferral>) {
+        for code in forgotten {
+            self.view.loaded.deferrals.remove(&code);
+            self.changes.deferrals.remove(&code);
+            self.changes.forgotten_deferrals.push(code);
+        }
+        for deferral in deferrals {
+            self.view.loaded.deferrals.insert(deferral.code, Ok(deferral.clone()));
+            self.changes.deferrals.insert(deferral.code, deferral);
+        }
+    }
+
+    fn take_authorities(&mut self, deleted: Vec<SlotId>, records: Vec<AuthorityRecord>) {
+        for slot in deleted {
+            self.view.loaded.authorities.retain(|record| record.slot != slot);
+            self.changes.authorities.insert(slot, None);
+        }
+        for record in records {
+            self.view.loaded.authorities.retain(|known| known.slot != record.slot);
+            self.view.loaded.authorities.push(record.clone());
+            self.changes.authorities.insert(record.slot.clone(), Some(record));
+        }
+    }
+
+    /// What is deleted goes first, in the engines too: a transaction may put an entry in the place of another.
+    fn take_entries(&mut self, deleted: Vec<EntryId>, created: Vec<Entry>) {
+        for id in deleted {
+            self.view.loaded.entries.remove(&id);
+            self.changes.created_entries.retain(|entry| *entry.id() != id);
+            self.changes.deleted_entries.push(id);
+        }
+        created.iter().for_each(|entry| self.view.loaded.entries.add(entry));
+        self.changes.created_entries.extend(created);
+    }
+
+    fn take_kept(&mut self, kept: Vec<Kept>, forgotten: Vec<(String, String)>) {
+        for row in kept {
+            let name = (row.kind.clone(), row.key.clone());
+            self.view.loaded.kept.insert(name.clone(), Ok(row.clone()));
+            self.changes.kept.insert(name, Some(row));
+        }
+        for name in forgotten {
+            self.view.loaded.kept.remove(&name);
+            self.changes.kept.insert(name, None);
         }
     }
 

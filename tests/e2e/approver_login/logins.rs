@@ -1,6 +1,9 @@
 //! Logins that are not what they should be: begun elsewhere, answered twice or otherwise, or that nobody can put on record.
 
+use std::path::Path;
+
 use super::*;
+use crate::people::{APP_SECRET, SECRET_APP};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nobody_finishes_a_login_that_another_browser_began_or_a_second_time() {

@@ -3,6 +3,7 @@
 use super::super::*;
 use super::{agent, redeem};
 use crate::fixtures::{approval, ask, at, grant_with, start};
+use crate::post_check::PostCheck;
 
 /// Reported at 80, with a post-check or without.
 fn reported(outcome: Outcome, checked: bool) -> (Intent, Event) {

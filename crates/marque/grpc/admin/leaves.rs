@@ -4,13 +4,14 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::stream::BoxStream;
 use marque_audit::{Leaf, LogError, LogStore, StoredCheckpoint};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
 
+use super::super::answers::Answers;
 use super::super::proto::admin as proto;
+use super::calls::LeavesStream;
 use crate::error;
 
 /// How many leaves are read from the store at a time.
@@ -46,17 +47,10 @@ pub(super) fn stream(
     from: u64,
     follow: bool,
     shutdown: CancellationToken,
-) -> BoxStream<'static, Result<proto::StreamLeavesResponse, Status>> {
+) -> LeavesStream {
     let changed = log.changed();
     let cursor = Cursor { log, next: from, page: VecDeque::new(), changed, follow, shutdown };
-    Box::pin(futures::stream::unfold(Some(cursor), async |cursor| {
-        let mut cursor = cursor?;
-        match cursor.next().await {
-            Ok(Some(leaf)) => Some((Ok(message(&leaf)), Some(cursor))),
-            Ok(None) => None,
-            Err(status) => Some((Err(status), None)),
-        }
-    }))
+    cursor.stream()
 }
 
 struct Cursor {
@@ -68,12 +62,14 @@ struct Cursor {
     shutdown: CancellationToken,
 }
 
-impl Cursor {
-    async fn next(&mut self) -> Result<Option<Leaf>, Status> {
+impl Answers for Cursor {
+    type Answer = proto::StreamLeavesResponse;
+
+    async fn next(&mut self) -> Result<Option<Self::Answer>, Status> {
         loop {
             if let Some(leaf) = self.page.pop_front() {
                 self.next = leaf.seq() + 1;
-                return Ok(Some(leaf));
+                return Ok(Some(message(&leaf)));
             }
             // Seen before the read, so that a leaf which comes in between wakes us.
             self.changed.mark_unchanged();

@@ -1,15 +1,25 @@
 //! The files of the folder that is served, one message each.
 
 use futures::StreamExt as _;
-use futures::stream::BoxStream;
-use tonic::Status;
+use tonic::{Request, Response, Status};
 
 use super::super::proto::admin as proto;
+use super::AdminService;
+use super::calls::SourcesStream;
 use crate::issuer::folder::FolderFiles;
 
-pub(super) fn stream(
-    files: &FolderFiles,
-) -> BoxStream<'static, Result<proto::StreamSourcesResponse, Status>> {
+impl AdminService {
+    pub(super) async fn sources(
+        &self,
+        request: Request<proto::StreamSourcesRequest>,
+    ) -> Result<Response<SourcesStream>, Status> {
+        self.operator("StreamSources", &request).await?;
+        let proto::StreamSourcesRequest {} = request.into_inner();
+        Ok(Response::new(stream(&self.door.sources())))
+    }
+}
+
+fn stream(files: &FolderFiles) -> SourcesStream {
     let files = files.clone();
     let mut next = Some(String::new());
     let messages = futures::stream::poll_fn(move |_context| {

@@ -150,11 +150,19 @@ async fn an_entry_that_breaks_a_rule_is_refused_with_the_rule() {
     let mut desk = Desk::open().await;
     let foreign =
         NewEntry { spiffe_id: "spiffe://other.example.org/x".parse().unwrap(), ..new_entry("/x") };
-    assert_eq!(refusal(desk.client.create_entry(&foreign).await).0, Code::InvalidArgument);
     let bare = NewEntry { selectors: Default::default(), ..new_entry("/x") };
-    assert_eq!(refusal(desk.client.create_entry(&bare).await).0, Code::InvalidArgument);
+    let endless = NewEntry { expires_at: None, ..new_entry("/x") };
+    for (entry, code) in [
+        (foreign, "entry_outside_trust_domain"),
+        (bare, "entry_invalid"),
+        (endless, "entry_no_expiry"),
+    ] {
+        let refused = refusal(desk.client.create_entry(&entry).await);
+        assert_eq!(refused, (Code::InvalidArgument, Some(code.to_owned())));
+    }
     desk.client.create_entry(&new_entry("/x")).await.unwrap();
-    assert_eq!(refusal(desk.client.create_entry(&new_entry("/x")).await).0, Code::AlreadyExists);
+    let twice = refusal(desk.client.create_entry(&new_entry("/x")).await);
+    assert_eq!(twice, (Code::AlreadyExists, Some("entry_duplicate_spiffe_id".to_owned())));
 }
 
 #[tokio::test]

@@ -13,6 +13,7 @@ use futures::stream::BoxStream;
 use marque_workload::X509Update;
 use tonic::{Status, Streaming};
 
+use super::super::answers::Answers;
 use super::caller::{Caller, Updates};
 use super::resources::{Resource, Resources, Verification, version_of};
 use super::stream::{WILDCARD, verification};
@@ -33,14 +34,7 @@ pub(super) fn converse(
         nonce: 0,
         rejected: None,
     };
-    Box::pin(futures::stream::unfold(Some(conversation), async |conversation| {
-        let mut conversation = conversation?;
-        match conversation.next().await {
-            Ok(Some(response)) => Some((Ok(response), Some(conversation))),
-            Ok(None) => None,
-            Err(status) => Some((Err(status), None)),
-        }
-    }))
+    conversation.stream()
 }
 
 struct Conversation {
@@ -63,7 +57,9 @@ struct Subscribed {
     names: BTreeSet<String>,
 }
 
-impl Conversation {
+impl Answers for Conversation {
+    type Answer = DeltaDiscoveryResponse;
+
     /// The next response; `None` when the client has nothing more to say.
     async fn next(&mut self) -> Result<Option<DeltaDiscoveryResponse>, Status> {
         loop {
@@ -83,7 +79,9 @@ impl Conversation {
             }
         }
     }
+}
 
+impl Conversation {
     /// Whether the request subscribes to anything.
     fn heed(&mut self, request: DeltaDiscoveryRequest) -> Result<bool, Status> {
         check_type(&request.type_url)?;

@@ -15,6 +15,7 @@ use envoy_types::pb::google::protobuf::value::Kind;
 use futures::stream::BoxStream;
 use tonic::{Status, Streaming};
 
+use super::super::answers::Answers;
 use super::caller::{Caller, Updates};
 use super::resources::{Resource, Resources, Verification, version_of};
 use super::{SECRET_TYPE, check_count, check_name, check_type, secrets};
@@ -52,14 +53,7 @@ pub(super) fn converse(
         sent: None,
         count: 0,
     };
-    Box::pin(futures::stream::unfold(Some(conversation), async |conversation| {
-        let mut conversation = conversation?;
-        match conversation.next().await {
-            Ok(Some(response)) => Some((Ok(response), Some(conversation))),
-            Ok(None) => None,
-            Err(status) => Some((Err(status), None)),
-        }
-    }))
+    conversation.stream()
 }
 
 struct Conversation {
@@ -80,7 +74,9 @@ struct Sent {
     rejected: bool,
 }
 
-impl Conversation {
+impl Answers for Conversation {
+    type Answer = DiscoveryResponse;
+
     /// The next response; `None` when the client has nothing more to say.
     async fn next(&mut self) -> Result<Option<DiscoveryResponse>, Status> {
         loop {
@@ -104,7 +100,9 @@ impl Conversation {
             }
         }
     }
+}
 
+impl Conversation {
     /// Whether the request asks for something else than before.
     fn heed(&mut self, request: DiscoveryRequest) -> Result<bool, Status> {
         check_type(&request.type_url)?;

@@ -1,124 +1,20 @@
 //! The streams of the Workload API: full state at once, then again on every change, until the entitlement ends.
 
-use std::future::Future;
-use std::sync::Arc;
+mod subject;
+mod subscription;
+
+pub(in crate::grpc) use subject::{Caller, Refusal, Subject};
 
 use futures::stream::BoxStream;
-use marque_attest::{Attestors, Peer};
 use marque_spiffe::{SelectorSet, SpiffeId};
-use marque_workload::{
-    BundleProfile, BundleSubscription, BundleUpdate, IdentityUser, Stay, WitSubscription,
-    WitUpdate, Workload, WorkloadError, X509Identity, X509Subscription, X509Update,
-};
+use marque_workload::{BundleProfile, BundleUpdate, Stay, WitUpdate, X509Update};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
 
-use super::super::offer::{LiveOffer, Profile};
-use super::{Asked, WorkloadDoor};
+use self::subscription::Subscription;
+use super::super::offer::Profile;
 use crate::error;
-use crate::identities::{SharedIdentities, user_of};
-
-/// Whose state a stream tells, and what ends it beside the entitlement.
-pub(in super::super) trait Subject: Send + Sync + 'static {
-    /// What is known of the subject's entitlement.
-    fn workload(&self) -> &Workload;
-
-    /// What is served at all.
-    fn offer(&self) -> &LiveOffer;
-
-    /// Who attests the subject.
-    fn attestors(&self) -> &Attestors;
-
-    /// What the subject attests as right now.
-    fn attest(&self) -> impl Future<Output = Result<SelectorSet, Status>> + Send;
-
-    /// The same, and nothing that was gathered before counts: what precedes every update but the first.
-    fn attest_anew(&self) -> impl Future<Output = Result<SelectorSet, Status>> + Send {
-        self.attest()
-    }
-
-    /// Completes when nothing more may be sent, whatever the entitlement says, with the reason.
-    fn ended(&self) -> impl Future<Output = Status> + Send;
-
-    /// The user of what the stream hands out, as long as it attests as these selectors.
-    fn user(&self, selectors: &SelectorSet) -> IdentityUser;
-
-    /// What every SVID passes on its way out.
-    fn sharing(&self) -> &Arc<SharedIdentities>;
-
-    /// How its client is told that there is nothing for it.
-    fn refusal(&self, refusal: Refusal<'_>) -> Status;
-
-    /// Told of SVIDs before they leave; what it refuses stays here.
-    fn release(&self, _svids: &[X509Identity]) -> impl Future<Output = Result<(), Status>> + Send {
-        std::future::ready(Ok(()))
-    }
-}
-
-/// Why there is nothing for a subject.
-#[derive(Debug)]
-pub(in super::super) struct Refusal<'a> {
-    /// What was asked for.
-    pub(in super::super) method: &'static str,
-    /// What the subject attests as.
-    pub(in super::super) selectors: &'a SelectorSet,
-    /// What failed; `None` when somebody else holds every identity.
-    pub(in super::super) error: Option<WorkloadError>,
-}
-
-/// The caller of the Workload API: the process that connected.
-#[derive(Debug)]
-pub(in super::super) struct Caller {
-    pub(in super::super) door: WorkloadDoor,
-    pub(in super::super) peer: Arc<Peer>,
-}
-
-impl Subject for Caller {
-    fn workload(&self) -> &Workload {
-        &self.door.workload
-    }
-
-    fn offer(&self) -> &LiveOffer {
-        &self.door.offer
-    }
-
-    fn attestors(&self) -> &Attestors {
-        &self.door.attestors
-    }
-
-    async fn attest(&self) -> Result<SelectorSet, Status> {
-        let attestation = self.door.attestors.attest(&self.peer).await.map_err(error::attest)?;
-        Ok(attestation.selectors)
-    }
-
-    async fn attest_anew(&self) -> Result<SelectorSet, Status> {
-        let attested = self.door.attestors.attest_anew(&self.peer).await;
-        Ok(attested.map_err(error::attest)?.selectors)
-    }
-
-    async fn ended(&self) -> Status {
-        self.peer.exited().await;
-        error::peer_exited()
-    }
-
-    fn user(&self, selectors: &SelectorSet) -> IdentityUser {
-        user_of(self.peer.process(), selectors)
-    }
-
-    fn sharing(&self) -> &Arc<SharedIdentities> {
-        &self.door.sharing
-    }
-
-    fn refusal(&self, refusal: Refusal<'_>) -> Status {
-        let Refusal { method, selectors, error } = refusal;
-        let asked = Asked { door: &self.door, method, peer: &self.peer, selectors };
-        match error {
-            Some(error) => asked.failed(error),
-            None => asked.shared(),
-        }
-    }
-}
 
 /// One attested subject whose changes somebody wants to hear of.
 #[derive(Debug)]
@@ -342,126 +238,4 @@ async fn admit<S: Subject, U: Subscription>(
     // The new one is there before the old one goes: no moment is without.
     *stay = Some(subject.sharing().stay(&ids, &user));
     Ok(())
-}
-
-/// What the streams need of a subscription of `marque-workload`.
-trait Subscription: Send + Sync + Sized + 'static {
-    type Update: Send;
-
-    /// What was called for it.
-    const METHOD: &'static str;
-
-    /// The same question, asked for what the subject is now.
-    fn anew(&self, workload: &Workload, selectors: SelectorSet) -> Self;
-
-    fn next(&mut self) -> impl Future<Output = Option<Result<Self::Update, WorkloadError>>> + Send;
-
-    /// What the subject attested as when it was asked.
-    fn selectors(&self) -> &SelectorSet;
-
-    /// Whether something that concerns the subject changed since the last update was made.
-    fn is_stale(&self) -> bool;
-
-    /// The SVIDs in an update.
-    fn svids(_update: &Self::Update) -> &[X509Identity] {
-        &[]
-    }
-
-    /// The identities that an update hands out.
-    fn identities(_update: &Self::Update) -> Vec<SpiffeId> {
-        Vec::new()
-    }
-
-    /// Takes these identities out of an update.
-    fn withhold(_update: &mut Self::Update, _refused: &[SpiffeId]) {}
-}
-
-impl Subscription for X509Subscription {
-    type Update = X509Update;
-
-    const METHOD: &'static str = "FetchX509SVID";
-
-    fn anew(&self, workload: &Workload, selectors: SelectorSet) -> Self {
-        workload.subscribe_x509(selectors)
-    }
-
-    async fn next(&mut self) -> Option<Result<X509Update, WorkloadError>> {
-        Self::next(self).await
-    }
-
-    fn selectors(&self) -> &SelectorSet {
-        Self::selectors(self)
-    }
-
-    fn is_stale(&self) -> bool {
-        Self::is_stale(self)
-    }
-
-    fn svids(update: &X509Update) -> &[X509Identity] {
-        &update.svids
-    }
-
-    fn identities(update: &X509Update) -> Vec<SpiffeId> {
-        update.svids.iter().map(|svid| svid.material.spiffe_id.clone()).collect()
-    }
-
-    fn withhold(update: &mut X509Update, refused: &[SpiffeId]) {
-        update.svids.retain(|svid| !refused.contains(&svid.material.spiffe_id));
-    }
-}
-
-impl Subscription for WitSubscription {
-    type Update = WitUpdate;
-
-    const METHOD: &'static str = "FetchWITSVID";
-
-    fn anew(&self, workload: &Workload, selectors: SelectorSet) -> Self {
-        workload.subscribe_wit(selectors, self.wanted().cloned())
-    }
-
-    async fn next(&mut self) -> Option<Result<WitUpdate, WorkloadError>> {
-        Self::next(self).await
-    }
-
-    fn selectors(&self) -> &SelectorSet {
-        Self::selectors(self)
-    }
-
-    fn is_stale(&self) -> bool {
-        Self::is_stale(self)
-    }
-
-    fn identities(update: &WitUpdate) -> Vec<SpiffeId> {
-        update.svids.iter().map(|svid| svid.material.spiffe_id.clone()).collect()
-    }
-
-    fn withhold(update: &mut WitUpdate, refused: &[SpiffeId]) {
-        update.svids.retain(|svid| !refused.contains(&svid.material.spiffe_id));
-    }
-}
-
-impl Subscription for BundleSubscription {
-    type Update = BundleUpdate;
-
-    const METHOD: &'static str = "FetchBundles";
-
-    fn anew(&self, workload: &Workload, selectors: SelectorSet) -> Self {
-        let subscription = workload.subscribe_bundles(selectors);
-        match self.profile() {
-            Some(profile) => subscription.only(profile),
-            None => subscription,
-        }
-    }
-
-    async fn next(&mut self) -> Option<Result<BundleUpdate, WorkloadError>> {
-        Self::next(self).await
-    }
-
-    fn selectors(&self) -> &SelectorSet {
-        Self::selectors(self)
-    }
-
-    fn is_stale(&self) -> bool {
-        Self::is_stale(self)
-    }
 }

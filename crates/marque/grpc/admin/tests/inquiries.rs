@@ -7,7 +7,7 @@ use marque_workload::IdentityUser;
 use nix::unistd::Uid;
 use tonic::Code;
 
-use super::super::door::AdminDoor as _;
+use super::super::door::{EntryDoor as _, LogDoor as _};
 use super::{Desk, refusal};
 use crate::clock::SystemClock;
 
