@@ -55,21 +55,22 @@ impl Verifier {
         });
         let limits = settings.limits;
         let keys = Arc::new(Keys::new(loader, limits.retry_after, Arc::clone(&settings.clock)));
-        let statements = |freshness| Statements {
-            fetch: Arc::clone(&fetch),
+        let statements = Statements {
+            fetch,
             issuer: settings.issuer.clone(),
             keys: Arc::clone(&keys),
-            freshness,
+            freshness: limits.status,
             leeway: limits.leeway,
             clock: Arc::clone(&settings.clock),
         };
         let kills = match settings.kills {
             KillCheck::Off => None,
             KillCheck::Required(freshness) => {
-                Some(Kills::new(statements(freshness), limits.retry_after))
+                let statements = Statements { freshness, ..statements.clone() };
+                Some(Kills::new(statements, limits.retry_after))
             }
         };
-        let lists = StatusLists::new(statements(limits.status), limits.retry_after);
+        let lists = StatusLists::new(statements, limits.retry_after);
         Self { settings, keys, lists, kills, replays, challenger }
     }
 

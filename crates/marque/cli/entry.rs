@@ -95,7 +95,7 @@ struct CreateArgs {
     #[arg(long, value_name = "REPOSITORY@REF")]
     repository: Option<Repository>,
     /// When the entry ends by itself, such as 2026-12-24T18:00:00Z. Each has an end, unless `without_expiry = "warn"` stands in
-    /// [identities] of the trust domain
+    /// `[identities]` of the trust domain
     #[arg(long, value_name = "INSTANT")]
     expires_at: Option<Timestamp>,
     /// The same from now on, such as 90d

@@ -69,7 +69,7 @@ impl Snapshot {
         self.revision += 1;
     }
 
-    /// Grows with every change and is never used again within the life of a [`Registry`].
+    /// Grows with every change and is never used again within the life of a [`Registry`](super::Registry).
     pub fn revision(&self) -> u64 {
         self.revision
     }
