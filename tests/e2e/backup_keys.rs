@@ -75,7 +75,7 @@ impl Scene {
         names
     }
 
-    async fn is_served(mut self) {
+    async fn serves(mut self) {
         assert!(private(&self.daemon).join("keys").symlink_metadata().unwrap().is_symlink());
         let _was_there = fs::remove_file(self.shared.join(NEWER));
         self.daemon.launch().await;
@@ -124,7 +124,7 @@ async fn keys_that_come_into_a_shared_folder_right_before_the_exchange_are_not_l
     let mut expected = [others, vec![NEWER.to_owned(), LOST.to_owned()]].concat();
     expected.sort();
     assert_eq!(scene.keys(), expected, "nothing is gone, and nothing half done is left");
-    scene.is_served().await;
+    scene.serves().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -141,7 +141,7 @@ async fn another_key_under_the_name_of_a_lost_one_stays_and_the_restore_changes_
     fs::remove_file(scene.shared.join(LOST)).unwrap();
     restore(&scene.daemon, &scene.file, &[]).await.succeeded();
     assert_eq!(scene.key(LOST).as_ref(), Some(&scene.lost));
-    scene.is_served().await;
+    scene.serves().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -158,7 +158,7 @@ async fn where_the_exchange_fails_the_keys_that_were_put_stay_and_do_no_harm() {
     assert_eq!(scene.key(LOST).as_ref(), Some(&scene.lost));
     assert_eq!(names(&scene.daemon), before);
     restore(&scene.daemon, &scene.file, &[]).await.succeeded();
-    scene.is_served().await;
+    scene.serves().await;
 }
 
 /// What a restore is about to put in place.

@@ -190,7 +190,7 @@ impl Caller {
     }
 
     /// The whole answer, which has to be a proper one; how it begins.
-    fn is_answered(mut self, closes: bool) -> String {
+    fn answer(mut self, closes: bool) -> String {
         let (mut answer, mut block) = (Vec::new(), [0; 4096]);
         loop {
             let text = String::from_utf8_lossy(&answer).into_owned();
@@ -228,12 +228,12 @@ async fn whoever_has_a_connection_when_a_listener_moves_is_answered_on_it() {
     scene.moves(&operator, &old, &new).await;
     for (kind, half, amid, silent, queued) in waiting {
         let (first, rest) = kind.request();
-        let told = half.say(rest).is_answered(true);
+        let told = half.say(rest).answer(true);
         assert!(told.contains("connection: close"), "{kind:?}: {told}");
-        amid.finish_handshake().say(first).say(rest).is_answered(true);
-        silent.say(first).say(rest).is_answered(true);
-        queued.finish_handshake().say(first).say(rest).is_answered(true);
-        scene.caller(kind, &new).finish_handshake().say(first).say(rest).is_answered(false);
+        amid.finish_handshake().say(first).say(rest).answer(true);
+        silent.say(first).say(rest).answer(true);
+        queued.finish_handshake().say(first).say(rest).answer(true);
+        scene.caller(kind, &new).finish_handshake().say(first).say(rest).answer(false);
     }
     for kind in KINDS {
         until("the end of the old listener", async || connect(old[&kind]).is_err().then_some(()))
@@ -261,7 +261,7 @@ impl Crowd<'_> {
             let port = ports[&kind];
             let Ok(stream) = connect(port) else { continue };
             let caller = Caller::over(stream, kind, &self.scene.configs[&kind]);
-            caller.finish_handshake().say(first).say(rest).is_answered(false);
+            caller.finish_handshake().say(first).say(rest).answer(false);
             self.answered[&port].fetch_add(1, Ordering::Relaxed);
         }
     }

@@ -51,9 +51,9 @@ impl Listener {
     pub(super) async fn bind(address: SocketAddr) -> io::Result<Arc<Self>> {
         let socket = TcpListener::bind(address).await?;
         let (address, closed) = (socket.local_addr()?, CancellationToken::new());
-        let _closes = closed.clone().drop_guard();
+        let closes = closed.clone().drop_guard();
         let (turns, serving) = (AtomicU64::new(0), watch::Sender::new(0));
-        Ok(Arc::new(Self { socket, address, turns, serving, closed, _closes }))
+        Ok(Arc::new(Self { socket, address, turns, serving, closed, _closes: closes }))
     }
 
     pub(super) fn address(&self) -> SocketAddr {
@@ -129,5 +129,40 @@ impl ListenerHandle {
             self.closed.cancelled().await;
         }
         listener
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{io::ErrorKind, net::TcpStream as StdStream, time::Duration};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn who_has_begun_to_connect_is_there_and_nobody_else_can_begin() {
+        let listener = Listener::bind(SocketAddr::from(([127, 0, 0, 1], 0))).await.unwrap();
+        let early = StdStream::connect(listener.address()).unwrap();
+        listener.let_none_begin();
+        // Not refused, either: the kernel says nothing.
+        let late = StdStream::connect_timeout(&listener.address(), Duration::from_millis(100));
+        assert_eq!(late.unwrap_err().kind(), ErrorKind::TimedOut);
+        let (_accepted, from) = listener.accept().await.unwrap();
+        assert_eq!(from, early.local_addr().unwrap());
+        let handle = listener.handle();
+        drop(listener);
+        assert!(handle.is_closed() && handle.take_up().await.is_none());
+        let refused = StdStream::connect(handle.address()).unwrap_err();
+        assert_eq!(refused.kind(), ErrorKind::ConnectionRefused);
+    }
+
+    #[tokio::test]
+    async fn the_later_turn_counts_whichever_begins_first() {
+        use futures::FutureExt as _;
+        let listener = Listener::bind(SocketAddr::from(([127, 0, 0, 1], 0))).await.unwrap();
+        let (first, second) = (listener.next_turn(), listener.next_turn());
+        listener.begin(second);
+        listener.begin(first);
+        assert!(listener.passes(first).now_or_never().is_some());
+        assert!(listener.passes(second).now_or_never().is_none());
     }
 }
