@@ -51,6 +51,11 @@ fn downstream_requests() {
 }
 
 #[test]
+fn signed_authorities() {
+    over_corpus("signed_authority", checks::signed_authority);
+}
+
+#[test]
 fn x509_svids() {
     over_corpus("x509_svid", checks::x509_svid);
 }

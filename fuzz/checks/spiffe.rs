@@ -2,7 +2,9 @@
 
 use std::str::from_utf8;
 
-use marque_authority::{DownstreamRequest, DownstreamRequestError};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use marque_authority::{DownstreamRequest, DownstreamRequestError, SignedAuthority};
 use marque_spiffe::{
     Bundle, BundleMap, BundleSource as _, SpiffeId, TrustDomain, UnverifiedJwtSvid,
     UnverifiedWitSvid, UnverifiedX509Svid,
@@ -87,4 +89,20 @@ pub(crate) fn downstream_request(bytes: &[u8]) {
     assert_eq!(DownstreamRequest::from_der(bytes).as_ref(), Ok(&request));
     let more = [bytes, &[0]].concat();
     assert_eq!(DownstreamRequest::from_der(&more), Err(DownstreamRequestError::Malformed));
+}
+
+/// Certificates that are accepted for an authority are within their limits, and each stands once, below the roots or among
+/// them: written anew they are the same.
+pub(crate) fn signed_authority(bytes: &[u8]) {
+    let Ok(signed) = SignedAuthority::from_pem(bytes) else { return };
+    assert!(bytes.len() <= SignedAuthority::MAX_PEM_BYTES);
+    assert!((1..=SignedAuthority::MAX_CHAIN).contains(&signed.chain.len()));
+    assert!((1..=SignedAuthority::MAX_ROOTS).contains(&signed.roots.len()));
+    assert!(signed.chain.iter().all(|certificate| !signed.roots.contains(certificate)));
+    let blocks = signed.chain.iter().chain(&signed.roots).map(|certificate| {
+        let text = STANDARD.encode(certificate);
+        format!("-----BEGIN CERTIFICATE-----\n{text}\n-----END CERTIFICATE-----\n")
+    });
+    let written = SignedAuthority::from_pem(blocks.collect::<String>().as_bytes());
+    assert_eq!(written.as_ref(), Ok(&signed), "what we write we can read");
 }

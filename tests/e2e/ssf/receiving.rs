@@ -245,7 +245,7 @@ async fn one_word_that_comes_as_two_transmitters_stops_whom_each_of_them_may() {
     let set = idp.sign(&claims).await;
     for name in ["idp", "idp-2"] {
         let url = format!("{}/ssf/events/{name}", place.issuer_url);
-        idp.send(Call::post(&url, SET, &set).bearer(BEARER)).await.expect(202);
+        idp.send(Call::post(&url, SET, set.as_str()).bearer(BEARER)).await.expect(202);
     }
     let kills = idp.kills().await;
     let mut stopped: Vec<&Value> = kills.as_array().expect("kills").iter().collect();
