@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
@@ -15,7 +15,7 @@ use rustls_pki_types::ServerName;
 use spiffe::X509Source;
 use spiffe_rustls::{authorizer, mtls_client};
 
-use crate::reload::reload;
+use crate::reload::{refused, reload};
 use crate::support::folder::{append, edit};
 use crate::support::issuer::Issuer;
 use crate::support::operator::Operator;
@@ -119,11 +119,19 @@ impl Scene {
         Self { configs: configs.into_iter().collect(), issuer }
     }
 
+    fn folder(&self) -> PathBuf {
+        self.issuer.path("t").join(NAME)
+    }
+
+    /// Has the document say that a listener is at another port.
+    fn places(&self, kind: Kind, from: &Ports, to: &Ports) {
+        edit(&self.folder(), DOCUMENT, &listens(kind, from), &listens(kind, to));
+    }
+
     /// Has all listeners be at other ports.
     async fn moves(&self, operator: &Operator, from: &Ports, to: &Ports) {
-        let folder = self.issuer.path("t").join(NAME);
         for kind in KINDS {
-            edit(&folder, DOCUMENT, &listens(kind, from), &listens(kind, to));
+            self.places(kind, from, to);
         }
         reload(operator).await;
     }
@@ -189,22 +197,33 @@ impl Caller {
         self
     }
 
-    /// The whole answer, which has to be a proper one; how it begins.
-    fn answer(mut self, closes: bool) -> String {
+    /// What comes until this is in it, or to the end.
+    fn hear(&mut self, wanted: Option<&str>) -> String {
         let (mut answer, mut block) = (Vec::new(), [0; 4096]);
         loop {
             let text = String::from_utf8_lossy(&answer).into_owned();
-            if !closes && text.contains(self.kind.answered()) {
+            if wanted.is_some_and(|wanted| text.contains(wanted)) {
                 return text;
             }
             match self.stream.read(&mut block) {
-                Ok(0) => break,
+                Ok(0) => return text,
                 Ok(read) => answer.extend_from_slice(&block[..read]),
-                Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => break,
+                Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => return text,
                 Err(error) => panic!("{:?}: no answer: {error}; so far: {text}", self.kind),
             }
         }
-        let text = String::from_utf8_lossy(&answer).into_owned();
+    }
+
+    /// Asks, and is told that it is none of those who may (gRPC's `PERMISSION_DENIED`).
+    fn is_not_listed(self) {
+        let (first, rest) = self.kind.request();
+        let text = self.say(first).say(rest).hear(None);
+        assert!(text.starts_with("HTTP/1.1 200") && text.contains("grpc-status: 7"), "{text:?}");
+    }
+
+    /// The whole answer, which has to be a proper one; how it begins.
+    fn answer(mut self, closes: bool) -> String {
+        let text = self.hear((!closes).then_some(self.kind.answered()));
         assert!(text.starts_with("HTTP/1.1 200"), "{:?}: {text:?}", self.kind);
         assert!(text.contains(self.kind.answered()), "{:?}: {text:?}", self.kind);
         text
@@ -239,6 +258,57 @@ async fn whoever_has_a_connection_when_a_listener_moves_is_answered_on_it() {
         until("the end of the old listener", async || connect(old[&kind]).is_err().then_some(()))
             .await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_is_taken_off_the_list_of_servers_below_is_told_so_by_a_listener_that_was_left_too() {
+    let (one, two) = (free_ports(), free_ports());
+    let scene = Scene::begin(&one, "").await;
+    let (operator, folder, kind) = (scene.issuer.operator(), scene.folder(), Kind::Downstream);
+    let lists = |path: &str| format!("spiffe_ids = [\"spiffe://{NAME}/issuer/{path}\"]");
+    let early = scene.caller(kind, &one).finish_handshake();
+    scene.places(kind, &one, &two);
+    reload(&operator).await;
+    edit(&folder, DOCUMENT, &lists("below"), &lists("other"));
+    reload(&operator).await;
+    early.is_not_listed();
+    // And by one that is left because there is no list any more.
+    edit(&folder, DOCUMENT, &lists("other"), &lists("below"));
+    reload(&operator).await;
+    let late = scene.caller(kind, &two).finish_handshake();
+    let (listen, listed) = (listens(kind, &two), lists("below"));
+    let section = format!("[downstream]\n{listen}\n{listed}\nmax_lifetime = \"24h\"\n");
+    edit(&folder, DOCUMENT, &section, "");
+    reload(&operator).await;
+    late.is_not_listed();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_address_that_was_left_is_taken_up_by_one_listener_and_then_is_as_taken_as_any() {
+    let (one, two, three) = (free_ports(), free_ports(), free_ports());
+    let scene = Scene::begin(&one, "\n[limits]\nhttps_connections = 3\n").await;
+    let operator = scene.issuer.operator();
+    let at_the_edge = Ports::from([(Kind::Bundle, one[&Kind::Edge])]);
+    let is_refused = async |why: &str| {
+        let report = refused(&operator, "folder_invalid").await;
+        assert!(report["findings"][0]["message"].to_string().contains(why), "{report}");
+    };
+    // They have all places, so that the listener is left for as long as it may be.
+    let held = [(); 3].map(|()| connect(one[&Kind::Edge]).expect("it listens"));
+    scene.places(Kind::Edge, &one, &two);
+    reload(&operator).await;
+    scene.places(Kind::Edge, &two, &one);
+    scene.places(Kind::Bundle, &one, &at_the_edge);
+    is_refused("`listen` in [issuer] and `https_spiffe` in [bundle_endpoint] are both").await;
+    scene.places(Kind::Bundle, &at_the_edge, &one);
+    reload(&operator).await;
+    // It is served again: nobody gets it before it is given up.
+    scene.places(Kind::Edge, &one, &three);
+    scene.places(Kind::Bundle, &one, &at_the_edge);
+    is_refused("taken").await;
+    drop(held);
+    let (first, rest) = Kind::Edge.request();
+    scene.caller(Kind::Edge, &one).finish_handshake().say(first).say(rest).answer(false);
 }
 
 /// Clients of one kind, each of whom comes to both ports by turns until the test is over.

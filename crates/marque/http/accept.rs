@@ -118,7 +118,7 @@ impl HttpServer {
             replaced,
             limits,
         });
-        let entrance = Entrance::new(&shared);
+        let entrance = Entrance::new(&shared, &listener);
         let mut stop = pin!(stop);
         let mut stopped = tokio::select! {
             () = stop.as_mut() => true,
@@ -147,12 +147,12 @@ struct Entrance {
 }
 
 impl Entrance {
-    fn new(shared: &Arc<Shared>) -> Self {
-        let limits = &shared.limits;
+    /// Whoever came to the listener before has a place there still.
+    fn new(shared: &Arc<Shared>, listener: &Listener) -> Self {
         Self {
             shared: Arc::clone(shared),
-            places: Places::new(limits.clone()),
-            addresses: Addresses::new(limits.now().connections_per_address),
+            places: Arc::clone(&listener.places),
+            addresses: Arc::clone(&listener.addresses),
             connections: TaskTracker::new(),
         }
     }
@@ -160,7 +160,7 @@ impl Entrance {
     /// Takes in whoever comes, as far as there are places.
     async fn take_in(&self, listener: &Listener) -> Infallible {
         loop {
-            let place = self.places.take().await;
+            let place = self.places.take(&self.shared.limits).await;
             self.admit(place, listener.accept().await).await;
         }
     }
@@ -169,7 +169,8 @@ impl Entrance {
     async fn take_in_until_quiet(&self, listener: &Listener, most: Duration) {
         let (quiet, until) = (self.shared.limits.now().quiet, Instant::now() + most);
         while Instant::now() < until {
-            let Ok(place) = timeout_at(until, self.places.take()).await else { return };
+            let place = self.places.take(&self.shared.limits);
+            let Ok(place) = timeout_at(until, place).await else { return };
             let soon = until.min(Instant::now() + quiet);
             let Ok(accepted) = timeout_at(soon, listener.accept()).await else { return };
             self.admit(place, accepted).await;
@@ -199,10 +200,10 @@ impl Entrance {
     }
 
     async fn admit(&self, place: Place, accepted: io::Result<(TcpStream, SocketAddr)>) {
-        self.addresses.allow(self.shared.limits.now().connections_per_address);
         match accepted {
             Ok((stream, client)) => {
-                let Some(of_address) = self.addresses.place(client.ip()) else {
+                let most = self.shared.limits.now().connections_per_address;
+                let Some(of_address) = self.addresses.place(client.ip(), most) else {
                     Limit::HttpsConnectionsPerAddress.count();
                     tracing::debug!(%client, "an address has too many connections open");
                     return;

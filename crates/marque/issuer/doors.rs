@@ -9,7 +9,7 @@ mod opening;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use anyhow::Context as _;
 use futures::future::BoxFuture;
@@ -20,7 +20,7 @@ use rustls::ServerConfig;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio_util::sync::CancellationToken;
 
-use self::entrances::Closes;
+use self::entrances::{Closes, are_apart};
 use self::opening::remove;
 use super::broker::{BrokerEndpoint, BrokerSettings};
 use super::bundle_endpoint::BundleEndpoint;
@@ -88,7 +88,9 @@ struct Open {
     https: Option<Closes>,
     bundle: Option<Closes>,
     broker: Option<Closes>,
-    downstream: Option<(Closes, Serves)>,
+    downstream: Option<Closes>,
+    /// What servers below are served by: the listener, and those that were given up and still answer.
+    below: Vec<Weak<Serves>>,
 }
 
 /// The limits of the HTTPS edge: how many connections is the document's to say.
@@ -158,13 +160,14 @@ impl Doors {
     /// Binds every listener that `next` wants and that is not there yet.
     ///
     /// # Errors
-    /// An address is taken, or an endpoint gets no SVID; everything is as it was.
+    /// An address is taken or wanted twice, or an endpoint gets no SVID; everything is as it was.
     pub(super) async fn bind(
         &self,
         lasting: &Lasting,
         before: &TrustDomainDocument,
         next: &TrustDomainDocument,
     ) -> anyhow::Result<Opening> {
+        are_apart(next, !self.settings.listens_by_command)?;
         let mut opening = Opening::default();
         let address = next.hosts().listen();
         if address != before.hosts().listen() && !self.settings.listens_by_command {
@@ -241,10 +244,11 @@ impl Doors {
         if document.attestation() != before.attestation() {
             self.attestors.replace(&attestors::of(document.attestation(), &lasting.clock));
         }
-        if let (Some((_, below)), Some(settings)) = (&self.lock().downstream, document.downstream())
-        {
-            below.go_by(settings);
-        }
+        self.lock().below.retain(|serves| {
+            let Some(serves) = serves.upgrade() else { return false };
+            serves.go_by(document.downstream());
+            true
+        });
     }
 
     /// Opens what was bound, then closes what it takes the place of and what a document does not want any more.
@@ -298,15 +302,13 @@ impl Doors {
         if next.is_none() && document.downstream().is_some() {
             return;
         }
-        let mut before = open.downstream.take().map(|(closes, _serves)| closes);
         if let Some(next) = next {
-            let (serves, listener) = (next.serves(), next.handle());
-            self.replace(&mut before, Some(listener), |stop, replaced| {
+            open.below.push(next.serves());
+            self.replace(&mut open.downstream, Some(next.handle()), |stop, replaced| {
                 Box::pin(next.run(stop, replaced))
             });
-            open.downstream = before.map(|closes| (closes, serves));
         } else {
-            self.entrances.close(&mut before);
+            self.entrances.close(&mut open.downstream);
         }
     }
 
@@ -323,6 +325,9 @@ impl Doors {
             tracing::debug!("nothing is opened any more");
         }
         self.entrances.close(place);
+        if let Some(listener) = &listener {
+            self.entrances.serves(listener);
+        }
         *place = Some(Closes::new(replaced, listener));
     }
 

@@ -4,7 +4,7 @@
 //! expect; no workload can be registered there. Absent: what is signed (the `authority` crate), and messages (`grpc/downstream`).
 
 use std::collections::BTreeSet;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use anyhow::Context as _;
 use marque_registry::{DownstreamSettings, SPIRE_SEGMENT};
@@ -25,24 +25,25 @@ pub(super) struct DownstreamServer {
     at: DownstreamEndpoint,
     server: HttpServer,
     identity: Identity,
-    serves: Serves,
+    /// Until the last connection has ended.
+    serves: Arc<Serves>,
 }
 
 /// What serves the requests of a listener.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(super) struct Serves {
     routers: Routers,
     door: DownstreamDoor,
     /// Who may ask at present.
-    servers: Arc<Mutex<BTreeSet<SpiffeId>>>,
+    servers: Mutex<BTreeSet<SpiffeId>>,
 }
 
 impl Serves {
-    /// Has these servers ask, and no others, from the next request on.
-    pub(super) fn go_by(&self, settings: &DownstreamSettings) {
+    /// Has the servers ask that are listed now, and no others, from the next request on; nobody where there are no settings.
+    pub(super) fn go_by(&self, settings: Option<&DownstreamSettings>) {
+        let servers = settings.map(|settings| settings.spiffe_ids().clone()).unwrap_or_default();
         let mut present = self.servers.lock().unwrap_or_else(PoisonError::into_inner);
-        if *settings.spiffe_ids() != *present {
-            let servers = settings.spiffe_ids().clone();
+        if servers != *present {
             present.clone_from(&servers);
             let door = DownstreamDoor { servers, ..self.door.clone() };
             self.routers.replace(door.router());
@@ -81,10 +82,10 @@ impl DownstreamServer {
         let at = DownstreamEndpoint { address: server.local_addr().to_string(), spiffe_id };
         let serves = Serves {
             routers: server.routers(door.clone().router()),
-            servers: Arc::new(Mutex::new(door.servers.clone())),
+            servers: Mutex::new(door.servers.clone()),
             door,
         };
-        Ok(Self { at, server, identity, serves })
+        Ok(Self { at, server, identity, serves: Arc::new(serves) })
     }
 
     /// Where servers find it.
@@ -97,8 +98,9 @@ impl DownstreamServer {
         self.server.handle()
     }
 
-    pub(super) fn serves(&self) -> Serves {
-        self.serves.clone()
+    /// What serves it, for as long as anybody is served.
+    pub(super) fn serves(&self) -> Weak<Serves> {
+        Arc::downgrade(&self.serves)
     }
 
     /// Serves until `stop`, or until it is `replaced`.
@@ -107,7 +109,8 @@ impl DownstreamServer {
         stop: CancellationToken,
         replaced: CancellationToken,
     ) -> anyhow::Result<()> {
-        let Self { at: _, server, identity, serves: Serves { routers, .. } } = self;
+        let Self { at: _, server, identity, serves } = self;
+        let routers = serves.routers.clone();
         let serving = server.run_or_be_replaced(routers, stop.clone().cancelled_owned(), replaced);
         tokio::select! {
             () = serving => Ok(()),

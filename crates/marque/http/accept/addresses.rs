@@ -7,16 +7,12 @@
 use std::{
     collections::HashMap,
     net::{IpAddr, Ipv6Addr},
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicUsize, Ordering},
-    },
+    sync::{Arc, Mutex, PoisonError},
 };
 
 /// How many connections each address has open.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Addresses {
-    most: AtomicUsize,
     open: Mutex<HashMap<Network, usize>>,
 }
 
@@ -37,20 +33,10 @@ pub(super) struct AddressPlace {
 }
 
 impl Addresses {
-    pub(super) fn new(most: usize) -> Arc<Self> {
-        Arc::new(Self { most: AtomicUsize::new(most), open: Mutex::default() })
-    }
-
-    /// Has an address have so many connections at most from here on; those that are open stay.
-    pub(super) fn allow(&self, most: usize) {
-        self.most.store(most, Ordering::Relaxed);
-    }
-
-    /// A place for one more connection from there, unless it has as many as it may have.
-    pub(super) fn place(self: &Arc<Self>, from: IpAddr) -> Option<AddressPlace> {
+    /// A place for one more connection from there, unless it has so many already, which is the most that it may have.
+    pub(super) fn place(self: &Arc<Self>, from: IpAddr, most: usize) -> Option<AddressPlace> {
         let networks = networks(from);
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-        let most = self.most.load(Ordering::Relaxed);
         let full = |network: &Network| {
             let most = match network {
                 Network::Host(_) => most,
@@ -99,22 +85,25 @@ mod tests {
 
     #[test]
     fn an_address_has_its_places_and_no_more_and_gets_them_back() {
-        let addresses = Addresses::new(2);
-        let here: IpAddr = "192.0.2.1".parse().unwrap();
-        let one = addresses.place(here).unwrap();
-        let two = addresses.place(here).unwrap();
-        assert!(addresses.place(here).is_none());
-        assert!(addresses.place("192.0.2.2".parse().unwrap()).is_some(), "others have their own");
+        let addresses = Arc::new(Addresses::default());
+        let (here, there): (IpAddr, IpAddr) =
+            ("192.0.2.1".parse().unwrap(), "192.0.2.2".parse().unwrap());
+        let one = addresses.place(here, 2).unwrap();
+        let two = addresses.place(here, 2).unwrap();
+        assert!(addresses.place(here, 2).is_none());
+        assert!(addresses.place(there, 2).is_some(), "others have their own");
+        drop(addresses.place(here, 3).expect("more are allowed from now on"));
         drop(one);
-        let three = addresses.place(here).unwrap();
+        assert!(addresses.place(here, 1).is_none(), "fewer are allowed, and one is open still");
+        let three = addresses.place(here, 2).unwrap();
         drop((two, three));
         assert!(addresses.open.lock().unwrap().is_empty(), "nobody is remembered for nothing");
     }
 
     #[test]
     fn one_host_is_one_host_however_its_address_is_written() {
-        let addresses = Addresses::new(1);
-        let place = |text: &str| addresses.place(text.parse().unwrap());
+        let addresses = Arc::new(Addresses::default());
+        let place = |text: &str| addresses.place(text.parse().unwrap(), 1);
         let _one = place("2001:db8::1").unwrap();
         assert!(place("2001:db8::ffff:1").is_none(), "the same /64");
         assert!(place("2001:db8:0:1::1").is_some(), "another");
@@ -125,9 +114,10 @@ mod tests {
 
     #[test]
     fn a_site_with_many_networks_has_twice_the_places_of_a_host_and_no_more() {
-        let addresses = Addresses::new(2);
-        let place =
-            |network: u16| addresses.place(format!("2001:db8:0:{network:x}::1").parse().unwrap());
+        let addresses = Arc::new(Addresses::default());
+        let place = |network: u16| {
+            addresses.place(format!("2001:db8:0:{network:x}::1").parse().unwrap(), 2)
+        };
         let held: Vec<_> = (0..4).map(|network| place(network).unwrap()).collect();
         assert!(place(4).is_none(), "the fifth of one /56");
         assert!(place(0x100).is_some(), "the next /56");

@@ -20,6 +20,8 @@ use tokio::{
 };
 use tokio_util::sync::{CancellationToken, DropGuard};
 
+use super::{addresses::Addresses, places::Places};
+
 /// A classic BPF program (`linux/filter.h`) over a segment from its TCP header on (RFC 9293 §3.1): one with SYN and without
 /// ACK, which begins a connection, is dropped; all others pass.
 const NO_SYN: [SockFilter; 5] = [
@@ -30,11 +32,13 @@ const NO_SYN: [SockFilter; 5] = [
     SockFilter::new(0x06, 0, 0, u32::MAX), // else pass all of it
 ];
 
-/// A socket that listens, and whose turn it is to serve it.
+/// A socket that listens, whose turn it is to serve it, and who is connected to it by whichever turn.
 #[derive(Debug)]
 pub struct Listener {
     socket: TcpListener,
     address: SocketAddr,
+    pub(super) places: Arc<Places>,
+    pub(super) addresses: Arc<Addresses>,
     turns: AtomicU64,
     serving: watch::Sender<u64>,
     closed: CancellationToken,
@@ -53,7 +57,17 @@ impl Listener {
         let (address, closed) = (socket.local_addr()?, CancellationToken::new());
         let closes = closed.clone().drop_guard();
         let (turns, serving) = (AtomicU64::new(0), watch::Sender::new(0));
-        Ok(Arc::new(Self { socket, address, turns, serving, closed, _closes: closes }))
+        let (places, addresses) = (Arc::default(), Arc::default());
+        Ok(Arc::new(Self {
+            socket,
+            address,
+            places,
+            addresses,
+            turns,
+            serving,
+            closed,
+            _closes: closes,
+        }))
     }
 
     pub(super) fn address(&self) -> SocketAddr {
@@ -120,6 +134,11 @@ impl ListenerHandle {
     /// Whether its address is free again.
     pub fn is_closed(&self) -> bool {
         self.closed.is_cancelled()
+    }
+
+    /// Whether it finds the same listener as another handle does.
+    pub fn finds_the_same_as(&self, other: &Self) -> bool {
+        self.listener.ptr_eq(&other.listener)
     }
 
     /// The listener, to be served anew; `None` after it was closed, which is waited for where it is about to be.

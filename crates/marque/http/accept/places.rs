@@ -38,10 +38,9 @@ impl LiveHttpLimits {
     }
 }
 
-/// The places of one server's connections.
-#[derive(Debug)]
+/// The places of the connections to one listener, whichever of its servers took them in.
+#[derive(Debug, Default)]
 pub(super) struct Places {
-    limits: LiveHttpLimits,
     taken: AtomicUsize,
     freed: Notify,
 }
@@ -51,21 +50,18 @@ pub(super) struct Places {
 pub(super) struct Place(Arc<Places>);
 
 impl Places {
-    pub(super) fn new(limits: LiveHttpLimits) -> Arc<Self> {
-        Arc::new(Self { limits, taken: AtomicUsize::new(0), freed: Notify::new() })
-    }
-
-    /// Waits for a place. One at a time waits.
-    pub(super) async fn take(self: &Arc<Self>) -> Place {
+    /// Waits for one of as many places as these limits say. The server of before may wait beside the one that serves now.
+    pub(super) async fn take(self: &Arc<Self>, limits: &LiveHttpLimits) -> Place {
         loop {
             // Before the look, so that nothing that changes after it is missed.
-            let changed = self.limits.0.changed.notified();
-            if self.taken.load(Ordering::Acquire) < self.limits.now().connections.max(1) {
-                self.taken.fetch_add(1, Ordering::AcqRel);
+            let (changed, freed) = (limits.0.changed.notified(), self.freed.notified());
+            let most = limits.now().connections.max(1);
+            let one_more = |taken: usize| (taken < most).then_some(taken + 1);
+            if self.taken.fetch_update(Ordering::AcqRel, Ordering::Acquire, one_more).is_ok() {
                 return Place(Arc::clone(self));
             }
             tokio::select! {
-                () = self.freed.notified() => {}
+                () = freed => {}
                 () = changed => {}
             }
         }
@@ -75,7 +71,7 @@ impl Places {
 impl Drop for Place {
     fn drop(&mut self) {
         self.0.taken.fetch_sub(1, Ordering::AcqRel);
-        self.0.freed.notify_one();
+        self.0.freed.notify_waiters();
     }
 }
 
@@ -92,16 +88,29 @@ mod tests {
     #[tokio::test]
     async fn there_are_as_many_places_as_the_limit_of_the_moment_says() {
         let limits = LiveHttpLimits::from(limited(2));
-        let places = Places::new(limits.clone());
-        let (one, two) = (places.take().await, places.take().await);
-        let mut waits = Box::pin(places.take());
+        let places = Arc::new(Places::default());
+        let (one, two) = (places.take(&limits).await, places.take(&limits).await);
+        let mut waits = Box::pin(places.take(&limits));
         assert!(waits.as_mut().now_or_never().is_none());
         limits.change(limited(3));
         let three = waits.now_or_never().expect("a third place");
         limits.change(limited(1));
         drop((one, two));
-        assert!(places.take().now_or_never().is_none(), "the third is one already");
+        assert!(places.take(&limits).now_or_never().is_none(), "the third is one already");
         drop(three);
-        places.take().now_or_never().expect("a place again");
+        places.take(&limits).now_or_never().expect("a place again");
+    }
+
+    #[tokio::test]
+    async fn a_place_that_is_free_is_for_everybody_who_waits_by_the_limits_of_each() {
+        let (one, two) = (LiveHttpLimits::from(limited(1)), LiveHttpLimits::from(limited(2)));
+        let places = Arc::new(Places::default());
+        let (first, _second) = (places.take(&two).await, places.take(&two).await);
+        let (mut by_one, mut by_two) = (Box::pin(places.take(&one)), Box::pin(places.take(&two)));
+        assert!(by_one.as_mut().now_or_never().is_none());
+        assert!(by_two.as_mut().now_or_never().is_none());
+        drop(first);
+        assert!(by_one.as_mut().now_or_never().is_none(), "one is taken still");
+        by_two.now_or_never().expect("a second place");
     }
 }

@@ -144,12 +144,11 @@ async fn with_http2_the_goodbye_comes_after_the_first_request_or_at_once() {
     assert!(told.contains(&kind::HEADERS), "{told:?}");
 }
 
-#[tokio::test]
-async fn an_address_that_is_wanted_again_is_served_on_with_whoever_waits_there() {
-    let limits = HttpLimits { connections: 1, ..leaving() };
-    let mut server = Server::with(FakeDoor::default(), limits.clone()).await;
-    let held = server.connect(client(server.folder.path())).await.unwrap();
-    let queued = TcpStream::connect(server.address).await.unwrap();
+/// Has a listener be left, and another server serve it: what ends that one, and its end.
+async fn is_left_and_taken_up(
+    server: &Server,
+    limits: HttpLimits,
+) -> (CancellationToken, JoinHandle<()>) {
     server.replaced.cancel();
     let listener = server.listener.take_up().await.expect("it is open");
     let tls = DevCertificates::make_or_load(server.folder.path(), super::wall_clock()).unwrap();
@@ -157,17 +156,54 @@ async fn an_address_that_is_wanted_again_is_served_on_with_whoever_waits_there()
     let routes = next.routers(router(Arc::clone(&server.door) as _));
     let stop = CancellationToken::new();
     let next = tokio::spawn(next.run(routes, stop.clone().cancelled_owned()));
-    // The one place of before is still taken: it is the next server that answers.
+    (stop, next)
+}
+
+#[tokio::test]
+async fn an_address_that_is_wanted_again_is_served_on_with_whoever_waits_there() {
+    let limits = HttpLimits { connections: 1, ..leaving() };
+    let mut server = Server::with(FakeDoor::default(), limits.clone()).await;
+    let held = server.connect(client(server.folder.path())).await.unwrap();
+    let queued = TcpStream::connect(server.address).await.unwrap();
+    let (stop, next) = is_left_and_taken_up(&server, limits).await;
     let (connector, name) = connector(&server);
-    let mut queued = timeout(SOON, connector.connect(name, queued)).await.unwrap().unwrap();
+    let mut queued = Box::pin(connector.connect(name, queued));
+    let early = timeout(Duration::from_millis(200), queued.as_mut()).await;
+    assert!(early.is_err(), "the one place is that of a connection of before");
+    is_the_last_to_be_answered(held, ALIVE).await;
+    timeout(SOON, &mut server.running).await.expect("it is over").unwrap();
+    // Nobody is there but the next server.
+    let mut queued = timeout(SOON, queued).await.unwrap().unwrap();
     queued.write_all(ALIVE).await.unwrap();
     queued.read_exact(&mut [0; 12]).await.unwrap();
     drop(queued);
-    is_the_last_to_be_answered(held, ALIVE).await;
-    timeout(SOON, &mut server.running).await.expect("it is over").unwrap();
     assert_eq!(server.get("/live", "").await.status, 200);
     stop.cancel();
     timeout(SOON, next).await.expect("it is over").unwrap();
+}
+
+#[tokio::test]
+async fn who_came_before_an_address_was_wanted_again_counts_by_the_limits_of_the_next_server() {
+    let limits = HttpLimits { connections_per_address: 1, ..leaving() };
+    let server = Server::with(FakeDoor::default(), limits.clone()).await;
+    let held = server.connect(client(server.folder.path())).await.unwrap();
+    let two = HttpLimits { connections_per_address: 2, ..limits };
+    let (_stop, _next) = is_left_and_taken_up(&server, two).await;
+    let come = async || server.connect(client(server.folder.path())).await;
+    let come_soon = async || {
+        loop {
+            match come().await {
+                Ok(stream) => return stream,
+                Err(_hung_up) => tokio::task::yield_now().await,
+            }
+        }
+    };
+    // The limit of the next server holds once that has begun.
+    let _second = timeout(SOON, come_soon()).await.expect("a second place");
+    come().await.expect_err("the first of them is open still");
+    is_the_last_to_be_answered(held, ALIVE).await;
+    // And its place is free once the server has seen its end.
+    timeout(SOON, come_soon()).await.expect("the place is free");
 }
 
 #[tokio::test]
