@@ -50,8 +50,8 @@ pub struct Authority {
     pub(crate) turn: Mutex<()>,
     /// Whether private keys were looked for that were pruned.
     swept: AtomicBool,
-    /// When the upstream told its bundle last.
-    heard: ArcSwapOption<Heard>,
+    /// Which upstream told its bundle last, and when.
+    heard: ArcSwapOption<(String, Heard)>,
 }
 
 /// What a trust domain publishes, and what of it is to be relied on.
@@ -236,6 +236,11 @@ impl Authority {
     /// The bundle: the root and the keys for JWT-SVIDs and WIT-SVIDs. Keys for access tokens and checkpoints are never part of it.
     pub fn bundle(&self) -> Arc<Bundle> {
         Arc::clone(&self.snapshot.load().bundle)
+    }
+
+    /// The bundle without the token keys of an upstream: whatever tokens of this trust domain verify by it were signed here.
+    pub fn own_bundle(&self) -> Arc<Bundle> {
+        Arc::clone(&self.snapshot.load().own)
     }
 
     /// What is published, and what of it is to be relied on, at one moment.

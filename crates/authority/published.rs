@@ -41,6 +41,20 @@ impl Trusted {
     }
 }
 
+/// The bundle without the token keys of an upstream: the tokens of this trust domain that verify by it were signed here.
+pub(crate) fn own(
+    records: &[AuthorityRecord],
+    config: &AuthorityConfig,
+    (before, bundle): (Option<&Snapshot>, &Arc<Bundle>),
+) -> Result<Arc<Bundle>, AuthorityError> {
+    let Some(mut followed) = followed(records).cloned() else { return Ok(Arc::clone(bundle)) };
+    followed.keys.clear();
+    let means = Means { config, records, refresh_hint: bundle.refresh_hint() };
+    let own = means.bundle(|record| record.state.is_published(), Some(&followed))?;
+    let before = before.map(|before| &before.own);
+    Ok(if own == **bundle { Arc::clone(bundle) } else { shared(own, before) })
+}
+
 /// What is followed without what the upstream has given up, and how many roots that leaves out. A root that the own authority
 /// still stands on stays: what would be issued anew would stand on it again.
 fn relied_on(records: &[AuthorityRecord]) -> (Option<FollowedBundle>, usize) {

@@ -15,6 +15,7 @@ use crate::{
     downstream::DownstreamAuthority,
     intermediate::Standing,
     jwt::JwtAuthority,
+    published,
     record::of,
     root::Root,
     round::load_key,
@@ -32,6 +33,8 @@ pub(crate) struct Snapshot {
     pub(crate) bundle: Arc<Bundle>,
     /// The bundle without what is tainted: an SVID that does not verify by it is to be issued anew.
     pub(crate) untainted: Arc<Bundle>,
+    /// The bundle without the token keys of an upstream.
+    pub(crate) own: Arc<Bundle>,
     /// How many taintings and revocations are on record.
     pub(crate) alarms: usize,
     pub(crate) x509: X509Authority,
@@ -67,6 +70,7 @@ impl Snapshot {
         };
         let schedule = Schedule(config);
         let Trusted { bundle, untainted, alarms } = Trusted::of(&records, config, before)?;
+        let own = published::own(&records, config, (before, &bundle))?;
         let certificates = read_certificates(config, x509.record)?;
         let slot = x509.record.slot.clone();
         let downstream = downstream(config, &certificates.own, &x509.key)?;
@@ -80,6 +84,7 @@ impl Snapshot {
             config: Arc::clone(config),
             bundle,
             untainted,
+            own,
             alarms,
             x509: X509Authority::new(slot, certificates, x509)?,
             downstream,

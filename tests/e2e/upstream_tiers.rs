@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use spiffe::WorkloadApiClient;
 
 use crate::authorities::keys;
-use crate::support::folder::edit;
+use crate::support::folder::{append, edit};
 use crate::support::http::{Call, Http};
 use crate::support::issuer::Issuer;
 use crate::support::oauth::{inline_fields, restart};
@@ -191,7 +191,11 @@ async fn jwt_keys(issuer: &Issuer) -> Vec<String> {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_jwt_svid_of_above_is_one_below_and_gives_no_rights_there() {
     let above = upstream().await;
-    let below = Issuer::start_with(TIERS, |folder| stands_below(folder, &above)).await;
+    let below = Issuer::start_with(TIERS, |folder| {
+        stands_below(folder, &above);
+        append(folder, DOCUMENT, "\n[oidc_discovery]\n");
+    })
+    .await;
     let stranger = above.place.id("/agent/stranger");
     above.operator().register(&stranger, "agent", &this_program()).await;
     let issued = WorkloadApiClient::connect_to(above.place.workload_api()).await.expect("a client");
@@ -210,11 +214,18 @@ async fn a_jwt_svid_of_above_is_one_below_and_gives_no_rights_there() {
     let all = jwt_keys(&below).await;
     assert!(published.iter().all(|key| all.contains(key)) && all.len() == 2, "{all:?}");
 
-    // Who is registered above alone has an identity, and nothing that a playbook below gives.
+    // An SVID of above is nobody's who asks below, not even where an entry has the same name; and what clouds fetch to verify
+    // those of below has no key of above.
+    below.operator().register(&stranger, "agent", Path::new("/bin/true")).await;
     let http = Http::trusting(&below.place.ca_file);
     let fields = inline_fields(token.token(), &restart());
     let answer = http.send(Call::form(&below.place.token_endpoint, &fields)).await;
-    answer.oauth_error("access_denied").refused("agent_not_attested");
+    answer.oauth_error("invalid_client");
+    let keys = Call::get(&format!("{}/svid/keys", below.place.issuer_url));
+    let keys = http.send(keys).await.expect(200).json();
+    let keys = keys["keys"].as_array().expect("keys");
+    assert_eq!(keys.len(), 1, "{keys:?}");
+    assert!(published.iter().all(|above| keys[0]["kid"] != above.as_str()), "{keys:?}");
 
     let status = below.operator().json(&["status"]).await;
     let upstream = &status[0]["upstream"];

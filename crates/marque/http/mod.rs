@@ -146,6 +146,9 @@ pub trait IssuerDoor: fmt::Debug + Send + Sync {
     /// The newest bundle of the trust domain.
     fn bundle(&self) -> Arc<Bundle>;
 
+    /// The same without the token keys of an upstream, which sign nothing in the name of this issuer.
+    fn own_bundle(&self) -> Arc<Bundle>;
+
     /// The issuer that JWT-SVIDs name, where they name one: another one than that of access tokens.
     fn svid_issuer(&self) -> Option<&IssuerUrl> {
         None

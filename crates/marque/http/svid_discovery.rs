@@ -1,6 +1,6 @@
 //! What clouds fetch to verify JWT-SVIDs, where the trust domain publishes it.
 //!
-//! The documents follow the bundle. Deliberately absent: a login; nobody ever comes here in a browser.
+//! The documents follow the own keys in the bundle. Deliberately absent: a login; nobody ever comes here in a browser.
 
 use axum::{
     Json,
@@ -20,12 +20,12 @@ pub(super) fn routes(issuer: &IssuerUrl) -> Routes {
         .route(
             &format!("{path}{CONFIGURATION_PATH}"),
             get(async move |State(state): State<HttpState>| {
-                cached(configuration(&of, &state.issuer.bundle()))
+                cached(configuration(&of, &state.issuer.own_bundle()))
             }),
         )
         .route(
             &format!("{path}{KEYS_PATH}"),
-            get(async |State(state): State<HttpState>| cached(keys(&state.issuer.bundle()))),
+            get(async |State(state): State<HttpState>| cached(keys(&state.issuer.own_bundle()))),
         )
         .route(&format!("{path}{AUTHORIZE_PATH}"), get(async || nobody_logs_in()))
 }

@@ -291,7 +291,7 @@ fn tokens(
 ) -> anyhow::Result<TokenService> {
     let Lasting { store, authority, .. } = lasting;
     // The token endpoint takes SVIDs of the own trust domain alone: federation is for workloads among themselves.
-    let bundles = Arc::new(OwnBundle(Arc::clone(authority)));
+    let bundles = Arc::new(OwnTokenKeys(Arc::clone(authority)));
     let mut config = token_config::of(document, lasting.issuer_url.clone())?;
     // SVIDs that were minted by the settings of before are as good as ever until they end; longer ones no key signs.
     let signed = lasting.authority.config();
@@ -403,6 +403,16 @@ struct OwnBundle(Arc<Authority>);
 impl BundleSource for OwnBundle {
     fn bundle(&self, trust_domain: &TrustDomain) -> Option<Arc<Bundle>> {
         (trust_domain == self.0.trust_domain()).then(|| self.0.bundle())
+    }
+}
+
+/// As [`OwnBundle`], for tokens that were signed here: an entry of this registry is behind each.
+#[derive(Debug)]
+struct OwnTokenKeys(Arc<Authority>);
+
+impl BundleSource for OwnTokenKeys {
+    fn bundle(&self, trust_domain: &TrustDomain) -> Option<Arc<Bundle>> {
+        (trust_domain == self.0.trust_domain()).then(|| self.0.own_bundle())
     }
 }
 

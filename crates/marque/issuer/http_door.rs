@@ -169,6 +169,10 @@ impl IssuerDoor for Issuer {
         self.authority.bundle()
     }
 
+    fn own_bundle(&self) -> Arc<Bundle> {
+        self.authority.own_bundle()
+    }
+
     fn svid_issuer(&self) -> Option<&IssuerUrl> {
         self.svid_issuer.as_ref()
     }

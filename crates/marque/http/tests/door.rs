@@ -283,6 +283,10 @@ impl IssuerDoor for FakeDoor {
         self.bundle.lock().unwrap().clone()
     }
 
+    fn own_bundle(&self) -> Arc<Bundle> {
+        self.bundle()
+    }
+
     fn jwks(&self) -> Value {
         json!({"keys": []})
     }

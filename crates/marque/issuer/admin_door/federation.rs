@@ -15,7 +15,7 @@ impl FederationDoor for Issuer {
     }
 
     fn published(&self) -> Vec<Published> {
-        let bundle = self.authority.bundle();
+        let bundle = self.authority.own_bundle();
         let tokens = Published {
             of: "tokens".to_owned(),
             issuer: self.issuer_url.to_string(),
