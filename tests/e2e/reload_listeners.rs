@@ -215,7 +215,7 @@ impl Caller {
     }
 
     /// Asks, and is told that it is none of those who may (gRPC's `PERMISSION_DENIED`).
-    fn is_not_listed(self) {
+    fn hears_it_is_not_listed(self) {
         let (first, rest) = self.kind.request();
         let text = self.say(first).say(rest).hear(None);
         assert!(text.starts_with("HTTP/1.1 200") && text.contains("grpc-status: 7"), "{text:?}");
@@ -271,7 +271,7 @@ async fn who_is_taken_off_the_list_of_servers_below_is_told_so_by_a_listener_tha
     reload(&operator).await;
     edit(&folder, DOCUMENT, &lists("below"), &lists("other"));
     reload(&operator).await;
-    early.is_not_listed();
+    early.hears_it_is_not_listed();
     // And by one that is left because there is no list any more.
     edit(&folder, DOCUMENT, &lists("other"), &lists("below"));
     reload(&operator).await;
@@ -280,7 +280,7 @@ async fn who_is_taken_off_the_list_of_servers_below_is_told_so_by_a_listener_tha
     let section = format!("[downstream]\n{listen}\n{listed}\nmax_lifetime = \"24h\"\n");
     edit(&folder, DOCUMENT, &section, "");
     reload(&operator).await;
-    late.is_not_listed();
+    late.hears_it_is_not_listed();
 }
 
 #[tokio::test(flavor = "multi_thread")]
