@@ -31,11 +31,11 @@ pub const MAX_FOLLOWED_ROOTS: usize = MAX_PUBLISHED_KEYS;
 pub struct FollowedBundle {
     /// Whose bundle it is: the host and the port.
     pub source: String,
-    /// Its sequence there.
+    /// Its sequence there, when it last said something new.
     pub sequence: u64,
-    /// Its roots.
+    /// Its roots, in the order of their bytes.
     pub roots: Vec<FollowedRoot>,
-    /// Its keys for tokens, without those that are this trust domain's own here.
+    /// Its keys for tokens by use and name, without those that are this trust domain's own here.
     pub keys: Vec<FollowedKey>,
     /// How often something was given up or taken out there: each time is told to every stream at once.
     #[serde(default)]
@@ -53,6 +53,9 @@ pub struct FollowedRoot {
     /// Whether the upstream believes it to be in wrong hands.
     #[serde(default)]
     pub tainted: bool,
+    /// When that was heard first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tainted_since: Option<Timestamp>,
 }
 
 /// A key for tokens of the upstream.
@@ -68,9 +71,15 @@ pub struct FollowedKey {
     pub spki_der: Vec<u8>,
     /// Since when it is published here.
     pub since: Timestamp,
+    /// When it ends, where it does by itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ends_at: Option<Timestamp>,
     /// Whether the upstream believes it to be in wrong hands.
     #[serde(default)]
     pub tainted: bool,
+    /// When that was heard first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tainted_since: Option<Timestamp>,
 }
 
 /// What a key for tokens is for.
@@ -111,6 +120,9 @@ impl FollowedBundle {
             match self.roots.iter_mut().find(|new| new.certificate_der == old.certificate_der) {
                 Some(new) => {
                     new.since = old.since;
+                    if new.tainted && old.tainted {
+                        new.tainted_since = old.tainted_since;
+                    }
                     alarms += usize::from(new.tainted && !old.tainted);
                 }
                 None => alarms += 1 + usize::from(old.tainted),
@@ -121,6 +133,9 @@ impl FollowedBundle {
             match self.keys.iter_mut().find(same) {
                 Some(new) => {
                     new.since = old.since;
+                    if new.tainted && old.tainted {
+                        new.tainted_since = old.tainted_since;
+                    }
                     alarms += usize::from(new.tainted && !old.tainted);
                 }
                 None => alarms += 1 + usize::from(old.tainted),
@@ -130,20 +145,37 @@ impl FollowedBundle {
         self
     }
 
-    /// Whether both publish the same, whatever is given up of it.
+    /// In the order that it has here, whatever the upstream's is.
+    pub(crate) fn sort(&mut self) {
+        self.roots.sort_by(|one, other| one.certificate_der.cmp(&other.certificate_der));
+        self.keys
+            .sort_by(|one, other| (one.key_use, &one.key_id).cmp(&(other.key_use, &other.key_id)));
+    }
+
+    /// Whether both say the same, whatever their numbers are.
+    pub(crate) fn says_as(&self, other: &Self) -> bool {
+        *self == Self { sequence: self.sequence, ..other.clone() }
+    }
+
+    /// This bundle without the keys that have ended; `None` if none has.
+    pub(crate) fn without_ended(&self, now: Timestamp) -> Option<Self> {
+        let has_ended = |key: &FollowedKey| key.ends_at.is_some_and(|end| end <= now);
+        self.keys.iter().any(has_ended).then(|| {
+            let mut lasting = self.clone();
+            lasting.keys.retain(|key| !has_ended(key));
+            lasting
+        })
+    }
+
+    /// Whether both publish the same in the same order, whatever is given up of it.
     pub(crate) fn publishes_as(&self, other: &Self) -> bool {
-        let has_roots = |one: &Self, other: &Self| {
-            let has = |root: &FollowedRoot| one.root(&root.certificate_der).is_some();
-            other.roots.iter().all(has)
-        };
-        let has_keys = |one: &Self, other: &Self| {
-            let has = |key: &FollowedKey| one.keys.iter().any(|own| is_same_key(own, key));
-            other.keys.iter().all(has)
-        };
-        has_roots(self, other)
-            && has_roots(other, self)
-            && has_keys(self, other)
-            && has_keys(other, self)
+        let same_root =
+            |one: &FollowedRoot, other: &FollowedRoot| one.certificate_der == other.certificate_der;
+        let mut roots = self.roots.iter().zip(&other.roots);
+        let mut keys = self.keys.iter().zip(&other.keys);
+        (self.roots.len(), self.keys.len()) == (other.roots.len(), other.keys.len())
+            && roots.all(|(one, other)| same_root(one, other))
+            && keys.all(|(one, other)| is_same_key(one, other))
     }
 
     pub(crate) fn root(&self, der: &[u8]) -> Option<&FollowedRoot> {

@@ -145,6 +145,15 @@ pub enum OrderRefusal {
         /// The sequence that it tells.
         to: u64,
     },
+    /// The authority stands on a root that the upstream took out, and as its own that root would be published again.
+    #[error(
+        "`{slot}` stands on a root that the upstream took out of its bundle; what was followed of it stays until another key signs \
+         in its place"
+    )]
+    StandsOnLostRoot {
+        /// The key that signs.
+        slot: SlotId,
+    },
     /// The upstream's bundle says what is followed already.
     #[error("the upstream's bundle says nothing new")]
     NothingNew,
@@ -179,6 +188,7 @@ impl OrderRefusal {
             Self::NoUpstream => "authority_no_upstream",
             Self::NothingRequested { .. } => "authority_nothing_requested",
             Self::UpstreamWentBack { .. } => "upstream_bundle_went_back",
+            Self::StandsOnLostRoot { .. } => "upstream_root_lost",
             Self::NothingNew => "upstream_bundle_unchanged",
             Self::StillNeeded { .. } => "authority_still_needed",
         }

@@ -28,6 +28,8 @@ pub struct Heard {
     pub at: Timestamp,
     /// How often it wants to be asked.
     pub refresh_hint: Duration,
+    /// The sequence of what it told. On record is that of its last change.
+    pub sequence: u64,
 }
 
 /// What came of asking an upstream for its bundle.
@@ -49,14 +51,21 @@ impl Authority {
 
     /// When the upstream told its bundle last; `None` where it did not since this was opened.
     pub fn heard(&self) -> Option<Heard> {
-        self.heard.load().as_deref().copied()
+        self.heard.load().as_deref().map(|(_, heard)| *heard)
+    }
+
+    /// The highest sequence that this upstream told since this was opened.
+    fn sequence_heard(&self, source: &str) -> u64 {
+        let heard = self.heard.load();
+        let heard = heard.as_deref().filter(|(from, _)| from == source);
+        heard.map_or(0, |(_, heard)| heard.sequence)
     }
 
     /// Asks the upstream for its bundle and goes by what it says. `None` where there is nobody whose bundle is followed; what
     /// was followed before is given up then.
     ///
     /// An authority whose root the upstream took out gets another certificate first, if one is to be had: the root leaves
-    /// the bundle in any case.
+    /// the bundle in any case. Of an upstream that is not heard the keys leave that have ended by what it told.
     ///
     /// # Errors
     /// [`AuthorityError::Unheard`], [`AuthorityError::ToldBundle`] or [`OrderRefusal::UpstreamWentBack`], after which all is as
@@ -65,6 +74,14 @@ impl Authority {
         &self,
         clock: &dyn Clock,
     ) -> Result<Option<Hearing>, AuthorityError> {
+        let heard = self.ask_for_bundle(clock).await;
+        if heard.is_err() {
+            self.leave_ended_keys(clock).await?;
+        }
+        heard
+    }
+
+    async fn ask_for_bundle(&self, clock: &dyn Clock) -> Result<Option<Hearing>, AuthorityError> {
         let Some(upstream) = self.upstream().filter(|upstream| upstream.source().is_some()) else {
             return self.follow_nobody(clock.now()).await.map(|()| None);
         };
@@ -74,10 +91,22 @@ impl Authority {
         let source = upstream.source().unwrap_or_default();
         let read = told.read(source, (&config, &snapshot.records), now);
         let (bundle, left_out) = read.map_err(AuthorityError::ToldBundle)?;
+        let (from, to) = (self.sequence_heard(source), bundle.sequence);
+        if to < from {
+            return Err(AuthorityError::Refused(OrderRefusal::UpstreamWentBack { from, to }));
+        }
         let changed = self.follow(bundle, clock).await?;
         let refresh_hint = told.refresh_hint;
-        self.heard.store(Some(Arc::new(Heard { at: clock.now(), refresh_hint })));
+        let heard = Heard { at: clock.now(), refresh_hint, sequence: to };
+        self.heard.store(Some(Arc::new((source.to_owned(), heard))));
         Ok(Some(Hearing { refresh_hint, changed, left_out }))
+    }
+
+    async fn leave_ended_keys(&self, clock: &dyn Clock) -> Result<(), AuthorityError> {
+        let lasting = self.followed().and_then(|followed| followed.without_ended(clock.now()));
+        let Some(mut lasting) = lasting else { return Ok(()) };
+        lasting.sequence = lasting.sequence.max(self.sequence_heard(&lasting.source));
+        self.follow(lasting, clock).await.map(drop)
     }
 
     async fn follow(
@@ -174,7 +203,11 @@ impl Authority {
                     let step = AuthorityStep::Retire { slot: slot.clone() };
                     self.order(step, moving(), clock.now()).await?;
                 }
-                self.prepare_below_upstream(moving(), clock).await?
+                if self.upstream().is_some() {
+                    self.prepare_below_upstream(moving(), clock).await?
+                } else {
+                    self.prepare(PURPOSE, moving(), clock.now()).await?
+                }
             }
         };
         let snapshot = self.snapshot.load_full();
@@ -188,18 +221,14 @@ impl Authority {
                 .root(&root.certificate_der)
                 .map_or(root.since >= prepared.created_at, |told| !told.tainted)
         };
-        match of_now {
-            Some(root) if !stays(root) => {
-                let source = SignedAuthorityError::GivenUp(root.digest());
-                return Err(AuthorityError::SignedAuthority { slot, source });
-            }
-            Some(root) if !is_lost => {
-                let known = root.since.checked_add(Schedule(&snapshot.config).publication());
-                if known.is_ok_and(|known| known > clock.now()) {
-                    return Ok(());
-                }
-            }
-            _ => {}
+        if let Some(root) = of_now.filter(|root| !stays(root)) {
+            let source = SignedAuthorityError::GivenUp(root.digest());
+            return Err(AuthorityError::SignedAuthority { slot, source });
+        }
+        let since = of_now.map_or(prepared.created_at, |root| root.since);
+        let known = since.checked_add(Schedule(&snapshot.config).publication());
+        if !is_lost && known.is_ok_and(|known| known > clock.now()) {
+            return Ok(());
         }
         self.activate(slot, true, moving(), clock.now()).await
     }

@@ -13,12 +13,16 @@ use rustls_pki_types::CertificateDer;
 
 use super::{
     FollowedBundle, FollowedKey, FollowedRoot, FollowedUse, MAX_FOLLOWED_KEYS, MAX_FOLLOWED_ROOTS,
-    stands_on,
+    followed, stands_on,
 };
 use crate::{
     AuthorityConfig, AuthorityRecord, SignedAuthorityError, certificate,
     intermediate::{Rule, Standing},
 };
+
+/// How far ahead of what is known, and of the seconds since 1970, a sequence may be: whoever tells a higher one could never
+/// say anything again that is newer.
+const MAX_AHEAD: u64 = 1 << 32;
 
 /// The bundle of the trust domain as an upstream tells it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -74,6 +78,14 @@ pub enum ToldBundleError {
     /// It is another trust domain's.
     #[error("it is the bundle of another trust domain")]
     TrustDomain,
+    /// A sequence that no bundle comes to.
+    #[error("its sequence {told} is too far ahead: {most} is the most that is believed by now")]
+    Sequence {
+        /// The sequence that it tells.
+        told: u64,
+        /// The highest one that is believed.
+        most: u64,
+    },
     /// There is no root in it, or none that may stand here.
     #[error("it has no root that may stand here, and a bundle is never emptied")]
     NoRoot(#[source] Option<SignedAuthorityError>),
@@ -107,6 +119,7 @@ impl ToldBundleError {
     pub const fn code(&self) -> &'static str {
         match self {
             Self::TrustDomain => "upstream_bundle_trust_domain",
+            Self::Sequence { .. } => "upstream_bundle_sequence",
             Self::NoRoot(_) => "upstream_bundle_no_root",
             Self::TooManyRoots => "upstream_bundle_roots",
             Self::Root(_) => "upstream_bundle_root",
@@ -128,6 +141,7 @@ impl ToldBundle {
         if self.trust_domain != config.trust_domain.as_str() {
             return Err(ToldBundleError::TrustDomain);
         }
+        self.is_not_too_far_ahead(source, records, now)?;
         let (roots, left_out) = self.read_roots((config, records), now)?;
         let mut names = BTreeSet::new();
         let mut keys = Vec::new();
@@ -148,7 +162,23 @@ impl ToldBundle {
             }
         }
         let (source, sequence) = (source.to_owned(), self.sequence);
-        Ok((FollowedBundle { source, sequence, roots, keys, alarms: 0 }, left_out))
+        let mut read = FollowedBundle { source, sequence, roots, keys, alarms: 0 };
+        read.sort();
+        Ok((read, left_out))
+    }
+
+    fn is_not_too_far_ahead(
+        &self,
+        source: &str,
+        records: &[AuthorityRecord],
+        now: Timestamp,
+    ) -> Result<(), ToldBundleError> {
+        let before = followed(records).filter(|before| before.source == source);
+        let before = before.map_or(0, |before| before.sequence);
+        let seconds = u64::try_from(now.as_second()).unwrap_or(0);
+        let most = before.max(seconds).saturating_add(MAX_AHEAD);
+        let told = self.sequence;
+        if told > most { Err(ToldBundleError::Sequence { told, most }) } else { Ok(()) }
     }
 
     fn read_roots(
@@ -184,6 +214,7 @@ impl ToldBundle {
                     certificate_der: der.to_vec(),
                     since: now,
                     tainted: *tainted,
+                    tainted_since: tainted.then_some(now),
                 }),
                 Err(why) => left_out.push(LeftOut { root: CertificateDigest::of(der), why }),
             }
@@ -214,7 +245,14 @@ impl ToldKey {
         if self.expires_at.is_some_and(|end| end <= now) {
             return Ok(None);
         }
-        let (spki_der, tainted) = (self.spki_der.clone(), self.tainted);
-        Ok(Some(FollowedKey { key_use, key_id, spki_der, since: now, tainted }))
+        Ok(Some(FollowedKey {
+            key_use,
+            key_id,
+            spki_der: self.spki_der.clone(),
+            since: now,
+            ends_at: self.expires_at,
+            tainted: self.tainted,
+            tainted_since: self.tainted.then_some(now),
+        }))
     }
 }

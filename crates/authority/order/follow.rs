@@ -5,13 +5,14 @@ use std::collections::BTreeSet;
 
 use marque_audit::{Event, EventKind};
 use marque_jose::PublicKey;
-use marque_keys::KeyPurpose;
+use marque_keys::{KeyPurpose, SlotId};
 use serde_json::{Value, json};
 
 use super::{AuthorityDecision, AuthorityOrder};
 use crate::{
-    AuthorityRecord, AuthorityState, FollowedBundle, FollowedKey, FollowedRoot, OrderRefusal,
-    followed::{followed, stands_on},
+    AuthorityRecord, AuthorityState, FollowedBundle, FollowedKey, FollowedRoot, MAX_FOLLOWED_ROOTS,
+    OrderRefusal,
+    followed::{active, followed, stands_on},
     record::{newest, of},
     signer::name_key,
 };
@@ -40,23 +41,29 @@ impl AuthorityOrder {
             Some(before) => heard.in_place_of(before),
             None => heard,
         };
-        let mut after = self.of_another_source(records, present.filter(|_| before.is_none()));
+        let mut after =
+            self.of_another_source(records, present.filter(|_| before.is_none()), Some(&next))?;
         let adopted = adopt(&mut after, &next);
-        if before == Some(&next) && !adopted {
+        let retired = self.without_prepared_on(&mut after, records, &next);
+        if before.is_some_and(|before| before.says_as(&next)) && !adopted && retired.is_none() {
             return Err(OrderRefusal::NothingNew);
         }
         let is_same = before.is_some_and(|before| before.publishes_as(&next)) && !adopted;
-        let event = self.followed_event(before, &next, &own);
+        let mut event = self.followed_event(before, &next, &own);
+        if let Some(retired) = retired {
+            event = event.with_detail("retired", retired.to_string());
+        }
         self.holding(records, after, Some(&next), (is_same, event))
     }
 
-    /// Follows nobody any more. What stands below the upstream keeps the roots that it published last.
+    /// Follows nobody any more. What stands below the upstream keeps the roots that it published last; refused while the
+    /// authority that signs stands on none of them.
     pub(super) fn unfollow(
         &self,
         records: &[AuthorityRecord],
     ) -> Result<AuthorityDecision, OrderRefusal> {
         let present = followed(records).ok_or(OrderRefusal::NothingNew)?;
-        let after = self.of_another_source(records, Some(present));
+        let after = self.of_another_source(records, Some(present), None)?;
         let event = Event::new(EventKind::AuthorityFollowed, self.at)
             .with_detail("upstream", present.source.as_str())
             .with_detail("ended", true);
@@ -74,33 +81,61 @@ impl AuthorityOrder {
         let followed = holder.followed.as_mut().filter(|followed| followed.has_no_root_of(new))?;
         let mut roots = new.upstream.iter().flat_map(|upstream| &upstream.roots);
         let certificate_der = roots.find(|root| stands_on(new, root))?.clone();
-        followed.roots.push(FollowedRoot { certificate_der, since: self.at, tainted: false });
+        followed.roots.push(FollowedRoot {
+            certificate_der,
+            since: self.at,
+            tainted: false,
+            tainted_since: None,
+        });
+        followed.sort();
         Some(holder)
     }
 
+    /// A prepared key would stand on a root that is given up or gone as soon as it signs, so it never does; gives its name.
+    fn without_prepared_on(
+        &self,
+        after: &mut [AuthorityRecord],
+        records: &[AuthorityRecord],
+        next: &FollowedBundle,
+    ) -> Option<SlotId> {
+        let prepared = after
+            .iter_mut()
+            .find(|record| record.state == AuthorityState::Prepared && next.gives_up(record))?;
+        *prepared = self.left(records, prepared, AuthorityState::Retired);
+        Some(prepared.slot.clone())
+    }
+
     /// The records of X.509 authorities. Those whose roots were those of `gone` have them as their own from now on, and what
-    /// stands on none of them has left with it.
+    /// stands on none of them has left with it. Refused where that is what signs, unless it stands on a root of `next`: its
+    /// root would come back into the bundle.
     fn of_another_source(
         &self,
         records: &[AuthorityRecord],
         gone: Option<&FollowedBundle>,
-    ) -> Vec<AuthorityRecord> {
+        next: Option<&FollowedBundle>,
+    ) -> Result<Vec<AuthorityRecord>, OrderRefusal> {
         let mut after: Vec<_> = of(records, PURPOSE).cloned().collect();
-        let Some(gone) = gone else { return after };
+        let Some(gone) = gone else { return Ok(after) };
+        let lost = active(records).filter(|active| gone.has_no_root_of(active));
+        if let Some(lost) = lost
+            && next.and_then(|next| next.root_of(lost)).is_none()
+        {
+            return Err(OrderRefusal::StandsOnLostRoot { slot: lost.slot.clone() });
+        }
         for record in after.iter_mut().filter(|record| gone.speaks_for(record)) {
             let stands = gone.root_of(record).is_some();
+            let roots = roots_left_to(record, gone);
             if let Some(upstream) = &mut record.upstream {
                 upstream.source = None;
                 if stands {
-                    upstream.roots =
-                        gone.roots.iter().map(|root| root.certificate_der.clone()).collect();
+                    upstream.roots = roots;
                 }
             }
             if !stands && matches!(record.state, AuthorityState::Prepared | AuthorityState::Old) {
                 *record = self.left(records, record, AuthorityState::Retired);
             }
         }
-        after
+        Ok(after)
     }
 
     /// Writes what changed: the newest record holds what is followed.
@@ -198,6 +233,16 @@ fn told(names: &[String]) -> Value {
         told.push(format!("and {more} more"));
     }
     json!(told)
+}
+
+/// The roots of `gone` that an authority has from now on: those that it stands on come first, and of the others none that is
+/// given up.
+fn roots_left_to(record: &AuthorityRecord, gone: &FollowedBundle) -> Vec<Vec<u8>> {
+    let (stood_on, others): (Vec<_>, Vec<_>) =
+        gone.roots.iter().partition(|root| stands_on(record, &root.certificate_der));
+    let others = others.into_iter().filter(|root| !root.tainted);
+    let roots = stood_on.into_iter().chain(others).take(MAX_FOLLOWED_ROOTS);
+    roots.map(|root| root.certificate_der.clone()).collect()
 }
 
 /// Authorities that were signed before anybody said whose roots these are: they are this upstream's where they stand on

@@ -167,14 +167,23 @@ impl Round<'_> {
             Some(AuthorityRecord { slot, .. }) => {
                 let retired = self.order(AuthorityStep::Retire { slot }, moving()).await?;
                 retired.map_err(AuthorityError::Refused)?;
-                self.ask().await?
+                self.next_elsewhere().await?
             }
-            None => self.ask().await?,
+            None => self.next_elsewhere().await?,
         };
         let Some(slot) = slot else { return Ok(false) };
         let step = AuthorityStep::Activate { slot, published_for: Duration::ZERO };
         self.order(step, moving()).await?.map_err(AuthorityError::Refused)?;
         Ok(true)
+    }
+
+    /// The next key: below the upstream of now, or a root of its own where there is none any more.
+    async fn next_elsewhere(&mut self) -> Result<Option<SlotId>, AuthorityError> {
+        if self.is_signed_by_others(PURPOSE) {
+            return self.ask().await;
+        }
+        let prepared = self.prepare(PURPOSE, moving()).await?;
+        prepared.map(Some).map_err(AuthorityError::Refused)
     }
 
     /// The key whose certificate is signed next.

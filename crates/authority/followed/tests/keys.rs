@@ -54,6 +54,57 @@ fn keys_that_have_ended_or_are_of_another_kind_are_left_out() {
 }
 
 #[test]
+fn a_key_that_ends_leaves_although_the_upstream_is_silent() {
+    let (house, above, authority) = founded();
+    above.edit(|told| {
+        told.jwt_keys = vec![ToldKey { expires_at: Some(later(60)), ..key("ends") }, key("lasts")];
+    });
+    assert!(heard(&authority, later(5)));
+    above.change(|state| state.tells = None);
+    hear(&authority, later(59)).unwrap_err();
+    assert_eq!(authority.followed().unwrap().keys.len(), 2);
+    // A restart knows it as well.
+    let again = house.open_with(below(&above), later(59)).unwrap();
+    let (sequence, events) = (again.bundle().sequence(), house.store.events.lock().unwrap().len());
+    let unheard = hear(&again, later(60)).unwrap_err();
+    assert!(matches!(unheard, AuthorityError::Unheard(_)), "{unheard:?}");
+    let names: Vec<_> = again.bundle().jwt_authorities().keys().map(ToString::to_string).collect();
+    assert!(names.contains(&"lasts".to_owned()), "{names:?}");
+    assert!(!names.contains(&"ends".to_owned()), "{names:?}");
+    assert!(again.bundle().sequence() > sequence);
+    hear(&again, later(65)).unwrap_err();
+    assert_eq!(house.store.events.lock().unwrap().len(), events + 1, "once");
+}
+
+#[test]
+fn a_taint_counts_from_when_it_was_heard() {
+    let (_house, above, authority) = founded();
+    let tell = |tainted| {
+        let told_key = ToldKey { tainted, ..key_of_a(&above) };
+        above.edit(|told| told.jwt_keys = vec![told_key]);
+    };
+    let since = || {
+        let followed = authority.followed().unwrap();
+        (followed.roots[0].tainted_since, followed.keys[0].tainted_since)
+    };
+    tell(false);
+    assert!(heard(&authority, later(5)));
+    assert_eq!(since(), (None, None));
+    tell(true);
+    above.edit(|told| told.roots[0].tainted = true);
+    assert!(heard(&authority, later(10)));
+    assert_eq!(since(), (Some(later(10)), Some(later(10))));
+    assert!(!heard(&authority, later(15)));
+    above.edit(|told| told.wit_keys.push(key("other")));
+    assert!(heard(&authority, later(20)));
+    assert_eq!(since(), (Some(later(10)), Some(later(10))));
+}
+
+fn key_of_a(above: &Above) -> ToldKey {
+    ToldKey { spki_der: spki(&above.0.lock().unwrap().roots[0]), ..key("a") }
+}
+
+#[test]
 fn an_own_key_does_not_come_back_by_the_upstream_and_its_name_is_taken() {
     let (house, above, authority) = founded();
     let bundle = authority.bundle();

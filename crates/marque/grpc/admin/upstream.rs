@@ -54,24 +54,33 @@ impl From<proto::UpstreamStanding> for UpstreamView {
 pub(super) fn keys(standing: UpstreamStanding) -> Vec<proto::SigningKey> {
     let UpstreamStanding { source, followed, heard_at: _, is_stale: _ } = standing;
     let Some(FollowedBundle { roots, keys, .. }) = followed else { return Vec::new() };
-    let key = |purpose: &str, key_id: String, since: Timestamp, tainted: bool| proto::SigningKey {
+    let key = |purpose: &str, key_id: String, since: Timestamp, tainted_at| proto::SigningKey {
         key: key_id.clone(),
         purpose: purpose.to_owned(),
         state: "followed".to_owned(),
         key_id,
         published_at: Some(timestamp(since)),
-        // The upstream does not say since when.
-        tainted_at: tainted.then(|| timestamp(since)),
+        tainted_at,
         upstream: source.clone(),
         ..proto::SigningKey::default()
     };
+    // The upstream does not say since when: it counts from when it was heard.
+    let tainted_at = |tainted: bool, heard: Option<Timestamp>, since: Timestamp| {
+        tainted.then(|| timestamp(heard.unwrap_or(since)))
+    };
     let roots = roots.iter().map(|root| {
-        let FollowedRoot { certificate_der: _, since, tainted } = root;
-        key("x509-authority", root.digest().to_string(), *since, *tainted)
+        let FollowedRoot { certificate_der: _, since, tainted, tainted_since } = root;
+        let tainted_at = tainted_at(*tainted, *tainted_since, *since);
+        key("x509-authority", root.digest().to_string(), *since, tainted_at)
     });
     let keys = keys.iter().map(|one| {
-        let FollowedKey { key_use, key_id, spki_der: _, since, tainted } = one;
-        key(key_use.as_str(), key_id.to_string(), *since, *tainted)
+        let FollowedKey { key_use, key_id, spki_der: _, since, ends_at, tainted, tainted_since } =
+            one;
+        let tainted_at = tainted_at(*tainted, *tainted_since, *since);
+        proto::SigningKey {
+            ends_at: ends_at.map(timestamp),
+            ..key(key_use.as_str(), key_id.to_string(), *since, tainted_at)
+        }
     });
     roots.chain(keys).collect()
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use backon::{BackoffBuilder as _, ExponentialBackoff, ExponentialBuilder};
 use jiff::Timestamp;
-use marque_authority::{AuthorityError, Hearing, LeftOut};
+use marque_authority::{AuthorityError, Hearing, LeftOut, OrderRefusal};
 use marque_spiffe::{Bundle, CertificateDigest};
 use tokio_util::sync::CancellationToken;
 
@@ -25,6 +25,8 @@ const MOVE_PAUSES: (Duration, Duration) = (Duration::from_secs(5), Duration::fro
 const TOLD_EVERY: Duration = Duration::from_mins(5);
 /// After so many of the upstream's refresh hints without a word its bundle is stale, and not before the second of these.
 const STALE_AFTER: (u32, Duration) = (3, Duration::from_mins(1));
+/// No refresh hint counts for longer than this.
+const LONGEST_HINT: Duration = Duration::from_hours(1);
 
 impl Lasting {
     /// How the own bundle stands to that of the upstream; `None` where there is none to follow.
@@ -34,10 +36,16 @@ impl Lasting {
         let heard = self.authority.heard();
         let (hints, least) = STALE_AFTER;
         let hint = heard.map_or(Bundle::DEFAULT_REFRESH_HINT, |heard| heard.refresh_hint);
+        let hint = hint.min(LONGEST_HINT);
         let last = heard.map_or(self.started_at, |heard| heard.at);
         let until = last.checked_add(hint.saturating_mul(hints).max(least));
         let is_stale = until.is_ok_and(|until| until < self.clock.now());
         let followed = self.authority.followed().filter(|followed| followed.source == source);
+        let followed = followed.map(|mut followed| {
+            // On record is that of the last change.
+            followed.sequence = heard.map_or(0, |heard| heard.sequence).max(followed.sequence);
+            followed
+        });
         Some(UpstreamStanding { source, followed, heard_at: heard.map(|heard| heard.at), is_stale })
     }
 }
@@ -132,15 +140,22 @@ impl Following {
             return;
         }
         let trust_domain = issuer.trust_domain();
-        if let Err(error) = authority.move_to_another_root(issuer.clock.as_ref()).await {
-            let error = &error as &dyn std::error::Error;
-            let issues_nothing = authority.has_lost_its_root();
-            tracing::error!(
-                error, %trust_domain, issues_nothing,
-                "the upstream gives up the root that the X.509 authority stands on, and there is no other certificate yet"
-            );
-            let pause = self.moves.get_or_insert_with(|| pauses(MOVE_PAUSES)).next();
-            self.move_at = Some(issuer.clock.now() + pause.unwrap_or(MOVE_PAUSES.1));
+        match authority.move_to_another_root(issuer.clock.as_ref()).await {
+            Ok(()) => {}
+            // Another replica was faster; its record is taken up with the next look.
+            Err(AuthorityError::Refused(
+                OrderRefusal::AlreadyPrepared { .. } | OrderRefusal::NotTheNext { .. },
+            )) => {}
+            Err(error) => {
+                let error = &error as &dyn std::error::Error;
+                let issues_nothing = authority.has_lost_its_root();
+                tracing::error!(
+                    error, %trust_domain, issues_nothing,
+                    "the upstream gives up the root that the X.509 authority stands on, and there is no other certificate yet"
+                );
+                let pause = self.moves.get_or_insert_with(|| pauses(MOVE_PAUSES)).next();
+                self.move_at = Some(issuer.clock.now() + pause.unwrap_or(MOVE_PAUSES.1));
+            }
         }
     }
 }

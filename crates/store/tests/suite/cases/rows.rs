@@ -260,6 +260,7 @@ pub(crate) async fn what_is_followed_of_an_upstream_is_on_record_with_its_leaf(
             certificate_der: vec![0x30, 0x00],
             since: START,
             tainted: true,
+            tainted_since: Some(START),
         }],
         keys: Vec::new(),
         alarms: 0,
