@@ -75,8 +75,11 @@ impl Authority {
         clock: &dyn Clock,
     ) -> Result<Option<Hearing>, AuthorityError> {
         let heard = self.ask_for_bundle(clock).await;
-        if heard.is_err() {
-            self.leave_ended_keys(clock).await?;
+        if heard.is_err()
+            && let Err(error) = self.leave_ended_keys(clock).await
+        {
+            let error = &error as &dyn std::error::Error;
+            tracing::warn!(error, "keys of the upstream that have ended are still in the bundle");
         }
         heard
     }

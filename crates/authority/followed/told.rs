@@ -20,9 +20,9 @@ use crate::{
     intermediate::{Rule, Standing},
 };
 
-/// How far ahead of what is known, and of the seconds since 1970, a sequence may be: whoever tells a higher one could never
-/// say anything again that is newer.
-const MAX_AHEAD: u64 = 1 << 32;
+/// How far ahead of what is known, and of the seconds since 1970, a sequence may be: twelve days. Whoever tells a higher one
+/// could say nothing again for long that is newer.
+const MAX_AHEAD: u64 = 1 << 20;
 
 /// The bundle of the trust domain as an upstream tells it.
 #[derive(Clone, Debug, PartialEq, Eq)]

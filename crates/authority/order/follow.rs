@@ -106,7 +106,7 @@ impl AuthorityOrder {
     }
 
     /// The records of X.509 authorities. Those whose roots were those of `gone` have them as their own from now on, and what
-    /// stands on none of them has left with it. Refused where that is what signs, unless it stands on a root of `next`: its
+    /// stands on none of them, or on one that is given up, has left with it. Refused where that is what signs, unless it stands on a root of `next`: its
     /// root would come back into the bundle.
     fn of_another_source(
         &self,
@@ -123,7 +123,7 @@ impl AuthorityOrder {
             return Err(OrderRefusal::StandsOnLostRoot { slot: lost.slot.clone() });
         }
         for record in after.iter_mut().filter(|record| gone.speaks_for(record)) {
-            let stands = gone.root_of(record).is_some();
+            let (stands, leaves) = (gone.root_of(record).is_some(), gone.gives_up(record));
             let roots = roots_left_to(record, gone);
             if let Some(upstream) = &mut record.upstream {
                 upstream.source = None;
@@ -131,7 +131,7 @@ impl AuthorityOrder {
                     upstream.roots = roots;
                 }
             }
-            if !stands && matches!(record.state, AuthorityState::Prepared | AuthorityState::Old) {
+            if leaves && matches!(record.state, AuthorityState::Prepared | AuthorityState::Old) {
                 *record = self.left(records, record, AuthorityState::Retired);
             }
         }

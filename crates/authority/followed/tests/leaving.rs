@@ -87,6 +87,24 @@ fn a_tainted_root_does_not_stay_as_an_own_one() {
 }
 
 #[test]
+fn nor_does_it_stay_with_an_older_key_that_stands_on_it() {
+    let (house, above, authority) = founded();
+    above.tell(2, &[(0, false), (1, false)]);
+    assert!(heard(&authority, later(10)));
+    above.signs(Some(1));
+    above.tell(2, &[(0, true), (1, false)]);
+    assert!(heard(&authority, later(20)));
+    for _step in ["prepared", "active"] {
+        now(authority.move_to_another_root(&FixedClock::new(later(191)))).unwrap();
+    }
+    let svid = minted(&authority, later(191));
+    let alone = house.open_with(config(NAME), later(200)).unwrap();
+    assert_eq!(hear(&alone, later(200)).unwrap(), None);
+    assert_eq!(*alone.bundle().x509_authorities(), [above.certificate(1)]);
+    verified(&svid, &alone.bundle()).unwrap();
+}
+
+#[test]
 fn no_more_roots_stay_than_a_record_may_have() {
     let (house, above, authority) = founded();
     above.tell(2, &[(0, false)]);
