@@ -96,10 +96,16 @@ fn contents(private: &Path) -> Vec<(String, Vec<u8>)> {
     found
 }
 
-/// A data folder of its own with what is in another.
+/// A data folder of its own with what is in another, whose stores are in one file each: what a daemon that ended left in a log
+/// beside it moves into it when somebody looks, and that is no change.
 fn copy_of(data_dir: &Path, to: &Path) -> PathBuf {
     folder::copy(data_dir, to);
     for name in [NON_PRODUCTION, PRODUCTION] {
+        let store = to.join(name).join("private/marque.sqlite");
+        let store = rusqlite::Connection::open(store).unwrap();
+        let left = store.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0));
+        assert_eq!(left, Ok(0), "somebody holds the store");
+        store.close().unwrap();
         for folder in ["private", "private/keys"] {
             let mode = std::os::unix::fs::PermissionsExt::from_mode(0o700);
             fs::set_permissions(to.join(name).join(folder), mode).unwrap();
