@@ -106,8 +106,8 @@ impl AuthorityOrder {
     }
 
     /// The records of X.509 authorities. Those whose roots were those of `gone` have them as their own from now on, and what
-    /// stands on none of them, or on one that is given up, has left with it. Refused where that is what signs, unless it stands on a root of `next`: its
-    /// root would come back into the bundle.
+    /// stands on none of them, or on one that is given up, has left with it. Refused where what signs stands on none of them,
+    /// unless it stands on a root of `next`: its root would come back into the bundle.
     fn of_another_source(
         &self,
         records: &[AuthorityRecord],
@@ -198,14 +198,14 @@ struct Names {
 
 impl Names {
     fn of(bundle: &FollowedBundle) -> Self {
-        Self::where_(bundle, |_| true, |_| true)
+        Self::picked(bundle, |_| true, |_| true)
     }
 
     fn tainted(bundle: &FollowedBundle) -> Self {
-        Self::where_(bundle, |root| root.tainted, |key| key.tainted)
+        Self::picked(bundle, |root| root.tainted, |key| key.tainted)
     }
 
-    fn where_(
+    fn picked(
         bundle: &FollowedBundle,
         root: impl Fn(&FollowedRoot) -> bool,
         key: impl Fn(&FollowedKey) -> bool,
